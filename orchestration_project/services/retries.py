@@ -26,13 +26,13 @@ from orchestration_project.domains.operations.retries import (
     FailedPartition,
     ItemFilter,
     ItemRetryPlan,
+    check_domain,
     check_reason_codes,
     check_topics,
     topic_counts,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
-from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ItemTopics, Registry
 from orchestration_project.services.ended_runs import (
     asset_of,
@@ -86,13 +86,8 @@ def failed_partitions(
     """
     graph = repository.asset_graph
     keys = sorted(key for key in graph.materializable_asset_keys if graph.get(key).is_partitioned)
-    domains = sorted({key.path[0] for key in keys})
-    if domain is not None and domain not in {*domains, *other_domains}:
-        raise ConfigurationError(
-            f"no domain {domain!r} has partitions",
-            expected=f"one of {', '.join(sorted({*domains, *other_domains}))}",
-            remedy="correct the run's config",
-        )
+    if domain is not None:
+        check_domain(domain, {*(key.path[0] for key in keys), *other_domains})
     groups = {
         tuple(sorted(graph.get(key).execution_set_asset_keys))
         for key in keys
@@ -240,7 +235,7 @@ class ItemRetries:
         """Return what a retry would do; this changes nothing.
 
         Raises:
-            ConfigurationError: A topic is not known.
+            ConfigurationError: The domain, a topic or a reason code is not known.
         """
         with self._warehouse.reading() as connection:
             topics = self._topics(connection, wanted)
@@ -278,6 +273,10 @@ class ItemRetries:
 
     def _topics(self, connection: Connection, wanted: ItemFilter) -> Mapping[str, ItemTopics]:
         """Return the topics to retry, by name."""
+        if wanted.domain is not None:
+            partitioned = {path[0] for path in self._registry.partitions}
+            with_items = {each.name for each in self._registry.domains if each.item_topics}
+            check_domain(wanted.domain, partitioned | with_items)
         declared = self._registry.item_topics(wanted.domain)
         known = {
             topic: each

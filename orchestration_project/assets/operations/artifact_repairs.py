@@ -17,7 +17,7 @@ from orchestration_project.assets.operations.catalogue import (
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.job_options import Digests, job_text
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.domains.operations.repair import DAMAGED, NAMES
 from orchestration_project.engine.blob_repair import delete_expired
@@ -57,7 +57,7 @@ OPEN_COLUMNS = ("artifact", "sha256", "problem", "state", "reason", "loss")
 class RepairArtifacts(JobOptions):
     """Artifacts to repair."""
 
-    sha256: list[str] = Field(
+    sha256: Digests = Field(
         default=[],
         examples=[["0f" * 32]],
         description="SHA-256 of captured bytes to verify and repair; empty: by dataset, or all "

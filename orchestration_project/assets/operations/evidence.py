@@ -14,7 +14,7 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.job_options import Moment, job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
@@ -61,7 +61,7 @@ class Evidence(JobOptions):
             "was known `at`."
         ),
     )
-    at: str | None = Field(
+    at: Moment = Field(
         default=None,
         examples=["2026-11-01T00:00:00Z"],
         description="Time of the partition's state, such as 2026-11-01T00:00:00Z.",

@@ -17,7 +17,7 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.job_options import Moment, job_text
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions
@@ -177,7 +177,7 @@ class GoldAsOf(JobOptions):
         examples=["T1|2026-10-05"],
         description="Partition, such as T1|2026-10-05, a Monday or day, a symbol, or all.",
     )
-    as_of: str | None = Field(
+    as_of: Moment = Field(
         default=None,
         examples=["2026-11-01T00:00:00Z"],
         description=(

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from typing import Annotated
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.job_options import Moment, job_text
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.domains.operations.retries import (
     RETRY_JOB,
@@ -26,6 +28,7 @@ from orchestration_project.domains.operations.retries import (
 )
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.services.backfills import (
     LAUNCHED_BY_JOB,
@@ -53,13 +56,22 @@ COLUMNS = (
 )
 
 
+def _check_kinds(kinds: list[str]) -> list[str]:
+    try:
+        check_kinds(kinds)
+    except ConfigurationError as error:
+        expected = f"{error.expected}, not {error.what}"
+        raise PydanticCustomError("kinds", "{expected}", {"expected": expected}) from error
+    return kinds
+
+
 class RetryFailures(JobOptions):
     """Failed partitions and work items to retry."""
 
     domain: str | None = Field(
         default=None, examples=["finra"], description="Domain; without it, all domains."
     )
-    since: str | None = Field(
+    since: Moment = Field(
         default=None,
         examples=["2026-11-01T00:00:00Z"],
         description=(
@@ -75,7 +87,7 @@ class RetryFailures(JobOptions):
             "and work items whose latest attempt it made; without it, all that are failed now."
         ),
     )
-    kinds: list[str] = Field(
+    kinds: Annotated[list[str], AfterValidator(_check_kinds)] = Field(
         default=list(TRANSIENT_CATEGORIES),
         description="Failure categories of partitions to retry: source, contract, "
         "configuration, transient, database, refused, crash, canceled and defect.",

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset_spec, moment_of
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.job_options import Moment, job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile
@@ -19,7 +19,7 @@ from orchestration_project.tables.operations import operations_runs, operations_
 class Reconciliation(JobOptions):
     """Runs to compare."""
 
-    since: str | None = Field(
+    since: Moment = Field(
         default=None,
         examples=["2026-11-01T00:00:00Z"],
         description="Runs that were asked for after this time, such as 2026-11-01T00:00:00Z; "

@@ -13,7 +13,7 @@ from orchestration_project.assets.operations.catalogue import (
     moment_of,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.job_options import Moment, job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.sessions import (
@@ -31,7 +31,7 @@ SessionStatus = Enum("SessionStatus", {name: name for name in STATUSES})
 class ListSessions(JobOptions):
     """Sessions to list."""
 
-    since: str | None = Field(
+    since: Moment = Field(
         default=None,
         examples=["2026-11-01T00:00:00Z"],
         description="Sessions of which a run was asked for after this time, such as "

@@ -1,18 +1,46 @@
 """Options of a job as people read them, and whether a run config keeps their ranges."""
 
+import re
 from collections.abc import Collection, Mapping
 from enum import Enum
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.conditions import read_moment
+
+DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 RANGE, CHOICES = "Range: ", "One of: "
+
+
+def _check_moment(text: str | None) -> str | None:
+    if text is not None:
+        try:
+            read_moment(text)
+        except ValueError as error:
+            expected = "a time with its zone, e.g. 2026-11-01T00:00:00Z"
+            raise PydanticCustomError("moment", expected) from error
+    return text
+
+
+def _check_digests(hashes: list[str]) -> list[str]:
+    if wrong := [each for each in hashes if not DIGEST.fullmatch(each.strip())]:
+        expected = f"64 hexadecimal digits each, e.g. {'0f' * 32}, not {wrong[0][:80]!r}"
+        raise PydanticCustomError("digest", "{expected}", {"expected": expected})
+    return hashes
+
+
+Moment = Annotated[str | None, AfterValidator(_check_moment)]
+"""An option that is a time with its zone."""
+
+Digests = Annotated[list[str], AfterValidator(_check_digests)]
+"""An option that lists SHA-256 digests."""
 
 
 def range_of(field: FieldInfo) -> str:

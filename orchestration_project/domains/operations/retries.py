@@ -203,6 +203,20 @@ def topic_counts(
     return [TopicCount(each, totals[each] - left_out[each], left_out[each]) for each in topics]
 
 
+def check_domain(domain: str, known: Collection[str]) -> None:
+    """Make sure that a domain has partitions or work items.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if domain not in known:
+        raise ConfigurationError(
+            f"invalid domain {domain!r}: expected one with partitions or work items",
+            expected=f"one of {', '.join(sorted(known))}",
+            remedy="correct the domain",
+        )
+
+
 def check_topics(wanted: Collection[str], known: Collection[str]) -> None:
     """Make sure that topics are known.
 

@@ -3,6 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 from urllib.parse import quote
@@ -28,8 +29,9 @@ from orchestration_project.gateway.api.problems import ProblemError, not_found, 
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.evidence.exporting import SUFFIX, archive_sizes, open_archive
-from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of
+from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of, subject_of
 from orchestration_project.services.inventory import find_blob, read_captures
+from orchestration_project.services.repair.damage import check_named
 
 CLEANUP_JOB, CLEANUP_OP = "operations_cleanup", "clean_up_artifacts"
 REPAIR_JOB, REPAIR_OP = "operations_repair_artifacts", "repair_artifacts"
@@ -252,8 +254,10 @@ async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
 
 async def repair_artifacts(call: Call[Parameters, Repair]) -> Launched:
     """Repair damaged artifacts from the second store, their sources or rows; a run does it."""
-    config = call.body.model_dump(exclude_none=True)
-    return await launch(call, Launch(REPAIR_JOB, config={"ops": {REPAIR_OP: {"config": config}}}))
+    said, warehouse = call.body, call.services.warehouse
+    config = {"ops": {REPAIR_OP: {"config": said.model_dump(exclude_none=True)}}}
+    check = partial(check_named, warehouse, said.sha256, said.dataset)
+    return await launch(call, Launch(REPAIR_JOB, config=config, check=check))
 
 
 async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
@@ -262,9 +266,19 @@ async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
     wanted = EvidenceRequest(said.run_id, said.session, said.partition, said.at)
     config: dict[str, Any] = said.model_dump(mode="json", exclude_none=True)
     launched = await launch(
-        call, Launch(EVIDENCE_JOB, config={"ops": {EVIDENCE_OP: {"config": config}}})
+        call,
+        Launch(
+            EVIDENCE_JOB,
+            config={"ops": {EVIDENCE_OP: {"config": config}}},
+            check=partial(_check_subject, call.services, wanted),
+        ),
     )
     return Export(file=f"{name_of(wanted)}{SUFFIX}", **launched.model_dump())
+
+
+def _check_subject(services: Services, wanted: EvidenceRequest) -> None:
+    with services.warehouse.reading() as connection:
+        subject_of(connection, wanted, services.clock.now())
 
 
 async def list_evidence(call: Call[Parameters, Body]) -> Archives:

@@ -1,6 +1,7 @@
 """Routing of webhooks: the rules in effect, a dry run of others, an edit, and dead letters."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -102,11 +103,18 @@ def _try(services: Services, body: TryRules) -> RoutingDryRun:
 
 async def edit_routing_rules(call: Call[Parameters, EditRules]) -> Launched:
     """Put rules into effect by a run, unless one is invalid or others were edited meanwhile."""
-    await call.services.in_thread(_require_valid, call.services, call.body)
     rules = call.body.rules
     given = {"rules_yaml": rules} if isinstance(rules, str) else {"rules": rules}
     config = {**given, "based_on": call.body.based_on, "who": call.caller.name}
-    return await launch(call, Launch(EDIT_JOB, config={"ops": {EDIT_OP: {"config": config}}}))
+    return await launch(
+        call,
+        Launch(
+            EDIT_JOB,
+            config={"ops": {EDIT_OP: {"config": config}}},
+            check=partial(_require_valid, call.services, call.body),
+            is_edit=True,
+        ),
+    )
 
 
 def _require_valid(services: Services, body: EditRules) -> None:

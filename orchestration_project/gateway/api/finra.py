@@ -2,7 +2,9 @@
 
 import io
 import shlex
+from contextlib import suppress
 from datetime import date
+from functools import partial
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -25,6 +27,7 @@ from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
+from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS
 from orchestration_project.services.exports import GoldRequest
 from orchestration_project.tables.catalogue import relation
@@ -32,6 +35,9 @@ from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.published import REASONS
 
 EXPORT_JOB, EXPORT_OP = "operations_export_gold", "export_gold_as_of"
+CHECK_SECONDS = 2.0
+"""Time limit of the check of an export, which derives what the run derives."""
+
 TRADE_ACTIVITY = "v_finra_otc_weekly"
 
 
@@ -161,9 +167,28 @@ async def export_gold(call: Call[GoldTable, NewGoldExport]) -> GoldExport:
     wanted = GoldRequest(name, said.partition, said.as_of, said.published_by)
     config = {"table": name, **said.model_dump(mode="json", exclude_none=True)}
     launched = await launch(
-        call, Launch(EXPORT_JOB, config={"ops": {EXPORT_OP: {"config": config}}})
+        call,
+        Launch(
+            EXPORT_JOB,
+            config={"ops": {EXPORT_OP: {"config": config}}},
+            check=partial(_check_gold, call.services, wanted),
+        ),
     )
     return GoldExport(file=wanted.artifact, **launched.model_dump())
+
+
+def _check_gold(services: Services, wanted: GoldRequest) -> None:
+    """Refuse a partition that cannot be derived; one that takes longer is left to the run."""
+    with suppress(TimeoutError):
+        derive_as_of(
+            services.warehouse,
+            services.registry().tables_as_of,
+            wanted.table,
+            wanted.partition,
+            at=wanted.at,
+            day=wanted.day,
+            seconds=CHECK_SECONDS,
+        )
 
 
 OPERATIONS = (

@@ -1,24 +1,26 @@
 """Jobs as Dagster knows them: where they are, their partitions, and how they are launched."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.operations.edits import EditConflictError
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.domains.operations.pipelines import KnownPartitions, propose_key
 from orchestration_project.engine.loads import known_partitions
-from orchestration_project.errors import did_you_mean
+from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
-from orchestration_project.gateway.api.once import Before, once
+from orchestration_project.gateway.api.once import Before, leased, once
 from orchestration_project.gateway.api.operation import Call
-from orchestration_project.gateway.api.problems import ProblemError, not_found
+from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.registry import Registry
+from orchestration_project.services.inbox.work import ACTIVE_STATUSES
 
 WHERE = """{ repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name } jobs { name } } }
@@ -83,12 +85,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Launch:
-    """Job to run, with partition and config."""
+    """Job to run, with partition and config.
+
+    Attributes:
+        check: Raises an error if the job would refuse its config; it runs in a thread.
+        is_edit: Whether it is refused until an earlier run of the job has ended.
+    """
 
     job: str
     partition: str | None = None
     config: Mapping[str, Any] | None = None
     tags: Mapping[str, str] | None = None
+    check: Callable[[], object] | None = None
+    is_edit: bool = False
 
 
 async def find_job(call: Call[Any, Any], name: str, partition: str | None = None) -> Job:
@@ -157,7 +166,38 @@ async def launch(call: Call[Any, Any], wanted: Launch) -> Launched:
         ProblemError: It cannot be launched, or its key belongs to another request.
     """
     said = [wanted.job, wanted.partition, wanted.config, wanted.tags]
-    return await once(call, said, lambda marks: _launch(call, wanted, marks), launched_before)
+
+    async def make(marks: Mapping[str, str]) -> Launched:
+        if not wanted.is_edit:
+            return await _launch(call, wanted, marks)
+        async with leased(call.services, f"edit/{wanted.job}"):
+            await call.services.in_thread(_refuse_second_edit, call.services.instance, wanted.job)
+            return await _launch(call, wanted, marks)
+
+    return await once(call, said, make, launched_before)
+
+
+def _refuse_second_edit(instance: dg.DagsterInstance, job: str) -> None:
+    filters = dg.RunsFilter(job_name=job, statuses=ACTIVE_STATUSES)
+    if records := instance.get_run_records(filters, limit=1):
+        run_id = records[0].dagster_run.run_id
+        raise ProblemError(
+            409,
+            f"another edit of {job} has not ended: run {run_id}",
+            run_id=run_id,
+            remedy="wait for that run or cancel it, read the present version, and edit again",
+        )
+
+
+async def _check(call: Call[Any, Any], wanted: Launch) -> None:
+    if wanted.check is None:
+        return
+    try:
+        await call.services.in_thread(wanted.check)
+    except EditConflictError as error:
+        raise problem_of(error, 409) from error
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
 
 
 async def launched_before(before: Before) -> Launched:
@@ -170,6 +210,7 @@ async def launched_before(before: Before) -> Launched:
 
 async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]) -> Launched:
     job = await find_job(call, wanted.job, wanted.partition)
+    await _check(call, wanted)
     tags = {**(wanted.tags or {}), **job.tags, LAUNCHED_BY: "api", **marks}
     if job.keys and tags.keys().isdisjoint(PARTITION_TAGS):
         raise ProblemError(

@@ -1,6 +1,7 @@
 """MQTT's dead letters through the API: listed, and judged again by a run."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -19,6 +20,7 @@ from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.resources.mqtt.reading import EventFilter, find_dead_letters
+from orchestration_project.resources.mqtt.replaying import check_arrivals
 
 REPLAY_JOB, REPLAY_OP = "mqtt_replay_dead_letters", "replay_mqtt_dead_letters"
 
@@ -49,6 +51,8 @@ class ReplayLetters(Body):
     def _one_of_them(self) -> Self:
         if not (self.arrival_ids or self.reason or self.since or self.until):
             raise ValueError("expected arrival_ids, reason, since or until")
+        if self.since and self.until and self.since >= self.until:
+            raise ValueError("expected since before until")
         return self
 
 
@@ -86,7 +90,14 @@ async def replay_mqtt_dead_letters(call: Call[Parameters, ReplayLetters]) -> Lau
         at: datetime | None = getattr(wanted, name)
         if at is not None:
             config[name] = at.isoformat()
-    return await launch(call, Launch(REPLAY_JOB, config={"ops": {REPLAY_OP: {"config": config}}}))
+    return await launch(
+        call,
+        Launch(
+            REPLAY_JOB,
+            config={"ops": {REPLAY_OP: {"config": config}}},
+            check=partial(check_arrivals, call.services.warehouse, wanted.arrival_ids),
+        ),
+    )
 
 
 OPERATIONS = (

@@ -89,7 +89,7 @@ async def once(
     if key is None:
         return await make({})
     tags = {KEY_TAG: f"{call.caller.name}:{key}", BODY_TAG: _hash(said)}
-    async with call.services.launching, _only_gateway(call.services, tags[KEY_TAG]):
+    async with call.services.launching, leased(call.services, _key_lease(tags[KEY_TAG])):
         before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
         if before is None:
             token = LAUNCH_TAGS.set(tags)
@@ -107,14 +107,17 @@ async def once(
     return await again(before)
 
 
+def _key_lease(key: str) -> str:
+    return f"idempotency/{hashlib.sha256(key.encode()).hexdigest()[:LEASE_DIGITS]}"
+
+
 @asynccontextmanager
-async def _only_gateway(services: Services, key: str) -> AsyncIterator[None]:
-    """Have other gateways wait with the same key; a lease in the database says who is at it.
+async def leased(services: Services, name: str) -> AsyncIterator[None]:
+    """Hold a lease, for which other requests and gateways wait.
 
     Raises:
-        ProblemError: 503, another gateway has had the lease for long.
+        ProblemError: 503, another request has had the lease for long.
     """
-    name = f"idempotency/{hashlib.sha256(key.encode()).hexdigest()[:LEASE_DIGITS]}"
     for _ in range(round(LEASE_SECONDS / SECONDS_BETWEEN_ATTEMPTS) + 1):
         lease = await services.in_thread(_take, services, name)
         if lease is not None:
@@ -123,7 +126,7 @@ async def _only_gateway(services: Services, key: str) -> AsyncIterator[None]:
     else:
         raise ProblemError(
             503,
-            "another gateway is processing a request with this Idempotency-Key",
+            "another gateway is processing the same request, or an edit of the same rules",
             remedy="send the same request again in a minute",
         )
     try:

@@ -18,6 +18,7 @@ from orchestration_project.services.presets import (
     Presets,
     preset_as_written,
     preset_names,
+    preset_of_file,
 )
 
 JOB, OP = "operations_apply_preset", "apply_preset"
@@ -34,7 +35,7 @@ class PresetName(Parameters):
 class Apply(Body):
     """Why a preset is applied."""
 
-    why: Name = Field(description="The reason, which is kept")
+    why: Name = Field(pattern=r"\S", description="The reason, which is kept")
 
 
 async def list_presets(call: Call[Parameters, Body]) -> PresetList:
@@ -106,7 +107,14 @@ async def apply_preset(call: Call[PresetName, Apply]) -> Launched:
     name = call.query.name
     _require(name)
     config = {"preset": name, "dry_run": False, "why": call.body.why, "who": call.caller.name}
-    return await launch(call, Launch(JOB, config={"ops": {OP: {"config": config}}}))
+    return await launch(
+        call,
+        Launch(
+            JOB,
+            config={"ops": {OP: {"config": config}}},
+            check=lambda: preset_of_file(name, call.services.registry().preset_targets),
+        ),
+    )
 
 
 OPERATIONS = (

@@ -17,7 +17,6 @@ from orchestration_project.domains.api.models import (
     SyncDryRun,
 )
 from orchestration_project.domains.api.runs import Launched
-from orchestration_project.domains.operations.edits import EditConflictError
 from orchestration_project.domains.saas.rules import RuleSet, SyncRule, read_rules
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
@@ -103,13 +102,16 @@ async def try_rules(call: Call[Parameters, TriedRules]) -> SyncDryRun:
 async def edit_rules(call: Call[Parameters, EditedRules]) -> Launched:
     """Put rules into effect by a run, which asks the target first."""
     _read(call.body)
-    present = await call.services.in_thread(_rules, call.services)
-    try:
-        require_version(present, call.body.based_on)
-    except EditConflictError as error:
-        raise problem_of(error, 409) from error
     config = {**call.body.model_dump(), "who": call.caller.name}
-    return await launch(call, Launch(EDIT_JOB, config={"ops": {EDIT_OP: {"config": config}}}))
+    return await launch(
+        call,
+        Launch(
+            EDIT_JOB,
+            config={"ops": {EDIT_OP: {"config": config}}},
+            check=lambda: require_version(_rules(call.services), call.body.based_on),
+            is_edit=True,
+        ),
+    )
 
 
 def _read(body: TriedRules) -> list[SyncRule]:

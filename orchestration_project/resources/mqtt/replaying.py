@@ -12,6 +12,7 @@ from orchestration_project.domains.mqtt.judging import Message
 from orchestration_project.engine.captures import BlobError
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt.dead_letters import TOPIC, end_dead_letters, item_key
 from orchestration_project.resources.mqtt.mirroring import Mirror, MirrorCounts
 from orchestration_project.resources.mqtt.ranges import read_messages
@@ -74,6 +75,22 @@ def letter_count(warehouse: Warehouse, wanted: LetterFilter) -> int:
     counted = select(func.count()).select_from(mqtt_dead_letters).where(*wanted.conditions())
     with warehouse.reading() as connection:
         return connection.execute(counted).scalar_one()
+
+
+def check_arrivals(warehouse: Warehouse, arrival_ids: Sequence[int]) -> None:
+    """Make sure that arrivals became dead letters, open or replayed.
+
+    Raises:
+        ConfigurationError: One did not.
+    """
+    number = mqtt_dead_letters.c.arrival_id
+    with warehouse.reading() as connection:
+        known = set(connection.scalars(select(number).where(number.in_(arrival_ids))))
+    if unknown := sorted(set(arrival_ids) - known):
+        raise ConfigurationError(
+            f"invalid arrival {unknown[0]}: expected an arrival that became a dead letter",
+            remedy="list them with `orchestrate export mqtt_dead_letters`",
+        )
 
 
 def requested_ids(warehouse: Warehouse) -> list[int]:

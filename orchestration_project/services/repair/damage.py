@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, select, update
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.operations.repair import Outcome, Problem
@@ -198,27 +198,44 @@ def named_blobs(
     Raises:
         ConfigurationError: Nothing was captured with such a SHA-256, or of that dataset.
     """
+    found = check_named(warehouse, sha256, dataset)
+    if dataset is not None:
+        with warehouse.reading() as connection:
+            rows = connection.execute(_of_dataset(dataset)).all()
+        found |= {row.sha256: Blob(*row) for row in rows}
+    return [DamagedArtifact.of_blob(found[each], "missing") for each in sorted(found)]
+
+
+def check_named(
+    warehouse: Warehouse, sha256: Sequence[str], dataset: str | None
+) -> dict[str, Blob]:
+    """Make sure that captured bytes are known by SHA-256, and their dataset by name.
+
+    Raises:
+        ConfigurationError: Nothing was captured with such a SHA-256, or of that dataset.
+    """
     hashes = [each.strip().lower() for each in sha256]
     with warehouse.reading() as connection:
-        found = read_blobs(connection, hashes) if hashes else {}
+        found = dict(read_blobs(connection, hashes)) if hashes else {}
         if missing := [each for each in hashes if each not in found]:
             raise ConfigurationError(
                 f"invalid sha256 {missing[0][:80]!r}: expected the SHA-256 of captured bytes, 64 "
                 f"hexadecimal digits, e.g. {'0f' * 32}",
                 remedy="find it in operations_damaged_artifacts or with `artifacts list`",
             )
-        if dataset is not None:
-            own = select(captures.c.sha256).where(captures.c.dataset == dataset)
-            columns = [blobs.c[name] for name in Blob._fields]
-            rows = connection.execute(select(*columns).where(blobs.c.sha256.in_(own))).all()
-            if not rows:
-                raise ConfigurationError(
-                    f"invalid dataset {dataset[:80]!r}: expected a dataset of the table captures, "
-                    "e.g. weeklySummary",
-                    remedy="find it with `artifacts list`",
-                )
-            found |= {row.sha256: Blob(*row) for row in rows}
-    return [DamagedArtifact.of_blob(found[each], "missing") for each in sorted(found)]
+        if dataset is not None and not connection.execute(_of_dataset(dataset).limit(1)).first():
+            raise ConfigurationError(
+                f"invalid dataset {dataset[:80]!r}: expected a dataset of the table captures, "
+                "e.g. weeklySummary",
+                remedy="find it with `artifacts list`",
+            )
+    return found
+
+
+def _of_dataset(dataset: str) -> Select[Any]:
+    hashes = select(captures.c.sha256).where(captures.c.dataset == dataset)
+    columns = [blobs.c[name] for name in Blob._fields]
+    return select(*columns).where(blobs.c.sha256.in_(hashes))
 
 
 def captures_of(connection: Connection, sha256: str) -> list[RecordedCapture]:
