@@ -8,6 +8,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import PATH, document
 from orchestration_project.gateway.api.operation import Operation
+from orchestration_project.gateway.login import Login
 from reference_pages.markdown import code, page, paragraph, section, table
 
 
@@ -18,7 +19,7 @@ def write() -> str:
     groups = groupby(operations, key=lambda each: each.path.split("/")[1])
     return page(
         "rest-api",
-        [_overview(operations)]
+        [_overview(operations), _sessions()]
         + [section(_title(tag), *_operations(list(found), described)) for tag, found in groups],
     )
 
@@ -32,6 +33,21 @@ def _overview(operations: list[Operation]) -> str:
         (code(each.method), code(PATH + each.path), each.role, each.summary) for each in operations
     ]
     return section("Operations", table(("method", "path", "role", "summary"), rows))
+
+
+def _sessions() -> str:
+    doors: Any = None  # the routes are only described
+    login = Login(doors, has_provider=False)
+    rows = [
+        (code(method), code(route.path), paragraph(str(route.endpoint.__doc__)))
+        for route in [*login.public_routes(), *login.private_routes()]
+        for method in sorted(set(route.methods or ()) - {"HEAD"})
+    ]
+    text = (
+        "A key is enough for the API. Browsers log in by a form, at the root of the gateway and "
+        "not below `/api/v1`; the cookie of the session then authenticates requests of its origin."
+    )
+    return section("Login", paragraph(text), table(("method", "path", "meaning"), rows))
 
 
 def _operations(operations: list[Operation], described: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The installation: presets, schedules and sensors, and how it stands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from orchestration_project.domains.api.edits import (
     ScheduleShown,
 )
 from orchestration_project.domains.api.models import (
+    AccessEntries,
+    AccessEntry,
     Automation,
     Automations,
     Config,
@@ -89,6 +91,26 @@ class InstallationMethods(Asking):
         """Return what was started together, and what came of it."""
         query = {"since": since.isoformat() if since else None, "domain": domain, "state": state}
         return self._get("/sessions", Sessions, **query, limit=limit)
+
+    def access_audit(
+        self,
+        *,
+        user: str | None = None,
+        operation: str | None = None,
+        outcome: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[AccessEntry]:
+        """Yield logins, refused requests and steps of changes, the latest first; for admins."""
+        times = {"since": since, "until": until}
+        query = {
+            "user": user,
+            "operation": operation,
+            "outcome": outcome,
+            **{name: at.isoformat() if at else None for name, at in times.items()},
+        }
+        for page in self._pages("/access-audit", AccessEntries, **query):
+            yield from page.entries
 
     def control_tower(self) -> ControlTower:
         """Return how domains and assets stand."""

@@ -25,7 +25,7 @@ WRONG_KEY = "This key does not open anything. Is it whole, and still valid?"
 
 
 class Login:
-    """The routes of logging in by key."""
+    """The routes of logging in by key: at the root, beside the API."""
 
     def __init__(self, doors: AuthServices, *, has_provider: bool) -> None:
         self._doors = doors
@@ -47,11 +47,13 @@ class Login:
         ]
 
     async def _page(self, request: Request) -> Response:
+        """Show the form for a key; `next` is the path to go on to."""
         wanted = safe_next(request.query_params.get("next", ""))
         installation = self._doors.installation
         return login_page(installation, wanted=wanted, has_provider=self._has_provider)
 
     async def _log_in(self, request: Request) -> Response:
+        """Begin a session by the form fields `key` and `next`; the cookie identifies it."""
         scope = request.scope
         require_same_origin(scope, self._doors.place, is_needed=False)
         form = await _form(request)
@@ -74,6 +76,7 @@ class Login:
         return response
 
     async def _log_out(self, request: Request) -> Response:
+        """End the session, and all of the user with the form field `everywhere=yes`."""
         user, token = current_user(), self._doors.token_of(request.scope)
         is_everywhere = (await _form(request)).get("everywhere") == "yes"
         if is_everywhere:
@@ -116,6 +119,7 @@ async def begin_session(
 
 
 async def _session(request: Request) -> Response:
+    """Return user, role, way of the login and key ID as JSON, or as a page to browsers."""
     user = current_user()
     if "text/html" in header_of(request.scope, "accept"):
         return session_page(user)
@@ -124,6 +128,7 @@ async def _session(request: Request) -> Response:
 
 
 async def _to_session(_request: Request) -> Response:
+    """Redirect to `/session`, whose page has the form."""
     return RedirectResponse("/session", 303)
 
 

@@ -12,6 +12,7 @@ from orchestration_project.domains.operations.flags import (
     FlagSet,
     FlagUse,
     StoredFlag,
+    require_unexpired,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
@@ -40,7 +41,13 @@ class FlagStore(EditStore[Flag, StoredFlag]):
         version_number: int,
         edit: Edit,
     ) -> StoredFlag:
-        """Return the flag that an edit makes."""
+        """Return the flag that an edit makes.
+
+        Raises:
+            ConfigurationError: It is new, and has expired already.
+        """
+        if before is None:
+            require_unexpired(after, edit.at)
         return StoredFlag(after, version_number, storable(edit.by), edit.at)
 
 

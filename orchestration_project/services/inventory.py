@@ -23,7 +23,7 @@ from orchestration_project.tables.schema import POLARS_TYPES
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 SHOWN_COLUMNS = (
-    *("capture_id", "partition_key", "part_number", "fetched_at", "row_count"),
+    *("capture_id", "dataset", "partition_key", "part_number", "fetched_at", "row_count"),
     *("sha256", "run_id", "url"),
 )
 SHA256_LENGTH = 64

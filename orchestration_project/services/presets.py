@@ -238,15 +238,20 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveConfig:
     """Return every setting, and what each preset would set for a run that names it."""
+    entries = settings_in_effect(settings)
+    for file in preset_files(presets):
+        entries |= _preset(file)
+    return EffectiveConfig(entries, settings.names_without_effect())
+
+
+def settings_in_effect(settings: Settings) -> dict[str, ConfigValue]:
+    """Return every setting and limit of a check, without presets."""
     origin = origins()
     entries = {
         name.upper(): ConfigValue(value, origin[name])
         for name, value in shown_values(settings).items()
     }
-    entries |= _check_limits(settings)
-    for file in preset_files(presets):
-        entries |= _preset(file)
-    return EffectiveConfig(entries, settings.names_without_effect())
+    return {**entries, **_check_limits(settings)}
 
 
 def _check_limits(settings: Settings) -> Mapping[str, ConfigValue]:

@@ -235,7 +235,7 @@ class ItemRetries:
         """Return what a retry would do; this changes nothing.
 
         Raises:
-            ConfigurationError: The domain, a topic or a reason code is not known.
+            ConfigurationError: A topic or a reason code is not known.
         """
         with self._warehouse.reading() as connection:
             topics = self._topics(connection, wanted)
@@ -273,14 +273,10 @@ class ItemRetries:
 
     def _topics(self, connection: Connection, wanted: ItemFilter) -> Mapping[str, ItemTopics]:
         """Return the topics to retry, by name."""
-        if wanted.domain is not None:
-            partitioned = {path[0] for path in self._registry.partitions}
-            with_items = {each.name for each in self._registry.domains if each.item_topics}
-            check_domain(wanted.domain, partitioned | with_items)
         declared = self._registry.item_topics(wanted.domain)
         known = {
             topic: each
-            for topic in _stored_topics(connection)
+            for topic in stored_topics(connection)
             for each in declared
             if topic.startswith(each.prefix)
         }
@@ -310,7 +306,7 @@ class ItemRetries:
             following = found.where(key > keys[-1])
 
 
-def _stored_topics(connection: Connection) -> Iterator[str]:
+def stored_topics(connection: Connection) -> Iterator[str]:
     """Yield the topics that have items, one index lookup each."""
     smallest = select(func.min(work_items.c.topic))
     topic = connection.execute(smallest).scalar()

@@ -11,8 +11,10 @@ from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
 from orchestration_project.domains.operations.edits import Action
 from orchestration_project.domains.operations.flags import FlagUse
-from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.crawl_status import missed_days, require_flag
 from orchestration_project.sensors.web import site_schedule
 from orchestration_project.services.edits import Edit
@@ -93,6 +95,20 @@ def test_a_missing_flag_is_off_and_what_to_do_is_said(flagged):
         require_flag(site, ON, Flags(warehouse, open_clock(settings)))
     assert refused.value.found == "the flag smoe does not exist, so it is off"
     assert f"add {ON} to listed_keys" in refused.value.remedy
+
+
+def test_a_site_with_a_missing_flag_is_invalid(flagged):
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse:
+        captures = Captures(open_store(settings))
+        for flag, problems in (
+            ("smoe", ["flag: expected one of the flags (some), found smoe"]),
+            ("some", []),
+            (None, []),
+        ):
+            site = small_site(1).model_copy(update={"flag": flag})
+            found = check_site(site, warehouse, captures).problems
+            assert [problem for problem in found if problem.startswith("flag")] == problems
 
 
 def test_site_files_name_the_flags_that_they_use(demo_settings, tmp_path, monkeypatch):

@@ -132,6 +132,18 @@ def test_an_invalid_file_is_refused_by_name(text, found):
     assert found in str(refusal.value.found)
 
 
+def test_all_problems_of_a_file_are_shown_at_once():
+    text = """objectives:
+  - {name: a, indicator: loads, domain: finr, target: 0.9}
+  - {name: b, indicator: loads, domain: finra, target: 7}
+  - {name: c, indicator: freshness, domain: mqtt, target: 0.9}
+"""
+    with pytest.raises(ConfigurationError) as refusal:
+        read_objectives(text, "slo.yaml", KNOWN)
+    lines = [problem.partition(":")[0] for problem in str(refusal.value.found).split("; ")]
+    assert lines == ["line 3", "line 2", "line 4"]
+
+
 def test_an_empty_file_declares_no_objective():
     assert read_objectives("", "slo.yaml", KNOWN) == ()
     assert yaml.safe_load(prometheus_rules([])) == {"groups": []}

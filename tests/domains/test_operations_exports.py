@@ -122,6 +122,19 @@ def test_whatever_the_file_has_it_is_refused_in_few_words(text: str):
     assert len(problem(text)) < 1_000
 
 
+def test_all_problems_of_a_file_are_shown_at_once():
+    text = """targets:
+  mart: {kind: ftp}
+exports:
+  a: {table: nope}
+  b: {table: landings, format: xls}
+  c: {table: landings, target: mart}
+  d: {table: landings, schedule: daily}
+"""
+    lines = [part.partition(":")[0] for part in problem(text).split("; ") if "line" in part]
+    assert sorted(lines) == ["line 2", "line 4", "line 5", "line 7"]
+
+
 def test_a_version_names_loads_and_declaration():
     loads = LoadRange(None, NOON)
     assert LoadRange.of_version(loads.version("abc")) == (loads, "abc")

@@ -96,7 +96,11 @@ def recompressed(body):
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("config", "expected"),
-    [({"sha256": ["zz"]}, "invalid sha256 'zz'"), ({"dataset": "none"}, "invalid dataset 'none'")],
+    [
+        ({"sha256": ["zz"]}, "64 hexadecimal digits each"),
+        ({"sha256": ["0f" * 32]}, f"invalid sha256 '{'0f' * 32}'"),
+        ({"dataset": "none"}, "invalid dataset 'none'"),
+    ],
 )
 def test_an_artifact_that_there_is_not_is_named_with_what_can_be(job, config, expected):
     with pytest.raises(Exception, match=expected):

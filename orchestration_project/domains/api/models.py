@@ -185,6 +185,7 @@ class Capture(BaseModel):
     """Something that was fetched."""
 
     capture_id: str = Field(description="ID, digits")
+    dataset: str = Field(description="Dataset, such as weeklySummary")
     partition: str = Field(description="Partition key, or symbol")
     part_number: int = Field(description="Part of the delivery")
     fetched_at: AwareDatetime = Field(description="When")
@@ -332,7 +333,7 @@ class Readiness(BaseModel):
 class ConfigEntry(BaseModel):
     """A value in effect."""
 
-    name: str = Field(description="Name of a setting, or of a preset's field")
+    name: str = Field(description="Name of a setting, or of a job's field in a preset")
     value: str = Field(description="Value without secrets")
     origin: str = Field(description="Origin: default, file, environment or a preset")
 
@@ -342,6 +343,30 @@ class Config(BaseModel):
 
     config_hash: str = Field(description="Hash, which runs have as a tag")
     entries: list[ConfigEntry] = Field(description="By name")
+
+
+class AccessEntry(BaseModel):
+    """A login, refused request or step of a change."""
+
+    request_id: str = Field(description="Request ID, the header X-Request-ID of the response")
+    step_number: int = Field(description="Step of the request: 1 (received) or 2 (answered)")
+    happened_at: AwareDatetime = Field(description="UTC time of the event")
+    user_name: str | None = Field(description="User; null: unknown")
+    role: str | None = Field(description="Role of the user at that time; null: unknown")
+    key_id: str | None = Field(description="Key ID; null: no key")
+    address: str = Field(description="IP address of the request")
+    operation: str = Field(description="Operation: login, a mutation's name, or method and path")
+    target: str | None = Field(description="Target, JSON; null: no target")
+    outcome: str = Field(description="Outcome: asked, done, failed or refused")
+    reason: str | None = Field(description="Reason of a refusal or failure")
+    trace_id: str | None = Field(description="W3C trace ID; null: no trace")
+
+
+class AccessEntries(BaseModel):
+    """Entries of the audit of access, the latest first."""
+
+    entries: list[AccessEntry] = Field(description="Entries")
+    next_cursor: str | None = Field(description="Cursor of the next page; null: the last page")
 
 
 class Sessions(BaseModel):

@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from yaml import YAMLError
 
 from orchestration_project.errors import ConfigurationError
@@ -151,6 +152,11 @@ class Export(_Strict):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
+DeclaredTarget = Annotated[Target, Field(discriminator="kind")]
+
+T = TypeVar("T")
+
+
 class ExportsFile(_Strict):
     """The content of `exports.yaml`.
 
@@ -159,7 +165,7 @@ class ExportsFile(_Strict):
         exports: Exports by name.
     """
 
-    targets: dict[str, Annotated[Target, Field(discriminator="kind")]] | None = None
+    targets: dict[str, DeclaredTarget] | None = None
     exports: dict[str, Export] | None = None
 
 
@@ -205,11 +211,22 @@ def read_exports(content: str, is_cron: Callable[[str], bool]) -> Mapping[str, D
     Raises:
         ConfigurationError: The file is invalid; names each value that is.
     """
-    found = _parse(content)
-    targets, exports = found.targets or {}, found.exports or {}
-    problems = [
+    parsed = _parse_yaml(content)
+    problems = _name_problems(content, parsed)
+    if problems:
+        raise _invalid("; ".join(problems))
+    try:
+        found = ExportsFile.model_validate(parsed)
+        targets, exports = found.targets or {}, found.exports or {}
+    except ValidationError as error:
+        problems = value_problems(content, error)
+        targets = _valid_values(parsed, "targets", TypeAdapter(DeclaredTarget))
+        exports = _valid_values(parsed, "exports", TypeAdapter(Export))
+    invalid_targets = _section(parsed, "targets").keys() - targets.keys()
+    problems += [
         located(content, ("exports", name, key), f"exports.{name}.{key}", reason)
         for name, export in exports.items()
+        if export.target not in invalid_targets
         for key, reason in _problems(export, targets, is_cron)
     ]
     if problems:
@@ -226,7 +243,13 @@ def read_targets(content: str) -> Mapping[str, Target]:
     Raises:
         ConfigurationError: The file is invalid; names each value that is.
     """
-    return dict(_parse(content).targets or {})
+    parsed = _parse_yaml(content)
+    if problems := _name_problems(content, parsed):
+        raise _invalid("; ".join(problems))
+    try:
+        return dict(ExportsFile.model_validate(parsed).targets or {})
+    except ValidationError as error:
+        raise _invalid("; ".join(value_problems(content, error))) from None
 
 
 def export_problems(export: Export, targets: Mapping[str, Target]) -> list[tuple[str, str]]:
@@ -239,22 +262,33 @@ def export_problems(export: Export, targets: Mapping[str, Target]) -> list[tuple
     return _target_problems(export, targets) + _table_problems(export)
 
 
-def _parse(content: str) -> ExportsFile:
+def _parse_yaml(content: str) -> Any:
     try:
         parsed = read_yaml(content)
-        _require_names(content, parsed)
-        return ExportsFile.model_validate({} if parsed is None else parsed)
-    except ValidationError as error:
-        raise _invalid("; ".join(value_problems(content, error))) from None
     except YAMLError as error:
         raise _invalid(syntax_problem(error)) from None
+    return {} if parsed is None else parsed
 
 
-def _require_names(content: str, parsed: Any) -> None:
-    """Make sure that exports and targets have plain names, before any message quotes them."""
+def _section(parsed: Any, name: str) -> Mapping[Any, Any]:
+    section = parsed.get(name) if isinstance(parsed, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _valid_values(parsed: Any, section: str, model: TypeAdapter[T]) -> dict[str, T]:
+    """Return those values of a section that are valid, whatever else the file has."""
+    valid: dict[str, T] = {}
+    for name, value in _section(parsed, section).items():
+        with suppress(ValidationError):
+            valid[name] = model.validate_python(value)
+    return valid
+
+
+def _name_problems(content: str, parsed: Any) -> list[str]:
+    """Return exports and targets without plain names, before any message quotes them."""
+    problems: list[str] = []
     for section in ("targets", "exports"):
-        found = parsed.get(section) if isinstance(parsed, dict) else None
-        for name in found if isinstance(found, dict) else ():
+        for name in _section(parsed, section):
             is_plain = isinstance(name, str) and NAME.fullmatch(name)
             if not is_plain or name.endswith("_file") or (section, name) == ("targets", ARTIFACTS):
                 reason = (
@@ -262,7 +296,8 @@ def _require_names(content: str, parsed: Any) -> None:
                     "artifacts is the artifact store"
                 )
                 place = f"{section}: {_cut(repr(name))}"
-                raise _invalid(located(content, (section, name), place, reason))
+                problems.append(located(content, (section, name), place, reason))
+    return problems
 
 
 def _problems(

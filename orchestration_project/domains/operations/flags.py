@@ -24,12 +24,13 @@ from pydantic import (
 from orchestration_project.domains.operations.edits import (
     MAX_NAME_CHARACTERS,
     NAME,
+    REMEDY,
     EditConflictError,
     EditedKind,
     Stored,
     require_plain,
 )
-from orchestration_project.errors import did_you_mean
+from orchestration_project.errors import ConfigurationError, did_you_mean
 
 MAX_LISTED_KEYS = 500
 POSITIONS = 2**64
@@ -133,6 +134,21 @@ class FlagSet:
 def is_expired(flag: Flag, now: datetime) -> bool:
     """Whether a flag holds for no key any more."""
     return flag.expires_at is not None and flag.expires_at <= now
+
+
+def require_unexpired(flag: Flag, now: datetime) -> None:
+    """Make sure that a flag may hold for a key.
+
+    Raises:
+        ConfigurationError: It has expired.
+    """
+    if is_expired(flag, now):
+        raise ConfigurationError(
+            "invalid flag: expected expires_at after now",
+            expected=f"a time after {_time(now)}, or null",
+            found=_time(flag.expires_at),
+            remedy=REMEDY,
+        )
 
 
 class FlagUse(NamedTuple):

@@ -18,6 +18,9 @@ LEVELS: Mapping[str, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40
 SERVICE = re.compile(r"[a-z][a-z0-9_]{0,29}")
 """Name of a program, such as ``code_server``."""
 
+PROGRAMS = ("gateway", "daemon", "code_server", "run", "bridge", "worker")
+"""Programs that write a log."""
+
 UNPRINTABLE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """Characters that JSON leaves as they are, and that change how a terminal shows a line."""
 

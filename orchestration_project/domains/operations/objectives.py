@@ -6,6 +6,7 @@ target allows; the burn rate is how many times as fast as allowed a window spend
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from yaml import YAMLError
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.yaml import read_yaml, syntax_problem, value_problems
+from orchestration_project.settings.yaml import located, read_yaml, syntax_problem, value_problems
 
 WINDOW_DAYS = 28
 """Days of a budget: today so far, and the 27 days before, in UTC."""
@@ -135,14 +136,15 @@ class MirrorLag(_Objective):
 Objective: TypeAlias = Freshness | Loads | GatewayLatency | WebhookToLoaded | MirrorLag
 
 
+DeclaredObjective = Annotated[Objective, Field(discriminator="indicator")]
+
+
 class ObjectivesFile(BaseModel):
     """The content of slo.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    objectives: tuple[Annotated[Objective, Field(discriminator="indicator")], ...] = Field(
-        strict=False, max_length=100
-    )
+    objectives: tuple[DeclaredObjective, ...] = Field(strict=False, max_length=100)
 
     @model_validator(mode="after")
     def _names_differ(self) -> "ObjectivesFile":
@@ -174,11 +176,33 @@ def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective,
         ConfigurationError: It is not YAML, has invalid values, or names a domain that cannot have
             such an objective; names each problem with its line.
     """
-    found = parse_objectives(text, file)
-    problems = [problem for each in found if (problem := _unknown_domain(each, known))]
+    content = _read_content(text, file)
+    problems: list[str] = []
+    objectives: list[tuple[int, Objective]] = []
+    try:
+        objectives = list(enumerate(ObjectivesFile.model_validate(content).objectives))
+    except ValidationError as error:
+        problems = value_problems(text, error)
+        objectives = _valid_objectives(content)
+    problems += [
+        located(text, ("objectives", number, "domain"), problem)
+        for number, objective in objectives
+        if (problem := _unknown_domain(objective, known))
+    ]
     if problems:
         raise invalid_file(file, "; ".join(problems))
-    return found
+    return tuple(objective for _, objective in objectives)
+
+
+def _valid_objectives(content: Any) -> list[tuple[int, Objective]]:
+    """Return those objectives that are valid, whatever else the file has, by their position."""
+    listed = content.get("objectives") if isinstance(content, dict) else None
+    adapter: TypeAdapter[Objective] = TypeAdapter(DeclaredObjective)
+    valid: list[tuple[int, Objective]] = []
+    for number, value in enumerate(listed if isinstance(listed, list) else ()):
+        with suppress(ValidationError):
+            valid.append((number, adapter.validate_python(value)))
+    return valid
 
 
 def parse_objectives(text: str, file: str) -> tuple[Objective, ...]:
@@ -188,13 +212,16 @@ def parse_objectives(text: str, file: str) -> tuple[Objective, ...]:
         ConfigurationError: It is not YAML or has invalid values; names each problem with its line.
     """
     try:
-        content = read_yaml(text) or {"objectives": []}
-    except YAMLError as error:
-        raise invalid_file(file, syntax_problem(error)) from error
-    try:
-        return TypeAdapter(ObjectivesFile).validate_python(content).objectives
+        return ObjectivesFile.model_validate(_read_content(text, file)).objectives
     except ValidationError as error:
         raise invalid_file(file, "; ".join(value_problems(text, error))) from None
+
+
+def _read_content(text: str, file: str) -> Any:
+    try:
+        return read_yaml(text) or {"objectives": []}
+    except YAMLError as error:
+        raise invalid_file(file, syntax_problem(error)) from error
 
 
 def invalid_file(file: str, found: str) -> ConfigurationError:

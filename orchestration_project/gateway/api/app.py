@@ -14,6 +14,7 @@ from orchestration_project.gateway.api import (
     aggregates,
     analyst_sql,
     artifacts,
+    audit,
     automation,
     backfills,
     data,
@@ -57,6 +58,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         uploads,
         traces,
         program_logs,
+        audit,
     ]
     modules = [import_module(name) for domain in registry.domains for name in domain.api]
     return [operation for module in [*own, *modules] for operation in module.OPERATIONS]

@@ -152,7 +152,7 @@ async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
         )
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    same = ("part_number", "fetched_at", "sha256", "run_id", "url")
+    same = ("dataset", "part_number", "fetched_at", "sha256", "run_id", "url")
     return Artifacts(
         captures=[
             Capture(

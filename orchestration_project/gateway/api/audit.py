@@ -1,12 +1,39 @@
-"""Requests that change something, in the access log: who asked for what, and what came of it."""
+"""The access log: requests that change something are recorded, and admins read it."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from orchestration_project.gateway.api.operation import Call
+from pydantic import Field, StringConstraints
+from sqlalchemy import RowMapping
+
+from orchestration_project.domains.api.models import AccessEntries, AccessEntry
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.request import REQUEST_ID, address_of
 from orchestration_project.services.access import AccessLog, AccessLogEntry
+from orchestration_project.services.access.audit import AccessFilter, read_entries
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class EntriesWanted(Parameters):
+    """Filter of entries, the latest first; all given conditions must hold."""
+
+    user: Text | None = Field(None, description="User")
+    operation: Text | None = Field(
+        None, description="Operation, such as login, launchRun or POST /plugins"
+    )
+    outcome: Literal["asked", "done", "failed", "refused"] | None = Field(
+        None, description="Outcome"
+    )
+    since: Moment | None = Field(None, description="Only entries from this time")
+    until: Moment | None = Field(None, description="Only entries before this time")
+    limit: int = Field(50, ge=1, le=1000, description="Maximum number of entries")
+    cursor: str | None = Field(
+        None, max_length=400, description="`next_cursor` of the previous page"
+    )
 
 
 async def record(
@@ -40,3 +67,52 @@ async def record(
         reason=reason,
     )
     await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)
+
+
+async def list_access_entries(call: Call[EntriesWanted, Body]) -> AccessEntries:
+    """List logins, refused requests and steps of changes."""
+    query = call.query
+    wanted = AccessFilter(
+        **query.model_dump(exclude={"limit", "cursor"}),
+        before=_position(query.cursor),
+        limit=query.limit + 1,
+    )
+    rows = await call.services.in_thread(read_entries, call.services.warehouse, wanted)
+    page = rows[: query.limit]
+    return AccessEntries(
+        entries=[AccessEntry.model_validate(dict(row)) for row in page],
+        next_cursor=_cursor(page[-1]) if len(rows) > query.limit else None,
+    )
+
+
+def _cursor(row: RowMapping) -> str:
+    return f"{row['happened_at'].isoformat()} {row['step_number']} {row['request_id']}"
+
+
+def _position(cursor: str | None) -> tuple[datetime, str, int] | None:
+    if cursor is None:
+        return None
+    moment, _, rest = cursor.partition(" ")
+    step, _, request_id = rest.partition(" ")
+    try:
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None:
+            raise ValueError(moment)
+        return at, request_id, int(step)
+    except (ValueError, OverflowError):
+        raise ProblemError(
+            422, "invalid cursor", expected="`next_cursor` of the previous page"
+        ) from None
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/access-audit",
+        "admin",
+        "List the audit of access",
+        list_access_entries,
+        query=EntriesWanted,
+        answer=AccessEntries,
+    ),
+)

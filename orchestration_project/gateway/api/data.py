@@ -20,10 +20,11 @@ from orchestration_project.gateway.api.growing_files import (
     GrowingFileResponse,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.problems import ProblemError, problem_of, require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS, with_escaped_formulas, write_parquet
+from orchestration_project.services.retries import stored_topics
 from orchestration_project.tables.catalogue import (
     Relation,
     known_tables,
@@ -207,6 +208,7 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
 async def list_items(call: Call[Items, Body]) -> Response:
     """List work items: what is worked on one by one, with state, attempts and reason."""
     wanted = call.query
+    await call.services.in_thread(_require_topic, call.services, wanted.topic)
     given = {"topic": wanted.topic, "state": wanted.state}
     wheres = [write_condition(name, value) for name, value in given.items() if value]
     items = relation(work_items.name)
@@ -214,6 +216,16 @@ async def list_items(call: Call[Items, Body]) -> Response:
         read_page, call.services, items, [], wheres, wanted.cursor, wanted.limit
     )
     return page_response(work_items.name, found)
+
+
+def _require_topic(services: Services, topic: str | None) -> None:
+    """Refuse a topic that no item has, and that no domain declares."""
+    declared = services.registry().item_topics()
+    if topic is None or any(topic.startswith(topics.prefix) for topics in declared):
+        return
+    with services.warehouse.reading() as connection:
+        known = set(stored_topics(connection))
+    require_known("topic", topic, known)
 
 
 def require_served(name: str) -> None:

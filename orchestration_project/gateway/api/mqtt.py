@@ -16,19 +16,23 @@ from orchestration_project.domains.api.messages import (
     MqttEvents,
 )
 from orchestration_project.domains.api.models import Page
+from orchestration_project.domains.mqtt.entities import COMPONENT_STATUSES, TASK_STATUSES
 from orchestration_project.domains.mqtt.topics import TopicFilter, read_topic_filter
 from orchestration_project.gateway.api.data import USUAL_ROWS, Text, page_response, read_page
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.problems import not_found, wrong_fields
+from orchestration_project.gateway.api.problems import not_found, require_known, wrong_fields
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.mqtt.kinds import read_kind_files
 from orchestration_project.resources.mqtt.ranges import waiting
 from orchestration_project.resources.mqtt.reading import (
     EventFilter,
     FoundRows,
+    find_dead_letters,
     find_events,
     waiting_outbox,
 )
+from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.mqtt import (
     mqtt_bridges,
@@ -140,7 +144,21 @@ async def list_mqtt_events(call: Call[EventsWanted, Body]) -> MqttEvents:
     found = await call.services.in_thread(
         find_events, call.services.warehouse, chosen, seconds=seconds
     )
+    if not found.rows:
+        await call.services.in_thread(require_kind, call.services, wanted.kind)
     return MqttEvents(events=[_event(row) for row in found.rows], next_cursor=next_cursor(found))
+
+
+def require_kind(services: Services, kind: str | None) -> None:
+    """Refuse a kind that no file declares, and no event or dead letter has."""
+    if kind is None:
+        return
+    wanted, seconds = EventFilter(kind=kind, limit=1), services.read_seconds
+    for find in (find_events, find_dead_letters):
+        if find(services.warehouse, wanted, seconds=seconds).rows:
+            return
+    folder = MqttSettings.of(services.settings).mqtt_kinds_path
+    require_known("kind", kind, read_kind_files(folder).versions)
 
 
 async def list_mqtt_bridges(call: Call[Parameters, Body]) -> MqttBridges:
@@ -170,6 +188,7 @@ async def list_mqtt_projects(call: Call[ProjectsWanted, Body]) -> Response:
 
 async def list_mqtt_components(call: Call[ComponentsWanted, Body]) -> Response:
     """List components of projects."""
+    require_known("status", call.query.status, COMPONENT_STATUSES)
     return await _list(call, mqtt_components)
 
 
@@ -180,6 +199,7 @@ async def list_mqtt_dependencies(call: Call[DependenciesWanted, Body]) -> Respon
 
 async def list_mqtt_tasks(call: Call[TasksWanted, Body]) -> Response:
     """List tasks."""
+    require_known("status", call.query.status, TASK_STATUSES)
     return await _list(call, mqtt_tasks)
 
 

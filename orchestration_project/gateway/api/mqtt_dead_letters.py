@@ -14,11 +14,11 @@ from orchestration_project.gateway.api.mqtt import (
     ArrivalsWanted,
     next_cursor,
     read_cursor,
+    require_kind,
     topic_filter,
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.runs import Name
 from orchestration_project.resources.mqtt.reading import EventFilter, find_dead_letters
 from orchestration_project.resources.mqtt.replaying import check_arrivals
 
@@ -28,7 +28,7 @@ REPLAY_JOB, REPLAY_OP = "mqtt_replay_dead_letters", "replay_mqtt_dead_letters"
 class DeadLettersWanted(ArrivalsWanted):
     """Filter of dead letters, the latest arrival first; all given conditions must hold."""
 
-    reason: Name | None = Field(None, description="Kind of the refusal, such as not_json")
+    reason: ReasonCode | None = Field(None, description="Kind of the refusal")
     state: Literal["dead", "replayed"] | None = Field(None, description="State; default: all")
     since: Moment | None = Field(None, description="Only letters refused from this time")
     until: Moment | None = Field(None, description="Only letters refused before this time")
@@ -73,6 +73,8 @@ async def list_mqtt_dead_letters(call: Call[DeadLettersWanted, Body]) -> MqttDea
     found = await call.services.in_thread(
         find_dead_letters, call.services.warehouse, chosen, seconds=seconds
     )
+    if not found.rows:
+        await call.services.in_thread(require_kind, call.services, wanted.kind)
     letters = [MqttDeadLetter.model_validate(row) for row in found.rows]
     return MqttDeadLetters(letters=letters, next_cursor=next_cursor(found))
 

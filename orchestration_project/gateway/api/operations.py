@@ -14,10 +14,17 @@ from orchestration_project.domains.api.models import (
     Sessions,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.problems import require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
+from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.gate import Register
 from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
-from orchestration_project.services.presets import effective_config
+from orchestration_project.services.presets import (
+    Presets,
+    effective_config,
+    in_force,
+    settings_in_effect,
+)
 from orchestration_project.tables.operations import operations_control_tower
 
 SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
@@ -46,18 +53,27 @@ async def readiness(call: Call[Parameters, Body]) -> Readiness:
 
 
 async def config_in_effect(call: Call[Parameters, Body]) -> Config:
-    """Return every setting and preset's value in effect with its origin, without secrets."""
-    found = await call.services.in_thread(effective_config, call.services.settings)
-    entries = [
-        ConfigEntry(name=name, value=each.value, origin=each.origin)
-        for name, each in found.entries.items()
-    ]
-    return Config(config_hash=found.config_hash, entries=entries)
+    """Return every setting, and applied preset's value, with its origin, without secrets."""
+    return await call.services.in_thread(_config, call.services)
+
+
+def _config(services: Services) -> Config:
+    presets = in_force(Presets(services.warehouse, services.clock))
+    found = {**settings_in_effect(services.settings), **presets}
+    return Config(
+        config_hash=effective_config(services.settings).config_hash,
+        entries=[
+            ConfigEntry(name=name, value=entry.value, origin=entry.origin)
+            for name, entry in found.items()
+        ],
+    )
 
 
 async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
     """List sessions, the latest first."""
     wanted = call.query
+    registry = await call.services.in_thread(call.services.registry)
+    require_known("domain", wanted.domain, [domain.name for domain in registry.domains])
     chosen = SessionFilter(wanted.since, wanted.domain, wanted.state, wanted.limit)
     frame = await call.services.in_thread(read_sessions, call.services.warehouse, chosen)
     return Sessions(sessions=frame.to_dicts())

@@ -1,13 +1,13 @@
 """Error responses of the API: problem details of RFC 9457."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from orchestration_project.domains.api.models import Problem, WrongField
-from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.errors import OrchestrationError, TransientError, did_you_mean
 from orchestration_project.gateway.request import Refusal
 from orchestration_project.tracing.current import current_trace
 
@@ -69,6 +69,25 @@ class ProblemError(Exception):
 def not_found(what: str, *, run_id: str | None = None) -> ProblemError:
     """Return the problem of a subject that is not found."""
     return ProblemError(404, what, run_id=run_id)
+
+
+def require_known(field: str, value: str | None, known: Collection[str]) -> None:
+    """Make sure that the value of a filter is a known one; None: it is not given.
+
+    Raises:
+        ProblemError: 422, it is not.
+    """
+    if value is not None and value not in known:
+        names = sorted(known)
+        expected = f"one of {', '.join(names)}" if names else "none: nothing can be selected yet"
+        problem = f"expected {expected[:500]}"
+        raise ProblemError(
+            422,
+            f"invalid {field} {value[:60]!r}",
+            expected=expected,
+            remedy=did_you_mean(value, names) or None,
+            errors=[WrongField(field=field, problem=problem)],
+        )
 
 
 def problem_of(error: OrchestrationError, status: int | None = None) -> ProblemError:

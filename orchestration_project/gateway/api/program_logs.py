@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
-from orchestration_project.connections.log_files import FOLDER
+from orchestration_project.connections.log_files import FOLDER, services_of
 from orchestration_project.domains.api.program_logs import LogLine, LogLines
 from orchestration_project.domains.operations.log_lines import (
+    PROGRAMS,
     InvalidPositionError,
     LogFilter,
     read_positions,
@@ -17,8 +18,9 @@ from orchestration_project.domains.operations.log_lines import (
 from orchestration_project.gateway.api.log_feed import LogFeed, LogStream
 from orchestration_project.gateway.api.logs import SSE
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.api.problems import ProblemError, require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
+from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.program_logs.reading import search_lines
 
 FEED = "logs"
@@ -53,6 +55,7 @@ async def list_log_lines(call: Call[PageWanted, Body]) -> LogLines:
     Each program has those that LOG_KEEP_MIB keeps.
     """
     wanted, services = call.query, call.services
+    await services.in_thread(_require_service, services, wanted.service)
     try:
         before = None if wanted.cursor is None else read_positions(wanted.cursor)
     except InvalidPositionError:
@@ -80,6 +83,7 @@ async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
     as far back as lines are kept.
     """
     services, after = call.services, call.request.headers.get("last-event-id")
+    await services.in_thread(_require_service, services, call.query.service)
     try:
         positions = None if after is None else read_positions(after)
     except InvalidPositionError:
@@ -100,6 +104,11 @@ async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
         recheck_seconds=services.recheck_seconds,
         heartbeat_seconds=services.heartbeat_seconds,
     )
+
+
+def _require_service(services: Services, service: str | None) -> None:
+    folder = services.settings.state_path / FOLDER
+    require_known("service", service, {*PROGRAMS, *services_of(folder)})
 
 
 def _filter(wanted: LinesWanted, since: str = "") -> LogFilter:

@@ -22,6 +22,7 @@ from orchestration_project.domains.operations.retries import (
     RETRY_JOB,
     RETRY_OP,
     ItemFilter,
+    check_domain,
     check_kinds,
 )
 from orchestration_project.errors import ConfigurationError
@@ -37,7 +38,12 @@ from orchestration_project.gateway.api.jobs import (
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
+from orchestration_project.gateway.api.problems import (
+    ProblemError,
+    not_found,
+    problem_of,
+    require_known,
+)
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
@@ -71,6 +77,9 @@ Status = Literal[
     "CANCELED",
 ]
 
+
+ASSETS_JOB = "__ASSET_JOB"
+"""Dagster's name of the job of assets that are materialized without one."""
 
 REEXECUTE = """mutation ($params: ReexecutionParams!) {
   launchRunReexecution(reexecutionParams: $params) { __typename
@@ -212,7 +221,15 @@ def _forced(config: dict[str, Any]) -> dict[str, Any]:
 async def list_runs(call: Call[Wanted, Body]) -> Runs:
     """List runs, the latest first."""
     found, following = await call.services.in_thread(page_of_runs, call.services, call.query)
+    if not found and call.query.job is not None:
+        await call.services.in_thread(_require_job, call.services, call.query.job)
     return Runs(runs=[run_of(each) for each in found], next_cursor=following)
+
+
+def _require_job(services: Services, job: str) -> None:
+    """Refuse a job that is not declared, and of which there is no run."""
+    if not services.instance.get_runs_count(dg.RunsFilter(job_name=job)):
+        require_known("job", job, {*services.registry().jobs, ASSETS_JOB})
 
 
 def page_of_runs(services: Services, wanted: Wanted) -> tuple[list[dg.RunRecord], str | None]:
@@ -372,11 +389,16 @@ def _failed_items(services: Services, wanted: RetryItems) -> FailedItems:
     """Return which work items a request retries, and which it leaves out.
 
     Raises:
-        ProblemError: A topic is not known.
+        ProblemError: The domain or a topic is not known.
     """
-    items = ItemRetries(services.warehouse, services.clock, services.registry())
+    registry = services.registry()
+    items = ItemRetries(services.warehouse, services.clock, registry)
     chosen = ItemFilter(**wanted.model_dump(exclude={"kinds", "dry_run"}))
     try:
+        if wanted.domain is not None:
+            partitioned = {path[0] for path in registry.partitions}
+            with_items = {domain.name for domain in registry.domains if domain.item_topics}
+            check_domain(wanted.domain, partitioned | with_items)
         return FailedItems.model_validate(items.plan(chosen), from_attributes=True)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error

@@ -22,9 +22,10 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.problems import problem_of
+from orchestration_project.gateway.api.problems import problem_of, require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.saas.audit import OPERATIONS as AUDIT_OPERATIONS
 from orchestration_project.resources.saas.audit import Search, search_audit
 from orchestration_project.resources.saas.rules import (
     MOST_DIFFERENCES,
@@ -124,6 +125,7 @@ def _read(body: TriedRules) -> list[SyncRule]:
 async def search_log(call: Call[AuditWanted, Body]) -> AuditEntries:
     """Search the audit log of reconciliation."""
     wanted = call.query
+    require_known("operation", wanted.operation, AUDIT_OPERATIONS)
     search = Search(
         entity_id=wanted.entity,
         issue_key=wanted.issue,

@@ -14,6 +14,13 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.redaction import redacted
 from orchestration_project.tables.saas import saas_audit_log
 
+OPERATIONS = (
+    *("created", "found", "lost", "updated", "overwritten", "transitioned", "completed"),
+    *("not_needed", "refused", "dropped", "held", "source_deleted"),
+    *("rule_added", "rule_changed", "rule_ended", "rule_disabled", "rule_enabled"),
+)
+"""Operations of entries, as docs/explanation/sync.md lists them."""
+
 LONGEST = 20_000
 """Characters of a detail that are kept; of what people had written, all: it is nowhere else."""
 

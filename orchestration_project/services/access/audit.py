@@ -1,8 +1,10 @@
 """The audit of who did what at the gateway."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import insert
+from sqlalchemy import RowMapping, and_, insert, or_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import Principal
@@ -65,6 +67,48 @@ class AccessLog:
         }
         with self._warehouse.writing() as connection:
             connection.execute(insert(access_audit).values(row))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessFilter:
+    """Entries of the audit; all of its conditions must hold, and None is any.
+
+    Attributes:
+        before: Key of an entry, before which the page begins: time, request ID and step.
+    """
+
+    user: str | None = None
+    operation: str | None = None
+    outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[datetime, str, int] | None = None
+    limit: int = 50
+
+
+def read_entries(warehouse: Warehouse, wanted: AccessFilter) -> Sequence[RowMapping]:
+    """Return entries of the audit, the latest first."""
+    row = access_audit.c
+    order = (row.happened_at, row.request_id, row.step_number)
+    equal = {row.user_name: wanted.user, row.operation: wanted.operation}
+    conditions = [column == value for column, value in equal.items() if value is not None]
+    if wanted.outcome is not None:
+        conditions.append(row.outcome == wanted.outcome)
+    if wanted.since is not None:
+        conditions.append(row.happened_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(row.happened_at < wanted.until)
+    if wanted.before is not None:
+        at, request_id, step = wanted.before
+        is_earlier = or_(
+            row.request_id < request_id,
+            and_(row.request_id == request_id, row.step_number < step),
+        )
+        conditions.append(or_(row.happened_at < at, and_(row.happened_at == at, is_earlier)))
+    statement = select(access_audit).where(*conditions)
+    latest = statement.order_by(*(column.desc() for column in order)).limit(wanted.limit)
+    with warehouse.reading() as connection:
+        return connection.execute(latest).mappings().all()
 
 
 def _shown(text: str | None) -> str | None:

@@ -156,6 +156,9 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.repair_artifacts(sha256=["0"], dataset="d", dry_run=False),
         lambda: client.export_evidence(run_id="r", session="s", partition="p", at=NOON),
         lambda: client.archives(),
+        lambda: list(
+            client.access_audit(user="u", operation="o", outcome="done", since=NOON, until=NOON)
+        ),
         lambda: client.download_archive("a.zip", NOWHERE),
         lambda: client.schedules(),
         lambda: client.create_schedule("s", **SCHEDULE),
@@ -540,7 +543,7 @@ def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, l
     assert history.loc[landed, "metrics_rows_in"] == executed[landed].metrics.rows_in > 1000
     assert history["error_category"].isna().all()
     for some, none in (
-        (runs, client.runs_frame(job="nowhere").set_index("run_id")),
+        (runs, client.runs_frame(job="web_showroom").set_index("run_id")),
         (history, client.history_frame(status="pending").set_index("execution_id")),
     ):
         assert (len(some) > 0, len(none)) == (True, 0)

@@ -73,6 +73,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
         (PATH, {"share": 2}, "share"),
         (PATH, {"owner": None}, "owner"),
         (PATH, {"expires_at": "tomorrow"}, "expires_at"),
+        (PATH, {"expires_at": "2020-01-01T00:00:00Z"}, "expected expires_at after now"),
         (PATH, {"colour": "red"}, "colour"),
         (PATH, {"name": "Not a name"}, "name"),
         (

@@ -241,7 +241,7 @@ def test_the_client_returns_frames_with_the_types_of_their_columns(tracker):
         assert list(events["arrival_id"]) == [6, 5, 4]
         assert list(events["payload"]) == [f'{{"project_id": "{n}"}}' for n in (6, 5, 4)]
         assert str(events["ts"].dtype) == "datetime64[us, UTC]"
-        assert client.mqtt_events(kind="none").dtypes.equals(events.dtypes)
+        assert client.mqtt_events(kind="metric.recorded").dtypes.equals(events.dtypes)
         letters = client.mqtt_dead_letters(reason="not_json")
         assert list(letters["arrival_id"]) == [11]
         assert list(letters["ended_at"].isna()) == [True]

@@ -76,7 +76,7 @@ REFUSED: dict[str, list[tuple[str, Any, int, str]]] = {
     ],
     "/presets/{name}/apply": [
         ("/presets/nope/apply", {"why": "a test"}, 404, "preset not found"),
-        ("/presets/finra_full/apply", {"why": "  "}, 422, "why"),
+        ("/presets/full/apply", {"why": "  "}, 422, "why"),
     ],
     "/runs/retry-failed-items": [
         ("/runs/retry-failed-items", {"domain": "nope"}, 422, "invalid domain 'nope'"),
