@@ -64,6 +64,18 @@ saas_routing_rules = table(
     text("disabled_reason", "Reason why the target rejects it; NULL: not disabled", optional=True),
     text("edited_by", "User who wrote this version"),
     moment("edited_at", "UTC time at which the version was written"),
+    text(
+        "cancelled_issue",
+        "State of the task of an issue in a status such as Cancelled; NULL: completed",
+        values=("completed", "open"),
+        optional=True,
+    ),
+    text(
+        "completed_task",
+        "State of the issue of a completed task; NULL: done",
+        values=("done", "cancelled"),
+        optional=True,
+    ),
 )
 
 saas_field_mappings = table(

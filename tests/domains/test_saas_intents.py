@@ -145,6 +145,18 @@ def test_a_completed_task_never_takes_its_issue_to_a_status_like_cancelled(
     assert next_step(now, to_done=to_done, offered=offered) == taken
 
 
+@pytest.mark.parametrize(
+    ("now", "offered", "taken"),
+    [
+        ("new", [FINISH, CANCEL, START], CANCEL),
+        ("new", [FINISH, START], START),
+        ("indeterminate", [FINISH, BACK], None),
+    ],
+)
+def test_a_rule_may_end_issues_of_completed_tasks_in_a_cancelled_status(now, offered, taken):
+    assert next_step(now, to_done=True, to_cancelled=True, offered=offered) == taken
+
+
 SPECS = {
     each.field_id: each
     for each in [

@@ -96,6 +96,27 @@ def test_rules_that_cannot_be_used_are_all_named():
     assert error.value.what == "8 problem(s) with the rules"
     for number in range(1, 9):
         assert f"rule {number}: " in error.value.found
+    assert "rule 1: the rule: sync needs target_project and issue_type" in error.value.found
+    assert "rule 4: conditions.0: is takes a value" in error.value.found
+    assert "rule 8: the rule: expected a mapping, found 'no rule'" in error.value.found
+
+
+def test_states_are_of_rules_that_make_issues_and_leave_other_versions_as_they_are():
+    default = rule()
+    assert "states" not in default.as_json()
+    assert rule(states={}) == default
+    chosen = rule(states={"cancelled_issue": "open"})
+    versions = {RuleSet.of([ActiveRule(each, 1)]).version for each in (chosen, default)}
+    assert len(versions) == 2
+    drops = {"rule_id": "drops", "priority": 1, "action": "drop"}
+    broken = [
+        {**WHOLE, "states": {"cancelled_issue": "closed"}},
+        {**drops, "states": {"completed_task": "cancelled"}},
+    ]
+    with pytest.raises(ConfigurationError) as error:
+        read_rules(broken)
+    assert "rule 1: states.cancelled_issue: expected 'completed' or 'open'" in error.value.found
+    assert "rule 2: the rule: drop makes no issue" in error.value.found
 
 
 def test_a_rule_that_matches_everything_may_only_be_the_last():

@@ -15,6 +15,7 @@ from orchestration_project.domains.saas.adf import outline
 from orchestration_project.domains.saas.records import Issue, Task
 from orchestration_project.domains.saas.rules import ActiveRule
 from orchestration_project.domains.saas.stored_tasks import canonical
+from orchestration_project.domains.saas.transitions import is_cancelled
 from orchestration_project.domains.saas.values import time_in
 
 
@@ -26,6 +27,8 @@ class Intent:
         rule: The rule and version that say so.
         fields: Values by the target's field, before they take its types: HTML, e-mail addresses.
         is_completed: Whether the task is, and so the issue should be.
+        cancelled_issue: State of the task of a cancelled issue: completed or open.
+        completed_task: State of the issue of a completed task: done or cancelled.
     """
 
     rule: str
@@ -33,6 +36,8 @@ class Intent:
     issue_type: str
     fields: Mapping[str, Any]
     is_completed: bool
+    cancelled_issue: str = "completed"
+    completed_task: str = "done"
 
     @classmethod
     def read(cls, payload: str) -> Self:
@@ -42,7 +47,14 @@ class Intent:
     @property
     def payload(self) -> str:
         """The intent as JSON, equal for equal intents."""
-        return canonical(vars(self))
+        defaults = {"cancelled_issue": "completed", "completed_task": "done"}.items()
+        return canonical({item[0]: item[1] for item in vars(self).items() if item not in defaults})
+
+    def ends(self, issue: Issue) -> bool:
+        """Whether the state of an issue is that of a completed task."""
+        is_over = issue.status_category == "done"
+        is_left_open = self.cancelled_issue == "open" and not self.is_completed
+        return is_over and not (is_left_open and is_cancelled(issue.status_name))
 
     def completed(self) -> "Intent":
         """Return it for the task once it is completed."""
@@ -66,7 +78,15 @@ def intent_of(task: Task, active: ActiveRule) -> Intent:
     fields |= {each.target_field: each.value_for(task) for each in rule.mappings}
     if not as_text(fields["summary"]).strip():
         fields["summary"] = f"({task.entity_type} {task.entity_id} has no title)"
-    return Intent(active.reference, rule.target_project, rule.issue_type, fields, task.is_completed)
+    return Intent(
+        active.reference,
+        rule.target_project,
+        rule.issue_type,
+        fields,
+        task.is_completed,
+        rule.states.cancelled_issue,
+        rule.states.completed_task,
+    )
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from orchestration_project.domains.saas.lookup import (
 )
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.yaml import reason_of
 
 Action = Literal["sync", "drop", "hold"]
 
@@ -117,6 +118,21 @@ class FieldMapping(_Strict):
         )
 
 
+class StateMapping(_Strict):
+    """Mapping of the states of tasks and issues.
+
+    A task is open or completed. An issue is open, done, or cancelled: its status ends it without
+    its work, such as Cancelled or Won't do.
+
+    Attributes:
+        cancelled_issue: State of the task of a cancelled issue.
+        completed_task: State of the issue of a completed task.
+    """
+
+    cancelled_issue: Literal["completed", "open"] = "completed"
+    completed_task: Literal["done", "cancelled"] = "done"
+
+
 class SyncRule(_Strict):
     """Rule that maps tasks to issues.
 
@@ -124,6 +140,7 @@ class SyncRule(_Strict):
         priority: The lowest is asked first; of equal ones the first by name.
         conditions: All must hold; none: it matches everything.
         mappings: Fields of the issue beside summary, description and assignee, or in their place.
+        states: States of tasks and issues, both ways.
     """
 
     rule_id: str = Field(pattern=NAME)
@@ -133,6 +150,7 @@ class SyncRule(_Strict):
     target_project: str | None = None
     issue_type: str | None = None
     mappings: tuple[FieldMapping, ...] = ()
+    states: StateMapping = StateMapping()
 
     @field_validator("mappings")
     @classmethod
@@ -147,9 +165,25 @@ class SyncRule(_Strict):
         says = (self.target_project, self.issue_type)
         if self.action == "sync" and not all(says):
             raise ValueError("sync needs target_project and issue_type")
-        if self.action == "drop" and (any(says) or self.mappings):
-            raise ValueError("drop makes no issue: no target_project, issue_type or mappings")
+        if self.action == "drop" and (any(says) or self.mappings or self.has_states):
+            raise ValueError(
+                "drop makes no issue: no target_project, issue_type, mappings or states"
+            )
         return self
+
+    @property
+    def has_states(self) -> bool:
+        """Whether its mapping of states is another than the default."""
+        return self.states != StateMapping()
+
+    def shown(self) -> dict[str, Any]:
+        """Return its fields for people, without what is not set."""
+        hidden = None if self.has_states else {"states"}
+        return self.model_dump(mode="json", exclude_none=True, exclude=hidden)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return its fields; a default mapping of states is left out, as in older versions."""
+        return self.model_dump(mode="json", exclude=None if self.has_states else {"states"})
 
     @property
     def order(self) -> tuple[int, str]:
@@ -198,8 +232,7 @@ class RuleSet:
     def version(self) -> str:
         """A digest that differs once any rule does."""
         content = [
-            [each.reference, each.rule.model_dump(mode="json"), each.disabled_reason]
-            for each in self.rules
+            [each.reference, each.rule.as_json(), each.disabled_reason] for each in self.rules
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -234,8 +267,9 @@ def read_rules(given: Sequence[Any]) -> list[SyncRule]:
             found.append(SyncRule.model_validate(each))
         except ValidationError as error:
             problems += [
-                f"rule {number}: {'.'.join(map(str, one['loc']))}: {one['msg']}"
-                for one in error.errors()
+                f"rule {number}: {'.'.join(map(str, problem['loc'])) or 'the rule'}: "
+                f"{reason_of(problem)}"
+                for problem in error.errors()
             ]
     names = [rule.rule_id for rule in found]
     problems += [f"two rules are called {name}" for name in sorted(_twice(names))]

@@ -10,7 +10,7 @@ ABANDONED_STATUS = re.compile(
     r"discard|not planned",
     re.IGNORECASE,
 )
-"""Statuses that end an issue without its work: a completed task never leads there."""
+"""Statuses that end an issue without its work: a completed task leads there by a rule only."""
 
 DONE_STATUS = re.compile(r"^(done|complete[d]?|resolve[d]?|close[d]?|finish(ed)?)\b", re.IGNORECASE)
 
@@ -18,18 +18,38 @@ MOST_STEPS = 3
 """From a status to the one that is wanted; longer ways are for people."""
 
 
+def is_cancelled(status_name: str) -> bool:
+    """Whether a status of category done ends an issue without its work, by its name."""
+    return bool(ABANDONED_STATUS.search(status_name))
+
+
 def next_step(
-    now: StatusCategory, *, to_done: bool, offered: Sequence[Transition]
+    now: StatusCategory,
+    *,
+    to_done: bool,
+    offered: Sequence[Transition],
+    to_cancelled: bool = False,
 ) -> Transition | None:
     """Return the step to take; None: none of those offered leads there.
 
     Where no step ends the issue at once, one that begins it comes first.
+
+    Args:
+        now: Present category.
+        to_done: Whether the issue ends, or opens.
+        offered: Steps that the issue may take.
+        to_cancelled: Whether the issue ends in a cancelled status.
     """
+    ending = [each for each in offered if each.to_category == "done" and _gives_up(each)]
+    if to_done and to_cancelled and ending:
+        return min(ending, key=_how_usual)
     honest = [each for each in offered if not _gives_up(each)]
     wanted: Sequence[StatusCategory] = ("done",) if to_done else ("new", "indeterminate")
     if to_done and now == "new":
         wanted = ("done", "indeterminate")
     for category in wanted:
+        if to_cancelled and category == "done":
+            continue
         fitting = [each for each in honest if each.to_category == category]
         if fitting:
             return min(fitting, key=_how_usual)

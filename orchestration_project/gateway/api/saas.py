@@ -74,7 +74,7 @@ async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:
                 rule_id=each.rule.rule_id,
                 version=each.version_number,
                 disabled_reason=each.disabled_reason,
-                rule=each.rule.model_dump(mode="json", exclude_none=True),
+                rule=each.rule.shown(),
             )
             for each in found.rules
         ],

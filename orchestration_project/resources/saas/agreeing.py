@@ -185,28 +185,30 @@ class SyncPair:
         agreement.note("updated", fields=merge.writes, before=before)
 
     def _complete(self, agreement: SyncState, intent: Intent, issue: Issue) -> None:
-        is_done = issue.status_category == "done"
-        follows = completion(agreement.is_completed, source=intent.is_completed, target=is_done)
+        follows = completion(
+            agreement.is_completed, source=intent.is_completed, target=intent.ends(issue)
+        )
         if follows == "kept":
             return
         if follows == "to_target":
-            self._step(agreement, issue, to_done=intent.is_completed)
+            self._step(agreement, issue, intent)
         elif follows == "to_source":
             self.before_write()
             self.source.complete(agreement.entity.entity_id)
             agreement.note("completed", status=issue.status_name)
         agreement.is_completed = True if follows == "to_source" else intent.is_completed
 
-    def _step(self, agreement: SyncState, issue: Issue, *, to_done: bool) -> None:
-        """Have an issue take the steps to a status that means ``to_done``.
+    def _step(self, agreement: SyncState, issue: Issue, intent: Intent) -> None:
+        """Have an issue take the steps to the status that its task's state means.
 
         Raises:
             NoStepError: There is no such way.
         """
-        now = issue.status_category
+        now, to_done = issue.status_category, intent.is_completed
+        to_cancelled = to_done and intent.completed_task == "cancelled"
         for _ in range(MOST_STEPS):
             offered = self.target.transitions(issue.key)
-            step = next_step(now, to_done=to_done, offered=offered)
+            step = next_step(now, to_done=to_done, offered=offered, to_cancelled=to_cancelled)
             if step is None:
                 break
             self.before_write()
@@ -217,7 +219,9 @@ class SyncPair:
                 return
         raise NoStepError(
             f"no step of {issue.key} leads to a status that {'ends' if to_done else 'opens'} it",
-            expected="a transition to a status of that category, other than one like Cancelled",
+            expected="a transition to a cancelled status, as the rule's states say"
+            if to_cancelled
+            else "a transition to a status of that category, other than one like Cancelled",
             found=f"the status {issue.status_name}",
             remedy="add such a transition to the workflow, or move the issue manually; then replay",
         )

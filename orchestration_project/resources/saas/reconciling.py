@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.events import TaskEvent
-from orchestration_project.domains.saas.intents import completion
+from orchestration_project.domains.saas.intents import Intent, completion
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import RuleSet
 from orchestration_project.domains.saas.stored_tasks import state_hash
@@ -403,6 +403,8 @@ def _drift(row: Row[Any], issue: Issue | None, *, is_unreadable: bool) -> str:
     follows = completion(
         applied.get("is_completed"),
         source=row.is_completed,
-        target=issue.status_category == "done",
+        target=Intent.read(row.intended).ends(issue)
+        if row.intended
+        else issue.status_category == "done",
     )
     return follows if follows in ("to_source", "to_target") else ""

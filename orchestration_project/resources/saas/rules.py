@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from orchestration_project.domains.operations.edits import EditConflictError
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
-from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, SyncRule
+from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, StateMapping, SyncRule
 from orchestration_project.domains.saas.stored_tasks import read_task
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
@@ -87,7 +87,7 @@ def put_in_effect(
         SyncLogEntry(
             _entity(name),
             "rule_changed" if name in before else "rule_added",
-            detail={"by": by, "version": latest.get(name, 0) + 1, "rule": _as_json(after[name])},
+            detail={"by": by, "version": latest.get(name, 0) + 1, "rule": after[name].shown()},
         )
         for name in changed
     ]
@@ -221,10 +221,6 @@ def _entity(rule_id: str) -> Entity:
     return Entity("rules", "rule", rule_id)
 
 
-def _as_json(rule: SyncRule) -> Any:
-    return rule.model_dump(mode="json", exclude_none=True)
-
-
 def _is_same(active: ActiveRule | None, rule: SyncRule) -> bool:
     """Whether a rule is in effect as it is; one that is disabled gets a new version."""
     return active is not None and active.disabled_reason is None and active.rule == rule
@@ -240,6 +236,11 @@ def _active(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
             "target_project": row.target_project,
             "issue_type": row.issue_type,
             "mappings": list(mappings),
+            "states": {
+                name: value
+                for name in StateMapping.model_fields
+                if (value := getattr(row, name)) is not None
+            },
         }
     )
     return ActiveRule(rule, row.version_number, row.disabled_reason)
@@ -271,6 +272,7 @@ def _insert(connection: Connection, rule: SyncRule, number: int, *, by: str, at:
             action=rule.action,
             target_project=rule.target_project,
             issue_type=rule.issue_type,
+            **rule.states.model_dump(),
             is_active=True,
             disabled_reason=None,
             edited_by=by,
