@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
+import psutil
 from dagster import DagsterEventType, DagsterRun, EventLogEntry, RunsFilter
 from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.execution.backfill import PartitionBackfill
@@ -88,7 +89,8 @@ class VisibleRuns(RunStorage[Any]):
 def visible(run: DagsterRun) -> DagsterRun:
     """Return ``run`` as it is stored.
 
-    A run that its own process executes gets an origin. Dagster must not launch it again when it
+    A run that its own process executes gets an origin, and the account of the process as its user.
+    Dagster must not launch it again when it
     fails, as it does with runs of an origin, so it gets no retries. Re-executed by Dagster it is
     one of Dagster's runs: neither tag is of it then.
     """
@@ -99,6 +101,7 @@ def visible(run: DagsterRun) -> DagsterRun:
     if run.remote_job_origin is None and _is_of_location(run):
         run = run._replace(remote_job_origin=RemoteJobOrigin(repository_origin(), run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
+        tags.setdefault("user", psutil.Process().username())
     return run._replace(tags=tags)
 
 

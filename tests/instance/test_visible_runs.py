@@ -1,3 +1,6 @@
+import os
+import pwd
+
 import dagster as dg
 import pytest
 from dagster._core.code_pointer import ModuleCodePointer
@@ -47,6 +50,14 @@ def test_a_run_that_a_process_executes_itself_is_listed_with_its_job(instance):
     listed = instance.get_runs(dg.RunsFilter(job_name="finra_otc_weekly", tags=LABEL))
     assert [each.run_id for each in listed] == [run.run_id]
     assert run.tags["launched_by"] == "cli"
+
+
+def test_a_run_that_a_process_executes_itself_names_the_account_unless_it_has_a_user(instance):
+    account = pwd.getpwuid(os.getuid()).pw_name
+    assert stored(instance, executed_here()).tags["user"] == account
+    assert stored(instance, executed_here(tags={"user": "ada"})).tags["user"] == "ada"
+    launched = dg.DagsterRun("finra_otc_weekly", remote_job_origin=LAUNCHED)
+    assert "user" not in stored(instance, launched).tags
 
 
 def test_dagster_does_not_retry_a_run_that_a_process_executes_itself(instance):

@@ -65,9 +65,9 @@ def test_rows_of_captures_name_their_dataset(api, landed):
 def test_config_has_the_presets_that_are_applied_and_no_others(api):
     origins = {each["name"]: each["origin"] for each in api.get("/config")["entries"]}
     assert origins["STATE_DIR"] == "environment"
-    assert not [name for name in origins if name.startswith("prices_standard")]
-    api.post("/presets/prices_standard/apply", {"why": "a test"})
+    assert not [name for name in origins if name.startswith("saas_strict")]
+    api.post("/presets/saas_strict/apply", {"why": "a test"})
     origins = {each["name"]: each["origin"] for each in api.get("/config")["entries"]}
-    applied = [origin for origin in origins.values() if "prices_standard" in origin]
+    applied = [origin for origin in origins.values() if "saas_strict" in origin]
     assert applied
-    assert set(applied) == {"preset prices_standard#1, applied by the operator"}
+    assert set(applied) == {"preset saas_strict#1, applied by the operator"}
