@@ -227,7 +227,7 @@ async def list_runs(call: Call[Wanted, Body]) -> Runs:
 
 
 def _require_job(services: Services, job: str) -> None:
-    """Refuse a job that is not declared, and of which there is no run."""
+    """Refuse a job that is not declared and has no runs."""
     if not services.instance.get_runs_count(dg.RunsFilter(job_name=job)):
         require_known("job", job, {*services.registry().jobs, ASSETS_JOB})
 
