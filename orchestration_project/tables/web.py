@@ -38,6 +38,13 @@ web_frontier = table(
         "were then, unless it is gone; NULL: none, or read",
         optional=True,
     ),
+    text(
+        "found_by",
+        "What leads to it: index (of sitemaps; it must be a sitemap), page (also a sitemap, or the "
+        "site file) or feed (feeds alone: an item is not removed as it is absent); NULL: not known",
+        values=("index", "page", "feed"),
+        optional=True,
+    ),
 )
 
 web_pages = table(

@@ -276,6 +276,145 @@ def test_a_cursor_that_repeats_is_a_fault_that_the_crawl_names(shop_of: ShopOf, 
     assert "the cursor of a page repeats" in str(reason)
 
 
+XML = {"Content-Type": "application/xml"}
+
+
+def sitemap(*paths: str, root: str = "urlset", entry: str = "url") -> Reply:
+    """Return a sitemap, or an index of sitemaps."""
+    entries = "".join(f"<{entry}><loc>http://shop.demo{path}</loc></{entry}>" for path in paths)
+    return Reply(200, XML, f"<{root}>{entries}</{root}>".encode())
+
+
+def feed(*paths: str) -> Reply:
+    """Return a feed."""
+    entries = "".join(f"<item><link>http://shop.demo{path}</link></item>" for path in paths)
+    return Reply(200, XML, f"<rss><channel>{entries}</channel></rss>".encode())
+
+
+NO_SITEMAPS: Mapping[str, tuple[Answer, str]] = {
+    "page": (page("<h1>Sale</h1><a href=/p/a>a</a>"), "expected XML"),
+    "xhtml": (Reply(200, XML, b"<html/>"), "expected a sitemap or feed, found <html>"),
+    "text": (Reply(200, {"Content-Type": "text/plain"}, b"/p/c"), "expected XML"),
+    "feed": (feed("/p/c"), "expected index or sitemap, found feed"),
+    "gone": (status(404), "the list of URLs cannot be fetched: gone"),
+    "refused": (status(451), "the list of URLs cannot be fetched: refused"),
+    "elsewhere": (status(302, Location="https://elsewhere.example/"), "redirects to another host"),
+}
+"""Answers that are not a sitemap, and their reasons."""
+
+
+@POSTGRESQL_SLOW
+def test_a_sitemap_of_an_index_that_is_none_removes_no_item(shop_of: ShopOf):
+    shop = shop_of([*NO_SITEMAPS, "good", "absent"])
+    first = {
+        "sitemap.xml": sitemap(
+            *(f"/s/{name}.xml" for name in [*NO_SITEMAPS, "good"]),
+            root="sitemapindex",
+            entry="sitemap",
+        ),
+        **{f"{name}.xml": sitemap(f"/p/{name}") for name in NO_SITEMAPS},
+        "good.xml": sitemap("/p/good", "/p/absent"),
+    }
+    shop.replies = dict(first)
+    rules = {"start": [], "follow": [], "sitemaps": [{"url": "/sitemap.xml"}]}
+    assert shop.crawl(1, **rules) == ("complete", None)
+    assert shop.items == set(shop.names)
+    shop.replies |= {f"{name}.xml": answer for name, (answer, _) in NO_SITEMAPS.items()}
+    shop.replies["good.xml"] = sitemap("/p/good")
+    assert shop.crawl(2, **rules) == ("stopped", f"{len(NO_SITEMAPS)} URLs failed or are left")
+    assert shop.items == set(shop.names)
+    columns = web_frontier.c
+    failed = select(columns.url, columns.reason).where(columns.reason.is_not(None))
+    reasons = {url.rpartition("/")[2]: reason for url, reason in databases.rows(shop.url, failed)}
+    assert reasons.keys() == {f"{name}.xml" for name in NO_SITEMAPS}
+    for name, (_, expected) in NO_SITEMAPS.items():
+        assert expected in reasons[f"{name}.xml"]
+    shop.replies = {**first, "good.xml": sitemap("/p/good")}
+    assert shop.crawl(3, **rules) == ("complete", None)
+    assert shop.items == set(shop.names) - {"absent"}  # all sitemaps were read
+
+
+def test_a_sitemap_that_is_declared_and_answers_as_a_feed_fails(shop_of: ShopOf):
+    shop = shop_of("ab")
+    shop.replies = {"sitemap.xml": sitemap("/p/a", "/p/b"), "news": feed("/p/a")}
+    lists = {"sitemaps": [{"url": "/sitemap.xml"}], "feeds": [{"url": "/news"}]}
+    rules = {"start": [], "follow": [], **lists}
+    assert shop.crawl(1, **rules) == ("complete", None)
+    for day, name, answer in ((2, "sitemap.xml", feed("/p/a")), (3, "news", sitemap("/p/a"))):
+        shop.replies[name] = answer
+        assert shop.crawl(day, **rules)[0] == "stopped"
+        assert shop.items == {"a", "b"}
+        shop.replies["sitemap.xml"] = sitemap("/p/a", "/p/b")
+
+
+@POSTGRESQL_SLOW
+def test_an_item_that_drops_out_of_a_feed_stays_until_its_page_is_gone(shop_of: ShopOf):
+    shop = shop_of("abc")
+    rules = {
+        "start": [],
+        "follow": [{"css": "a"}],
+        "feeds": [{"url": "/news"}],
+        "sitemaps": [{"url": "/sitemap.xml"}],
+    }
+    shop.replies = {
+        "news": feed("/p/old", "/p/listed", "/list"),
+        "list": page("<a href=/p/behind>b</a>"),
+        "sitemap.xml": sitemap("/p/listed", "/p/always"),
+    }
+    assert shop.crawl(1, **rules) == ("complete", None)
+    assert shop.items == {"old", "listed", "behind", "always"}
+    shop.replies |= {"news": feed("/p/new"), "sitemap.xml": sitemap("/p/always")}
+    assert shop.crawl(2, **rules) == ("complete", None)
+    # A feed is a window; the sitemap lists one page less, so that one is absent.
+    assert shop.items == {"old", "behind", "always", "new"}
+    carried: Any = shop.metadata["shop_items"]["carried_items"]
+    assert [record.data["item_key"] for record in carried.records] == ["behind", "old"]
+    assert "feeds alone led to its page" in carried.records[0].data["reason"]
+    shop.replies |= {"news": feed("/p/old", "/p/new"), "old": status(410)}
+    assert shop.crawl(3, **rules) == ("complete", None)
+    assert shop.items == {"behind", "always", "new"}
+
+
+@pytest.mark.parametrize(
+    ("next_pages", "repeating"),
+    [
+        ({"1": "2", "2": "3", "3": "1"}, "3"),
+        ({"1": "2", "2": "3", "3": "2"}, "3"),
+        ({"1": "2", "2": "2"}, "2"),
+    ],
+)
+def test_a_next_page_that_was_read_already_is_a_fault_that_the_crawl_names(
+    shop_of: ShopOf, next_pages: dict[str, str], repeating: str
+):
+    shop = shop_of([])
+    shop.replies = {
+        number: page(f"<a rel=next href=/list/{following}>next</a>")
+        for number, following in next_pages.items()
+    }
+    shop.replies["1"] = page("<a class=p href=/p/a>a</a><a rel=next href=/list/2>next</a>")
+    rules = {"start": ["/list/1"], "follow": [{"css": "a.p"}], "paging": {"rel_next": True}}
+    assert shop.crawl(1, **rules) == ("stopped", "1 URLs failed or are left")
+    assert shop.items == {"a"}
+    columns = web_frontier.c
+    failed = select(columns.url, columns.reason).where(columns.reason.is_not(None))
+    [(url, reason)] = databases.rows(shop.url, failed)
+    assert url == f"http://shop.demo/list/{repeating}"
+    assert "the rel=next of a page repeats" in reason
+
+
+def test_pages_of_a_list_that_link_each_other_are_no_repetition(shop_of: ShopOf):
+    shop = shop_of([])
+    numbers = "".join(f"<a href=/list/{number}>{number}</a>" for number in "123")
+    shop.replies = {
+        "1": page(f"{numbers}<a rel=next href=/list/2>next</a>"),
+        "2": page(f"{numbers}<a rel=next href=/list/3>next</a><a rel=prev href=/list/1>back</a>"),
+        "3": page(f"{numbers}<a href=/p/a>a</a>"),
+    }
+    rules = {"start": ["/list/1"], "paging": {"rel_next": True}}
+    assert shop.crawl(1, **rules) == ("complete", None)
+    assert shop.items == {"a"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("codes", [range(100, 200), range(500, 600), PASSING, ENDING])
 def test_of_all_statuses_without_a_page_none_removes_an_item(shop_of: ShopOf, codes: Iterable[int]):

@@ -72,12 +72,12 @@ class RejectedItem(NamedTuple):
 class Link(NamedTuple):
     """A link as it is written, and how deep its target may lie; None: anywhere.
 
-    ``is_cursor``: whether it is made of the cursor of a JSON page, so that no other page has it.
+    ``is_next``: whether it leads to the next page of a list: by a cursor or ``rel=next``.
     """
 
     href: str
     max_depth: int | None
-    is_cursor: bool = False
+    is_next: bool = False
 
 
 def _claims(body: bytes, content_type: str) -> Iterator[str]:
@@ -188,7 +188,7 @@ def links(page: Page, site: Site) -> Iterator[Link]:
         return
     if site.paging is not None and site.paging.rel_next:
         for href in _hrefs(page, "a[rel~=next], link[rel~=next]"):
-            yield Link(href, None)
+            yield Link(href, None, is_next=True)
     for rule in site.follow:
         for href in _followed(page, rule):
             yield Link(href, rule.max_depth)
@@ -203,7 +203,7 @@ def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
     found = [each for each in _json_texts(_loaded(page.text), paging.cursor) if each.strip()]
     if found and len(found[0]) <= MAX_CURSOR_LENGTH:
         href = add_or_replace_parameter(page.url, paging.parameter, found[0])
-        yield Link(href, None, is_cursor=True)
+        yield Link(href, None, is_next=True)
 
 
 def _followed(page: Page, rule: FollowRule) -> Sequence[str]:

@@ -348,8 +348,10 @@ class Site(Strict):
         base_url: Scheme and host of its pages; links to other hosts are not followed.
         hosts: Further origins whose pages belong to it.
         start: URLs or paths where a crawl begins.
-        sitemaps: Sitemaps and indexes of them whose pages are fetched.
-        feeds: Feeds, RSS or Atom, whose pages are fetched.
+        sitemaps: Sitemaps and indexes of them whose pages are fetched. A crawl of which one cannot
+            be read is not complete, and removes no item.
+        feeds: Feeds, RSS or Atom, whose pages are fetched. They list the newest entries: an item
+            to which feeds alone led stays until its page answers 404 or 410.
         searches: Search forms whose results are fetched.
         follow: Links that are followed.
         paging: Pages of lists.

@@ -3,7 +3,7 @@
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -81,7 +81,9 @@ class UrlList:
     problem: str = ""
 
 
-def read_url_list(body: bytes, *, is_declared: bool) -> UrlList | None:
+def read_url_list(
+    body: bytes, *, is_declared: bool, kinds: Collection[ListKind] = ("index", "sitemap", "feed")
+) -> UrlList | None:
     """Return the URLs of a sitemap or feed, also of one that is a file of gzip.
 
     Entities and other declarations of types are refused. A list that is broken, or too long, has
@@ -89,7 +91,8 @@ def read_url_list(body: bytes, *, is_declared: bool) -> UrlList | None:
 
     Args:
         body: The bytes of a page.
-        is_declared: Whether the site declares that the page is such a list.
+        is_declared: Whether the site, or an index of sitemaps, says that the page is such a list.
+        kinds: Kinds that it may have.
 
     Returns:
         None: the page is not one, and need not be.
@@ -99,11 +102,14 @@ def read_url_list(body: bytes, *, is_declared: bool) -> UrlList | None:
     except ValueError as error:
         return UrlList("sitemap", (), str(error)) if is_declared else None
     start = ROOT.match(content[:4_096].replace(b"\0", b""))  # of UTF-16 too
-    if start is None and not is_declared:
-        return None
     kind = KINDS[start[1].decode()] if start else "sitemap"
+    if not is_declared and (start is None or kind not in kinds):
+        return None
     found: dict[str, None] = {}
     try:
+        kind = _kind(content)
+        if kind not in kinds:
+            raise ValueError(f"expected {' or '.join(kinds)}, found {kind}")
         for url in _urls(content):
             found[url] = None
             if len(found) > MAX_LIST_URLS:
@@ -143,30 +149,44 @@ def _unzipped(body: bytes) -> bytes:
     return content
 
 
-def _urls(content: bytes) -> Iterator[str]:
-    """Yield the URLs of a list.
+def _kind(content: bytes) -> ListKind:
+    """Return the kind of a list, by its outermost element.
 
     Raises:
         SyntaxError: It is not XML.
         ValueError: It is another document, or declares types or entities.
     """
+    for element in _elements(content, "start"):
+        if element.getroottree().docinfo.doctype:
+            raise ValueError("expected XML without DOCTYPE and entities")
+        if _name(element) in KINDS:
+            return KINDS[_name(element)]
+        raise ValueError(f"expected a sitemap or feed, found <{_name(element)[:40]}>")
+    raise ValueError("expected a sitemap or feed, found nothing")
+
+
+def _elements(content: bytes, event: Literal["start", "end"]) -> Iterator[Any]:
+    """Yield the elements of a document, each as it starts or ends."""
     from lxml import etree  # an extra  # pyright: ignore[reportAttributeAccessIssue] - compiled
 
     options: dict[str, Any] = {"no_network": True, "load_dtd": False, "huge_tree": False}
     events = etree.iterparse(
-        io.BytesIO(content), events=("start", "end"), resolve_entities=False, **options
+        io.BytesIO(content), events=(event,), resolve_entities=False, **options
     )
-    is_first = True
-    for event, element in events:
-        if is_first:
-            is_first = False
-            if element.getroottree().docinfo.doctype:
-                raise ValueError("expected XML without DOCTYPE and entities")
-            if _name(element) not in KINDS:
-                raise ValueError(f"expected a sitemap or feed, found <{_name(element)[:40]}>")
-        if event == "end" and (url := _url_of(element)):
+    for _, element in events:
+        yield element
+
+
+def _urls(content: bytes) -> Iterator[str]:
+    """Yield the URLs of a list.
+
+    Raises:
+        SyntaxError: It is not XML.
+    """
+    for element in _elements(content, "end"):
+        if url := _url_of(element):
             yield url
-        if event == "end" and _name(element) in ("url", "sitemap", "item", "entry"):
+        if _name(element) in ("url", "sitemap", "item", "entry"):
             element.clear()
             while element.getprevious() is not None:
                 del element.getparent()[0]

@@ -18,6 +18,7 @@ ELSEWHERE = ("redirected", "disallowed")
 
 UNREAD = ("failed", "refused", "blocked", "login", *ELSEWHERE)
 UNLISTED = "no page that was read lists its page, and others were not read"
+NOT_IN_FEED = "feeds alone led to its page, and list the newest entries only"
 REJECTED = "its page was read, and the item in it was not understood"
 ROWS_AT_ONCE = 1_000
 URLS_PER_STATEMENT = 5_000
@@ -29,13 +30,15 @@ class CarryOver:
     """Items of a site that a crawl carries over, counted as they are read.
 
     A complete crawl removes an item if its page was read or is gone. An item whose page is not
-    listed any more is removed only if all pages that could list it were read.
+    listed any more is removed only if all pages that could list it were read; not if feeds alone
+    led to it, as these list the newest entries.
 
     Attributes:
         warehouse: The database.
         site: Name of the site.
         day: Day of the crawl.
         is_complete: Whether the crawl is complete; another one removes no item.
+        has_feeds: Whether the site declares feeds.
         count: Items that were carried over.
         first: The first of them.
     """
@@ -44,6 +47,7 @@ class CarryOver:
     site: str
     day: date
     is_complete: bool
+    has_feeds: bool
     count: int = 0
     first: list[CarriedItem] = field(default_factory=list)
 
@@ -58,6 +62,9 @@ class CarryOver:
         with self.warehouse.reading() as connection:
             if not self._is_whole(connection):
                 yield from self._rows(connection, self._unread())
+            elif self.has_feeds:
+                for item in self._rows(connection, self._found_by_feeds()):
+                    yield item._replace(reason=NOT_IN_FEED)
             urls = sorted(unclear_urls)
             for start in range(0, len(urls), URLS_PER_STATEMENT):
                 some = web_items.c.url.in_(urls[start : start + URLS_PER_STATEMENT])
@@ -130,6 +137,17 @@ class CarryOver:
         ).subquery()
         query = self._loaded().outerjoin(ended, ended.c.page_url == web_items.c.url)
         return query.where(ended.c.page_url.is_(None))
+
+    def _found_by_feeds(self) -> Select[*tuple[Any, ...]]:
+        """Return the query of unread items to whose page no crawl came but by feeds."""
+        pages = web_frontier.c
+        is_listed = and_(pages.site == self.site, pages.found_by != "feed")
+        listed = union(
+            select(pages.url.label("page_url")).where(is_listed),
+            select(pages.final_url).where(is_listed, pages.final_url.is_not(None)),
+        ).subquery()
+        query = self._unread().outerjoin(listed, listed.c.page_url == web_items.c.url)
+        return query.where(listed.c.page_url.is_(None))
 
     def _rows(
         self, connection: Connection, query: Select[*tuple[Any, ...]]

@@ -77,7 +77,7 @@ def load_items(
         is_complete = is_complete and not listing.lacking_count
         count = select(func.count()).where(web_items.c.site == site.site)
         loaded_count = connection.execute(count).scalar_one()
-    carried = CarryOver(warehouse, site.site, day, is_complete)
+    carried = CarryOver(warehouse, site.site, day, is_complete, bool(site.feeds))
     baseline = read_baseline(site, day, listing.first_urls, warehouse=warehouse, captures=captures)
     validated, figures = item_rows(
         _pages(site, day, warehouse, captures),

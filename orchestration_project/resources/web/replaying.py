@@ -83,7 +83,7 @@ def preview_replay(
         site=site.site,
         spill=DiskSpill(scratch),
         mask_key=mask_key,
-        carried=CarryOver(warehouse, site.site, day, is_complete),
+        carried=CarryOver(warehouse, site.site, day, is_complete, bool(site.feeds)),
     )
     after = {
         key: payload

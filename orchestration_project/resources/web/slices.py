@@ -5,12 +5,12 @@ killed loses one slice at most.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, union_all, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.limits import BreakerOpenError
@@ -64,14 +64,30 @@ from orchestration_project.resources.web.crawl import (
 )
 from orchestration_project.resources.web.page_bytes import KnownPage, known_pages
 from orchestration_project.resources.web.site_lease import SiteLease
-from orchestration_project.resources.web.start_lists import listed_urls
+from orchestration_project.resources.web.start_lists import ListedUrls, listed_urls
 from orchestration_project.resources.web.switches import SwitchedOffError
 from orchestration_project.tables.schema import HISTORY, USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
 NOT_MODIFIED = 304
+FOUND_BY = ("feed", "page", "index")
+"""Ways to a URL, as `web_frontier` has them; a later one counts over those before it."""
+
 PAGES = TableSpec(table=web_pages, rule_version=RULE_VERSION, summarise=no_summary)
+
+
+class FoundUrl(NamedTuple):
+    """How a crawl comes to a URL: followed links, the page with the link, and the way."""
+
+    depth: int = 0
+    found_on: str | None = None
+    found_by: str | None = "page"
+
+    @property
+    def rank(self) -> int:
+        """Position in `FOUND_BY`; -1: not known."""
+        return FOUND_BY.index(self.found_by) if self.found_by else -1
 
 
 @dataclass(frozen=True)
@@ -89,13 +105,18 @@ class SliceLoader:
     items: WorkItems
     lease: SiteLease
     known: dict[str, KnownPage] = field(default_factory=dict)
+    sitemaps: set[str] = field(default_factory=set)
 
     def read_known(self, items: Sequence[ClaimedItem]) -> None:
         """Read what is known of the pages of a slice, before they are requested."""
         self.known.clear()
+        self.sitemaps.clear()
         urls = [each.key for each in items]
         with self.warehouse.reading() as connection:
             self.known.update(known_pages(connection, self.site.site, urls))
+            if self.site.sitemaps:
+                is_sitemap = web_frontier.c.found_by == "index"
+                self.sitemaps.update(self._in_frontier(connection, urls, is_sitemap))
 
     def ready(self) -> None:
         """Open nothing: the run has opened what it uses."""
@@ -134,7 +155,7 @@ class SliceLoader:
     ) -> Sequence[ItemSettlement]:
         """Write a slice: its pages as one delivery, new URLs, verdicts and counts."""
         self.lease.require(connection)
-        batch = self._with_repeated_cursors(connection, batch)
+        batch = self._with_repeated_pages(connection, batch)
         visits = [(item, visit) for item, visit in batch if visit.answer is not None]
         self._land(connection, [(item.key, visit) for item, visit in visits])
         found = self._links(connection, visits)
@@ -143,27 +164,46 @@ class SliceLoader:
         self._record(connection, ended)
         return [_settlement(item, visit) for item, visit in batch]
 
-    def _with_repeated_cursors(
+    def _with_repeated_pages(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Visit]]
     ) -> Sequence[tuple[ClaimedItem, Visit]]:
-        """Return visits; one whose cursor leads to a page that is known already has an error."""
-        if self.site.paging is None or self.site.paging.cursor is None:
+        """Return visits; one whose next page was read already has an error."""
+        paging = self.site.paging
+        if paging is None or not (paging.cursor or paging.rel_next):
             return batch
-        cursors: dict[str, str] = {}
+        next_urls: list[tuple[str, str]] = []
         for item, visit in batch:
             if visit.answer is None or visit.error or visit.verdict not in READ:
                 continue
             page = Page(visit.answer.final_url, visit.body, visit.content_type)
-            targets = [each.href for each in links(page, self.site) if each.is_cursor]
-            urls = filter(None, (resolved(page.url, target) for target in targets))
-            cursors.update((item.key, url) for url in urls)
-        known = self._in_frontier(connection, list(cursors.values()))
-        known |= {url for url, count in Counter(cursors.values()).items() if count > 1}
-        repeated = {key: _repeated_cursor(url) for key, url in cursors.items() if url in known}
+            base = base_of(page)
+            targets = [link.href for link in links(page, self.site) if link.is_next]
+            urls = filter(None, (resolved(base, target) for target in targets))
+            next_urls += [(item.key, url) for url in urls]
+        urls = [url for _, url in next_urls]
+        known = self._in_frontier(connection, urls)
+        if paging.cursor:  # no other page has it
+            known |= {url for url, count in Counter(urls).items() if count > 1}
+        errors = {
+            key: _repeated_page("cursor" if paging.cursor else "rel=next", url)
+            for key, url in next_urls
+            if url in known and (paging.cursor or self._leads_to(connection, url, key))
+        }
         return [
-            (item, replace(visit, error=repeated.get(item.key, visit.error)))
-            for item, visit in batch
+            (item, replace(visit, error=errors.get(item.key, visit.error))) for item, visit in batch
         ]
+
+    def _leads_to(self, connection: Connection, first_url: str, url: str) -> bool:
+        """Whether a crawl came to a URL by way of another one, or both are the same."""
+        pages = web_frontier.c
+        way = select(pages.url, pages.found_on).where(*self.own(web_frontier), pages.url == url)
+        way = way.cte("way", recursive=True)
+        earlier = select(pages.url, pages.found_on).where(
+            *self.own(web_frontier), pages.url == way.c.found_on
+        )
+        way = way.union(earlier)
+        found = select(way.c.url).where(way.c.url == first_url)
+        return connection.execute(found).first() is not None
 
     def begin(self, connection: Connection) -> None:
         """Record that the crawl runs, and enqueue its start URLs."""
@@ -190,7 +230,7 @@ class SliceLoader:
         insert_absent(connection, web_crawls, [row])
         running = {"outcome": "running", "reason": None, "ended_at": None, "run_id": self.run_id}
         connection.execute(update(web_crawls).where(*self.own(web_crawls)).values(running))
-        self._enqueue(connection, dict.fromkeys(start_urls(self.site), (0, None)))
+        self._enqueue(connection, dict.fromkeys(start_urls(self.site), FoundUrl()))
 
     def own(self, table: Any) -> tuple[Any, Any]:
         """Return the condition on rows of this crawl."""
@@ -220,9 +260,7 @@ class SliceLoader:
     ) -> Visit:
         response = answer.response
         if response is None or answer.refusal:
-            listed = listed_urls(
-                self.site, url, final_url=answer.final_url, verdict=answer.refusal, body=b""
-            )
+            listed = self._listed(url, answer.final_url, answer.refusal)
             return Visit(answer, answer.refusal, fetched_at=self.clock.now(), listed=listed)
         body, content_type = response.body, response.headers.get("content-type", "")
         verdict, reason = judge(
@@ -259,7 +297,7 @@ class SliceLoader:
             stop = "login" if verdict == "login" and self.site.login else "blocked"
             place = "" if answer.final_url == url else f" at {answer.final_url}"
             self.state.end(stop, f"{url} answered {reason or response.status}{place}")
-        listed = listed_urls(self.site, url, final_url=answer.final_url, verdict=verdict, body=body)
+        listed = self._listed(url, answer.final_url, verdict, body)
         if listed is not None:
             answer = replace(answer, reason="; ".join(filter(None, (listed.reason, reason))))
         visit = Visit(
@@ -268,6 +306,19 @@ class SliceLoader:
         if verdict == "failed":
             return replace(visit, error=_not_a_page(answer, reason))
         return visit
+
+    def _listed(
+        self, url: str, final_url: str, verdict: str, body: bytes = b""
+    ) -> ListedUrls | None:
+        """Return the URLs that a page lists; None: it is not a sitemap or feed."""
+        return listed_urls(
+            self.site,
+            url,
+            final_url=final_url,
+            verdict=verdict,
+            body=body,
+            is_sitemap=url in self.sitemaps,
+        )
 
     def _refusal(self, url: str, final_url: str, body: bytes, content_type: str) -> Judgement:
         """Return the verdict on a page that may be a block or login page in place of its own."""
@@ -314,35 +365,54 @@ class SliceLoader:
 
     def _links(
         self, connection: Connection, visits: Sequence[tuple[ClaimedItem, Visit]]
-    ) -> Mapping[str, tuple[int, str | None]]:
-        """Return the URLs that pages lead to, with depth and page."""
-        depths = self._depths(connection, [item.key for item, _ in visits])
-        found: dict[str, tuple[int, str | None]] = {}
+    ) -> Mapping[str, FoundUrl]:
+        """Return the URLs that pages lead to; of two ways to one, the later of `FOUND_BY`."""
+        parents = self._found(connection, [item.key for item, _ in visits])
+        links_by_url: dict[str, FoundUrl] = {}
         for item, visit in visits:
-            if visit.verdict not in READ or visit.answer is None:
+            if visit.verdict not in READ:
                 continue
-            own_depth = depths.get(item.key, 0)
-            if visit.listed is not None:
-                found = dict.fromkeys(visit.listed.urls, (own_depth, item.key)) | found
-                continue
-            page = Page(visit.answer.final_url, visit.body, visit.content_type)
-            base = base_of(page)
-            for link in links(page, self.site):
-                url = resolved(base, link.href)
-                depth = own_depth + (link.max_depth is not None)  # the next page is as deep
-                is_within = link.max_depth is None or depth <= link.max_depth
-                if url and is_within and origin_of(url) in self.site.origins:
-                    found.setdefault(url, (depth, item.key))
-        return found
+            parent = parents.get(item.key, FoundUrl(found_by=None))._replace(found_on=item.key)
+            for url, link in self._links_of(visit, parent):
+                first = links_by_url.setdefault(url, link)
+                if first.rank < link.rank:
+                    links_by_url[url] = first._replace(found_by=link.found_by)
+        return links_by_url
 
-    def _depths(self, connection: Connection, urls: Sequence[str]) -> Mapping[str, int]:
+    def _links_of(self, visit: Visit, parent: FoundUrl) -> Iterator[tuple[str, FoundUrl]]:
+        """Yield the URLs that a page leads to.
+
+        Args:
+            visit: A page that was read.
+            parent: How the crawl came to it; ``found_on`` is the page itself.
+        """
+        if visit.answer is None:
+            return
+        if visit.listed is not None:
+            kind = visit.listed.kind
+            link = parent._replace(found_by=kind if kind in FOUND_BY else "page")
+            yield from ((url, link) for url in visit.listed.urls)
+            return
+        page = Page(visit.answer.final_url, visit.body, visit.content_type)
+        base = base_of(page)
+        found_by = "page" if parent.found_by == "index" else parent.found_by
+        for link in links(page, self.site):
+            url = resolved(base, link.href)
+            depth = parent.depth + (link.max_depth is not None)  # the next page is as deep
+            is_within = link.max_depth is None or depth <= link.max_depth
+            if url and is_within and origin_of(url) in self.site.origins:
+                yield url, FoundUrl(depth, parent.found_on, found_by)
+
+    def _found(self, connection: Connection, urls: Sequence[str]) -> Mapping[str, FoundUrl]:
+        """Return how a crawl came to URLs."""
         columns = web_frontier.c
-        wanted = select(columns.url, columns.depth).where(
+        rows = select(columns.url, columns.depth, columns.found_on, columns.found_by).where(
             *self.own(web_frontier), columns.url.in_(urls)
         )
-        return {row.url: row.depth for row in connection.execute(wanted)}
+        return {url: FoundUrl(*way) for url, *way in connection.execute(rows)}
 
-    def _enqueue(self, connection: Connection, found: Mapping[str, tuple[int, str | None]]) -> None:
+    def _enqueue(self, connection: Connection, found: Mapping[str, FoundUrl]) -> None:
+        self._record_ways(connection, found)
         found = self._within_limit(connection, found)
         if not found:
             return
@@ -354,8 +424,7 @@ class SliceLoader:
         )
         own = {"site": self.site.site, "day": self.day}
         rows = [
-            {**empty, **own, "url": url, "depth": depth, "found_on": page}
-            for url, (depth, page) in sorted(found.items())
+            {**empty, **own, "url": url, **link._asdict()} for url, link in sorted(found.items())
         ]
         inserted = {key[-1] for key in insert_absent(connection, web_frontier, rows)}
         self.items.enqueue(
@@ -365,9 +434,36 @@ class SliceLoader:
         )
         self._add(connection, url_count=len(inserted))
 
+    def _record_ways(self, connection: Connection, found: Mapping[str, FoundUrl]) -> None:
+        """Write how a crawl came to URLs that it had come to by a feed or a link before."""
+        for found_by, earlier in (("page", ["feed"]), ("index", ["feed", "page"])):
+            if not (self.site.feeds if found_by == "page" else self.site.sitemaps):
+                continue
+            columns = web_frontier.c
+            is_earlier = columns.found_by.in_(earlier)
+            urls = [url for url, link in found.items() if link.found_by == found_by]
+            while urls := sorted(self._in_frontier(connection, urls, is_earlier)):
+                for start in range(0, len(urls), KEYS_PER_STATEMENT):
+                    some = columns.url.in_(urls[start : start + KEYS_PER_STATEMENT])
+                    own = update(web_frontier).where(*self.own(web_frontier), some)
+                    connection.execute(own.values(found_by=found_by))
+                if found_by == "index":
+                    break
+                urls = self._linked_on(connection, urls)
+
+    def _linked_on(self, connection: Connection, pages: Sequence[str]) -> list[str]:
+        """Return the URLs that were first found on pages."""
+        columns, urls = web_frontier.c, list[str]()
+        for start in range(0, len(pages), KEYS_PER_STATEMENT):
+            some = columns.found_on.in_(pages[start : start + KEYS_PER_STATEMENT])
+            urls += connection.execute(
+                select(columns.url).where(*self.own(web_frontier), some)
+            ).scalars()
+        return urls
+
     def _within_limit(
-        self, connection: Connection, found: Mapping[str, tuple[int, str | None]]
-    ) -> Mapping[str, tuple[int, str | None]]:
+        self, connection: Connection, found: Mapping[str, FoundUrl]
+    ) -> Mapping[str, FoundUrl]:
         """Return the URLs that the frontier may still take; count the others."""
         counted = select(web_crawls.c.url_count).where(*self.own(web_crawls))
         room = max(self.site.budget.urls - connection.execute(counted).scalar_one(), 0)
@@ -379,11 +475,14 @@ class SliceLoader:
             self._add(connection, left_out_count=max(left_out, 0))
         return {url: found[url] for url in new[:room]}
 
-    def _in_frontier(self, connection: Connection, urls: Sequence[str]) -> set[str]:
+    def _in_frontier(
+        self, connection: Connection, urls: Sequence[str], *conditions: ColumnElement[bool]
+    ) -> set[str]:
+        """Return those of URLs that the crawl has come to, and for which conditions hold."""
         found: set[str] = set()
         for start in range(0, len(urls), KEYS_PER_STATEMENT):
             some = web_frontier.c.url.in_(urls[start : start + KEYS_PER_STATEMENT])
-            wanted = select(web_frontier.c.url).where(*self.own(web_frontier), some)
+            wanted = select(web_frontier.c.url).where(*self.own(web_frontier), some, *conditions)
             found |= set(connection.execute(wanted).scalars())
         return found
 
@@ -481,11 +580,11 @@ def _reason_of(visit: Visit) -> str:
     return visit.answer.reason if visit.answer else ""
 
 
-def _repeated_cursor(url: str) -> SourceError:
-    """Return the error of a page whose cursor leads back."""
+def _repeated_page(way: str, url: str) -> SourceError:
+    """Return the error of a page whose cursor or ``rel=next`` leads back."""
     return SourceError(
-        "the cursor of a page repeats",
-        expected="a cursor that leads to a further page, or none",
+        f"the {way} of a page repeats",
+        expected=f"a {way} that leads to a further page, or none",
         found=url[:MAX_TEXT],
         remedy="report it to the site; items behind it are not read",
     )

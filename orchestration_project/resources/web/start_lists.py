@@ -6,7 +6,13 @@ from functools import lru_cache
 from urllib.parse import urlencode
 
 from orchestration_project.domains.web.sites import Site
-from orchestration_project.domains.web.starts import UrlList, matching, read_url_list
+from orchestration_project.domains.web.starts import (
+    ListKind,
+    UrlList,
+    UrlListStart,
+    matching,
+    read_url_list,
+)
 from orchestration_project.resources.web.access import origin_of, resolved
 
 
@@ -18,16 +24,22 @@ class ListedUrls:
         urls: URLs of the site, in one spelling.
         reason: Why others are left out, or why the list cannot be read; empty: neither.
         is_failed: Whether URLs may be missing, so that the crawl is not complete.
+        kind: Kind of the list.
     """
 
     urls: Sequence[str] = ()
     reason: str = ""
     is_failed: bool = False
+    kind: ListKind = "sitemap"
 
 
 def declared_lists(site: Site) -> Sequence[str]:
     """Return the URLs of the sitemaps and feeds of a site, in one spelling."""
-    return _resolved(site.base_url, tuple(each.url for each in [*site.sitemaps, *site.feeds]))
+    return _declared(site, [*site.sitemaps, *site.feeds])
+
+
+def _declared(site: Site, starts: Sequence[UrlListStart]) -> Sequence[str]:
+    return _resolved(site.base_url, tuple(start.url for start in starts))
 
 
 @lru_cache(maxsize=100)  # it is asked for each page
@@ -49,7 +61,7 @@ def search_urls(site: Site) -> Sequence[str]:
 
 
 def listed_urls(
-    site: Site, url: str, *, final_url: str, verdict: str, body: bytes
+    site: Site, url: str, *, final_url: str, verdict: str, body: bytes, is_sitemap: bool = False
 ) -> ListedUrls | None:
     """Return the URLs that a fetched page lists; None: it is not a sitemap or feed.
 
@@ -59,17 +71,23 @@ def listed_urls(
         final_url: URL after redirects.
         verdict: Verdict on the answer.
         body: Bytes of the page.
+        is_sitemap: Whether an index of sitemaps names it.
     """
     if not (site.sitemaps or site.feeds):
         return None
-    is_declared = url in declared_lists(site)
+    is_sitemap = is_sitemap or url in _declared(site, site.sitemaps)
+    is_feed = url in _declared(site, site.feeds)
+    is_declared = is_sitemap or is_feed
     if verdict not in ("page", "unchanged"):
         reason = f"the list of URLs cannot be fetched: {verdict}"
         return ListedUrls((), reason, is_failed=True) if is_declared else None
-    found = read_url_list(body, is_declared=is_declared)
-    if found is None or not (site.feeds if found.kind == "feed" else site.sitemaps):
-        return None
-    return _own(site, found, final_url)
+    kinds: list[ListKind] = []
+    if is_sitemap or (site.sitemaps and not is_declared):
+        kinds += ["index", "sitemap"]
+    if is_feed or (site.feeds and not is_declared):
+        kinds.append("feed")
+    url_list = read_url_list(body, is_declared=is_declared, kinds=kinds)
+    return None if url_list is None else _own(site, url_list, final_url)
 
 
 def _own(site: Site, found: UrlList, base: str) -> ListedUrls:
@@ -83,4 +101,4 @@ def _own(site: Site, found: UrlList, base: str) -> ListedUrls:
         reasons.append(f"{len(foreign)} URLs are not of the site, e.g. {foreign[0][:200]}")
     most = site.budget.requests  # with the list itself, more than a crawl may request
     urls = tuple(dict.fromkeys(own))[:most]
-    return ListedUrls(urls, "; ".join(reasons), bool(found.problem))
+    return ListedUrls(urls, "; ".join(reasons), bool(found.problem), found.kind)
