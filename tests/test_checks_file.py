@@ -6,10 +6,13 @@ import pytest
 
 from orchestration_project.assets.finra.loading import limits_of
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.contracts.rules import CompletenessLimits
+from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.presets import effective_config
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.settings.checks import CheckLimits, read_checks
+from orchestration_project.tables.fx import fx_rates_daily
 
 
 def checks(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> CheckLimits:
@@ -31,6 +34,17 @@ def test_the_shipped_file_shows_every_limit_with_its_default():
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "finra_otc_weekly: {}"])
 def test_a_limit_that_is_left_out_has_its_default(monkeypatch, tmp_path, text: str):
     assert checks(monkeypatch, tmp_path, text) == CheckLimits()
+
+
+def test_each_dataset_may_have_limits_of_completeness_of_its_own(monkeypatch, tmp_path):
+    tables = {name for name, replay in REGISTRY.replays.items() if replay.has_options}
+    assert tables <= CheckLimits.model_fields.keys()
+    text = "completeness: {sigma: 5}\nfx_rates_daily: {completeness: {min_key_count: 2}}"
+    limits = checks(monkeypatch, tmp_path, text)
+    assert completeness_of(CheckLimits(), fx_rates_daily) == CompletenessLimits()
+    own, others = map(limits.completeness_of, ("fx_rates_daily", "prices_daily"))
+    assert (own.sigma, own.min_key_count, own.max_factor) == (5, 2, 4)
+    assert (others.sigma, others.min_key_count) == (5, 5)
 
 
 def test_the_limits_of_a_dataset_reach_its_audits(monkeypatch, tmp_path):
@@ -59,6 +73,11 @@ def test_the_limits_of_a_dataset_reach_its_audits(monkeypatch, tmp_path):
         ("prices_daily: {jump_ratio: '0.4'}", "jump_ratio: expected a number, found '0.4'"),
         ("prices_daily:\n  jumps: 0.4", "line 2: prices_daily.jumps: unknown name"),
         ("fx_rates: {}", "fx_rates: unknown name"),
+        (
+            "fx_rates_daily: {completeness: {min_key_ratio: 2}}",
+            "min_key_ratio: expected a number less than or equal to 1, found 2",
+        ),
+        ("completeness: {sigma: 0}", "completeness.sigma: expected a number greater than 0"),
         (
             "finra_otc_weekly:\n  large_venues: {min_share: 0.1}",
             "line 2: finra_otc_weekly.large_venues: min_share: renamed, use min_ratio",

@@ -6,7 +6,7 @@ check for each audit. The job loads it; the replay job loads recorded deliveries
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -37,6 +37,7 @@ from orchestration_project.engine.dataset import (
     Dataset,
     LoadedPartition,
     LoadLimits,
+    completeness_of,
     dagster_partitions,
 )
 from orchestration_project.engine.deliveries import (
@@ -238,10 +239,11 @@ def _table_asset(
         """Extract, validate and load each partition of the run."""
         warehouse: Warehouse = context.resources.warehouse
         limits = _limits(dataset, context.resources)
+        checks_file = context.resources.settings.checks_of(dataset.domain)
         ratio = config.max_reject_ratio
         log = ReportLog(context.instance, dataset.key, context.run.run_id)
         loader = DatasetLoader(
-            dataset,
+            replace(dataset, completeness=completeness_of(checks_file, dataset.table)),
             _deliveries(dataset, context, config),
             warehouse,
             context.resources.artifacts,

@@ -74,6 +74,7 @@ def domain_of(
         oldest_unlanded=partial(oldest_missing_of, datasets),
         state_paths=state_paths,
         recoveries=recoveries,
+        read_files=lambda settings: settings.checks_of(name),
     )
 
 

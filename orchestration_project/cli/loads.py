@@ -16,6 +16,11 @@ from orchestration_project.cli.console import show_rows
 DAY = click.DateTime(["%Y-%m-%d"])
 """A day such as 2025-11-10."""
 
+ACCEPT = click.option(
+    "--accept", metavar="SHA256", help="Delivery to load although is_complete fails."
+)
+REASON = click.option("--reason", metavar="TEXT", help="Reason why that delivery is right.")
+
 SOURCES = ("finra", "saas")
 """Sources of `run`, each with a function `run` in its module `…_run`; the first is the default."""
 
@@ -55,8 +60,8 @@ def run_saas() -> int:
 @click.argument("dataset")
 @click.argument("partitions", nargs=-1, metavar="[PARTITION]...")
 @click.option("--full", is_flag=True, help="Ask the source also for what is loaded, and holidays.")
-@click.option("--accept", metavar="SHA256", help="Delivery to load although is_complete fails.")
-@click.option("--reason", metavar="TEXT", help="Reason why that delivery is right.")
+@ACCEPT
+@REASON
 def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None) -> int:
     """Load partitions of DATASET, one run for each range of consecutive ones.
 
@@ -129,6 +134,8 @@ def backfill(dataset: str, first: str, last: str, clip: bool) -> int:
 @click.option(
     "--allow-older", "--older", is_flag=True, help="Replay even if newer data is already loaded."
 )
+@ACCEPT
+@REASON
 @click.option(
     "--with",
     "file",
@@ -142,6 +149,8 @@ def replay(
     group: str | None,
     is_all: bool,
     allow_older: bool,
+    accept: str | None,
+    reason: str | None,
     file: Path | None,
     **filters: str | datetime | None,
 ) -> int:
@@ -150,6 +159,9 @@ def replay(
     PARTITION is a key such as 'T1|2025-11-10', a symbol of --table prices_daily, or a day of
     --table documents_pages. Of each, the latest delivery is replayed that was read whole; of a
     symbol, all that make up its prices; of a day, all documents that other rules made.
+
+    A delivery that is_complete has quarantined is judged again, and quarantined unless --accept and
+    --reason load it.
 
     `replay web_items SITE [DAY]` extracts items from the captured pages of a site's latest
     complete crawl, or of a day. With --dry-run it lists the differences to the loaded items.
@@ -167,7 +179,7 @@ def replay(
         raise click.UsageError("a --group names its table; leave --table out")
     words = [table, *partitions] if table else list(partitions)
     if module := _replay_module(words[0] if words else ""):
-        if given or is_all or allow_older:
+        if given or is_all or allow_older or accept or reason:
             raise click.UsageError(f"{words[0]} takes a site, a day, --with and --dry-run")
         return import_module(module).replay(words[1:], file)
     if file is not None:
@@ -175,7 +187,11 @@ def replay(
     from orchestration_project.cli.replay import ReplayChoice
     from orchestration_project.cli.replay import replay as replay_deliveries
 
-    return replay_deliveries(ReplayChoice(partitions, table, group, given, allow_older=allow_older))
+    accepted = {"accept_sha256": accept, "accept_reason": reason}
+    options = {name: value for name, value in accepted.items() if value}
+    return replay_deliveries(
+        ReplayChoice(partitions, table, group, given, allow_older=allow_older, options=options)
+    )
 
 
 def _replay_module(table: str) -> str | None:

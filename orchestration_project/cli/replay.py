@@ -1,7 +1,7 @@
 """Replays recorded deliveries of a table, as each domain declares it (`Domain.replays`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,6 +39,7 @@ class ReplayChoice:
         group: The id of one delivery.
         filters: The given values of `Replay.filters`, by name.
         allow_older: Whether older data may replace newer data.
+        options: Further options of the runs, by name.
     """
 
     partitions: Sequence[str]
@@ -46,6 +47,7 @@ class ReplayChoice:
     group: str | None
     filters: Mapping[str, Any]
     allow_older: bool
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def replay(choice: ReplayChoice) -> int:
@@ -153,9 +155,9 @@ def _require_filters(choice: ReplayChoice, replay: Replay, replays: Mapping[str,
     Raises:
         UsageError: One does not.
     """
-    if not replay.has_options and (choice.group or choice.allow_older):
+    if not replay.has_options and (choice.group or choice.allow_older or choice.options):
         raise click.UsageError(
-            f"--group and --allow-older do not apply to {replay.table}: "
+            f"--group, --allow-older, --accept and --reason do not apply to {replay.table}: "
             f"name partitions, e.g. 2026-11-02, or --all"
         )
     own = {each.name: each for each in replay.filters}
@@ -199,5 +201,5 @@ def _plan(
 
 def _config(plan: ReplayRuns, choice: ReplayChoice) -> Mapping[str, Any]:
     """Return the config of the op: that of the plan, and that of every replay."""
-    config = {**plan.config, "allow_older": choice.allow_older}
+    config = {**plan.config, "allow_older": choice.allow_older, **choice.options}
     return config | ({"group_id": choice.group} if choice.group else {})

@@ -154,7 +154,9 @@ COMPLETE_AUDIT = {
 COMPLETE_HELP = {
     COMPLETE: AuditHelp(
         "compare with the source, and load it again later; load it as it is with accept_sha256 and "
-        "accept_reason in the run's config, or --accept and --reason of `orchestrate load`"
+        "accept_reason in the run's config, or --accept and --reason of `orchestrate load` or "
+        "`orchestrate replay`",
+        ("completeness.min_key_ratio", "completeness.max_factor"),
     )
 }
 

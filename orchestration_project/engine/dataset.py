@@ -49,6 +49,7 @@ from orchestration_project.engine.warehouse.target import (
     no_summary,
 )
 from orchestration_project.settings import Settings
+from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.schema import asset_of
 
 NOT_ASKED = "not asked"
@@ -167,6 +168,11 @@ class LoadLimits:
 
 def _same(resource: Any) -> Any:
     return resource
+
+
+def completeness_of(checks: CheckLimits, table: Table) -> CompletenessLimits:
+    """Return when a delivery of a table is too small to be loaded, as `checks.yaml` says."""
+    return CompletenessLimits(**checks.completeness_of(table.name).model_dump())
 
 
 ChangeT = TypeVar("ChangeT")

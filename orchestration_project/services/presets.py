@@ -264,7 +264,7 @@ def _check_limits(settings: Settings) -> Mapping[str, ConfigValue]:
     defaults = CheckLimits().flat()
     return {
         f"checks: {name}": ConfigValue(
-            str(value), "default" if value == defaults[name] or path is None else path.name
+            str(value), "default" if value == defaults.get(name) or path is None else path.name
         )
         for name, value in limits.items()
     }

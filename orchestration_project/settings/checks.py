@@ -18,6 +18,38 @@ class _Limits(BaseModel):
     )
 
 
+class Completeness(_Limits):
+    """When is_complete quarantines a delivery: too small to be a whole partition."""
+
+    min_key_ratio: float = Field(default=0.8, ge=0, le=1)
+    """Minimum ratio (0-1) of the loaded keys that a delivery has; one may always lack."""
+
+    min_key_count: int = Field(default=5, ge=1)
+    """Minimum number of loaded keys; with fewer, a delivery is not checked."""
+
+    neighbour_count: int = Field(default=20, ge=1, le=1_000)
+    """Number of the nearest partitions with which a first delivery is compared."""
+
+    min_neighbour_count: int = Field(default=5, ge=1)
+    """Minimum number of loaded ones; with fewer, a first delivery is not checked."""
+
+    sigma: float = Field(default=4.0, gt=0)
+    """Tolerated standard deviations of the nearest partitions' sizes."""
+
+    min_factor: float = Field(default=1.5, ge=1)
+    """Minimum factor by which a first delivery may be smaller than usual."""
+
+    max_factor: float = Field(default=4.0, ge=1)
+    """Maximum factor by which a first delivery may be smaller than usual."""
+
+
+class DatasetLimits(_Limits):
+    """Limits of a dataset."""
+
+    completeness: Completeness | None = None
+    """Limits of is_complete of the dataset; each that is left out is that of all datasets."""
+
+
 class Outliers(_Limits):
     """Band around the median of earlier weeks outside of which a week's size warns."""
 
@@ -54,7 +86,7 @@ class LargeVenues(_Limits):
         return data
 
 
-class WeeklyLimits(_Limits):
+class WeeklyLimits(DatasetLimits):
     """Limits of FINRA's weekly OTC data."""
 
     outliers: Outliers = Outliers()
@@ -86,8 +118,12 @@ class ValueLimits(_Limits):
     """Factor, up and down, by which the estimated value may differ from FINRA's in a week."""
 
 
-class PriceCheckLimits(_Limits):
-    """Limits of daily prices."""
+class PriceCheckLimits(DatasetLimits):
+    """Limits of daily prices.
+
+    is_complete compares a symbol's delivery with the loaded days of its range; days that were
+    never loaded are compared with the calendar alone, as a symbol may be newly listed.
+    """
 
     jump_ratio: float = Field(default=0.4, gt=0)
     """Change of the close between sessions above which a day without dividend or split warns."""
@@ -102,13 +138,43 @@ class PriceCheckLimits(_Limits):
 class CheckLimits(_Limits):
     """Limits of asset checks, by dataset; each that is left out has its default."""
 
+    completeness: Completeness = Completeness()
+    """Limits of is_complete, of all datasets."""
+
     finra_otc_weekly: WeeklyLimits = WeeklyLimits()
     finra_symbol_week_value: ValueLimits = ValueLimits()
     prices_daily: PriceCheckLimits = PriceCheckLimits()
+    finra_treasury_weekly: DatasetLimits = DatasetLimits()
+    finra_treasury_daily: DatasetLimits = DatasetLimits()
+    finra_treasury_monthly: DatasetLimits = DatasetLimits()
+    fact_bond_trade_activity: DatasetLimits = DatasetLimits()
+    finra_corporate_market_breadth: DatasetLimits = DatasetLimits()
+    finra_short_interest: DatasetLimits = DatasetLimits()
+    finra_reg_sho_daily: DatasetLimits = DatasetLimits()
+    finra_otc_monthly: DatasetLimits = DatasetLimits()
+    finra_threshold_list: DatasetLimits = DatasetLimits()
+    finra_ats_blocks: DatasetLimits = DatasetLimits()
+    finra_otc_blocks: DatasetLimits = DatasetLimits()
+    fx_rates_daily: DatasetLimits = DatasetLimits()
+    market_volume_daily: DatasetLimits = DatasetLimits()
 
     def flat(self) -> Mapping[str, object]:
         """Return each limit by its path, such as `prices_daily.jump_ratio`."""
-        return dict(_leaves(self.model_dump()))
+        own = {
+            name: {"completeness": self.completeness_of(name).model_dump()}
+            for name in type(self).model_fields
+            if isinstance(limits := getattr(self, name), DatasetLimits) and limits.completeness
+        }
+        tree = self.model_dump(exclude_none=True)
+        return dict(_leaves(tree | {name: tree[name] | limits for name, limits in own.items()}))
+
+    def completeness_of(self, dataset: str) -> Completeness:
+        """Return the limits of is_complete of a dataset, by the name of its table."""
+        limits = getattr(self, dataset, None)
+        own = limits.completeness if isinstance(limits, DatasetLimits) else None
+        if own is None:
+            return self.completeness
+        return self.completeness.model_copy(update=own.model_dump(exclude_unset=True))
 
 
 def _leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]]:
@@ -159,8 +225,13 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
 
 def _domains_of(section: str) -> Collection[str]:
     """Return the domains that a section belongs to: that of its name, else all."""
-    known = {name.partition("_")[0] for name in CheckLimits.model_fields}
-    return known & {section.partition("_")[0]} or known
+    names = {name: _domain_of(name) for name in CheckLimits.model_fields if name != "completeness"}
+    return {names.get(section, _domain_of(section))} & {*names.values()} or {*names.values()}
+
+
+def _domain_of(section: str) -> str:
+    prefix = section.partition("_")[0]
+    return {"fact": "finra", "market": "cboe"}.get(prefix, prefix)
 
 
 def _invalid(path: Path, found: str) -> ConfigurationError:

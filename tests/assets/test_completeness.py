@@ -122,6 +122,40 @@ def test_a_first_delivery_is_compared_with_the_partitions_around_it(ecb: Ecb, ur
     assert "invalid accept_sha256" in failure_of(refused, "fx_rates_daily_load")
 
 
+def test_a_replay_of_a_quarantined_remnant_loads_it_only_once_it_is_accepted(
+    ecb: Ecb, url, instance, capfd
+):
+    assert run(instance, DAYS[0]).success
+    ecb.days = {**ecb.days, DAYS[0]: WHOLE[:3]}
+    said = failure_of(run(instance, DAYS[0]), "fx_rates_daily_load")
+    [sha256] = re.findall(r"SHA-256 ([0-9a-f]{64})", said)
+    assert main(["replay", "--table", "fx_rates_daily", DAYS[0]]) == 1
+    assert "is quarantined by is_complete" in capfd.readouterr().out
+    assert counts(url)[DAYS[0]] == 16
+    options = ["--accept", sha256, "--reason", "the list is shorter"]
+    assert main(["replay", "--table", "fx_rates_daily", DAYS[0], *options]) == 0
+    assert counts(url)[DAYS[0]] == 3
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        "completeness: {min_key_ratio: 0.1}",
+        "completeness: {sigma: 5}\nfx_rates_daily: {completeness: {min_key_ratio: 0.1}}",
+    ],
+)
+def test_the_limits_of_a_dataset_are_those_of_checks_yaml(
+    ecb: Ecb, url, instance, tmp_path, monkeypatch: pytest.MonkeyPatch, limits: str
+):
+    assert run(instance, DAYS[0]).success
+    ecb.days = {**ecb.days, DAYS[0]: WHOLE[:3]}
+    assert not run(instance, DAYS[0]).success
+    (tmp_path / "limits.yaml").write_text(limits)
+    monkeypatch.setenv("CHECKS_FILE", str(tmp_path / "limits.yaml"))
+    assert run(instance, DAYS[0]).success
+    assert counts(url)[DAYS[0]] == 3
+
+
 def test_a_rate_that_the_source_states_as_not_available_is_a_row_without_a_rate(
     ecb: Ecb, url, instance, monkeypatch: pytest.MonkeyPatch
 ):

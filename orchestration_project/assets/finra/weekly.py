@@ -40,6 +40,7 @@ from orchestration_project.engine.announcements import (
     earlier_metadata,
     settle_announcements,
 )
+from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import options_of
@@ -123,11 +124,16 @@ def otc_weekly(
     """Load each partition of the run into the tables: extract, validate, load and derive."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     log = ReportLog(context.instance, OTC_WEEKLY, context.run.run_id)
-    limits = settings.checks_of("finra").finra_otc_weekly
+    checks = settings.checks_of("finra")
+    limits = checks.finra_otc_weekly
 
     def opened() -> DatasetLoader[WeekChange, WrittenPreview]:
         values = of_run.values(LOADING, config)
-        dataset = WeeklyDataset(limits=limits_of(limits), force=config.allow_conflicts)
+        dataset = WeeklyDataset(
+            limits=limits_of(limits),
+            force=config.allow_conflicts,
+            completeness=completeness_of(checks, finra_otc_weekly),
+        )
         done = landed_before(context, OTC_WEEKLY)
         deliveries = (
             RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)

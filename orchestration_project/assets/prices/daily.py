@@ -141,7 +141,7 @@ def daily(
         )
         values = of_run.values(PRICES_LOADING, config)
         limits = limits_of(
-            settings.checks_of("prices").prices_daily,
+            settings.checks_of("prices"),
             values["max_reject_ratio"],
             config.acceptance,
         )

@@ -6,6 +6,7 @@ from orchestration_project.assets.prices.catalogue import MONTHS, SETTINGS
 from orchestration_project.contracts.rules import Acceptance
 from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.domains.prices.audits import PriceLimits
+from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.loads import ReplayOptions
 from orchestration_project.engine.options import describe_defaults, show_configured
 from orchestration_project.engine.warehouse import Warehouse
@@ -13,7 +14,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.resources.prices.states import oldest_month
 from orchestration_project.settings import Settings, load_shared_settings
-from orchestration_project.settings.checks import PriceCheckLimits
+from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
 
@@ -82,13 +83,15 @@ DAILY_REPLAY = Replay(
 
 
 def limits_of(
-    limits: PriceCheckLimits, max_reject_ratio: float, acceptance: Acceptance | None = None
+    checks: CheckLimits, max_reject_ratio: float, acceptance: Acceptance | None = None
 ) -> PriceLimits:
     """Return when to quarantine and, as `checks.yaml` says, when to warn."""
+    limits = checks.prices_daily
     return PriceLimits(
         max_reject_ratio=max_reject_ratio,
         jump_ratio=limits.jump_ratio,
         stale_sessions=limits.stale_sessions,
         disagreement_ratio=limits.disagreement_ratio,
+        completeness=completeness_of(checks, prices_daily),
         acceptance=acceptance,
     )
