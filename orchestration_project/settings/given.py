@@ -107,11 +107,23 @@ def restore_environment() -> None:
 
 @cache
 def _first_environment() -> Mapping[str, str]:
-    """Return the variables that this process was started with, as far as the system keeps them."""
+    """Return the variables that the caller set, as far as the system keeps them.
+
+    They are those of the outermost of the Dagster commands that started this process: what these
+    pass down has the values of `.env`, unless they have imported the project.
+    """
+    variables: Mapping[str, str] = {}
     try:
-        return psutil.Process().environ()
+        process = psutil.Process()
+        variables = process.environ()
+        for parent in process.parents():
+            command = {Path(word).stem.replace("_", "-") for word in parent.cmdline()[:3]}
+            if command.isdisjoint(DAGSTER_COMMANDS):
+                break
+            variables = parent.environ()
     except (psutil.Error, OSError, NotImplementedError):
-        return {}
+        pass
+    return variables
 
 
 def read_given(env_file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:

@@ -143,6 +143,27 @@ def test_dagster_dev_passes_the_environment_to_daemon_code_server_and_run(checko
 
 
 @pytest.mark.slow
+def test_dagster_dev_in_a_folder_without_our_dagster_yaml_passes_the_environment(checkout):
+    (checkout.root / "dagster.yaml").unlink()
+    port = programs.free_port()
+    checkout.start("dagster", "dev", "-m", LOCATION, "--port", str(port))
+    assert checkout.launch(port) == expected_answer(checkout)
+
+
+def test_the_environment_comes_before_a_dagster_home_of_env_file(checkout):
+    other = checkout.root.parent / "other_home"
+    other.mkdir()
+    (other / "dagster.yaml").symlink_to(checkout.root / "dagster.yaml")
+    with (checkout.root / ".env").open("a") as file:
+        file.write(f"DAGSTER_HOME={other}\n")
+    command = ("dagster", "job", "execute", "-m", LOCATION, "-j", "__ASSET_JOB")
+    checkout.run(*command, DAGSTER_HOME=str(checkout.home))
+    assert checkout.answer() == expected_answer(checkout)
+    assert not list(checkout.root.parent.glob("wrong*"))
+    assert list(checkout.home.rglob("*.db"))
+
+
+@pytest.mark.slow
 def test_webserver_and_daemon_have_the_environment_before_env_file(checkout):
     port = programs.free_port()
     location = ("-m", LOCATION)
