@@ -230,6 +230,28 @@ def counted(url: str, column: Any) -> int:
 
 
 @pytest.mark.slow
+def test_a_file_replaced_with_the_same_size_and_time_is_read_again(url, folder, instance):
+    file, other = folder / "a.txt", folder / "b.txt"
+    file.write_text("alpha")
+    other.write_text("gamma")
+    assert tick(instance) == [DAY]
+    run(instance)
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text("omega")
+    os.utime(file, ns=times)
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (5, times[1])
+    assert tick(instance) == [DAY]
+    run(instance)
+    texts = {text for (text,) in databases.rows(url, select(documents_pages.c.text))}
+    assert "omega" in texts
+    before = everything(url)[0]
+    other.chmod(0o600)  # the bytes are the same
+    assert tick(instance) == [DAY]
+    run(instance)
+    assert everything(url)[0] == before
+    assert tick(instance) == []
+
+
 def test_hostile_names_links_and_pipes_end_with_a_reason_of_their_own(
     url, folder, instance, tmp_path: Path
 ):

@@ -18,9 +18,15 @@ class Polls:
     def __init__(self) -> None:
         self.rows: dict[str, FileRow] = {}
 
-    def at(self, seconds: int, byte_count: int | None, stable: timedelta = STABLE) -> str:
+    def at(
+        self,
+        seconds: int,
+        byte_count: int | None,
+        stable: timedelta = STABLE,
+        version: str | None = None,
+    ) -> str:
         """Return the state after a poll; None: the file is not there."""
-        found = {} if byte_count is None else {"a": Listed(byte_count, OLD)}
+        found = {} if byte_count is None else {"a": Listed(byte_count, OLD, version)}
         now = START + timedelta(seconds=seconds)
         changed = after_poll(list(self.rows.values()), found, now=now, stable=stable)
         self.rows |= {row.path: row for row in changed}
@@ -50,6 +56,18 @@ def test_a_file_that_grows_waits_from_its_last_change_on():
 
 def test_one_look_is_enough_where_no_time_is_asked_for():
     assert Polls().at(0, 1, timedelta(0)) == "stable"
+
+
+def test_another_version_of_the_same_size_and_time_is_loaded_again():
+    polls = Polls()
+    assert polls.at(0, 1, timedelta(0)) == "stable"
+    polls.load()
+    assert polls.at(20, 1, version="1") == "loaded"  # it was not known before
+    assert polls.rows["a"].file_version == "1"
+    before = polls.rows["a"].version
+    assert polls.at(40, 1, version="2") == "changed"
+    assert polls.at(50, 1, version="2") == "stable"
+    assert polls.rows["a"].version != before
 
 
 def test_a_loaded_file_changes_goes_and_comes_back_as_another_version():

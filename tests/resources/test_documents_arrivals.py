@@ -37,7 +37,7 @@ class Files:
     def listing(self) -> Listing:
         paths = sorted(self.sizes) if self.is_sorted else sorted(self.sizes, reverse=True)
         return Listing(
-            iter([(path, self.sizes[path], OLD.replace(tzinfo=None)) for path in paths]),
+            iter([(path, self.sizes[path], OLD.replace(tzinfo=None), "1") for path in paths]),
             self.unreadable,
         )
 

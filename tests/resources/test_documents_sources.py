@@ -80,7 +80,7 @@ def listed(source: DocumentSource) -> dict[str, int]:
     files = list(source.listing().files)
     assert [each[0] for each in files] == sorted(each[0] for each in files)
     assert all(each[2].replace(tzinfo=UTC) > datetime(2020, 1, 1, tzinfo=UTC) for each in files)
-    return {path: byte_count for path, byte_count, _ in files}
+    return {path: byte_count for path, byte_count, *_ in files}
 
 
 NAMES = ["a.txt", "a/b.txt", "a-b.txt", "a/c/d.txt", "é.txt", " .txt", "100%.txt", "a+b & c=d.txt"]
@@ -180,7 +180,7 @@ def odd_bucket(server: FaultyServer, http: HttpClient, **environment: str) -> Do
 def test_hostile_keys_are_data_and_placeholders_of_folders_are_left_out(http):
     with FaultyServer(OddStore()) as server:
         bucket = odd_bucket(server, http)
-        found = [path for path, _, _ in bucket.listing().files]
+        found = [path for path, *_ in bucket.listing().files]
         assert found == list(HOSTILE.values())
         for key, path in HOSTILE.items():
             assert bucket.read(path, max_bytes=10) == b"body"

@@ -12,19 +12,20 @@ SETTLED = ("stable", "loaded")
 
 
 class Listed(NamedTuple):
-    """Size (bytes) and change time of a file, as a poll found them."""
+    """Size (bytes), change time and version of a file, as a poll found them."""
 
     byte_count: int
     modified_at: datetime
+    file_version: str | None = None
 
 
-ListedFile = tuple[str, int, datetime]
-"""Path, size (bytes) and change time (UTC, without a zone) of a file.
+ListedFile = tuple[str, int, datetime, str | None]
+"""Path, size (bytes), change time (UTC, without a zone) and version of a file.
 
 It is a plain tuple, and its time has no zone, as a poll compares 100,000 of them.
 """
 
-KnownFile = tuple[str, int, datetime, FileState]
+KnownFile = tuple[str, int, datetime, FileState, str | None]
 """The same of a row of `documents_files` that is not gone, and its state."""
 
 
@@ -60,7 +61,8 @@ def differences(listed: Iterable[ListedFile], known: Iterable[KnownFile]) -> Ite
             yield Difference(row[0], None)
             row = next(rows, None)
         if row is not None and row[0] == path:
-            if row[1] != file[1] or row[2] != file[2] or row[3] not in SETTLED:
+            is_same = row[1] == file[1] and row[2] == file[2] and row[4] == file[3]
+            if not is_same or row[3] not in SETTLED:
                 yield Difference(path, _listed(file))
             row = next(rows, None)
         else:
@@ -73,7 +75,7 @@ def differences(listed: Iterable[ListedFile], known: Iterable[KnownFile]) -> Ite
 
 
 def _listed(file: ListedFile) -> Listed:
-    return Listed(file[1], file[2].replace(tzinfo=UTC))
+    return Listed(file[1], file[2].replace(tzinfo=UTC), file[3])
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class FileRow:
     state: FileState
     first_seen_at: datetime
     unchanged_since: datetime
+    file_version: str | None = None
 
     @property
     def day(self) -> date:
@@ -110,9 +113,9 @@ def after_poll(
 ) -> Iterator[FileRow]:
     """Yield the rows that a poll adds or changes.
 
-    A file waits to be loaded once polls at least ``stable`` apart found the same size and change
-    time; with 0, the first poll is enough. A row that changed since this poll ``started`` is of a
-    later poll, and stays.
+    A file waits to be loaded once polls at least ``stable`` apart found the same size, change time
+    and version; with 0, the first poll is enough. A row that changed since this poll ``started`` is
+    of a later poll, and stays.
 
     Args:
         rows: As they were before the poll.
@@ -141,13 +144,16 @@ def after_poll(
 def _listed_row(row: FileRow | None, path: str, listed: Listed, now: datetime) -> FileRow:
     """Return the row of a listed file, with the size and the time that it has now."""
     if row is None:
-        return FileRow(path, *listed, None, "seen", now, now)
-    if row.state != "gone" and listed == (row.byte_count, row.modified_at):
-        return row
+        size, modified_at, file_version = listed
+        return FileRow(path, size, modified_at, None, "seen", now, now, file_version)
+    is_same = (row.byte_count, row.modified_at) == (listed.byte_count, listed.modified_at)
+    if row.state != "gone" and is_same and row.file_version in (None, listed.file_version):
+        return replace(row, file_version=listed.file_version)
     return replace(
         row,
         byte_count=listed.byte_count,
         modified_at=listed.modified_at,
+        file_version=listed.file_version,
         state="seen" if row.document_id is None else "changed",
         unchanged_since=now,
     )

@@ -238,7 +238,7 @@ def _known_after(connection: Connection, path: str) -> list[KnownFile]:
     is_server = connection.dialect.name == "postgresql"
     modified_at = func.timezone("UTC", columns.modified_at) if is_server else columns.modified_at
     result = connection.execute(
-        select(columns.path, columns.byte_count, modified_at, columns.state)
+        select(columns.path, columns.byte_count, modified_at, columns.state, columns.file_version)
         .where(columns.state != "gone", columns.path > path)
         .order_by(columns.path)
         .limit(ROWS_PER_PAGE)
@@ -247,7 +247,7 @@ def _known_after(connection: Connection, path: str) -> list[KnownFile]:
     result.close()
     if connection.dialect.name == "sqlite":  # which keeps times as text
         read = datetime.fromisoformat
-        return [(path, byte_count, read(at), state) for path, byte_count, at, state in rows]
+        return [(path, byte_count, read(at), *rest) for path, byte_count, at, *rest in rows]
     return list(rows)
 
 

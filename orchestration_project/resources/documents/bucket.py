@@ -44,8 +44,9 @@ class DocumentBucket:
 
     def _files(self) -> Iterator[ListedFile]:
         for page in self._bucket.pages():
-            for key, byte_count, modified_at in page:
-                yield _path(key), byte_count, modified_at.astimezone(UTC).replace(tzinfo=None)
+            for key, byte_count, modified_at, etag in page:
+                time = modified_at.astimezone(UTC).replace(tzinfo=None)
+                yield _path(key), byte_count, time, etag
 
     def url_of(self, path: str) -> str:
         """Return the URL of an object, with the text of its path."""

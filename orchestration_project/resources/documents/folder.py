@@ -47,11 +47,11 @@ class DocumentFolder:
 
     def _files(self, unreadable: list[str]) -> Iterator[ListedFile]:
         """Yield the files in the order of their paths; a folder counts as its path and a slash."""
-        waiting = [("", "", True, 0, LAST_TIME)]
+        waiting = [("", "", True, 0, LAST_TIME, "")]
         while waiting:
-            path, raw, is_folder, byte_count, modified_at = waiting.pop()
+            path, raw, is_folder, byte_count, modified_at, version = waiting.pop()
             if not is_folder:
-                yield path, byte_count, modified_at
+                yield path, byte_count, modified_at, version
                 continue
             try:
                 found = self._entries(raw, path, unreadable)
@@ -64,14 +64,15 @@ class DocumentFolder:
 
     def _entries(
         self, raw: str, text: str, unreadable: list[str]
-    ) -> list[tuple[str, str, bool, int, datetime]]:
+    ) -> list[tuple[str, str, bool, int, datetime, str]]:
         """Return what lies in a folder; the path of another folder ends with a slash."""
-        found: list[tuple[str, str, bool, int, datetime]] = []
+        found: list[tuple[str, str, bool, int, datetime, str]] = []
         with os.scandir(self._folder.path / raw) as entries:
             for entry in entries:
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    found.append((f"{text}{path_text(name)}/", f"{raw}{name}/", True, 0, LAST_TIME))
+                    folder = f"{text}{path_text(name)}/", f"{raw}{name}/"
+                    found.append((*folder, True, 0, LAST_TIME, ""))
                     continue
                 try:
                     status = _status(entry)
@@ -82,7 +83,8 @@ class DocumentFolder:
                 else:
                     is_file = stat.S_ISREG(status.st_mode)
                     size, time = status.st_size if is_file else 0, _time(status.st_mtime_ns)
-                    found.append((text + path_text(name), "", False, size, time))
+                    version = str(status.st_ctime_ns)  # no program can set it
+                    found.append((text + path_text(name), "", False, size, time, version))
         return found
 
     def url_of(self, path: str) -> str:

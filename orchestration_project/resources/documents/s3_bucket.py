@@ -43,11 +43,12 @@ class ObjectError(Exception):
 
 
 class ListedObject(NamedTuple):
-    """Object of a listing: its key below the prefix, its size (bytes), and when it was put."""
+    """Object of a listing: its key below the prefix, size (bytes), time of its put, and ETag."""
 
     key: str
     byte_count: int
     modified_at: datetime
+    etag: str | None = None
 
 
 class ObjectVersion(NamedTuple):
@@ -228,6 +229,7 @@ class S3Bucket:
                     unquote_plus(each["Key"]).removeprefix(self._prefix),
                     int(each["Size"]),
                     datetime.fromisoformat(each["LastModified"]),
+                    each.get("ETag") or None,
                 )
                 for each in texts
             ]

@@ -45,7 +45,7 @@ def uploaded_files(warehouse: Warehouse, inbox: str) -> Iterator[ListedFile]:
             page = connection.execute(wanted, {"last": last}).all()
         for upload_id, file_name, byte_count, received_at in page:
             path = upload_path(inbox, upload_id, file_name)
-            yield path, byte_count, received_at.replace(tzinfo=None)
+            yield path, byte_count, received_at.replace(tzinfo=None), None
         if len(page) < ROWS_PER_PAGE:
             return
         last = page[-1][0]
