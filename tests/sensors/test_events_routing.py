@@ -17,7 +17,11 @@ from orchestration_project.resources.events_routing.runs import ROUTING_TAG
 from orchestration_project.sensors.events_routing import routing_sensor
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.events_routing import events_routed, events_routed_rows
+from orchestration_project.tables.events_routing import (
+    events_routed,
+    events_routed_rows,
+    events_routing_dead_letters,
+)
 from tests.prepared import Prepared
 from tests.saas_demo import SaasDemo
 from tests.webhook_runs import load_due
@@ -169,6 +173,36 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
             ).all()
         outcomes = {each.rule_id: (each.outcome, each.result) for each in routed}
         assert outcomes["rates"] == ("done", run.run_id)
+
+
+def test_a_run_of_a_day_that_is_no_partition_is_refused_with_one_nearby(settings):
+    assert SENSOR is not None
+    clock = Clock()
+    proposals = {"2026-01-04": "2026-01-05", "2126-01-08": "e.g. 20", "soon": "e.g. 20"}
+    with dg.instance_for_test() as instance, open_warehouse(settings) as warehouse:
+        with warehouse.reading() as connection:
+            version = rules_in_effect(connection).version
+        edit = {"rules": RULES, "based_on": version}
+        run_job("events_edit_routing", "edit_routing_rules", instance, **edit)
+        for written in proposals:
+            payload = {"action": "task_created", "data": {"attributes": {"due_on": written}}}
+            body = json.dumps(payload).encode()
+            delivery = NewDelivery("people", written, "task_created", body, {}, 3)
+            Inbox(warehouse, clock).take([delivery])
+        assert load_due(warehouse, clock, open_store(settings), "people").success
+        context = dg.build_sensor_context(
+            instance=instance, repository_def=defs.get_repository_def()
+        )
+        skipped = SENSOR(context, clock=clock, settings=settings, warehouse=warehouse)
+        assert isinstance(skipped, dg.SkipReason)
+        columns = events_routing_dead_letters.c
+        with warehouse.reading() as connection:
+            rows = connection.execute(select(columns.delivery_id, columns.reason)).all()
+    reasons = {row.delivery_id: row.reason for row in rows}
+    assert reasons.keys() == proposals.keys()
+    for written, proposed in proposals.items():
+        assert proposed in reasons[written]
+        assert "9999" not in reasons[written]
 
 
 @pytest.mark.slow

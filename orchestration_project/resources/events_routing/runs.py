@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.matching import TargetFields
-from orchestration_project.domains.operations.pipelines import Pipeline, partition_key
+from orchestration_project.domains.operations.pipelines import Pipeline, partition_key, propose_key
+from orchestration_project.engine.loads import known_partitions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.errors import ConfigurationError
@@ -168,12 +169,16 @@ class RunRequester:
         if job is None or request.partition_key is None:
             return
         definition = job.partitions_def
-        if definition is None or not definition.has_partition_key(request.partition_key):
-            raise ConfigurationError(
-                f"invalid partition {request.partition_key!r} of {request.job_name}",
-                expected="a partition of the job",
-                remedy="correct the mapping, then replay the dead letter",
-            )
+        if definition is not None and definition.has_partition_key(request.partition_key):
+            return
+        keys = definition.get_partition_keys() if definition is not None else []
+        known = known_partitions(str(request.job_name), definition, keys)
+        nearest = propose_key(request.partition_key, known)
+        raise ConfigurationError(
+            f"invalid partition {request.partition_key!r} of {request.job_name}",
+            expected="a partition of the job" + (f", e.g. {nearest}" if nearest else ""),
+            remedy="correct the mapping, then replay the dead letter",
+        )
 
     def _settle(
         self,
