@@ -49,7 +49,7 @@ documents_files = table(
     moment("unchanged_since", "UTC time of the first poll that found this size and change time"),
     text(
         "file_version",
-        "What tells states of the same size and change time apart: the time at which the file "
+        "Distinguishes states of the same size and change time: the time at which the file "
         "system last changed the file in any way (ctime), or an object's ETag. Where it changes, "
         "the bytes are read and compared by SHA-256; NULL: an upload, or not known yet",
         optional=True,

@@ -8,7 +8,7 @@ down_revision = "0064"
 
 # fmt: off
 CHANGES = [
-    AddColumn("documents_files", Column("file_version", "text", "What tells states of the same size and change time apart: the time at which the file system last changed the file in any way (ctime), or an object's ETag. Where it changes, the bytes are read and compared by SHA-256; NULL: an upload, or not known yet", optional=True)),
+    AddColumn("documents_files", Column("file_version", "text", "Distinguishes states of the same size and change time: the time at which the file system last changed the file in any way (ctime), or an object's ETag. Where it changes, the bytes are read and compared by SHA-256; NULL: an upload, or not known yet", optional=True)),
 ]
 # fmt: on
 

@@ -78,7 +78,7 @@ PAGES = TableSpec(table=web_pages, rule_version=RULE_VERSION, summarise=no_summa
 
 
 class FoundUrl(NamedTuple):
-    """How a crawl comes to a URL: followed links, the page with the link, and the way."""
+    """Way of a crawl to a URL: followed links, the page with the link, and its kind."""
 
     depth: int = 0
     found_on: str | None = None
