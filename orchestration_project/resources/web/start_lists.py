@@ -83,7 +83,7 @@ def listed_urls(
         return ListedUrls((), reason, is_failed=True) if is_declared else None
     kinds: list[ListKind] = []
     if is_sitemap or (site.sitemaps and not is_declared):
-        kinds += ["index", "sitemap"]
+        kinds.extend(("index", "sitemap"))
     if is_feed or (site.feeds and not is_declared):
         kinds.append("feed")
     url_list = read_url_list(body, is_declared=is_declared, kinds=kinds)
