@@ -50,6 +50,13 @@ class OrchestrationError(Exception):
             "where": ", ".join(f"{name}={value}" for name, value in self.context.items()),
         }
 
+    @property
+    def line(self) -> str:
+        """What failed, expected, found and what to do, in one line: where it is passed on."""
+        labels = ("expected", "found", "what to do")
+        parts = [f"{label}: {self.parts[label]}" for label in labels if self.parts[label]]
+        return "; ".join(" ".join(part.split()) for part in (self.what, *parts))
+
     def __str__(self) -> str:
         return error_text(self.what, self.parts)
 

@@ -1,5 +1,6 @@
 """Text of an error, and Dagster's reaction to it."""
 
+import ast
 import pickle
 
 import pytest
@@ -12,6 +13,7 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
+from orchestration_project.settings import PROJECT_ROOT
 
 
 def test_an_error_says_what_failed_what_was_expected_and_found_what_to_do_and_where():
@@ -31,6 +33,33 @@ def test_an_error_says_what_failed_what_was_expected_and_found_what_to_do_and_wh
         "  where: url=https://example.org, part=3",
     ]
     assert error.context == {"url": "https://example.org", "part": "3"}
+
+
+def test_an_error_in_one_line_has_its_cause_and_remedy_and_not_where():
+    error = SourceError("it\n failed", expected="a", found="b", remedy="c", url="u")
+    assert error.line == "it failed; expected: a; found: b; what to do: c"
+    assert ContractError("it broke", found="x").line == "it broke; found: x"
+
+
+def test_an_error_that_is_passed_on_keeps_what_was_found():
+    """A handler that passes on what failed passes on the parts below it, too."""
+    lost: list[str] = []
+    for file in sorted((PROJECT_ROOT / "orchestration_project").rglob("*.py")):
+        for handler in ast.walk(ast.parse(file.read_text())):
+            if isinstance(handler, ast.ExceptHandler) and handler.name:
+                names = {
+                    node.attr
+                    for node in ast.walk(handler)
+                    if isinstance(node, ast.Attribute)
+                    and isinstance(node.value, ast.Name)
+                    and node.value.id == handler.name
+                }
+                is_raised_as_it_is = any(
+                    isinstance(node, ast.Raise) and node.exc is None for node in ast.walk(handler)
+                )
+                if "what" in names and "found" not in names and not is_raised_as_it_is:
+                    lost.append(f"{file.relative_to(PROJECT_ROOT)}:{handler.lineno}")
+    assert not lost, "write error.line, or pass on its parts"
 
 
 def test_what_is_not_known_is_left_out():

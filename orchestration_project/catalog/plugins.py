@@ -66,7 +66,7 @@ def _stored(settings: Settings) -> Sequence[StoredPlugin]:
             ):
                 found.extend(read_plugins(connection))
         except (OrchestrationError, SQLAlchemyError, OSError) as error:
-            problems.append(str(error).partition("\n")[0])
+            problems.append(_line_of(error))
 
     reader = Thread(target=read, name="plugins", daemon=True)
     reader.start()
@@ -79,6 +79,11 @@ def _stored(settings: Settings) -> Sequence[StoredPlugin]:
         )
         return []
     return found
+
+
+def _line_of(error: Exception) -> str:
+    """Return an error in one line."""
+    return error.line if isinstance(error, OrchestrationError) else str(error).partition("\n")[0]
 
 
 def _is_missing(settings: Settings) -> bool:
@@ -96,8 +101,8 @@ def _unused(settings: Settings) -> str:
     try:
         with unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
             enabled = [each for each in read_plugins(connection) if each.state == "enabled"]
-    except (OrchestrationError, SQLAlchemyError, OSError):
-        return "the database cannot be read"
+    except (OrchestrationError, SQLAlchemyError, OSError) as error:
+        return f"the database cannot be read: {_line_of(error)}"
     return "" if enabled else "no plugin is enabled"
 
 

@@ -96,7 +96,7 @@ def _key(written: str) -> str:
     try:
         key = DAY.to_key(written)
     except ConfigurationError as error:
-        raise click.UsageError(error.what) from error
+        raise click.UsageError(error.line) from error
     if key not in DAYS.get_partition_keys():
         raise click.UsageError(
             f"invalid day {key}: expected one from {DAYS.get_partition_keys()[0]} to today"

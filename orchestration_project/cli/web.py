@@ -21,7 +21,7 @@ def web() -> None:
 @web.command("check", cls=Command, has_json=True)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def check(file: Path) -> int:
-    """Check a site FILE: its schema, selectors on captured pages, robots.txt of its start URLs.
+    """Check a site FILE: its schema and addresses, selectors on captured pages, robots.txt.
 
     Selectors are tried on the pages of the latest crawl of that site. Nothing is requested: without
     captured pages, schema and stored robots.txt alone are checked.
@@ -30,10 +30,12 @@ def check(file: Path) -> int:
     from orchestration_project.engine.captures import Captures
     from orchestration_project.engine.environment import open_store, open_warehouse
     from orchestration_project.errors import ConfigurationError
+    from orchestration_project.resources.web.access import site_guard
     from orchestration_project.resources.web.checking import check_site
     from orchestration_project.resources.web.item_exports import export_targets
     from orchestration_project.resources.web.sites import read_site_file
     from orchestration_project.settings import load_settings
+    from orchestration_project.settings.domains.web import WebSettings
 
     settings = load_settings()
     try:
@@ -46,7 +48,9 @@ def check(file: Path) -> int:
             echo(f"{file}: {printable(each)}")
         return 1
     with open_warehouse(settings) as warehouse:
-        found = check_site(site, warehouse, Captures(open_store(settings)))
+        found = check_site(
+            site, warehouse, Captures(open_store(settings)), site_guard(WebSettings.of(settings))
+        )
     if OUTPUT.is_json:
         emit(as_json(file, found))
     else:

@@ -105,7 +105,7 @@ def _day(written: str) -> str:
     try:
         key = DAY.to_key(written)
     except ConfigurationError as error:
-        raise click.UsageError(error.what) from error
+        raise click.UsageError(error.line) from error
     keys = DAYS.get_partition_keys()
     if key not in keys:
         raise click.UsageError(f"invalid day {key}: expected one from {keys[0]} to {keys[-1]}")

@@ -210,6 +210,7 @@ def address_guard(
     settings: Settings,
     *,
     ports: Collection[int] | None = None,
+    ports_setting: str = "",
     demo_server: str | None = None,
     proxies: Collection[str] = (),
 ) -> AddressGuard:
@@ -218,6 +219,7 @@ def address_guard(
     Args:
         settings: Their HTTP_ALLOWED_NETWORKS may be requested although they are not global.
         ports: Ports that may be requested; None: all.
+        ports_setting: Setting that allows further ports.
         demo_server: The one server on loopback that the demo may request, as host:port. None: it
             may request any.
         proxies: Proxies, as host:port, by way of which a user allows requests to the declared URLs,
@@ -227,6 +229,7 @@ def address_guard(
         return AddressGuard(
             allow=settings.http_allowed_networks,
             ports=ports,
+            ports_setting=ports_setting,
             endpoints=(demo_server,) if settings.is_demo else (),
             proxies=(*settings.http_filtering_proxies, *proxies),
         )
@@ -234,6 +237,7 @@ def address_guard(
     return AddressGuard(
         allow=(*settings.http_allowed_networks, *demo),
         ports=ports,
+        ports_setting=ports_setting,
         proxies=(*settings.http_filtering_proxies, *proxies),
     )
 

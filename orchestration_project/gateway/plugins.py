@@ -98,7 +98,7 @@ def _permissions_of(connection: Connection, plugin: str) -> Sequence[PermissionC
     try:
         return changes_of(read_plugin(connection, plugin))
     except ConfigurationError as error:  # of another version of the project
-        return error.what
+        return error.line
 
 
 def routes(

@@ -142,16 +142,16 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
 
 def _versions(
     source: Source, dataset: Dataset, partitions: Iterable[Partition]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the present state of each partition by its key, and those that have none."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the present state of each partition by its key, and why others have none."""
     versions: dict[str, str] = {}
-    silent: list[str] = []
+    silent: dict[str, str] = {}
     for partition in partitions:
         key = dataset.partitioning.key_of(partition)
         try:
             versions[key] = source.extract(partition, []).version
-        except SourceError:
-            silent.append(key)
+        except SourceError as error:
+            silent[key] = error.line
     return versions, silent
 
 
@@ -173,6 +173,9 @@ def _requests(
     )
 
 
-def _aside(unknown: Sequence[str], silent: Sequence[str]) -> str:
+def _aside(unknown: Sequence[str], silent: Mapping[str, str]) -> str:
     left_out = f" Left out, as values that are not known: {', '.join(unknown)}." if unknown else ""
-    return left_out + (f" The source says nothing of {', '.join(silent)}." if silent else "")
+    if not silent:
+        return left_out
+    first = next(iter(silent.values()))
+    return f"{left_out} No state is read of {', '.join(silent)}. The first: {first}"

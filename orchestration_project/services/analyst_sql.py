@@ -82,6 +82,7 @@ def run_query(
         raise TransientError(
             "the database for analysts cannot be reached",
             expected="a PostgreSQL server at ANALYST_DATABASE_URL",
+            found=str(error).strip(),
             remedy="start the server, or correct ANALYST_DATABASE_URL",
         ) from error
     with connection:
@@ -92,6 +93,7 @@ def run_query(
             raise ConfigurationError(
                 "the query was ended",
                 expected=f"a query of at most {timeout_seconds:g} s",
+                found=error.diag.message_primary or type(error).__name__,
                 remedy="name weeks and tiers in WHERE, or export the table",
             ) from error
         except psycopg.Error as error:

@@ -45,7 +45,7 @@ def releases_probe(
                     return Answer("the tables are of another version", is_applicable=False)
                 programs = read_hosts(warehouse, clock.now())
         except OrchestrationError as error:  # the probe of the database reports it
-            return Answer(f"the heartbeats cannot be read: {error.what}", is_applicable=False)
+            return Answer(f"the heartbeats cannot be read: {error.line}", is_applicable=False)
         now = clock.now()
         since, releases = mixed_since(programs, now), releases_at_work(programs, now)
         if since is not None and is_upgrade_late(programs, now):

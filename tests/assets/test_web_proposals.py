@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 
 from orchestration_project.assets.web import SITE_FILES, site_assets
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.definitions import defs
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import read_site
@@ -238,8 +239,9 @@ def test_accepted_selectors_apply_until_the_item_rules_of_the_file_change(url: s
         assert apply_accepted(warehouse, edited) == edited
 
         captures = Captures(open_store(load_settings()))
-        assert check_site(declared, warehouse, captures).accepted == ["price"]
-        assert check_site(edited, warehouse, captures).accepted == []
+        guard = AddressGuard()
+        assert check_site(declared, warehouse, captures, guard).accepted == ["price"]
+        assert check_site(edited, warehouse, captures, guard).accepted == []
         proposals = Proposals(warehouse, captures, Clock(), run_id="run")
         with warehouse.writing() as connection:
             connection.execute(update(web_proposals).values(state="open"))

@@ -128,6 +128,27 @@ def test_without_captured_pages_the_schema_alone_is_checked(
 
 
 @SQLITE
+def test_an_address_that_no_crawl_may_request_is_a_problem(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    file = changed(
+        tmp_path, ("http://shop.demo", "http://shop.example:8080\nhosts: [http://10.0.0.1]")
+    )
+    assert main(["web", "check", file, "--json"]) == 1
+    port, private = json.loads(printed(capsys))["problems"]
+    assert port == (
+        "base_url: the request to shop.example is refused: its port is not allowed; "
+        "expected: port 80, 443; found: 8080; "
+        "what to do: correct the URL, or add its port to WEB_ALLOWED_PORTS"
+    )
+    assert private.startswith("hosts.0: the request to 10.0.0.1 is refused")
+    assert "HTTP_ALLOWED_NETWORKS" in private
+    monkeypatch.setenv("WEB_ALLOWED_PORTS", "8080")
+    monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "10.0.0.0/8")
+    assert main(["web", "check", file]) == 0
+
+
+@SQLITE
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -126,13 +126,35 @@ def test_members_of_json():
     assert best(site, "price", [page])[0] == {"json_path": "$.offer.amount"}
 
 
-def test_hostile_pages_have_no_candidates_and_raise_nothing():
-    deep = "<div>" * 2_000 + "1,50 €"
-    names = "<b class='a\"]*{}:x ..' id='\"><script>' data-testid='\\'>1,50 €</b>"
-    for body in (deep, names, "<script type='application/ld+json'>{</script>", "\0", "[" * 50_000):
-        page = known(f"<i class=sku>P1</i>{body}", {"P1": {"sku": "P1", "price": "1.50"}})
-        for each in best(site_of({"price": PRICE}), "price", [page]):
-            assert "script>" not in str(each)
+STEPS = ["div:nth-of-type(1)"] * 6
+
+
+@pytest.mark.parametrize(
+    ("body", "candidates"),
+    [
+        (
+            "<div>" * 2_000 + "1,50 €",
+            [{"css": " > ".join(STEPS[:count])} for count in range(6, 0, -1)],
+        ),
+        (
+            "<b class='a\"]*{}:x ..' id='\"><script>' data-testid='\\'>1,50 €</b>",
+            [{"css": "b:nth-of-type(1)"}],
+        ),
+        ("<script type='application/ld+json'>{</script>", []),
+        ("\0", []),
+        ("[" * 50_000, []),
+    ],
+)
+def test_hostile_pages_have_plain_candidates_or_none(body: str, candidates: list[dict[str, str]]):
+    page = known(f"<i class=sku>P1</i>{body}", {"P1": {"sku": "P1", "price": "1.50"}})
+    assert best(site_of({"price": PRICE}), "price", [page]) == candidates
+
+
+def test_each_candidate_is_tried_once_and_repetitions_leave_room_for_others():
+    pages = products("<div class=badge>" * 150 + "<u class=amount>{price}</u>")
+    found = best(site_of({"price": PRICE}), "price", pages)
+    assert {"css": ".amount"} in found
+    assert len({json.dumps(selecting) for selecting in found}) == len(found) == 11
 
 
 def test_another_selector_keeps_how_a_field_is_processed():

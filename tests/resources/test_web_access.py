@@ -149,11 +149,37 @@ def test_addresses_that_a_site_file_names_are_guarded(scene: SceneOf):
 def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(scene: SceneOf):
     found = scene(a=Reply())
     found.replies["/robots.txt"] = Reply(503)
-    with pytest.raises(RobotsUnreachableError):
+    with pytest.raises(RobotsUnreachableError, match="status 503"):
         found.open().get(f"{SHOP}/a", {})
     assert found.paths == ["/robots.txt"] * 3  # a 503 may pass
     found.replies["/robots.txt"] = Reply(404)
     assert found.open().get(f"{SHOP}/a", {}).response is not None
+
+
+def test_robots_that_fail_say_why_and_what_to_do(scene: SceneOf):
+    found = scene(a=Reply())
+    found.replies["/robots.txt"] = moved("http://10.0.0.1/robots.txt")
+    with pytest.raises(RobotsUnreachableError) as caught:
+        found.open().get(f"{SHOP}/a", {})
+    assert "it redirects to http://10.0.0.1/robots.txt" in caught.value.found
+    assert "its address is not global; 10.0.0.1" in caught.value.found
+    assert "HTTP_ALLOWED_NETWORKS" in caught.value.remedy
+    with pytest.raises(RobotsUnreachableError) as caught:
+        found.open(base_url="http://93.184.216.34:8080").get("http://93.184.216.34:8080/", {})
+    assert "its port is not allowed; 8080" in caught.value.found
+    assert caught.value.remedy == "correct the URL, or add its port to WEB_ALLOWED_PORTS"
+
+
+def test_a_port_of_the_settings_may_be_requested(scene: SceneOf, monkeypatch: pytest.MonkeyPatch):
+    found = scene(a=Reply(body=b"A"))
+    origin = found.server.url
+    monkeypatch.setenv("WEB_ALLOWED_PORTS", origin.rpartition(":")[2])
+    monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.0/8")
+    web = WebAccess(WebSettings.of(load_settings()), lambda: "")
+    with web.open(site_of(base_url=origin), found.warehouse, Clock()) as access:
+        answer = access.get(f"{origin}/a", {})
+    assert answer.response is not None
+    assert answer.response.body == b"A"
 
 
 def test_a_short_retry_after_is_waited_for_and_a_long_one_is_a_failure(scene: SceneOf):

@@ -31,7 +31,8 @@ from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.resources.web.access import SiteAccess, WebAccess
+from orchestration_project.resources.web.access import SiteAccess, WebAccess, site_guard
+from orchestration_project.resources.web.checking import address_problems
 from orchestration_project.resources.web.crawl import (
     NO_PAUSE,
     SLICE_PAGES,
@@ -116,9 +117,15 @@ sites = asset_spec(
     ],
 )
 def check_sites(settings: dg.ResourceParam[WebSettings]) -> Iterator[dg.AssetCheckResult]:
-    """Read the site files, and report each that is invalid with its line."""
-    found = site_files_of(WebSettings.of(settings))
+    """Report site files that are invalid, with the line, or whose addresses are refused."""
+    web = WebSettings.of(settings)
+    found, guard = site_files_of(web), site_guard(web)
     problems = [f"{name}: {problem}" for name, problem in found.problems.items()]
+    problems += [
+        f"{name}.yaml: {problem}"
+        for name, site in found.sites.items()
+        for problem in address_problems(site, guard)
+    ]
     metadata: Mapping[str, Any] = {"outcome": f"{len(found.sites)} valid site files"}
     if problems:
         metadata = {

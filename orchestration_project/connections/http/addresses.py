@@ -86,6 +86,7 @@ class AddressGuard:
         allow: What may be requested although it is not global: networks (CIDR), IP addresses or
             host names. A host name is allowed whatever it resolves to.
         ports: Ports that may be requested; None: all.
+        ports_setting: Setting that allows further ports.
         endpoints: Servers, as host:port with an IP address, that may be requested although neither
             their address nor their port may, such as the demo's.
         proxies: Proxies, as host:port, that refuse such addresses themselves. A proxy resolves
@@ -101,6 +102,7 @@ class AddressGuard:
         *,
         allow: Collection[str] = (),
         ports: Collection[int] | None = None,
+        ports_setting: str = "",
         endpoints: Collection[str] = (),
         proxies: Collection[str] = (),
         resolve: Resolve | None = None,
@@ -109,6 +111,7 @@ class AddressGuard:
         self._networks = [each for each in networks.values() if each is not None]
         self._hosts = {_plain(each) for each, network in networks.items() if network is None}
         self._ports = ports
+        self._ports_setting = ports_setting
         self._endpoints = frozenset(endpoints)
         self._proxies = {each.lower() for each in proxies}
         self._resolve = resolve or resolve_host
@@ -128,7 +131,7 @@ class AddressGuard:
                 f"the request to {endpoint.host} is refused: its port is not allowed",
                 expected=f"port {', '.join(map(str, sorted(self._ports)))}",
                 found=str(endpoint.port),
-                remedy="correct the URL, or allow the port",
+                remedy=f"correct the URL, or add its port to {self._ports_setting}",
             )
         if endpoint.address is not None:
             self._refuse_private(endpoint, [endpoint.address])

@@ -388,9 +388,7 @@ def target_problems(
     try:
         fields = fields_of(rule)
     except ConfigurationError as error:
-        parts = {"expected": error.expected, "found": error.found, "what to do": error.remedy}
-        text = "; ".join([error.what, *(f"{name}: {each}" for name, each in parts.items() if each)])
-        return [((error.context.get("part", "target"),), text)]
+        return [((error.context.get("part", "target"),), error.line)]
     problems: list[Problem] = []
     for number, mapping in enumerate(rule.mappings):
         place = ("mappings", number)

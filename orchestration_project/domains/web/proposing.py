@@ -114,7 +114,7 @@ def _candidates(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> list[S
     searched = [each for each in pages if _values(each, name)][:SEARCHED_PAGES]
     for each in searched:
         values = _values(each, name)
-        counts.update({*selectors_of(each.page, rule, rule.fields[name], values)})
+        counts.update(selectors_of(each.page, rule, rule.fields[name], values))
     return [selector for selector, _ in counts.most_common(MAX_CANDIDATES)]
 
 

@@ -1,8 +1,9 @@
 """Selectors that find a value on a page: by attribute, class, itemprop, member or position."""
 
+import dataclasses
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -46,14 +47,14 @@ class Selector:
         css: Element; None: the page is JSON.
         attribute: Attribute that is taken; None: the text.
         json_path: Path in the JSON of the page or element; None: not in JSON.
-        depth: Elements above the selected one.
+        depth: Elements above the first one that it selects; two that differ in it alone are equal.
     """
 
     kind: str
     css: str | None = None
     attribute: str | None = None
     json_path: str | None = None
-    depth: int = 0
+    depth: int = dataclasses.field(default=0, compare=False)
 
     @property
     def as_fields(self) -> dict[str, str]:
@@ -65,7 +66,7 @@ class Selector:
 def selectors_of(
     page: Page, rule: ItemRule, field: ItemField, values: Collection[Any]
 ) -> Iterator[Selector]:
-    """Yield selectors that find one of the values on a page.
+    """Yield selectors that find one of the values on a page, each once.
 
     Args:
         page: The page.
@@ -74,14 +75,22 @@ def selectors_of(
         values: Values that the field had on this page, as loaded.
     """
     if page.is_json:
-        yield from _members_of_body(page, rule, field, values)
+        yield from _distinct(_members_of_body(page, rule, field, values))
         return
     if page.is_too_deep or page.root is None:
         return
     parts = [page.root] if rule.each is None else page.root.css(rule.each)
     found = (each for part in parts for each in _elements(part, field, values))
-    yield from islice(found, MAX_MATCHES)
-    yield from _members_of_scripts(page, field, values)
+    yield from islice(_distinct(found), MAX_MATCHES)
+    yield from _distinct(_members_of_scripts(page, field, values))
+
+
+def _distinct(selectors: Iterable[Selector]) -> Iterator[Selector]:
+    seen: set[Selector] = set()
+    for selector in selectors:
+        if selector not in seen:
+            seen.add(selector)
+            yield selector
 
 
 def _elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[Selector]:

@@ -51,7 +51,7 @@ def _preset(services: Services, name: str) -> Preset:
         written, _ = preset_as_written(name)
     except ConfigurationError as error:
         nothing: dict[str, Any] = {"job": "", "description": "", "values": {}, "in_force": None}
-        return Preset(name=name, problem=error.what, **nothing)
+        return Preset(name=name, problem=error.line, **nothing)
     applied = Presets(services.warehouse, services.clock).in_force(written.job)
     return Preset(
         name=name,

@@ -205,9 +205,7 @@ def _config(wanted: NewRun) -> dict[str, Any]:
         try:
             config = config_of_preset(wanted.preset, wanted.job)
         except ConfigurationError as error:
-            raise ProblemError(
-                422, error.what, expected=error.expected or None, remedy=error.remedy or None
-            ) from error
+            raise problem_of(error, 422) from error
     return _forced(config) if wanted.force else config
 
 

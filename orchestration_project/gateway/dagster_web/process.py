@@ -81,7 +81,7 @@ def _require_valid(check: Check, job: str, run_config: Mapping[str, Any]) -> Non
     try:
         check(job, run_config)
     except ConfigurationError as error:
-        raise UserFacingGraphQLError(_invalid(job, error.what)) from error
+        raise UserFacingGraphQLError(_invalid(job, error.line)) from error
 
 
 def _invalid(job: str, message: str) -> Any:

@@ -84,7 +84,7 @@ def _explained() -> Iterator[None]:
     except ObjectError as error:
         raise DocumentError(CODES[error.reason], error.detail) from error
     except OrchestrationError as error:
-        raise DocumentError("unreadable", error.what) from error
+        raise DocumentError("unreadable", error.line) from error
 
 
 class _VersionReader(io.RawIOBase):

@@ -47,9 +47,9 @@ class RuleExaminer:
         try:
             found = action.examine(given)
         except OrchestrationError as error:
-            self.doubts[rule.rule_id] = error.what
+            self.doubts[rule.rule_id] = error.line
             if isinstance(error, TransientError):  # of the next rules it is not asked
-                self._unreachable[action.name] = error.what
+                self._unreachable[action.name] = error.line
             return ()
         if found.doubt:
             self.doubts[rule.rule_id] = found.doubt

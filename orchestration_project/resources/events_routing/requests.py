@@ -64,7 +64,7 @@ def _examine(given: ActionExamination) -> ActionFindings:
         if declared.url is not None:
             _require_usable(declared.url, given.target, address_guard(given.settings))
     except ConfigurationError as error:
-        return ActionFindings([("", error.what)])
+        return ActionFindings([("", error.line)])
     if declared.url is None:
         _require_usable(_secret(url_name), given.target, address_guard(given.settings))
     _key(secret_name)

@@ -196,9 +196,9 @@ class FinraApi(QueryApi):
             oldest = min((week for week, _ in self._listed_weeks(CURRENT)), default="now")
             raise SourceError(
                 f"the weeks before {oldest} cannot be had: the list of {HISTORIC} is not usable",
-                expected="weekStartDate and tierIdentifier of each partition",
-                found=error.found,
-                remedy="newer weeks are not affected; report it if it stays so",
+                expected=error.expected or "weekStartDate and tierIdentifier of each partition",
+                found="; ".join(filter(None, (error.what, error.found))),
+                remedy=error.remedy or "newer weeks are not affected; report it if it stays so",
                 **error.context,
             ) from error
 

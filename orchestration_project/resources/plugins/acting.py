@@ -84,7 +84,7 @@ class ActionApplier:
         except OrchestrationError as error:
             self.recorder.add(*target_of(message), "failed", seconds=watch.seconds)
             is_passing = isinstance(error, TransientError | ConfigurationError)
-            reason = "; ".join(filter(None, (error.what, error.found)))
+            reason = error.line
             return self._settle_failed(row, until, reason, is_passing=is_passing)
         self.recorder.add(*target_of(message), "allowed", seconds=watch.seconds)
         if 200 <= status < 300:

@@ -172,7 +172,7 @@ def isolation_status(settings: Settings) -> IsolationStatus:
     try:
         _probe(level)
     except ConfigurationError as error:
-        detail = "; ".join(filter(None, (error.what, error.found)))
+        detail = error.line
         return IsolationStatus(level, is_usable=False, is_enforced=False, detail=detail)
     is_enforced = level == "namespaces"
     return IsolationStatus(

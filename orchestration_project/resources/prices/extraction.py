@@ -180,9 +180,9 @@ class PriceExtractor:
                 act()
             return None
         except QuotaEndedError as ended:
-            standing = SymbolStatus("waiting", ended.what, ended.resumes_at)
+            standing = SymbolStatus("waiting", why(ended), ended.resumes_at)
         except BehindError as behind:
-            standing = SymbolStatus("waiting", behind.what)
+            standing = SymbolStatus("waiting", why(behind))
         except UnavailableError as refused:
             standing = SymbolStatus("refused", why(refused), self.now + REFUSED_FOR)
         except (SourceError, ContractError) as broken:

@@ -23,8 +23,8 @@ def json_in(response: Response) -> Any:
     except ContractError as error:
         raise TransientError(
             "a response is not JSON",
-            expected="JSON",
-            found=shown(response),
+            expected=error.expected,
+            found=f"{error.found}; {shown(response)}",
             remedy="it is retried; if it persists, check the proxies on the way",
             url=response.url,
         ) from error

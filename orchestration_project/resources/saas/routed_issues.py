@@ -66,7 +66,9 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     except RefusedError as error:
         if error.http_status not in AMBIGUOUS_STATUSES:
             raise
-        raise TransientError(error.what, expected=error.expected, found=error.found) from error
+        raise TransientError(
+            error.what, expected=error.expected, found=error.found, remedy=error.remedy
+        ) from error
     return issue.key
 
 
@@ -103,7 +105,7 @@ def _examine(given: ActionExamination) -> ActionFindings:
         specs = [] if missing else target.create_fields(project, issue_type)
     except RefusedError as error:
         if error.http_status not in PROVING:
-            return ActionFindings(doubt=error.what)
+            return ActionFindings(doubt=error.line)
         wanted = f"issues of type {issue_type} in project {project}"
         return ActionFindings([("", f"Jira offers no {wanted}: {error.found or error.what}")])
     if missing:

@@ -41,9 +41,9 @@ def examine(target: TargetSystem, rules: Sequence[SyncRule]) -> RuleFindings:
                     f"it gives us no {wanted}: {error.found or error.what}"
                 ]
             else:
-                found.unknown[rule.rule_id] = error.what
+                found.unknown[rule.rule_id] = error.line
         except OrchestrationError as error:
-            found.unknown[rule.rule_id] = error.what
+            found.unknown[rule.rule_id] = error.line
     return found
 
 

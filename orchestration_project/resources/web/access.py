@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.addresses import PORTS, AddressGuard
 from orchestration_project.connections.http.client import TOO_MANY_REQUESTS, Response
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.http.limits import places_of
@@ -25,14 +26,18 @@ from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, r
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    OrchestrationError,
+    SourceError,
+    TransientError,
+)
 from orchestration_project.resources.web.chromium import BrowserProgram, find_browser
 from orchestration_project.resources.web.cookies import CookieJar
 from orchestration_project.resources.web.switches import SiteSwitch
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_robots
 
-PORTS = (80, 443)
 DEMO_ORIGIN = "http://shop.demo"
 """Base URL of the demo's shop in site files, wherever its server is."""
 
@@ -135,16 +140,17 @@ class Answer:
 class RobotsUnreachableError(TransientError):
     """The robots.txt of a host failed, so that nothing of it may be requested.
 
-    Attributes:
+    Args:
         origin: Scheme, host and port.
+        cause: Error of its request.
     """
 
-    def __init__(self, origin: str, found: str = "") -> None:
+    def __init__(self, origin: str, cause: OrchestrationError) -> None:
         super().__init__(
             f"robots.txt of {origin} cannot be read, so nothing may be requested",
-            expected="rules, or a status below 500",
-            found=found,
-            remedy="see whether the site is up; the next run reads it again",
+            expected=cause.expected or "rules, or a status below 500",
+            found="; ".join(filter(None, (cause.what, cause.found))),
+            remedy=cause.remedy or "see whether the site is up; the next run reads it again",
         )
         self.origin = origin
 
@@ -249,7 +255,6 @@ class WebAccess:
         rate_of: Callable[[str], Rate],
         switch: SiteSwitch,
     ) -> HttpClient:
-        servers = [urlsplit(each).netloc for each in addresses.values()]
         urls = self._settings.proxy_urls if site.proxy == "allowed" else ()
         proxies = [Proxy.of(each) for each in urls]
         return HttpClient(
@@ -264,12 +269,7 @@ class WebAccess:
             max_body_bytes=site.budget.page_megabytes * 1_000_000,
             before_sending=switch.check,
             rate_of=rate_of,
-            guard=address_guard(
-                self._settings,
-                ports=PORTS,
-                demo_server=servers[0] if servers else "",
-                proxies=[each.name for each in proxies],
-            ),
+            guard=site_guard(self._settings, addresses, proxies),
             retried_statuses=PASSING_STATUSES,
             throttling_statuses=THROTTLING,
             accepts_encodings=True,
@@ -280,6 +280,26 @@ class WebAccess:
             ),
             proxies=proxies,
         )
+
+
+def site_guard(
+    settings: WebSettings, addresses: Mapping[str, str] | None = None, proxies: Iterable[Proxy] = ()
+) -> AddressGuard:
+    """Return the guard of the requests of sites.
+
+    Args:
+        settings: Their networks and ports.
+        addresses: Address of the demo's shop, by its origin.
+        proxies: Proxies of the site.
+    """
+    servers = [urlsplit(address).netloc for address in (addresses or {}).values()]
+    return address_guard(
+        settings,
+        ports={*PORTS.values(), *map(int, settings.web_allowed_ports)},
+        ports_setting="WEB_ALLOWED_PORTS",
+        demo_server=servers[0] if servers else "",
+        proxies=[proxy.name for proxy in proxies],
+    )
 
 
 def _rate(requests_per_second: float, delay_seconds: float) -> Rate:
@@ -400,7 +420,7 @@ class SiteAccess:
         except ConfigurationError as error:
             if origin != self.site.base_url:
                 raise
-            raise RobotsUnreachableError(origin, error.what) from error
+            raise RobotsUnreachableError(origin, error) from error
         host = str(urlsplit(_at(self.addresses, url)).hostname)
         delay = robots.crawl_delay_seconds(PRODUCT)
         self.delays[host] = max(self.delays.get(host, 0), delay)
@@ -410,7 +430,7 @@ class SiteAccess:
             case "disallowed":
                 return f"robots.txt of {origin} disallows it"
             case _:
-                raise RobotsUnreachableError(origin)
+                raise RobotsUnreachableError(origin, self.robots.failures[origin])
 
 
 def _location(response: Response) -> str | None:
@@ -446,6 +466,7 @@ class _RobotsCache:
         self._warehouse = warehouse
         self._clock = clock
         self._found: dict[str, Robots] = {}
+        self.failures: dict[str, OrchestrationError] = {}
         self._lock = threading.Lock()
 
     def of(self, origin: str) -> Robots:
@@ -470,7 +491,13 @@ class _RobotsCache:
         return found if found.is_reachable else None
 
     def _fetched(self, origin: str) -> Robots:
-        status, body = self._requested(f"{origin}/robots.txt")
+        try:
+            status, body = self._requested(f"{origin}/robots.txt")
+        except NoProxyLeftError:
+            raise  # the site was not asked
+        except (TransientError, SourceError) as error:
+            self.failures[origin] = error
+            status, body = None, b""
         text = body[: MAX_ROBOTS_BYTES + 1].decode("utf-8-sig", errors="replace").replace("\0", "")
         row = {
             "origin": origin,
@@ -481,21 +508,25 @@ class _RobotsCache:
         with self._warehouse.writing() as connection:
             connection.execute(delete(web_robots).where(web_robots.c.origin == origin))
             connection.execute(insert(web_robots), row)
-        return read_robots(status, body)
+        found = read_robots(status, body)
+        if not found.is_reachable:
+            self.failures.setdefault(origin, SourceError(f"it answered with status {status}"))
+        return found
 
     def _requested(self, url: str) -> tuple[int | None, bytes]:
         current = url
         for _ in range(MAX_ROBOTS_REDIRECTS + 1):
             try:
                 response = self._client.request("GET", _at(self._addresses, current))
-            except NoProxyLeftError:
-                raise  # the site was not asked
-            except (TransientError, SourceError):
-                return None, b""
-            except ConfigurationError:
+            except ConfigurationError as error:
                 if current == url:
                     raise
-                return None, b""
+                raise SourceError(
+                    f"it redirects to {current[:200]}: {error.what}",
+                    expected=error.expected,
+                    found=error.found,
+                    remedy=error.remedy,
+                ) from error
             target = _location(response)
             following = target and resolved(current, target)
             if not following:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from sqlalchemy import select
 
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.domains.web.extraction import items
 from orchestration_project.domains.web.figures import ItemFigures, figures_of
 from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO
@@ -14,6 +15,7 @@ from orchestration_project.domains.web.robots import read_robots
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.access import PRODUCT, origin_of
 from orchestration_project.resources.web.crawl import start_urls
 from orchestration_project.resources.web.held import HeldPages
@@ -62,10 +64,12 @@ class SiteCheck:
     problems: Sequence[str] = ()
 
 
-def check_site(declared: Site, warehouse: Warehouse, captures: Captures) -> SiteCheck:
+def check_site(
+    declared: Site, warehouse: Warehouse, captures: Captures, guard: AddressGuard
+) -> SiteCheck:
     """Try the selectors of a site on the pages of its latest crawl; nothing is requested.
 
-    Accepted proposals apply, as in a crawl.
+    Accepted proposals apply, as in a crawl; ``guard`` is that of its requests.
 
     Raises:
         BlobError: The store lacks the bytes of a page.
@@ -76,11 +80,9 @@ def check_site(declared: Site, warehouse: Warehouse, captures: Captures) -> Site
     pages = held.of_day(site, day) if day else []
     figures = figures_of(each for page in held.parsed(pages) for each in items(page, site.item))
     start = _start(site, warehouse)
-    problems = [
-        *_flag_problems(site, warehouse),
-        *_start_problems(start),
-        *(_item_problems(site, figures) if day else []),
-    ]
+    problems = [*address_problems(site, guard), *_start_problems(start)]
+    if day:
+        problems += _item_problems(site, figures)
     fields = declared.item.fields
     accepted = [name for name, each in site.item.fields.items() if each != fields[name]]
     if site.item.each != declared.item.each:
@@ -88,13 +90,15 @@ def check_site(declared: Site, warehouse: Warehouse, captures: Captures) -> Site
     return SiteCheck(site, day, len(pages), figures, start, accepted, problems)
 
 
-def _flag_problems(site: Site, warehouse: Warehouse) -> list[str]:
-    with warehouse.reading() as connection:
-        names = [stored.definition.name for stored in FLAG_STORE.read(connection)]
-    if site.flag is None or site.flag in names:
-        return []
-    known = ", ".join(names) or "none exists; create it: POST /api/v1/operations/flags"
-    return [f"flag: expected one of the flags ({known}), found {site.flag}"]
+def address_problems(site: Site, guard: AddressGuard) -> list[str]:
+    """Return why origins of a site may not be requested; no name is resolved."""
+    problems: list[str] = []
+    for number, origin in enumerate(site.origins):
+        try:
+            guard.check(origin)
+        except ConfigurationError as error:
+            problems.append(f"{f'hosts.{number - 1}' if number else 'base_url'}: {error.line}")
+    return problems
 
 
 def _start(site: Site, warehouse: Warehouse) -> Sequence[StartUrl]:

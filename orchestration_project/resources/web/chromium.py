@@ -82,13 +82,13 @@ def find_browser(path: Path | None, user: str | None) -> BrowserProgram:
         )
     try:
         import playwright.sync_api  # noqa: F401 - an extra, as are its parts
-    except ImportError:
+    except ImportError as error:
         raise ConfigurationError(
             "the browser cannot be controlled",
             expected="the package playwright",
-            found="none",
+            found=str(error),
             remedy="install the extra browser of this package",
-        ) from None
+        ) from error
     if os.geteuid() != 0:
         return BrowserProgram(found, os.geteuid(), os.getegid())
     if user is None:

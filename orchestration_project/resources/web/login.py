@@ -38,7 +38,7 @@ def sign_in(access: SiteAccess, state: CrawlState) -> int:
     except LoginFailedError as error:
         state.end("login", f"the login failed: {error}")
     except OrchestrationError as error:
-        state.end("login", f"the login failed: {error.what}")
+        state.end("login", f"the login failed: {error.line}")
     logger.info(
         "%s: the login %s",
         access.site.site,

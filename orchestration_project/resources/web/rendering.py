@@ -253,7 +253,7 @@ class BrowserAccess:
             answer = made(request)
         except OrchestrationError as error:
             requests.made_count += 1
-            requests.refuse(error.what)
+            requests.refuse(error.line)
             return None
         requests.made_count += answer.request_count
         if answer.refusal or answer.response is None:

@@ -137,10 +137,10 @@ class SliceLoader:
         except RobotsUnreachableError as error:
             if error.origin != self.site.base_url:
                 return Visit(error=error)
-            self.state.end("stopped", error.what)
+            self.state.end("stopped", error.line)
             return Visit()
         except (BreakerOpenError, ConfigurationError, SwitchedOffError) as error:
-            self.state.end("stopped", "; ".join(filter(None, (error.what, error.found))))
+            self.state.end("stopped", error.line)
             return Visit()
         except ThrottledError as error:
             self.access.pause(item.key, error.found)

@@ -105,7 +105,8 @@ def _write_to_database(export: RenderedExport, file: BinaryIO) -> str:
         raise ConfigurationError(
             f"invalid {variable}: {error.what.replace('DATABASE_URL', variable)}",
             expected=error.expected,
-            remedy=f"correct {variable}",
+            found=error.found,
+            remedy=error.remedy.replace("DATABASE_URL", variable) or f"correct {variable}",
         ) from None
     export_id = f"{declared.name}/{export.loads.until.isoformat()}"
     table = _target_table(export, is_sqlite=url.get_backend_name() == "sqlite")

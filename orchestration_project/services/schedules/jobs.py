@@ -77,7 +77,7 @@ class ScheduledJobs:
         try:
             config = run_config_of(schedule)
         except ConfigurationError as error:
-            return [*problems, error.what]
+            return [*problems, error.line]
         key = schedule.job, json.dumps(config, sort_keys=True)
         if key not in self._problems:
             self._problems[key] = self._config_problem(schedule.job, config)
@@ -116,7 +116,7 @@ class ScheduledJobs:
             require_valid(config, models_of([job]))
             dg.validate_run_config(job, dict(config))
         except ConfigurationError as error:
-            return cut(error.what, MAX_PROBLEM_CHARACTERS)
+            return cut(error.line, MAX_PROBLEM_CHARACTERS)
         except dg.DagsterInvalidConfigError as error:
             reasons = "; ".join(each.message for each in error.errors)
             return cut(f"the job {name} refuses the run config: {reasons}", MAX_PROBLEM_CHARACTERS)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import from_root, split_entries
+from orchestration_project.settings.values import Words, from_root, split_entries
 
 MIN_MASK_KEY_LENGTH = 16
 MAX_PROXIES = 20
@@ -25,6 +25,7 @@ class WebSettings(Settings):
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             *("web_sites_dir", "web_contact", "web_concurrency", "web_proxies"),
+            "web_allowed_ports",
             *("web_browser_path", "web_browser_user"),
         }
     )
@@ -52,6 +53,11 @@ class WebSettings(Settings):
         description="Key of the hashes that replace personal values of items. "
         "Without it all of them are ***.",
         json_schema_extra=about(group="security", allowed="16 characters or more"),
+    )
+    web_allowed_ports: Words = Field(
+        (),
+        description="Ports of sites that crawls may request, beside 80 and 443.",
+        json_schema_extra=about(group="security", allowed="comma-separated numbers, e.g. 8080"),
     )
     web_concurrency: int = Field(
         32,
@@ -108,6 +114,14 @@ class WebSettings(Settings):
                 f"expected up to {MAX_PROXIES} http:// or https:// URLs with a port, e.g. "
                 "http://proxy.example.org:3128"
             )
+        return value
+
+    @field_validator("web_allowed_ports")
+    @classmethod
+    def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for port in value:
+            if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65_536):
+                raise ValueError(f"expected ports from 1 to 65535, e.g. 8080; found {port}")
         return value
 
     @property
