@@ -66,7 +66,7 @@ def load(arguments: Sequence[str]) -> int:
         open_instance() as instance,
     ):
         console.progress(f"database  {warehouse.shown_url}\ncrawl     {names}\n")
-        results = [result for site in sites for result in _run(instance, site, days)]
+        results = [result for site in sites for result in _run(instance, warehouse, site, days)]
         crawls = [_crawl(warehouse, site, day) for site in sites for day in days]
     failed = failures([each for each in results if not each.success])
     is_complete = not failed and all(each["outcome"] == COMPLETE for each in crawls)
@@ -113,15 +113,21 @@ def _day(written: str) -> str:
 
 
 def _run(
-    instance: dg.DagsterInstance, site: str, days: Sequence[str]
+    instance: dg.DagsterInstance, warehouse: Warehouse, site: str, days: Sequence[str]
 ) -> list[dg.JobExecutionResult]:
+    def finish(span: tuple[str, str], result: dg.JobExecutionResult) -> None:
+        day = span[0]
+        outcome = _crawl(warehouse, site, day)["outcome"]
+        outcomes = {} if outcome == COMPLETE else {day: outcome}
+        progress.finish([day], is_loaded=result.success, outcomes=outcomes)
+
     with ProgressLine(len(days), days) as progress:
         return run_over(
             instance,
             crawl_jobs[site].name,
             [(day, day) for day in days],
             progress,
-            after_each=lambda span, result: progress.finish([span[0]], is_loaded=result.success),
+            after_each=finish,
         )
 
 

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.resources.web.switches import SwitchChange, set_switch
+from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.spine import deliveries
 from orchestration_project.tables.web import web_items, web_items_history
 from tests import databases, web_shop
@@ -17,6 +20,7 @@ from tests.web_shop import PRODUCTS, Shop, items_of
 
 SHOP_FILE = PROJECT_ROOT / "sites" / "shop.yaml"
 DAY = "2026-02-01"
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -109,6 +113,22 @@ def test_a_crawl_whose_items_are_quarantined_is_not_complete(
     assert (crawl["outcome"], crawl["reject_count"]) == ("complete", PRODUCTS)
     [failure] = found["failures"]
     assert "shop is quarantined by rejects_are_few" in failure
+
+
+@SQLITE
+def test_a_crawl_that_is_switched_off_is_not_printed_as_loaded(
+    url: str, shop: Shop, capsys: pytest.CaptureFixture[str]
+):
+    shop.at(DAY)
+    change = SwitchChange("shop", is_off=True, reason="too slow", by="ada", at=NOW, run_id="r1")
+    with open_warehouse(load_settings()) as warehouse:
+        set_switch(warehouse, change, ["shop"])
+    assert main(["load", "web", "shop", DAY]) == 1
+    shown = printed(capsys)
+    assert f"{DAY}: stopped" in shown
+    assert f"{DAY}: loaded" not in shown
+    assert "shop is switched off by ada: too slow; expected: the switch of shop on" in shown
+    assert "what to do: set the switch on by the job web_set_switch" in shown
 
 
 @SQLITE

@@ -123,7 +123,7 @@ LINKED = """<script type="application/ld+json">{"@context": "https://schema.org"
    "offers": [{"@type": "Offer", "price": 1234.50}, {"@type": "Offer", "price": "9"}],
    "brand": {"@id": "#brand"}, "image": {"@list": ["a.png", "b.png"]}},
   {"@type": "https://schema.org/Brand", "@id": "#brand", "name": "Acme"}]}</script>
-<script type="application/ld+json">{broken</script>
+<script type="application/ld+json">{"@type": "Offer", broken</script>
 <script type="APPLICATION/LD+JSON">{"@type": "Product", "sku": "P2", "offers": {"price": 0.10}}
 </script><script>{"@type": "Product", "sku": "P3"}</script>"""
 
@@ -154,6 +154,69 @@ def test_json_ld_finds_objects_by_type_in_a_graph_and_follows_references():
     whole = page_of('[{"@type": "Product", "sku": "J"}]', "application/ld+json")
     plain = {"sku": {"json_path": "sku", "required": True}}
     assert payloads(site_with(plain, each_json_ld="Product"), whole) == [{"sku": "J"}]
+
+
+LAMP = '{"@type": "Product", "sku": "P1"}'
+
+
+@pytest.mark.parametrize(
+    ("script", "keys"),
+    [
+        (f"{LAMP};", ["P1"]),
+        ('{"@type": "Product", "sku": "P1, ]",}', ["P1, ]"]),
+        ('{"@type": ["Product",], "sku": "a\\",}",\n}', ['a",}']),
+        (f"<!-- {LAMP} -->", ["P1"]),
+        (f"<!--\n{LAMP}\n//-->", ["P1"]),
+        (f"//<![CDATA[\n{LAMP}\n//]]>", ["P1"]),
+        (f"/*<![CDATA[*/ {LAMP}; /*]]>*/", ["P1"]),
+        (f"<![CDATA[{LAMP}]]>", ["P1"]),
+        (f"\ufeff{LAMP}", ["P1"]),
+        (LAMP + LAMP.replace("P1", "P2"), ["P1", "P2"]),
+        (f"{LAMP},\n{LAMP.replace('P1', 'P2')};", ["P1", "P2"]),
+        (" ", []),
+    ],
+)
+def test_json_ld_that_is_almost_json_is_read(script: str, keys: list[str]):
+    page = page_of(f'<script type="application/ld+json">{script}</script>')
+    every = site_with({"sku": {"json_path": "sku", "required": True}}, each_json_ld="Product")
+    assert [each["sku"] for each in payloads(every, page)] == keys
+    for selecting in ({"json_ld": "Product"}, {"css": "script"}):
+        site = site_with({"sku": {**selecting, "json_path": "sku", "required": True}})
+        assert [each["sku"] for each in payloads(site, page)] == keys[:1]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ('{"@type": "Product", "sku": "P1"', "Expecting ',' delimiter"),
+        ("{@type: Product}", "Expecting property name"),
+        ('{"@type": "Product", "sku": "P1', "Unterminated string"),
+        ('{"@type": "Product", "x": ' + "[" * 50_000, "nests less"),
+        ("var x = 1", "Expecting value"),
+    ],
+)
+def test_json_ld_that_is_not_json_is_a_reject(script: str, reason: str):
+    page = page_of(f'<script type="application/ld+json">{script}</script>')
+    every = site_with({"sku": {"json_path": "sku", "required": True}}, each_json_ld="Product")
+    [found] = items(page, every.item)
+    assert isinstance(found, RejectedItem)
+    assert (found.reason_code, found.text) == ("json_ld", script[:1000])
+    assert reason in found.reason
+    for selecting in ({"json_ld": "Product"}, {"css": "script"}):
+        site = site_with({"sku": {**selecting, "json_path": "sku", "required": True}})
+        [found] = items(page, site.item)
+        assert isinstance(found, RejectedItem)
+        assert found.reason_code == "value"
+        assert reason in found.reason
+
+
+def test_json_ld_of_another_type_that_is_not_json_is_no_reject():
+    scripts = ['{"@type": "BreadcrumbList", x', LAMP]
+    page = page_of(
+        "".join(f'<script type="application/ld+json">{script}</script>' for script in scripts)
+    )
+    every = site_with({"sku": {"json_path": "sku", "required": True}}, each_json_ld="Product")
+    assert payloads(every, page) == [{"sku": "P1"}]
 
 
 MICRODATA = """<div itemscope itemtype="https://schema.org/Product" itemid="urn:1"

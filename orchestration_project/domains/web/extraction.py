@@ -15,6 +15,7 @@ from orchestration_project.domains.web.linked_data import (
     find_property,
     nested_objects,
     of_type,
+    script_values,
 )
 from orchestration_project.domains.web.markup import MAX_DEPTH, Markup, bounded
 from orchestration_project.domains.web.parsers import ParserError, parsed_values
@@ -266,7 +267,7 @@ def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:
 
 def _markup_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     if rule.each_json_ld:
-        yield from _objects(page.markup.json_ld, rule.each_json_ld)
+        yield from _json_ld_parts(page, rule, rule.each_json_ld)
     elif rule.each_microdata:
         yield from _objects(page.markup.microdata, rule.each_microdata)
     elif rule.each_xpath:
@@ -278,6 +279,14 @@ def _markup_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
         yield from (Markup(node=each) for each in page.root.css(rule.each))
     elif rule.each_json_path is None:
         yield page.markup
+
+
+def _json_ld_parts(page: Page, rule: ItemRule, name: str) -> Iterator[Any]:
+    yield from _objects(page.markup.json_ld.objects, name)
+    for script in page.markup.json_ld.unreadable:
+        if script.may_have(name):
+            text = "" if rule.has_personal_fields else script.text[:1000]
+            yield RejectedItem("json_ld", f"a script of JSON-LD: {script.reason}", text)
 
 
 def _parser_parts(page: Page, rule: ItemRule, parser: str) -> Iterator[Any]:
@@ -429,7 +438,10 @@ def _texts(part: Any, field: ItemField) -> list[str]:
 def _markup_texts(part: Markup, field: ItemField) -> list[str]:
     path = field.json_path
     if path and (field.json_ld or field.microdata):
-        return part.object_texts(path, json_ld=field.json_ld, microdata=field.microdata)
+        try:
+            return part.object_texts(path, json_ld=field.json_ld, microdata=field.microdata)
+        except ValueError as error:
+            raise ValueProblemError(f"a script of JSON-LD: {error}") from None
     if field.css is None and field.xpath is None:
         return [part.html] if field.regex else []
     if field.xpath is not None:
@@ -441,8 +453,28 @@ def _markup_texts(part: Markup, field: ItemField) -> list[str]:
         nodes = part.node.css if field.many or path else part.first
         found = [_node_text(node, field.attribute) for node in nodes(str(field.css))]
     if path:
-        return [text for each in found for text in _json_texts(_loaded(each), path)]
+        return _scripted_texts(found, path)
     return found if field.many else found[:1]
+
+
+def _scripted_texts(scripts: Sequence[str], path: str) -> list[str]:
+    """Return the scalars at a path of each script.
+
+    Raises:
+        ValueProblemError: There are none, and a script is not JSON.
+    """
+    found: list[str] = []
+    problem = ""
+    for script in scripts:
+        try:
+            values = script_values(script)
+        except ValueError as error:
+            problem = problem or str(error)
+            continue
+        found += [text for value in values for text in _json_texts(value, path)]
+    if problem and not found:
+        raise ValueProblemError(problem)
+    return found
 
 
 def _node_text(node: Any, attribute: str | None) -> str:

@@ -4,13 +4,25 @@ Both become plain JSON: objects with `@type`, and properties of one value or a l
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestration_project.domains.web.inner_text import inner_text
 from orchestration_project.domains.web.json_paths import parse_path
 
 JSON_LD_SCRIPTS = 'script[type="application/ld+json" i]'
+DECODER = json.JSONDecoder(parse_float=str, strict=False)
+BLANK = " \t\r\n\f\v\xa0\ufeff"
+SEPARATORS = re.compile(r"[\s,;\ufeff]*")
+STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.?)*(?:"|\Z))|,(?=\s*[}\]])', re.DOTALL)
+"""A string of JSON, or a comma before the end of an object or list."""
+
+WRAPPER_START = re.compile(r"\s*(?://|/\*)?\s*(?:<!--|<!\[CDATA\[)(?:\s*\*/)?\s*", re.IGNORECASE)
+WRAPPER_END = re.compile(r"\s*(?://|/\*)?\s*(?:-->|\]\]>)(?:\s*\*/)?[\s;]*\Z")
+MAX_WRAPPER = 200
+"""Characters of the end of a comment around a script."""
+
 MAX_OBJECTS = 100_000
 """Objects of a page, and values of an object, at most."""
 
@@ -34,19 +46,71 @@ WITH_TEXT = ("data", "meter", "time")
 """Elements whose text is the value where the attribute is missing."""
 
 
-def json_ld_objects(texts: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Return all objects of JSON-LD scripts, nested and of `@graph` too, outer ones first.
+class UnreadableScript(NamedTuple):
+    """A script that is not JSON: its text, and why."""
 
-    A script that is not JSON has none. Numbers with places stay texts, so that they are exact.
-    """
-    found: list[Mapping[str, Any]] = []
+    text: str
+    reason: str
+
+    def may_have(self, name: str) -> bool:
+        """Whether objects of a type may be in it: it names the type, or none at all."""
+        return name in self.text or '"@type"' not in self.text
+
+
+class LinkedData(NamedTuple):
+    """Objects of JSON-LD scripts, nested and of `@graph` too, outer ones first; and the rest."""
+
+    objects: Sequence[Mapping[str, Any]]
+    unreadable: Sequence[UnreadableScript]
+
+
+def read_json_ld(texts: Sequence[str]) -> LinkedData:
+    """Return the objects of JSON-LD scripts, and those scripts that are not JSON."""
+    objects: list[Mapping[str, Any]] = []
+    unreadable: list[UnreadableScript] = []
     for text in texts:
         try:
-            value = json.loads(text.strip(), parse_float=str, strict=False)
-        except (ValueError, RecursionError):
+            values = script_values(text)
+        except ValueError as error:
+            unreadable.append(UnreadableScript(text, str(error)))
             continue
-        found += nested_objects(value)
-    return found[:MAX_OBJECTS]
+        objects += nested_objects(values)
+    return LinkedData(objects[:MAX_OBJECTS], unreadable)
+
+
+def script_values(text: str) -> list[Any]:
+    """Return the values of a script of JSON; none of an empty one.
+
+    Read as structured-data tools do: in a comment of HTML or CDATA, several values, and with a
+    comma or semicolon too many. Numbers with places stay texts, so that they are exact.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    text = text.strip(BLANK)
+    while opened := WRAPPER_START.match(text):
+        text = text[opened.end() :]
+    while text and (closed := WRAPPER_END.search(text, max(len(text) - MAX_WRAPPER, 0))):
+        text = text[: closed.start()]
+    try:
+        return _values(text)
+    except ValueError:
+        return _values(STRING_OR_COMMA.sub(lambda found: found[1] or "", text))
+
+
+def _values(text: str) -> list[Any]:
+    values: list[Any] = []
+    end = SEPARATORS.match(text).end()  # pyright: ignore[reportOptionalMemberAccess] - or empty
+    while end < len(text):
+        try:
+            value, end = DECODER.raw_decode(text, end)
+        except RecursionError as error:
+            raise ValueError("expected JSON that nests less") from error
+        except ValueError as error:
+            raise ValueError(f"expected JSON, found {str(error)[:100]}") from error
+        values.append(value)
+        end = SEPARATORS.match(text, end).end()  # pyright: ignore[reportOptionalMemberAccess]
+    return values
 
 
 def nested_objects(value: Any) -> list[Mapping[str, Any]]:

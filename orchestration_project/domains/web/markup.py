@@ -10,11 +10,12 @@ import numpy as np
 from orchestration_project.domains.web.inner_text import inner_text_of_tree
 from orchestration_project.domains.web.linked_data import (
     JSON_LD_SCRIPTS,
+    LinkedData,
     by_identity,
     find_property,
-    json_ld_objects,
     microdata_objects,
     of_type,
+    read_json_ld,
 )
 
 MAX_DEPTH = 256
@@ -130,9 +131,9 @@ class Markup:
         return [Markup(each.get()) for each in found if hasattr(each.root, "itertext")]
 
     @cached_property
-    def json_ld(self) -> Sequence[Mapping[str, Any]]:
-        """All objects of its JSON-LD."""
-        return json_ld_objects([each.text() or "" for each in self.node.css(JSON_LD_SCRIPTS)])
+    def json_ld(self) -> LinkedData:
+        """All objects of its JSON-LD, and scripts that cannot be read."""
+        return read_json_ld([each.text() or "" for each in self.node.css(JSON_LD_SCRIPTS)])
 
     @cached_property
     def microdata(self) -> Sequence[Mapping[str, Any]]:
@@ -140,10 +141,19 @@ class Markup:
         return microdata_objects(self.node)
 
     def object_texts(self, path: str, *, json_ld: str | None, microdata: str | None) -> list[str]:
-        """Return the texts at a path of each object of a type."""
-        objects = self.json_ld if json_ld else self.microdata
+        """Return the texts at a path of each object of a type.
+
+        Raises:
+            ValueError: There are none, and a script that may have them is not JSON.
+        """
+        objects = self.json_ld.objects if json_ld else self.microdata
         wanted, identities = of_type(objects, json_ld or microdata or ""), by_identity(objects)
-        return [text for each in wanted for text in find_property(each, path, identities)]
+        found = [text for each in wanted for text in find_property(each, path, identities)]
+        if json_ld and not found:
+            for script in self.json_ld.unreadable:
+                if script.may_have(json_ld):
+                    raise ValueError(script.reason)
+        return found
 
 
 def _text_of(root: Any) -> str:

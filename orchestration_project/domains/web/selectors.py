@@ -11,6 +11,7 @@ from typing import Any
 from orchestration_project.domains.web.extraction import Page, value_of
 from orchestration_project.domains.web.inner_text import inner_text
 from orchestration_project.domains.web.json_paths import find
+from orchestration_project.domains.web.linked_data import script_values
 from orchestration_project.domains.web.sites import ItemField, ItemRule
 
 RANKS = ("attribute", "class", "itemprop", "member", "position")
@@ -25,8 +26,8 @@ MAX_TEXT, MAX_READ_CHARACTERS = 2_000, 20_000_000
 """Characters of a value, and of all elements of an item: nested ones repeat their text."""
 
 MAX_STEPS, MAX_DEPTH = 6, 100
-MAX_MATCHES = 200
-"""Selectors that are looked at on a page."""
+MAX_MATCHES, MAX_REPEATED_MATCHES = 200, 1_000
+"""Selectors that are looked at on a page; and those, repetitions included."""
 
 MAX_JSON_VALUES = 5_000
 
@@ -81,7 +82,7 @@ def selectors_of(
         return
     parts = [page.root] if rule.each is None else page.root.css(rule.each)
     found = (each for part in parts for each in _elements(part, field, values))
-    yield from islice(_distinct(found), MAX_MATCHES)
+    yield from islice(_distinct(islice(found, MAX_REPEATED_MATCHES)), MAX_MATCHES)
     yield from _distinct(_members_of_scripts(page, field, values))
 
 
@@ -158,8 +159,13 @@ def _members_of_scripts(
     page: Page, field: ItemField, values: Collection[Any]
 ) -> Iterator[Selector]:
     for node in page.root.css(JSON_SCRIPTS):
-        for path in _paths(_json(node.text() or ""), field, values):
-            yield Selector("member", JSON_SCRIPTS, json_path=path)
+        try:
+            scripts = script_values(node.text() or "")
+        except ValueError:
+            continue
+        for script in scripts:
+            for path in _paths(script, field, values):
+                yield Selector("member", JSON_SCRIPTS, json_path=path)
 
 
 def _json(text: str) -> Any:
