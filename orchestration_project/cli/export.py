@@ -19,8 +19,10 @@ from orchestration_project.services.export import (
     WRITERS,
     Batches,
     ExportSummary,
+    Writer,
     open_batches,
     whole_file,
+    write_csv_for_excel,
 )
 from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
 from orchestration_project.settings import load_settings
@@ -54,6 +56,12 @@ class Destination:
     output: str
     escape_formulas: bool | None
     force: bool
+    byte_order_mark: bool = False
+
+    @property
+    def write(self) -> Writer:
+        """The function that writes the rows."""
+        return write_csv_for_excel if self.byte_order_mark else WRITERS[self.form]
 
 
 def export_table(
@@ -68,6 +76,7 @@ def export_table(
     form: str | None,
     output: str,
     escape_formulas: bool | None,
+    byte_order_mark: bool,
     internal: bool,
     force: bool,
     published_by: date | None = None,
@@ -86,6 +95,7 @@ def export_table(
         form: The format; None: by the suffix of ``output``.
         output: A file, or ``-``.
         escape_formulas: In all columns, in none, or (None) in those that senders write.
+        byte_order_mark: Whether a CSV begins with one.
         internal: Whether the table may be an internal one.
         force: Whether an existing file is replaced.
         published_by: Day by which the source had published the rows, if not of any day.
@@ -102,7 +112,9 @@ def export_table(
             "--missing needs --published-by", remedy="add --published-by DAY, or leave it out"
         )
     _refuse_internal(chosen, is_allowed=internal)
-    destination = Destination(_format(form, output), output, escape_formulas, force)
+    destination = Destination(
+        _format(form, output), output, escape_formulas, force, byte_order_mark
+    )
     _require_writable(destination)
     names, order = _names(columns), _names(order_by)
     status = _export(chosen, chosen.columns(names), where, order, limit, destination)
@@ -167,6 +179,7 @@ def export_diff(
     form: str | None,
     output: str,
     escape_formulas: bool | None,
+    byte_order_mark: bool,
     internal: bool,
     force: bool,
 ) -> int:
@@ -175,7 +188,9 @@ def export_diff(
     ``chosen`` are these rows; the others are those of `export_table`.
     """
     _refuse_internal(relation(table), is_allowed=internal)
-    destination = Destination(_format(form, output), output, escape_formulas, force)
+    destination = Destination(
+        _format(form, output), output, escape_formulas, force, byte_order_mark
+    )
     _require_writable(destination)
     names = chosen.columns(_names(columns))
     return _export(chosen, names, where, _names(order_by), limit, destination)
@@ -208,6 +223,11 @@ def _require_writable(destination: Destination) -> None:
         raise ConfigurationError(
             f"{destination.form} is not written to standard output",
             remedy="name a file: --output",
+        )
+    if destination.byte_order_mark and destination.form != "csv":
+        raise ConfigurationError(
+            f"invalid --byte-order-mark: expected --format csv, found {destination.form}",
+            remedy="leave it out, or add --format csv",
         )
     if destination.output.endswith("/"):
         raise ConfigurationError(
@@ -256,18 +276,18 @@ def destination_of(form: str | None, output: str, *, force: bool) -> Destination
 def write_rows(name: str, batches: Batches, destination: Destination) -> int:
     """Write rows of a table, log how many, and return the exit status."""
     if destination.output == STANDARD_OUTPUT:
-        return _to_standard_output(name, batches, destination.form)
+        return _to_standard_output(name, batches, destination.write)
     with whole_file(Path(destination.output), replace=destination.force) as file:
-        written = WRITERS[destination.form](batches, file)
+        written = destination.write(batches, file)
     _report(name, written, destination.output)
     return 0
 
 
-def _to_standard_output(name: str, batches: Batches, form: str) -> int:
+def _to_standard_output(name: str, batches: Batches, write: Writer) -> int:
     if sys.stdout is None:  # closed before this process started
         return READER_WENT_AWAY
     try:
-        written = WRITERS[form](batches, sys.stdout.buffer)
+        written = write(batches, sys.stdout.buffer)
     except BrokenPipeError:  # such as `| head`; Python would complain of it again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_WENT_AWAY

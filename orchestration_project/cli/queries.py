@@ -61,6 +61,12 @@ OPTIONS = (
         "or in none; the other formats have texts as they are. [default: in columns that senders "
         "write]",
     ),
+    click.option(
+        "--byte-order-mark",
+        is_flag=True,
+        help="csv: begin with the mark by which Excel reads it as UTF-8; other programs may take "
+        "it for a part of the first column's name.",
+    ),
     click.option("--internal", is_flag=True, help="Also an internal table of this program."),
     click.option("--force", is_flag=True, help="Replace an existing file."),
 )

@@ -14,6 +14,7 @@ rounded to 16 digits, and an empty text is an empty cell, as NULL is.
 import html
 import math
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,6 +141,13 @@ def write_csv(batches: Batches, sink: IO[bytes]) -> ExportSummary:
         byte_count += len(lines)
     sink.flush()
     return ExportSummary(row_count, byte_count)
+
+
+def write_csv_for_excel(batches: Batches, sink: IO[bytes]) -> ExportSummary:
+    """Write ``batches`` as CSV after a byte order mark, by which Excel reads UTF-8."""
+    sink.write(BOM_UTF8)
+    summary = write_csv(batches, sink)
+    return ExportSummary(summary.row_count, summary.byte_count + len(BOM_UTF8))
 
 
 def write_ndjson(batches: Batches, sink: IO[bytes]) -> ExportSummary:
@@ -322,7 +330,8 @@ class _Cells:
         self._sheet.write_string(row, column, text, self._formula_like if is_formula_like else None)
 
 
-WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], ExportSummary]] = {
+Writer = Callable[[Batches, IO[bytes]], ExportSummary]
+WRITERS: Mapping[str, Writer] = {
     "csv": write_csv,
     "parquet": write_parquet,
     "xlsx": write_xlsx,

@@ -81,6 +81,19 @@ def test_an_empty_text_is_two_quotes_and_null_is_nothing(desk, capfd):
 
 
 @pytest.mark.slow
+def test_a_csv_for_excel_begins_with_a_byte_order_mark(desk, capfd, tmp_path):
+    file = tmp_path / "weekly.csv"
+    assert main(["export", WEEKLY, "--byte-order-mark", "--output", str(file)]) == 0
+    assert f"{len(file.read_bytes())} bytes" in capfd.readouterr().err
+    plain = tmp_path / "plain.csv"
+    assert main(["export", WEEKLY, "--output", str(plain)]) == 0
+    assert file.read_bytes() == b"\xef\xbb\xbf" + plain.read_bytes()
+    capfd.readouterr()
+    assert "invalid --byte-order-mark: expected --format csv, found ndjson" in refused(
+        capfd, WEEKLY, "--byte-order-mark", "--format", "ndjson"
+    )
+
+
 @pytest.mark.parametrize(
     "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )

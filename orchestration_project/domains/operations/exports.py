@@ -107,6 +107,7 @@ class Export(_Strict):
         format: File format; not of a database.
         escape_formulas: Whether CSV has ' before texts that a spreadsheet would calculate; default:
             only in columns that senders write. The other formats have texts as they are.
+        byte_order_mark: Whether CSV begins with the mark by which Excel reads it as UTF-8.
         internal: Whether the table may be an internal one.
         target: Name of a target; default: the artifact store.
         target_table: Table of a database target; default: the export's name.
@@ -124,6 +125,7 @@ class Export(_Strict):
     incremental: bool = False
     format: Format | None = None
     escape_formulas: bool | None = None
+    byte_order_mark: bool = False
     internal: bool = False
     target: str = Field(default=ARTIFACTS, max_length=40)
     target_table: str | None = Field(default=None, pattern=PLAIN_NAME)
@@ -327,6 +329,8 @@ def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tupl
         return _folder_problems(export)
     if isinstance(target, DatabaseTarget):
         problems = []
+        if export.byte_order_mark:
+            problems.append(("byte_order_mark", "expected with csv only"))
         if export.format is not None or export.escape_formulas is not None:
             problems.append(("target", "expected no format or escape_formulas with a database"))
         if export.incremental and export.write == "replace":
@@ -336,8 +340,12 @@ def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tupl
 
 
 def _not_of_a_machine_format(export: Export) -> list[tuple[str, str]]:
-    is_meaningless = export.escape_formulas and export.file_format != "csv"
-    return [("escape_formulas", "expected with csv only")] if is_meaningless else []
+    is_csv = export.file_format == "csv"
+    given = {
+        "escape_formulas": export.escape_formulas,
+        "byte_order_mark": export.byte_order_mark,
+    }
+    return [(key, "expected with csv only") for key, value in given.items() if value and not is_csv]
 
 
 def _not_of_a_database(export: Export) -> list[tuple[str, str]]:
@@ -353,6 +361,8 @@ def _folder_problems(export: Export) -> list[tuple[str, str]]:
         problems.append(("format", f"expected parquet with a folder, found {export.format}"))
     if export.escape_formulas is not None:
         problems.append(("escape_formulas", "expected with csv only"))
+    if export.byte_order_mark:
+        problems.append(("byte_order_mark", "expected with csv only"))
     if export.incremental:
         reason = "expected false: a folder has all rows, of which only changed files are written"
         problems.append(("incremental", reason))

@@ -26,7 +26,7 @@ from orchestration_project.engine.leases import EPOCH
 from orchestration_project.engine.recovery import RenderedAgain
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
-from orchestration_project.services.export import WRITERS, open_batches
+from orchestration_project.services.export import WRITERS, open_batches, write_csv_for_excel
 from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of, tables
 from orchestration_project.tables.changes import CHANGE, changed_rows
@@ -166,7 +166,8 @@ def _write_rows(
     with open_batches(
         warehouse, chosen, names, statement, form=form, escape=export.escape_formulas
     ) as batches:
-        summary = WRITERS[form](batches, file)
+        write = write_csv_for_excel if export.byte_order_mark else WRITERS[form]
+        summary = write(batches, file)
     file.flush()
     return summary.row_count
 
