@@ -127,4 +127,7 @@ def test_a_target_without_a_secret_leaves_a_doubt_at_edit(router: Router, monkey
     point_to(router, "https://partner.example.org/hooks")
     examiner = RuleExaminer(router.targets, {}.get)
     router.edit(PARTNER, examine=examiner.problems_of)
-    assert examiner.doubts == {"partner": "ROUTING_SECRET_PARTNER is not set"}
+    assert examiner.doubts == {
+        "partner": "ROUTING_SECRET_PARTNER is not set; expected: ROUTING_SECRET_PARTNER or "
+        "ROUTING_SECRET_PARTNER_FILE; what to do: set it, or end the rules of the target"
+    }
