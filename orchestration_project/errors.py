@@ -52,7 +52,7 @@ class OrchestrationError(Exception):
 
     @property
     def line(self) -> str:
-        """What failed, expected, found and what to do, in one line: where it is passed on."""
+        """The text in one line, without where it happened."""
         labels = ("expected", "found", "what to do")
         parts = [f"{label}: {self.parts[label]}" for label in labels if self.parts[label]]
         return "; ".join(" ".join(part.split()) for part in (self.what, *parts))

@@ -118,7 +118,7 @@ class WebSettings(Settings):
 
     @field_validator("web_allowed_ports")
     @classmethod
-    def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_web_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for port in value:
             if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65_536):
                 raise ValueError(f"expected ports from 1 to 65535, e.g. 8080; found {port}")

@@ -157,7 +157,10 @@ def test_a_quota_that_ends_leaves_the_rest_waiting_and_the_next_day_lands_just_t
     )
     ended = light_desk.load(*symbols)
     assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed", "CCC": "waiting"}
-    assert str(ended["CCC"]) == "waiting: The vendor grants no more requests today"
+    assert str(ended["CCC"]) == (
+        "waiting: The vendor grants no more requests today: "
+        "as many were sent today, or the vendor said so"
+    )
     light_desk.load(*symbols)
     assert len(light_desk.source.asked) == 2
     [resumes_at] = light_desk.months()["resumes_at"].drop_nulls()
