@@ -47,6 +47,12 @@ from tests.assets.web_shop import POSTGRESQL_SLOW, PRODUCTS, counted, crawl, cra
 from tests.faulty_server import FaultyServer, Reply, Request
 
 
+SWITCHED_OFF = (
+    "small is switched off by ada: to test off; expected: the switch of small on; "
+    "what to do: set the switch on by the job web_set_switch, then crawl again"
+)
+
+
 @contextmanager
 def at_work(warehouse: Warehouse, seconds: float) -> Iterator[None]:
     """Hold the shop's site as a run of another instance does that is at work."""
@@ -197,7 +203,7 @@ def test_no_request_leaves_after_a_site_is_switched_off(url, instance, monkeypat
         with site_of({"/": LINKS, "/a": PAGE, "/b": PAGE}, then) as (server, access):
             crawled(instance, small_site(0.9), "2026-02-01", web=access)
             assert [each.target for each in server.requests] == ["/robots.txt", "/"]
-            assert outcomes(url) == [("stopped", "small is switched off by ada: to test off")]
+            assert outcomes(url) == [("stopped", SWITCHED_OFF)]
             crawled(instance, small_site(100), "2026-02-01", web=access)
             assert len(server.requests) == 2
             assert switch(instance, "on", site="small", who="bob")
@@ -226,7 +232,7 @@ def test_a_crawl_that_waits_for_the_rate_ends_when_its_site_is_switched_off(
         with site_of({"/robots.txt": robots, "/": PAGE}, then) as (server, access):
             crawled(instance, small_site(100), "2026-02-01", web=access)
             assert [each.target for each in server.requests] == ["/robots.txt"]
-    assert outcomes(url) == [("stopped", "small is switched off by ada: to test off")]
+    assert outcomes(url) == [("stopped", SWITCHED_OFF)]
 
 
 def test_a_switch_of_an_unknown_site_is_refused(url, instance):
