@@ -46,7 +46,6 @@ from tests.assets.conftest import BOTH
 from tests.assets.web_shop import POSTGRESQL_SLOW, PRODUCTS, counted, crawl, crawled, items_of
 from tests.faulty_server import FaultyServer, Reply, Request
 
-
 SWITCHED_OFF = (
     "small is switched off by ada: to test off; expected: the switch of small on; "
     "what to do: set the switch on by the job web_set_switch, then crawl again"
