@@ -160,7 +160,7 @@ def quoted_table(rows: Iterable[Mapping[str, object]]) -> dg.TableMetadataValue:
         if left < 0:
             break
         records.append(dg.TableRecord(cells))
-    return dg.MetadataValue.table(records)
+    return dg.MetadataValue.table(records, None if records else dg.TableSchema([]))
 
 
 def _quoted(value: object) -> str:

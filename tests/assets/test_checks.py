@@ -134,3 +134,7 @@ def test_a_check_that_failed_for_another_partition_blocks_neither_its_run_nor_wh
         "rows has_rows": None,
         "rows has_unique_keys": False,
     }
+
+
+def test_a_table_without_rows_is_a_table():
+    assert list(quoted_table([]).records) == []
