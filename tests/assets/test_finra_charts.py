@@ -70,7 +70,9 @@ def test_each_chart_shows_what_is_loaded(url, instance, set_clock):
     by_market = dict(databases.rows(url, shares.group_by(rows.market)))
     shown = [record.data for record in charts["ats_share_chart"]["newest"].records]
     of_week = {row["tier"]: row["share"] for row in shown if row["week_start"] == "2026-01-19"}
-    assert of_week["T1"] == pytest.approx(by_market["ATS"] / sum(by_market.values()), abs=1e-6)
+    assert of_week["T1"] == pytest.approx(
+        float(by_market["ATS"] / sum(by_market.values())), abs=1e-6
+    )
     [restated] = [record.data for record in charts["restatements_chart"]["newest"].records]
     assert (restated["week_start"], restated["tier"]) == (WEEK, "T1")
     assert restated["moved_shares"] > 0

@@ -127,6 +127,7 @@ def test_a_run_mirrors_what_waits_and_reports_it(office, instance):
     assert {name: found[name] for name in found if name.endswith("_count")} == {
         "event_count": 3,
         "duplicate_count": 1,
+        "cleared_count": 0,
         "dead_letter_count": 1,
         "skewed_count": 0 + 1,
         "unknown_kind_count": 1,

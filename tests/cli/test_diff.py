@@ -34,6 +34,10 @@ def times(desk, clock) -> list[datetime]:
     return found
 
 
+def as_text(shares: int | None) -> str | None:
+    return None if shares is None else f"{shares}.000000"
+
+
 @pytest.mark.slow
 def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
     states: list[dict[str, int]] = [{}, *HISTORY]
@@ -41,7 +45,7 @@ def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
         for second in range(first, len(times)):
             before, after = states[first], states[second]
             expected = {
-                symbol: (before.get(symbol), after.get(symbol))
+                symbol: (as_text(before.get(symbol)), as_text(after.get(symbol)))
                 for symbol in sorted({*before, *after})
                 if before.get(symbol) != after.get(symbol)
             }

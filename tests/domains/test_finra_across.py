@@ -1,6 +1,7 @@
 """Tables derived across weeks and tiers: known answers, and slow arithmetic with fractions."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -67,9 +68,9 @@ def tiers(rows: list[Row]) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
-def about(part: int, whole: int) -> Any:
+def about(part: int | Decimal, whole: int | Decimal) -> Any:
     """Return the ratio as a float, within three roundings, or None where there is none."""
-    return None if whole == 0 else pytest.approx(float(Fraction(part, whole)), rel=5e-16)
+    return None if whole == 0 else pytest.approx(float(Fraction(part) / Fraction(whole)), rel=5e-16)
 
 
 def test_a_full_window_has_its_means_extremes_and_trend():

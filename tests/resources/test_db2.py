@@ -7,6 +7,7 @@ whole runs, replays, alerts, exports and a copy pass, and is written as Db2's di
 import re
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import dagster as dg
@@ -64,7 +65,7 @@ from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.schema import HISTORY, METADATA, schema_of
+from orchestration_project.tables.schema import HISTORY, METADATA, QUANTITY, schema_of
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule
@@ -214,6 +215,7 @@ def declare() -> None:
         pl.Date(): MONDAY,
         pl.Int64(): 1,
         pl.Float64(): 0.5,
+        QUANTITY: Decimal(1),
         pl.String(): "x",
         pl.Boolean(): True,
         pl.Datetime("us", "UTC"): Clock().now(),

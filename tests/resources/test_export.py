@@ -167,7 +167,9 @@ def test_a_batch_is_written_before_the_next_one_is_asked_for(form):
 
 def peak_of_workbook(batch_count: int) -> int:
     """Return the bytes of Python's memory at most in use while so many batches are written."""
-    batches = (frame([("x" * 50, n, 0.5, None, NOON, None)] * 500) for n in range(batch_count))
+    batches = (
+        frame([("x" * 50, n, 0.5, None, NOON, None, None)] * 500) for n in range(batch_count)
+    )
     tracemalloc.start()
     try:
         write_xlsx(batches, io.BytesIO())

@@ -480,7 +480,7 @@ def test_every_table_is_a_frame_of_the_types_that_the_api_describes_also_without
     for each in tables:
         frame = client.frame(each.name)
         assert {name: str(kind) for name, kind in frame.dtypes.items()} == {
-            column.key: DTYPES[column.type] for column in each.columns
+            column.name: DTYPES[column.type] for column in each.columns
         }
     kinds = {column.type for each in tables for column in each.columns}
     assert kinds == set(DTYPES)

@@ -661,6 +661,9 @@ def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(
         [ended] = light_desk.load(symbol, months=months, full=True).values()
         first = date.fromisoformat(months[0])
         last = max(held) if months[-1] == BOTH[1] else JANUARY[-1]
+        if isinstance(ended, HeldBackError):  # a remnant: what was known stays
+            assert "is_complete" in str(ended)
+            continue
         assert isinstance(ended, LoadedPrices)
         kept = {day: close for day, close in known.items() if not first <= day <= last}
         known = kept | {day: float(close) for day, close in held.items() if first <= day <= last}
