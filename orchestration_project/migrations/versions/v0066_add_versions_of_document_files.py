@@ -3,8 +3,8 @@
 from orchestration_project.migrations.changes import AddColumn, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column
 
-revision = "0065"
-down_revision = "0064"
+revision = "0066"
+down_revision = "0065"
 
 # fmt: off
 CHANGES = [

@@ -3,8 +3,8 @@
 from orchestration_project.migrations.changes import AddColumn, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column
 
-revision = "0064"
-down_revision = "0063"
+revision = "0065"
+down_revision = "0064"
 
 # fmt: off
 CHANGES = [
