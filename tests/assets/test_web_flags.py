@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.domains.operations.edits import Action
 from orchestration_project.domains.operations.flags import FlagUse
 from orchestration_project.engine.captures import Captures
@@ -107,7 +108,7 @@ def test_a_site_with_a_missing_flag_is_invalid(flagged):
             (None, []),
         ):
             site = small_site(1).model_copy(update={"flag": flag})
-            found = check_site(site, warehouse, captures).problems
+            found = check_site(site, warehouse, captures, AddressGuard()).problems
             assert [problem for problem in found if problem.startswith("flag")] == problems
 
 

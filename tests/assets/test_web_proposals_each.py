@@ -8,6 +8,7 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.assets.web import SITE_FILES
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.domains.web.sites import read_site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store, open_warehouse
@@ -81,5 +82,6 @@ def test_elements_that_are_not_found_any_more_are_proposed_and_accepted(
         key: each for key, each in before.items() if key != "P3"
     }
     with open_warehouse(load_settings()) as warehouse:
-        found = check_site(site, warehouse, Captures(open_store(load_settings())))
+        captures = Captures(open_store(load_settings()))
+        found = check_site(site, warehouse, captures, AddressGuard())
     assert found.accepted == ["item.each", "price"]
