@@ -66,13 +66,14 @@ saas_routing_rules = table(
     moment("edited_at", "UTC time at which the version was written"),
     text(
         "cancelled_issue",
-        "State of the task of an issue in a status such as Cancelled; NULL: completed",
+        "State of the task of an issue in a status such as Cancelled: completed or open; "
+        "NULL: completed",
         values=("completed", "open"),
         optional=True,
     ),
     text(
         "completed_task",
-        "State of the issue of a completed task; NULL: done",
+        "State of the issue of a completed task: done or cancelled; NULL: done",
         values=("done", "cancelled"),
         optional=True,
     ),

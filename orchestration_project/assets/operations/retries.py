@@ -60,8 +60,7 @@ def _check_kinds(kinds: list[str]) -> list[str]:
     try:
         check_kinds(kinds)
     except ConfigurationError as error:
-        expected = f"{error.expected}, not {error.what}"
-        raise PydanticCustomError("kinds", "{expected}", {"expected": expected}) from error
+        raise PydanticCustomError("kinds", "{problem}", {"problem": error.line}) from error
     return kinds
 
 

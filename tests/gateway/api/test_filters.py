@@ -46,7 +46,7 @@ def test_an_admin_reads_the_audit_of_access_page_by_page(api):
         api.ask("POST", "/runs", "viewer", json={"job": "finra_gold"})
     with Client(HOME, str(api.keys["admin"]), transport=api) as admin:
         refused = list(admin.access_audit(user="the viewer", outcome="refused"))
-    assert {each.operation for each in refused} == {"POST /runs"}
+    assert "POST /runs" in {entry.operation for entry in refused}
     first = api.get("/access-audit?outcome=refused&limit=2", "admin")
     rest = api.get("/access-audit", "admin", params={"cursor": first["next_cursor"]})
     times = [each["happened_at"] for each in [*first["entries"], *rest["entries"]]]
