@@ -80,14 +80,26 @@ def check_site(
     pages = held.of_day(site, day) if day else []
     figures = figures_of(each for page in held.parsed(pages) for each in items(page, site.item))
     start = _start(site, warehouse)
-    problems = [*address_problems(site, guard), *_start_problems(start)]
-    if day:
-        problems += _item_problems(site, figures)
+    problems = [
+        *_flag_problems(site, warehouse),
+        *address_problems(site, guard),
+        *_start_problems(start),
+        *(_item_problems(site, figures) if day else []),
+    ]
     fields = declared.item.fields
     accepted = [name for name, each in site.item.fields.items() if each != fields[name]]
     if site.item.each != declared.item.each:
         accepted.insert(0, EACH)
     return SiteCheck(site, day, len(pages), figures, start, accepted, problems)
+
+
+def _flag_problems(site: Site, warehouse: Warehouse) -> list[str]:
+    with warehouse.reading() as connection:
+        names = [stored.definition.name for stored in FLAG_STORE.read(connection)]
+    if site.flag is None or site.flag in names:
+        return []
+    known = ", ".join(names) or "none exists; create it: POST /api/v1/operations/flags"
+    return [f"flag: expected one of the flags ({known}), found {site.flag}"]
 
 
 def address_problems(site: Site, guard: AddressGuard) -> list[str]:
