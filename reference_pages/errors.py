@@ -1,20 +1,15 @@
 """The page of errors: their classes, and every message that is raised with what to do."""
 
-import ast
 import inspect
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 
-import orchestration_project
 from orchestration_project import errors
+from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.domains.operations.failures import Category
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.problems import CATEGORIES, STATUSES
+from reference_pages.error_messages import Sources, package_sources
 from reference_pages.markdown import code, first_sentence, page, section, table
-
-PACKAGE = Path(orchestration_project.__path__[0])
-LEFT_OUT = ("demo", "new_source")
 
 FAILURES: dict[Category, tuple[str, str]] = {
     "source": ("the source's answer cannot be used", "read the message; ask the source"),
@@ -33,37 +28,44 @@ FAILURES: dict[Category, tuple[str, str]] = {
 """Meaning and remedy of each `error_category` in the run ledger."""
 
 
-@dataclass(frozen=True, order=True)
-class Message:
-    """One error as the code raises it; names in braces stand for values."""
-
-    text: str
-    error: str
-    expected: str
-    remedy: str
-
-
 def write() -> str:
     """Return the page."""
-    classes = [
-        each
-        for each in vars(errors).values()
-        if inspect.isclass(each) and issubclass(each, OrchestrationError)
+    general = [
+        error
+        for error in vars(errors).values()
+        if inspect.isclass(error) and issubclass(error, OrchestrationError)
+        if error is not OrchestrationError
     ]
-    named = [each for each in classes if each is not OrchestrationError]
     rows = [
         (
-            code(each.__name__),
-            code(each.category),
-            "yes" if each.is_retryable else "no",
-            STATUSES.get(each.category, 500),
-            first_sentence(each.__doc__),
+            code(error.__name__),
+            code(error.category),
+            "yes" if error.is_retryable else "no",
+            STATUSES.get(error.category, 500),
+            first_sentence(error.__doc__),
         )
-        for each in named
+        for error in general
     ]
-    found = sorted(set(messages({each.__name__ for each in named})))
+    sources = Sources(package_sources())
+    names = [error.__name__ for error in general]
+    special = sorted(sources.docstrings.keys() - {*names, OrchestrationError.__name__})
+    texts = messages(sources)
     sections = [
         section("Classes", table(("class", "category", "retried", "HTTP", "meaning"), rows)),
+        section(
+            "Special classes",
+            table(
+                ("class", "one of", "meaning"),
+                [
+                    (
+                        code(name),
+                        code(sources.bases[name]),
+                        first_sentence(sources.docstrings[name]),
+                    )
+                    for name in special
+                ],
+            ),
+        ),
         section(
             "Categories of failed runs",
             table(
@@ -73,57 +75,23 @@ def write() -> str:
         ),
         section("Problems of the API", table(("status", "`category`"), sorted(CATEGORIES.items()))),
     ]
-    for each in named:
-        of_class = [
-            (code(message.text), message.expected, message.remedy)
-            for message in found
-            if message.error == each.__name__
-        ]
+    for name in [*names, *special]:
+        of_class = sorted({tuple(parts) for error, *parts in texts if error == name})
         if of_class:
-            shown = table(("message", "expected", "what to do"), of_class)
-            sections.append(section(f"Messages of `{each.__name__}`", shown))
+            shown = [(code(text), expected, remedy) for text, expected, remedy in of_class]
+            columns = ("message", "expected", "what to do")
+            sections.append(section(f"Messages of `{name}`", table(columns, shown)))
     return page("errors", sections)
 
 
-def messages(classes: set[str]) -> Iterator[Message]:
-    """Yield what the package raises of these classes, where the text stands at the raise."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.relative_to(PACKAGE).parts[0] in LEFT_OUT:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                text = _text(node.args[0]) if node.args else ""
-                if node.func.id in classes and _has_words(text):
-                    given = {each.arg: _text(each.value) for each in node.keywords}
-                    yield Message(
-                        text, node.func.id, given.get("expected", ""), given.get("remedy", "")
-                    )
-
-
-def _has_words(text: str) -> bool:
-    return " " in text.strip()
-
-
-def _text(node: ast.expr) -> str:
-    """Return a literal text; of an f-string with the names of its values in braces."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(
-            f"{{{_name(each.value)}}}" if isinstance(each, ast.FormattedValue) else _text(each)
-            for each in node.values
-        )
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _text(node.left) + _text(node.right)
-    return ""
-
-
-def _name(node: ast.expr) -> str:
-    """Return the last name of what is put in, the shortest that says what it is."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    if isinstance(node, ast.Call) and node.args:
-        return _name(node.args[-1])
-    return "…"
+def messages(sources: Sources) -> Iterable[tuple[str, str, str, str]]:
+    """Return class, text, expected value and remedy of each message."""
+    stated = [
+        (message.error, message.text, message.expected, message.remedy)
+        for message in sources.messages()
+        if message.text
+    ]
+    of_documents = [
+        ("DocumentError", reason.meaning, "", reason.remedy) for reason in REASONS.values()
+    ]
+    return [*stated, *of_documents]

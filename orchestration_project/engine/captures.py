@@ -252,12 +252,11 @@ class Captures:
         """
         if blob.byte_offset is not None:
             return io.BytesIO(self.read(blob))
-        changed = partial(self._changed, blob)
         try:
             stored = self._artifacts.open(blob.storage_uri)
         except FileNotFoundError as error:
-            raise changed("no such blob") from error
-        reader = VerifiedBlob(stored, blob.sha256, blob.byte_count, changed)
+            raise self._changed(blob, "no such blob") from error
+        reader = VerifiedBlob(stored, blob.sha256, blob.byte_count, partial(self._changed, blob))
         return io.BufferedReader(reader, STREAM_BYTES)
 
     def verify(self, blob: Blob) -> None:

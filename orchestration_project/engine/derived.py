@@ -66,14 +66,12 @@ class Inputs(Generic[ReadT]):
         landed: Returns what is loaded; given a key, at least what `Reach` needs for that key.
         read: Returns what all that is due is made of, read once.
         job: The job that loads it, named where a required partition is missing.
-        problem: How that error begins, after the key.
         expected: What that error expects.
     """
 
     landed: Callable[[Connection, str | None], Landed]
     read: "Callable[[Connection, Sequence[PendingDerivation]], ReadT]"
     job: str
-    problem: str = "cannot be derived"
     expected: str = "what it is made of is landed"
 
 
@@ -228,7 +226,7 @@ class DerivedLoad:
             required = {one: None for each in self.tables for one in each.reach.required(key)}
             if missing := [one for one in required if one not in landed]:
                 raise ConfigurationError(
-                    f"{key} {inputs.problem}",
+                    f"{key} cannot be derived",
                     expected=inputs.expected,
                     found=f"not landed: {', '.join(missing)}",
                     remedy=f"load that first, by the job {inputs.job}",

@@ -100,7 +100,6 @@ WEEKLY = DerivedTable(
         landed=_landed,
         read=_read_week,
         job="cboe_market_volume_daily",
-        problem="has no market volume yet",
         expected="a day of the week is landed",
     ),
     reach=cboe.Weekly(),

@@ -199,9 +199,8 @@ def setting_names() -> list[str]:
 
 def invalid_settings(problems: Sequence[str]) -> ConfigurationError:
     """Return the error of invalid settings; pydantic's own text quotes values, secrets included."""
-    count = f"{len(problems)} invalid setting{'s' if len(problems) > 1 else ''}"
     return ConfigurationError(
-        f"{count}: {'; '.join(problems)}",
+        f"{len(problems)} invalid setting{'s' if len(problems) > 1 else ''}: {'; '.join(problems)}",
         remedy="correct them in the environment or in .env; .env.example lists all",
     )
 

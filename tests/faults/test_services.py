@@ -55,6 +55,8 @@ LAST_RUN_ENDS_WITHIN_SECONDS = 240
 ALERTING = ("operations_on_run_end", "operations_on_undelivered_alert")
 OF_FAILURE = ("failed", "job_failed", "held_back", "tick_failed")
 OF_RUNS = "operations_"
+OF_PROGRAMS = (OF_RUNS, "operations/", "dagster_daemon")
+"""How the names of leases and fences begin that programs hold, and no load."""
 TOLD_DEAD = (
     *("logs/code-server.log", "marked as failed from outside the execution context"),
     "An exception was thrown during execution",
@@ -101,7 +103,7 @@ def tables(url: str) -> Mapping[str, databases.Rows]:
     }
     blocking = [row for row in found["audits"] if not WARNINGS.keys() & set(row)]
     held = {
-        name: [row for row in found[name] if not str(row[0]).startswith(OF_RUNS)]
+        name: [row for row in found[name] if not str(row[0]).startswith(OF_PROGRAMS)]
         for name in ("fences", "leases")
     }
     return {**found, "audits": blocking, **held}

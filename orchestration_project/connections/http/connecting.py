@@ -324,10 +324,15 @@ def _as_httpx() -> Iterator[None]:
     try:
         yield
     except HTTPError as error:
-        kind = next(made for known, made in ERRORS.items() if isinstance(error, known))
-        if any(isinstance(each, TimeoutError) for each in error.args):  # as it sent the request
-            kind = httpx.WriteTimeout
-        raise kind(str(error)) from error
+        raise _httpx_error(error) from error
+
+
+def _httpx_error(error: HTTPError) -> httpx.TransportError:
+    """Return the error of httpx for one of urllib3."""
+    if any(isinstance(argument, TimeoutError) for argument in error.args):  # as it sent the request
+        return httpx.WriteTimeout(str(error))
+    kind = next(made for known, made in ERRORS.items() if isinstance(error, known))
+    return kind(str(error))
 
 
 @contextmanager

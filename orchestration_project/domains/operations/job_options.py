@@ -141,7 +141,7 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
         for problem in _problems(op, model, given)
     ]
     if problems:
-        raise ConfigurationError("; ".join(problems))
+        raise ConfigurationError(f"invalid {'; invalid '.join(problems)}")
 
 
 def within(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
@@ -161,12 +161,12 @@ def _expected(model: type[BaseModel], problem: ErrorDetails) -> str:
 
 
 def _problems(op: str, model: type[BaseModel], given: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each field that a model refuses; ``{env: NAME}`` is read by Dagster."""
+    """Return each field that a model refuses; Dagster reads ``{env: NAME}`` itself."""
     try:
         model(**given)
     except ValidationError as error:
         return [
-            f"invalid {'.'.join(map(str, each['loc']))} in the config of {op}: expected "
+            f"{'.'.join(map(str, each['loc']))} in the config of {op}: expected "
             f"{_expected(model, each)}, found {each['input']!r}"
             for each in error.errors()
             if not isinstance(each["input"], Mapping)

@@ -100,7 +100,6 @@ SYMBOL_WEEK_SHORT = DerivedTable(
         landed=landed_weeks,
         read=_read_week,
         job=LOADED_BY,
-        problem="has no shares to compare short sales with yet",
         expected="all tiers of the week are landed",
     ),
     reach=recomputation.CROSS_TIER,

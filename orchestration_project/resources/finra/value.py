@@ -71,7 +71,6 @@ SYMBOL_WEEK_VALUE = DerivedTable(
         landed=landed_weeks,
         read=_read_week,
         job=LOADED_BY,
-        problem="is not worth anything yet",
         expected="all tiers of the week are landed",
     ),
     reach=recomputation.CROSS_TIER,

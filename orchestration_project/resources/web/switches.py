@@ -105,7 +105,7 @@ class SiteSwitch:
         self._site = site
         self._lock = threading.Lock()
         self._looked_at = float("-inf")
-        self._refusal = ""
+        self._cause = ""
 
     def check(self) -> None:
         """Make sure that a request may leave now.
@@ -116,19 +116,20 @@ class SiteSwitch:
         with self._lock:
             now = time.monotonic()
             if now - self._looked_at > MAX_AGE_SECONDS:
-                self._refusal = self._look_up()
+                self._cause = self._look_up()
                 self._looked_at = now
-            refusal = self._refusal
-        if refusal:
+            cause = self._cause
+        if cause:
             raise SwitchedOffError(
-                refusal,
+                f"{self._site} is switched off by {cause}",
                 expected=f"the switch of {self._site} on",
                 remedy="set the switch on by the job web_set_switch, then crawl again",
             )
 
     def _look_up(self) -> str:
+        """Return who switched the site off and why; empty: the switch is on."""
         with self._warehouse.reading() as connection:
             found = _latest(connection, self._site)
         if found is None or not found.is_off:
             return ""
-        return f"{self._site} is switched off by {found.changed_by}: {found.reason}"
+        return f"{found.changed_by}: {found.reason}"
