@@ -30,6 +30,9 @@ class Outcome(StrEnum):
     REFUSED = "the run cannot commit over what another one landed"
     ONCE = "each item is loaded once, by the run whose lease has the current token"
     RECOVERS = "what was under way is told as failed and is run again to its end"
+    RESTARTED = (
+        "`ui` restarts the program; what it ended is told as failed and run again to its end"
+    )
 
 
 @dataclass(frozen=True)
@@ -222,10 +225,11 @@ SURROUNDINGS = (
     ),
     *(
         Fault("kill -9 during a backfill", part, Outcome.RECOVERS)
-        for part in ("the run worker", "the daemon", "the whole process tree")
+        for part in ("the run worker", "the whole process tree")
     ),
+    Fault("kill -9 during a backfill", "the daemon", Outcome.RESTARTED),
     *(
-        Fault("kill -9 during a backfill", part, Outcome.RECOVERS, SQLITE)
+        Fault("kill -9 during a backfill", part, Outcome.RESTARTED, SQLITE)
         for part in ("the code server", "the code server's own child", "the web server")
     ),
 )

@@ -141,7 +141,9 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
         for problem in _problems(op, model, given)
     ]
     if problems:
-        raise ConfigurationError(f"invalid {'; invalid '.join(problems)}")
+        raise ConfigurationError(
+            f"invalid {'; invalid '.join(problems)}", remedy="correct it in the run config"
+        )
 
 
 def within(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
