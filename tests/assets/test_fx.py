@@ -63,6 +63,21 @@ def rates(url: str, *columns: Any) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(*columns))
 
 
+@pytest.mark.parametrize(
+    ("ends", "unknown"),
+    [(("2020-01-01", "2026-01-05"), "2020-01-01"), (("2026-01-05", "2036-01-04"), "2036-01-04")],
+)
+def test_a_range_of_tags_that_passes_the_known_days_is_refused_whole(
+    settings, instance, ends, unknown
+):
+    result = run(instance, *ends)
+    assert not result.success
+    assert failure_of(result, OP).startswith(
+        f"1 of 1 partitions did not land: {unknown}\nfx_rates_daily has no partition {unknown}"
+    )
+    assert metadata_by_partition(result) == {}
+
+
 @pytest.mark.slow
 def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_replays(
     settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
