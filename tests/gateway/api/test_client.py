@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import socket
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -632,39 +633,66 @@ def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, landed, tmp_p
         client.export_gold("finra_otc_weekly", WEEK, as_of=NOON)
 
 
-def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, landed):
-    rows = frame(
-        [
-            row("AAA", initial_published_date=date(2025, 12, 1), last_update_date=date(2026, 1, 5)),
-            row("BBB", initial_published_date=None, last_update_date=None),
-        ]
-    )
-    loaded = rows.with_columns(capture_id=pl.lit(1, pl.Int64), known_from=pl.lit(NOON))
+@contextmanager
+def published(api: Api, *rows: Mapping[str, Any]) -> Iterator[None]:
+    """Have these rows alone in the table of a week, outside all loads."""
+    loaded = frame(list(rows)).with_columns(capture_id=pl.lit(1, pl.Int64), known_from=pl.lit(NOON))
     columns = [pl.col(name).cast(kind) for name, kind in schema_of(finra_otc_weekly).items()]
-    own = within(finra_otc_weekly, {"week_start": MONDAY, "tier": "T1"})
     with api.services.warehouse.writing() as connection:
         insert_frame(connection, finra_otc_weekly, loaded.select(columns))
     try:
+        yield
+    finally:
+        of_week = within(finra_otc_weekly, {"week_start": MONDAY, "tier": "T1"})
+        with api.services.warehouse.writing() as connection:
+            connection.execute(delete(finra_otc_weekly).where(of_week))
+
+
+def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, landed):
+    restated = {"initial_published_date": date(2025, 12, 1), "last_update_date": date(2026, 1, 5)}
+    undated = {"initial_published_date": None, "last_update_date": None}
+    with published(api, row("AAA", **restated), row("BBB", **undated)):
         of_week = [f"week_start={MONDAY}"]
         found = client.missing("finra_otc_weekly", published_by="2025-12-31", where=of_week)
         later = client.missing("finra_otc_weekly", published_by="2026-01-05", where=of_week)
         gold = api.ask(
             "GET", f"/finra/gold/finra_symbol_week?partition=T1|{WEEK[3:]}&published_by=9999-12-31"
         )
-    finally:
-        with api.services.warehouse.writing() as connection:
-            connection.execute(delete(finra_otc_weekly).where(own))
     key = {"week_start": str(MONDAY), "tier": "T1", "market": "ATS"}
     missing = {**key, "symbol": "AAA", "venue_id": "XATS", "reason": "missing_earlier_state"}
-    undated = {**key, "symbol": "BBB", "venue_id": "XATS", "reason": "undated"}
-    assert found.keys == [missing, undated]
+    without_day = {**key, "symbol": "BBB", "venue_id": "XATS", "reason": "undated"}
+    assert found.keys == [missing, without_day]
     assert (found.missing_earlier_state, found.undated_count) == (1, 1)
     assert (found.undated_first_publication, found.undated_removal) == (0, 0)
-    assert (later.missing_earlier_state, later.keys) == (0, [undated])
+    assert (later.missing_earlier_state, later.keys) == (0, [without_day])
     names = ("missing-earlier-state", "undated", "undated-first-publication", "undated-removal")
     assert [gold.headers[f"x-{name}"] for name in names] == ["0"] * len(names)
     with pytest.raises(ApiError, match="does not say when it published a row"):
         client.missing("fx_rates_daily", published_by="2026-01-01")
+
+
+def test_a_diff_of_days_has_what_the_source_published_between_them(api, client, tmp_path):
+    days = [date(2025, 12, 1), date(2026, 1, 5)]
+    rows = (
+        row(symbol, initial_published_date=day, last_update_date=day)
+        for symbol, day in zip(("AAA", "BBB"), days, strict=True)
+    )
+    asked = {
+        "columns": ["symbol", "venue_id", "change", "new_share_quantity"],
+        "where": [f"week_start={MONDAY}"],
+    }
+    between = {"published_from": "2025-12-31", "published_by": days[1]}
+    with published(api, *rows):
+        changes = list(client.diff("finra_otc_weekly", **between, **asked))
+        changed = client.diff_frame("finra_otc_weekly", **between, **asked)
+        client.save_diff("finra_otc_weekly", tmp_path / "diff.csv", **between, **asked)
+        before = list(
+            client.diff("finra_otc_weekly", published_from=days[0], published_by="2026-01-04")
+        )
+    assert [(change["symbol"], change["change"]) for change in changes] == [("BBB", "added")]
+    assert changed["symbol"].tolist() == ["BBB"]
+    assert "BBB,XATS,added," in (tmp_path / "diff.csv").read_text()
+    assert before == []
 
 
 def test_a_diff_has_added_changed_and_removed_rows_with_both_values(api, client, tmp_path):
