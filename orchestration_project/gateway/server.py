@@ -19,6 +19,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import LoginLimits
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.gateway import health, hooks, metrics, plugins, quarantine
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
@@ -111,6 +112,7 @@ def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
     if settings.log_format == "json":
         _write_access_log()
     spare_pauses()
+    answer_during_outages()
     loggers: dict[str, Any] = LOGGING_CONFIG["loggers"]
     log_config = {
         **LOGGING_CONFIG,

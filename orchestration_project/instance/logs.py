@@ -44,6 +44,8 @@ LOG_EVENTS: Mapping[str, str] = {
     "web_login_ended": "The login of a crawl worked, or failed.",
     "items_lost": "Another run had claimed some of the work items.",
     "lease_not_renewed": "The lease of a site could not be renewed; the run tries again.",
+    "database_awaited": "New connections wait for a database server that does not respond.",
+    "database_returned": "A database server responds again.",
     "heartbeat_failed": "The heartbeat of a run could not be recorded.",
     "run_delivered_again": "The broker delivered a run again that a process has claimed.",
     "run_not_startable": "A delivered run is not executed, as it has ended or is queued again.",

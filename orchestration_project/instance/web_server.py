@@ -1,5 +1,6 @@
-"""Dagster's storages in PostgreSQL as a web server uses them: its reads end after a time.
+"""Dagster's storages in PostgreSQL: a server that is restarted is waited for, and reads end.
 
+A web server's reads end after a time.
 Dagster gives that limit to the session, which through a pooler would come to others with it: a load
 would be ended after the seconds that a page may take.
 """
@@ -9,6 +10,7 @@ from typing import Any
 from dagster_postgres.utils import create_pg_engine, set_pg_statement_timeout
 from sqlalchemy import Engine, event
 
+from orchestration_project.engine.warehouse.connecting import wait_for_restarts
 from orchestration_project.engine.warehouse.remedies import is_pooled
 
 
@@ -17,6 +19,10 @@ class LimitedReads:
 
     postgres_url: str
     _engine: Engine
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        wait_for_restarts(self._engine)
 
     def optimize_for_webserver(
         self, statement_timeout: int, pool_recycle: int, max_overflow: int
@@ -33,5 +39,7 @@ class LimitedReads:
             pool_size=1,
             pool_recycle=pool_recycle,
             max_overflow=max_overflow,
+            pool_pre_ping=True,
         )
+        wait_for_restarts(self._engine)
         event.listen(self._engine, "connect", limit)

@@ -161,6 +161,13 @@ SURROUNDINGS = (
         POSTGRESQL,
         DATASETS,
     ),
+    Fault(
+        "the server is stopped, and started later",
+        "while rows are copied",
+        Outcome.LANDS,
+        POSTGRESQL,
+        DATASETS,
+    ),
     *(
         Fault(name, stage, outcome, POSTGRESQL, DATASETS)
         for name in ("a serialization failure", "a statement_timeout", "a lock_timeout")

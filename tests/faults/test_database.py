@@ -26,6 +26,9 @@ pytestmark = pytest.mark.faults
 REFUSED = "the database did not do what was asked"
 SECRET = "hush-hush"
 
+SECONDS_AWAY = 12
+"""Longer than a driver, Dagster and the pause between two attempts take by themselves."""
+
 
 def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:
     """Execute SQL as an administrator would; return what the last statement finds."""
@@ -112,6 +115,23 @@ def test_a_load_whose_server_is_restarted_lands_just_once(
     assert strikes("the server is restarted at once")
     url = landed(loads, own_server.url)
     with Proxy(url, once(Moment.COPY, Act.PASS, own_server.restart)) as proxy:
+        ended = loads.run(proxy.url)
+    assert ended == Ended("", attempts=2)
+    assert databases.contents(url) == both_versions
+
+
+@pytest.mark.slow
+def test_a_load_waits_for_a_server_that_is_away_for_some_time(
+    loads: Loads, own_server: OwnServer, both_versions
+):
+    assert strikes("the server is stopped, and started later")
+    url = landed(loads, own_server.url)
+
+    def stop_for_a_time() -> None:
+        own_server.stop()
+        threading.Timer(SECONDS_AWAY, own_server.start).start()
+
+    with Proxy(url, once(Moment.COPY, Act.PASS, stop_for_a_time)) as proxy:
         ended = loads.run(proxy.url)
     assert ended == Ended("", attempts=2)
     assert databases.contents(url) == both_versions

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
+from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.tables.operations import operations_alerts
 from tests import databases
@@ -137,6 +138,7 @@ def place(
         }
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
+        answer_during_outages()
         with open_instance() as instance:
             watch = Watch(instance, own_server.url)
             made = Place(source, disk, own_server, instance, watch, monkeypatch, port, hooks)

@@ -1,10 +1,14 @@
 """Storage of Dagster's own data."""
 
 import sys
+from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import dagster as dg
+import dagster_postgres.utils
 import psutil
+import psycopg
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
@@ -107,6 +111,39 @@ def test_what_a_web_server_asks_of_postgresql_ends_after_its_time(
         connect = found.index_connection if storage == "event_log_storage" else found.connect
         with connect() as connection, pytest.raises(OperationalError, match="statement timeout"):
             connection.execute(text("SELECT pg_sleep(5)"))
+
+
+def test_an_instance_waits_for_a_server_that_was_there_before(tmp_path, monkeypatch, postgres_url):
+    url, folder = make_url(postgres_url), tmp_path / "server"
+    real = Path(str(url.query["host"]))
+    folder.symlink_to(real)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    moved = url.update_query_dict({"host": str(folder)})
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", moved.render_as_string(hide_password=False))
+    with open_instance() as instance:
+        before = instance.get_runs_count()
+        folder.unlink()
+        monkeypatch.setattr(dagster_postgres.utils, "retry_pg_connection_fn", lambda ask: ask())
+        Timer(0.2, folder.symlink_to, [real]).start()
+        assert instance.get_runs_count() == before
+        assert dg.materialize([one], instance=instance).success
+
+
+def test_a_web_server_notes_that_the_server_ended_its_connections(
+    tmp_path, monkeypatch, postgres_url
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+    ended = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with open_instance() as instance, psycopg.connect(postgres_url, autocommit=True) as other:
+        instance.optimize_for_webserver(5000, 3600, 20)
+        before = instance.get_runs_count()
+        assert other.execute(ended).fetchall()
+        assert instance.get_runs_count() == before
+        assert instance.all_logs("none") == []
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])

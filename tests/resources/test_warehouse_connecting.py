@@ -56,6 +56,18 @@ def whole_text(error):
     return "".join(traceback.format_exception(error))
 
 
+def test_a_connection_waits_for_a_server_that_was_there_before(postgres_url, open_at, tmp_path):
+    address, _, folder = postgres_url.partition("?host=")
+    (tmp_path / "server").symlink_to(folder)
+    warehouse = open_at(f"{address}?host={tmp_path / 'server'}")
+    with warehouse.reading() as before:
+        assert before.scalar(text("SELECT 1")) == 1
+        (tmp_path / "server").unlink()
+        threading.Timer(0.2, (tmp_path / "server").symlink_to, [folder]).start()
+        with warehouse.reading() as after:
+            assert after.scalar(text("SELECT 2")) == 2
+
+
 # URLs
 
 

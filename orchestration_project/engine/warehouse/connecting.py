@@ -1,8 +1,11 @@
 """Engines: which driver a URL means, and how each database is asked to behave."""
 
+import logging
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,17 @@ PATIENT_FOR_LOCKS = (
 )
 """PostgreSQL would wait for ever for a process that holds a lock and is paused. A lock_timeout that
 the user, the role or the URL has set stays."""
+
+OUTAGE_SECONDS = 120
+"""How long new connections wait for a server that is restarted, in programs that nobody asks."""
+
+ANSWERING_SECONDS = 2
+"""The same in programs that answer people, who are told to ask again."""
+
+PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)
+"""Seconds between two attempts to connect; the last one is repeated."""
+
+LOG = logging.getLogger(__name__)
 
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -183,7 +197,69 @@ def _created(url: URL, **options: Any) -> Engine:
         ) from error
     if engine.dialect.driver == "psycopg":
         event.listen(engine, "connect", prepare_no_statements)
+        wait_for_restarts(engine)
     return engine
+
+
+class _Outages:
+    """Servers that this process has reached, and since when those are away that it cannot reach.
+
+    Attributes:
+        longest_seconds: How long new connections wait for one of them.
+    """
+
+    def __init__(self) -> None:
+        self.longest_seconds: float = OUTAGE_SECONDS
+        self._reached: set[str] = set()
+        self._begins: dict[str, float] = {}
+
+    def ended(self, server: str) -> None:
+        self._reached.add(server)
+        if self._begins.pop(server, None) is not None:
+            LOG.info("%s answers again", server, extra={"event": "database_returned"})
+
+    def is_to_wait(self, server: str) -> bool:
+        """Whether one that was reached before is away for a short time only."""
+        if server not in self._reached:
+            return False
+        now = time.monotonic()
+        begin = self._begins.setdefault(server, now)
+        return now - begin < self.longest_seconds
+
+
+_outages = _Outages()
+
+
+def answer_during_outages() -> None:
+    """Have connections of this process wait for a server no longer than people do."""
+    _outages.longest_seconds = ANSWERING_SECONDS
+
+
+def wait_for_restarts(engine: Engine) -> None:
+    """Have new connections of an engine wait for a server that was reached before, and is away.
+
+    It waits for `OUTAGE_SECONDS` from the beginning of an outage, which all engines of a process
+    share; then each attempt fails at once, until one succeeds. A server that this process never
+    reached is not waited for: its address may be wrong.
+    """
+    server = shown(engine.url)
+
+    def connect(dialect: Any, _: Any, arguments: Any, named: Any) -> Any:
+        pauses = chain(PAUSES, repeat(PAUSES[-1]))
+        while True:
+            try:
+                connection = dialect.connect(*arguments, **named)
+            except dialect.loaded_dbapi.Error as error:
+                if not (may_pass(error) and _outages.is_to_wait(server)):
+                    raise
+                text = ("waiting for %s: %s", server, str(error).strip())
+                LOG.warning(*text, extra={"event": "database_awaited"})
+                time.sleep(next(pauses))
+            else:
+                _outages.ended(server)
+                return connection
+
+    event.listen(engine, "do_connect", connect)
 
 
 def psycopg_arguments(url: URL) -> Mapping[str, Any]:
@@ -300,7 +376,7 @@ def explained_errors(url: URL, driver_error: type[Exception]) -> Iterator[None]:
         cause = getattr(error, "orig", None) or error
         if not _is_refusal(cause):
             raise
-        kind: type[OrchestrationError] = TransientError if _may_pass(cause) else ConfigurationError
+        kind: type[OrchestrationError] = TransientError if may_pass(cause) else ConfigurationError
         raise kind(
             "the database did not do what was asked",
             expected=f"a reachable, writable database at {shown(url)}",
@@ -341,7 +417,8 @@ def _is_refusal(error: BaseException) -> bool:
     )
 
 
-def _may_pass(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
+    """Whether a driver's error says that the database may do it a little later."""
     code, state = _codes(error)
     if code is not None:
         return code in TRANSIENT_SQLITE_CODES

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from orchestration_project.engine.warehouse.connecting import may_pass
 from orchestration_project.gateway.api import (
     aggregates,
     analyst_sql,
@@ -32,10 +33,11 @@ from orchestration_project.gateway.api import (
 )
 from orchestration_project.gateway.api.openapi import PATH, document
 from orchestration_project.gateway.api.operation import Operation, endpoint
-from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.api.problems import RETRY_AFTER_SECONDS, ProblemError
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.pages import api_page
 from orchestration_project.registry import Registry
+from orchestration_project.services.dagster_instance import OUTAGES, driver_error
 
 
 def operations_of(registry: Registry) -> Sequence[Operation]:
@@ -81,7 +83,11 @@ def routes(services: Services) -> list[BaseRoute]:
     ]
     app = Starlette(
         routes=[Route("/openapi.json", openapi), Route("/docs", docs), *each],
-        exception_handlers={HTTPException: _http_problem, Exception: _defect},
+        exception_handlers={
+            HTTPException: _http_problem,
+            Exception: _defect,
+            **dict.fromkeys(OUTAGES, _outage),
+        },
     )
     app.router.redirect_slashes = False
     return [Mount(PATH, app)]
@@ -93,6 +99,14 @@ async def _http_problem(_: Request, error: Exception) -> Response:
     details = {404: "path not found", 405: "this path does not accept this method"}
     detail = details.get(error.status_code, error.detail)
     return ProblemError(error.status_code, detail, headers=error.headers).response()
+
+
+async def _outage(_: Request, error: Exception) -> Response:
+    """Answer for Dagster's database while it is away; what is not passing is a defect."""
+    if not may_pass(driver_error(error)):
+        raise error
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
+    return ProblemError(503, "Dagster's database does not respond", headers=headers).response()
 
 
 async def _defect(_: Request, error: Exception) -> Response:

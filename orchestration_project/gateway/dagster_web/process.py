@@ -39,6 +39,7 @@ from orchestration_project.domains.access.roles import (
     may_run,
     permissions_of,
 )
+from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.dagster_web.launches import Launches, Part
@@ -230,6 +231,7 @@ def dagster_web(
     """
     configure_loggers(formatter=log_format, log_level=log_level)
     target = _read_workspace(workspace)
+    answer_during_outages()
     instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS)
     check_run_configs(instance, check_config)
     with served(instance, target, installation) as app:

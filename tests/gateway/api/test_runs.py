@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import httpx
 import pytest
+from dagster_postgres.utils import create_pg_engine, retry_pg_connection_fn
 from sqlalchemy import delete
 from starlette.applications import Starlette
 
@@ -275,6 +276,20 @@ def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, 
     )
     assert rest.text.split("\n")[0] == second
     assert api.problem("GET", f"/runs/{landed}/logs", headers={"Last-Event-ID": "x"})
+
+
+@pytest.mark.parametrize("path", ["/runs", "/runs/{}", "/runs/{}/logs", "/runs/{}/events"])
+def test_an_outage_of_dagsters_database_is_answered_as_passing(api, landed, monkeypatch, path):
+    def unreachable(*_: object, **__: object) -> object:
+        retry_pg_connection_fn(create_pg_engine("postgresql://127.0.0.1:1/x").connect, 0)
+
+    for name in ("get_run_records", "get_run_by_id", "get_runs_count"):
+        monkeypatch.setattr(api.services.instance, name, unreachable)
+    answer = api.ask("GET", path.format(landed))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    problem = answer.json()
+    assert problem["category"] == "transient"
+    assert problem["detail"] == "Dagster's database does not respond"
 
 
 def test_the_events_of_a_run_are_its_life_by_page(api, landed):
