@@ -8,8 +8,8 @@ down_revision = "0063"
 
 # fmt: off
 CHANGES = [
-    AddColumn("saas_routing_rules", Column("cancelled_issue", "text", "State of the task of an issue in a status such as Cancelled: completed or open; NULL: completed", optional=True)),
-    AddColumn("saas_routing_rules", Column("completed_task", "text", "State of the issue of a completed task: done or cancelled; NULL: done", optional=True)),
+    AddColumn("saas_routing_rules", Column("cancelled_issue", "text", "State of the task of an issue in a status such as Cancelled; NULL: completed", optional=True)),
+    AddColumn("saas_routing_rules", Column("completed_task", "text", "State of the issue of a completed task; NULL: done", optional=True)),
 ]
 # fmt: on
 
