@@ -60,10 +60,10 @@ PATIENT_FOR_LOCKS = (
 the user, the role or the URL has set stays."""
 
 OUTAGE_SECONDS = 120
-"""How long new connections wait for a server that is restarted, in programs that nobody asks."""
+"""How long new connections wait for a server that is restarted, in runs and the daemon."""
 
 ANSWERING_SECONDS = 2
-"""The same in programs that answer people, who are told to ask again."""
+"""The same in the gateway and the web server, whose callers may repeat their request."""
 
 PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)
 """Seconds between two attempts to connect; the last one is repeated."""
