@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import dagster as dg
 from prometheus_client.core import Metric
@@ -403,6 +403,34 @@ class StoredDefinitions:
     schedules: Sequence[dg.ScheduleDefinition] = ()
 
 
+class ExpiredRows(NamedTuple):
+    """Number of rows, and bytes of what they hold."""
+
+    row_count: int
+    byte_count: int
+
+
+class RowRetention(Protocol):
+    """Rows that lose contents by age, together with the captured bytes of these."""
+
+    @property
+    def kind(self) -> str:
+        """What is removed, in words."""
+        ...
+
+    def measure(self, connection: SqlConnection, now: datetime) -> ExpiredRows:
+        """Return number and bytes of what is old."""
+        ...
+
+    def unneeded_blobs(self, connection: SqlConnection, now: datetime) -> set[str]:
+        """Return the SHA-256 of captured bytes that only old or removed contents need."""
+        ...
+
+    def remove(self, warehouse: Warehouse, now: datetime) -> ExpiredRows:
+        """Remove what is old from the tables, and return what was removed."""
+        ...
+
+
 def _no_stored_definitions(_: Settings) -> StoredDefinitions:
     return StoredDefinitions()
 
@@ -452,6 +480,7 @@ class Domain:
         loaded_inboxes: Returns the inboxes of uploads that it loads as documents.
         captured_days: Returns the days after which captured bytes of datasets that no current row
             needs are cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
+        row_retention: Returns which of its rows are emptied by age, with their captured bytes.
         exports: Returns the exports that its files declare, by names that EXPORTS_FILE cannot have.
         actions: Actions that routing rules of webhooks may ask for.
         flag_uses: Returns what of it uses flags, beside schedules that are data.
@@ -485,6 +514,7 @@ class Domain:
     metrics: Callable[[Warehouse], Callable[[datetime], Iterable[Metric]]] | None = None
     loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
     captured_days: Callable[[Settings], Mapping[tuple[str, str], int]] = _no_retention
+    row_retention: Callable[[Settings], Sequence[RowRetention]] = lambda _: ()
     exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports
     actions: Sequence[RoutingAction] = ()
     flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
@@ -636,6 +666,10 @@ class Registry:
             for domain in self.domains
             for place, days in domain.captured_days(settings).items()
         }
+
+    def row_retention(self, settings: Settings) -> Sequence[RowRetention]:
+        """Return which rows of all domains are emptied by age."""
+        return [rule for domain in self.domains for rule in domain.row_retention(settings)]
 
     def exports(self, settings: Settings) -> Mapping[str, DeclaredExport]:
         """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""

@@ -15,6 +15,7 @@ from orchestration_project.domains.webhooks.sources import rows_of_delivery, web
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
+from orchestration_project.resources.events_retention import body_retention
 from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
 from orchestration_project.resources.events_routing.rows import ROW
 from orchestration_project.resources.events_routing.runs import RUN_JOB
@@ -76,5 +77,6 @@ EVENTS = Domain(
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
     ],
     recoveries=RECOVERIES,
+    row_retention=body_retention,
     subjects=_subjects,
 )

@@ -6,13 +6,13 @@ and what was put lately is never deleted here: so what is about to be used stays
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Connection, Table, delete, insert, select
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -29,6 +29,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
 from orchestration_project.engine.warehouse.recorded import effective_groups
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import RowRetention
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 MOVED_SHARE = 0.5
 """Share of a pack's bytes up to which the needed ones move, so that the others can go."""
+
+MIN_AGE = timedelta(days=2)
+"""Age from which an object of the store may be deleted: a load may be using a younger one."""
 
 ARTIFACTS_AT_ONCE = 500
 """Recorded in one transaction, then deleted."""
@@ -68,7 +72,12 @@ class Plan(NamedTuple):
 
 
 def plan_cleanup(
-    warehouse: Warehouse, artifacts: ArtifactStore, retention: Retention, *, now: datetime
+    warehouse: Warehouse,
+    artifacts: ArtifactStore,
+    retention: Retention,
+    *,
+    now: datetime,
+    row_retention: Sequence[RowRetention] = (),
 ) -> Plan:
     """Find what may go; nothing of what only another database might name.
 
@@ -77,6 +86,7 @@ def plan_cleanup(
         artifacts: The store.
         retention: What stays in any case.
         now: The project's time, by which captures are dated.
+        row_retention: Rows that lose contents by age; the captured bytes of these go as well.
     """
     machine_now = Clock().now()  # by which files are dated
     files: dict[str, list[File]] = {}
@@ -103,7 +113,47 @@ def plan_cleanup(
             files[kind] = removable_files(
                 own, before=before[kind], keep_newest=retention.keep_newest
             )
-    return Plan(files, before, moved)
+    plan = Plan(files, before, moved)
+    for rule in row_retention:
+        with warehouse.reading() as connection:
+            unneeded = rule.unneeded_blobs(connection, now)
+            objects = _recorded_objects(connection)
+        plan = _with_unneeded(plan, rule.kind, unneeded, objects, stored, machine_now - MIN_AGE)
+    return plan
+
+
+def _with_unneeded(
+    plan: Plan,
+    kind: str,
+    unneeded: Set[str],
+    objects: Mapping[str, Sequence[Blob]],
+    stored: Sequence[File],
+    before: datetime,
+) -> Plan:
+    """Return a plan that also deletes the objects with unneeded blobs; the other blobs move.
+
+    Args:
+        plan: What is deleted anyway.
+        kind: What the unneeded blobs are.
+        unneeded: Their SHA-256.
+        objects: Blobs by name of their object.
+        stored: The objects of the store.
+        before: Objects that were stored at this time or later stay.
+    """
+    moved = dict(plan.moved)
+    planned = {file.name for files in plan.files.values() for file in files}
+    files: list[File] = []
+    for file in stored:
+        some = objects.get(file.name, ())
+        if file.put_at < before and any(blob.sha256 in unneeded for blob in some):
+            needed = moved.get(file.name, some) if file.name in planned else some
+            moved[file.name] = [blob for blob in needed if blob.sha256 not in unneeded]
+            files.append(file)
+    names = {file.name for file in files}
+    others = {
+        each: [file for file in some if file.name not in names] for each, some in plan.files.items()
+    }
+    return Plan({**others, kind: sorted(files)}, {**plan.before, kind: before}, moved)
 
 
 def clean_up(
@@ -136,13 +186,17 @@ def refuse_shared_store(plan: Plan, *, only_database: bool) -> None:
     Raises:
         ConfigurationError: Nobody said that no other database uses it.
     """
-    if plan.files.get(CAPTURED) and not only_database:
+    blob_count = sum(
+        kind_of(file.name) == CAPTURED for some in plan.files.values() for file in some
+    )
+    if blob_count and not only_database:
         raise ConfigurationError(
             "captured bytes are not deleted: another database may need them",
             expected="only_database: true in the run's config, where no other database (such as "
             "that of another DATA_PROFILE) keeps its captures in this store",
-            found=f"{len(plan.files[CAPTURED])} blobs that this database no longer needs",
-            remedy="make sure, and say so; or unset ARTIFACTS_CAPTURED_DAYS to clean up the rest",
+            found=f"{blob_count} blobs that this database no longer needs",
+            remedy="make sure, and say so; or unset ARTIFACTS_CAPTURED_DAYS and the like to clean "
+            "up the rest",
         )
 
 
@@ -221,7 +275,7 @@ def _old_objects(
             for table in _published()
             for capture_id in connection.scalars(select(table.c.capture_id).distinct())
         }
-        recorded = connection.execute(select(*(blobs.c[name] for name in Blob._fields))).all()
+        objects = _recorded_objects(connection)
     old = removable_blobs(
         warehouse.frame(select(*columns), captures),
         whole=whole,
@@ -233,9 +287,6 @@ def _old_objects(
             place: now - timedelta(days=own) for place, own in retention.of_datasets.items()
         },
     )
-    objects: defaultdict[str, list[Blob]] = defaultdict(list)
-    for row in recorded:
-        objects[row.storage_uri].append(Blob(*row))
     found = {
         name: [each for each in some if each.sha256 not in old] for name, some in objects.items()
     }
@@ -244,6 +295,14 @@ def _old_objects(
         for name, needed in found.items()
         if _size(needed) <= MOVED_SHARE * _size(objects[name]) and len(needed) < len(objects[name])
     }
+
+
+def _recorded_objects(connection: Connection) -> Mapping[str, list[Blob]]:
+    """Return the recorded blobs by the name of their object."""
+    objects: defaultdict[str, list[Blob]] = defaultdict(list)
+    for row in connection.execute(select(*(blobs.c[name] for name in Blob._fields))):
+        objects[row.storage_uri].append(Blob(*row))
+    return objects
 
 
 def _size(some: Sequence[Blob]) -> int:

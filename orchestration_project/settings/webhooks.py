@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import about
-from orchestration_project.settings.values import Words, from_root
+from orchestration_project.settings.values import MOST_DAYS, Words, from_root
 
 
 class WebhookSettings(BaseSettings):
@@ -39,6 +39,23 @@ class WebhookSettings(BaseSettings):
         ge=1,
         description="Number of waiting deliveries above which senders receive status 503.",
         json_schema_extra=about(unit="deliveries"),
+    )
+    webhook_body_days: int | None = Field(
+        None,
+        ge=2,
+        le=MOST_DAYS,
+        description="Age from which operations_cleanup removes all copies of the body of a "
+        "delivery that is done, with its routed actions, since their latest change; its ID and "
+        "digest stay, so a repeated one is a duplicate. Kept: rows of the action row, exports.",
+        json_schema_extra=about(unit="days", default="(never)"),
+    )
+    webhook_dead_body_days: int | None = Field(
+        None,
+        ge=2,
+        le=MOST_DAYS,
+        description="The same age of a delivery that is dead, or has a dead routed action; then "
+        "no replay is possible.",
+        json_schema_extra=about(unit="days", default="(never)"),
     )
 
     api_allowed_origins: Words = Field(

@@ -43,7 +43,11 @@ events_routed = table(
     count("attempt_count", "Failed attempts of the latest intention"),
     text("idempotency_key", "Key that the target gets, equal for all attempts"),
     count("intention_number", "Versions of the intention in the outbox; 0: never planned"),
-    text("fields", "Values of the target's fields, a JSON object", from_senders=True),
+    text(
+        "fields",
+        "Values of the target's fields, a JSON object; {}: not planned, or removed with the body",
+        from_senders=True,
+    ),
     text("hops", "Rules that the data went through, this one last, a JSON list"),
     text("progress", "Facts that were found before a request, JSON; NULL: none", optional=True),
     text("result", "Result at the target, such as a key or run ID; NULL: none", optional=True),

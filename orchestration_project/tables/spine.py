@@ -27,7 +27,11 @@ inbox = table(
         optional=True,
         from_senders=True,
     ),
-    text("body", "Body as received, Base64"),
+    text(
+        "body",
+        "Body as received, Base64; NULL: removed by WEBHOOK_BODY_DAYS or WEBHOOK_DEAD_BODY_DAYS",
+        optional=True,
+    ),
     text("headers", "Headers without secrets and signatures, a JSON object", from_senders=True),
     text("sha256", "SHA-256 of the body as received, hex"),
     count("byte_count", "Size of the body as received, bytes"),

@@ -22,7 +22,13 @@ events_webhooks = table(
         optional=True,
         from_senders=True,
     ),
-    text("payload", "Body as received, a JSON object", from_senders=True),
+    text(
+        "payload",
+        "Body as received, a JSON object; NULL: removed by WEBHOOK_BODY_DAYS or "
+        "WEBHOOK_DEAD_BODY_DAYS",
+        optional=True,
+        from_senders=True,
+    ),
     count("capture_id", "Capture that the row was read from"),
     moment("known_from", "UTC time from which the row is valid (system time)"),
 )

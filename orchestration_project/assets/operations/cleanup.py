@@ -1,4 +1,4 @@
-"""Artifacts that are old and that nothing needs, measured and, when asked to, deleted."""
+"""Artifacts and contents of rows that are old, measured and, when asked to, deleted."""
 
 from typing import Any
 
@@ -62,16 +62,21 @@ def removals(
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
-    """Find the artifacts that may go, and delete them unless this is a dry run."""
+    """Find the artifacts and contents of rows that may go, and delete them unless dry_run."""
     now = clock.now()
     reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
     retention = retention_of(settings)._replace(of_datasets=registry.captured_days(settings))
-    plan = plan_cleanup(warehouse, artifacts, retention, now=now)
+    rules = registry.row_retention(settings)
+    plan = plan_cleanup(warehouse, artifacts, retention, now=now, row_retention=rules)
     went = plan.files
-    if not config.dry_run:
+    if config.dry_run:
+        with warehouse.reading() as connection:
+            emptied = {rule.kind: rule.measure(connection, now) for rule in rules}
+    else:
         refuse_shared_store(plan, only_database=config.only_database)
+        emptied = {rule.kind: rule.remove(warehouse, now) for rule in rules}
         went = clean_up(warehouse, artifacts, plan, now=now, run_id=context.run.run_id)
     kinds = totals(went)
     names = [file.name for files in went.values() for file in files]
@@ -83,6 +88,13 @@ def removals(
                 "kinds": table_of(kinds),
                 "artifacts": int(kinds["artifact_count"].sum()),
                 "bytes": int(kinds["byte_count"].sum()),
+                "emptied_rows": table_of(
+                    pl.DataFrame(
+                        [(kind, *expired) for kind, expired in emptied.items()],
+                        {"kind": pl.String, "row_count": pl.Int64, "byte_count": pl.Int64},
+                        orient="row",
+                    )
+                ),
                 "examples": table_of(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
             }
         ),
@@ -104,7 +116,8 @@ cleanup_job = dg.define_asset_job(
     "operations_cleanup",
     selection=dg.AssetSelection.assets(removals),
     description=job_text(
-        "Deletes old artifacts that nothing references; a dry run by default.",
+        "Deletes old artifacts that nothing references, and old bodies of webhooks; a dry run by "
+        "default.",
         "clean_up_artifacts",
         CleanUpArtifacts,
     ),

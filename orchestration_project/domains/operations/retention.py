@@ -45,6 +45,7 @@ def prunable(
 CAPTURED, STAGED, PICTURE, OTHER = "captured bytes", "staged rows", "picture", "other"
 EXPORTED, SET_ASIDE = "exported rows", "set aside by repairs"
 COMPUTE_LOGS, EVIDENCE = "compute logs", "evidence"
+WEBHOOK_BODIES = "webhook bodies"
 
 KINDS = {
     "blobs": CAPTURED,

@@ -46,7 +46,7 @@ class LetterFilter:
 
 @dataclass(frozen=True)
 class ReplayedLetter:
-    """A dead letter and what became of it: planned, dead (again), no_rule or no_delivery."""
+    """A dead letter and its outcome: planned, dead (again), no_rule, no_delivery, body_removed."""
 
     key: RoutedKey
     reason_code: str
@@ -144,7 +144,8 @@ def _replay(
 def _planned(
     connection: Connection, targets: RoutingTargets, letter: Row[Any]
 ) -> PlannedAction | RefusedAction | str:
-    """Return the action that the present rule plans; no_rule or no_delivery if one is gone."""
+    """Return the action that the present rule plans; or what is missing: no_rule, no_delivery
+    or body_removed."""
     rules = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
     rule = rules.get(letter.rule_id)
     if rule is None:
@@ -153,4 +154,6 @@ def _planned(
     row = connection.execute(select(inbox).where(within(inbox, own))).first()
     if row is None:
         return "no_delivery"
+    if row.body is None:
+        return "body_removed"
     return plan_action(rule, delivery_of(content_of(row)), targets.fields_of)

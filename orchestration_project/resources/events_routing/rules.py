@@ -163,7 +163,7 @@ def _latest(
 ) -> Iterator[RoutedDelivery]:
     wanted = (
         select(events_webhooks)
-        .where(events_webhooks.c.source.in_(sources))
+        .where(events_webhooks.c.source.in_(sources), events_webhooks.c.payload.is_not(None))
         .order_by(events_webhooks.c.received_at.desc(), events_webhooks.c.delivery_id)
         .limit(limit)
     )

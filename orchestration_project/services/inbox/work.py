@@ -262,24 +262,27 @@ class InboxQueue:
         """Return a delivery.
 
         Raises:
-            ConfigurationError: There is none of that id.
+            ConfigurationError: There is none of that id, or its body was removed.
         """
         with self._warehouse.reading() as connection:
             row = connection.execute(select(inbox).where(_is(source, delivery_id))).first()
         if row is None:
             raise _missing(source, delivery_id)
+        if row.body is None:
+            raise _removed(source, delivery_id)
         return content_of(row)
 
     def put_back(self, source: str, delivery_id: str | None, *, attempts: int) -> list[Row]:
         """Have deliveries of ``source`` worked on (again): one that is done or dead, or all dead.
 
-        Returns them as they were.
+        Returns them as they were. Of all dead ones, those without a body are left out.
 
         Raises:
-            ConfigurationError: There is no such delivery, or it is being worked on.
+            ConfigurationError: There is no such delivery, a run works on it, or its body was
+                removed.
         """
         with self._warehouse.writing() as connection:
-            rows = _replayable(connection, source, delivery_id)
+            rows = _replayable(connection, source, delivery_id, locks=True)
             items = [item_of(row) for row in rows]  # of a source that had no job, there is none yet
             self._items.enqueue(topic_of(source), items, connection=connection)
             self._items.retry(
@@ -295,7 +298,7 @@ class InboxQueue:
         """Return what `put_back` would put back, and change nothing.
 
         Raises:
-            ConfigurationError: The delivery is missing, or a run works on it.
+            ConfigurationError: The delivery is missing, a run works on it, or its body was removed.
         """
         with self._warehouse.reading() as connection:
             return _rows(_replayable(connection, source, delivery_id))
@@ -326,17 +329,20 @@ class InboxQueue:
 
 
 def _replayable(
-    connection: Connection, source: str, delivery_id: str | None
+    connection: Connection, source: str, delivery_id: str | None, *, locks: bool = False
 ) -> Sequence[RowMapping]:
     if delivery_id is None:
         wanted = and_(inbox.c.source == source, inbox.c.state == "dead")
     else:
         wanted = and_(_is(source, delivery_id), inbox.c.state.in_(["done", "dead"]))
-    columns = select(*ROW_COLUMNS, inbox.c.sha256).where(wanted)
-    rows = connection.execute(columns).mappings().all()
+    has_body = inbox.c.body.is_not(None).label("has_body")
+    columns = select(*ROW_COLUMNS, inbox.c.sha256, has_body).where(wanted)
+    rows = connection.execute(columns.with_for_update() if locks else columns).mappings().all()
     if delivery_id is not None and not rows:
         raise _missing(source, delivery_id)
-    return rows
+    if delivery_id is not None and not rows[0]["has_body"]:
+        raise _removed(source, delivery_id)
+    return [row for row in rows if row["has_body"]]
 
 
 def _rows(found: Sequence[RowMapping]) -> list[Row]:
@@ -437,6 +443,16 @@ def _missing(source: str, delivery_id: str) -> ConfigurationError:
         expected="the id of a delivery; of a replay one that is done or dead",
         found=repr(delivery_id),
         remedy="look it up: SELECT delivery_id, state FROM inbox",
+    )
+
+
+def _removed(source: str, delivery_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the body of this delivery of {source} was removed",
+        expected="a delivery younger than WEBHOOK_BODY_DAYS, or WEBHOOK_DEAD_BODY_DAYS if it is "
+        "dead",
+        found=repr(delivery_id),
+        remedy="have the sender deliver it again under a new ID",
     )
 
 

@@ -1,0 +1,243 @@
+"""Retention of bodies of webhooks, on both databases: all copies, and what stays."""
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.assets.operations import removals
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import ItemSettlement
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.work import InboxQueue
+from orchestration_project.services.inventory import take_inventory
+from orchestration_project.settings import settings_class
+from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import captures, inbox, rejects, work_items
+from orchestration_project.tables.webhooks import events_webhooks
+from tests.resources.planted import contents
+from tests.resources.routing_desk import ORDERS, TICKETS, routing
+from tests.webhook_runs import load_due
+
+DAY = timedelta(days=1)
+TEXT = "planted-in-a-body"
+BODIES = {
+    "done": json.dumps({"id": 1, "note": TEXT}).encode(),
+    "rejected": f"no JSON: {TEXT}".encode(),
+    "dead": json.dumps({"id": 2, "note": TEXT}).encode(),
+    "pending": json.dumps({"id": 3, "note": TEXT}).encode(),
+}
+
+
+class Deliveries:
+    """Deliveries of one source in every state, with a store and the job that cleans up."""
+
+    def __init__(self, warehouse, clock, folder: Path) -> None:
+        self.warehouse, self.clock, self.store = warehouse, clock, FolderStore(folder)
+        self.queue = InboxQueue(warehouse, clock)
+
+    def take(self, *ids: str, bodies: dict[str, bytes] = BODIES) -> list[str]:
+        deliveries = [NewDelivery("git", each, "push", bodies[each], {}, 1) for each in ids]
+        return [*Inbox(self.warehouse, self.clock).take(deliveries)]
+
+    def load(self) -> None:
+        assert load_due(self.warehouse, self.clock, self.store, "git").success
+
+    def end_dead(self, delivery_id: str) -> None:
+        self.take(delivery_id)
+        until = self.clock.now() + DAY
+        [item] = self.queue.claim("webhooks/git", limit=1, run_id="r", until=until, in_order=True)
+        error = ContractError("the body is of no use", expected="another", found="this")
+        with self.warehouse.writing() as connection:
+            self.queue.settle(connection, [ItemSettlement.of_error(item, error)])
+
+    def pass_days(self, days: int) -> None:
+        """Let days pass, for the project's clock and for the files of the store."""
+        self.clock.at += days * DAY
+        at = (Clock().now() - days * DAY).timestamp()
+        for path in self.store.folder.rglob("*"):
+            if path.is_file():
+                os.utime(path, (at, at))
+
+    def clean_up(self, *, dry_run: bool = False, only_database: bool = True, **settings: Any):
+        """Run the job; return its metadata."""
+        made = settings_class()(**settings)
+        done = dg.materialize(
+            [removals],
+            resources={
+                "artifacts": self.store,
+                "clock": self.clock,
+                "registry": REGISTRY,
+                "settings": made,
+                "warehouse": self.warehouse,
+            },
+            run_config={
+                "ops": {
+                    "clean_up_artifacts": {
+                        "config": {"dry_run": dry_run, "only_database": only_database}
+                    }
+                }
+            },
+        )
+        [event] = done.asset_materializations_for_node("clean_up_artifacts")
+        return event.metadata
+
+    def rows(self, table, *names: str) -> list[tuple]:
+        with self.warehouse.reading() as connection:
+            found = connection.execute(select(*(table.c[name] for name in names)))
+            return sorted(tuple(row) for row in found)
+
+    def bodies(self) -> set[str]:
+        """Return the IDs of deliveries whose body the inbox has."""
+        return {each for each, body in self.rows(inbox, "delivery_id", "body") if body is not None}
+
+    def copies(self) -> list[str]:
+        """Return the places of the text outside `inbox`: tables, and objects of the store."""
+        tables = [events_webhooks, events_webhooks.info[HISTORY], rejects, events_routed]
+        in_tables = [
+            table.name
+            for table in tables
+            for row in self.rows(table, *table.c.keys())
+            if TEXT in str(row)
+        ]
+        stored = [self.store.get(each.name) for each in self.store.listed()]
+        in_store = ["store" for each in stored if any(TEXT.encode() in c for c in contents(each))]
+        return [*in_tables, *in_store]
+
+
+@pytest.fixture
+def git(warehouse, clock, tmp_path) -> Deliveries:
+    """Deliveries that are done, rejected, dead and pending; the first two share a pack."""
+    git = Deliveries(warehouse, clock, tmp_path / "artifacts")
+    git.take("done", "rejected")
+    git.load()
+    git.end_dead("dead")
+    git.take("pending")
+    return git
+
+
+def test_all_copies_of_old_bodies_are_removed_and_what_is_pending_stays(git):
+    assert git.copies() == ["events_webhooks", "rejects", "store"]
+    git.pass_days(31)
+    emptied = git.clean_up(webhook_body_days=30)["emptied_rows"].records
+    sizes = len(BODIES["done"]) + len(BODIES["rejected"])
+    assert [each.data for each in emptied] == [
+        {"kind": "webhook bodies", "row_count": 2, "byte_count": sizes}
+    ]
+    assert (git.copies(), git.bodies()) == ([], {"dead", "pending"})
+    assert git.rows(events_webhooks, "delivery_id", "payload") == [("done", None)]
+    assert git.rows(rejects, "reason_code", "record") == [("json", "")]
+    assert git.rows(work_items, "item_key", "state") == [("dead", "dead"), ("pending", "ready")]
+    inventory = take_inventory(git.warehouse, git.store, read_all=True)
+    assert (inventory.found.missing, inventory.found.unnamed, inventory.changed) == ([], [], [])
+    assert not git.clean_up(webhook_body_days=30)["emptied_rows"].records[0].data["row_count"]
+
+
+@pytest.mark.slow_on_postgresql
+def test_by_default_and_in_a_dry_run_nothing_is_removed(git):
+    git.pass_days(3650)
+    assert git.clean_up()["emptied_rows"].records == []
+    measured = git.clean_up(dry_run=True, webhook_body_days=2, webhook_dead_body_days=2)
+    assert measured["emptied_rows"].records[0].data["row_count"] == 3
+    assert measured["artifacts"].value == 1
+    assert git.copies() == ["events_webhooks", "rejects", "store"]
+    assert git.bodies() == BODIES.keys()
+
+
+@pytest.mark.slow_on_postgresql
+def test_younger_bodies_stay_and_dead_ones_have_days_of_their_own(git):
+    git.pass_days(5)
+    git.clean_up(webhook_body_days=6)
+    assert git.bodies() == BODIES.keys()
+    git.clean_up(webhook_dead_body_days=5)
+    assert git.bodies() == BODIES.keys()
+    git.pass_days(1)
+    git.clean_up(webhook_dead_body_days=5)
+    assert git.bodies() == {"done", "rejected", "pending"}
+
+
+def test_a_repeated_delivery_is_a_duplicate_also_without_its_body(git):
+    git.pass_days(31)
+    git.clean_up(webhook_body_days=30)
+    assert git.take("done") == ["duplicate"]
+    assert git.take("done", bodies={"done": b"{}"}) == ["changed"]
+    assert git.bodies() == {"dead", "pending"}
+    git.load()
+    assert git.rows(events_webhooks, "delivery_id") == [("done",), ("pending",)]
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_replay_of_a_removed_body_says_so_and_one_of_all_dead_leaves_it_out(git):
+    git.pass_days(31)
+    git.clean_up(webhook_body_days=30, webhook_dead_body_days=30)
+    for attempt in (
+        lambda: git.queue.put_back("git", "done", attempts=1),
+        lambda: git.queue.replayable("git", "dead"),
+        lambda: git.queue.content("git", "done"),
+    ):
+        with pytest.raises(ConfigurationError, match="body of this delivery of git was removed"):
+            attempt()
+    assert git.queue.put_back("git", None, attempts=1) == []
+    assert dict(git.rows(inbox, "delivery_id", "state"))["done"] == "done"
+
+
+@pytest.mark.slow_on_postgresql
+def test_stored_bytes_that_others_need_move_to_a_new_object(git):
+    """An equal body of a pending delivery, and bytes in the same pack, are not deleted."""
+    others = {"equal": BODIES["done"], "young": json.dumps({"id": 9, "young": 1}).encode()}
+    git.take("young", bodies=others)
+    git.load()
+    git.pass_days(31)
+    git.take("equal", bodies=others)
+    git.clean_up(webhook_body_days=30)
+    assert git.copies() == ["store"]  # of the equal one
+    git.load()
+    assert git.rows(events_webhooks, "delivery_id", "payload")[1] == (
+        "equal",
+        others["equal"].decode(),
+    )
+    inventory = take_inventory(git.warehouse, git.store, read_all=True)
+    assert (inventory.found.missing, inventory.changed) == ([], [])
+
+
+@pytest.mark.slow_on_postgresql
+def test_captured_bytes_of_a_store_that_may_be_shared_are_not_deleted(git):
+    git.pass_days(31)
+    with pytest.raises(ConfigurationError, match="captured bytes are not deleted"):
+        git.clean_up(webhook_body_days=30, only_database=False)
+    assert git.bodies() == BODIES.keys()
+    assert len(git.rows(captures, "sha256")) == 2
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_body_stays_while_an_action_waits_and_a_dead_letter_says_that_it_is_gone(
+    warehouse, clock, monkeypatch, tmp_path
+):
+    with routing(warehouse, clock, monkeypatch, tmp_path) as router:
+        router.edit(ORDERS, TICKETS)
+        router.deliver("a")
+        router.deliver("b", id="no number")
+        git = Deliveries(warehouse, clock, tmp_path / "artifacts")
+        with warehouse.writing() as connection:
+            connection.execute(inbox.update().values(state="done"))
+        git.pass_days(31)
+        git.clean_up(webhook_body_days=30)
+        assert git.bodies() == {"a", "b"}  # waiting, and dead
+        router.apply()
+        git.pass_days(31)
+        git.clean_up(webhook_body_days=30)
+        assert git.bodies() == {"b"}
+        fields = git.rows(events_routed, "delivery_id", "fields")
+        assert [value for delivery_id, value in fields if delivery_id == "a"] == ["{}", "{}"]
+        git.clean_up(webhook_dead_body_days=30)
+        assert git.bodies() == set()
+        assert router.replay() == ["body_removed"]
