@@ -415,7 +415,7 @@ class RowRetention(Protocol):
 
     @property
     def kind(self) -> str:
-        """What is removed, in words."""
+        """Contents that are removed, in words."""
         ...
 
     def measure(self, connection: SqlConnection, now: datetime) -> ExpiredRows:

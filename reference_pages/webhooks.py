@@ -36,6 +36,34 @@ SIGNED = {
 """The HMAC-SHA-256 in the header of each scheme."""
 
 
+COPIES_TEXT = """`operations_cleanup` removes all copies of a body together. Days count from the latest
+change of the delivery and of its routed actions:
+
+- `WEBHOOK_BODY_DAYS`: deliveries that are `done`, and whose actions are done as well
+- `WEBHOOK_DEAD_BODY_DAYS`: deliveries that are `dead`, or have a dead action
+
+By default no body is removed. One that is `received`, `running` or `failed`, or has a waiting
+action, is never removed. A replay of a removed body is refused."""
+
+COPIES = (
+    ("`inbox.body`", "NULL; ID and digest stay, so that a repeated delivery is a duplicate"),
+    ("`events_webhooks.payload`, also of its history", "NULL"),
+    (
+        "stored bytes, if no other delivery or source needs them",
+        "deleted, see `operations_removals`",
+    ),
+    ("`rejects.record` and `rejects.reason`", "empty, and why"),
+    ("`events_routed.fields` and `events_routed.progress`", "`{}` and NULL"),
+    ("row of `work_items`", "deleted"),
+    ("second artifact store", "deleted by `operations_copy_artifacts`"),
+    (
+        "`events_routed_rows`, other targets of rules, exports, archives of evidence, backups",
+        "stay",
+    ),
+)
+"""Places with bytes of a delivery, and what a removal leaves there."""
+
+
 def write() -> str:
     """Return the page."""
     schemes = [
@@ -55,6 +83,7 @@ def write() -> str:
             section("Schemes", table(("scheme", "signature", "delivery id", "kind"), schemes)),
             section("Answers to the sender", table(("status", "meaning"), STATUSES.items())),
             section("States of a delivery", table(("state", "meaning"), states)),
+            section("Copies of a body", COPIES_TEXT, table(("copy", "after removal"), COPIES)),
         ],
     )
 
