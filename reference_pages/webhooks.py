@@ -36,8 +36,8 @@ SIGNED = {
 """The HMAC-SHA-256 in the header of each scheme."""
 
 
-COPIES_TEXT = """`operations_cleanup` removes all copies of a body together. Days count from the latest
-change of the delivery and of its routed actions:
+COPIES_TEXT = """`operations_cleanup` removes all copies of a body together. Days count from the
+latest change of the delivery and of its routed actions:
 
 - `WEBHOOK_BODY_DAYS`: deliveries that are `done`, and whose actions are done as well
 - `WEBHOOK_DEAD_BODY_DAYS`: deliveries that are `dead`, or have a dead action
