@@ -16,6 +16,7 @@ import dagster as dg
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.ledger import CONFIG_TAG
 from orchestration_project.engine.environment import (
     at_first_use,
     open_clock,
@@ -29,9 +30,6 @@ from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.presets import effective_config
 from orchestration_project.services.probes import open_alerts, open_probes
 from orchestration_project.settings import Settings, load_shared_settings
-
-CONFIG_TAG = "config_hash"
-"""Run tag: the hash of the settings and presets that change results, as the run found them."""
 
 FORCED_TAG = "forced_past"
 """Run tag: the dependencies that were not ready when the run went on all the same."""

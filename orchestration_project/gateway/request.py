@@ -10,11 +10,12 @@ from starlette.types import Scope
 from orchestration_project.domains.access.addresses import is_same_origin, origin_of
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.tracing.traceparent import HIDDEN_PREFIX
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 """User of this task; Dagster's part reads it where it makes runs and answers errors."""
 
-KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
+KEY_TAG, BODY_TAG = "idempotency_key", f"{HIDDEN_PREFIX}idempotency_body"
 """Tags of a run or backfill: the key that it was asked for with, and the SHA-256 of what was."""
 
 LAUNCH_TAGS: ContextVar[Mapping[str, str] | None] = ContextVar("LAUNCH_TAGS", default=None)

@@ -18,8 +18,9 @@ from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 from orchestration_project.instance.heartbeats import Heartbeat
 from orchestration_project.instance.redacting import PostgresEvents
 from orchestration_project.settings import load_shared_settings
+from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 
-MACHINE_TAG = "orchestration_project/machine"
+MACHINE_TAG, EARLIER_MACHINE_TAG = f"{HIDDEN_PREFIX}machine", "orchestration_project/machine"
 """Run tag: the host name of the machine whose process takes the run."""
 
 LOG_HINT = "; what it said last stands in logs/code-server.log of STATE_DIR"
@@ -91,8 +92,9 @@ def is_on_this_machine(tags: Mapping[str, str]) -> bool:
     A launched run carries the address of its code server. One that a plain process executes may
     be tagged with its machine; if it is not, it is ours when the storage is a local file.
     """
-    if MACHINE_TAG in tags:
-        return tags[MACHINE_TAG] == socket.gethostname()
+    machine = read_tag(tags, MACHINE_TAG, EARLIER_MACHINE_TAG)
+    if machine is not None:
+        return machine == socket.gethostname()
     if GRPC_INFO_TAG in tags:
         server = json.loads(tags[GRPC_INFO_TAG])
         return "socket" in server or server["host"] in ("localhost", "127.0.0.1")

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from orchestration_project.engine.environment import release
 from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 
-RELEASE_TAG = "orchestration_project/release"
+RELEASE_TAG, EARLIER_RELEASE_TAG = f"{HIDDEN_PREFIX}release", "orchestration_project/release"
 """Run tag: the release that launched the run, with the version of its tables."""
 
 
@@ -26,7 +27,7 @@ def other_release(tags: Mapping[str, str]) -> ConfigurationError | None:
 
     A run without the tag is of a launcher that sets none, and is accepted.
     """
-    launched_by = tags.get(RELEASE_TAG, own_release())
+    launched_by = read_tag(tags, RELEASE_TAG, EARLIER_RELEASE_TAG) or own_release()
     if launched_by == own_release():
         return None
     return ConfigurationError(

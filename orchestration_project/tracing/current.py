@@ -10,9 +10,10 @@ from threading import Lock
 
 from orchestration_project.tracing.traceparent import (
     REJECTED_TAG,
-    TRACEPARENT,
+    TRACEPARENT_TAG,
     TraceContext,
     begin_trace,
+    read_tag,
     shown_rejected,
     trace_of_tags,
 )
@@ -64,12 +65,12 @@ def end_run_trace(run_id: str) -> None:
 def trace_tags(given: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of the trace of a run that is created with the tags ``given``.
 
-    Its own tag `traceparent` decides, so that a retry stays in its trace; else the current trace;
-    else a new one begins. A malformed tag is noted, as `traceparent_rejected`.
+    Its own tag, hidden or `traceparent`, decides, so that a retry stays in its trace; else the
+    current trace; else a new one begins. A malformed tag is noted, as `traceparent_rejected`.
     """
     own = trace_of_tags(given)
     if own is not None:
         return own.as_tags()
-    context, malformed = current_trace() or begin_trace(), given.get(TRACEPARENT)
+    context, malformed = current_trace() or begin_trace(), read_tag(given, TRACEPARENT_TAG)
     noted = {REJECTED_TAG: shown_rejected(malformed)} if malformed else {}
     return context.as_tags() | noted

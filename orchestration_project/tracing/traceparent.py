@@ -12,7 +12,13 @@ from typing import NamedTuple
 from orchestration_project.redaction import redacted
 
 TRACEPARENT = "traceparent"
-"""Name of the header, of the run tag, and of the user property in MQTT."""
+"""Name of the header, of the user property in MQTT, and of the run tag that a caller may set."""
+
+HIDDEN_PREFIX = ".dagster/"
+"""Prefix of run tags that Dagster does not show in its lists: people do not filter by them."""
+
+TRACEPARENT_TAG = f"{HIDDEN_PREFIX}{TRACEPARENT}"
+"""Run tag: the position of the run in its trace."""
 
 TRACE_ID_TAG = "trace_id"
 """Run tag: the trace ID alone, by which runs of a trace are found."""
@@ -58,7 +64,7 @@ class TraceContext(NamedTuple):
 
     def as_tags(self) -> dict[str, str]:
         """Return the tags of a run in this trace."""
-        return {TRACEPARENT: str(self), TRACE_ID_TAG: self.trace_id}
+        return {TRACEPARENT_TAG: str(self), TRACE_ID_TAG: self.trace_id}
 
 
 def begin_trace() -> TraceContext:
@@ -117,7 +123,18 @@ def shown_rejected(text: str) -> str:
 
 def trace_of_tags(tags: Mapping[str, str]) -> TraceContext | None:
     """Return the trace that a run's tags name; None: none, or a malformed one."""
-    return read_traceparent(tags.get(TRACEPARENT, ""))
+    return read_traceparent(read_tag(tags, TRACEPARENT_TAG) or "")
+
+
+def read_tag(tags: Mapping[str, str], name: str, earlier: str | None = None) -> str | None:
+    """Return the value of a hidden tag, also of a run from before the tag was hidden.
+
+    Args:
+        tags: Tags of the run.
+        name: Name of the tag.
+        earlier: Earlier name of the tag; None: the name without the prefix.
+    """
+    return tags.get(name, tags.get(earlier or name.removeprefix(HIDDEN_PREFIX)))
 
 
 def is_trace_id(text: str) -> bool:

@@ -113,7 +113,7 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
     shown = metadata_by_partition(third)["effective_config"][None]["entries"].records[-1].data
     assert (shown["name"], shown["value"]) == ("finra_otc_weekly: full", "true")
     assert shown["origin"] == "preset full#1, applied by ada"
-    hashes = [tags(instance, each)["config_hash"] for each in (first, second)]
+    hashes = [tags(instance, each)[".dagster/config_hash"] for each in (first, second)]
     assert len(set(hashes)) == 2
     rows = databases.rows(file, select(operations_verified_configs.c.config_hash))
     assert {value for (value,) in rows} == set(hashes)

@@ -12,6 +12,7 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from orchestration_project.instance.launcher import (
+    EARLIER_MACHINE_TAG,
     MACHINE_TAG,
     is_alive,
     is_on_this_machine,
@@ -69,6 +70,7 @@ def test_a_clock_that_is_set_forward_makes_no_process_another_one(monkeypatch):
     [
         (own_run_tags(), True),
         ({MACHINE_TAG: "elsewhere"}, False),
+        ({EARLIER_MACHINE_TAG: "elsewhere"}, False),
         ({GRPC_INFO_TAG: '{"host": "localhost", "socket": "/tmp/s"}'}, True),
         ({GRPC_INFO_TAG: '{"host": "127.0.0.1", "port": 4000}'}, True),
         ({GRPC_INFO_TAG: '{"host": "code", "port": 4000}'}, False),

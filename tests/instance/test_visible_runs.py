@@ -10,8 +10,11 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.storage.tags import TagType, get_tag_type
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from orchestration_project.domains.operations.ledger import CONFIG_TAG
+from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.storage import open_instance
 
 MODULE = "orchestration_project.definitions"
@@ -50,6 +53,16 @@ def test_a_run_that_a_process_executes_itself_is_listed_with_its_job(instance):
     listed = instance.get_runs(dg.RunsFilter(job_name="finra_otc_weekly", tags=LABEL))
     assert [each.run_id for each in listed] == [run.run_id]
     assert run.tags["launched_by"] == "cli"
+
+
+def test_lists_show_the_tags_that_people_filter_by(instance):
+    """Dagster lists no tag with its hidden prefix; a filter by one finds the run all the same."""
+    run = stored(instance, executed_here(tags={**own_run_tags(), CONFIG_TAG: "a1"}))
+    shown = {name for name in run.tags if get_tag_type(name) == TagType.USER_PROVIDED}
+    assert shown == {"launched_by", "trace_id", "user"}
+    assert run.tags["trace_id"] in run.tags[".dagster/traceparent"]
+    [listed] = instance.get_runs(dg.RunsFilter(tags={".dagster/config_hash": "a1"}))
+    assert listed.run_id == run.run_id
 
 
 def test_a_run_that_a_process_executes_itself_names_the_account_unless_it_has_a_user(instance):

@@ -74,7 +74,10 @@ def test_the_runs_of_a_delivery_belong_to_the_trace_of_its_request(warehouse, ta
     with dg.instance_for_test() as instance:
         [row] = InboxQueue(warehouse, clock).turn(instance, {"git": git}).due
     assert request_of(row, "events_webhooks").tags.items() >= trace.as_tags().items()
-    assert "traceparent" not in request_of(replace(row, trace_id=None), "events_webhooks").tags
+    assert (
+        ".dagster/traceparent"
+        not in request_of(replace(row, trace_id=None), "events_webhooks").tags
+    )
 
 
 def test_the_same_delivery_is_stored_once_and_a_changed_one_is_refused_and_audited(

@@ -164,7 +164,10 @@ def test_after_downtime_the_rule_decides_and_what_is_skipped_is_stored(
 ):
     create(warehouse, catch_up=catch_up, max_catch_up=3)
     found = tick(instance, warehouse, NINE.replace(hour=17, minute=30))
-    due = [datetime.fromisoformat(each.tags["schedule_due_at"]).hour for each in found.requests]
+    due = [
+        datetime.fromisoformat(each.tags[".dagster/schedule_due_at"]).hour
+        for each in found.requests
+    ]
     assert due == hours
     [skipped] = [
         row

@@ -87,10 +87,12 @@ def test_a_run_is_of_its_own_trace_else_of_the_current_one_else_of_a_new_one():
     own = TraceContext(TRACE, SPAN)
     assert current_trace() is None
     with in_trace(begin_trace()):
-        assert trace_tags(own.as_tags()) == {"traceparent": HEADER, "trace_id": TRACE}
+        assert trace_tags(own.as_tags()) == {".dagster/traceparent": HEADER, "trace_id": TRACE}
         current = current_trace()
         assert current is not None
         assert trace_tags({}) == current.as_tags()
+    earlier = {"traceparent": HEADER, "trace_id": TRACE}  # of a run before the tag was hidden
+    assert trace_tags(earlier) == own.as_tags()
     begun = trace_tags({"traceparent": "broken", "trace_id": "a guess"})
     assert re.fullmatch("[0-9a-f]{32}", begun["trace_id"])
     assert begun["traceparent_rejected"] == "broken"

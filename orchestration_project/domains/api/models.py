@@ -341,7 +341,7 @@ class ConfigEntry(BaseModel):
 class Config(BaseModel):
     """The configuration in effect."""
 
-    config_hash: str = Field(description="Hash, which runs have as a tag")
+    config_hash: str = Field(description="Hash, which runs have as the tag .dagster/config_hash")
     entries: list[ConfigEntry] = Field(description="By name")
 
 

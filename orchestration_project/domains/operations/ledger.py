@@ -12,6 +12,7 @@ from orchestration_project.contracts.partitioning import LoadOutcome, load_outco
 from orchestration_project.domains.operations.failures import run_category, step_category
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.tables.schema import table_of
+from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 
 Row = dict[str, Any]
 
@@ -170,7 +171,7 @@ def entry_of(
         "trigger_name": name,
         "user_name": run.tags.get("user"),
         **_failure(run, [each["error_category"] for each in steps if each["error_category"]]),
-        "config_hash": run.tags.get("config_hash"),
+        "config_hash": read_tag(run.tags, CONFIG_TAG),
         "retry_of": run.parent_run_id,
         "changed_at": run.changed_at,
         "preset": run.tags.get("preset"),
@@ -204,6 +205,9 @@ def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> 
         "error_message": _shown(step.error) if has_failed else None,
     }
 
+
+CONFIG_TAG = f"{HIDDEN_PREFIX}config_hash"
+"""Run tag: the hash of the settings and presets that change results, as the run found them."""
 
 LAUNCHED_BY = "launched_by"
 """Run tag: cli, ui, api, webhook, schedule, sensor or backfill."""

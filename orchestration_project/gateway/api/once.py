@@ -19,6 +19,7 @@ from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import BODY_TAG, KEY_TAG, LAUNCH_TAGS
 from orchestration_project.services.backfills import first_backfill
+from orchestration_project.tracing.traceparent import read_tag
 
 LEASE_SECONDS = 60.0
 """A gateway that was killed while it launched holds others up for so long."""
@@ -155,9 +156,9 @@ def _before(instance: dg.DagsterInstance, key: str) -> Before | None:
     """Return what was made first under a key: what tries it again by itself has its tags, too."""
     backfill = first_backfill(instance, {KEY_TAG: key})
     if backfill is not None:  # its runs have its tags
-        return Before(backfill.tags.get(BODY_TAG), backfill_id=backfill.backfill_id)
+        return Before(read_tag(backfill.tags, BODY_TAG), backfill_id=backfill.backfill_id)
     found = instance.get_run_records(dg.RunsFilter(tags={KEY_TAG: key}), limit=1, ascending=True)
     if not found:
         return None
     run = found[0].dagster_run
-    return Before(run.tags.get(BODY_TAG), run=run)
+    return Before(read_tag(run.tags, BODY_TAG), run=run)

@@ -53,7 +53,7 @@ from orchestration_project.gateway.request import (
     REJECTED_TRACEPARENT,
 )
 from orchestration_project.tracing.current import current_trace
-from orchestration_project.tracing.traceparent import REJECTED_TAG
+from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, REJECTED_TAG
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 
@@ -100,7 +100,12 @@ USER_TAG = "user"
 NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 """Characters that Dagster refuses in a tag of an event, though not of a run."""
 
-NO_CALLERS_TAGS = frozenset({KEY_TAG, BODY_TAG, AUTO_RETRY_RUN_ID_TAG, REJECTED_TAG})
+NO_CALLERS_TAGS = frozenset(
+    {
+        *(KEY_TAG, BODY_TAG, BODY_TAG.removeprefix(HIDDEN_PREFIX)),
+        *(AUTO_RETRY_RUN_ID_TAG, REJECTED_TAG),
+    }
+)
 """Tags that no request may give: our marks, and the run that Dagster's daemon starts as a retry."""
 
 STOP = Permissions.STOP_RUNNING_SCHEDULE

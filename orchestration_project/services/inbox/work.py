@@ -43,7 +43,7 @@ from orchestration_project.services.inbox.rows import (
     topic_of,
 )
 from orchestration_project.tables.spine import inbox
-from orchestration_project.tracing.traceparent import TraceContext
+from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, TraceContext, read_tag
 
 ATTEMPT_TAG = "webhook"
 """Run tag: the attempt, whose name is also the run's key."""
@@ -51,7 +51,7 @@ ATTEMPT_TAG = "webhook"
 SOURCE_TAG, DELIVERY_TAG = "webhook_source", "webhook_delivery_id"
 """Run tags: the source whose deliveries the run claims; with the id, the one that it works on."""
 
-REJECTED_TAG = "webhook_rejected_by"
+REJECTED_TAG = f"{HIDDEN_PREFIX}webhook_rejected_by"
 """Run tag: the id of the run that rejected the delivery; a re-execution copies it, and is another
 run."""
 
@@ -470,6 +470,6 @@ def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, Att
             run.status.value,
             _end_of(record),
             run.tags.get(WILL_RETRY_TAG) == "true",
-            run.tags.get(REJECTED_TAG) == run.run_id,
+            read_tag(run.tags, REJECTED_TAG) == run.run_id,
         )
     return found

@@ -35,6 +35,7 @@ from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,
 )
 from orchestration_project.tables.operations_edits import operations_schedules as schedules
+from orchestration_project.tracing.traceparent import HIDDEN_PREFIX
 
 MAX_LAUNCHES = 250
 """Runs that one tick asks for: Dagster's daemon makes them within a minute."""
@@ -48,7 +49,7 @@ RETRY_AFTER = timedelta(minutes=5)
 NO_PARTITION = "no partition that is published yet"
 
 RUN_KEY = "dagster/run_key"
-SCHEDULE_TAG, DUE_TAG = "schedule", "schedule_due_at"
+SCHEDULE_TAG, DUE_TAG = "schedule", f"{HIDDEN_PREFIX}schedule_due_at"
 
 ALERT_KIND = "schedule_disabled"
 SENSOR_NAME = "operations_start_scheduled"

@@ -214,7 +214,10 @@ def test_how_the_installation_is_can_be_asked_for(api, landed):
     assert readiness["is_ready"]
     assert {each["dependency"] for each in readiness["findings"]} >= {"finra", "disk"}
     config = api.get("/config")
-    assert config["config_hash"] == api.services.instance.get_run_by_id(landed).tags["config_hash"]
+    assert (
+        config["config_hash"]
+        == api.services.instance.get_run_by_id(landed).tags[".dagster/config_hash"]
+    )
     entries = {each["name"]: each for each in config["entries"]}
     assert entries["STATE_DIR"]["origin"] == "environment"
     api.run("operations_reconcile")
