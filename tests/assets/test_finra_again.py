@@ -104,7 +104,7 @@ def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched
     assert told["partitions"] == (
         "OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), T2 2026-01-26 (1 week)"
     )
-    traces = ("trace_id", "traceparent")
+    traces = ("trace_id", ".dagster/traceparent")
     assert {name: tag for name, tag in backfill.tags.items() if name not in traces} == {
         "launched_by_job": "finra_backfill",
         "user": "ada",

@@ -326,9 +326,11 @@ def _known(parts: Sequence[Part]) -> Sequence[Part]:
 
 
 def _own_tags(given: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in given.items() if name not in NO_CALLERS_TAGS}
+    trace = _request_trace_tags()
+    refused = NO_CALLERS_TAGS | {name.removeprefix(HIDDEN_PREFIX) for name in trace}
+    kept = {name: value for name, value in given.items() if name not in refused}
     own = {**(LAUNCH_TAGS.get() or {}), **user_tags(CURRENT.get())}
-    return {**kept, **own, **_request_trace_tags()}
+    return {**kept, **own, **trace}
 
 
 def _request_trace_tags() -> dict[str, str]:
