@@ -111,7 +111,7 @@ class SpanExport:
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="spans", daemon=True)
                 self._thread.start()
-            elif len(self._queue) >= MAX_BATCH:
+            elif len(self._queue) == 1 or len(self._queue) >= MAX_BATCH:
                 self._changed.notify_all()
 
     def flush(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from orchestration_project.tracing.exporting import SpanExport
 from orchestration_project.tracing.span import Span
 from orchestration_project.tracing.traceparent import TraceContext, begin_trace
 from tests.collector import Fault, collecting
-from tests.programs import free_port
+from tests.programs import free_port, wait_for
 
 BOUND = 2.5
 """Seconds that a flush takes at most, and some for a busy machine."""
@@ -110,6 +110,13 @@ def test_headers_are_sent_and_their_values_are_secrets(collector, export):
     span = Span("any", begin_trace(), None)
     span.set(said="key-of-the-collector")
     assert span.attributes == {"said": "***"}
+
+
+def test_spans_are_sent_without_a_flush_also_after_a_pause(collector, export, monkeypatch):
+    monkeypatch.setattr(exporting, "LINGER_SECONDS", 0.01)
+    for count in (1, 2, 3):  # the thread of the export waits between them
+        add(export, 1)
+        wait_for(lambda count=count: len(collector.spans) == count)
 
 
 @pytest.mark.parametrize("status", [429, 503])
