@@ -59,6 +59,8 @@ def test_an_export_is_read_with_its_target_and_defaults():
         ("a: {table: landings, format: xlsx}", "exports.a.format: expected"),
         ("a: {table: landings, alert_after_hours: -1}", "exports.a.alert_after_hours"),
         ("a: {table: landings, format: ndjson, escape_formulas: true}", "expected with csv only"),
+        ("a: {table: landings, format: ndjson, byte_order_mark: true}", "expected with csv only"),
+        ("a: {table: landings, byte_order_mark: true}", "a.byte_order_mark: expected with csv"),
         ("A: {table: landings}", "exports: 'A': expected a name of at most 40 characters"),
         ("1: {table: landings}", "exports: 1: expected a name"),
         ('"a\\0b": {table: landings}', r"exports: 'a\x00b': expected a name"),

@@ -1,5 +1,6 @@
 """Exports as the daemon starts them: by schedules and retries, with an alert after a while."""
 
+import codecs
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,22 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     assert failure.error
     assert failure.error.cause
     return failure.error.cause.message
+
+
+def test_a_csv_export_begins_with_the_byte_order_mark_that_it_declares(instance, exports_file, url):
+    table = "table: database_labels, format: csv"
+    exports_file.write_text(
+        f"exports:\n  plain: {{{table}}}\n  excel: {{{table}, byte_order_mark: true}}\n"
+    )
+    assert run(instance).success
+    columns = (operations_exports.c.name, operations_exports.c.uri)
+    files = {
+        name: Path(uri.removeprefix("file://")).read_bytes()
+        for name, uri in databases.rows(url, select(*columns))
+    }
+    plain, excel = files["plain"], files["excel"]
+    assert excel == codecs.BOM_UTF8 + plain
+    assert not plain.startswith(codecs.BOM_UTF8)
 
 
 class FixedClock(Clock):
