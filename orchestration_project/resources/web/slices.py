@@ -538,18 +538,20 @@ class SliceLoader:
         found: dict[str, date] = {}
         for start in range(0, len(urls), KEYS_PER_STATEMENT):
             some = urls[start : start + KEYS_PER_STATEMENT]
-            fetches = union_all(
+            latest = union_all(
                 *(
-                    select(each.c.url, each.c.day).where(
+                    select(each.c.url, func.max(each.c.day))
+                    .where(
                         each.c.site == self.site.site,
                         each.c.url.in_(some),
                         each.c.verdict.in_(READ),
                     )
+                    .group_by(each.c.url)
                     for each in (web_pages, web_pages.info[HISTORY])
                 )
-            ).subquery()
-            latest = select(fetches.c.url, func.max(fetches.c.day)).group_by(fetches.c.url)
-            found.update((url, day) for url, day in connection.execute(latest))
+            )
+            for url, day in connection.execute(latest):
+                found[url] = max(day, found.get(url, day))
         return found
 
 
