@@ -5,6 +5,11 @@ from orchestration_project.domains.operations.rules import Match, RoutingRule
 from reference_pages.markdown import code, page, section, table
 from reference_pages.models import fields_table
 
+NO_COLUMNS = (
+    "No condition compares a column of a table. Checks judge numbers of shares, by limits of "
+    "`checks.yaml` that are in shares, never in millionths; a rule names the `check`."
+)
+
 
 def write() -> str:
     """Return the page."""
@@ -14,6 +19,6 @@ def write() -> str:
         [
             section("Kinds", table(("kind", "severity", "raised when"), kinds)),
             section("Rules", fields_table(RoutingRule)),
-            section("Conditions of `match`", fields_table(Match)),
+            section("Conditions of `match`", NO_COLUMNS, fields_table(Match)),
         ],
     )
