@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from orchestration_project.domains.documents.extracted import Limits
+from orchestration_project.domains.documents.extracted import PAGE_CHARACTERS, Limits
 from orchestration_project.domains.documents.extraction import READERS
 from orchestration_project.domains.documents.media_types import CONVERTED_TO, OF_EXTENSION
 from orchestration_project.domains.documents.reasons import REASONS
@@ -59,6 +59,23 @@ READ = [
 ]
 """Formats, and what their text has beside running text and tables."""
 
+MEMORY = [
+    ("text, logs, CSV, TSV, JSONL", "1/8: 64 MiB"),
+    ("the same in characters beyond U+FFFF, such as emoji, among others", "1/16: 32 MiB"),
+    ("JSON, XML", "1/64: 8 MiB"),
+    ("HTML, Markdown", "1/128: 4 MiB"),
+]
+"""Format, and the share of memory that a file of it may have; tests read files of these sizes."""
+
+MEMORY_TEXT = (
+    "Of the default 512 MiB of `DOCUMENTS_MEMORY_MIB`, a file of this share is read. Larger ones "
+    "may end as `parser_out_of_memory`, or after two minutes as `parser_timed_out`; above 1/8 they "
+    "are `too_large`. About 250 MiB are the reader's own, so a smaller setting reads smaller "
+    f"shares. A text of more than {PAGE_CHARACTERS:,} characters has several pages, cut at ends "
+    "of lines or rows. A load takes two characters of text for each byte that a file may have. "
+    "Files of other formats vary."
+)
+
 
 def write() -> str:
     """Return the page."""
@@ -95,6 +112,11 @@ def write() -> str:
             ),
             section("Media types", table(("media type", "extensions"), types)),
             section("Limits", table(("limit of one file", "default"), limits)),
+            section(
+                "Memory",
+                MEMORY_TEXT,
+                table(("format", "share of `DOCUMENTS_MEMORY_MIB`"), MEMORY),
+            ),
         ],
     )
 

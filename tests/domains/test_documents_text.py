@@ -281,3 +281,30 @@ def test_a_value_that_json_does_not_have_is_refused(value):
     assert lines.text == f'[1].a: 1\n{{"a": {value}}}'
     assert codes(lines) == ["lines_unreadable"]
     assert extract(f'{{"a": {value}}}'.encode(), name="a").media_type == "text/plain"
+
+
+def test_a_long_csv_has_pages_of_whole_rows_and_counts_its_text_once():
+    lines = [f'{number},"a\n{number}",ü' for number in range(120_000)]
+    text = "\n".join(lines) + "\n"
+    found = extract(text.encode(), name="a.csv", limits=Limits(text_characters=len(text)))
+    assert (found.findings, len(found.pages), found.text) == ((), 3, text)
+    cells = [row for page in found.pages for row in page.tables[0].rows]
+    assert cells == [(f"{number}", f"a\n{number}", "ü") for number in range(120_000)]
+
+
+@pytest.mark.parametrize("between", ["\n", "\r\n", " ", ""])
+def test_a_long_text_has_pages_that_end_with_a_line_or_a_word(between):
+    words = ["größe"] * 500_000
+    text = between.join(words)
+    found = extract(text.encode(), name="a.txt")
+    pages = [page.text for page in found.pages]
+    assert len(pages) == len(text.replace("\r", "")) // 2**20 + 1
+    pause = " " if between == " " else "\n" * bool(between)
+    assert pause.join(pages) == text.replace("\r", "")
+    assert between == "" or set("".join(pages).split(pause)) <= {"größe", "größegröße"}
+
+
+def test_a_long_file_of_lines_of_json_has_several_pages():
+    found = extract(b'{"a": 1}\n' * 150_000, name="a.jsonl")
+    lines = [f"[{number}].a: 1" for number in range(1, 150_001)]
+    assert (len(found.pages), found.text.split("\n")) == (2, lines)

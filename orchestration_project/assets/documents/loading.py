@@ -67,13 +67,19 @@ from orchestration_project.tables.documents import (
     documents_pages,
 )
 
-FILE_TIME = timedelta(minutes=1)
+FILE_TIME = timedelta(minutes=2)
 """Time after which the process that reads a file is killed."""
 
 MAX_FILES_PER_BATCH, MAX_FILES_PER_RUN = 200, 100_000
 
 MEMORY_SHARE = 8
 """A file may have one in so many of the bytes of memory: it is held several times over."""
+
+TEXT_FACTOR = 2
+"""Characters of text for each byte that a file may have: lines of JSON have paths."""
+
+RESULT_SHARE = 2
+"""A result may have one in so many of the bytes of memory."""
 
 
 class _Work(NamedTuple):
@@ -153,7 +159,8 @@ def load_documents(
         workers=settings.documents_workers,
         memory_bytes=settings.documents_memory_mib * MIB,
         timeout=FILE_TIME,
-        limits=Limits(file_bytes=max_bytes),
+        limits=Limits(file_bytes=max_bytes, text_characters=TEXT_FACTOR * max_bytes),
+        max_result_bytes=settings.documents_memory_mib * MIB // RESULT_SHARE,
         settings=readers,
     ) as extraction:
         for day in keys:

@@ -119,28 +119,32 @@ def chunk_spans(pages: Sequence[Page], rule: ChunkRule) -> Iterator[ChunkSpan]:
 
 
 class _Sections:
-    """The headings under which text stands; those of a page hold on the next ones."""
+    """The headings under which text stands, read in its order; those of a page hold on the next."""
 
     def __init__(self) -> None:
-        self._above: list[Heading] = []
+        self._path: list[Heading] = []
+        self._passed_count = 0  # headings of the present page
 
     def at(self, page: Page, offset: int) -> tuple[str, ...]:
         """Return the headings above a place, with one that begins there."""
-        return tuple(each.text for each in self._path(page, offset))
+        self._pass(page, offset)
+        return tuple(heading.text for heading in self._path)
 
     def finish(self, page: Page) -> None:
-        """Take over the headings at the end of a page."""
-        self._above = self._path(page, len(page.text))
+        """Pass the headings that are left of a page."""
+        self._pass(page, len(page.text))
+        self._passed_count = 0
 
-    def _path(self, page: Page, offset: int) -> list[Heading]:
-        path = list(self._above)
-        for heading in page.headings:
+    def _pass(self, page: Page, offset: int) -> None:
+        path = self._path
+        while self._passed_count < len(page.headings):
+            heading = page.headings[self._passed_count]
             if heading.offset > offset:
                 break
             while path and path[-1].level >= heading.level:
                 path.pop()
             path.append(heading)
-        return path
+            self._passed_count += 1
 
 
 def _spans(page: Page, rule: ChunkRule) -> Iterator[tuple[int, int, int]]:

@@ -1,9 +1,11 @@
 """Results of extraction, its limits, and the draft that readers fill."""
 
+import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from io import StringIO
 from typing import Literal, NamedTuple
 
 from orchestration_project.domains.documents.fingerprints import Fingerprint
@@ -23,6 +25,12 @@ Cell = str | int | float | bool | date | datetime | time | timedelta | None
 
 Method = Literal["native", "ocr", "none"]
 """How the text of a page was got: from the file, by character recognition, or not at all."""
+
+Dialect = Literal["strict", "lenient", "lines"]
+"""How rows are read from delimited text: by its quotes, by those that are closed, or by line."""
+
+PAGE_CHARACTERS = 2**20
+"""Characters from which on a text without pages is cut into several."""
 
 LONGEST_WHOLE = 1e21
 """Whole numbers below it are written with all their digits."""
@@ -44,7 +52,8 @@ class Limits:
     Attributes:
         file_bytes: Of the file itself (``too_large``).
         pages: Of one document (``too_many_pages``).
-        text_characters: Of all pages together, tables included (``too_much_text``).
+        text_characters: Of all pages together, with those of tables that are not the text itself
+            (``too_much_text``).
         children: Attachments or members (``too_many_children``).
         inflated_bytes: Of all parts of an archive (``archive_too_large``), and of all documents
             within one (see `extraction.extract_all`).
@@ -85,16 +94,58 @@ class Heading(NamedTuple):
     text: str
 
 
+class DelimitedRows(NamedTuple):
+    """Rows of a delimited text, which are read whenever they are iterated over.
+
+    As objects, cells would have ten times the memory of the text.
+    """
+
+    text: str
+    delimiter: str
+    dialect: Dialect
+
+    def read(self) -> Iterator[tuple[str, ...]]:
+        """Yield the rows.
+
+        Raises:
+            csv.Error: The text deviates from its dialect.
+        """
+        return read_delimited(StringIO(self.text), self.delimiter, self.dialect)
+
+
+def read_delimited(
+    lines: Iterable[str], delimiter: str, dialect: Dialect
+) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of lines with their ends; empty lines are none.
+
+    Raises:
+        csv.Error: The text deviates from its dialect.
+    """
+    if dialect == "lines":
+        for line in lines:
+            yield from (tuple(part.split(delimiter)) for part in line.splitlines())
+        return
+    for row in csv.reader(lines, delimiter=delimiter, strict=dialect == "strict"):
+        if row:
+            yield tuple(row)
+
+
 class Table(NamedTuple):
     """A table: rows of typed cells, and its name, such as the sheet's."""
 
-    rows: tuple[tuple[Cell, ...], ...]
+    cells: tuple[tuple[Cell, ...], ...] | DelimitedRows
     name: str = ""
+
+    @property
+    def rows(self) -> tuple[tuple[Cell, ...], ...]:
+        """The rows."""
+        cells = self.cells
+        return tuple(cells.read()) if isinstance(cells, DelimitedRows) else cells
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page, slide, sheet or chapter; formats without pages have one.
+    """A page, slide, sheet or chapter; formats without pages have one, or some if it is long.
 
     Attributes:
         number: From 1.
@@ -302,6 +353,15 @@ class Draft:
         found = tuple(_located(clean, headings))
         self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, confidence, found))
 
+    def add_delimited(self, text: str, delimiter: str, dialect: Dialect) -> None:
+        """Add the next page, whose text is its table; line breaks are ``\\n``.
+
+        Raises:
+            DocumentError: ``too_many_pages`` or ``too_much_text``.
+        """
+        clean = self._storable(text)
+        self.add_page(clean, [Table(DelimitedRows(clean, delimiter, dialect))])
+
     def recognise(self, image: Callable[[], bytes]) -> Sequence[Recognised] | None:
         """Return the text of each page of an image file; None if it is not recognised.
 
@@ -317,9 +377,11 @@ class Draft:
             return None
 
     def _table(self, table: Table) -> Table:
+        if isinstance(table.cells, DelimitedRows):
+            return table
         rows = tuple(
             tuple(self._storable(cell) if isinstance(cell, str) else cell for cell in row)
-            for row in table.rows
+            for row in table.cells
         )
         self._charge(sum(len(c) if isinstance(c, str) else 8 for row in rows for c in row))
         return Table(rows, self._storable(table.name))
@@ -332,10 +394,10 @@ class Draft:
             )
 
     def _storable(self, text: str) -> str:
-        clean, count = UNSTORABLE.subn("\ufffd", text)
-        if count:
-            self.notes.setdefault("text_replaced", [])
-        return clean
+        if UNSTORABLE.search(text) is None:
+            return text  # itself: a copy of a long text would need its memory
+        self.notes.setdefault("text_replaced", [])
+        return UNSTORABLE.sub("\ufffd", text)
 
     def add_child(self, name: str, content: bytes) -> None:
         """Add a file within the file.
@@ -388,6 +450,23 @@ class Draft:
     def _property(self, text: str | None) -> str | None:
         clean = " ".join(self._storable(text or "").split())
         return clean[:LONGEST_PROPERTY] or None
+
+
+def cut_pages(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield a text page by page: cut at ends of lines, else of words, which the pages lack.
+
+    Args:
+        pieces: The text; line breaks are ``\\n``.
+    """
+    rest = ""
+    for piece in pieces:
+        rest += piece
+        while len(rest) > PAGE_CHARACTERS:
+            ends = (rest.rfind(pause, 1, PAGE_CHARACTERS) for pause in ("\n", " "))
+            end = next((place for place in ends if place > 0), 0)
+            yield rest[: end or PAGE_CHARACTERS]
+            rest = rest[end + 1 if end else PAGE_CHARACTERS :]
+    yield rest
 
 
 def _located(text: str, headings: Sequence[tuple[int, str]]) -> Iterable[Heading]:

@@ -37,7 +37,7 @@ def language_of(pages: Iterable[HasText]) -> str | None:
     text = _beginning(pages)
     if sum(map(str.isalpha, text)) < MIN_LETTERS:
         return None
-    language, confidence = _identifier().classify(text)
+    language, confidence = identifier().classify(text)
     return language if confidence >= MIN_CONFIDENCE else None
 
 
@@ -52,7 +52,8 @@ def _beginning(pages: Iterable[HasText]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _identifier() -> Any:
+def identifier() -> Any:
+    """Return the model; its loading takes more memory than it has then."""
     from py3langid import modelio
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 

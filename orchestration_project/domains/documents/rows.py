@@ -18,7 +18,7 @@ from orchestration_project.domains.documents.extraction import Document
 from orchestration_project.tables.documents import documents_chunks, documents_pages
 from orchestration_project.tables.schema import schema_of
 
-EXTRACTION_RULES = 3
+EXTRACTION_RULES = 4
 """Raised with every change that could make other pages or chunks of the same bytes."""
 
 PAGE_COLUMNS = [

@@ -2,7 +2,10 @@
 
 import codecs
 import re
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import IncrementalNewlineDecoder, StringIO
 from typing import NamedTuple
 
 BOMS = [
@@ -39,6 +42,9 @@ MIN_GOOD_SHARE = 10
 PLACES = 5
 """Places of invalid bytes that a note names."""
 
+BLOCK_BYTES = 2**20
+"""Decoded at a time: a rare wide character widens the memory of its piece alone."""
+
 EURO_IN_LATIN_9 = b"\xa4"
 HIGH_CONTROLS = re.compile(rb"[\x80-\x9f]")
 """Bytes that have characters in Windows-1252 and none in ISO 8859."""
@@ -49,12 +55,60 @@ DECLARED = re.compile(
 )
 
 
-class Decoded(NamedTuple):
-    """A text, the encoding it was read by, and reason codes with their details."""
+class Pieces(NamedTuple):
+    """A text that is decoded block by block whenever it is iterated over: none of it is held."""
 
-    text: str
+    content: bytes
+    encoding: str
+    errors: str = "strict"
+    is_cut: bool = False
+
+    def read(self) -> Iterator[str]:
+        """Yield the text.
+
+        Raises:
+            LookupError: The encoding is unknown.
+            ValueError: It makes no text, or the content is not valid.
+        """
+        decoder = codecs.getincrementaldecoder(self.encoding)(self.errors)
+        for start in range(0, len(self.content), BLOCK_BYTES):
+            end = start + BLOCK_BYTES
+            is_final = end >= len(self.content) and not self.is_cut
+            yield _text(decoder.decode(self.content[start:end], is_final))
+
+
+class Decoded(NamedTuple):
+    """A text, the encoding it is read by, and reason codes with their details."""
+
+    pieces: Pieces
     encoding: str
     notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.pieces.read())
+
+
+def with_line_feeds(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces of a text with ``\\n`` as every line break."""
+    decoder = IncrementalNewlineDecoder(None, translate=True)
+    for piece in pieces:
+        yield decoder.decode(piece)
+    yield decoder.decode("", final=True)
+
+
+def lines_of(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a text that comes in pieces, each with its ``\\n``."""
+    begun = list[str]()
+    for piece in with_line_feeds(pieces):
+        for line in StringIO(piece):
+            begun.append(line)
+            if line.endswith("\n"):
+                yield "".join(begun)
+                begun.clear()
+    if begun:
+        yield "".join(begun)
 
 
 def looks_binary(start: bytes) -> bool:
@@ -123,8 +177,9 @@ def _declared(content: bytes) -> str | None:
 def _by(content: bytes, encoding: str, is_cut: bool) -> Decoded | None:
     """Return the text in an encoding; None if it has none, or no text encoding is called so."""
     with suppress(LookupError, UnicodeError, ValueError):
-        decoder = codecs.getincrementaldecoder(encoding)("strict")
-        return Decoded(_text(decoder.decode(content, not is_cut)), codecs.lookup(encoding).name)
+        pieces = Pieces(content, encoding, is_cut=is_cut)
+        deque(pieces.read(), maxlen=0)
+        return Decoded(pieces, codecs.lookup(encoding).name)
     return None
 
 
@@ -140,12 +195,12 @@ def _text(found: object) -> str:
 
 
 def _escaped(content: bytes, encoding: str, notes: tuple[tuple[str, str], ...]) -> Decoded:
-    text = content.decode(encoding, "backslashreplace")
     places = _invalid_places(content, encoding)
     named = ", ".join(f"{place:,}" for place in places[:PLACES])
     more = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
     detail = f"not valid {encoding}: at byte {named}{more}"
-    return Decoded(text, encoding, (*notes, ("undecodable_bytes", detail)))
+    pieces = Pieces(content, encoding, "backslashreplace")
+    return Decoded(pieces, encoding, (*notes, ("undecodable_bytes", detail)))
 
 
 def _invalid_places(content: bytes, encoding: str) -> list[int]:

@@ -15,6 +15,7 @@ from orchestration_project.domains.documents.chunks import ChunkRule, chunk_span
 from orchestration_project.domains.documents.extracted import Extracted, Limits, Options
 from orchestration_project.domains.documents.extraction import extract
 from orchestration_project.domains.documents.fingerprints import fingerprint_of
+from orchestration_project.domains.documents.language import identifier
 from orchestration_project.resources.documents.tesseract import OcrRule, Tesseract
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -102,6 +103,7 @@ def extract_file(file: File) -> Extracted:
     until = int(used.ru_utime + used.ru_stime) + 1 + file.cpu_seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
+    identifier()  # before the file's text needs the memory
     found = extract(
         file.content, name=file.name, limits=file.limits, options=file.settings.options()
     )

@@ -2,12 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-from orchestration_project.domains.documents.extracted import Draft
+from orchestration_project.domains.documents.extracted import Draft, cut_pages
 from orchestration_project.domains.documents.reasons import DocumentError
-from orchestration_project.domains.documents.text import decode
+from orchestration_project.domains.documents.text import decode, lines_of, with_line_feeds
+
+PART_CHARACTERS = 2**16
+"""Characters of lines that are joined at a time."""
 
 MAX_DEPTH = 200
 """Objects within objects."""
@@ -42,18 +45,34 @@ class _Number(str):
 
 
 def read(content: bytes, draft: Draft) -> None:
-    """Add one page: ``path: value`` for each value of JSON, text and attributes of XML."""
+    """Add ``path: value`` for each value of JSON, text and attributes of XML, page by page."""
     if draft.media_type == "application/xml":
-        draft.add_page("\n".join(_xml_lines(content)))
-        return
-    decoded = decode(content)
-    for code, detail in decoded.notes:
-        draft.note(code, detail)
-    lines = _json_lines if draft.media_type == "application/jsonl" else _json
-    draft.add_page("\n".join(lines(decoded.text, draft)))
+        lines = _xml_lines(content)
+    else:
+        decoded = decode(content)
+        for code, detail in decoded.notes:
+            draft.note(code, detail)
+        is_jsonl = draft.media_type == "application/jsonl"
+        lines = _json_lines(decoded.pieces.read(), draft) if is_jsonl else _json(decoded.text)
+    for page in cut_pages(_parts(lines)):
+        draft.add_page(page)
 
 
-def _json(text: str, _: Draft) -> Iterator[str]:
+def _parts(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines joined to parts of some size: a value may have several."""
+    part, size = list[str](), 0
+    is_first = True
+    for line in lines:
+        part.append(line if is_first else f"\n{line}")
+        is_first = False
+        size += len(line)
+        if size >= PART_CHARACTERS:
+            yield "".join(with_line_feeds(part))
+            part, size = [], 0
+    yield "".join(with_line_feeds(part))
+
+
+def _json(text: str) -> Iterator[str]:
     try:
         value = _loads(text)
     except NonstandardValueError as error:
@@ -66,10 +85,10 @@ def _json(text: str, _: Draft) -> Iterator[str]:
     yield from _values(value)
 
 
-def _json_lines(text: str, draft: Draft) -> Iterator[str]:
+def _json_lines(pieces: Iterable[str], draft: Draft) -> Iterator[str]:
     """Yield the values of each line; lines that are not JSON as they are."""
     is_any = False
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines_of(pieces), start=1):
         if not line.strip():
             continue
         try:
@@ -77,7 +96,7 @@ def _json_lines(text: str, draft: Draft) -> Iterator[str]:
             is_any = True
         except (json.JSONDecodeError, NonstandardValueError):
             draft.note("lines_unreadable", f"line {number}")
-            yield line
+            yield line.removesuffix("\n")
     if not is_any:
         raise DocumentError("corrupt", "no line is JSON")
 
