@@ -43,7 +43,7 @@ class FileInbox(_Strict):
 
     Attributes:
         max_mib: Maximum size of a file, MiB.
-        quota_mib: Maximum size of all its files, MiB.
+        quota_mib: Maximum size of all its files, MiB; unfinished uploads count.
         files_per_hour: Maximum number of uploads of a key in an hour, also of failed ones.
         content_types: Media types that are accepted; default: all.
     """

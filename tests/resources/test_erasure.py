@@ -37,7 +37,7 @@ from orchestration_project.services.erasure.dagster_tables import (
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
 from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.uploads import NewFile, Uploads
+from orchestration_project.services.inbox.uploads import NewFile, Reservations, Uploads
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.services.repair.copying import ArtifactCopies
@@ -462,12 +462,12 @@ def test_an_erasure_that_ended_before_pages_were_overwritten_only_overwrites_the
 def test_an_uploaded_file_goes_with_its_work_item_and_its_bytes(
     places, clock, tmp_path, demo_settings
 ):
-    receiving = Uploads(places.warehouse, places.artifacts, clock, demo_settings)
+    receiving = Uploads(places.warehouse, places.artifacts, clock, demo_settings, Reservations())
     for name, content in (("letter of ann.pdf", b"%PDF of Ann"), ("other.pdf", b"%PDF")):
         new = NewFile("documents", name, "application/pdf", "ada")
-        with receiving.whole() as file:
-            file.write(content)
-            receiving.store(new, FileInbox(), file)
+        with receiving.whole(new, FileInbox()) as incoming:
+            incoming.write(content)
+            receiving.store(incoming)
     erased(places, clock, FILE, "letter of ann.pdf")
     assert rows(places.warehouse, uploads, "file_name") == [("other.pdf",)]
     assert len(rows(places.warehouse, work_items, "item_key")) == 1

@@ -122,12 +122,16 @@ async def show_plugin(call: Call[PluginWanted, Body]) -> PluginDetails:
 async def add_plugin(call: Call[Archive, Body]) -> PluginAdded:
     """Verify and unpack a zip archive, the body of the request, and return what it asks for."""
     wanted, content = call.query, bytearray()
+    too_large = ProblemError(
+        413, "the archive is too large", expected=f"at most {MAX_ARCHIVE_BYTES} bytes"
+    )
+    length = call.request.headers.get("content-length", "")
+    if length.isascii() and length.isdecimal() and int(length) > MAX_ARCHIVE_BYTES:
+        raise too_large
     async for piece in call.request.stream():
         content += piece
         if len(content) > MAX_ARCHIVE_BYTES:
-            raise ProblemError(
-                413, "the archive is too large", expected=f"at most {MAX_ARCHIVE_BYTES} bytes"
-            )
+            raise too_large
 
     def add(edits: PluginEdits, change: PluginChange) -> PluginAdded:
         found = hashlib.sha256(content).hexdigest()

@@ -17,6 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.registry import Registry
+from orchestration_project.services.inbox.uploads import Reservations
 from orchestration_project.settings import Settings
 
 THREADS = 8
@@ -44,6 +45,7 @@ class Services:
             is not waited for any more, or reads that nobody waits for would hold all threads. Of a
             file it is the time between two batches of rows.
         upload_quota: Counts what each caller uploads, by inbox.
+        upload_reservations: Bytes of uploads in progress, by inbox.
         launch_quota: Counts what each caller launches.
         feeds: What reads a growing table for all its streams, by name.
         launching: Held while a launch with a key is looked up and made; a lease in the database
@@ -64,6 +66,7 @@ class Services:
     heartbeat_seconds: float = 15.0
     read_seconds: float = 25.0
     upload_quota: HourlyQuota = field(default_factory=HourlyQuota)
+    upload_reservations: Reservations = field(default_factory=Reservations)
     launch_quota: HourlyQuota = field(default_factory=HourlyQuota)
     feeds: dict[str, object] = field(default_factory=dict)
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -1,9 +1,7 @@
 """Uploads of files to inboxes: whole, or in pieces that go on after a cut."""
 
 import asyncio
-import os
-from contextlib import AbstractContextManager
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from starlette.exceptions import HTTPException
@@ -19,6 +17,7 @@ from orchestration_project.gateway.api.problems import ProblemError, not_found, 
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.inbox.uploads import (
     BusyUploadError,
+    IncomingFile,
     NewFile,
     QuotaError,
     Uploads,
@@ -53,7 +52,8 @@ async def upload_file(call: Call[InboxFile, Body]) -> Response:
 
     A file is complete with its last byte: 202. Before, the answer is 308, with the bytes that were
     received as Range: bytes=0-last. An empty body with Content-Range: bytes */total asks for that.
-    The same name and bytes again change nothing.
+    The same name and bytes again change nothing. Unfinished pieces count for quota_mib; nothing is
+    left of a body that is refused.
     """
     services, request = call.services, call.request
     declared = (await services.in_thread(declared_inboxes, services.settings)).get(call.query.inbox)
@@ -66,7 +66,7 @@ async def upload_file(call: Call[InboxFile, Body]) -> Response:
     try:
         await _admit(services, new, declared, piece, _length(request, piece))
         if piece is None:
-            return await _take_whole(call, uploads, new, declared)
+            return await _take_whole(call, uploads, new, declared, _length(request, piece))
         return await _take_piece(call, uploads, new, declared, piece)
     except QuotaError as error:
         raise problem_of(error, 507) from error
@@ -79,7 +79,13 @@ def _loaded_inboxes(services: Services) -> frozenset[str]:
 
 
 def _uploads(services: Services) -> Uploads:
-    return Uploads(services.warehouse, services.store, services.clock, services.settings)
+    return Uploads(
+        services.warehouse,
+        services.store,
+        services.clock,
+        services.settings,
+        services.upload_reservations,
+    )
 
 
 def _media_type(request: Request, declared: FileInbox) -> str:
@@ -120,7 +126,7 @@ async def _admit(
     if length > declared.max_bytes:
         raise _too_large(declared)
     await services.in_thread(require_room, services)
-    if piece is not None and (piece.start or not piece.size):
+    if piece is not None and piece.total and (piece.start or not piece.size):
         return  # the first piece was counted
     who = f"{new.user_name}|{new.inbox}"
     wait = services.upload_quota.take(who, declared.files_per_hour, services.clock.now())
@@ -132,7 +138,6 @@ async def _admit(
             expected=f"at most {declared.files_per_hour} files an hour (files_per_hour)",
             remedy="wait",
         )
-    await services.in_thread(_uploads(services).require_quota, new, declared, length)
 
 
 def _too_large(declared: FileInbox) -> ProblemError:
@@ -142,19 +147,19 @@ def _too_large(declared: FileInbox) -> ProblemError:
 
 
 async def _take_whole(
-    call: Call[InboxFile, Body], uploads: Uploads, new: NewFile, declared: FileInbox
+    call: Call[InboxFile, Body], uploads: Uploads, new: NewFile, declared: FileInbox, length: int
 ) -> Response:
-    with uploads.whole() as file:
-        await _receive(call, file, declared, declared.max_bytes, _too_large(declared))
-        return await _stored(call, uploads, new, declared, file)
+    with uploads.whole(new, declared) as incoming:
+        await call.services.in_thread(incoming.reserve, length)
+        await _receive(call, incoming, declared.max_bytes, _too_large(declared))
+        return await _stored(call, uploads, incoming)
 
 
 async def _take_piece(
     call: Call[InboxFile, Body], uploads: Uploads, new: NewFile, declared: FileInbox, piece: Piece
 ) -> Response:
-    opening: AbstractContextManager[BinaryIO] = uploads.partial(new, piece.total)
-    with opening as file:
-        received = _end_of(file)
+    with uploads.partial(new, declared, piece.total) as incoming:
+        received = incoming.byte_count
         if not piece.size and received < piece.total:
             return _incomplete(received)
         if piece.size and piece.start != received:
@@ -165,18 +170,12 @@ async def _take_piece(
                 expected=f"a piece that begins at byte {received}",
                 found=f"one that begins at byte {piece.start}",
             )
+        await call.services.in_thread(incoming.reserve, piece.total)
         longer = ProblemError(400, "the body is longer than its Content-Range")
-        await _receive(call, file, declared, piece.size, longer)
-        if _end_of(file) < piece.total:
-            return _incomplete(_end_of(file))
-        answer = await _stored(call, uploads, new, declared, file)
-    uploads.discard(new, piece.total)
-    return answer
-
-
-def _end_of(file: BinaryIO) -> int:
-    """Move to the end of a file, and return its size."""
-    return file.seek(0, os.SEEK_END)
+        await _receive(call, incoming, piece.size, longer)
+        if incoming.byte_count < piece.total:
+            return _incomplete(incoming.byte_count)
+        return await _stored(call, uploads, incoming)
 
 
 def _range(received: int) -> dict[str, str]:
@@ -188,61 +187,59 @@ def _incomplete(received: int) -> Response:
 
 
 async def _receive(
-    call: Call[InboxFile, Body],
-    file: BinaryIO,
-    declared: FileInbox,
-    most: int,
-    longer: ProblemError,
+    call: Call[InboxFile, Body], incoming: IncomingFile, most: int, longer: ProblemError
 ) -> None:
     """Write the body to a file, at most so many bytes; what came before a cut stays in it.
 
+    Nothing is left in it of a body that is refused.
+
     Raises:
         ProblemError: The body is longer, 408: nothing came for a while.
+        QuotaError: It does not fit into the quota of the inbox.
     """
     pieces, held, count = aiter(call.request.stream()), bytearray(), 0
+    received = incoming.byte_count
     try:
         while True:
             async with asyncio.timeout(SILENCE_SECONDS):
                 chunk = await anext(pieces, None)
             if chunk is None:
-                return
+                break
             count += len(chunk)
             if count > most:
                 raise longer
             held += chunk
             if len(held) >= WRITTEN_AT_ONCE:
-                await call.services.in_thread(file.write, bytes(held))
+                content = bytes(held)
                 held.clear()
+                await call.services.in_thread(incoming.write, content)
+        await call.services.in_thread(incoming.write, bytes(held))
     except TimeoutError:
+        await call.services.in_thread(incoming.write, bytes(held))
         raise ProblemError(408, "the body did not come in time") from None
     except ClientDisconnect:
+        await call.services.in_thread(incoming.write, bytes(held))
         raise HTTPException(400, "the connection ended within the body") from None
-    finally:
-        file.write(held)
-        file.flush()
+    except (ProblemError, QuotaError):
+        incoming.file.truncate(received)
+        raise
 
 
 async def _stored(
-    call: Call[InboxFile, Body],
-    uploads: Uploads,
-    new: NewFile,
-    declared: FileInbox,
-    file: BinaryIO,
+    call: Call[InboxFile, Body], uploads: Uploads, incoming: IncomingFile
 ) -> Response:
-    services = call.services
+    services, new = call.services, incoming.new
     loaded = await services.in_thread(_loaded_inboxes, services)
-    stored = await services.in_thread(
-        uploads.store, new, declared, file, is_enqueued=new.inbox not in loaded
-    )
+    stored = await services.in_thread(uploads.store, incoming, is_enqueued=new.inbox not in loaded)
     target = {"inbox": new.inbox, "upload_id": stored.upload_id, "sha256": stored.sha256}
     await record(call, "/inbox/files", target, "done")
-    found = Uploaded(
+    answer = Uploaded(
         inbox=new.inbox,
         file_name=new.file_name,
         document_id=stored.sha256 if new.inbox in loaded else None,
         **vars(stored),
     )
-    return JSONResponse(found.model_dump(), 202, {"cache-control": "no-store"})
+    return JSONResponse(answer.model_dump(), 202, {"cache-control": "no-store"})
 
 
 OPERATIONS = [

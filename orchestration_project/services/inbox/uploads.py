@@ -7,12 +7,14 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import BinaryIO
+from uuid import uuid4
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -95,6 +97,61 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
+class Reservations:
+    """Bytes that requests in progress of this process may write, by inbox and name of the upload.
+
+    The lock is held while a quota is judged, and while a file becomes one of the stored ones.
+    """
+
+    lock: Lock = field(default_factory=Lock)
+    byte_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+
+@dataclass
+class IncomingFile:
+    """An upload in progress; bytes are reserved in the quota of its inbox before they are written.
+
+    Attributes:
+        file: What was received so far, open at its end.
+        name: Name of the reservation: that of the partial file, or a random one.
+        path: The partial file; None: the file has no name.
+    """
+
+    uploads: "Uploads"
+    new: NewFile
+    declared: FileInbox
+    file: BinaryIO
+    name: str
+    path: Path | None = None
+    reserved_bytes: int = 0
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes that were received; the file is at its end afterwards."""
+        return self.file.seek(0, os.SEEK_END)
+
+    def reserve(self, byte_count: int) -> None:
+        """Reserve so many bytes for all of the upload.
+
+        Raises:
+            QuotaError: They do not fit into the quota of the inbox.
+        """
+        if byte_count > self.reserved_bytes:
+            self.uploads.reserve(self, byte_count)
+            self.reserved_bytes = byte_count
+
+    def write(self, content: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            QuotaError: They do not fit into the quota of the inbox; none is written.
+        """
+        self.reserve(self.byte_count + len(content))
+        self.file.write(content)
+        self.file.flush()
+
+
+@dataclass(frozen=True)
 class Uploads:
     """Receives and stores files."""
 
@@ -102,16 +159,21 @@ class Uploads:
     artifacts: ArtifactStore
     clock: Clock
     settings: Settings
+    reservations: Reservations
 
     @contextmanager
-    def whole(self) -> Iterator[BinaryIO]:
+    def whole(self, new: NewFile, declared: FileInbox) -> Iterator[IncomingFile]:
         """Give a file without a name: nothing is left of it when the request ends."""
         with TemporaryFile(dir=self._folder()) as file:
-            yield file
+            incoming = IncomingFile(self, new, declared, file, uuid4().hex)
+            try:
+                yield incoming
+            finally:
+                self._release(incoming)
 
     @contextmanager
-    def partial(self, new: NewFile, total: int) -> Iterator[BinaryIO]:
-        """Give the file with what was received of an upload so far, open at its end.
+    def partial(self, new: NewFile, declared: FileInbox, total: int) -> Iterator[IncomingFile]:
+        """Give the file with what was received of an upload so far; an empty one is deleted.
 
         Raises:
             BusyUploadError: Another request writes it.
@@ -122,54 +184,84 @@ class Uploads:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise BusyUploadError(
-                    "another request uploads the same file",
-                    expected="one request at a time for an inbox, a name, a size and a key",
-                    remedy="wait until it ended, then ask with Content-Range: bytes */total",
-                ) from error
-            file.seek(0, os.SEEK_END)
-            yield file
-
-    def discard(self, new: NewFile, total: int) -> None:
-        """Delete a partial upload."""
-        self._partial_path(new, total).unlink(missing_ok=True)
+                raise _busy() from error
+            if not os.fstat(file.fileno()).st_nlink:  # deleted before it was locked
+                raise _busy()
+            incoming = IncomingFile(self, new, declared, file, path.name, path)
+            try:
+                yield incoming
+            finally:
+                if not incoming.byte_count:
+                    path.unlink(missing_ok=True)
+                self._release(incoming)
 
     def _folder(self) -> Path:
         return state_folder(self.settings, "uploads")
 
     def _partial_path(self, new: NewFile, total: int) -> Path:
         named = json.dumps([new.inbox, new.user_name, new.file_name, total])
-        return self._folder() / f"{hashlib.sha256(named.encode()).hexdigest()}.part"
+        return self._folder() / f"{new.inbox}.{hashlib.sha256(named.encode()).hexdigest()}.part"
 
     def _delete_old(self, folder: Path) -> None:
         before = time.time() - PARTIAL_SECONDS
         for path in folder.glob("*.part"):
-            if path.stat().st_mtime < before:
+            if (found := _status(path)) and found.st_mtime < before:
                 path.unlink(missing_ok=True)
 
-    def require_quota(self, new: NewFile, declared: FileInbox, byte_count: int) -> None:
-        """Make sure that a file fits into the quota of its inbox.
+    def reserve(self, incoming: IncomingFile, byte_count: int) -> None:
+        """Reserve bytes of the quota of an inbox, beside stored, unfinished and incoming files.
 
         Raises:
-            QuotaError: It does not.
+            QuotaError: They do not fit.
         """
-        with self.warehouse.reading() as connection:
-            _require_quota(connection, new.inbox, declared, byte_count)
+        inbox, declared = incoming.new.inbox, incoming.declared
+        with self.reservations.lock:
+            byte_counts = self.reservations.byte_counts
+            names = {name for owner, name in byte_counts if owner == inbox} | {incoming.name}
+            reserved = sum(
+                size
+                for (owner, name), size in byte_counts.items()
+                if owner == inbox and name != incoming.name
+            )
+            unfinished = sum(
+                found.st_size
+                for path in self._folder().glob(f"{inbox}.*.part")
+                if path.name not in names and (found := _status(path))
+            )
+            stored = self._stored_bytes(inbox)
+            if stored + unfinished + reserved + byte_count > declared.quota_bytes:
+                raise QuotaError(
+                    f"the inbox {inbox} is full",
+                    expected=f"at most {declared.quota_mib} MiB of files (quota_mib)",
+                    found=f"{stored} bytes, {unfinished + reserved} bytes of unfinished uploads, "
+                    f"and {byte_count} bytes more",
+                    remedy="raise quota_mib in the file that INBOXES_FILE names; unfinished "
+                    f"uploads are deleted after {PARTIAL_SECONDS // (24 * 3600)} days",
+                )
+            byte_counts[inbox, incoming.name] = byte_count
 
-    def store(
-        self, new: NewFile, declared: FileInbox, file: BinaryIO, *, is_enqueued: bool = True
-    ) -> StoredFile:
+    def _release(self, incoming: IncomingFile) -> None:
+        with self.reservations.lock:
+            self._forget(incoming)
+
+    def _forget(self, incoming: IncomingFile) -> None:
+        self.reservations.byte_counts.pop((incoming.new.inbox, incoming.name), None)
+
+    def _stored_bytes(self, inbox: str) -> int:
+        total = select(func.sum(uploads.c.byte_count)).where(uploads.c.inbox == inbox)
+        with self.warehouse.reading() as connection:
+            return int(connection.scalar(total) or 0)
+
+    def store(self, incoming: IncomingFile, *, is_enqueued: bool = True) -> StoredFile:
         """Store a complete file, and enqueue it as a work item of its inbox.
 
-        Its bytes are a blob before any row names them; the rows are one transaction. A file that a
-        domain lists by itself is not enqueued.
-
-        Raises:
-            QuotaError: It does not fit into the quota of the inbox.
+        Its bytes were reserved, and are a blob before any row names them; the rows are one
+        transaction. A file that a domain lists by itself is not enqueued.
         """
-        at = self.clock.now()
+        at, new = self.clock.now(), incoming.new
+        incoming.reserve(incoming.byte_count)
         capture = Captures(self.artifacts).put_stream(
-            file,
+            incoming.file,
             url=f"/api/v1/inbox/{new.inbox}",
             request={"file_name": new.file_name, "content_type": new.content_type},
             fetched_at=at,
@@ -197,28 +289,35 @@ class Uploads:
             run_id="",
         )
         item = NewItem(upload_id, capture.sha256, input_sha256=capture.sha256, enqueued_at=at)
-        with self.warehouse.writing() as connection:
-            is_new = bool(insert_absent(connection, uploads, [row]))
-            if is_new:
-                _require_quota(connection, new.inbox, declared, 0)
-                CaptureLog(at).record(connection, [capture], group)
-                if is_enqueued:
-                    WorkItems(self.warehouse, self.clock).enqueue(
-                        f"{TOPIC_PREFIX}{new.inbox}", [item], are_new=True, connection=connection
-                    )
+        with self.reservations.lock:
+            with self.warehouse.writing() as connection:
+                is_new = bool(insert_absent(connection, uploads, [row]))
+                if is_new:
+                    CaptureLog(at).record(connection, [capture], group)
+                    if is_enqueued:
+                        WorkItems(self.warehouse, self.clock).enqueue(
+                            f"{TOPIC_PREFIX}{new.inbox}",
+                            [item],
+                            are_new=True,
+                            connection=connection,
+                        )
+            if incoming.path is not None:
+                incoming.path.unlink(missing_ok=True)
+            self._forget(incoming)
         return StoredFile(upload_id, capture.sha256, capture.byte_count, is_new)
 
 
-def _require_quota(
-    connection: Connection, inbox: str, declared: FileInbox, byte_count: int
-) -> None:
-    used = connection.scalar(
-        select(func.coalesce(func.sum(uploads.c.byte_count), 0)).where(uploads.c.inbox == inbox)
+def _busy() -> BusyUploadError:
+    return BusyUploadError(
+        "another request uploads the same file",
+        expected="one request at a time for an inbox, a name, a size and a key",
+        remedy="wait until it ended, then ask with Content-Range: bytes */total",
     )
-    if int(used or 0) + byte_count > declared.quota_bytes:
-        raise QuotaError(
-            f"the inbox {inbox} is full",
-            expected=f"at most {declared.quota_mib} MiB of files (quota_mib)",
-            found=f"{int(used or 0)} bytes, and {byte_count} bytes more",
-            remedy="raise quota_mib in the file that INBOXES_FILE names",
-        )
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return the status of a file, None if another request has deleted it."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

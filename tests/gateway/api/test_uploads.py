@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -160,6 +161,130 @@ def test_the_quota_of_an_inbox_holds(api, inbox):
     assert answer.json()["expected"] == "at most 2 MiB of files (quota_mib)"
     assert put(api, inbox, bytes([1]) * MIB, name="1").status_code == 507
     assert len(stored(api, inbox)) == 2
+
+
+@pytest.fixture
+def artifact_bytes(api) -> Callable[[], int]:
+    """Return the bytes that a test has added to the artifact store."""
+
+    def total() -> int:
+        return sum(each.byte_count for each in api.services.store.listed())
+
+    before = total()
+    return lambda: total() - before
+
+
+def noise(name: str, size: int) -> bytes:
+    """Return bytes that cannot be compressed."""
+    return hashlib.shake_256(name.encode()).digest(size)
+
+
+async def chunked(content: bytes):
+    """Yield a body whose length is not known before its end."""
+    for start in range(0, len(content), 100_000):
+        yield content[start : start + 100_000]
+
+
+WAYS = ["whole", "without a length", "pieces", "first pieces"]
+
+
+def upload(api, inbox: str, way: str, name: str, content: bytes) -> int:
+    """Upload a file in a way, and return the status of the last answer."""
+    total, half = len(content), len(content) // 2
+    if way == "whole":
+        return put(api, inbox, content, name).status_code
+    if way == "without a length":
+        return put(api, inbox, chunked(content), name).status_code
+    first = put(api, inbox, content[:half], name, content_range=f"bytes 0-{half - 1}/{total}")
+    if way == "first pieces" or first.status_code != 308:
+        return first.status_code
+    rest = f"bytes {half}-{total - 1}/{total}"
+    return put(api, inbox, chunked(content[half:]), name, content_range=rest).status_code
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_inbox_is_filled_to_its_quota_and_what_is_refused_leaves_nothing(
+    api, inbox, left_over, artifact_bytes, way
+):
+    size = 900_000
+    statuses = [upload(api, inbox, way, str(n), noise(str(n), size)) for n in range(8)]
+    expected = [308] * 3 if way == "first pieces" else [202] * 2
+    assert statuses == expected + [507] * (8 - len(expected))
+    unfinished = sum(path.stat().st_size for path in left_over())
+    assert (len(left_over()), unfinished) == (
+        (3, 3 * size // 2) if way == "first pieces" else (0, 0)
+    )
+    assert len(stored(api, inbox)) == (0 if way == "first pieces" else 2)
+    assert artifact_bytes() <= len(stored(api, inbox)) * (size + 2_000)
+    for path in left_over():
+        path.unlink()
+
+
+@pytest.mark.parametrize("way", ["whole", "without a length", "pieces"])
+def test_unfinished_pieces_count_for_every_way(api, inbox, left_over, artifact_bytes, way):
+    for name in ("a", "b", "c"):
+        assert upload(api, inbox, "first pieces", name, noise(name, 900_000)) == 308
+    assert upload(api, inbox, way, "d", noise("d", 900_000)) == 507
+    assert (len(left_over()), artifact_bytes()) == (3, 0)
+    rest = put(
+        api, inbox, noise("a", 900_000)[450_000:], "a", content_range="bytes 450000-899999/900000"
+    )
+    assert rest.status_code == 202
+    for path in left_over():
+        path.unlink()
+
+
+@pytest.mark.parametrize("way", ["whole", "without a length", "pieces"])
+def test_parallel_uploads_do_not_exceed_the_quota(api, inbox, left_over, artifact_bytes, way):
+    size = 900_000
+    with running(api.app) as port, ThreadPoolExecutor(6) as threads:
+
+        def ask(number: int) -> int:
+            content, url = noise(str(number), size), f"http://127.0.0.1:{port}/api/v1"
+            headers = {"x-api-key": str(api.keys["operator"])}
+            if way == "pieces":
+                headers["content-range"] = f"bytes 0-{size - 1}/{size}"
+            body = (content[i : i + 1000] for i in range(0, size, 1000))
+            path = f"{url}/inbox/{inbox}/files/{number}"
+            given = content if way == "whole" else body
+            return httpx.put(path, content=given, headers=headers, timeout=30).status_code
+
+        statuses = sorted(threads.map(ask, range(6)))
+    accepted = statuses.count(202)
+    assert statuses == [202] * accepted + [507] * (6 - accepted)
+    assert accepted == 2 if way != "without a length" else accepted <= 2
+    assert (left_over(), len(stored(api, inbox))) == (set(), accepted)
+    assert artifact_bytes() <= accepted * (size + 2_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "content_range", "status"),
+    [
+        (b"", "bytes */7", 308),
+        (b"3456789", "bytes 3-9/10", 416),
+        (b"longer", "bytes 0-2/5", 400),
+    ],
+)
+def test_a_request_without_an_accepted_byte_leaves_no_file(
+    api, inbox, left_over, content, content_range, status
+):
+    assert put(api, inbox, content, content_range=content_range).status_code == status
+    assert left_over() == set()
+
+
+def test_empty_files_in_pieces_count_for_the_hour(api, inbox, monkeypatch):
+    monkeypatch.setitem(vars(api.services), "upload_quota", HourlyQuota())
+    ranged = {"content_range": "bytes */0"}
+    answers = [put(api, inbox, b"", str(number), **ranged).status_code for number in range(51)]
+    assert answers == [202] * 50 + [429]
+
+
+def test_a_refused_piece_leaves_the_pieces_before_it(api, inbox, left_over):
+    assert put(api, inbox, b"0123", content_range="bytes 0-3/10").status_code == 308
+    longer = put(api, inbox, b"456789", content_range="bytes 4-5/10")
+    assert longer.status_code == 400
+    assert [path.read_bytes() for path in left_over()] == [b"0123"]
+    assert put(api, inbox, b"456789", content_range="bytes 4-9/10").status_code == 202
 
 
 def test_a_key_uploads_so_many_files_an_hour(api, inbox, monkeypatch):
