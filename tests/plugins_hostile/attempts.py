@@ -151,6 +151,31 @@ with open(os.path.join(tempfile.gettempdir(), "big"), "wb") as file:
         process=BLOCKED,
     ),
     _attempt(
+        "shared_memory",
+        """
+import ctypes
+return "succeeded" if ctypes.CDLL(None).shmget(0, 1 << 30, 0o1600) >= 0 else "blocked: shmget"
+""",
+        process=BLOCKED,
+    ),
+    _attempt(
+        "memory_files",
+        """
+import os
+os.close(os.memfd_create("memory"))
+""",
+        process=BLOCKED,
+    ),
+    _attempt(
+        "many_small_files",
+        """
+import os, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    for number in range(20_000):
+        os.close(os.open(f"{folder}/{number}", os.O_CREAT | os.O_WRONLY))
+""",
+    ),
+    _attempt(
         "many_files",
         """
 import os

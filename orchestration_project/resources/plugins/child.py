@@ -21,6 +21,8 @@ from orchestration_project.resources.plugins.isolation import (
     ChildSpec,
     Level,
     child_command,
+    in_cgroup,
+    open_cgroup,
     refused_namespaces,
 )
 
@@ -81,24 +83,25 @@ class PluginProcess:
         self._lock = Lock()
         self._resources = ExitStack()
         self._level = level
-        with child_command(level, spec) as command:
-            self.folders = command.folders
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    command.arguments,
-                    bufsize=0,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    env={},
-                    cwd="/",
-                    pass_fds=command.descriptors,
-                    start_new_session=True,  # and a process group, which is killed as a whole
-                )
-            except OSError as error:
-                raise TransientError(
-                    "the process of a plugin cannot be started", found=str(error)
-                ) from error
+        command = child_command(level, spec)
+        self.folders = command.folders
+        cgroup = self._resources.enter_context(open_cgroup(spec))
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                in_cgroup(cgroup, command.arguments),
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={},
+                cwd="/",
+                start_new_session=True,  # and a process group, which is killed as a whole
+            )
+        except OSError as error:
+            self._resources.close()
+            raise TransientError(
+                "the process of a plugin cannot be started", found=str(error)
+            ) from error
         self._deadline = time.monotonic() + seconds
         self._stdin, self._stdout, self._stderr = (
             cast(IO[bytes], each)
@@ -208,6 +211,7 @@ class PluginProcess:
         with self._lock:
             self._process.wait()
         self._watchdog.join()
+        self._resources.close()
         for each in (self._stdin, self._stdout, self._stderr):
             with suppress(OSError):
                 each.close()

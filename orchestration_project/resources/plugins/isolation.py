@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from functools import cache
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Literal, NamedTuple
+from uuid import uuid4
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.plugins.seccomp import filter_program
@@ -29,6 +31,11 @@ MIB = 2**20
 MAX_THREADS = 16
 MAX_OPEN_FILES = 64
 MAX_FILE_BYTES = 64 * MIB
+MAX_FILE_COUNT = 4_096
+"""Files in the /tmp of a plugin."""
+
+MAX_ADDRESS_SPACE_EXTRA = 64 * MIB
+CGROUP_SECONDS = 2.0
 PROBE_SECONDS = 20
 OPTIONS = ("-I", "-S", "-B", "-X", "utf8")
 """Options of Python: isolated from environment, user and site-packages."""
@@ -65,6 +72,7 @@ class ChildSpec:
         memory_bytes: Limit of its memory.
         seconds: Limit of its CPU time.
         folders: Granted folders of the host, by name.
+        cgroups: Cgroup in which that of the process is made; None: it has none of its own.
     """
 
     folder: Path
@@ -72,19 +80,76 @@ class ChildSpec:
     memory_bytes: int
     seconds: int
     folders: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    cgroups: Path | None = None
 
 
 class Command(NamedTuple):
-    """Command of a process, the descriptors that it needs, and where its folders are."""
+    """Command of a process, and where its folders are."""
 
     arguments: Sequence[str]
-    descriptors: Sequence[int]
     folders: Mapping[str, str]
 
 
 @contextmanager
-def child_command(level: Level, spec: ChildSpec) -> Iterator[Command]:
-    """Give the command that starts a process at a level; its descriptors are closed afterwards.
+def open_cgroup(spec: ChildSpec) -> Iterator[Path | None]:
+    """Give a cgroup with the limits of a process; it is removed with all that runs in it.
+
+    Raises:
+        ConfigurationError: PLUGINS_CGROUP cannot be used.
+    """
+    if spec.cgroups is None:
+        yield None
+        return
+    folder = spec.cgroups / f"plugin-{uuid4().hex}"
+    limits = {
+        "memory.max": spec.memory_bytes + MAX_ADDRESS_SPACE_EXTRA,
+        "memory.swap.max": 0,
+        "pids.max": 2 * MAX_THREADS,
+    }
+    try:
+        folder.mkdir()
+        for name, limit in limits.items():
+            (folder / name).write_text(str(limit))
+    except OSError as error:
+        with suppress(OSError):
+            folder.rmdir()
+        raise ConfigurationError(
+            "plugins cannot be started: PLUGINS_CGROUP cannot be used",
+            expected="a folder of cgroup v2 that this user may write, with memory and pids in "
+            "cgroup.subtree_control",
+            found=f"{error.strerror} at {error.filename}",
+            remedy="delegate one, as systemd does with Delegate=yes and DelegateSubgroup=, or "
+            "leave PLUGINS_CGROUP empty",
+        ) from error
+    try:
+        yield folder
+    finally:
+        _remove_cgroup(folder)
+
+
+def _remove_cgroup(folder: Path) -> None:
+    """Kill what is left in a cgroup, and remove it once the kernel lets it go."""
+    deadline = time.monotonic() + CGROUP_SECONDS
+    with suppress(OSError):
+        (folder / "cgroup.kill").write_text("1")
+    while time.monotonic() < deadline:
+        try:
+            folder.rmdir()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+
+
+def in_cgroup(folder: Path | None, arguments: Sequence[str]) -> Sequence[str]:
+    """Return a command that joins a cgroup before it starts a program."""
+    if folder is None:
+        return arguments
+    return ["/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec "$@"', str(folder), *arguments]
+
+
+def child_command(level: Level, spec: ChildSpec) -> Command:
+    """Return the command that starts a process at a level.
 
     Raises:
         ConfigurationError: No plugin can be started at this level.
@@ -98,40 +163,31 @@ def child_command(level: Level, spec: ChildSpec) -> Iterator[Command]:
         )
     if level == "process":
         arguments = _python(spec, SDK, spec.folder, level)
-        yield Command(arguments, (), {name: str(each) for name, each in spec.folders.items()})
-        return
-    program = _bubblewrap()
-    filters = filter_program(level)
-    descriptor = os.memfd_create("plugin_filter", 0)
-    try:
-        os.write(descriptor, filters)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        folders = {name: f"/folders/{name}" for name in spec.folders}
-        binds = [(str(SDK), "/sdk"), (str(spec.folder), "/plugin")]
-        binds += [(str(each), folders[name]) for name, each in spec.folders.items()]
-        arguments = [
-            program,
-            *_NAMESPACES,
-            *(each for source in _interpreter() for each in ("--ro-bind", source, source)),
-            *(each for path in _masked() for each in ("--tmpfs", path, "--remount-ro", path)),
-            *(each for source, target in binds for each in ("--ro-bind", source, target)),
-            *("--dev-bind-try", "/dev/null", "/dev/null"),
-            *("--dev-bind-try", "/dev/urandom", "/dev/urandom"),
-            *("--size", str(min(spec.memory_bytes, MAX_FILE_BYTES)), "--tmpfs", "/tmp"),  # noqa: S108 - of the namespace
-            *("--remount-ro", "/", "--chdir", "/tmp"),  # noqa: S108
-            *(("--seccomp", str(descriptor)) if filters else ()),
-            "--",
-            *_python(spec, Path("/sdk"), Path("/plugin"), level),
-        ]
-        yield Command(arguments, (descriptor,) if filters else (), folders)
-    finally:
-        os.close(descriptor)
+        return Command(arguments, {name: str(each) for name, each in spec.folders.items()})
+    folders = {name: f"/folders/{name}" for name in spec.folders}
+    binds = [(str(SDK), "/sdk"), (str(spec.folder), "/plugin")]
+    binds += [(str(each), folders[name]) for name, each in spec.folders.items()]
+    arguments = [
+        _bubblewrap(),
+        *_NAMESPACES,
+        *(each for source in _interpreter() for each in ("--ro-bind", source, source)),
+        *(each for path in _masked() for each in ("--tmpfs", path, "--remount-ro", path)),
+        *(each for source, target in binds for each in ("--ro-bind", source, target)),
+        *("--dev-bind-try", "/dev/null", "/dev/null"),
+        *("--dev-bind-try", "/dev/urandom", "/dev/urandom"),
+        *("--size", str(min(spec.memory_bytes, MAX_FILE_BYTES)), "--tmpfs", "/tmp"),  # noqa: S108 - of the namespace
+        *("--remount-ro", "/", "--chdir", "/tmp"),  # noqa: S108
+        "--",
+        *_python(spec, Path("/sdk"), Path("/plugin"), level),
+    ]
+    return Command(arguments, folders)
 
 
 _NAMESPACES = (
     *("--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
     *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--hostname", "plugin"),
     *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
+    *("--cap-add", "CAP_SYS_ADMIN"),  # bootstrap.py bounds the files of /tmp, and drops it
 )
 
 
@@ -143,8 +199,9 @@ def _python(spec: ChildSpec, sdk: Path, folder: Path, level: Level) -> list[str]
         2**20 if is_process else MAX_THREADS,  # counted of all processes of the user
         MAX_OPEN_FILES,
         MAX_FILE_BYTES,
+        0 if is_process else MAX_FILE_COUNT,
     )
-    program = filter_program("process").hex() if is_process else ""
+    program = "" if level == "off" else filter_program(level).hex()
     _compile_sdk()
     parent = os.getpid() if is_process else 0
     return [
@@ -164,13 +221,18 @@ def isolation_level(settings: Settings) -> Level:
     return PluginsSettings.of(settings).plugins_isolation
 
 
+def cgroups_of(settings: Settings) -> Path | None:
+    """Return the setting PLUGINS_CGROUP."""
+    return PluginsSettings.of(settings).plugins_cgroup
+
+
 def isolation_status(settings: Settings) -> IsolationStatus:
     """Return how plugins are isolated here; it starts a process that does nothing."""
     level = isolation_level(settings)
     if level == "off":
         return IsolationStatus(level, is_usable=False, is_enforced=False, detail="plugins are off")
     try:
-        _probe(level)
+        _probe(level, cgroups_of(settings))
     except ConfigurationError as error:
         detail = error.line
         return IsolationStatus(level, is_usable=False, is_enforced=False, detail=detail)
@@ -194,18 +256,18 @@ def refused_namespaces(found: str) -> ConfigurationError:
     )
 
 
-def _probe(level: Level) -> None:
-    spec = ChildSpec(SDK, "plugin.py", 128 * MIB, 10)
-    with child_command(level, spec) as command:
+def _probe(level: Level, cgroups: Path | None) -> None:
+    spec = ChildSpec(SDK, "plugin.py", 128 * MIB, 10, cgroups=cgroups)
+    command = child_command(level, spec)
+    with open_cgroup(spec) as cgroup:
         try:
             ended = subprocess.run(  # noqa: S603 - our own program
-                command.arguments,
+                in_cgroup(cgroup, command.arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={},
                 cwd="/",
-                pass_fds=command.descriptors,
                 timeout=PROBE_SECONDS,
                 check=False,
             )

@@ -26,6 +26,7 @@ from orchestration_project.resources.plugins.isolation import (
     MIB,
     NOT_ENFORCED,
     ChildSpec,
+    cgroups_of,
     isolation_level,
 )
 from orchestration_project.resources.plugins.loading import Emissions
@@ -248,6 +249,7 @@ class _Session:
             self.budget.memory_mib * MIB,
             self.budget.seconds + 1,
             _folders(self.stored) if self.call == "run" else {},
+            cgroups_of(self.settings),
         )
         host = Host(
             self.judge,

@@ -39,13 +39,21 @@ SYSTEM = {
         *(280, 241, 282, 105, 106, 273, 104, 294, 142, 224, 225, 425, 426, 427),
     ),
 }
+SHARED_MEMORY = {
+    # shm, sem, msg, mq_open and mq_unlink, memfd_create, memfd_secret
+    "x86_64": (29, 30, 31, 67, 64, 65, 66, 220, 68, 69, 70, 71, 240, 241, 319, 447),
+    "aarch64": (194, 195, 196, 197, 190, 191, 192, 193, 186, 187, 188, 189, 180, 181, 279, 447),
+}
+"""Calls that make memory outside the limits of a process."""
+
 SOCKETS = {"x86_64": (41, 53), "aarch64": (198, 199)}
 
 
 def filter_program(level: Level, machine: str | None = None) -> bytes:
     """Return the filter of a level of isolation; empty: none is known for the processor.
 
-    No process is started and no other one is traced. ``namespaces`` refuses sockets, too.
+    No process is started, no other one is traced, and no memory is made outside the limits of the
+    process. ``namespaces`` refuses sockets, too.
 
     Args:
         level: Level of isolation.
@@ -54,7 +62,7 @@ def filter_program(level: Level, machine: str | None = None) -> bytes:
     name = machine or platform.machine()
     if name not in ARCHITECTURES:
         return b""
-    refused = [*FORKS[name], *OTHER_PROCESSES[name], *SYSTEM[name]]
+    refused = [*FORKS[name], *OTHER_PROCESSES[name], *SYSTEM[name], *SHARED_MEMORY[name]]
     if level == "namespaces":
         refused += SOCKETS[name]
     program = [

@@ -1,5 +1,6 @@
 """What a plugin's process can reach, at each level of isolation."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,12 @@ from typing import Any
 import pytest
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.plugins.isolation import isolation_status
+from orchestration_project.resources.plugins import isolation
+from orchestration_project.resources.plugins.isolation import (
+    MAX_FILE_BYTES,
+    MAX_FILE_COUNT,
+    isolation_status,
+)
 from orchestration_project.resources.plugins.seccomp import filter_program
 from orchestration_project.settings import load_settings
 from tests.plugin_files import requires_namespaces
@@ -111,6 +117,115 @@ def test_plugins_that_are_off_are_refused(plugins: PluginDesk, monkeypatch: pyte
     plugins.add(body("pass"))
     with pytest.raises(ConfigurationError, match="plugins are off"):
         plugins.run()
+
+
+SHARED = """import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+size, key, create = 1 << 20, 0, 0o1600
+def errno_of(function, *values):
+    return ctypes.get_errno() if getattr(libc, function)(*values) < 0 else "made"
+found = {
+    "shmget": errno_of("shmget", key, size, create),
+    "shmat": errno_of("shmat", 0, None, 0),
+    "semget": errno_of("semget", key, 10, create),
+    "msgget": errno_of("msgget", key, create),
+    "memfd_create": errno_of("memfd_create", b"memory", 0),
+    "memfd_secret": errno_of("syscall", 447, 0),
+    "mq_open": errno_of("mq_open", b"/queue", os.O_CREAT | os.O_RDWR, 0o600, None),
+    "mount": errno_of("mount", b"tmpfs", b"/tmp", None, 0, None),
+}
+run.emit("items", [("1", {"title": "", **found})])"""
+
+
+@pytest.mark.parametrize(
+    "level", [pytest.param("namespaces", marks=requires_namespaces), "process"]
+)
+def test_no_memory_is_made_outside_the_limits(
+    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
+):
+    monkeypatch.setenv("PLUGINS_ISOLATION", level)
+    plugins.add(body(SHARED))
+    plugins.run()
+    errors = json.loads(plugins.payloads()["1"])
+    assert errors.pop("title") == ""
+    assert errors == dict.fromkeys(errors, errno.EPERM)
+
+
+@requires_namespaces
+def test_the_files_of_tmp_are_bounded_in_number_and_size(plugins: PluginDesk):
+    code = """import os
+count = size = 0
+try:
+    while True:
+        os.mkdir(f"/tmp/{count}") if count % 2 else os.symlink("x", f"/tmp/{count}")
+        count += 1
+except OSError as error:
+    reason = error.strerror
+for number in range(count):
+    os.rmdir(f"/tmp/{number}") if number % 2 else os.unlink(f"/tmp/{number}")
+for number in range(5):
+    try:
+        with open(f"/tmp/{number}", "wb", buffering=0) as file:
+            for _ in range(63):
+                size += file.write(bytes(1 << 20))
+    except OSError:
+        pass
+found = {"count": count, "size": size, "rights": ctypes_capabilities()}
+run.emit("items", [("1", {"title": reason, **found})])"""
+    rights = """def ctypes_capabilities():
+    import ctypes
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    ctypes.CDLL(None).capget(header, sets)
+    return list(sets)
+"""
+    plugins.add(body(rights + code))
+    plugins.run()
+    found = json.loads(plugins.payloads()["1"])
+    assert (found["title"], found["rights"]) == ("No space left on device", [0] * 6)
+    assert 0 < found["count"] < MAX_FILE_COUNT
+    assert found["size"] <= MAX_FILE_BYTES
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand for a delegated cgroup: files take what the kernel would."""
+    folder = tmp_path / "cgroups"
+    folder.mkdir()
+    monkeypatch.setenv("PLUGINS_CGROUP", str(folder))
+    monkeypatch.setattr(isolation, "CGROUP_SECONDS", 0.0)  # a real one can be removed
+    return folder
+
+
+@pytest.mark.parametrize(
+    "level", [pytest.param("namespaces", marks=requires_namespaces), "process"]
+)
+def test_a_run_joins_a_cgroup_with_its_limits(
+    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, cgroups: Path, level: str
+):
+    monkeypatch.setenv("PLUGINS_ISOLATION", level)
+    plugins.add(body('run.emit("items", [("1", {"title": "loaded"})])'), budget={"memory_mib": 100})
+    plugins.run()
+    assert plugins.payloads() == {"1": '{"title":"loaded"}'}
+    [group] = cgroups.iterdir()
+    assert {path.name: path.read_text().strip() for path in group.iterdir()} == {
+        "memory.max": str(164 * 2**20),
+        "memory.swap.max": "0",
+        "pids.max": "32",
+        "cgroup.procs": "0",
+        "cgroup.kill": "1",
+    }
+
+
+def test_a_cgroup_that_cannot_be_written_is_refused(
+    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, cgroups: Path
+):
+    cgroups.rmdir()
+    plugins.add(body("pass"))
+    with pytest.raises(ConfigurationError, match="PLUGINS_CGROUP cannot be used"):
+        plugins.run()
+    status = isolation_status(load_settings())
+    assert not status.is_usable
+    assert "PLUGINS_CGROUP" in status.detail
 
 
 @requires_namespaces

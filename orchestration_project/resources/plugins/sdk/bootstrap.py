@@ -1,7 +1,8 @@
 """The first program of a plugin's process: sets limits, then executes the plugin's entry.
 
-Arguments: memory (bytes), CPU time (seconds), processes, open files, file size (bytes), a filter of
-system calls in hexadecimal or "-", the host's process ID or 0, the plugin's folder, its entry.
+Arguments: memory (bytes), CPU time (seconds), processes, open files, file size (bytes), files in
+/tmp or 0, a filter of system calls in hexadecimal or "-", the host's process ID or 0, the plugin's
+folder, its entry.
 """
 
 import gc
@@ -42,7 +43,24 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-def _filter(program: bytes) -> None:
+def _bound_files(count: int) -> None:
+    """Bound the number of files in /tmp, and drop the capability to mount."""
+    import ctypes
+    import os
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = 32 | 2 | 4  # MS_REMOUNT, MS_NOSUID, MS_NODEV
+    if libc.mount(b"tmpfs", b"/tmp", None, flags, b"nr_inodes=%d" % count):
+        raise OSError(ctypes.get_errno(), "the files of /tmp cannot be bounded")
+    libc.prctl(47, 4, 0, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
+    header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none):
+        raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
+    if not libc.mount(b"tmpfs", b"/tmp", None, flags, b"nr_inodes=0"):
+        os._exit(1)
+
+
+def _filter(program: bytes, *, is_required: bool) -> None:
     """Load a filter of system calls, where the kernel has them."""
     import ctypes
 
@@ -51,17 +69,22 @@ def _filter(program: bytes) -> None:
 
     code = ctypes.create_string_buffer(program, len(program))
     given = Program(len(program) // 8, ctypes.addressof(code))
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-    libc.prctl(22, 2, ctypes.byref(given), 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    if libc.prctl(22, 2, ctypes.byref(given), 0, 0) and is_required:
+        raise OSError(ctypes.get_errno(), "system calls cannot be filtered")
 
 
 def _main() -> None:
-    *limits, program, parent, folder, entry = sys.argv[1:]
+    *limits, file_count, program, parent, folder, entry = sys.argv[1:]
     if parent != "0":
         _end_with(int(parent))
+    has_namespaces = file_count != "0"
+    if has_namespaces:
+        _bound_files(int(file_count))
     if program != "-":
-        _filter(bytes.fromhex(program))
+        _filter(bytes.fromhex(program), is_required=has_namespaces)
     _limit(*map(int, limits))
     import json  # noqa: F401 - almost every plugin needs it, and `plugin` does
 
