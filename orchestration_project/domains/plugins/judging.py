@@ -30,6 +30,9 @@ OWN_HEADERS = frozenset(
 )
 """Headers that the host alone sets."""
 
+PARTIAL_HEADERS = frozenset(("range", "if-range", "request-range"))
+"""Headers that ask for a part of a body, which could end within a secret."""
+
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 MAX_PAGE_CHARACTERS = 200_000
 ANSWER_TYPES = ("application/json", "text/plain", "text/csv")
@@ -283,6 +286,8 @@ def _header_refusal(headers: Mapping[str, str]) -> Refusal | None:
             return Refusal("hosts", "expected headers of printable ASCII")
         if name.lower() in OWN_HEADERS:
             return Refusal("hosts", f"expected headers that the host does not set, found {name}")
+        if name.lower() in PARTIAL_HEADERS:
+            return Refusal("hosts", f"expected a request for a whole body, found {name}")
     return None
 
 

@@ -1,6 +1,5 @@
 """Requests of plugins: made by the host, with secrets that the plugin never sees."""
 
-import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -16,8 +15,13 @@ from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.domains.plugins.judging import filled, secret_names
 from orchestration_project.domains.plugins.manifest import Budget
 from orchestration_project.domains.plugins.protocol import Fetch
+from orchestration_project.domains.plugins.secret_masking import (
+    hide_in_headers,
+    hide_secrets,
+    is_partial,
+)
 from orchestration_project.engine.environment import address_guard, open_shared_state
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.settings import Settings, read_secrets
 
 MIB = 2**20
@@ -25,7 +29,6 @@ REQUEST_SECONDS = 60
 MAX_BODY_BYTES = 64 * MIB
 REPEATABLE = ("GET", "HEAD")
 SECRET_PREFIX = "PLUGIN_SECRET_"  # noqa: S105 - the prefix of settings
-HIDDEN = b"***"
 
 
 def secret_value(name: str) -> str:
@@ -59,6 +62,7 @@ class Fetcher:
         """Return the answer to a request; secrets that it repeats are hidden in it.
 
         Raises:
+            ContractError: The request has a secret, and its answer is a part of a body.
             OrchestrationError: There is none, or a secret is not set.
         """
         secrets = {name: secret_value(name) for name in secret_names(message)}
@@ -70,7 +74,18 @@ class Fetcher:
             content=None if request.body is None else request.body.encode("utf-8", "replace"),
             is_repeatable=request.method in REPEATABLE,
         )
-        return _without(response, list(secrets.values()))
+        if not secrets:
+            return response
+        if is_partial(response.status, response.headers):
+            raise ContractError(
+                "the host answered with a part of a body",
+                expected="a whole body, as the request has a secret",
+                found=f"HTTP {response.status}",
+            )
+        values = list(secrets.values())
+        headers = hide_in_headers(response.headers, values)
+        body = hide_secrets(response.body, values)
+        return Response(response.url, response.status, headers, body)
 
 
 @contextmanager
@@ -118,18 +133,6 @@ def reply_of(message: Fetch, response: Response) -> dict[str, Any]:
         return {**reply, "body": response.body.decode()}
     except UnicodeDecodeError:
         return {**reply, "body_base64": b64encode(response.body).decode()}
-
-
-def _without(response: Response, secrets: list[str]) -> Response:
-    """Return an answer that repeats no secret of its request, as an echo does."""
-    body, headers = response.body, dict(response.headers)
-    for secret in secrets:
-        plain, in_json = secret.encode(), json.dumps(secret)[1:-1].encode()
-        for each in {plain, in_json, quote(secret, safe="").encode(), b64encode(plain)}:
-            body = body.replace(each, HIDDEN)
-            text, hidden = each.decode(), HIDDEN.decode()
-            headers = {name: value.replace(text, hidden) for name, value in headers.items()}
-    return Response(response.url, response.status, headers, body)
 
 
 class Stopwatch:

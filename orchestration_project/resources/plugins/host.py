@@ -174,7 +174,7 @@ class Host:
             self.recorder.add(kind, target, "failed", seconds=watch.seconds)
             if isinstance(error, ConfigurationError) and "PLUGIN_SECRET_" in error.what:
                 raise
-            reason = error.line
+            reason = redacted(error.line)
             process.send(write_line({"type": "failed", "id": message.id, "reason": reason}))
             return
         size = len(response.body)

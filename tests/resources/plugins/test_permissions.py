@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -216,6 +216,75 @@ run.emit("items", [("1", {{"title": answer.text}})])"""
     assert "planted" not in payload
 
 
+ECHOES: dict[str, Callable[[bytes], bytes]] = {
+    "hex": lambda secret: secret.hex().encode(),
+    "base64": b64encode,
+    "Basic": lambda secret: b64encode(b"user:" + secret),
+    "reversed": lambda secret: secret[::-1],
+    "upper case": bytes.upper,
+}
+
+
+@pytest.fixture
+def asks_with_secret(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+    """Return what adds a plugin that sends a secret to a server, and loads the answer."""
+    monkeypatch.setenv("PLUGIN_SECRET_TOKEN", SECRET)
+
+    def add(server: FaultyServer) -> None:
+        code = f"""try:
+    answer = run.fetch("{server.url}", headers={{"X-Key": "{{{{secret:TOKEN}}}}"}})
+    title = answer.text + repr(answer.headers)
+except FailedError as error:
+    title = "failed: " + str(error)
+run.emit("items", [("1", {{"title": title}})])"""
+        permissions = {
+            "hosts": [{"host": host_of(server), "scheme": "http"}],
+            "secrets": [{"name": "TOKEN", "host": host_of(server)}],
+            "tables": ["items"],
+        }
+        plugins.add(body(code), permissions=permissions)
+
+    return add
+
+
+@pytest.mark.parametrize("encoding", ECHOES)
+def test_an_answer_with_an_encoded_secret_is_masked(
+    plugins: PluginDesk, asks_with_secret: Callable[[FaultyServer], None], encoding: str
+):
+    def echo(request: Request) -> Reply:
+        encoded = ECHOES[encoding](request.headers["x-key"].encode())
+        return Reply(200, {"X-Echo": encoded.decode()}, b"[" + encoded + b"]")
+
+    with FaultyServer(echo) as server:
+        asks_with_secret(server)
+        plugins.run()
+    payload = plugins.payloads()["1"]
+    assert payload.count("***") == 2
+    encoded = ECHOES[encoding](SECRET.encode()).decode()
+    assert not any(encoded[start : start + 8] in payload for start in range(8, len(encoded) - 8))
+
+
+@pytest.mark.parametrize(
+    ("status", "media_type"), [(206, "text/plain"), (200, "multipart/byteranges; boundary=x")]
+)
+def test_a_part_of_a_body_is_no_answer_to_a_request_with_a_secret(
+    plugins: PluginDesk,
+    asks_with_secret: Callable[[FaultyServer], None],
+    status: int,
+    media_type: str,
+):
+    def answer(request: Request) -> Reply:
+        start = request.headers["x-key"][:9].encode()
+        return Reply(status, {"Content-Type": media_type}, start)
+
+    with FaultyServer(answer) as server:
+        asks_with_secret(server)
+        plugins.run()
+    payload = plugins.payloads()["1"]
+    assert "failed: " in payload
+    assert SECRET[:9] not in payload
+
+
 @pytest.mark.parametrize(
     ("call", "permission"),
     [
@@ -225,6 +294,9 @@ run.emit("items", [("1", {{"title": answer.text}})])"""
         ('run.fetch("http://user@HOST/")', "hosts"),
         ('run.fetch("http://HOST.evil.example/")', "hosts"),
         ('run.fetch("http://HOST/", headers={"Host": "other.example"})', "hosts"),
+        ('run.fetch("http://HOST/", headers={"Range": "bytes=0-1"})', "hosts"),
+        ('run.fetch("http://HOST/", headers={"if-range": "x"})', "hosts"),
+        ('run.fetch("http://HOST/", headers={"Request-Range": "bytes=0-1"})', "hosts"),
         ('run.fetch("http://HOST/", headers={"X": "a\\r\\nY: b"})', "hosts"),
         ('run.fetch("http://HOST/", headers={"X": "{{secret:OTHER}}"})', "secrets"),
         ('run.fetch("http://HOST/", method="PUT", body="{{secret:TOKEN}}")', "secrets"),
