@@ -81,6 +81,7 @@ class Fetcher:
                 "the host answered with a part of a body",
                 expected="a whole body, as the request has a secret",
                 found=f"HTTP {response.status}",
+                remedy="request an address that the host answers as a whole",
             )
         values = list(secrets.values())
         headers = hide_in_headers(response.headers, values)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from orchestration_project.client import ApiError, Client
+from orchestration_project.domains.plugins.archives import MAX_ARCHIVE_BYTES
 from orchestration_project.tables.plugins import (
     plugins,
     plugins_grants,
@@ -15,6 +16,7 @@ from orchestration_project.tables.plugins import (
 from tests.gateway.api.conftest import HOME
 from tests.plugin_files import PUBLIC_KEY, plugin_files, signed, zipped
 
+MEBIBYTE = bytes(2**20)
 ARCHIVE = zipped(plugin_files() | {"main.py": b"import socket\n"})
 
 
@@ -56,6 +58,32 @@ def test_an_admin_adds_grants_enables_and_stops_a_plugin(api, admin: Client):
     with pytest.raises(ApiError, match="plugin not found") as raised:
         admin.plugin("rss")
     assert status_of(raised) == 404
+
+
+async def too_large():
+    """Yield an archive without a length that is larger than any may be."""
+    for _ in range(MAX_ARCHIVE_BYTES // len(MEBIBYTE) + 1):
+        yield MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        pytest.param(b"PK", {"content-length": str(MAX_ARCHIVE_BYTES + 1)}, 413, id="announced"),
+        pytest.param(too_large(), {}, 413, id="without a length"),
+        pytest.param(b"no zip", {}, 422, id="damaged"),
+        pytest.param(ARCHIVE, {}, 422, id="unsigned"),
+    ],
+)
+def test_a_refused_archive_leaves_nothing(api, content, headers, status):
+    def files() -> list[str]:
+        unpacked = (api.services.settings.state_path / "plugins").rglob("*")
+        return sorted([*(each.name for each in api.services.store.listed()), *map(str, unpacked)])
+
+    before = files()
+    answer = api.ask("PUT", "/plugins", "admin", content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert files() == before
 
 
 def test_what_cannot_be_added_or_granted_is_a_problem(api, admin: Client):

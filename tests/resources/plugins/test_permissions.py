@@ -281,7 +281,7 @@ def test_a_part_of_a_body_is_no_answer_to_a_request_with_a_secret(
         asks_with_secret(server)
         plugins.run()
     payload = plugins.payloads()["1"]
-    assert "failed: " in payload
+    assert "failed: the host answered with a part of a body" in payload
     assert SECRET[:9] not in payload
 
 
@@ -294,9 +294,6 @@ def test_a_part_of_a_body_is_no_answer_to_a_request_with_a_secret(
         ('run.fetch("http://user@HOST/")', "hosts"),
         ('run.fetch("http://HOST.evil.example/")', "hosts"),
         ('run.fetch("http://HOST/", headers={"Host": "other.example"})', "hosts"),
-        ('run.fetch("http://HOST/", headers={"Range": "bytes=0-1"})', "hosts"),
-        ('run.fetch("http://HOST/", headers={"if-range": "x"})', "hosts"),
-        ('run.fetch("http://HOST/", headers={"Request-Range": "bytes=0-1"})', "hosts"),
         ('run.fetch("http://HOST/", headers={"X": "a\\r\\nY: b"})', "hosts"),
         ('run.fetch("http://HOST/", headers={"X": "{{secret:OTHER}}"})', "secrets"),
         ('run.fetch("http://HOST/", method="PUT", body="{{secret:TOKEN}}")', "secrets"),
@@ -316,6 +313,21 @@ def test_other_requests_are_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["Range", "if-range", "Request-Range"])
+def test_a_request_for_a_part_is_refused(plugins: PluginDesk, server: FaultyServer, name: str):
+    code = f"""try:
+    run.fetch("{server.url}", headers={{"{name}": "bytes=0-1"}})
+except RefusedError as error:
+    run.log(str(error))"""
+    host = {"host": host_of(server), "scheme": "http"}
+    plugins.add(body(code), permissions={"hosts": [host], "tables": ["items"]})
+    with pytest.raises(ContractError):
+        plugins.run()
+    assert plugins.violations() == ["hosts"]
+    assert server.requests == []
+    assert "expected a request for a whole body" in plugins.log[0][1]
+
+
 def test_a_host_without_an_answer_is_an_error_that_the_plugin_may_handle(plugins: PluginDesk):
     code = """try:
     run.fetch("http://127.0.0.1:9/")
