@@ -210,10 +210,20 @@ class Hooks:
 
     async def _store(self, delivery: NewDelivery) -> Stored:
         """Return what came of a delivery, once that is committed."""
+        waits = delivery.allowed_attempts > 0
+        if waits and not self._room.reserve_row():
+            LOG.error(
+                "webhooks are not accepted: the inbox is full (WEBHOOK_INBOX_ROWS)",
+                extra={"event": "webhooks_paused"},
+            )
+            raise _no_room()
+        is_stored = True  # unknown while the sender is gone: the next count has it
         try:
             done, place = self._commit.store(delivery)
             # All of a batch wait for one future, so one of them that is gone must not cancel it.
-            return (await asyncio.shield(asyncio.wrap_future(done)))[place]
+            stored = (await asyncio.shield(asyncio.wrap_future(done)))[place]
+            is_stored = stored == "stored"
+            return stored
         except OrchestrationError as error:
             LOG.error(
                 "a webhook of %s was not stored: %s",
@@ -221,7 +231,11 @@ class Hooks:
                 error,
                 extra={"event": "webhook_not_stored"},
             )
+            is_stored = False
             raise _unavailable("the delivery could not be stored at present") from error
+        finally:
+            if waits:
+                self._room.settle_row(is_stored=is_stored)
 
 
 def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:

@@ -179,9 +179,11 @@ def test_a_source_without_a_secret_is_told_of_at_the_start(settings, warehouse, 
     assert problem in caplog.text
 
 
-def hooks_over(take, *, inbox=None, room=None, requests_per_second=100, **options) -> Hooks:
+def hooks_over(
+    take, *, inbox=None, room=None, requests_per_second=100, job=None, **options
+) -> Hooks:
     """Take deliveries of one source by ``take``, on a disk that has room."""
-    declared = WebhookSource(scheme="github", requests_per_second=requests_per_second)
+    declared = WebhookSource(scheme="github", requests_per_second=requests_per_second, job=job)
     senders = {"git": Sender("git", declared, (SECRET.encode(),))}
 
     class Empty:
@@ -232,6 +234,29 @@ def test_while_the_inbox_is_full_senders_are_told_to_come_later(settings, wareho
     answer = post(Client(routes(hooks)))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     assert answer.text == "too many unfinished bodies at present"
+
+
+@pytest.mark.parametrize("body_kind", ["with a length", "chunked"])
+def test_parallel_deliveries_do_not_exceed_the_rows_of_the_inbox(settings, warehouse, body_kind):
+    store = Inbox(warehouse, Clock())
+    disk = Probe("disk", (), "", lambda: Answer("free"))
+    room = Admission(store, disk, most_rows=3, monotonic=lambda: 0.0)
+    hooks = hooks_over(store.take, room=room, job="any")
+
+    async def deliver(number: int) -> int:
+        parts = [BODY] if body_kind == "with a length" else [bytes([byte]) for byte in BODY]
+        pieces = [
+            {"type": "http.request", "body": part, "more_body": place < len(parts) - 1}
+            for place, part in enumerate(parts)
+        ]
+        headers = signed(BODY) | {"x-github-delivery": f"parallel-{number}"}
+        return (await _asked(hooks, pieces, headers))[0]["status"]
+
+    async def deliver_all() -> list[int]:
+        return [*await asyncio.gather(*map(deliver, range(10))), await deliver(10)]
+
+    assert sorted(asyncio.run(deliver_all())) == [202] * 3 + [503] * 8
+    assert store.waiting_count(100) == 3
 
 
 def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, warehouse):

@@ -12,8 +12,8 @@ COUNT_INTERVAL_SECONDS = 1.0
 """Interval between counts of the inbox."""
 
 RECENT_SECONDS = 5.0
-"""Time for which the last count is reused, so that no delivery waits for a look; senders get the
-refusal so much later than full at most."""
+"""Time for which the last count is reused, so that no delivery waits for a look. Deliveries that
+this process stores meanwhile are added to it."""
 
 
 class Admission:
@@ -40,6 +40,10 @@ class Admission:
         self._lock = Lock()
         self._looked_at = float("-inf")
         self._problem = ""
+        self._counts = Lock()
+        self._waiting_count = 0
+        self._stored_count = 0
+        self._reserved_count = 0
 
     @property
     def is_new(self) -> bool:
@@ -67,12 +71,35 @@ class Admission:
                 self._problem = self._found()
                 self._looked_at = self._monotonic()
 
+    def reserve_row(self) -> bool:
+        """Reserve a row of the inbox; return whether there was one left."""
+        with self._counts:
+            used = self._waiting_count + self._stored_count + self._reserved_count
+            if used >= self._most_rows:
+                return False
+            self._reserved_count += 1
+            return True
+
+    def settle_row(self, *, is_stored: bool) -> None:
+        """End a reservation; a stored delivery counts until the next count has it."""
+        with self._counts:
+            self._reserved_count -= 1
+            self._stored_count += is_stored
+
     def _found(self) -> str:
+        with self._counts:
+            counted = self._stored_count
         try:
             self._disk.run()
             waiting = self._inbox.waiting_count(self._most_rows)
         except OrchestrationError as error:
             return str(error)
+        with self._counts:
+            self._waiting_count = waiting
+            self._stored_count -= counted
+        return self._full_problem(waiting)
+
+    def _full_problem(self, waiting: int) -> str:
         if waiting < self._most_rows:
             return ""
         return f"{waiting} deliveries wait in the inbox, as many as may (WEBHOOK_INBOX_ROWS)"
