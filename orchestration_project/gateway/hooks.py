@@ -151,8 +151,7 @@ class Hooks:
             raise _unavailable("the signature of this source cannot be verified at present")
         problem = await self._problem()
         if problem:
-            LOG.error("webhooks are not accepted: %s", problem, extra={"event": "webhooks_paused"})
-            raise _no_room()
+            raise _paused(problem)
 
     async def _problem(self) -> str:
         """Return why nothing can be taken, by a look of some seconds ago at most.
@@ -212,11 +211,7 @@ class Hooks:
         """Return what came of a delivery, once that is committed."""
         waits = delivery.allowed_attempts > 0
         if waits and not self._room.reserve_row():
-            LOG.error(
-                "webhooks are not accepted: the inbox is full (WEBHOOK_INBOX_ROWS)",
-                extra={"event": "webhooks_paused"},
-            )
-            raise _no_room()
+            raise _paused("the inbox is full (WEBHOOK_INBOX_ROWS)")
         is_stored = True  # unknown while the sender is gone: the next count has it
         try:
             done, place = self._commit.store(delivery)
@@ -252,6 +247,12 @@ def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
         declared.max_attempts if declared.job else 0,
         current_trace(),
     )
+
+
+def _paused(problem: str) -> HTTPException:
+    """Log why nothing is accepted; return the answer, which does not say that."""
+    LOG.error("webhooks are not accepted: %s", problem, extra={"event": "webhooks_paused"})
+    return _no_room()
 
 
 def _no_room() -> HTTPException:

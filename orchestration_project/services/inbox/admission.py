@@ -97,9 +97,6 @@ class Admission:
         with self._counts:
             self._waiting_count = waiting
             self._stored_count -= counted
-        return self._full_problem(waiting)
-
-    def _full_problem(self, waiting: int) -> str:
         if waiting < self._most_rows:
             return ""
         return f"{waiting} deliveries wait in the inbox, as many as may (WEBHOOK_INBOX_ROWS)"

@@ -2,7 +2,7 @@
 
 import hashlib
 import http.client
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -40,7 +40,14 @@ def inbox(api, tmp_path, monkeypatch, request) -> str:
     return name
 
 
-def put(api, inbox, content=b"bytes", name="a.pdf", role="operator", **headers):
+def put(
+    api,
+    inbox,
+    content: bytes | AsyncIterator[bytes] = b"bytes",
+    name="a.pdf",
+    role="operator",
+    **headers,
+):
     given = {key.replace("_", "-"): value for key, value in headers.items()}
     path = f"/inbox/{inbox}/files/{quote(name, safe='')}"
     return api.ask("PUT", path, role, content=content, headers=given)
