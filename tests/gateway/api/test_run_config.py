@@ -13,7 +13,8 @@ from tests.gateway.api.conftest import DEFINITIONS, HOME, WEEK
 
 OP, JOB = "finra_otc_weekly_load", "finra_otc_weekly"
 SENTENCE = (
-    "invalid max_reject_ratio in the config of finra_otc_weekly_load: expected 0 to 1, found 5"
+    "invalid max_reject_ratio in the config of finra_otc_weekly_load: expected 0 to 1, found 5; "
+    "what to do: correct it in the run config"
 )
 INVALID = {"ops": {OP: {"config": {"max_reject_ratio": 5}}}}
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": DEFINITIONS}
