@@ -1,6 +1,7 @@
 """Parts of a request that the gateway reads, its user, and refusals."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -29,6 +30,16 @@ REQUEST_ID = "orchestration_project.request_id"
 
 REAUTHENTICATE = "orchestration_project.still_known"
 """Under this name a scope has a function that says whether who asked may still; of long answers."""
+
+
+@contextmanager
+def launch_tags(tags: Mapping[str, str]) -> Iterator[None]:
+    """Give these tags to what this task launches meanwhile."""
+    token = LAUNCH_TAGS.set(tags)
+    try:
+        yield
+    finally:
+        LAUNCH_TAGS.reset(token)
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours

@@ -213,17 +213,18 @@ LAUNCHED_BY = "launched_by"
 """Run tag: cli, ui, api, webhook, schedule, sensor or backfill."""
 
 
-def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return what kind of thing started a run, and which.
+TRIGGER_TAGS = {
+    "dagster/schedule_name": "schedule",
+    "dagster/sensor_name": "sensor",
+    "requested_by": "schedule",
+    "dagster/backfill": "backfill",
+}
+"""Kind of trigger that a tag names, the first that a run has; `requested_by` is of a backfill."""
 
-    A schedule that asks for a backfill says so by the tag `requested_by`.
-    """
-    for kind, tag in (
-        ("schedule", "dagster/schedule_name"),
-        ("sensor", "dagster/sensor_name"),
-        ("schedule", "requested_by"),
-        ("backfill", "dagster/backfill"),
-    ):
+
+def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return what kind of thing started a run, and which."""
+    for tag, kind in TRIGGER_TAGS.items():
         if tag in tags:
             return kind, tags[tag]
     return "person", None

@@ -20,12 +20,13 @@ from orchestration_project.domains.operations.pipelines import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
-from orchestration_project.gateway.api.jobs import Job, find_job, tag_list
+from orchestration_project.gateway.api.jobs import Job, find_job
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, Before, once
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name, moment
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.gateway.request import launch_tags
 from orchestration_project.services.backfills import backfill_outcome
 
 MOST_PARTITIONS = 5000
@@ -114,10 +115,10 @@ async def _launched(
     params = {
         "selector": job.partition_set,
         "partitionNames": list(selection.keys),
-        "tags": tag_list({"user": call.caller.name, **selection.tags, **marks}),
         "title": f"{job.name}: {len(selection.keys)} partitions",
     }
-    data = await call.dagster(LAUNCH, params=params)
+    with launch_tags({"user": call.caller.name, **selection.tags, **marks}):
+        data = await call.dagster(LAUNCH, params=params)
     return result(data, "launchPartitionBackfill", "LaunchBackfillSuccess")["backfillId"]
 
 

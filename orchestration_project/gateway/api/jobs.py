@@ -19,6 +19,7 @@ from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.once import Before, leased, once
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
+from orchestration_project.gateway.request import launch_tags
 from orchestration_project.registry import Registry
 from orchestration_project.services.inbox.work import ACTIVE_STATUSES
 
@@ -211,7 +212,7 @@ async def launched_before(before: Before) -> Launched:
 async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]) -> Launched:
     job = await find_job(call, wanted.job, wanted.partition)
     await _check(call, wanted)
-    tags = {**(wanted.tags or {}), **job.tags, LAUNCHED_BY: "api", **marks}
+    tags = {**(wanted.tags or {}), **job.tags}
     if job.keys and tags.keys().isdisjoint(PARTITION_TAGS):
         raise ProblemError(
             422,
@@ -228,7 +229,8 @@ async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]
         "runConfigData": json.dumps(wanted.config or {}),
         "executionMetadata": {"tags": tag_list(tags)},
     }
-    data = await call.dagster(LAUNCH, params=params)
+    with launch_tags({LAUNCHED_BY: "api", **marks}):
+        data = await call.dagster(LAUNCH, params=params)
     run = result(data, "launchRun", "LaunchRunSuccess")["run"]
     return Launched(run_id=run["runId"], job=job.name, status=run["status"], is_repeated=False)
 

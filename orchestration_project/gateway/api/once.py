@@ -17,7 +17,7 @@ from orchestration_project.engine.leases import Lease, LostLeaseError, give_back
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.gateway.request import BODY_TAG, KEY_TAG, LAUNCH_TAGS
+from orchestration_project.gateway.request import BODY_TAG, KEY_TAG
 from orchestration_project.services.backfills import first_backfill
 from orchestration_project.tracing.traceparent import read_tag
 
@@ -93,11 +93,7 @@ async def once(
     async with call.services.launching, leased(call.services, _key_lease(tags[KEY_TAG])):
         before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
         if before is None:
-            token = LAUNCH_TAGS.set(tags)
-            try:
-                return await make(tags)
-            finally:
-                LAUNCH_TAGS.reset(token)
+            return await make(tags)
     if before.body != tags[BODY_TAG]:
         raise ProblemError(
             409,

@@ -17,7 +17,12 @@ from orchestration_project.domains.api.runs import (
     RunStatus,
     Step,
 )
-from orchestration_project.domains.operations.ledger import LedgerEntry, partition_of, trigger_of
+from orchestration_project.domains.operations.ledger import (
+    LAUNCHED_BY,
+    LedgerEntry,
+    partition_of,
+    trigger_of,
+)
 from orchestration_project.domains.operations.retries import (
     RETRY_JOB,
     RETRY_OP,
@@ -25,6 +30,7 @@ from orchestration_project.domains.operations.retries import (
     check_domain,
     check_kinds,
 )
+from orchestration_project.domains.operations.run_tags import RESERVED_TAGS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
@@ -34,7 +40,6 @@ from orchestration_project.gateway.api.jobs import (
     find_run,
     launch,
     launched_before,
-    tag_list,
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
@@ -45,6 +50,7 @@ from orchestration_project.gateway.api.problems import (
     require_known,
 )
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.gateway.request import launch_tags
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.presets import config_of_preset
@@ -56,15 +62,6 @@ MAX_PAGE_ENTRIES = 1000
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 TagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
 TagValue = Annotated[str, StringConstraints(max_length=200)]
-
-RESERVED_TAGS = frozenset(
-    {
-        *("user", "domain", "session", "preset", "config_hash", "forced_past"),
-        *("idempotency_key", "idempotency_body", "requested_by", "launched_by", "launched_by_job"),
-        *("requested_range", "loaded_range"),
-    }
-)
-"""Tags by which this project says things of a run; no caller may."""
 
 Status = Literal[
     "NOT_STARTED",
@@ -358,9 +355,9 @@ async def _reexecuted(
     params = {
         "parentRunId": run.run_id,
         "strategy": strategies[call.body.what],
-        "extraTags": tag_list(marks),
     }
-    data = await call.dagster(REEXECUTE, params=params)
+    with launch_tags({LAUNCHED_BY: "api", **marks}):
+        data = await call.dagster(REEXECUTE, params=params)
     again = result(data, "launchRunReexecution", "LaunchRunSuccess")["run"]
     return Launched(
         run_id=again["runId"], job=again["jobName"], status=again["status"], is_repeated=False

@@ -43,6 +43,18 @@ class Launches:
             *_parts_of_plan(repository, run.job_name, plan),
         ]
 
+    def job_tags(self, run: dg.DagsterRun) -> Mapping[str, str]:
+        """Return the tags of the definition of a run's job; none of an unknown job."""
+        origin = run.remote_job_origin
+        if origin is None:
+            return {}
+        repository = self._repository(
+            origin.location_name, origin.repository_origin.repository_name
+        )
+        if repository is None or not repository.has_job(run.job_name):
+            return {}
+        return repository.get_full_job(run.job_name).tags
+
     def of_backfill(self, backfill: PartitionBackfill) -> Sequence[Part]:
         """Return the parts of all runs of a backfill; its daemon may launch them later."""
         chosen = backfill.asset_selection or ()

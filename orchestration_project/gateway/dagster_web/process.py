@@ -11,7 +11,6 @@ from dagster._check import CheckError
 from dagster._config.stack import EvaluationStackRoot
 from dagster._core.definitions.selector import JobSelector, ScheduleSelector, SensorSelector
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._core.workspace.permissions import (
@@ -39,6 +38,7 @@ from orchestration_project.domains.access.roles import (
     may_run,
     permissions_of,
 )
+from orchestration_project.domains.operations.run_tags import without_reserved_tags
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
@@ -46,9 +46,7 @@ from orchestration_project.gateway.dagster_web.launches import Launches, Part
 from orchestration_project.gateway.dagster_web.webserver import GatewayWebserver
 from orchestration_project.gateway.executions import QUERY_SECONDS, Executions
 from orchestration_project.gateway.request import (
-    BODY_TAG,
     CURRENT,
-    KEY_TAG,
     LAUNCH_TAGS,
     REJECTED_TRACEPARENT,
 )
@@ -99,14 +97,6 @@ USER_TAG = "user"
 
 NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 """Characters that Dagster refuses in a tag of an event, though not of a run."""
-
-NO_CALLERS_TAGS = frozenset(
-    {
-        *(KEY_TAG, BODY_TAG, BODY_TAG.removeprefix(HIDDEN_PREFIX)),
-        *(AUTO_RETRY_RUN_ID_TAG, REJECTED_TAG),
-    }
-)
-"""Tags that no request may give: our marks, and the run that Dagster's daemon starts as a retry."""
 
 STOP = Permissions.STOP_RUNNING_SCHEDULE
 """Mutations of a schedule that launch nothing."""
@@ -287,7 +277,7 @@ def _may_terminate(info: Any, permission: Permissions, run: dg.DagsterRun) -> bo
 def name_users(process: RoleProcessContext) -> None:
     """Give each run and backfill that a request of this process makes the tag of who asked.
 
-    A tag that the request itself gives, or one of the run that is tried again, does not stay.
+    A reserved tag that the request itself gives does not stay.
     Whatever way they asked, what is not for their role is not made, resumed or ended.
     """
     storage = process.instance.run_storage
@@ -296,11 +286,12 @@ def name_users(process: RoleProcessContext) -> None:
 
     def add_named_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
         _require(process, lambda launches: launches.of_run(dagster_run))
-        return add_run(dagster_run.with_tags(_own_tags(dagster_run.tags)))
+        return add_run(dagster_run.with_tags(_tags_of_run(process, dagster_run)))
 
     def add_named_backfill(partition_backfill: PartitionBackfill) -> None:
         _require(process, lambda launches: launches.of_backfill(partition_backfill))
-        return add_backfill(partition_backfill._replace(tags=_own_tags(partition_backfill.tags)))
+        tags = without_reserved_tags(partition_backfill.tags, {}, {}) | _request_tags()
+        return add_backfill(partition_backfill._replace(tags=tags))
 
     def update_own_backfill(partition_backfill: PartitionBackfill) -> None:
         is_end = partition_backfill.status is BulkActionStatus.CANCELING
@@ -325,12 +316,16 @@ def _known(parts: Sequence[Part]) -> Sequence[Part]:
     return [part for part in parts if part is not None]
 
 
-def _own_tags(given: Mapping[str, str]) -> dict[str, str]:
-    trace = _request_trace_tags()
-    refused = NO_CALLERS_TAGS | {name.removeprefix(HIDDEN_PREFIX) for name in trace}
-    kept = {name: value for name, value in given.items() if name not in refused}
-    own = {**(LAUNCH_TAGS.get() or {}), **user_tags(CURRENT.get())}
-    return {**kept, **own, **trace}
+def _tags_of_run(process: RoleProcessContext, run: dg.DagsterRun) -> dict[str, str]:
+    """Return the tags of a run; a run of another job is not its parent."""
+    job_tags = Launches(process.create_request_context()).job_tags(run)
+    parent = process.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    parent_tags = parent.tags if parent and parent.job_name == run.job_name else {}
+    return without_reserved_tags(run.tags, job_tags, parent_tags) | _request_tags()
+
+
+def _request_tags() -> dict[str, str]:
+    return {**(LAUNCH_TAGS.get() or {}), **user_tags(CURRENT.get()), **_request_trace_tags()}
 
 
 def _request_trace_tags() -> dict[str, str]:
