@@ -8,15 +8,25 @@ from typing import Any
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
-from joserfc.errors import JoseError
+from authlib.oidc.core import CodeIDToken
+from joserfc.errors import BadSignatureError, ClaimError, JoseError
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.addresses import safe_next
-from orchestration_project.domains.access.members import member_of, role_of
+from orchestration_project.domains.access.members import (
+    hosted_domain_problem,
+    invalid_claim,
+    is_google,
+    member_of,
+    role_of,
+    shown_claim,
+    subject_name,
+)
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.login import begin_session
@@ -42,6 +52,41 @@ NOT_COMPLETE = "Your organisation did not confirm who you are. Try again."
 NO_ROLE = "Your organisation confirmed who you are, but no role is assigned to you here."
 
 
+class ClaimRefusedError(Exception):
+    """An ID token with a valid signature has an invalid claim."""
+
+    def __init__(self, problem: str, subject: str | None) -> None:
+        super().__init__(problem)
+        self.subject = subject
+
+
+class CheckedIDToken(CodeIDToken):
+    """ID token whose refusal names the claim and the person."""
+
+    def validate(self, now: int | None = None, leeway: int = 0) -> None:
+        """Check all claims.
+
+        Raises:
+            ClaimRefusedError: A claim is invalid or missing.
+        """
+        try:
+            super().validate(now, leeway)
+        except ClaimError as error:
+            time = Clock().now().isoformat(timespec="seconds")
+            expected = {
+                "exp": f"a time after {time}",
+                "nbf": f"a time before {time}",
+                "iat": f"a time before {time}",
+                "iss": self.options["iss"]["value"],
+                "aud": self.options["aud"]["value"],
+                "azp": self.options["aud"]["value"],
+                "nonce": "the nonce of this login",
+                "at_hash": "the hash of the access token",
+            }
+            problem = invalid_claim(error.claim, self, expected.get(error.claim, "a valid value"))
+            raise ClaimRefusedError(problem, subject_name(self)) from error
+
+
 class Provider:
     """The routes of logging in at a provider."""
 
@@ -53,8 +98,10 @@ class Provider:
         client_id: str,
         client_secret: str,
         secret: str,
+        hosted_domain: str = "auto",
     ) -> None:
         """Keep what is between the two steps in a cookie that is signed with ``secret``."""
+        self._hosted_domain = hosted_domain
         self._doors = doors
         self._secret = secret
         self._client_id = client_id
@@ -94,7 +141,7 @@ class Provider:
         try:
             return await self._client.authorize_redirect(request, f"{base}{CALLBACK}")
         except PROVIDER_ERRORS as error:
-            return self._page(502, NOT_COMPLETE, type(error).__name__)
+            return self._page(502, NOT_COMPLETE, _reason(error))
 
     async def _complete(self, request: Request) -> Response:
         if not request.session:  # not in the audit, or anybody could fill the disk with it
@@ -102,21 +149,32 @@ class Provider:
         wanted = safe_next(request.session.get("next", ""))
         try:
             claims = await self._claims(request)
-        except PROVIDER_ERRORS as error:
+        except (*PROVIDER_ERRORS, ClaimRefusedError) as error:
             await self._doors.count_failure(request.scope)
-            await self._record(request, type(error).__name__)
-            return self._page(401, NOT_COMPLETE, type(error).__name__)
+            subject = error.subject if isinstance(error, ClaimRefusedError) else None
+            await self._record(request, _reason(error), subject)
+            return self._page(401, NOT_COMPLETE, _reason(error), subject)
         finally:
             request.session.clear()
         member = member_of(claims)
         role = role_of(member, self._doors.access.rules, self._doors.access.domains)
-        if role is None:
-            await self._record(request, "no role", member.name)
-            return self._page(403, NO_ROLE, "no role")
+        problem = self._hosted_domain_problem(claims) or (None if role else "no role")
+        if role is None or problem:
+            await self._record(request, problem or "no role", member.name)
+            return self._page(403, NO_ROLE, problem or "no role", member.name)
         response = RedirectResponse(wanted, 303)
         who = Principal(member.name, role, "session")
         await begin_session(self._doors, request.scope, response, who, member)
         return response
+
+    def _hosted_domain_problem(self, claims: Mapping[str, Any]) -> str | None:
+        """Return why a private account with an address of a configured domain may not log in."""
+        is_required = self._hosted_domain == "required"
+        is_automatic = self._hosted_domain == "auto" and is_google(str(claims["iss"]))
+        if not (is_required or is_automatic):
+            return None
+        access = self._doors.access
+        return hosted_domain_problem(claims, access.rules, access.domains)
 
     async def _claims(self, request: Request) -> Mapping[str, Any]:
         """Return what the provider vouches for: signature, issuer, our client, state, nonce, time.
@@ -132,16 +190,19 @@ class Provider:
             "iss": {"essential": True, "value": metadata["issuer"]},
             "aud": {"essential": True, "value": self._client_id},
         }
-        token = await self._client.authorize_access_token(request, claims_options=options)
+        token = await self._client.authorize_access_token(
+            request, claims_options=options, claims_cls=CheckedIDToken
+        )
         return token["userinfo"]
 
     async def _record(self, request: Request, reason: str, name: str | None = None) -> None:
         await self._doors.record(request.scope, "login", "refused", target=name, reason=reason)
 
-    def _page(self, status: int, problem: str, reason: str) -> Response:
-        """Say no more to the browser than that it did not work; the reason is for the log."""
+    def _page(self, status: int, problem: str, reason: str, subject: str | None = None) -> Response:
+        """Return a page without the reason, which is for the log."""
         LOG.warning(
-            "a login by OpenID Connect was rejected: %s",
+            "rejected the login of %s by OpenID Connect: %s",
+            subject or "an unknown person",
             reason,
             extra={"event": "oidc_login_rejected"},
         )
@@ -149,3 +210,16 @@ class Provider:
         return login_page(
             installation, wanted="/", has_provider=True, problem=problem, status=status
         )
+
+
+def _reason(error: Exception) -> str:
+    """Return why a login failed; messages of errors that may quote a token are left out."""
+    if isinstance(error, ClaimRefusedError):
+        return str(error)
+    if isinstance(error, BadSignatureError):
+        return "invalid ID token: expected a signature by a key of the provider"
+    if isinstance(error, KeyError):
+        return f"invalid response of the provider: expected {error.args[0]!r}, found nothing"
+    if isinstance(error, AuthlibBaseError):
+        return f"{type(error).__name__}: {shown_claim(error.error)}"
+    return type(error).__name__

@@ -103,6 +103,7 @@ def _provider_routes(settings: Settings, doors: AuthServices, secret: str) -> Se
         client_id=settings.oidc_client_id or "",
         client_secret=settings.oidc_client_secret.get_secret_value(),
         secret=secret,
+        hosted_domain=settings.oidc_hosted_domain,
     )
     return provider.routes()
 

@@ -38,6 +38,7 @@ class AccessSettings(BaseSettings):
             "oidc_client_id",
             "oidc_client_secret",
             "oidc_allowed_domains",
+            "oidc_hosted_domain",
             "oidc_roles",
         }
     )
@@ -111,6 +112,12 @@ class AccessSettings(BaseSettings):
         (),
         description="Domains of verified email addresses that may log in.",
         json_schema_extra=about(default="(any)"),
+    )
+    oidc_hosted_domain: Literal["auto", "required", "off"] = Field(
+        "auto",
+        description="Whether an address of a domain of OIDC_ALLOWED_DOMAINS or OIDC_ROLES needs "
+        "the claim hd with that domain, which Google gives to Workspace accounts only; auto: if "
+        "the issuer is Google.",
     )
     oidc_roles: Entries = Field(
         (),

@@ -30,6 +30,8 @@ from orchestration_project.domains.access.credentials import (
 )
 from orchestration_project.domains.access.members import (
     Member,
+    hosted_domain_problem,
+    is_google,
     member_of,
     read_rules,
     role_of,
@@ -265,3 +267,18 @@ def test_an_origin_is_that_of_one_page_of_ours():
         ["https://door.example.org"], own, is_needed=True, fetch_site="same-origin"
     )
     assert origin_of("no url") == ""
+
+
+def test_the_claim_hd_counts_by_default_only_of_googles_issuer():
+    assert is_google("https://accounts.google.com")
+    assert not is_google("https://accounts.google.com.example.org")
+
+
+def test_an_address_of_a_configured_domain_needs_the_claim_hd_with_it():
+    rules = [AccessRule(Role.ADMIN, "@Example.org"), AccessRule(Role.VIEWER, "me@private.org")]
+    claims = {"email": "ada@EXAMPLE.org", "hd": "Example.org"}
+    assert hosted_domain_problem(claims, rules, []) is None
+    wanting = "invalid claim hd: expected example.org, found none"
+    assert hosted_domain_problem({"email": "ada@example.org"}, rules, []) == wanting
+    assert hosted_domain_problem({"email": "me@private.org"}, rules, []) is None
+    assert hosted_domain_problem({"email": "me@private.org"}, rules, ["private.org"])

@@ -34,10 +34,13 @@ MEMBERS = [
 ]
 
 
-def provider_at(url: str) -> Any:
+def provider_at(url: str, hosted_domain: str = "auto") -> Any:
     def routes(doors: AuthServices) -> list[BaseRoute]:
         discovery = f"{url}/.well-known/openid-configuration"
-        return Provider(doors, discovery_url=discovery, secret=SECRET, **CLIENT).routes()
+        provider = Provider(
+            doors, discovery_url=discovery, secret=SECRET, hosted_domain=hosted_domain, **CLIENT
+        )
+        return provider.routes()
 
     return routes
 
@@ -333,3 +336,81 @@ def test_only_a_whole_new_token_for_us_by_the_provider_counts(told_lies, lie: st
     vars(liar).update(vars(fresh) | values | {"asked": asked})
     answer = door.ask("GET", f"/auth/oidc/callback?code=c&state={asked['state']}", cookie=cookie)
     assert (answer.status, "session=" in cookies_of(answer)) == (status, status == 303), lie
+
+
+def callback(liar: Liar, door: Door, **values: Any) -> Answer:
+    """Log in with a token that has these claims, key or header."""
+    location, cookie = begin(door)
+    asked = {name: each[0] for name, each in parse_qs(urlsplit(location).query).items()}
+    fresh = Liar()
+    fresh.url = liar.url
+    vars(liar).update(vars(fresh) | values | {"asked": asked})
+    path = f"/auth/oidc/callback?code=c&state={asked['state']}"
+    return door.ask("GET", path, cookie=cookie)
+
+
+REASONS = {
+    "aud": ({"aud": "them"}, "invalid claim aud: expected us, found them"),
+    "iss": ({"iss": "https://evil"}, "invalid claim iss: expected URL, found https://evil"),
+    "nonce": ({"nonce": "x"}, "invalid claim nonce: expected the nonce of this login, found x"),
+    "no nonce": (
+        {"nonce": None},
+        "invalid claim nonce: expected the nonce of this login, found none",
+    ),
+    "exp": ({"exp": 1_000_000}, "invalid claim exp: expected a time after NOW, found 1970-01-12"),
+    "iat": ({"iat": 9_999_999_999}, "invalid claim iat: expected a time before NOW, found 2286"),
+    "escapes": ({"aud": "a\x1b[2J\nb"}, "invalid claim aud: expected us, found a?[2J?b"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_refused_login_names_the_claim_and_the_person(told_lies, caplog, name: str):
+    liar, door = told_lies
+    claims, reason = REASONS[name]
+    answer = callback(liar, door, claims={"email": "ada@example.org", **claims})
+    [row] = door.audit(answer.headers["x-request-id"])
+    first, _, last = reason.replace("URL", liar.url).partition("NOW")
+    assert (answer.status, row["outcome"], row["target"]) == (401, "refused", "ada@example.org")
+    assert row["reason"].startswith(first)
+    assert last in row["reason"]
+    assert "eyJ" not in row["reason"]  # as a token begins
+    assert f"ada@example.org by OpenID Connect: {row['reason']}" in caplog.text
+
+
+def test_a_token_of_another_key_is_refused_with_the_reason(told_lies):
+    liar, door = told_lies
+    answer = callback(liar, door, key=OTHER_KEY)
+    [row] = door.audit(answer.headers["x-request-id"])
+    expected = "invalid ID token: expected a signature by a key of the provider"
+    assert (row["target"], row["reason"]) == (None, expected)
+
+
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory) -> Iterator[tuple[Liar, Door]]:
+    """A provider and a gateway that requires the claim hd."""
+    folder = tmp_path_factory.mktemp("hosted")
+    with lying() as liar, open_door(folder, public=provider_at(liar.url, "required")) as door:
+        yield liar, door
+
+
+WORKSPACE = {"email": "ada@example.org", "email_verified": True, "groups": []}
+
+
+@pytest.mark.parametrize(
+    ("claims", "status", "reason"),
+    [
+        ({"hd": "example.org"}, 303, None),
+        ({}, 403, "invalid claim hd: expected example.org, found none"),
+        ({"groups": ["team"]}, 403, "invalid claim hd: expected example.org, found none"),
+        (
+            {"hd": "elsewhere.org"},
+            403,
+            "invalid claim hd: expected example.org, found elsewhere.org",
+        ),
+    ],
+)
+def test_a_private_account_with_an_address_of_the_domain_is_outside(hosted, claims, status, reason):
+    liar, door = hosted
+    answer = callback(liar, door, claims=WORKSPACE | claims)
+    [row] = door.audit(answer.headers["x-request-id"])
+    assert (answer.status, row["reason"]) == (status, reason)

@@ -12,7 +12,7 @@ import pytest
 
 import orchestration_project
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.operations.run_tags import (
+from orchestration_project.domains.operations.ledger import (
     DESCRIBING_TAGS,
     RESERVED_TAGS,
     without_reserved_tags,

@@ -1,8 +1,10 @@
 """Role of a user whom an OpenID Connect provider authenticated."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from orchestration_project.domains.access.roles import Role
@@ -95,3 +97,62 @@ def role_of(
 
 def _domain(email: str) -> str:
     return email.rpartition("@")[2] if "@" in email else ""
+
+
+GOOGLE_ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
+
+MAX_CLAIM_CHARACTERS = 200
+"""Of a claim's value in a message."""
+
+TIME_CLAIMS = ("exp", "nbf", "iat")
+
+
+def is_google(issuer: str) -> bool:
+    """Whether an issuer is Google, which states the domain of an account in the claim ``hd``."""
+    return issuer in GOOGLE_ISSUERS
+
+
+def hosted_domain_problem(
+    claims: Mapping[str, Any], rules: Sequence[AccessRule], allowed_domains: Sequence[str]
+) -> str | None:
+    """Return why the claim ``hd`` does not fit an address of a configured domain, or None.
+
+    An address of another domain needs no ``hd``: no rule of a domain means it.
+    """
+    domain = _domain(str(claims.get("email", "")).lower())
+    named = {rule.who[1:].lower() for rule in rules if rule.who.startswith("@")}
+    if domain not in named | set(allowed_domains):
+        return None
+    if str(claims.get("hd", "")).lower() == domain:
+        return None
+    return invalid_claim("hd", claims, domain)
+
+
+def invalid_claim(claim: str, claims: Mapping[str, Any], expected: str) -> str:
+    """Return the message about an invalid claim of an ID token."""
+    value = claims.get(claim)
+    found = shown_claim(_time_text(value) if claim in TIME_CLAIMS else value)
+    return f"invalid claim {claim}: expected {expected}, found {found}"
+
+
+def shown_claim(value: Any) -> str:
+    """Return a value of a provider for a message, shortened and without control characters."""
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return "".join(
+        character if character.isprintable() else "?" for character in text[:MAX_CLAIM_CHARACTERS]
+    )
+
+
+def subject_name(claims: Mapping[str, Any]) -> str | None:
+    """Return the address or the id of the person whom an ID token names."""
+    name = claims.get("email") or claims.get("sub")
+    return None if name is None else shown_claim(name)
+
+
+def _time_text(value: Any) -> Any:
+    try:
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return value

@@ -19,6 +19,7 @@ from orchestration_project.domains.api.runs import (
 )
 from orchestration_project.domains.operations.ledger import (
     LAUNCHED_BY,
+    RESERVED_TAGS,
     LedgerEntry,
     partition_of,
     trigger_of,
@@ -30,7 +31,6 @@ from orchestration_project.domains.operations.retries import (
     check_domain,
     check_kinds,
 )
-from orchestration_project.domains.operations.run_tags import RESERVED_TAGS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result

@@ -38,7 +38,7 @@ from orchestration_project.domains.access.roles import (
     may_run,
     permissions_of,
 )
-from orchestration_project.domains.operations.run_tags import without_reserved_tags
+from orchestration_project.domains.operations.ledger import without_reserved_tags
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
