@@ -93,7 +93,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "webhooks_paused": "Webhooks are not accepted, as the inbox or the disk is full.",
     "webhook_not_stored": "A webhook delivery could not be stored.",
     "webhook_source_disabled": "A webhook source cannot be used, such as one without its secret.",
-    "plugin_log_line": "Line that a plugin logged in its run.",
+    "plugin_log_line": "Line that a plugin logged in a run or for an endpoint.",
     "plugin_not_readable": "This release cannot read the manifest of a stored plugin.",
     "plugin_grant_not_readable": "This release cannot read a stored grant: it grants nothing.",
     "plugins_not_defined": "The database did not name the plugins when the definitions loaded.",

@@ -29,6 +29,7 @@ from orchestration_project.domains.access.credentials import (
     subjects,
 )
 from orchestration_project.domains.access.members import (
+    AccessRule,
     Member,
     hosted_domain_problem,
     is_google,

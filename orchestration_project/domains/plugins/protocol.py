@@ -105,6 +105,18 @@ class Log:
     message: str
 
 
+def marked_lines(plugin: str, text: str) -> str:
+    """Return the lines of a plugin's text, each with its name, and control characters escaped."""
+    return "\n".join(f"plugin {plugin}: {escaped(line)}" for line in text.split("\n"))
+
+
+def escaped(text: str) -> str:
+    """Return a text on one line, in which a terminal shows all characters and obeys none."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
 @dataclass(frozen=True)
 class End:
     """The plugin has finished; nothing may follow."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.plugins.records import REQUEST_PREFIX
 from orchestration_project.resources.plugins.running import call_endpoint
 from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
+
+LOG = logging.getLogger(__name__)
 
 MAX_PARAMETERS = 20
 MAX_VALUE_CHARACTERS = 1_000
@@ -127,6 +130,11 @@ def _answer(services: Services, stored: StoredPlugin, wanted: EndpointWanted) ->
         warehouse=services.warehouse,
         clock=open_clock(services.settings),
         request_id=f"{REQUEST_PREFIX}{uuid4().hex}",
+        log=lambda level, text: LOG.log(
+            logging.getLevelNamesMapping()[level.upper()],
+            text,
+            extra={"event": "plugin_log_line"},
+        ),
     )
     content = _bytes(answer.content_type, answer.body)
     if len(content) > MAX_ANSWER_BYTES:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from threading import Event, Lock, Thread
 from typing import IO, Self, cast
 
-from orchestration_project.domains.plugins.protocol import MAX_LINE_BYTES, ProtocolError
+from orchestration_project.domains.plugins.protocol import MAX_LINE_BYTES, ProtocolError, escaped
 from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.resources.plugins.isolation import (
@@ -60,6 +60,7 @@ class PluginProcess:
         seconds: Limit of its wall time.
         stop_reason: Returns why it is to end now, such as that the plugin was disabled; empty:
             it may go on. It is called in another thread.
+        shows_output: Whether the error of its end has the last line of its output.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class PluginProcess:
         *,
         seconds: float,
         stop_reason: Callable[[], str] = lambda: "",
+        shows_output: bool = True,
     ) -> None:
         self._lines: deque[bytes] = deque()
         self._queued_bytes = 0
@@ -78,6 +80,7 @@ class PluginProcess:
         self._has_output = True
         self._seconds = seconds
         self._stop_reason = stop_reason
+        self._shows_output = shows_output
         self._stopped: ChildError | OrchestrationError | None = None
         self._done = Event()
         self._lock = Lock()
@@ -302,7 +305,8 @@ class PluginProcess:
         is_refused = self._level == "namespaces" and not self._has_read
         if is_refused and text.startswith("bwrap: "):
             return refused_namespaces(text[:300])
-        found = "\n".join(filter(None, (f"it {self._cause()}", text)))
+        lines = text.splitlines() if self._shows_output else []
+        found = ": ".join([f"it {self._cause()}", *(escaped(line) for line in lines[-1:])])
         if "MemoryError" in text:
             return ChildError(
                 f"the plugin {how}",
@@ -315,7 +319,7 @@ class PluginProcess:
             f"the plugin {how}",
             expected="the message end, and exit status 0",
             found=found,
-            remedy="correct the plugin; its output is above",
+            remedy="correct the plugin; its output is in the log",
         )
 
     def _cause(self) -> str:

@@ -12,7 +12,13 @@ from orchestration_project.domains.plugins.budgets import ENDPOINT_SECONDS, Spen
 from orchestration_project.domains.plugins.judging import Judge
 from orchestration_project.domains.plugins.manifest import Budget, validator_of
 from orchestration_project.domains.plugins.pages import page_markdown
-from orchestration_project.domains.plugins.protocol import CallName, Page, start_line
+from orchestration_project.domains.plugins.protocol import (
+    CallName,
+    Page,
+    escaped,
+    marked_lines,
+    start_line,
+)
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
@@ -258,13 +264,14 @@ class _Session:
             emissions,
             self.fetcher,
             self.warehouse,
-            self.log,
+            self._log,
         )
         process = PluginProcess(
             isolation_level(self.settings),
             spec,
             seconds=self.budget.seconds,
             stop_reason=self._stop_reason,
+            shows_output=self.call == "run",
         )
         with process:
             self._process = process
@@ -281,7 +288,7 @@ class _Session:
             finally:
                 self._process = None
                 if text := process.log_text:
-                    self.log("info", f"output of the plugin:\n{text}")
+                    self._log("info", f"output of the plugin:\n{text}")
         return host.outcome
 
     def refuse_violations(self) -> None:
@@ -291,13 +298,19 @@ class _Session:
             ContractError: It was.
         """
         if self.recorder.violations:
-            shown = [f"{permission}: {what}" for permission, what in self.recorder.violations[:5]]
+            shown = [
+                f"{permission}: {escaped(what)}"
+                for permission, what in self.recorder.violations[:5]
+            ]
             raise ContractError(
                 f"the plugin {self.stored.id} was refused what it asked for; nothing is loaded",
                 expected="calls within its granted permissions",
                 found="; ".join(shown),
                 remedy="grant the permission in a new version, or disable the plugin",
             )
+
+    def _log(self, level: str, text: str) -> None:
+        self.log(level, marked_lines(self.stored.id, text))
 
     def _check(self) -> None:
         if self._process is not None:

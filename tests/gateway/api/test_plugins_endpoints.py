@@ -214,3 +214,13 @@ def test_a_text_is_answered_as_text(api, edits, tmp_path):
     enable(edits, written(tmp_path, "run.answer(run.endpoint, content_type='text/plain')"))
     answer = api.ask("/plugins/odd/endpoints/b")
     assert (answer.text, answer.headers["content-type"]) == ("b", "text/plain; charset=utf-8")
+
+
+def test_a_viewer_gets_no_traceback_of_a_plugin_and_the_log_has_it(api, edits, tmp_path, caplog):
+    enable(edits, written(tmp_path, 'raise ValueError("rows of \\x1b[2J others")'))
+    with caplog.at_level("INFO"):
+        problem = api.problem("/plugins/odd/endpoints/a")
+    assert problem["found"] == "it exited with status 1"
+    assert "Traceback" not in str(problem)
+    assert "others" not in str(problem)
+    assert "plugin odd: ValueError: rows of \\x1b[2J others" in caplog.text

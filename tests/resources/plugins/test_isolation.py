@@ -245,7 +245,7 @@ except OSError as error:
     plugins.add(body(code), permissions=permissions, folders={"drop": str(drop)})
     plugins.run()
     assert plugins.payloads() == {"a.csv": '{"title":"a,b"}'}
-    assert plugins.log == [("info", "OSError")]
+    assert plugins.log == [("info", "plugin rss: OSError")]
     assert [each.name for each in drop.iterdir()] == ["a.csv"]
 
 

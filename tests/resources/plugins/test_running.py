@@ -99,7 +99,29 @@ run.publish("plugins/rss/new", "1", {"title": "y"})"""
 def test_what_a_plugin_prints_and_logs_is_in_the_log(plugins: PluginDesk):
     plugins.add(body('print("printed")\nrun.log("logged", "warning")'))
     plugins.run()
-    assert plugins.log == [("warning", "logged"), ("info", "output of the plugin:\nprinted")]
+    assert plugins.log == [
+        ("warning", "plugin rss: logged"),
+        ("info", "plugin rss: output of the plugin:\nplugin rss: printed"),
+    ]
+
+
+def test_a_plugin_sends_the_terminal_no_escape_and_forges_no_line(plugins: PluginDesk):
+    forged = "a\x1b[2Jb\r\x9b1mc\u202ed\n2026-03-02 ERROR the database is lost"
+    plugins.add(body(f"run.log({forged!r})\nprint({forged!r})"))
+    plugins.run()
+    text = "a\\x1b[2Jb\\r\\x9b1mc\\u202ed\nplugin rss: 2026-03-02 ERROR the database is lost"
+    assert [line for _, line in plugins.log] == [
+        f"plugin rss: {text}",
+        f"plugin rss: output of the plugin:\nplugin rss: {text}",
+    ]
+
+
+def test_the_traceback_of_a_plugin_is_in_its_log_and_not_in_the_error(plugins: PluginDesk):
+    plugins.add(body('raise ValueError("the secret place")'))
+    with pytest.raises(ContractError) as failed:
+        plugins.run()
+    assert failed.value.found == "it exited with status 1: ValueError: the secret place"
+    assert "plugin rss: ValueError: the secret place" in plugins.log[-1][1]
 
 
 def test_pages_are_shown_without_html(plugins: PluginDesk):
@@ -145,7 +167,7 @@ time.sleep(60)"""
     stopped_at: list[float] = []
 
     def disable_it(_level: str, text: str) -> None:
-        if text == "ready":
+        if text == "plugin rss: ready":
             disable(plugins.warehouse, "rss", "admin", "enough", plugins.clock.now())
             stopped_at.append(monotonic())
 
