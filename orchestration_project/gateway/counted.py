@@ -47,7 +47,8 @@ EXEMPLAR = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-
 class LatencyCounts:
     """Requests of this process by the time that they took, since it started.
 
-    Streams count as nothing: they last as long as their reader.
+    Streams do not count, as they last as long as their reader. Refused requests (4xx) do not:
+    anybody could fill the objective with slow bodies and failed logins.
     """
 
     def __init__(self) -> None:
@@ -102,7 +103,7 @@ class RequestCounter:
             REQUESTS.labels(route, method, str(status)).inc()
             seconds = time.monotonic() - started
             SECONDS.labels(route).observe(seconds, _exemplar(scope))
-            if not is_stream:
+            if not is_stream and not 400 <= status < 500:
                 LATENCIES.add(seconds, status)
 
 

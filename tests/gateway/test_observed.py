@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.operations.objectives import Events
-from orchestration_project.gateway.counted import LatencyCounts, RequestCounter
+from orchestration_project.gateway.counted import LATENCIES, LatencyCounts, RequestCounter
 from orchestration_project.gateway.latency import LatencyRecorder
 from orchestration_project.gateway.metrics import parts_of, routes
 from orchestration_project.tables.operations import operations_control_tower
@@ -144,8 +144,6 @@ def test_requests_are_events_by_their_time_streams_are_none_and_errors_are_never
 
 
 def test_a_stream_counts_as_no_request():
-    from orchestration_project.gateway.counted import LATENCIES
-
     def stream(_):
         return StreamingResponse(iter("x"), media_type="text/event-stream")
 
@@ -157,6 +155,17 @@ def test_a_stream_counts_as_no_request():
     assert LATENCIES.within(60).total == before
     client.get("/api/x")
     assert LATENCIES.within(60).total == before + 1
+
+
+@pytest.mark.parametrize(("status", "count"), [(200, 1), (500, 1), (401, 0), (408, 0), (422, 0)])
+def test_a_refused_request_does_not_count_for_the_objective(status: int, count: int):
+    client = Client(
+        [Route("/login", lambda _: PlainTextResponse("", status), methods=["POST"])],
+        RequestCounter,
+    )
+    before = LATENCIES.within(60).total
+    client.post("/login")
+    assert LATENCIES.within(60).total == before + count
 
 
 def test_answer_times_are_added_once_and_wait_while_they_cannot_be_recorded(

@@ -2,11 +2,13 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.request import CURRENT
 
 HEADERS = {
     "cache-control": "no-cache, no-transform",
@@ -18,6 +20,9 @@ FAILURE_SECONDS = 1.0
 
 MAX_STREAMS = 32
 """Streams of a feed at once."""
+
+MAX_USER_STREAMS = 24
+"""Streams of a feed at once that one user may have, so that no user takes all of them."""
 
 MAX_KEPT_BYTES = 4 * 2**20
 """Size of the entries that are kept for all streams; a stream that is behind reads by itself."""
@@ -32,6 +37,7 @@ class SharedFeed(ABC):
     """
 
     stream_count: int = field(default=0, init=False)
+    _user_streams: Counter[str] = field(default_factory=Counter[str], init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _reading: "asyncio.Task[None] | None" = field(default=None, init=False)
 
@@ -48,21 +54,28 @@ class SharedFeed(ABC):
         """Count a stream while it lasts.
 
         Raises:
-            ProblemError: 503, there are MAX_STREAMS.
+            ProblemError: 503, there are MAX_STREAMS, or MAX_USER_STREAMS of the user.
         """
-        if self.stream_count >= MAX_STREAMS:
+        caller = CURRENT.get()
+        user = caller.name if caller else ""
+        is_user_full = self._user_streams[user] >= MAX_USER_STREAMS
+        if is_user_full or self.stream_count >= MAX_STREAMS:
             raise ProblemError(
                 503,
                 "too many streams at once",
                 headers={"retry-after": "30"},
-                expected=f"at most {MAX_STREAMS} streams",
+                expected=f"at most {MAX_STREAMS} streams, {MAX_USER_STREAMS} of one user",
                 remedy="close a stream, or try again later",
             )
         self.stream_count += 1
+        self._user_streams[user] += 1
         try:
             yield
         finally:
             self.stream_count -= 1
+            self._user_streams[user] -= 1
+            if not self._user_streams[user]:
+                del self._user_streams[user]
             if not self.stream_count and self._reading is not None:
                 self._reading.cancel()
                 self._reading = None

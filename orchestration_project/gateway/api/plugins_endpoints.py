@@ -41,6 +41,8 @@ POLICY = {
 """Headers of an answer: no browser runs anything of it."""
 
 _calls = asyncio.BoundedSemaphore(MAX_CALLS)
+_callers = set[str]()
+"""Users whose request a plugin answers now."""
 
 
 class EndpointWanted(Parameters):
@@ -81,19 +83,23 @@ async def call_plugin_endpoint(call: Call[EndpointWanted, Body]) -> Response:
     """Have an enabled plugin answer one of its granted endpoints; other parameters are its own."""
     wanted = call.query
     stored = await call.services.in_thread(_granted, call.services, wanted)
-    if _calls.locked():
+    user = call.caller.name
+    if _calls.locked() or user in _callers:
         raise ProblemError(
             503,
             "too many plugins answer at the moment",
-            expected=f"at most {MAX_CALLS} requests of endpoints at once",
+            expected=f"at most {MAX_CALLS} requests of endpoints at once, one of a user",
             remedy="repeat the request",
             headers=RETRY_AFTER,
         )
-    async with _calls:
-        try:
+    _callers.add(user)
+    try:
+        async with _calls:
             return await call.services.in_thread(_answer, call.services, stored, wanted)
-        except OrchestrationError as error:
-            raise problem_of(error, 500) from error  # clients retry 502
+    except OrchestrationError as error:
+        raise problem_of(error, 500) from error  # clients retry 502
+    finally:
+        _callers.discard(user)
 
 
 def _granted(services: Services, wanted: EndpointWanted) -> StoredPlugin:

@@ -1,5 +1,6 @@
 """Endpoints of plugins: an enabled plugin answers in its own process; the rest is refused."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -224,3 +225,17 @@ def test_a_viewer_gets_no_traceback_of_a_plugin_and_the_log_has_it(api, edits, t
     assert "Traceback" not in str(problem)
     assert "others" not in str(problem)
     assert "plugin odd: ValueError: rows of \\x1b[2J others" in caplog.text
+
+
+def test_a_user_has_one_request_of_endpoints_at_once(api, edits, tmp_path):
+    enable(edits, written(tmp_path, "import time; time.sleep(1); run.answer(1)"))
+
+    async def ask_twice() -> list[int]:
+        transport = httpx.ASGITransport(api.app, client=("127.0.0.1", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            path = "/plugins/odd/endpoints/a"
+            answers = await asyncio.gather(client.get(path), client.get(path))
+            return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(ask_twice()) == [200, 503]
+    assert api.ask("/plugins/odd/endpoints/a").status_code == 200

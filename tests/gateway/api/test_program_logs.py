@@ -323,6 +323,21 @@ def test_streams_are_bounded_and_the_next_is_refused(api, programs, monkeypatch)
     api.runner.run(follow())
 
 
+def test_a_user_takes_not_all_streams_of_others(api, programs, monkeypatch):
+    monkeypatch.setattr(feeds, "MAX_USER_STREAMS", 1)
+    operator, admin = api.keys["operator"], api.keys["admin"]
+
+    async def follow():
+        async with (
+            followed(api.app, key=operator) as first,
+            followed(api.app, key=operator) as second,
+            followed(api.app, key=admin) as other,
+        ):
+            assert [first.status, second.status, other.status] == [200, 503, 200]
+
+    api.runner.run(follow())
+
+
 def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, programs, monkeypatch):
     app, _ = app_of(api, programs, heartbeat_seconds=0.05)
     own, read = list[int](), log_feed.read_new_lines
