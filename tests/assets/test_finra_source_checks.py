@@ -7,6 +7,7 @@ from sqlalchemy import select
 from orchestration_project.definitions import defs
 from orchestration_project.tables.spine import source_fields
 from tests import databases
+from tests.programs import from_then_on
 
 TIERS, FIELDS = "lists_only_known_tiers", "has_the_fields_that_we_know"
 
@@ -37,7 +38,7 @@ def test_a_field_that_the_source_adds_is_told_once_it_is_listed_and_remembered(
     assert look(instance)[FIELDS].passed
     known = databases.rows(url, select(source_fields.c.field_name))
     assert len(known) == 17
-    set_clock("2026-03-16T15:00:00+00:00")
+    set_clock(from_then_on("2026-03-16T15:00"))
     later = look(instance)[FIELDS]
     assert (later.passed, later.severity) == (False, dg.AssetCheckSeverity.WARN)
     (difference,) = rows_of(later, "differences")
