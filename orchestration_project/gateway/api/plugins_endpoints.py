@@ -139,7 +139,7 @@ def _answer(services: Services, stored: StoredPlugin, wanted: EndpointWanted) ->
         log=lambda level, text: LOG.log(
             logging.getLevelNamesMapping()[level.upper()],
             text,
-            extra={"event": "plugin_log_line"},
+            extra={"event": "plugin_endpoint_log_line"},
         ),
     )
     content = _bytes(answer.content_type, answer.body)
