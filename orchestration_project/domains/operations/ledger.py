@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -230,7 +230,12 @@ def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
     return "person", None
 
 
-ORIGIN_TAGS = frozenset(
+def _also_hidden(names: Set[str]) -> frozenset[str]:
+    """Return names of tags with the hidden ones of the same tags."""
+    return frozenset({*names, *(HIDDEN_PREFIX + name for name in names if "/" not in name)})
+
+
+ORIGIN_TAGS = _also_hidden(
     {
         *("dagster/schedule_name", "dagster/sensor_name", "dagster/tick", "dagster/run_key"),
         *("dagster/from_automation_condition", "dagster/auto_materialize", "dagster/auto_observe"),
@@ -238,13 +243,13 @@ ORIGIN_TAGS = frozenset(
         *("idempotency_key", "idempotency_body", "traceparent_rejected"),
         *("routing_key", "routing_rule", "webhook", "webhook_rejected_by"),
         *("dagster/auto_retry_run_id", "dagster/did_retry", "dagster/will_retry"),
-        *("orchestration_project/machine", "orchestration_project/release"),
+        *("orchestration_project/machine", "orchestration_project/release", "machine", "release"),
         *(".dagster/grpc_info", ".dagster/scheduled_execution_time"),
     }
 )
 """Tags of one launch: who or what launched the run, and what became of it."""
 
-DESCRIBING_TAGS = frozenset(
+DESCRIBING_TAGS = _also_hidden(
     {
         *("domain", "session", "preset", "config_hash", "forced_past", "traceparent", "trace_id"),
         *("requested_range", "loaded_range", "plugin"),

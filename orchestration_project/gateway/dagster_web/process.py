@@ -51,7 +51,7 @@ from orchestration_project.gateway.request import (
     REJECTED_TRACEPARENT,
 )
 from orchestration_project.tracing.current import current_trace
-from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, REJECTED_TAG
+from orchestration_project.tracing.traceparent import REJECTED_TAG
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 
