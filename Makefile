@@ -18,18 +18,18 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migrated migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
-run: $(VENV)/installed ## load the latest published weeks and show what that did
+run: $(VENV)/installed migrated ## load the latest published weeks and show what that did
 	@$(RUN) run $(if $(WEEKS),--weeks $(WEEKS))
 
-run-saas: $(VENV)/installed ## bring tasks of PeopleForce and issues of Jira into agreement, in a demo
+run-saas: $(VENV)/installed migrated ## bring tasks of PeopleForce and issues of Jira into agreement, in a demo
 	@$(RUN) run saas
 
-run-documents: $(VENV)/installed-dev ## load the documents of the demo, or of DOCUMENTS_DIR, and count outcomes
+run-documents: $(VENV)/installed-dev migrated ## load the documents of the demo, or of DOCUMENTS_DIR, and count outcomes
 	@counts=$$(mktemp) && trap 'rm -f "$$counts"' EXIT; \
 	$(RUN) load documents > "$$counts"; status=$$?; cat "$$counts"; \
 	if [ $$status -eq 3 ]; then echo 'Status 3: no file lies there yet.'; exit 0; fi; \
@@ -51,6 +51,7 @@ run-plugins: $(VENV)/installed ## run the four examples of plugins against the d
 	  $(VENV)/bin/python -m orchestration_project.cli.plugins_run
 
 run-web: $(VENV)/installed-dev ## crawl the demo's shop, offline, on two days; the second has another layout
+	@DATA_PROFILE=demo $(RUN) migrate > /dev/null
 	@for day in 2026-11-02 2026-11-03; do \
 	  DAGSTER_HOME=$(CURDIR) DATA_PROFILE=demo DEMO_CLOCK_NOW=$${day}T09:00:00+00:00 \
 	    $(VENV)/bin/dagster job execute -m orchestration_project.definitions -j web_shop \
@@ -59,10 +60,10 @@ run-web: $(VENV)/installed-dev ## crawl the demo's shop, offline, on two days; t
 	$(RUN) export web_crawls --format md --columns day,outcome,page_count,item_count,reject_count; \
 	test $$status -eq 1 && echo 'The second crawl finds no prices: its items are quarantined, those before stay.'
 
-run-mqtt: $(VENV)/installed ## mirror the events of the demo's broker, offline, and print counts
+run-mqtt: $(VENV)/installed migrated ## mirror the events of the demo's broker, offline, and print counts
 	@$(RUN) load mqtt
 
-ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
+ui: $(VENV)/installed migrated ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)
 
 stack: $(VENV)/installed-dev ## all services on this machine: TLS, PostgreSQL, RabbitMQ, WORKERS=2, MQTT, Prometheus
@@ -70,6 +71,9 @@ stack: $(VENV)/installed-dev ## all services on this machine: TLS, PostgreSQL, R
 
 migrate: $(VENV)/installed ## bring the database's tables up to date
 	@$(RUN) migrate
+
+migrated: $(VENV)/installed
+	@$(RUN) migrate > /dev/null
 
 migration: $(VENV)/installed ## write the next version of the tables from their declarations, NAME=add_weather
 	@$(VENV)/bin/python -m orchestration_project.migrations $(if $(NAME),'$(subst ','\'',$(NAME))')

@@ -44,9 +44,10 @@ CAPTURE_HEADINGS = {
 def migrate(sql: bool) -> int:
     """Upgrade the tables in DATABASE_URL to the version of this program.
 
-    Loads do so by themselves. Repeating it is safe.
+    Other commands make the tables of an empty database, and refuse tables of another version.
+    Repeating it is safe.
     """
-    from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
+    from orchestration_project.engine.environment import unprepared_warehouse, upgraded_warehouse
     from orchestration_project.engine.warehouse.migrating import newest_version
     from orchestration_project.settings import load_settings
 
@@ -60,7 +61,7 @@ def migrate(sql: bool) -> int:
             found = warehouse.version() or "none"
             preview(f"{warehouse.shown_url}: version {found} -> {newest_version()}")
         return 0
-    with open_warehouse(settings) as warehouse:
+    with upgraded_warehouse(settings) as warehouse:
         warehouse.refuse_missing_tables()
         echo(f"the tables in {warehouse.shown_url} are up to date")
     return 0

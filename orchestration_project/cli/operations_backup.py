@@ -154,12 +154,12 @@ def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
     Raises:
         ContractError: One is missing or changed.
     """
-    from orchestration_project.engine.environment import open_store, open_warehouse
+    from orchestration_project.engine.environment import open_store, upgraded_warehouse
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.services.inventory import take_inventory
 
     artifact_count = opened.check_artifacts()
-    with open_warehouse(settings) as warehouse:
+    with upgraded_warehouse(settings) as warehouse:  # the backup may be of an older release
         found = take_inventory(warehouse, open_store(settings), read_all=True)
     missing = sorted({*found.found.missing} - {*opened.manifest.missing})
     if missing or found.changed:
@@ -186,11 +186,11 @@ def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
 
 def _record(opened: "Restore", settings: "Settings", *, is_verified: bool) -> None:
     """Record the backup in the restored database and, if it was verified, beside the backup."""
-    from orchestration_project.engine.environment import open_clock, open_warehouse
+    from orchestration_project.engine.environment import open_clock, upgraded_warehouse
     from orchestration_project.resources.operations.backups import note_verification, record_backup
 
     now = open_clock(settings).now()
-    with closing(open_warehouse(settings)) as warehouse:
+    with closing(upgraded_warehouse(settings)) as warehouse:
         record_backup(
             warehouse, opened.manifest, opened.place.url, now, now if is_verified else None
         )

@@ -34,7 +34,11 @@ from orchestration_project.cli.stack_services import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.engine.environment import open_warehouse, state_folder
+from orchestration_project.engine.environment import (
+    open_warehouse,
+    state_folder,
+    upgraded_warehouse,
+)
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.access import Keys
 from orchestration_project.settings import Settings, load_settings
@@ -215,6 +219,7 @@ def _start_programs(
     services: SupervisedServices, settings: Settings, folder: Path, home: Path, workers: int
 ) -> None:
     ports = settings.ports_of_stack
+    upgraded_warehouse(settings).close()  # no other program uses its tables
     ui.prepare_home(home)
     for number in range(1, workers + 1):
         name = f"worker-{number}"

@@ -62,6 +62,7 @@ def serve_ui(host: str, port: int) -> int:
     with full_disk_explained(settings), only_ui_on(home) as lock:
         require_safe(settings, host)
         refuse_taken(host, port)
+        open_warehouse(settings).close()  # refuses tables of another version
         prepare_home(home)
         environment = environment_of_dagster(
             settings, home, PUBLIC_URL=_public_url(settings, host, port)

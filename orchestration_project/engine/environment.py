@@ -152,16 +152,31 @@ def open_shared_store(settings: Settings) -> ArtifactStore | None:
 
 
 def open_warehouse(settings: Settings) -> Warehouse:
-    """Return the database of these settings, its tables up to date.
+    """Return the database of these settings; the tables of an empty one are made.
 
     Without DATABASE_URL demo and real data have a database each.
 
     Raises:
-        ConfigurationError: It cannot be reached, is of a newer version, or holds other data.
+        ConfigurationError: It cannot be reached, its tables are of another version, or it holds
+            other data.
     """
+    return _with_tables(settings, Warehouse.prepare)
+
+
+def upgraded_warehouse(settings: Settings) -> Warehouse:
+    """Return the database of these settings after migrating its tables to the present version.
+
+    Raises:
+        ConfigurationError: It cannot be reached, its tables are of a newer version, or it holds
+            other data.
+    """
+    return _with_tables(settings, Warehouse.upgrade)
+
+
+def _with_tables(settings: Settings, make_tables: Callable[..., None]) -> Warehouse:
     warehouse = unprepared_warehouse(settings)
     try:
-        warehouse.prepare(holds="demo" if settings.is_demo else "real")
+        make_tables(warehouse, holds="demo" if settings.is_demo else "real")
     except BaseException:
         warehouse.close()
         raise

@@ -8,15 +8,18 @@ setting for another way. Here each is a fork of a process that did nothing but t
 
 import multiprocessing
 import sys
+import time
 from collections.abc import Sequence
 from multiprocessing import forkserver
 
 from dagster._cli import main
 from dagster._grpc import server
 
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.services.hosts import HostReport
-from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings import Settings, load_shared_settings
 
 LOADED = [
     *("dagster._cli", "dagster._grpc.impl", "orchestration_project.definitions"),
@@ -27,6 +30,12 @@ LOADED = [
 The import opens no connection and computes nothing: the pools of polars and Arrow start at their
 first use, after the fork. The allocators and OpenBLAS, whose threads are there, know of forks.
 """
+
+
+DATABASE_WAIT_SECONDS = 120.0
+"""Longest wait for a database that does not answer; the code server ends after it."""
+
+SECONDS_BETWEEN_ATTEMPTS = 1.0
 
 
 class ForkingServer(server.DagsterApiServer):
@@ -49,7 +58,39 @@ def _entry_point(executable: str) -> Sequence[str]:
     return [executable, "-m", __spec__.name]
 
 
+def require_tables(settings: Settings, seconds: float = DATABASE_WAIT_SECONDS) -> None:
+    """Wait until the database answers, and refuse tables of another version.
+
+    Definitions that were loaded without the tables would lack what these add, such as plugins.
+
+    Raises:
+        ConfigurationError: The tables are of another version.
+        TransientError: The database does not answer for ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            open_warehouse(settings).close()
+            return
+        except TransientError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+
+
+def _start(arguments: Sequence[str]) -> int:
+    """Run Dagster's command with ``arguments``; return the exit status."""
+    if "start" in arguments and "--help" not in arguments:
+        try:
+            require_tables(load_shared_settings())
+        except OrchestrationError as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+    main()
+    return 0
+
+
 if __name__ == "__main__":
     server.DagsterApiServer = ForkingServer
     server.get_python_environment_entry_point = _entry_point  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
-    sys.exit(main())
+    sys.exit(_start(sys.argv[1:]))

@@ -3,9 +3,12 @@
 import re
 
 import pytest
+from alembic import command
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
+from orchestration_project.engine.warehouse.migrating import migration_config, newest_version
 from orchestration_project.settings import load_settings
 from tests.programs import free_port
 
@@ -59,3 +62,17 @@ def test_without_a_database_it_shows_what_was_found_and_why_that_is_not_stored(m
     assert "the database did not do what was asked" in shown.split("could not be stored")[1]
     assert "Stack Trace" not in shown
     assert "hunter2" not in shown
+
+
+def test_tables_of_an_older_version_are_reported_and_not_migrated(capsys):
+    with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
+        command.downgrade(migration_config(connection), "-1")
+    with unprepared_warehouse(load_settings()) as warehouse:
+        older = warehouse.version()
+        assert main(["verify"]) == 1
+        assert warehouse.version() == older
+        shown = capsys.readouterr().out
+        assert f"expected version {newest_version()}; found version {older}" in shown
+        assert "run `orchestrate migrate`" in shown
+        assert main(["migrate"]) == 0
+        assert warehouse.version() == newest_version()

@@ -233,7 +233,7 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
         state = {column["name"] for column in inspect(connection).get_columns("fences")}
         assert state == {"table_name", "scope_key", "token", "known_from", "source_version"}
     assert empty.version() == version
-    empty.prepare(holds="real")
+    empty.upgrade(holds="real")
     assert rows(empty) == before
     check_fences(empty)
     with empty.reading() as connection:
@@ -250,7 +250,7 @@ def test_what_an_earlier_version_loaded_is_not_announced_again(empty, tmp_path):
     with empty.writing() as connection:
         command.downgrade(migration_config(connection), "0028")
         assert not inspect(connection).has_table(spine.pending_announcements.name)
-    empty.prepare(holds="real")
+    empty.upgrade(holds="real")
     assert rows(empty) == before
     landed_at = empty.state(finra.finra_otc_weekly, desk.partition_key).landed_at
     announcements = Announcements(empty, WeeklyDataset(limits=LIMITS), lambda *_: "no")
@@ -297,7 +297,7 @@ def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(em
             connection.execute(insert(spine.inbox).values(delivery | own))
         kept = {"delivery_id": "kept", "state": "done", "allowed_count": 0}
         connection.execute(insert(spine.inbox).values(delivery | kept))
-    empty.prepare(holds="real")
+    empty.upgrade(holds="real")
     with empty.reading() as connection:
         items = connection.execute(select(spine.work_items)).all()
     assert {(each.topic, each.version, each.enqueued_at) for each in items} == {
@@ -316,10 +316,39 @@ def test_a_database_from_before_the_baseline_is_refused_and_stays_as_it_is(migra
     with migrated.writing() as connection:
         stored = f"UPDATE {VERSION_TABLE} SET version_num = :version"  # noqa: S608 - our own name
         connection.execute(text(stored), {"version": version})
-    for attempt in (migrated.migration_sql, lambda: migrated.prepare(holds="real")):
+    for attempt in (
+        migrated.migration_sql,
+        lambda: migrated.prepare(holds="real"),
+        lambda: migrated.upgrade(holds="real"),
+    ):
         with pytest.raises(ConfigurationError, match="before its first release") as error:
             attempt()
         assert error.value.found == f"version {version}"
         assert error.value.expected == "version 0022 or newer"
         assert "DATABASE_URL" in error.value.remedy
     assert migrated.version() == version
+
+
+def test_tables_of_an_older_version_are_refused_with_the_command_and_stay_as_they_are(migrated):
+    with migrated.writing() as connection:
+        command.downgrade(migration_config(connection), "-1")
+    older = migrated.version()
+    with pytest.raises(ConfigurationError, match="of an older version") as error:
+        migrated.prepare(holds="real")
+    assert error.value.expected == f"version {newest_version()}"
+    assert error.value.found == f"version {older}"
+    assert "`orchestrate migrate`" in error.value.remedy
+    assert migrated.version() == older
+    migrated.upgrade(holds="real")
+    assert migrated.version() == newest_version()
+
+
+def test_tables_of_a_newer_version_are_refused_and_stay_as_they_are(migrated):
+    with migrated.writing() as connection:
+        stored = f"UPDATE {VERSION_TABLE} SET version_num = '9999'"  # noqa: S608 - our own name
+        connection.execute(text(stored))
+    for attempt in (migrated.prepare, migrated.upgrade):
+        with pytest.raises(ConfigurationError, match="newer version of this project") as error:
+            attempt(holds="real")
+        assert error.value.found == "version 9999"
+    assert migrated.version() == "9999"

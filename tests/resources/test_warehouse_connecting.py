@@ -226,7 +226,7 @@ def test_an_upgrade_that_was_applied_in_part_is_refused_with_a_remedy(warehouse)
     with warehouse.writing() as connection:  # tables of a version that is not recorded
         connection.execute(set_version, {"version": f"{int(newest) - 1:04}"})
     with pytest.raises(ConfigurationError, match="applied in part") as refusal:
-        warehouse.prepare(holds="real")
+        warehouse.upgrade(holds="real")
     assert "restore the backup of before the upgrade" in refusal.value.remedy
     with warehouse.writing() as connection:  # a recorded version without its tables
         connection.execute(set_version, {"version": newest})
@@ -476,7 +476,7 @@ url, schema, folder, name = sys.argv[1:]
 while len(list(Path(folder).iterdir())) < 3:
     time.sleep(0.001)
 with Warehouse(url, clock=Clock(), schema=schema or None) as warehouse:
-    warehouse.prepare(holds="real")
+    warehouse.upgrade(holds="real")
 """
 
 

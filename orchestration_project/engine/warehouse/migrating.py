@@ -95,6 +95,22 @@ def is_current(connection: Connection) -> bool:
     return False
 
 
+def refuse_older(connection: Connection) -> None:
+    """Refuse tables of an older version; a database without tables is accepted.
+
+    Raises:
+        ConfigurationError: The tables are of an older version, or of a newer one.
+    """
+    version = current_version(connection)
+    if version is not None and not is_current(connection):
+        raise ConfigurationError(
+            "the tables are of an older version than this program",
+            expected=f"version {newest_version()}",
+            found=f"version {version}",
+            remedy="stop the programs of the older release, back up, and run `orchestrate migrate`",
+        )
+
+
 def migrate(connection: Connection, schema: str | None) -> None:
     """Bring the tables up to date; safe twice, and from two processes at once.
 

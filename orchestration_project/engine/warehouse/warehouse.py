@@ -62,6 +62,7 @@ from orchestration_project.engine.warehouse.migrating import (
     migrate,
     migration_sql,
     refuse_missing_tables,
+    refuse_older,
 )
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
@@ -170,11 +171,21 @@ class Warehouse:
         return Path(str(self._url.database)) if is_file else None
 
     def prepare(self, *, holds: str) -> None:
+        """Make the tables of an empty database, and make sure that it ``holds`` such data.
+
+        Raises:
+            ConfigurationError: It holds other data (``demo`` and ``real`` never mix), or its
+                tables are of another version.
+        """
+        with self.reading() as connection:
+            refuse_older(connection)
+        self.upgrade(holds=holds)
+
+    def upgrade(self, *, holds: str) -> None:
         """Bring the tables up to date, and make sure that the database ``holds`` such data.
 
         Raises:
-            ConfigurationError: It holds other data (``demo`` and ``real`` never mix), or it is of
-                a newer version.
+            ConfigurationError: It holds other data, or its tables are of a newer version.
         """
         with self.reading() as connection:
             found = self._label(connection) if is_current(connection) else None

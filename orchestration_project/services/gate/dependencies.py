@@ -27,7 +27,7 @@ OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
 
 
 def database_probe(as_it_is: OpenWarehouse, open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
-    """Return the probe of the database: ``as_it_is``, and with its tables brought up to date."""
+    """Return the probe of the database: ``as_it_is``, and with the tables of this version."""
 
     def run() -> Answer:
         with as_it_is() as warehouse:
@@ -35,10 +35,10 @@ def database_probe(as_it_is: OpenWarehouse, open_warehouse: OpenWarehouse, clock
         with open_warehouse() as warehouse:
             write_and_take_back(warehouse, clock.now())
             after = warehouse.version()
-            was = "" if before == after else f", brought there from {before or 'nothing'}"
+            was = "" if before else ", made now, as it was empty"
             return Answer(f"{warehouse.shown_url} takes writes; tables of version {after}{was}")
 
-    tried = "connected, brought the tables up to date, wrote a row and took it back"
+    tried = "connected, compared the version of the tables, wrote a row and took it back"
     return Probe("database", (ANY_WORK,), tried, run)
 
 
