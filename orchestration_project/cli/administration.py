@@ -167,9 +167,10 @@ def _target(url: str, schema: str | None, settings: "Settings") -> "Warehouse":
 @click.command(cls=Command, has_dry_run=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(yes: bool) -> int:
-    """Delete all local state: Dagster's history, captured bytes, the SQLite databases.
+    """Delete all state: Dagster's history, captured bytes, databases, those of `stack` too.
 
-    A database named by DATABASE_URL stays as it is.
+    It deletes all or nothing. It refuses while a database or store that DATABASE_URL,
+    DAGSTER_DATABASE_URL or ARTIFACTS_URL names outside of STATE_DIR has state.
     """
     from orchestration_project.cli.reset import reset as delete_state
 

@@ -1,21 +1,28 @@
-"""Deletes what this project keeps in STATE_DIR, after a question."""
+"""Deletes what this project keeps, all or nothing, after a question.
 
+Tables without the captured bytes that they name are no evidence, so neither is deleted alone.
+"""
+
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orchestration_project.cli.console import OUTPUT, echo, preview
+from orchestration_project.cli.stack_services import data_folders
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings import PROJECT_ROOT, load_settings
+from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
 
 STATE_DIR_MARKERS = ("dagster", "artifacts")
 """Folders that identify a STATE_DIR; a folder without any of them is not deleted."""
 
 SHARED_STATE_FILES = (
-    *(*STATE_DIR_MARKERS, "evidence", "http", "logs", "scratch"),
+    *(*STATE_DIR_MARKERS, "evidence", "http", "logs", "matplotlib", "scratch"),
+    *("stack", "uploads"),
     *("alerts_told.json", "bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
 )
 """Files and folders that all domains share; deleted with those of each domain."""
@@ -29,6 +36,7 @@ def reset(*, is_confirmed: bool) -> int:
         echo(f"{folder} does not exist: there is nothing to delete")
         return 0
     _refuse_foreign(folder)
+    _refuse_other_state(settings)
     if OUTPUT.is_dry_run:
         preview(f"of {folder} would be deleted: {_names(folder)}")
         return 0
@@ -36,16 +44,86 @@ def reset(*, is_confirmed: bool) -> int:
         echo("nothing was deleted")
         return 1
     with _no_ui_on(folder / "dagster"):
+        paths = _ours(folder)
+        if obstacles := [text for path in paths for text in _obstacles(path)]:
+            raise ConfigurationError(
+                f"not all that is in {folder} can be deleted, so nothing was",
+                found="; ".join(obstacles),
+                remedy="correct the permissions, or unmount what is mounted there, and reset again",
+            )
         stop_demos(settings)
-        left = [why for why in map(_undeleted, _ours(folder)) if why]
+        left = [why for why in map(_undeleted, paths) if why]
     if left:
         raise ConfigurationError(
             f"not all that was in {folder} can be deleted",
             found="; ".join(left),
-            remedy="correct the permissions, or unmount what is mounted there, and reset again",
+            remedy="correct what it names, and reset again",
         )
-    echo(f"{_removed(folder)}; databases named by DATABASE_URL are as they were")
+    servers = [str(path) for path in paths if folder not in path.parents]
+    echo(f"{' and '.join([_removed(folder), *servers])}; databases and stores elsewhere are empty")
     return 0
+
+
+def _refuse_other_state(settings: Settings) -> None:
+    """Refuse to delete a part of the state while the rest is where this command deletes nothing.
+
+    Raises:
+        ConfigurationError: A database or store outside of STATE_DIR has state.
+    """
+    if others := list(_other_state(settings)):
+        raise ConfigurationError(
+            f"{settings.state_path} is only a part of the state",
+            expected="empty databases and stores where the settings name others",
+            found="; ".join(others),
+            remedy="drop or empty these first, or unset the setting if they are of another "
+            "installation",
+        )
+
+
+def _other_state(settings: Settings) -> Iterator[str]:
+    """Return the databases and stores outside of STATE_DIR that have state."""
+    from sqlalchemy import inspect
+
+    from orchestration_project.connections.artifacts import FolderStore
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.environment import open_store, unprepared_warehouse
+    from orchestration_project.engine.warehouse import Warehouse
+    from orchestration_project.instance.storage import postgres_url
+
+    folder = settings.state_path.resolve()
+    if settings.database_url is not None:
+        with unprepared_warehouse(settings) as warehouse:
+            file = warehouse.file
+            is_inside = file is not None and file.resolve().parent == folder
+            if not is_inside and (version := warehouse.version()):
+                yield f"DATABASE_URL: {warehouse.shown_url} has tables of version {version}"
+    if settings.dagster_database_url is not None:
+        url = postgres_url(settings.dagster_database_url.get_secret_value())
+        with Warehouse(url, clock=Clock()) as dagster, dagster.reading() as connection:
+            if inspect(connection).has_table("runs"):
+                yield f"DAGSTER_DATABASE_URL: {dagster.shown_url} has Dagster's tables"
+    if settings.artifacts_url is not None:
+        store = open_store(settings)
+        is_inside = isinstance(store, FolderStore) and folder in store.folder.resolve().parents
+        if not is_inside and any(True for _ in store.listed()):
+            yield f"ARTIFACTS_URL: {store.url} has artifacts"
+
+
+def _obstacles(path: Path) -> Iterator[str]:
+    """Return why a file or folder cannot be deleted; nothing is changed."""
+    device = path.parent.stat().st_dev
+    folders = [path.parent]
+    if path.is_dir() and not path.is_symlink():
+        folders += [Path(folder) for folder, _, _ in os.walk(path)]
+    for folder in folders:
+        shown = path if folder == path.parent else folder
+        if folder.stat().st_dev != device:
+            yield f"{shown}: {os.strerror(errno.EBUSY)}"
+            return
+        if not os.access(folder, os.W_OK | os.X_OK):
+            is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+            yield f"{shown}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
+            return
 
 
 @contextmanager
@@ -87,7 +165,8 @@ def _ours(folder: Path) -> list[Path]:
     from orchestration_project.catalog import DOMAINS
 
     patterns = [*SHARED_STATE_FILES, *(path for domain in DOMAINS for path in domain.state_paths)]
-    return sorted(each for pattern in patterns for each in folder.glob(pattern))
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    return [*files, *data_folders(folder / "stack" / "postgresql")]
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -106,7 +185,8 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _names(folder: Path) -> str:
-    return ", ".join(each.name for each in _ours(folder))
+    """Return what is deleted; what is outside of ``folder`` by its whole path."""
+    return ", ".join(path.name if folder in path.parents else str(path) for path in _ours(folder))
 
 
 def _agreed(folder: Path) -> bool:

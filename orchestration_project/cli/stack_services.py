@@ -197,8 +197,16 @@ def postgresql(binaries: Path, folder: Path, port: int, password: str) -> Progra
 
 def data_folder(folder: Path) -> Path:
     """Return PostgreSQL's data folder."""
-    if os.geteuid():
-        return folder / "data"
+    return _data_folder_of_root(folder) if os.geteuid() == 0 else folder / "data"
+
+
+def data_folders(folder: Path) -> list[Path]:
+    """Return what a stack that root started keeps outside of ``folder``, as far as it exists."""
+    data = _data_folder_of_root(folder)
+    return sorted(data.parent.glob(f"{data.name}*"))
+
+
+def _data_folder_of_root(folder: Path) -> Path:
     digest = sha256(str(folder).encode()).hexdigest()[:12]
     return Path("/var/lib/postgresql") / f"orchestration-{digest}"
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.cli.stack_services import data_folder
 from orchestration_project.cli.ui import only_ui_on
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.settings import PROJECT_ROOT
@@ -345,17 +346,64 @@ def test_reset_leaves_all_as_it_is_while_a_ui_runs(state_dir, monkeypatch, capsy
     assert (state_dir / "dagster" / "ui.lock").exists()
 
 
-def test_reset_names_what_it_cannot_delete_and_deletes_the_rest(state_dir, monkeypatch, capsys):
+def test_reset_names_what_it_cannot_delete_and_deletes_nothing(state_dir, monkeypatch, capsys):
     monkeypatch.setenv("STATE_DIR", str(state_dir))
     with tiny_disk(state_dir / "artifacts", mebibytes=1) as disk:
         (disk.folder / "file").touch()
         (state_dir / "logs").mkdir()
         assert main(["reset", "--yes"]) == 1
-        assert [each.name for each in state_dir.iterdir()] == ["artifacts"]
-        assert list(disk.folder.iterdir()) == []
+        assert sorted(path.name for path in state_dir.iterdir()) == ["artifacts", "logs"]
+        assert [path.name for path in disk.folder.iterdir()] == ["file"]
     error = capsys.readouterr().err
-    assert error.startswith(f"not all that was in {state_dir} can be deleted\n")
+    assert error.startswith(f"not all that is in {state_dir} can be deleted, so nothing was\n")
     assert f"{state_dir}/artifacts: Device or resource busy" in error
+
+
+def test_reset_deletes_the_database_of_a_stack_with_its_captured_bytes(
+    state_dir, monkeypatch, capsys
+):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    data = data_folder(state_dir / "stack" / "postgresql")
+    for folder in (data, state_dir / "artifacts", state_dir / "stack" / "secrets"):
+        folder.mkdir(parents=True)
+    for name in ("uploads", "matplotlib", "exports"):
+        (state_dir / name).mkdir()
+    assert main(["reset", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("artifacts", "stack", "uploads"))
+    assert os.geteuid() or str(data) in shown
+    assert main(["reset", "--yes"]) == 0
+    assert not data.exists()
+    assert not state_dir.exists()
+
+
+def test_reset_refuses_while_a_database_elsewhere_has_tables(
+    state_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/elsewhere.sqlite")
+    (state_dir / "artifacts").mkdir(parents=True)
+    assert main(["migrate"]) == 0
+    assert main(["reset", "--yes"]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/elsewhere.sqlite has tables of version" in error
+    assert (state_dir / "artifacts").exists()
+    (tmp_path / "elsewhere.sqlite").unlink()
+    assert main(["reset", "--yes"]) == 0
+    assert not (state_dir / "artifacts").exists()
+
+
+def test_reset_refuses_while_a_store_elsewhere_has_artifacts(
+    state_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    monkeypatch.setenv("ARTIFACTS_URL", str(tmp_path / "elsewhere"))
+    (state_dir / "dagster").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "raw").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "raw" / "file").touch()
+    assert main(["reset", "--yes"]) == 1
+    assert "ARTIFACTS_URL: " in capsys.readouterr().err
+    assert (state_dir / "dagster").exists()
 
 
 @pytest.mark.slow
