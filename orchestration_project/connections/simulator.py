@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +19,13 @@ from urllib.parse import urlsplit
 import psutil
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.settings import PROJECT_ROOT, Settings
+from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
 
 PACKAGE = "orchestration_project.demo"
 """In it all demos are."""
+
+RELEASE = "DEMO_RELEASE"
+"""Variable by which a demo gets the digest of its sources; it writes it beside its address."""
 
 SECONDS_TO_START = 120
 """A start takes 2 s; on a busy machine, where all starts at once, a minute or more."""
@@ -46,7 +51,7 @@ class DemoProgram:
         """Return the address of the server with these options, started if it does not run.
 
         The server outlives this process and ends by itself when nobody asks it any more. One that
-        was started with other options is replaced.
+        was started with other options or by another release is replaced.
 
         Raises:
             ConfigurationError: It ends with an error instead of starting.
@@ -74,7 +79,8 @@ class DemoProgram:
                 process.wait(timeout=SECONDS_TO_RETIRE)
 
     def _serves(self, running: dict[str, Any]) -> bool:
-        return running.get("options") == dict(self.options)
+        is_of_release = running.get("release") == demo_digest()
+        return is_of_release and running.get("options") == dict(self.options)
 
     def _running(self) -> dict[str, Any] | None:
         """Return what the server says of itself, if it is alive and answers."""
@@ -99,6 +105,7 @@ class DemoProgram:
         server = subprocess.Popen(  # noqa: S603 - our own program and settings
             [sys.executable, "-m", self.module, *options],
             cwd=PROJECT_ROOT,
+            env=child_environment(**{RELEASE: demo_digest()}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -119,6 +126,15 @@ class DemoProgram:
             found=f"it ended with status {ended}" if ended else "no answer",
             remedy=f"read {self.folder / 'server.log'}; is STATE_DIR writable?",
         )
+
+
+@cache
+def demo_digest() -> str:
+    """Return the digest of the demos' sources, which differs between releases."""
+    digest = sha256()
+    for file in sorted(PROJECT_ROOT.joinpath(*PACKAGE.split(".")).rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _stop(running: dict[str, Any]) -> None:

@@ -131,6 +131,8 @@ async def until_over(
 
     The file is removed then: no new client may come while the last answers go out.
     """
+    release = os.environ.get("DEMO_RELEASE")  # noqa: TID251 - demos import no settings
+    announcement = {**announcement, "release": release}
     stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)

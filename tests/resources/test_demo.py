@@ -15,7 +15,7 @@ import pytest
 from orchestration_project.connections.simulator import demo_url, stop_demos
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, settings_class
-from tests.programs import PATIENCE_SECONDS
+from tests.programs import PATIENCE_SECONDS, wait_for
 from tests.resources.weeks import NOON
 
 ONE_WEEK = {"demo_rows_per_week": 300, "demo_requests_per_second": 0, "demo_idle_seconds": 120}
@@ -93,6 +93,26 @@ def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(
     assert urls == {told(settings)["url"]}
     assert demo_url(settings) == urls.pop()
     assert partitions(demo_url(settings)) > 100
+
+
+def test_a_server_of_another_release_is_replaced(settings_for):
+    settings = settings_for()
+    options = ["--rows-per-week=300", "--requests-per-second=0", "--idle-seconds=120"]
+    where = [f"--state-dir={settings.state_path}", f"--clock-now={NOON.isoformat()}"]
+    older = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", "orchestration_project.demo", *options, *where],
+        env=child_environment(PYTHONPATH=str(PROJECT_ROOT), DEMO_RELEASE="older"),
+    )
+    file = settings.state_path / "demo" / "server.json"
+    wait_for(lambda: file.exists() and told(settings)["release"] == "older", 60)
+    before = told(settings)
+    url = demo_url(settings)
+    assert older.wait(timeout=PATIENCE_SECONDS) == 0
+    after = told(settings)
+    assert after["options"] == before["options"]
+    assert (after["url"], after["pid"] != before["pid"]) == (url, True)
+    assert demo_url(settings) == url
+    assert partitions(url) > 100
 
 
 @pytest.mark.slow
