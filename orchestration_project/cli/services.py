@@ -29,6 +29,9 @@ LOG_BYTES = 16 * 1024 * 1024
 POLL_SECONDS = 0.1
 MAX_WAIT_SECONDS = 60.0
 
+MAX_START_SECONDS = 300.0
+"""Longest wait for a program that starts: on a busy machine one takes a minute or more."""
+
 
 class StopRequest(Exception):  # noqa: N818 - not an error: what was asked for
     """This process was asked to stop."""
@@ -215,15 +218,22 @@ class SupervisedServices:
         """From now on take a program that is left without any child process for one that ended."""
         self._children[name] = []
 
-    def wait_until(self, is_done: Callable[[], bool]) -> None:
-        """Wait for something that the programs bring about.
+    def wait_until(
+        self, name: str, is_done: Callable[[], bool], seconds: float = MAX_START_SECONDS
+    ) -> None:
+        """Wait until the program ``name`` does what ``is_done`` looks for.
 
         Raises:
-            Stopped: When a signal asked this process to stop.
-            TransientError: When a program ended by itself; starting again may work.
+            StopRequest: When a signal asked this process to stop.
+            TransientError: When a program that the others need ended by itself, or ``seconds`` are
+                over; starting again may work.
         """
+        deadline = time.monotonic() + seconds
         while not is_done():
             self._refuse_to_wait()
+            if time.monotonic() >= deadline:
+                [service] = [each for each in self._services if each.name == name]
+                raise _silence_of(service, seconds)
             time.sleep(POLL_SECONDS)
 
     def watch(
@@ -292,7 +302,7 @@ class SupervisedServices:
         self._require_watcher()
         for service in self._services:
             how = self._how_it_ended(service)
-            if how is not None:
+            if how is not None and not service.launch.is_optional:  # `watch` restarts that one
                 raise _death_of(service, how)
 
     def _require_watcher(self) -> None:
@@ -344,11 +354,25 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _death_of(service: Service, how: str) -> TransientError:
+def _last_lines(service: Service) -> str:
     last_lines = service.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    return "\n    ".join(["its last lines are", *last_lines])
+
+
+def _silence_of(service: Service, seconds: float) -> TransientError:
+    return TransientError(
+        f"{service.name} does not answer; all is stopped",
+        expected=f"an answer within {seconds:g} s",
+        found=_last_lines(service),
+        remedy="fix the errors in these lines, or relieve the machine, and start again",
+        log=service.log,
+    )
+
+
+def _death_of(service: Service, how: str) -> TransientError:
     return TransientError(
         f"{service.name} ended by itself {how}; all is stopped",
-        found="\n    ".join(["its last lines are", *last_lines]),
+        found=_last_lines(service),
         remedy="fix the errors in these lines, and start again",
         log=service.log,
     )

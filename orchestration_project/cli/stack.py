@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-import psycopg
-
 from orchestration_project.cli import ui
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.services import StopRequest, SupervisedServices
@@ -22,6 +20,8 @@ from orchestration_project.cli.stack_services import (
     caddy,
     certificate_of_broker,
     database_url,
+    has_account,
+    has_databases,
     mosquitto,
     postgresql,
     prometheus,
@@ -184,29 +184,18 @@ def _start_services(
         caddy(folder / "caddy", ports),
     ):
         _start(services, program)
-    services.wait_until(lambda: _has_databases(*server))
-    for name in ("rabbitmq", "mqtt", "https"):
-        services.wait_until(lambda port=ports[name]: ui.accepts(port))
+    services.wait_until("postgresql", lambda: has_databases(*server, folder))
+    for name, program in (("rabbitmq", "rabbitmq"), ("mqtt", "mosquitto"), ("https", "caddy")):
+        services.wait_until(program, lambda port=ports[name]: ui.accepts(port))
+    services.wait_until(
+        "rabbitmq", lambda: has_account(ports["rabbitmq"], secrets["rabbitmq"], folder)
+    )
 
 
 def _start(services: SupervisedServices, program: Program, *, is_optional: bool = False) -> None:
     services.start_command(
         program.name, program.command, program.environment, program.user, is_optional=is_optional
     )
-
-
-def _has_databases(port: int, password: str) -> bool:
-    """Make the databases that are missing; return False while the server does not answer."""
-    try:
-        connection = psycopg.connect(database_url(port, password, "postgres"), autocommit=True)
-    except psycopg.OperationalError:
-        return False
-    with connection:
-        found = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-        for name in DATABASES:
-            if name not in found:
-                connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8'".encode())
-    return True
 
 
 def _programs(settings: Settings, workers: int) -> list[str]:
@@ -225,7 +214,7 @@ def _start_programs(
         name = f"worker-{number}"
         services.start(name, "orchestration_project", "worker", "--name", name, is_optional=True)
     ui.start_programs(services, settings, home, LOOPBACK, ports["gateway"])
-    services.wait_until(lambda: ui.answers(LOOPBACK, ports["gateway"]))
+    services.wait_until("web-server", lambda: ui.answers(LOOPBACK, ports["gateway"]))
     sys.stdout.write(f"Certificate to trust: {authority(folder / 'caddy')}\n")
     long_store = victoriametrics(folder / "victoriametrics", ports)
     sys.stdout.write(f"Prometheus: http://{LOOPBACK}:{ports['prometheus']}\n")
@@ -240,7 +229,7 @@ def _start_programs(
     key_file = _metrics_key(settings, folder / "secrets" / "metrics_key")
     if long_store:
         _start(services, long_store, is_optional=True)
-        services.wait_until(lambda: ui.accepts(ports["victoriametrics"]))
+        services.wait_until(long_store.name, lambda: ui.accepts(ports["victoriametrics"]))
     _start(
         services,
         prometheus(folder / "prometheus", key_file, ports, has_long_store=bool(long_store)),

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import psycopg
+
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.settings.given import ENVIRONMENT
@@ -239,6 +241,71 @@ def _make_data_folder(binaries: Path, data: Path, password: str, user: str | Non
 def database_url(port: int, password: str, database: str) -> str:
     """Return the URL of one of its databases."""
     return f"postgresql://{DATABASE_USER}:{quote(password)}@{LOOPBACK}:{port}/{database}"
+
+
+PASSING_REFUSALS = ("starting up", "shutting down", "not yet accepting", "recovery", "too many")
+"""Words of PostgreSQL's refusals that end by themselves; each other FATAL error is final."""
+
+CONNECT_SECONDS = 5
+
+
+def has_databases(port: int, password: str, folder: Path) -> bool:
+    """Make the databases that are missing; return False while the server does not answer.
+
+    Args:
+        port: Port of PostgreSQL on the loopback address.
+        password: Password of the one role.
+        folder: The stack's folder, for what to do about a refusal.
+
+    Raises:
+        ConfigurationError: The server refuses the login, or to make a database.
+    """
+    url = database_url(port, password, "postgres")
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+            found = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            for name in DATABASES:
+                if name not in found:
+                    connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8'".encode())
+    except psycopg.Error as error:
+        refusal = str(error).strip().splitlines()[-1:]
+        is_answer = "FATAL:" in str(error) or not isinstance(error, psycopg.OperationalError)
+        if not is_answer or any(words in str(error) for words in PASSING_REFUSALS):
+            return False
+        raise _refused_account("PostgreSQL", "postgresql", refusal, folder) from None
+    return True
+
+
+def has_account(port: int, password: str, folder: Path) -> bool:
+    """Whether the broker accepts the stack's account; False while it does not answer.
+
+    Raises:
+        ConfigurationError: The broker refuses the login.
+    """
+    from amqp.exceptions import AccessRefused, AMQPError
+    from kombu.connection import Connection
+
+    try:
+        with Connection(broker_url(port, password), connect_timeout=CONNECT_SECONDS) as connection:
+            connection.connect()
+    except AccessRefused as error:
+        raise _refused_account("RabbitMQ", "rabbitmq", [str(error)], folder) from None
+    except (AMQPError, OSError):
+        return False
+    return True
+
+
+def _refused_account(
+    server: str, name: str, found: Sequence[str], folder: Path
+) -> ConfigurationError:
+    data = data_folder(folder / name) if name == "postgresql" else folder / name
+    return ConfigurationError(
+        f"the {server} of the stack refuses the stack's login",
+        expected=f"the account whose password is in {folder / 'secrets' / name}",
+        found="".join(found),
+        remedy="put the password of the first start into that file; or delete all state by "
+        f"`orchestrate reset`, then also {data} if it is still there",
+    )
 
 
 def caddy(folder: Path, ports: Mapping[str, int]) -> Program:

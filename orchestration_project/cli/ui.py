@@ -157,7 +157,7 @@ def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> No
     """Start the programs in order, say where the UI is once it answers, and watch them all."""
     settings = load_settings()
     start_programs(services, settings, home, host, port)
-    services.wait_until(lambda: answers(host, port))
+    services.wait_until("web-server", lambda: answers(host, port))
     announce(settings, f"http://{origin(host, port)}", host)
     watch(services, settings, home)
 
@@ -186,7 +186,7 @@ def start_programs(
         [sys.executable, "-m", *code.split(), *logs],
         {"CODE_DOMAINS": elsewhere} if elsewhere else None,
     )
-    services.wait_until(lambda: accepts(code_port))
+    services.wait_until("code-server", lambda: accepts(code_port))
     services.needs_its_child("code-server")  # which has loaded the code; it is not started again
 
     workspace = ["-w", str(_workspace(home, settings, code_port))]

@@ -66,3 +66,20 @@ def test_an_optional_program_that_keeps_ending_stays_off_and_the_others_go_on(se
 def test_the_wait_before_a_restart_doubles_up_to_a_minute():
     policy = RestartPolicy(5, 600)
     assert [policy.wait_seconds(count) for count in (1, 2, 3, 9)] == [1, 2, 4, 60]
+
+
+def test_a_wait_for_a_program_that_never_answers_ends_with_its_last_lines(services):
+    services.start_command("stays", STAYS)
+    with pytest.raises(TransientError, match="stays does not answer") as ended:
+        services.wait_until("stays", lambda: False, seconds=0.2)
+    assert ended.value.expected == "an answer within 0.2 s"
+
+
+def test_an_optional_program_that_ends_does_not_end_a_wait_for_another(
+    services, tmp_path
+):
+    services.start_command("worker-1", ENDS, is_optional=True)
+    services.start_command("stays", STAYS)
+    log = tmp_path / "worker-1.log"
+    services.wait_until("stays", lambda: "no port" in log.read_text())
+    services.wait_until("stays", iter([False, False, True]).__next__)

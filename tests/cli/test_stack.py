@@ -5,6 +5,9 @@ import re
 import socket
 import stat
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ from orchestration_project.cli.stack_services import (
     TOOLS,
     caddy,
     find_program,
+    has_account,
+    has_databases,
     mosquitto,
     prometheus,
     rabbitmq,
@@ -26,6 +31,8 @@ from orchestration_project.cli.stack_services import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_settings
+from tests.programs import free_port
+from tests.rabbitmq import PASSWORD, requires_rabbitmq, running_broker
 
 HAS_TOOLS = all(map(find_program, TOOLS))
 
@@ -169,3 +176,59 @@ def run(command, environment) -> str:
     done = subprocess.run(command, env=whole, capture_output=True, text=True)  # noqa: S603 - Debian's
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextmanager
+def refusing_postgresql(code: str, message: str) -> Iterator[int]:
+    """Serve PostgreSQL's wire protocol as far as a refusal of each login; give the port."""
+    fields = {"S": "FATAL", "V": "FATAL", "C": code, "M": message}
+    body = b"".join(f"{name}{text}".encode() + b"\0" for name, text in fields.items()) + b"\0"
+    refusal = b"E" + (len(body) + 4).to_bytes(4) + body
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client:
+                    while client.recv(4096)[:4] == b"\0\0\0\x08":  # asks for encryption
+                        client.sendall(b"N")
+                    client.sendall(refusal)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_wrong_password_of_the_old_database_ends_the_wait_with_what_to_do(tmp_path):
+    message = 'password authentication failed for user "orchestration"'
+    with (
+        refusing_postgresql("28P01", message) as port,
+        pytest.raises(ConfigurationError, match="PostgreSQL of the stack refuses") as error,
+    ):
+        has_databases(port, "hunter2", tmp_path)
+    assert message in error.value.found
+    assert str(tmp_path / "secrets" / "postgresql") in error.value.expected
+    assert "`orchestrate reset`" in error.value.remedy
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_database_that_starts_up_or_does_not_listen_yet_is_waited_for(tmp_path):
+    with refusing_postgresql("57P03", "the database system is starting up") as port:
+        assert not has_databases(port, "secret", tmp_path)
+    assert not has_databases(free_port(), "secret", tmp_path)
+    assert not has_account(free_port(), "secret", tmp_path)
+
+
+@pytest.mark.slow
+@requires_rabbitmq
+def test_a_wrong_password_of_the_old_broker_ends_the_wait_with_what_to_do(tmp_path):
+    with running_broker(tmp_path) as broker:
+        with pytest.raises(ConfigurationError, match="RabbitMQ of the stack refuses") as error:
+            has_account(broker.port, "hunter2", tmp_path)
+        assert "hunter2" not in str(error.value)
+        assert has_account(broker.port, PASSWORD, tmp_path)

@@ -105,6 +105,10 @@ class Stack:
         wait_for(lambda: self.graphql(query)["runOrError"]["status"] == "SUCCESS", 240)
         return self.graphql(query)["runOrError"] | {"runId": run}
 
+    def status(self, run):
+        query = f'{{runOrError(runId: "{run}") {{... on Run {{status}}}}}}'
+        return self.graphql(query)["runOrError"]["status"]
+
     def runs(self):
         found = self.graphql("{runsOrError {... on Runs {results {runId}}}}")["runsOrError"]
         return {each["runId"] for each in found["results"]}
@@ -246,6 +250,46 @@ def test_no_service_knows_a_default_password(stack):
     for password in ("", "postgres", "orchestration"):
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(database_url(stack.ports["postgresql"], password, "pipelines"))
+
+
+def test_killed_workers_are_restarted_and_their_run_is_retried(stack, record_property):
+    run = stack.graphql(LAUNCH.replace(PARTITION, "T1|2026-01-26"))["launchRun"]["run"]["runId"]
+    wait_for(lambda: stack.status(run) == "STARTED", 120)
+    for process in psutil.Process(stack.process.pid).children(recursive=True):
+        if {"worker-1", "worker-2"} & {*process.cmdline()}:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    began = time.monotonic()
+    wait_for(lambda: stack.status(run) == "FAILURE", 30)
+    query = f'{{runsOrError(filter: {{tags: [{{key: "dagster/parent_run_id", value: "{run}"}}]}})'
+    query += " {... on Runs {results {runId}}}}"
+    retries = wait_for(lambda: stack.graphql(query)["runsOrError"]["results"], 30)
+    seconds = time.monotonic() - began
+    record_property("retried_after_seconds", round(seconds, 1))
+    assert seconds < 30
+    wait_for(lambda: stack.status(retries[0]["runId"]) == "SUCCESS", 240)
+    assert stack.process.poll() is None
+    for name in ("worker-1", "worker-2"):
+        assert f"{name} ended by itself with status -9; it is restarted in 1 s" in stack.text
+
+
+def test_another_password_of_the_database_ends_the_start_at_once_with_what_to_do(stack):
+    assert stack.end() == 0, stack.text
+    secret = stack.state_dir / "stack" / "secrets" / "postgresql"
+    before = secret.read_text()
+    secret.write_text("another")
+    try:
+        began = time.monotonic()
+        ports = ",".join(f"{name}={port}" for name, port in stack.ports.items())
+        command = ("orchestration_project", "stack")
+        status, _, error = programs.run(stack.state_dir, *command, STACK_PORTS=ports)
+        assert status == 1
+        assert "the PostgreSQL of the stack refuses the stack's login" in error
+        assert "password authentication failed" in error
+        assert time.monotonic() - began < 60
+    finally:
+        secret.write_text(before)
+        stack.start()
 
 
 def test_it_stops_cleanly_and_starts_again_over_its_state(stack):
