@@ -70,6 +70,10 @@ from orchestration_project.engine.dagster_private import (
     switch_automation,
     unmade_partitions,
 )
+from orchestration_project.instance.daemon import (
+    WAIT_FOR_CODE_SERVERS,
+    keep_backfills_without_code,
+)
 from orchestration_project.instance.redacting import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.gateway.api.conftest import IN_THIS_PROCESS
@@ -442,6 +446,34 @@ def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files,
         assert list(unmade_partitions(find_backfills(instance)[0], repository)) == []
         [run] = instance.get_runs()
         assert (run.tags["name"], run.run_config) == ("a", HERE)
+
+
+@pytest.mark.filterwarnings("ignore:Error loading repository location:UserWarning")
+def test_the_daemon_keeps_a_backfill_while_its_code_cannot_be_loaded(
+    new_files, tmp_path, monkeypatch
+):
+    """Check the variable DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR."""
+    monkeypatch.setenv(WAIT_FOR_CODE_SERVERS, "")
+    monkeypatch.delenv(WAIT_FOR_CODE_SERVERS)
+    keep_backfills_without_code()
+    folder = str(shutil.copytree(new_files, tmp_path / "dagster"))
+    with dg.instance_for_test(temp_dir=folder, overrides=IN_THIS_PROCESS) as instance:
+        backfill_id = add_backfill(instance, "a", *LETTERS[:2])
+        for module in ("tests.instance.absent", EVERY_OTHER):
+            target = LoadableTargetOrigin(
+                module_name=module,
+                executable_path=sys.executable,
+                working_directory=str(PROJECT_ROOT),
+            )
+            origin = InProcessCodeLocationOrigin(target, location_name=EVERY_OTHER)
+            workspace = InProcessWorkspaceLoadTarget(origin)
+            with WorkspaceProcessContext(instance, workspace) as daemon:
+                for _ in range(2):
+                    list(execute_backfill_iteration(daemon, logging.getLogger("daemon")))
+            backfill = instance.get_backfill(backfill_id)
+            assert backfill.status == BulkActionStatus.REQUESTED or module == EVERY_OTHER
+        assert backfill.status == BulkActionStatus.COMPLETED_SUCCESS
+        assert len(instance.get_runs()) == 1
 
 
 def test_the_table_of_runs_has_ids_statuses_and_times_in_utc(instance):

@@ -41,6 +41,9 @@ LEASE_SECONDS = 60
 
 SECONDS_BETWEEN_RENEWALS = 15
 
+WAIT_FOR_CODE_SERVERS = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+"""Variable of Dagster: without it, a backfill fails whose code server is away."""
+
 REFUSED = 1
 
 _logger = logging.getLogger(__name__)
@@ -126,6 +129,11 @@ def _keep(warehouse: Warehouse, lease: Lease, end: Event) -> None:
             )
 
 
+def keep_backfills_without_code() -> None:
+    """Have Dagster keep backfills whose code server is away; they go on once it is back."""
+    os.environ.setdefault(WAIT_FOR_CODE_SERVERS, "1")  # noqa: TID251 - Dagster reads it there
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run Dagster's daemon; return the exit status."""
     from dagster._daemon.cli import main as dagster_daemon
@@ -136,6 +144,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load_shared_settings()
         keep_log_lines(settings, "daemon")
+        keep_backfills_without_code()
         with (
             open_warehouse(settings) as warehouse,
             only_daemon(warehouse),
