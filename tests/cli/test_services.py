@@ -75,9 +75,7 @@ def test_a_wait_for_a_program_that_never_answers_ends_with_its_last_lines(servic
     assert ended.value.expected == "an answer within 0.2 s"
 
 
-def test_an_optional_program_that_ends_does_not_end_a_wait_for_another(
-    services, tmp_path
-):
+def test_an_optional_program_that_ends_does_not_end_a_wait_for_another(services, tmp_path):
     services.start_command("worker-1", ENDS, is_optional=True)
     services.start_command("stays", STAYS)
     log = tmp_path / "worker-1.log"

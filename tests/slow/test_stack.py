@@ -256,8 +256,8 @@ def test_killed_workers_are_restarted_and_their_run_is_retried(stack, record_pro
     run = stack.graphql(LAUNCH.replace(PARTITION, "T1|2026-01-26"))["launchRun"]["run"]["runId"]
     wait_for(lambda: stack.status(run) == "STARTED", 120)
     for process in psutil.Process(stack.process.pid).children(recursive=True):
-        if {"worker-1", "worker-2"} & {*process.cmdline()}:
-            with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.NoSuchProcess):  # one may have ended
+            if {"worker-1", "worker-2"} & {*process.cmdline()}:
                 process.kill()
     began = time.monotonic()
     wait_for(lambda: stack.status(run) == "FAILURE", 30)
