@@ -458,7 +458,7 @@ def test_the_daemon_keeps_a_backfill_while_its_code_cannot_be_loaded(
     keep_backfills_without_code()
     folder = str(shutil.copytree(new_files, tmp_path / "dagster"))
     with dg.instance_for_test(temp_dir=folder, overrides=IN_THIS_PROCESS) as instance:
-        backfill_id = add_backfill(instance, "a", *LETTERS[:2])
+        add_backfill(instance, "a", *LETTERS[:2])
         for module in ("tests.instance.absent", EVERY_OTHER):
             target = LoadableTargetOrigin(
                 module_name=module,
@@ -470,7 +470,7 @@ def test_the_daemon_keeps_a_backfill_while_its_code_cannot_be_loaded(
             with WorkspaceProcessContext(instance, workspace) as daemon:
                 for _ in range(2):
                     list(execute_backfill_iteration(daemon, logging.getLogger("daemon")))
-            backfill = instance.get_backfill(backfill_id)
+            [backfill] = find_backfills(instance)
             assert backfill.status == BulkActionStatus.REQUESTED or module == EVERY_OTHER
         assert backfill.status == BulkActionStatus.COMPLETED_SUCCESS
         assert len(instance.get_runs()) == 1
