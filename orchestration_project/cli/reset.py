@@ -1,6 +1,6 @@
 """Deletes what this project keeps, all or nothing, after a question.
 
-Tables without the captured bytes that they name are no evidence, so neither is deleted alone.
+Tables are evidence only with the captured bytes that they name, so neither is deleted alone.
 """
 
 import errno
