@@ -649,8 +649,11 @@ def published(api: Api, *rows: Mapping[str, Any]) -> Iterator[None]:
 
 
 def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, landed):
-    restated = {"initial_published_date": date(2025, 12, 1), "last_update_date": date(2026, 1, 5)}
-    undated = {"initial_published_date": None, "last_update_date": None}
+    restated: dict[str, Any] = {
+        "initial_published_date": date(2025, 12, 1),
+        "last_update_date": date(2026, 1, 5),
+    }
+    undated: dict[str, Any] = {"initial_published_date": None, "last_update_date": None}
     with published(api, row("AAA", **restated), row("BBB", **undated)):
         of_week = [f"week_start={MONDAY}"]
         found = client.missing("finra_otc_weekly", published_by="2025-12-31", where=of_week)
