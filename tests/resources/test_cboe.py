@@ -59,7 +59,7 @@ def outdated(desk: Desk) -> list[str]:
 
 
 def test_a_week_without_market_volume_is_refused_and_names_its_job(desk):
-    with pytest.raises(ConfigurationError, match="has no market volume yet") as refused:
+    with pytest.raises(ConfigurationError, match="cannot be derived") as refused:
         derive(desk)
     assert "cboe_market_volume_daily" in str(refused.value.remedy)
 
