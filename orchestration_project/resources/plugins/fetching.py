@@ -15,13 +15,13 @@ from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.domains.plugins.judging import filled, secret_names
 from orchestration_project.domains.plugins.manifest import Budget
 from orchestration_project.domains.plugins.protocol import Fetch
-from orchestration_project.domains.plugins.secret_masking import (
+from orchestration_project.engine.environment import address_guard, open_shared_state
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.resources.plugins.secret_masking import (
     hide_in_headers,
     hide_secrets,
     is_partial,
 )
-from orchestration_project.engine.environment import address_guard, open_shared_state
-from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.settings import Settings, read_secrets
 
 MIB = 2**20

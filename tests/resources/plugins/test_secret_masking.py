@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from orchestration_project.domains.plugins.secret_masking import (
+from orchestration_project.resources.plugins.secret_masking import (
     hide_in_headers,
     hide_secrets,
     is_partial,
