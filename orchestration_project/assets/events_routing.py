@@ -15,6 +15,7 @@ from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.events_routing.planning import RoutingDifference
 from orchestration_project.domains.events_routing.rules import RoutingRule, RulesText
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.ledger import editor_of
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -184,7 +185,7 @@ def edit_routing_rules(
     targets = RoutingTargets.of(settings, registry)
     rules, unexamined = _examined(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
-    who = context.run.tags.get("user") or config.who or "unknown"
+    who = editor_of(context.run.tags, config.who) or "unknown"
     changes = edit_rules(warehouse, rules, based_on=config.based_on, by=who, at=clock.now())
     edited = {
         "added": ", ".join(changes.added),

@@ -44,7 +44,7 @@ from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.domains.operations.ledger import LAUNCHED_BY
+from orchestration_project.domains.operations.ledger import BY_CLI, LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.instance.run_claims import EndedOnce
@@ -61,9 +61,6 @@ DEFINITIONS = "orchestration_project.definitions"
 
 LAUNCHERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
 """Trigger of a run, by Dagster's tag."""
-
-BY_CLI = "cli"
-"""Trigger of a run that its own process executes."""
 
 
 class VisibleRuns(RunStorage[Any]):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.edits import Action
+from orchestration_project.domains.operations.ledger import editor_of
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.services.edits import Edit, EditResult, EditStore
 from orchestration_project.services.metadata import table_of
@@ -47,7 +48,7 @@ def edit_of(
     return Edit(
         action,
         name,
-        by=context.run.tags.get("user") or config.who or "unknown",
+        by=editor_of(context.run.tags, config.who) or "unknown",
         at=clock.now(),
         fields=fields,
         expected_version=config.expected_version,

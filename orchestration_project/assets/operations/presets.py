@@ -11,6 +11,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.ledger import editor_of
 from orchestration_project.domains.operations.presets import Preset, difference
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -108,7 +109,7 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
     Raises:
         ConfigurationError: The run does not say it.
     """
-    user, reason = (tags.get("user") or config.who or "").strip(), (config.why or "").strip()
+    user, reason = editor_of(tags, config.who), (config.why or "").strip()
     missing = [name for name, said in (("who", user), ("why", reason)) if not said]
     if missing:
         raise ConfigurationError(

@@ -12,6 +12,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.ledger import editor_of
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.metadata import as_metadata, column_schema, table_of
@@ -107,7 +108,7 @@ def edit_plugins(
     if config.dry_run:
         yield dg.AssetObservation(LIST, metadata=as_metadata({**reported, **_shown([edited])}))
         return
-    by = context.run.tags.get("user") or config.who or "unknown"
+    by = editor_of(context.run.tags, config.who) or "unknown"
     change = PluginChange(by, clock.now(), context.run.run_id)
     edited = edit(PluginEdits(settings, warehouse, artifacts), config, change)
     with warehouse.reading() as connection:

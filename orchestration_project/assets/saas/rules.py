@@ -15,6 +15,7 @@ from orchestration_project.assets.saas.catalogue import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.ledger import editor_of
 from orchestration_project.domains.saas.dry_run import DryRun
 from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.engine.options import JobOptions
@@ -111,7 +112,7 @@ def edit_rules(
     """Put rules into effect, unless the target proves them wrong; tasks follow at the next look."""
     rules = read_rules(config.rules)
     trial = tried(warehouse, jira, rules)
-    who = context.run.tags.get("user") or config.who or "unknown"
+    who = editor_of(context.run.tags, config.who) or "unknown"
     edited = edit(
         warehouse,
         rules,

@@ -19,6 +19,7 @@ from orchestration_project.assets.web.replay import ReplayEvent, declared_site, 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.ledger import editor_of
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
@@ -200,7 +201,7 @@ def decide_proposal(
 ) -> Generator[ReplayEvent, None, None]:
     """Record the decision; of an accepted proposal, load the items of the latest crawl again."""
     captures = Captures(artifacts)
-    who = (context.run.tags.get("user") or config.who or "").strip()
+    who = editor_of(context.run.tags, config.who)
     if not who or not config.reason.strip():
         raise ConfigurationError(
             "the decision has no user or no reason",

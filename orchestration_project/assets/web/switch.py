@@ -10,6 +10,7 @@ from orchestration_project.assets.specs import asset_spec
 from orchestration_project.assets.web.shared import GROUP, OWNERS
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.ledger import editor_of
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.sites import site_files_of
@@ -75,7 +76,7 @@ def set_web_switch(
         site=config.site,
         is_off=config.state is Switch.off,
         reason=config.reason,
-        by=context.run.tags.get("user") or config.who or "unknown",
+        by=editor_of(context.run.tags, config.who) or "unknown",
         at=clock.now(),
         run_id=context.run.run_id,
     )

@@ -212,6 +212,9 @@ CONFIG_TAG = f"{HIDDEN_PREFIX}config_hash"
 LAUNCHED_BY = "launched_by"
 """Run tag: cli, ui, api, webhook, schedule, sensor or backfill."""
 
+BY_CLI = "cli"
+"""Trigger of a run that its own process executes."""
+
 
 TRIGGER_TAGS = {
     "dagster/schedule_name": "schedule",
@@ -233,6 +236,17 @@ def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
 def _also_hidden(names: Set[str]) -> frozenset[str]:
     """Return names of tags with the hidden ones of the same tags."""
     return frozenset({*names, *(HIDDEN_PREFIX + name for name in names if "/" not in name)})
+
+
+def editor_of(tags: Mapping[str, str], stated: str | None) -> str:
+    """Return the name of the person who edits by a run; empty: unknown.
+
+    It is the user who logged in. The user of a run that its own process executes is only the
+    account of the process, so a name that the run config states comes first there.
+    """
+    user = tags.get("user")
+    names = (stated, user) if tags.get(LAUNCHED_BY) == BY_CLI else (user, stated)
+    return next((name.strip() for name in names if name and name.strip()), "")
 
 
 ORIGIN_TAGS = _also_hidden(
