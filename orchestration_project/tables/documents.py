@@ -50,7 +50,7 @@ documents_files = table(
     text(
         "file_version",
         "Distinguishes states of the same size and change time: the time at which the file "
-        "system last changed the file in any way (ctime), or an object's ETag. Where it changes, "
+        "system last changed the file in any way (ctime), or an object's ETag. If it changes, "
         "the bytes are read and compared by SHA-256; NULL: an upload, or not known yet",
         optional=True,
         from_senders=True,

@@ -102,7 +102,7 @@ def _domain(email: str) -> str:
 GOOGLE_ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
 
 MAX_CLAIM_CHARACTERS = 200
-"""Of a claim's value in a message."""
+"""Longest part of the value of a claim that a message quotes."""
 
 TIME_CLAIMS = ("exp", "nbf", "iat")
 

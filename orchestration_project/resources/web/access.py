@@ -510,7 +510,11 @@ class _RobotsCache:
             connection.execute(insert(web_robots), row)
         found = read_robots(status, body)
         if not found.is_reachable:
-            self.failures.setdefault(origin, SourceError(f"it answered with status {status}"))
+            answer = SourceError(
+                f"it answered with status {status}",
+                expected="robots.txt, or a status from 400 to 499",
+            )
+            self.failures.setdefault(origin, answer)
         return found
 
     def _requested(self, url: str) -> tuple[int | None, bytes]:
