@@ -41,7 +41,8 @@ web_frontier = table(
     text(
         "found_by",
         "Kind of page that leads to it: index (of sitemaps; it must be a sitemap), page (also a "
-        "sitemap, or the site file) or feed (feeds alone: an item is not removed as it is absent); NULL: not known",
+        "sitemap, or the site file) or feed (feeds alone: an item is not removed as it is absent); "
+        "NULL: not known",
         values=("index", "page", "feed"),
         optional=True,
     ),

@@ -31,7 +31,7 @@ class Outcome(StrEnum):
     ONCE = "each item is loaded once, by the run whose lease has the current token"
     RECOVERS = "what was under way is told as failed and is run again to its end"
     RESTARTED = (
-        "`ui` restarts the program; what it ended is told as failed and run again to its end"
+        "`ui` restarts the program; the run that it ended fails, and is retried to its end"
     )
 
 
