@@ -30,9 +30,7 @@ class Outcome(StrEnum):
     REFUSED = "the run cannot commit over what another one landed"
     ONCE = "each item is loaded once, by the run whose lease has the current token"
     RECOVERS = "what was under way is told as failed and is run again to its end"
-    RESTARTED = (
-        "`ui` restarts the program; the run that it ended fails, and is retried to its end"
-    )
+    RESTARTED = "`ui` restarts the program; the run that it ended fails, and is retried to its end"
 
 
 @dataclass(frozen=True)
