@@ -3,6 +3,7 @@
 Types only: this module imports no domain. The values stand in `catalog/`, one module per domain.
 """
 
+import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.domains.operations.alerts import Problem
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.exports import DeclaredExport
 from orchestration_project.domains.operations.flags import FlagUse
@@ -71,6 +73,25 @@ class Probe:
     needed_by: tuple[str, ...]
     tried: str
     run: Callable[[], Answer]
+
+
+MACHINE_KINDS = ("disk_low", "log_lines_lost")
+"""Kinds of alerts that each machine has for itself."""
+
+
+@dataclass(frozen=True)
+class AlertCondition:
+    """Condition that should hold, and the kind of its alert; ``subject`` is what it is about."""
+
+    kind: str
+    probe: Probe
+    subject: str = ""
+
+    @property
+    def problem(self) -> Problem:
+        """Problem while it does not hold."""
+        host = socket.gethostname() if self.kind in MACHINE_KINDS else ""
+        return Problem(self.kind, self.subject or host)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -487,6 +508,7 @@ class Domain:
         recoveries: Ways to read its captured bytes again, for repairs of artifacts.
         stored_definitions: Returns what rows of the database add when a code location loads; it
             neither waits long for the database nor raises.
+        alert_conditions: Returns conditions of its rows that alerts report while they do not hold.
         mirror_lag: Returns the age of the oldest message that its mirror lacks, seconds; 0: none.
     """
 
@@ -520,6 +542,7 @@ class Domain:
     flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
     recoveries: Sequence[Recovery] = ()
     stored_definitions: Callable[[Settings], StoredDefinitions] = _no_stored_definitions
+    alert_conditions: Callable[[SqlConnection], Sequence[AlertCondition]] | None = None
     mirror_lag: Callable[[Warehouse, datetime], float] | None = None
 
     def require_valid(self, settings: Settings) -> None:
@@ -705,6 +728,11 @@ class Registry:
         for domain in self.domains:
             if domain.oldest_unlanded is not None:
                 yield from domain.oldest_unlanded(settings, warehouse, clock)
+
+    def alert_conditions(self, connection: SqlConnection) -> Sequence[AlertCondition]:
+        """Return the conditions of rows of all domains that alerts report."""
+        readers = [domain.alert_conditions for domain in self.domains]
+        return [condition for read in readers if read is not None for condition in read(connection)]
 
     def clocks(self, settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
         """Return what asks outside systems for their time, by the names of the systems."""

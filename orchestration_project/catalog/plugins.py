@@ -28,7 +28,7 @@ from orchestration_project.registry import (
 from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.resources.plugins.metrics import PluginMetrics
 from orchestration_project.sensors.plugins import plugin_schedule
-from orchestration_project.services.plugins.conditions import disabled_plugins
+from orchestration_project.services.plugins.conditions import disabled_plugins, plugin_conditions
 from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
 from orchestration_project.services.plugins.store import FOLDER
 from orchestration_project.settings import Settings
@@ -145,4 +145,5 @@ PLUGINS = Domain(
     resources={"plugins_isolation": ISOLATION},
     metrics=lambda warehouse: PluginMetrics(warehouse).families,
     oldest_unlanded=lambda _settings, warehouse, _clock: disabled_plugins(warehouse),
+    alert_conditions=plugin_conditions,
 )

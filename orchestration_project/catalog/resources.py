@@ -38,7 +38,7 @@ FORCED_TAG = "forced_past"
 def resource_definitions(registry: Registry) -> Mapping[str, dg.ResourceDefinition]:
     """Return the resources of a code location, by the names under which assets ask for them."""
     return {
-        "alerts": alerts_resource,
+        "alerts": _alerts_resource(registry),
         "artifacts": artifacts_resource,
         "clock": clock_resource,
         "gate": _gate_resource(registry),
@@ -88,10 +88,14 @@ def settings_resource() -> Settings:
     return settings
 
 
-@dg.resource(description="Alert channels, and the alert inbox.")
-def alerts_resource() -> Alerts:
-    """Alert channels, and the alert inbox."""
-    return open_alerts(load_shared_settings())
+def _alerts_resource(registry: Registry) -> dg.ResourceDefinition:
+    """Return the resource of alert channels and inbox."""
+
+    @dg.resource(description="Alert channels, and the alert inbox.")
+    def alerts_resource() -> Alerts:
+        return open_alerts(load_shared_settings(), registry)
+
+    return alerts_resource
 
 
 @dg.resource(description="Clock, UTC.")

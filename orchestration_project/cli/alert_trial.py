@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import SecretStr
 from sqlalchemy import select
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.dagster_private import add_heartbeats
 from orchestration_project.engine.environment import open_warehouse
@@ -49,7 +50,7 @@ class Trial:
     @property
     def alerts(self) -> Alerts:
         """Store and channel of its alerts."""
-        return open_alerts(self.settings)
+        return open_alerts(self.settings, REGISTRY)
 
     def now(self) -> datetime:
         """Return the machine's time."""

@@ -86,7 +86,9 @@ def check_rules() -> int:
 
 def watch_once(because: str) -> int:
     """Look at daemon, queue and disk, and send alerts; return 1 if something is wrong."""
-    alerts = _opened()
+    from orchestration_project.catalog import REGISTRY  # other commands need not wait for it
+
+    alerts = open_alerts(load_settings(), REGISTRY)
     seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
     sent = [] if OUTPUT.is_dry_run else list(watch(alerts, seen))
     if OUTPUT.is_json:

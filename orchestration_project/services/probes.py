@@ -31,8 +31,8 @@ from orchestration_project.engine.environment import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
-from orchestration_project.registry import Answer, Probe, Registry
-from orchestration_project.services.alerts import AlertCondition, Alerts, Links, read_policy
+from orchestration_project.registry import AlertCondition, Answer, Probe, Registry
+from orchestration_project.services.alerts import Alerts, Links, read_policy
 from orchestration_project.services.alerts.sending import LastResortLog, look_at
 from orchestration_project.services.backup_state import backup_probe, restore_probe
 from orchestration_project.services.dagster_instance import (
@@ -245,8 +245,13 @@ def _written_places(settings: Settings) -> Sequence[Path]:
     return list(dict.fromkeys(places))
 
 
-def open_alerts(settings: Settings) -> Alerts:
-    """Return the channels and the store of alerts; opens nothing yet."""
+def open_alerts(settings: Settings, registry: Registry | None = None) -> Alerts:
+    """Return the channels and the store of alerts; opens nothing yet.
+
+    Args:
+        settings: The settings of this process.
+        registry: The domains whose conditions are reported, too; None: those of no domain.
+    """
     return Alerts(
         read_policy(
             settings.alert_rules_path,
@@ -256,15 +261,18 @@ def open_alerts(settings: Settings) -> Alerts:
         lambda: open_warehouse(settings),
         clock=open_clock(settings),
         links=Links(without_secrets(settings.public_url)),  # they go to people
-        conditions=partial(_conditions, settings),
+        conditions=partial(_conditions, settings, registry),
         last_resort_log=LastResortLog(settings.state_path / "alerts_told.json"),
         docs_url=settings.docs_url and without_secrets(settings.docs_url),
     )
 
 
-def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[AlertCondition]:
+def _conditions(
+    settings: Settings, registry: Registry | None, instance: dg.DagsterInstance
+) -> Sequence[AlertCondition]:
     """Return the conditions that alerts report although no run ends by them."""
     real_time, as_it_is = Clock(), partial(unprepared_warehouse, settings)
+    domains = registry or Registry.of([])
     return [
         AlertCondition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
         AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time)),
@@ -279,6 +287,6 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Al
         ),
         AlertCondition("restore_untried", restore_probe(as_it_is, real_time)),
         AlertCondition("certificate_expiring", certificate_probe(settings, real_time)),
-        *lasting_conditions(as_it_is, real_time),
+        *lasting_conditions(as_it_is, real_time, domains.alert_conditions),
         AlertCondition("log_lines_lost", losses_probe(settings.state_path / FOLDER, real_time)),
     ]

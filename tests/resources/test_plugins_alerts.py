@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from orchestration_project.assets.operations.plugins import plugins_metadata
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.objectives.conditions import lasting_conditions
@@ -60,7 +61,9 @@ def violated(warehouse, name, number, at=NOON):
 def conditions(warehouse):
     return {
         each.subject: each.probe
-        for each in lasting_conditions(lambda: warehouse, StoppedClock(NOON))
+        for each in lasting_conditions(
+            lambda: warehouse, StoppedClock(NOON), REGISTRY.alert_conditions
+        )
         if each.kind == "plugin_disabled"
     }
 

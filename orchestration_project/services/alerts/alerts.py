@@ -16,7 +16,7 @@ from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.domains.operations.runbooks import with_runbook
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.alerts.conditions import AlertCondition
+from orchestration_project.registry import AlertCondition
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.alerts.sending import LastResortLog, send

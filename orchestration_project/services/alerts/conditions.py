@@ -3,7 +3,6 @@
 Looked at by a sensor while the daemon works, and by `alerts watch` from outside of it.
 """
 
-import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from orchestration_project.domains.operations.messages import Message, condition
 from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.domains.operations.rules import Names, Policy, unknown_names
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.registry import Answer, Probe
+from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.inbox import (
     Inbox,
     is_always_open,
@@ -24,24 +23,6 @@ from orchestration_project.services.alerts.inbox import (
 )
 from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.gate.gate import examine
-
-MACHINE_KINDS = ("disk_low", "log_lines_lost")
-"""Kinds that each machine has for itself."""
-
-
-@dataclass(frozen=True)
-class AlertCondition:
-    """Condition that should hold, and the kind of its alert; ``subject`` is what it is about."""
-
-    kind: str
-    probe: Probe
-    subject: str = ""
-
-    @property
-    def problem(self) -> Problem:
-        """Problem while it does not hold."""
-        own = socket.gethostname() if self.kind in MACHINE_KINDS else ""
-        return Problem(self.kind, self.subject or own)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Conditions of burning objectives, hosts without reserves and disabled plugins, for alerts."""
+"""Conditions of burning objectives, hosts without reserves and rows of domains, for alerts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,10 +13,8 @@ from orchestration_project.domains.operations.objectives import BURN_ALERTS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.registry import Answer, Probe
-from orchestration_project.services.alerts.conditions import AlertCondition
+from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.rows import open_subjects
-from orchestration_project.services.plugins.conditions import plugin_conditions
 from orchestration_project.tables.operations_objectives import (
     operations_host_samples,
     operations_slo,
@@ -31,6 +29,7 @@ SAMPLES_OF_A_LOOK = timedelta(minutes=16)
 """Three samples of 5 minutes: a peak in one of them raises nothing."""
 
 OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
+ReadConditions = Callable[[Connection], Sequence[AlertCondition]]
 
 
 class Limit(NamedTuple):
@@ -50,8 +49,10 @@ LIMITS = (
 """Shares in use above which a host is overloaded, if each sample of a look has more."""
 
 
-def lasting_conditions(open_warehouse: OpenWarehouse, clock: Clock) -> Sequence[AlertCondition]:
-    """Return a condition per objective, host and disabled plugin, also of ones with an open alert.
+def lasting_conditions(
+    open_warehouse: OpenWarehouse, clock: Clock, read_others: ReadConditions = lambda _: ()
+) -> Sequence[AlertCondition]:
+    """Return a condition per objective and host, also of ones with an open alert, and the others.
 
     Where the database cannot be read there is none: its own alert says so.
     """
@@ -63,7 +64,7 @@ def lasting_conditions(open_warehouse: OpenWarehouse, clock: Clock) -> Sequence[
                 return [
                     *_objectives(connection, clock),
                     *_hosts(connection, clock),
-                    *plugin_conditions(connection),
+                    *read_others(connection),
                 ]
     except OrchestrationError:
         return []
