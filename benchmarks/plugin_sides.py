@@ -11,13 +11,13 @@ from typing import Any
 from orchestration_project.domains.plugins.protocol import Emit, Row
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
+from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.child import PluginProcess
+from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.isolation import MIB, ChildSpec, isolation_level
 from orchestration_project.resources.plugins.loading import Emissions
 from orchestration_project.resources.plugins.running import run_plugin
-from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.state import StoredPlugin
+from orchestration_project.resources.plugins.state import StoredPlugin
 from orchestration_project.settings import load_settings
 
 FIRST_LINE = """import json, sys

@@ -1,7 +1,7 @@
 """The page of webhooks: what a source of webhooks.yaml may hold, and how each scheme signs."""
 
-from orchestration_project.domains.webhooks.schemes import SCHEMES, Place
-from orchestration_project.domains.webhooks.sources import WebhookSource
+from orchestration_project.contracts.webhooks.schemes import SCHEMES, Place
+from orchestration_project.contracts.webhooks.sources import WebhookSource
 from reference_pages.markdown import code, page, section, table
 from reference_pages.models import fields_table
 

@@ -8,10 +8,10 @@ from sqlalchemy import Table
 from orchestration_project.assets import events_routing
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
 from orchestration_project.contracts.subjects import Key, SubjectKind
-from orchestration_project.domains.uploads import FILE
-from orchestration_project.domains.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
-from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
-from orchestration_project.domains.webhooks.sources import rows_of_delivery, webhook_subjects
+from orchestration_project.contracts.uploads import FILE
+from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
+from orchestration_project.contracts.webhooks.queue import TOPIC_PREFIX
+from orchestration_project.contracts.webhooks.sources import rows_of_delivery, webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable

@@ -25,12 +25,12 @@ from orchestration_project.registry import (
     Job,
     StoredDefinitions,
 )
+from orchestration_project.resources.plugins.conditions import disabled_plugins, plugin_conditions
 from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.resources.plugins.metrics import PluginMetrics
+from orchestration_project.resources.plugins.state import StoredPlugin, read_plugins
+from orchestration_project.resources.plugins.store import FOLDER
 from orchestration_project.sensors.plugins import plugin_schedule
-from orchestration_project.services.plugins.conditions import disabled_plugins, plugin_conditions
-from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
-from orchestration_project.services.plugins.store import FOLDER
 from orchestration_project.settings import Settings
 
 MAX_SECONDS = 2.0

@@ -13,10 +13,10 @@ from orchestration_project.cli.console import OUTPUT, echo, emit, emit_or, note,
 from orchestration_project.errors import ConfigurationError, ContractError
 
 if TYPE_CHECKING:
-    from orchestration_project.services.plugins.changes import PluginChange
-    from orchestration_project.services.plugins.edits import PluginEdits
-    from orchestration_project.services.plugins.reviewing import Review
-    from orchestration_project.services.plugins.state import StoredPlugin
+    from orchestration_project.resources.plugins.changes import PluginChange
+    from orchestration_project.resources.plugins.edits import PluginEdits
+    from orchestration_project.resources.plugins.reviewing import Review
+    from orchestration_project.resources.plugins.state import StoredPlugin
 
 HEADINGS = {
     "id": "plugin",
@@ -67,7 +67,7 @@ def plugins() -> None:
 @plugins.command("list", has_json=True)
 def list_plugins() -> int:
     """List plugins with their state."""
-    from orchestration_project.services.plugins.state import read_plugins
+    from orchestration_project.resources.plugins.state import read_plugins
 
     with _edits() as (_, warehouse), warehouse.reading() as connection:
         found = [_row(each) for each in read_plugins(connection)]
@@ -84,7 +84,7 @@ def list_plugins() -> int:
 @ID
 def show(plugin_id: str) -> int:
     """Show what a plugin asks for, compared with its grant, and each change of it."""
-    from orchestration_project.services.plugins.state import changes_of, read_plugin, read_versions
+    from orchestration_project.resources.plugins.state import changes_of, read_plugin, read_versions
 
     with _edits() as (_, warehouse), warehouse.reading() as connection:
         stored = read_plugin(connection, plugin_id)
@@ -107,7 +107,7 @@ def add(path: Path, sha256: str | None, unsigned: bool) -> int:
     """Verify and unpack an archive or folder, and show what it asks for."""
     import hashlib
 
-    from orchestration_project.services.plugins.store import read_given
+    from orchestration_project.resources.plugins.store import read_given
 
     _require_sha256(path, sha256)
     files, content = read_given(path)
@@ -218,7 +218,7 @@ def remove(plugin_id: str) -> int:
 @plugins.command("publishers", has_json=True)
 def publishers() -> int:
     """List publishers, and whether their signatures are trusted."""
-    from orchestration_project.services.plugins.state import read_publishers
+    from orchestration_project.resources.plugins.state import read_publishers
 
     with _edits() as (_, warehouse), warehouse.reading() as connection:
         rows = [
@@ -288,7 +288,7 @@ def sign(folder: Path, key: Path) -> int:
     """Write plugin.sig into the folder of a plugin."""
     from orchestration_project.domains.plugins.signatures import SIGNATURE_FILE, read_key
     from orchestration_project.domains.plugins.signatures import sign as signature_of
-    from orchestration_project.services.plugins.store import read_given
+    from orchestration_project.resources.plugins.store import read_given
 
     files, _ = read_given(folder)
     with _creating(key):
@@ -306,7 +306,7 @@ def sign(folder: Path, key: Path) -> int:
 @click.option("--output", type=PATH, metavar="FOLDER", help="Folder to make.  [default: the name]")
 def new(name: str, output: Path | None) -> int:
     """Write the skeleton of a plugin that works, with a test."""
-    from orchestration_project.services.plugins.skeleton import skeleton_files
+    from orchestration_project.resources.plugins.skeleton import skeleton_files
 
     folder = output or Path(name)
     files = skeleton_files(name)
@@ -324,7 +324,7 @@ def new(name: str, output: Path | None) -> int:
 @contextmanager
 def _edits() -> "Iterator[tuple[PluginEdits, Any]]":
     from orchestration_project.engine.environment import open_store, open_warehouse
-    from orchestration_project.services.plugins.edits import PluginEdits
+    from orchestration_project.resources.plugins.edits import PluginEdits
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -344,7 +344,7 @@ def _creating(path: Path) -> Iterator[None]:
 
 def _change() -> "PluginChange":
     from orchestration_project.engine.environment import open_clock
-    from orchestration_project.services.plugins.changes import PluginChange
+    from orchestration_project.resources.plugins.changes import PluginChange
     from orchestration_project.settings import load_settings
 
     return PluginChange(getpass.getuser(), open_clock(load_settings()).now())

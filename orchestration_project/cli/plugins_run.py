@@ -27,11 +27,11 @@ from orchestration_project.engine.environment import open_clock, open_store, ope
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.plugins.changes import PluginChange
+from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.running import call_endpoint
-from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.state import read_plugin
-from orchestration_project.services.plugins.store import read_given
+from orchestration_project.resources.plugins.state import read_plugin
+from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.plugins import plugins_calls, plugins_rows

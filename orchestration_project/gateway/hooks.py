@@ -17,10 +17,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.webhooks.admission import BodyBudget, TokenBucket
+from orchestration_project.contracts.webhooks.schemes import Headers, headers_of, verify
+from orchestration_project.contracts.webhooks.sources import delivery_id_of, kept_headers, kind_of
 from orchestration_project.domains.access.credentials import network_of
-from orchestration_project.domains.webhooks.admission import BodyBudget, TokenBucket
-from orchestration_project.domains.webhooks.schemes import Headers, headers_of, verify
-from orchestration_project.domains.webhooks.sources import delivery_id_of, kept_headers, kind_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.connection_limits import mark_authenticated

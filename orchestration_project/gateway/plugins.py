@@ -18,8 +18,8 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import table_page, tables_page
 from orchestration_project.gateway.request import current_user
+from orchestration_project.resources.plugins.state import changes_of, read_plugin
 from orchestration_project.services.links import asset_page, rows_path, run_page
-from orchestration_project.services.plugins.state import changes_of, read_plugin
 from orchestration_project.tables.plugins import (
     plugins,
     plugins_calls,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.webhooks.sources import WebhookSource
+from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.resources.plugins.state import StoredPlugin
 from orchestration_project.sensors.definitions import schedule
-from orchestration_project.services.plugins.state import StoredPlugin
 
 PROFILE = "plugins"
 

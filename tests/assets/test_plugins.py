@@ -11,9 +11,9 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import build
 from orchestration_project.engine.environment import open_store, open_warehouse
-from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.state import StoredPlugin, read_plugin
+from orchestration_project.resources.plugins.changes import PluginChange
+from orchestration_project.resources.plugins.edits import PluginEdits
+from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.settings import Settings
 from orchestration_project.tables.plugins import plugins_rows
 from tests.plugin_files import plugin_files

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.domains.webhooks.queue import (
+from orchestration_project.contracts.webhooks.queue import (
     RETRY_PAUSES,
     AttemptRun,
     DeliveryChange,

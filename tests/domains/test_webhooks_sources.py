@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
-from orchestration_project.domains.webhooks.admission import TokenBucket
-from orchestration_project.domains.webhooks.schemes import SCHEMES
-from orchestration_project.domains.webhooks.sources import (
+from orchestration_project.contracts.webhooks.admission import TokenBucket
+from orchestration_project.contracts.webhooks.schemes import SCHEMES
+from orchestration_project.contracts.webhooks.sources import (
     WebhookSource,
     delivery_id_of,
     kept_headers,

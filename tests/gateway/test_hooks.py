@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from starlette.applications import Starlette
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.webhooks.sources import WebhookSource
+from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.connection_limits import AUTHENTICATED
 from orchestration_project.gateway.counted import GATEWAY

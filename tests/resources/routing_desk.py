@@ -12,9 +12,9 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.matching import HOPS_HEADER
+from orchestration_project.contracts.webhooks.sources import read_sources, read_targets
 from orchestration_project.domains.events_routing.rules import Problem, RoutingRule, RulesText
 from orchestration_project.domains.saas.records import Issue
-from orchestration_project.domains.webhooks.sources import read_sources, read_targets
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.events_routing.applying import (

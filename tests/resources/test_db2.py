@@ -21,6 +21,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
+from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import LoginLimits
@@ -32,7 +33,6 @@ from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.saas.events import TaskEvent
-from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url, sql_state

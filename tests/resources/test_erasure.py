@@ -17,11 +17,11 @@ from orchestration_project.contracts.subjects import (
     IdentifyingColumn,
     SubjectKind,
 )
+from orchestration_project.contracts.uploads import FILE, FileInbox
+from orchestration_project.contracts.webhooks.sources import read_sources, webhook_subjects
 from orchestration_project.demo.documents.damage import encrypted_member
 from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.domains.saas.subjects import PERSON, TASK
-from orchestration_project.domains.uploads import FILE, FileInbox
-from orchestration_project.domains.webhooks.sources import read_sources, webhook_subjects
 from orchestration_project.engine.captures import Captures, unstored
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.replay import captures_of

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.domains.webhooks.sources import WebhookSource
+from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import (

@@ -13,16 +13,16 @@ from orchestration_project.domains.plugins.archives import read_archive
 from orchestration_project.domains.plugins.permissions_diff import Change
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.reviewing import PluginConflictError
-from orchestration_project.services.plugins.state import (
+from orchestration_project.resources.plugins.changes import PluginChange
+from orchestration_project.resources.plugins.edits import PluginEdits
+from orchestration_project.resources.plugins.reviewing import PluginConflictError
+from orchestration_project.resources.plugins.state import (
     StoredPlugin,
     disable,
     read_plugin,
     read_plugins,
 )
-from orchestration_project.services.plugins.store import folder_of, read_given
+from orchestration_project.resources.plugins.store import folder_of, read_given
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.plugins import plugins_grants, plugins_versions
 from tests.plugin_files import PUBLIC_KEY, flipped, plugin_files, signed, zipped

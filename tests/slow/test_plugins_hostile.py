@@ -22,16 +22,16 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.plugins.changes import PluginChange
+from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.resources.plugins.running import run_plugin
-from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.state import (
+from orchestration_project.resources.plugins.state import (
     BY_VIOLATIONS,
     StoredPlugin,
     read_plugin,
 )
-from orchestration_project.services.plugins.store import read_given
+from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.plugins import plugins_rows, plugins_violations
 from orchestration_project.tables.spine import outbox

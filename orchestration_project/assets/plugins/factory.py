@@ -16,8 +16,8 @@ from orchestration_project.engine.runner import asked_keys
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import PartitionedTable
+from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.services.metadata import as_metadata, column_schema
-from orchestration_project.services.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.tables.plugins import plugins_rows
 
 GROUP = "plugins"

@@ -26,10 +26,10 @@ from orchestration_project.gateway.api.edits import VERSION
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.reviewing import PluginConflictError
-from orchestration_project.services.plugins.state import (
+from orchestration_project.resources.plugins.changes import PluginChange
+from orchestration_project.resources.plugins.edits import PluginEdits
+from orchestration_project.resources.plugins.reviewing import PluginConflictError
+from orchestration_project.resources.plugins.state import (
     StoredPlugin,
     UnknownPluginError,
     changes_of,

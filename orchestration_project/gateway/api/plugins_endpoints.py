@@ -18,7 +18,7 @@ from orchestration_project.gateway.api.problems import ProblemError, not_found, 
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.plugins.records import REQUEST_PREFIX
 from orchestration_project.resources.plugins.running import call_endpoint
-from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
+from orchestration_project.resources.plugins.state import StoredPlugin, read_plugins
 
 LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, select, update
 
 from orchestration_project.contracts.subjects import FoundSubject, Key, SubjectKind
-from orchestration_project.domains.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
+from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError

@@ -11,8 +11,8 @@ from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.attempts import may_pass
 from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields
-from orchestration_project.domains.webhooks.schemes import SCHEMES, standard_headers
-from orchestration_project.domains.webhooks.sources import SHORTEST_SECRET_BYTES
+from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
+from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
 from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import hide

@@ -43,13 +43,13 @@ from orchestration_project.resources.plugins.records import (
     recent_violations,
     state_of,
 )
-from orchestration_project.services.plugins.state import (
+from orchestration_project.resources.plugins.state import (
     BY_VIOLATIONS,
     Grant,
     StoredPlugin,
     disable,
 )
-from orchestration_project.services.plugins.store import folder_of
+from orchestration_project.resources.plugins.store import folder_of
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.plugins import PluginsSettings
 

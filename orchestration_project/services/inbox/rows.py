@@ -17,8 +17,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, func, literal, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.webhooks.queue import RETRY_PAUSES, TOPIC_PREFIX, State
 from orchestration_project.contracts.work_items import ItemChange, ItemState, NewItem
-from orchestration_project.domains.webhooks.queue import RETRY_PAUSES, TOPIC_PREFIX, State
 from orchestration_project.engine.captures import Capture, unstored
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse import Delivery, Warehouse

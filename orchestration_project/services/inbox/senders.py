@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestration_project.domains.webhooks.sources import (
+from orchestration_project.contracts.webhooks.sources import (
     WebhookSource,
     key_of,
     read_sources,

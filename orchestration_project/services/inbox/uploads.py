@@ -18,14 +18,14 @@ from sqlalchemy import func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import NewItem
-from orchestration_project.domains.uploads import (
+from orchestration_project.contracts.uploads import (
     RULE_VERSION,
     TOPIC_PREFIX,
     FileInbox,
     read_inboxes,
     upload_id_of,
 )
+from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.warehouse import Warehouse

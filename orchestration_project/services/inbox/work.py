@@ -10,16 +10,7 @@ import dagster as dg
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import (
-    PERMANENT_REMEDIES,
-    ClaimedItem,
-    ItemChange,
-    ItemSettlement,
-    ItemState,
-    pause_after,
-)
-from orchestration_project.domains.operations.ledger import LAUNCHED_BY
-from orchestration_project.domains.webhooks.queue import (
+from orchestration_project.contracts.webhooks.queue import (
     RETRY_PAUSES,
     TOPIC_PREFIX,
     AttemptRun,
@@ -32,7 +23,16 @@ from orchestration_project.domains.webhooks.queue import (
     first,
     waits_until,
 )
-from orchestration_project.domains.webhooks.sources import WebhookSource
+from orchestration_project.contracts.webhooks.sources import WebhookSource
+from orchestration_project.contracts.work_items import (
+    PERMANENT_REMEDIES,
+    ClaimedItem,
+    ItemChange,
+    ItemSettlement,
+    ItemState,
+    pause_after,
+)
+from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (

@@ -25,9 +25,9 @@ from orchestration_project.gateway.api.operation import endpoint
 from orchestration_project.gateway.api.plugins_endpoints import OPERATIONS
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.registry import Registry
-from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.store import read_given
+from orchestration_project.resources.plugins.changes import PluginChange
+from orchestration_project.resources.plugins.edits import PluginEdits
+from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.mqtt import mqtt_projects
 from orchestration_project.tables.plugins import plugins, plugins_calls

@@ -11,7 +11,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.running import run_plugin
-from orchestration_project.services.plugins.state import read_plugin
+from orchestration_project.resources.plugins.state import read_plugin
 from orchestration_project.settings import load_settings
 
 

@@ -13,6 +13,7 @@ from orchestration_project.domains.plugins.manifest import Permissions, read_man
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.plugins.changes import PluginChange, write_plugin
 from orchestration_project.resources.plugins.records import REQUEST_PREFIX
 from orchestration_project.resources.plugins.running import (
     EndpointAnswer,
@@ -20,9 +21,8 @@ from orchestration_project.resources.plugins.running import (
     call_endpoint,
     run_plugin,
 )
-from orchestration_project.services.plugins.changes import PluginChange, write_plugin
-from orchestration_project.services.plugins.state import StoredPlugin, read_plugin
-from orchestration_project.services.plugins.store import unpack
+from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
+from orchestration_project.resources.plugins.store import unpack
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.plugins import (
     plugins_calls,

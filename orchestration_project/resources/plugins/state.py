@@ -20,7 +20,7 @@ from orchestration_project.domains.plugins.manifest import (
 from orchestration_project.domains.plugins.permissions_diff import PermissionChange, compare
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.services.plugins.changes import PluginChange, change_state
+from orchestration_project.resources.plugins.changes import PluginChange, change_state
 from orchestration_project.tables.plugins import (
     plugins,
     plugins_grants,

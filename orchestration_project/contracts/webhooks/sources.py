@@ -20,8 +20,8 @@ from yaml import YAMLError
 
 from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
-from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
-from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
+from orchestration_project.contracts.webhooks.queue import TOPIC_PREFIX
+from orchestration_project.contracts.webhooks.schemes import SCHEMES, Headers, Place, Scheme
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import (
     located,

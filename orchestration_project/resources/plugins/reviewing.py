@@ -23,7 +23,7 @@ from orchestration_project.domains.plugins.permissions_diff import (
 from orchestration_project.domains.plugins.signatures import SIGNATURE_FILE, verify
 from orchestration_project.engine.environment import release
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.services.plugins.state import (
+from orchestration_project.resources.plugins.state import (
     StoredPlugin,
     UnknownPluginError,
     read_plugin,

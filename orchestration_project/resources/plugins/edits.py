@@ -16,7 +16,7 @@ from orchestration_project.domains.plugins.signatures import read_key
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.plugins.changes import (
+from orchestration_project.resources.plugins.changes import (
     PluginChange,
     add_version,
     change_state,
@@ -24,19 +24,19 @@ from orchestration_project.services.plugins.changes import (
     next_number,
     write_plugin,
 )
-from orchestration_project.services.plugins.reviewing import (
+from orchestration_project.resources.plugins.reviewing import (
     PluginConflictError,
     Review,
     read_publisher,
     reviewed,
     revoked_error,
 )
-from orchestration_project.services.plugins.state import (
+from orchestration_project.resources.plugins.state import (
     StoredPlugin,
     UnknownPluginError,
     read_plugin,
 )
-from orchestration_project.services.plugins.store import remove_unpacked, unpack
+from orchestration_project.resources.plugins.store import remove_unpacked, unpack
 from orchestration_project.settings import Settings
 from orchestration_project.tables.plugins import plugins, plugins_grants, plugins_publishers
 

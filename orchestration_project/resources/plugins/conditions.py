@@ -10,8 +10,8 @@ from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AlertCondition, Answer, Probe
+from orchestration_project.resources.plugins.state import BY_VIOLATIONS
 from orchestration_project.services.alerts.rows import open_subjects
-from orchestration_project.services.plugins.state import BY_VIOLATIONS
 from orchestration_project.tables.plugins import plugins, plugins_violations
 
 ALERT_KIND = "plugin_disabled"
