@@ -34,7 +34,9 @@ INSTEAD = {
     r"\b(look|looks|looked) through\b": "poll, scan",
     r"\bsays? what\b": "name what is said",
 }
-PATTERN = re.compile("|".join(f"(?P<w{n}>{each})" for n, each in enumerate(INSTEAD)), re.IGNORECASE)
+ALTERNATIVES = "|".join(f"(?P<w{n}>{pattern})" for n, pattern in enumerate(INSTEAD))
+PATTERN = re.compile(rf"\b(?:{ALTERNATIVES})", re.IGNORECASE)
+"""All begin at the start of a word; the search is much faster if the whole pattern says so."""
 
 
 WITHOUT = ("CHANGELOG.md", "docs/glossary.md")
