@@ -107,7 +107,7 @@ docs: $(VENV)/installed-dev $(DOCS_VENV)/installed ## docs/reference from the co
 	@NO_COLOR=1 $(DOCS_VENV)/bin/zensical build --strict --clean
 	@echo "built; to read it: python3 -m http.server --directory site"
 
-check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and prose
+check: $(VENV)/installed-dev ## lint, types, architecture, dependencies, prose and bounds
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
@@ -117,6 +117,8 @@ check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and pros
 	  orchestration_project tests benchmarks reference_pages .ci
 	@$(VENV)/bin/python .ci/words.py
 	@$(VENV)/bin/python .ci/prose.py
+	@$(VENV)/bin/python .ci/bounds.py
+	@$(VENV)/bin/python -m benchmarks.structure.sizes
 
 check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose, Kubernetes and SBOM, offline, without an engine
 	@$(DEPLOY_VENV)/bin/hadolint deploy/Dockerfile

@@ -29,10 +29,6 @@ PLANTED = {
         "resources/prices/yahoo.py",
         "resources.finra.api",
     ),
-    "Engine, connections and services know no business domain": (
-        "services/export.py",
-        "tables.prices",
-    ),
     "Services import down their layers": ("services/ledger/recording.py", "services.export"),
     "Nobody imports the demo sources": ("resources/saas/answers.py", "demo.saas"),
     "The demo sources import nobody": ("demo/__main__.py", "domains.finra.calendar"),

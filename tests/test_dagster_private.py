@@ -35,7 +35,8 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 from sqlalchemy import select
 
-from benchmarks.structure import modules, private_uses
+from benchmarks.structure.modules import read_modules
+from benchmarks.structure.rules import private_uses
 from orchestration_project.engine import dagster_private
 from orchestration_project.engine.dagster_private import (
     DAEMON_MODULE,
@@ -600,7 +601,7 @@ def test_the_type_of_an_asset_job_is_what_dagster_defines():
 def test_every_function_is_run_here_and_every_other_module_names_its_test():
     functions = {name for name in dagster_private.__all__ if name.islower()}
     assert functions <= {node.id for node in nodes(__file__) if isinstance(node, ast.Name)}
-    elsewhere = {module.path for module in modules() if private_uses(module)}
+    elsewhere = {module.path for module in read_modules() if private_uses(module)}
     assert elsewhere - {"engine/dagster_private.py"} == {module for module, *_ in ELSEWHERE}
     for _, file, test, _ in ELSEWHERE:
         assert test in {node.name for node in nodes(file) if isinstance(node, ast.FunctionDef)}, (

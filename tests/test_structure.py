@@ -1,55 +1,45 @@
-"""How the project is built stays at least as simple as it is; `benchmarks.structure` has details.
+"""How the project is built stays at least as simple as it is.
 
-A bound may be lowered, and never raised: what would break one belongs somewhere else.
+`.ci/bounds.json` has the bounds of all qualities, and `.ci/bounds.py`, a part of `make check`,
+compares those that need no run. Here are the qualities that need one, what each measure counts,
+and which modules are the one engine of something. Sizes have no bounds:
+`python -m benchmarks.structure.sizes` shows them.
 """
+
+import json
 
 import pytest
 
-from benchmarks.structure import (
+from benchmarks.structure.modules import Module, find_domains, read_modules
+from benchmarks.structure.qualities import (
+    FILES,
+    STATIC,
+    WAYS,
+    Package,
+    Quality,
+)
+from benchmarks.structure.rules import (
     PRIVATE_PLACES,
-    Module,
     deriving,
-    entered_by_treasury,
+    domain_imports,
     loading,
-    modules,
     naming_a_domain,
-    outside_domains,
     private_places,
     private_uses,
     replaying,
     run_options,
-    short_share,
 )
+from benchmarks.structure.shapes import count_code_lines
+from benchmarks.structure.ways import trace
+from orchestration_project.settings import PROJECT_ROOT
 
-MOST_SHORT = 0.072
-"""Share of modules of 60 lines or less."""
-
-MOST_OUTSIDE_DOMAINS = 430
-"""Modules that belong to no domain.
-
-It was 272 before packs, automation profiles, job options and the page of quarantined partitions,
-278 before the state of requests got two stores, and addresses a guard, 282 before exports as a
-service, 288 before erasures and uploads, 303 before the client decoded bodies, and 304 before
-schedules as data (11), routing, proxies, and ranges of keys, 321 before flags, and the edits that
-they share with schedules (11), launchers and the stack (9), backups, hosts and shared logs (18),
-repairs (11), a simulated queue (2), objectives, dashboards and caused alerts (16), traces, log
-lines of programs (9), datasets of files and groups of rows (3), runbooks, and queues,
-releases and programs as figures (4).
-"""
-
-MOST_NAMING_A_DOMAIN = 6
-"""Modules outside the domains that name one: `catalog/__init__.py`, and `settings/renamed.py`,
-which has the earlier names of settings. Four name plugins: the control tower, the gateway with
-their pages, the conditions of alerts, and the causes of alerts."""
-
+BOUNDS = json.loads((PROJECT_ROOT / ".ci" / "bounds.json").read_text())
 
 DERIVED_TABLES = "engine/derived.py"
 """The one engine of tables that are derived across partitions."""
 
-
 REPLAY = "engine/replay.py"
 """The one module that puts recorded deliveries together."""
-
 
 LOAD = "engine/warehouse/landing.py"
 """The one module that writes validated deliveries, in a transaction, with fence and history."""
@@ -57,18 +47,16 @@ LOAD = "engine/warehouse/landing.py"
 RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "DatasetOptions", "WeeklyLoad", "PricesLoad"]
 """How a run loads or replays; prices add the symbols of a replay, the others only defaults."""
 
-MOST_ENTERED = 83
-"""Modules that one run of a dataset enters whose fields declare it; seven are of the settings.
-
-It was 72 before limits of requests and the file that has their state were modules of their own,
-74 before the settings chose the launcher, and before claims of runs, and 76 before runs wrote their
-log lines to a file, and 78 before runs carried traces and settings of their export.
-"""
-
 
 @pytest.fixture(scope="module")
 def found() -> list[Module]:
-    return modules()
+    return read_modules()
+
+
+def test_each_bound_has_one_measure():
+    measured = [*STATIC, *FILES, *WAYS]
+    assert len(measured) == len(set(measured))
+    assert sorted(BOUNDS["falls"] | BOUNDS["rises"]) == sorted(measured)
 
 
 def test_private_dagster_is_used_in_three_places_alone(found):
@@ -109,22 +97,10 @@ def test_a_comment_a_docstring_and_public_dagster_are_no_use_of_it(text):
     assert private_uses(Module("assets/planted.py", text)) == []
 
 
-def test_modules_are_no_smaller_than_they_were(found):
-    assert short_share(found) <= MOST_SHORT
-
-
-def test_no_module_is_added_outside_the_domains(found):
-    assert len(outside_domains(found)) <= MOST_OUTSIDE_DOMAINS
-
-
-def test_no_other_module_names_a_domain(found):
-    named = naming_a_domain(found)
-    assert len(named) <= MOST_NAMING_A_DOMAIN, named
-
-
 def test_a_module_names_a_domain_by_import_or_setting():
     own = [
         Module("settings/domains/prices.py", "class A:\n    prices_file: str"),
+        Module("domains/prices/rules.py", ""),
         Module("resources/prices/desk.py", ""),
     ]
     for text in (
@@ -193,7 +169,119 @@ def test_runs_load_with_the_same_options(found):
     assert run_options([*found, own]) == [*RUN_OPTIONS, "Own"]
 
 
-def test_a_run_of_a_declared_dataset_enters_no_more_modules():
-    entered = entered_by_treasury()
-    assert "engine/loader.py" in entered
-    assert len(entered) <= MOST_ENTERED, entered
+def test_domains_are_the_folders_and_modules_of_domains_without_the_shared_ones(found):
+    assert {"documents", "finra", "fx", "mqtt", "plugins", "prices", "saas"} < set(
+        find_domains(found)
+    )
+    assert not {"access", "api", "operations", "uploads", "webhooks"} & set(find_domains(found))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "engine/leases.py",
+        "engine/warehouse/planted.py",
+        "connections/planted.py",
+        "services/lamps/planted.py",
+        "registry.py",
+    ],
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from orchestration_project.domains import lamps",
+        "from orchestration_project.domains.lamps.rules import check_lamp",
+        "import orchestration_project.domains.lamps.rules",
+        "def f():\n    from orchestration_project.tables.lamps import lamps_states",
+        "from orchestration_project.tables import lamps_history",
+    ],
+)
+def test_an_import_of_a_new_domain_by_shared_code_is_found(path: str, text: str):
+    lamps = [
+        Module("domains/lamps/rules.py", ""),
+        Module("tables/lamps.py", ""),
+        Module("tables/lamps_history.py", ""),
+        Module("domains/operations/rules.py", ""),
+    ]
+    shared = "from orchestration_project.domains.operations.rules import read_rules\n"
+    assert domain_imports([*lamps, Module(path, shared)]) == []
+    planted = Package([*lamps, Module(path, shared + text)])
+    assert planted.domain_imports().value == 1 > BOUNDS["falls"]["domain_imports_of_shared_code"]
+
+
+def measured(name: str, *texts: str) -> float:
+    """Return the value of a quality of a package of modules with these texts."""
+    modules = [Module(f"engine/planted_{n}.py", text) for n, text in enumerate(texts)]
+    return STATIC[name](Package(modules)).value
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "value"),
+    [
+        (
+            "functions_without_verb_percent",
+            ["def load(): ...\ndef rows(): ...\nclass A:\n    def _is_own(self): ..."],
+            33.3,
+        ),
+        (
+            "functions_without_verb_percent",
+            ["class A:\n    @property\n    def rows(self): ...\n    def of(self): ..."],
+            100,
+        ),
+        ("loops_with_each_percent", ["for each in a: ...\n[row for row in rows]"], 50),
+        ("loops_with_each_percent", ["[each for n, each in a]"], 100),
+        ("generic_names_percent", ["found = 1\nrows = 2\nwith a as b: ...\nfor n in b: ..."], 25),
+        (
+            "docstrings_with_what",
+            ['def a():\n    """Return what is due."""\ndef b():\n    """Return the due rows."""'],
+            1,
+        ),
+        (
+            "base_classes_with_one_child",
+            [
+                "class A: ...\nclass B(A): ...\nclass C: ...\nclass D(C): ...",
+                "class E(C): ...\nclass Config(dg.Config): ...",
+            ],
+            1,
+        ),
+        (
+            "modules_in_import_cycles",
+            [
+                "from orchestration_project.engine import planted_1",
+                "import orchestration_project.engine.planted_0",
+                "import orchestration_project.engine.planted_0",
+                "def f():\n    from orchestration_project.engine import planted_2",
+            ],
+            2,
+        ),
+    ],
+)
+def test_a_quality_counts_what_it_names(name: str, texts: list[str], value: float):
+    assert measured(name, *texts) == value
+
+
+def test_a_field_that_one_domain_alone_sets_is_counted():
+    modules = [
+        Module("registry.py", "class Domain:\n    name: str\n    jobs: int = 0\n    api: int = 0"),
+        Module("catalog/fx.py", "FX = Domain(name='fx', jobs=1)"),
+        Module("catalog/web.py", "WEB = Domain(name='web')"),
+    ]
+    assert Package(modules).domain_fields().value == 3
+    assert Package(modules).single_fields() == Quality(1, "jobs")
+
+
+def test_lines_of_code_leave_out_docstrings_comments_and_blank_lines():
+    text = '"""A module."""\n\n# why\nA = """\ntext\n"""  # three lines\n'
+    text += 'def f():\n    """Do."""\n    return (\n        1\n    )\n'
+    assert count_code_lines(text) == 3 + 4
+
+
+@pytest.mark.parametrize("function", sorted({function for function, _ in WAYS.values()}))
+def test_a_load_enters_no_more_modules_and_makes_no_more_values(function: str):
+    way = trace(function)
+    assert {"engine/captures.py", "engine/warehouse/landing.py"} < set(way.modules)
+    counts = {
+        name: len(getattr(way, part)) for name, (traced, part) in WAYS.items() if traced == function
+    }
+    over = {name: count for name, count in counts.items() if count > BOUNDS["falls"][name]}
+    assert over == {}, way

@@ -1,0 +1,241 @@
+"""Qualities of the code, each a number with its places; `.ci/bounds.json` bounds them."""
+
+import runpy
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.structure import names, rules, shapes, ways
+from benchmarks.structure.modules import Module, read_modules
+from orchestration_project.settings import PROJECT_ROOT
+
+SHOWN_PLACES = 3
+GENERATED = "migrations/versions/"
+
+
+class Quality(NamedTuple):
+    """A number, and its places for people."""
+
+    value: float
+    places: str
+
+
+class Package:
+    """The modules of the package, read and parsed once."""
+
+    def __init__(self, modules: Sequence[Module]) -> None:
+        self.modules = modules
+
+    @cached_property
+    def written(self) -> list[Module]:
+        """The modules that people write: no versions of the tables."""
+        return [module for module in self.modules if not module.path.startswith(GENERATED)]
+
+    def short_modules(self) -> Quality:
+        """Measure the share of own modules that are short, percent."""
+        short = [
+            module for module in self.modules if module.is_own and module.line_count <= shapes.SHORT
+        ]
+        return Quality(_percent(shapes.short_share(self.modules)), _by_folder(short))
+
+    def private_names(self) -> Quality:
+        """Count the private names of Dagster that are used."""
+        used = {module.path: rules.private_uses(module) for module in self.modules}
+        found = {use.partition(": ")[2] for uses in used.values() for use in uses}
+        return Quality(len(found), _list([path for path, uses in used.items() if uses]))
+
+    def private_modules(self) -> Quality:
+        """Count the modules that use private Dagster."""
+        using = [module for module in self.modules if rules.private_uses(module)]
+        return Quality(len(using), _by_folder(using))
+
+    def private_places(self) -> Quality:
+        """Count the places that use private Dagster."""
+        return _listed(sorted(rules.private_places(self.modules)))
+
+    def domain_imports(self) -> Quality:
+        """Count the imports of a domain by code that every domain uses."""
+        return _listed(rules.domain_imports(self.modules))
+
+    def domain_namers(self) -> Quality:
+        """Count the modules outside the domains that name one."""
+        return _listed(list(rules.naming_a_domain(self.modules)))
+
+    def deriving(self) -> Quality:
+        """Count the engines of derived tables."""
+        return _listed(rules.deriving(self.modules))
+
+    def replaying(self) -> Quality:
+        """Count the modules that put recorded deliveries together."""
+        return _listed(rules.replaying(self.modules))
+
+    def loading(self) -> Quality:
+        """Count the load engines."""
+        return _listed(rules.loading(self.modules))
+
+    def run_options(self) -> Quality:
+        """Count the classes of a run's load options."""
+        return _listed(rules.run_options(self.modules))
+
+    def cycles(self) -> Quality:
+        """Count the modules in cycles of imports."""
+        return _listed(sorted(shapes.find_cycles(self.modules)))
+
+    def domain_fields(self) -> Quality:
+        """Count the fields of `Domain`."""
+        return Quality(len(shapes.read_domain_fields(self.modules)), "registry.py")
+
+    def single_fields(self) -> Quality:
+        """Count the fields of `Domain` that one domain alone sets."""
+        fields = shapes.read_domain_fields(self.modules)
+        return _listed([name for name, places in fields.items() if len(places) == 1])
+
+    def single_children(self) -> Quality:
+        """Count the base classes with one child."""
+        return _listed(list(shapes.find_single_children(self.modules)))
+
+    def functions_without_verb(self) -> Quality:
+        """Measure the share of functions that do not begin with a verb, percent."""
+        functions = list(names.find_functions(self.written))
+        found = [module for module, node in functions if not names.has_verb(node.name)]
+        return Quality(_percent(len(found) / len(functions)), _by_folder(found))
+
+    def loops_with_each(self) -> Quality:
+        """Measure the share of loops whose variable is `each`, percent."""
+        loops = list(names.find_loops(self.written))
+        found = [module for module, is_each in loops if is_each]
+        return Quality(_percent(len(found) / len(loops)), _by_folder(found))
+
+    def generic_names(self) -> Quality:
+        """Measure the share of assignments to generic names, percent."""
+        assignments = list(names.find_assignments(self.written))
+        found = [module for module, name in assignments if name in names.GENERIC_NAMES]
+        return Quality(_percent(len(found) / len(assignments)), _by_folder(found))
+
+    def docstrings_with_what(self) -> Quality:
+        """Count the docstrings that name no object."""
+        found = [module for module, _ in names.find_what(self.written)]
+        return Quality(len(found), _by_folder(found))
+
+
+STATIC: Mapping[str, Callable[[Package], Quality]] = {
+    "short_modules_percent": Package.short_modules,
+    "private_dagster_names": Package.private_names,
+    "private_dagster_modules": Package.private_modules,
+    "private_dagster_places": Package.private_places,
+    "domain_imports_of_shared_code": Package.domain_imports,
+    "modules_that_name_a_domain": Package.domain_namers,
+    "engines_of_derived_tables": Package.deriving,
+    "modules_that_replay": Package.replaying,
+    "load_engines": Package.loading,
+    "classes_of_load_options": Package.run_options,
+    "modules_in_import_cycles": Package.cycles,
+    "fields_of_domain": Package.domain_fields,
+    "fields_of_domain_set_by_one": Package.single_fields,
+    "base_classes_with_one_child": Package.single_children,
+    "functions_without_verb_percent": Package.functions_without_verb,
+    "loops_with_each_percent": Package.loops_with_each,
+    "generic_names_percent": Package.generic_names,
+    "docstrings_with_what": Package.docstrings_with_what,
+}
+"""Qualities of the package, by name."""
+
+
+def _count_words(*patterns: str) -> Quality:
+    """Count the words that `.ci/words.py` refuses in files that git knows."""
+    words = runpy.run_path(str(PROJECT_ROOT / ".ci" / "words.py"))
+    listed = subprocess.run(
+        ["git", "ls-files", *patterns],  # noqa: S607 - git of the PATH
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    files = [name for name in listed if name not in words["WITHOUT"]]
+    counts = Counter[str]()
+    for name in files:
+        if not name.startswith(words["VERSIONS"]):
+            folder = "/".join(Path(name).parts[:2])
+            counts[folder] += len(words["hits"]((PROJECT_ROOT / name).read_text()))
+    return Quality(counts.total(), _most(counts))
+
+
+def _sum_of_list(name: str) -> Quality:
+    """Sum the numbers at the beginning of the lines of a list of findings."""
+    lines = (PROJECT_ROOT / name).read_text().splitlines()
+    return Quality(sum(int(line.split()[0]) for line in lines), f"{len(lines)} lines of {name}")
+
+
+def _allowed_skips() -> Quality:
+    """Count the tests that may be skipped."""
+    name = ".ci/allowed_skips.txt"
+    lines = (PROJECT_ROOT / name).read_text().splitlines()
+    skips = [line for line in lines if line and not line.startswith("#")]
+    return Quality(len(skips), name)
+
+
+FILES: Mapping[str, Callable[[], Quality]] = {
+    "words_in_package": partial(_count_words, "orchestration_project/*.py"),
+    "words_in_docs": partial(_count_words, "*.md"),
+    "words_in_tests": partial(_count_words, "tests/*.py"),
+    "findings_of_words": partial(_sum_of_list, ".ci/words.txt"),
+    "findings_of_prose": partial(_sum_of_list, ".ci/prose.txt"),
+    "findings_of_messages": partial(_sum_of_list, "tests/messages.txt"),
+    "allowed_skips": _allowed_skips,
+}
+"""Qualities of files beside the package, by name."""
+
+WAYS: Mapping[str, tuple[str, str]] = {
+    "modules_of_a_declared_dataset": ("load_treasury", "modules"),
+    "modules_of_a_week": ("load_week", "modules"),
+    "value_types_of_a_week": ("load_week", "values"),
+    "modules_of_a_document": ("load_document", "modules"),
+    "modules_of_a_webhook": ("load_webhook", "modules"),
+}
+"""Qualities that a run shows, by name: a function of `ways`, and what of it is counted."""
+
+
+def measure_static(modules: Sequence[Module] | None = None) -> dict[str, Quality]:
+    """Measure what needs no run."""
+    package = Package(read_modules() if modules is None else modules)
+    return {
+        **{name: measure(package) for name, measure in STATIC.items()},
+        **{name: measure() for name, measure in FILES.items()},
+    }
+
+
+def measure_ways() -> dict[str, Quality]:
+    """Measure what a week, a document and a webhook enter; this takes a minute."""
+    traced = {function: ways.trace(function) for function, _ in WAYS.values()}
+    found: dict[str, list[str]] = {
+        name: getattr(traced[function], part) for name, (function, part) in WAYS.items()
+    }
+    return {name: Quality(len(paths), _most(_folders(paths))) for name, paths in found.items()}
+
+
+def _folders(paths: Iterable[str]) -> Counter[str]:
+    return Counter(path.replace(".", "/").partition("/")[0] for path in paths)
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 1)
+
+
+def _listed(paths: Sequence[str]) -> Quality:
+    return Quality(len(paths), _list(paths))
+
+
+def _list(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - SHOWN_PLACES}" if len(paths) > SHOWN_PLACES else ""
+    return ", ".join(paths[:SHOWN_PLACES]) + more
+
+
+def _by_folder(modules: Iterable[Module]) -> str:
+    return _most(Counter(module.folder for module in modules))
+
+
+def _most(counts: Counter[Any]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common(SHOWN_PLACES) if count)
