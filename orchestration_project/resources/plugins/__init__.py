@@ -1,1 +1,1 @@
-"""Plugins: their processes, what the host does for them, and what they emit."""
+"""Plugins: archives, grants and states; their processes, what the host does, what they emit."""
