@@ -19,10 +19,14 @@ from orchestration_project.gateway.request import (
     address_of,
     headers_of,
 )
-from orchestration_project.tracing.current import current_trace, set_task_trace
 from orchestration_project.tracing.span import Span
 from orchestration_project.tracing.spans import begin_span, end_span
-from orchestration_project.tracing.traceparent import TRACEPARENT, continue_or_begin
+from orchestration_project.tracing.traceparent import (
+    TRACEPARENT,
+    continue_or_begin,
+    current_trace,
+    set_task_trace,
+)
 
 LOG = logging.getLogger("orchestration_project.access")
 """Writes a JSON object for each request, on the console where LOG_FORMAT is json."""

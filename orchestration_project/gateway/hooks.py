@@ -37,7 +37,7 @@ from orchestration_project.services.inbox import (
 from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.probes import open_disk_probe
 from orchestration_project.settings import Settings
-from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.traceparent import current_trace
 
 LOG = logging.getLogger(__name__)
 

@@ -21,9 +21,8 @@ from orchestration_project.connections.log_files import FOLDER, REQUEST_IN_LOG, 
 from orchestration_project.domains.operations.log_lines import encode_line
 from orchestration_project.engine.environment import release
 from orchestration_project.settings import Settings, load_shared_settings
-from orchestration_project.tracing.current import current_trace
 from orchestration_project.tracing.spans import name_program
-from orchestration_project.tracing.traceparent import TraceContext, trace_of_tags
+from orchestration_project.tracing.traceparent import TraceContext, current_trace, trace_of_tags
 
 LOG_EVENTS: Mapping[str, str] = {
     # Runs

@@ -52,9 +52,8 @@ from orchestration_project.instance.run_traces import RunTraces
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tracing.current import trace_tags
 from orchestration_project.tracing.spans import begin_span, end_span
-from orchestration_project.tracing.traceparent import trace_of_tags
+from orchestration_project.tracing.traceparent import trace_of_tags, trace_tags
 
 DEFINITIONS = "orchestration_project.definitions"
 """The module, and the name of the code location that has it."""

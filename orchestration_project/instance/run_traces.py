@@ -11,9 +11,13 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from orchestration_project.engine.environment import release
 from orchestration_project.tracing import spans
-from orchestration_project.tracing.current import begin_run_trace, end_run_trace
 from orchestration_project.tracing.span import Span
-from orchestration_project.tracing.traceparent import TraceContext, trace_of_tags
+from orchestration_project.tracing.traceparent import (
+    TraceContext,
+    begin_run_trace,
+    end_run_trace,
+    trace_of_tags,
+)
 
 RUN_ENDS = {
     DagsterEventType.RUN_SUCCESS,

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.tracing.current import current_trace, in_trace
 from orchestration_project.tracing.span import FLUSH_SECONDS, Kind, Span, Value
-from orchestration_project.tracing.traceparent import TraceContext, begin_trace
+from orchestration_project.tracing.traceparent import (
+    TraceContext,
+    begin_trace,
+    current_trace,
+    in_trace,
+)
 
 if TYPE_CHECKING:
     from orchestration_project.tracing.exporting import SpanExport

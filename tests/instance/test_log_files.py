@@ -25,8 +25,7 @@ from orchestration_project.connections.log_files import (
 )
 from orchestration_project.instance.logs import LogFileHandler, keep_log_lines
 from orchestration_project.settings import load_settings
-from orchestration_project.tracing.current import in_trace
-from orchestration_project.tracing.traceparent import begin_trace
+from orchestration_project.tracing.traceparent import begin_trace, in_trace
 
 MIB = 2**20
 
@@ -182,7 +181,7 @@ PROGRAM = """
 import logging, sys
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.settings import load_settings
-from orchestration_project.tracing.current import in_trace
+from orchestration_project.tracing.traceparent import in_trace
 from orchestration_project.tracing.traceparent import begin_trace
 keep_log_lines(load_settings(), "worker")
 logging.getLogger("orchestration_project.x").info("quiet")

@@ -9,8 +9,12 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from orchestration_project.instance.logs import JsonLines
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.tracing.current import current_trace, in_trace
-from orchestration_project.tracing.traceparent import begin_trace, trace_of_tags
+from orchestration_project.tracing.traceparent import (
+    begin_trace,
+    current_trace,
+    in_trace,
+    trace_of_tags,
+)
 
 SEEN = []
 

@@ -26,8 +26,7 @@ from orchestration_project.tables.mqtt import (
     mqtt_seen_keys,
 )
 from orchestration_project.tables.spine import outbox
-from orchestration_project.tracing.current import in_trace
-from orchestration_project.tracing.traceparent import begin_trace, read_traceparent
+from orchestration_project.tracing.traceparent import begin_trace, in_trace, read_traceparent
 from tests.resources.mqtt_office import NOON, MqttOffice, message
 
 

@@ -18,8 +18,7 @@ from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.operations import operations_runs, operations_steps
 from orchestration_project.tables.schema import UtcTimestamp
 from orchestration_project.tables.spine import captures, deliveries, inbox, landings
-from orchestration_project.tracing.current import in_trace
-from orchestration_project.tracing.traceparent import begin_trace
+from orchestration_project.tracing.traceparent import begin_trace, in_trace
 from tests.resources.test_growing_tables import plan_of, statements
 from tests.resources.test_ledger import LOAD, facts
 from tests.resources.weeks import NOON, Desk, rejected, row

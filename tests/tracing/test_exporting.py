@@ -9,10 +9,14 @@ import pytest
 
 from orchestration_project.redaction import hide
 from orchestration_project.tracing import exporting, spans
-from orchestration_project.tracing.current import current_trace, in_trace
 from orchestration_project.tracing.exporting import SpanExport
 from orchestration_project.tracing.span import Span
-from orchestration_project.tracing.traceparent import TraceContext, begin_trace
+from orchestration_project.tracing.traceparent import (
+    TraceContext,
+    begin_trace,
+    current_trace,
+    in_trace,
+)
 from tests.collector import Fault, collecting
 from tests.programs import free_port, wait_for
 

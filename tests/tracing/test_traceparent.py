@@ -5,19 +5,17 @@ import re
 import pytest
 
 from orchestration_project.redaction import hide
-from orchestration_project.tracing.current import (
+from orchestration_project.tracing.traceparent import (
+    TraceContext,
     begin_run_trace,
+    begin_trace,
+    continue_or_begin,
     current_trace,
     end_run_trace,
     in_trace,
-    trace_tags,
-)
-from orchestration_project.tracing.traceparent import (
-    TraceContext,
-    begin_trace,
-    continue_or_begin,
     is_trace_id,
     read_traceparent,
+    trace_tags,
 )
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -27,7 +27,7 @@ from orchestration_project.engine.warehouse.frames import (
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
-from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.traceparent import current_trace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,8 +50,7 @@ from orchestration_project.gateway.request import (
     LAUNCH_TAGS,
     REJECTED_TRACEPARENT,
 )
-from orchestration_project.tracing.current import current_trace
-from orchestration_project.tracing.traceparent import REJECTED_TAG
+from orchestration_project.tracing.traceparent import REJECTED_TAG, current_trace
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 

@@ -18,7 +18,7 @@ from orchestration_project.resources.mqtt.folding import lock_fold
 from orchestration_project.resources.mqtt.mirroring import Mirror
 from orchestration_project.resources.mqtt.own_events import OwnEvent, prepare_event, write_event
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
-from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.traceparent import current_trace
 
 API = "api"
 """Broker of arrivals that are commands."""

@@ -20,8 +20,12 @@ from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.tables.spine import outbox
-from orchestration_project.tracing.current import current_trace
-from orchestration_project.tracing.traceparent import TRACEPARENT, TraceContext, new_span_id
+from orchestration_project.tracing.traceparent import (
+    TRACEPARENT,
+    TraceContext,
+    current_trace,
+    new_span_id,
+)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.redaction import redacted
 from orchestration_project.tables.access import access_audit
-from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.traceparent import current_trace
 
 LONGEST = 1000
 """Characters of what a caller wrote that are kept."""
