@@ -90,13 +90,25 @@ def gateway(workspace: Path, host: str, port: int) -> int:
 
 @click.command(cls=Command, has_json=True)
 @click.option("--send-test", is_flag=True, help="Send each alert channel a test message.")
-def verify(send_test: bool) -> int:
+@click.option("--chain", is_flag=True, help="Compare loaded tables with their signed chains alone.")
+@click.option("--heads", metavar="FILE", help="Exported chain heads that must still be there.")
+@click.option(
+    "--export-heads",
+    metavar="TARGET",
+    help="File, s3:// folder or https:// address that gets the chain heads if all tables fit.",
+)
+def verify(send_test: bool, chain: bool, heads: str | None, export_heads: str | None) -> int:
     """Check that everything a load needs is ready. Exit status 1 if something failed.
 
     Checks sources, database, artifact store, disk, clocks, alerts, daemon and code server. Shows
-    which settings changed since they were last verified.
+    which settings changed since they were last verified. With --chain, checks loaded tables against
+    the records of their loads instead, and names the first record that does not fit.
     """
     from orchestration_project.cli.verify import verify as verify_all
+    from orchestration_project.cli.verify_chain import verify_chain
+
+    if chain or heads is not None or export_heads is not None:
+        return verify_chain(heads, export_heads)
 
     return verify_all(send_test=send_test)
 

@@ -6,13 +6,14 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-from orchestration_project.errors import SourceError
+from orchestration_project.errors import ConfigurationError, SourceError
 
 PRIVATE_UMASK = 0o077
 """Umask for files of mode 0600, and folders of mode 0700."""
@@ -41,6 +42,35 @@ def usual_mode() -> int:
 
 PRIVATE_FILE_MODE = 0o600
 """Permissions of a file while it is written: only this user."""
+
+
+def stored_secret(file: Path, make: Callable[[], str], name: str, remedy: str) -> str:
+    """Return the secret that a file holds; where there is no file, a new one, stored first.
+
+    Args:
+        file: Its folder must exist.
+        make: Returns a new secret.
+        name: What the secret is, for the error.
+        remedy: What to do if others may read the file.
+
+    Raises:
+        ConfigurationError: Others than the owner may read the file.
+    """
+    if not file.exists():
+        with NamedTemporaryFile("w", dir=file.parent) as whole:  # made with mode 0600
+            whole.write(make())
+            whole.flush()
+            with suppress(FileExistsError):  # another process was first
+                file.hardlink_to(whole.name)
+    mode = file.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise ConfigurationError(
+            f"the {name} may be read by others",
+            expected=f"{file} with mode 0600",
+            found=f"mode {mode:04o}",
+            remedy=remedy,
+        )
+    return file.read_text()
 
 
 @contextmanager

@@ -22,18 +22,28 @@ from orchestration_project.connections.artifacts import (
     open_artifacts,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import make_files_private
+from orchestration_project.connections.files import make_files_private, stored_secret
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.shared_state import SharedState, SystemState
 from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.connections.http.sqlite_state import (
     read_systems as read_systems_of_file,
 )
+from orchestration_project.domains.operations.chain import (
+    ChainKey,
+    new_key_text,
+    read_key,
+    read_public_keys,
+)
 from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.redaction import hide
 from orchestration_project.settings import PROJECT_ROOT, Settings
+
+CHAIN_KEY_FILE = "chain_key"
+"""File of STATE_DIR with the key that signs load records, where CHAIN_KEY is not set."""
 
 
 class Lazy:
@@ -186,8 +196,36 @@ def _with_tables(settings: Settings, make_tables: Callable[..., None]) -> Wareho
 def unprepared_warehouse(settings: Settings) -> Warehouse:
     """Return the database of these settings as it is, perhaps without tables."""
     return Warehouse(
-        database_url(settings), clock=open_clock(settings), schema=settings.database_schema
+        database_url(settings),
+        clock=open_clock(settings),
+        schema=settings.database_schema,
+        chain_key=lambda: open_chain_key(settings),
     )
+
+
+def open_chain_key(settings: Settings) -> ChainKey:
+    """Return the key that signs load records: CHAIN_KEY, else the one of STATE_DIR, made once.
+
+    Raises:
+        ConfigurationError: The key is invalid, or others than the owner may read its file.
+    """
+    if settings.chain_key is not None:
+        return read_key(settings.chain_key.get_secret_value(), "CHAIN_KEY")
+    file = state_folder(settings) / CHAIN_KEY_FILE
+    remedy = f"make it private by chmod 600 {file}, or set CHAIN_KEY"
+    text = stored_secret(file, new_key_text, "key of the chain", remedy)
+    hide(text)
+    return read_key(text, str(file))
+
+
+def trusted_chain_keys(settings: Settings) -> frozenset[str]:
+    """Return the public keys whose signatures of load records count.
+
+    Raises:
+        ConfigurationError: A key is invalid.
+    """
+    earlier = read_public_keys(settings.chain_trusted_keys, "CHAIN_TRUSTED_KEYS")
+    return earlier | {open_chain_key(settings).public_key}
 
 
 def open_shared_state(settings: Settings) -> SharedState:

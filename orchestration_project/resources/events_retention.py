@@ -24,8 +24,10 @@ from sqlalchemy import (
     update,
 )
 
+from orchestration_project.domains.operations.chain import RETENTION
 from orchestration_project.domains.operations.retention import WEBHOOK_BODIES
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.registry import ExpiredRows, RowRetention
 from orchestration_project.services.inbox.rows import CAPTURE_SOURCE, topic_of
 from orchestration_project.settings import Settings
@@ -81,8 +83,12 @@ class BodyRetention:
         while True:
             with warehouse.writing() as connection:
                 rows = connection.execute(wanted).mappings().all()
-                for source in sorted({row["source"] for row in rows}):
-                    _remove(connection, source, [row for row in rows if row["source"] == source])
+                keys = [f"{row['source']}|{row['delivery_id']}" for row in rows]
+                reached = {events_webhooks: keys}
+                with amending(connection, RETENTION, "WEBHOOK_BODY_DAYS", now, reached):
+                    for source in sorted({row["source"] for row in rows}):
+                        own = [row for row in rows if row["source"] == source]
+                        _remove(connection, source, own)
             if not rows:
                 return removed
             removed = ExpiredRows(

@@ -27,6 +27,7 @@ from orchestration_project.settings.observability import TracingSettings
 from orchestration_project.settings.operations import (
     AlertSettings,
     BackupSettings,
+    ChainSettings,
     CheckSettings,
     ExportSettings,
     ObjectiveSettings,
@@ -72,6 +73,7 @@ class Settings(
     AlertSettings,
     DeploymentSettings,
     BackupSettings,
+    ChainSettings,
     TracingSettings,
     StorageSettings,
     ProfileSettings,

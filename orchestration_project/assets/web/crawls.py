@@ -351,7 +351,7 @@ class _Crawl:
                 "seconds": web_crawls.c.seconds + state.lap(),
             }
             connection.execute(update(web_crawls).where(*self._own).values(values))
-            forget_old_pages(connection, self._site, self._clock.today("UTC"))
+            forget_old_pages(connection, self._site, self._clock.now())
             row = self._row(connection)
         return {
             "crawl_outcome": outcome,

@@ -1,12 +1,12 @@
 """Frames into tables and back, the fastest way that each database has."""
 
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from sqlalchemy import (
@@ -60,8 +60,17 @@ FEW_ROWS = 10
 """Up to so many rows, an INSERT takes a third of the time of a COPY, and not longer."""
 
 
+ValueT = TypeVar("ValueT")
+
 Scope = Mapping[str, object | Sequence[object] | Days | KeyRange]
 """Column → value, tuple of values, range of days or texts: the rows for which all of it holds."""
+
+
+def in_statements(values: Iterable[ValueT]) -> Iterator[list[ValueT]]:
+    """Yield as many values at a time as one statement names."""
+    remaining = list(values)
+    for start in range(0, len(remaining), KEYS_AT_ONCE):
+        yield remaining[start : start + KEYS_AT_ONCE]
 
 
 def range_of(scope: Scope) -> Days | None:

@@ -30,7 +30,14 @@ from orchestration_project.contracts.rules import (
     verdict,
 )
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
+from orchestration_project.domains.operations.chain import LOAD, QUARANTINE
 from orchestration_project.engine.warehouse.capture_log import ids_of_rows
+from orchestration_project.engine.warehouse.chaining import (
+    ChangeDigests,
+    chain_deliveries,
+    digest_change,
+    joined_digests,
+)
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Counts,
@@ -110,6 +117,7 @@ def land_all(
         for each, result in zip(together, land(connection, together, known_from), strict=True):
             outcomes[each.target.partition_key] = result
     record_evidence(connection, quarantined, known_from, "held_back")
+    chain_deliveries(connection, quarantined, QUARANTINE, known_from)
     for each in quarantined:
         outcomes[each.target.partition_key] = held_back(each)
     ended = [outcomes[each.target.partition_key] for each in batches]
@@ -161,6 +169,7 @@ class _PartitionWrite(Generic[SummaryT]):
     counts: Counts
     summary: SummaryT | None
     derived_seconds: Mapping[str, float]
+    digests: ChangeDigests
 
 
 def land(
@@ -200,6 +209,8 @@ def land(
     publications = date_deliveries(connection, batches, counts, known_from)
     record_evidence(connection, batches, known_from, "landed", publications)
     record_landings(connection, batches, results)
+    digests = [done.digests for done in written]
+    chain_deliveries(connection, batches, LOAD, known_from, digests, publications)
     _mark_dependents(connection, batches, results)
     return results
 
@@ -242,7 +253,7 @@ def _write_batches(
     is_new: Sequence[bool],
     known_from: datetime,
 ) -> list[_PartitionWrite[SummaryT]]:
-    change = _write(connection, batches, is_new, known_from)
+    change, digests = _write(connection, batches, is_new, known_from)
     counts = [
         own if new else Counts(unchanged=each.validated.row_count)
         for each, new, own in zip(batches, is_new, change.counts, strict=True)
@@ -261,28 +272,32 @@ def _write_batches(
         for seconds, own in zip(derived, _derive_rows(connection, batches, change), strict=True)
     ]
     summaries = _summaries(batches, change, known_from, [own.is_any for own in counts])
-    return [_PartitionWrite(*each) for each in zip(counts, summaries, derived, strict=True)]
+    return [
+        _PartitionWrite(*each) for each in zip(counts, summaries, derived, digests, strict=True)
+    ]
 
 
 def _write_ranges(
     connection: Connection, batch: ValidatedBatch[SummaryT], known_from: datetime
 ) -> _PartitionWrite[SummaryT]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
-    counts, summaries = Counts(), []
+    counts, summaries, digests = Counts(), [], []
     for condition, rows in batch.validated.ranges or ():
         part = replace(
             batch,
             delivery=replace(batch.delivery, scope={**condition, **batch.delivery.scope}),
             validated=replace(batch.validated, rows=rows, ranges=None),
         )
-        change = _write(connection, [part], [True], known_from)
+        change, [part_digests] = _write(connection, [part], [True], known_from, condition)
+        digests.append(part_digests)
         _derive_rows(connection, [part], change)
         counts += change.counts[0]
         summaries += _summaries([part], change, known_from, [True])
     is_derived = _is_derived(batch, counts) and not batch.target.derives_by_row
     derived = derive_ranges(connection, batch, known_from) if is_derived else {}
     merge = batch.target.spec.merge
-    return _PartitionWrite(counts, merge(summaries) if merge else None, derived)
+    summary = merge(summaries) if merge else None
+    return _PartitionWrite(counts, summary, derived, joined_digests(digests))
 
 
 def _derive_rows(
@@ -465,8 +480,12 @@ def _write(
     batches: Sequence[ValidatedBatch],
     is_new: Sequence[bool],
     known_from: datetime,
-) -> Difference:
-    """Write what differs, and the history of it; where nothing is new, that is known already."""
+    condition: Scope | None = None,
+) -> tuple[Difference, list[ChangeDigests]]:
+    """Write what differs, and the history of it; where nothing is new, that is known already.
+
+    ``condition`` is the range of keys that the rows are of, where they come in ranges.
+    """
     target = batches[0].target
     incoming = _incoming(batches, known_from)
     if not all(is_new):
@@ -483,8 +502,9 @@ def _write(
         for scope in joined(compress([each.scope for each in batches], is_new)):
             connection.execute(delete(target.table).where(within(target.table, scope)))
         insert_frame(connection, target.table, change.rows.drop(BATCH_INDEX))
-    _keep_history(connection, batches, change, known_from)
-    return change
+    earlier = _keep_history(connection, batches, change, known_from)
+    ended = None if earlier is None else earlier.with_columns(change.replaced[BATCH_INDEX])
+    return change, digest_change(connection, target, change.written, ended, len(batches), condition)
 
 
 def _summaries(
@@ -516,9 +536,10 @@ def _keep_history(
     batches: Sequence[ValidatedBatch],
     change: Difference,
     known_to: datetime,
-) -> None:
+) -> pl.DataFrame | None:
+    """Insert what is replaced into the history; return these rows in the order of ``change``."""
     if change.replaced.is_empty():
-        return
+        return None
     target = batches[0].target
     causes = {place: cause_of_value(each) for place, each in enumerate(batches)}
     cause = pl.col(BATCH_INDEX).replace_strict(causes, return_dtype=pl.String)
@@ -530,4 +551,6 @@ def _keep_history(
     history = target.spec.history
     schema = schema_of(history)
     unknown = {name: pl.lit(None, kind) for name, kind in schema.items() if name in ENDING}
-    insert_frame(connection, history, earlier.with_columns(**unknown).select(list(schema)))
+    rows = earlier.with_columns(**unknown).select(list(schema))
+    insert_frame(connection, history, rows)
+    return rows

@@ -13,12 +13,14 @@ from sqlalchemy.engine import URL
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.domains.operations.chain import REFUSAL, ChainKey
 from orchestration_project.engine.warehouse.bounded import (
     ended_after,
     ended_without_progress,
     noted,
 )
 from orchestration_project.engine.warehouse.bulk import sorted_on_disk
+from orchestration_project.engine.warehouse.chaining import CHAIN_KEY, chain_deliveries
 from orchestration_project.engine.warehouse.connecting import (
     explained,
     open_engine,
@@ -83,8 +85,24 @@ from orchestration_project.tracing.spans import span
 class Warehouse:
     """Reads and writes our tables; every write is one transaction."""
 
-    def __init__(self, url: str | URL, *, clock: Clock, schema: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        clock: Clock,
+        schema: str | None = None,
+        chain_key: Callable[[], ChainKey] | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            url: URL of the database.
+            clock: The clock of loads.
+            schema: Schema of the tables, in PostgreSQL.
+            chain_key: Returns the key that signs load records; None: loads record no chain.
+        """
         self._schema = schema
+        self._read_chain_key = chain_key
         self._clock = clock
         self._url = parsed_url(url)
         self._engine = open_engine(self._url, schema)
@@ -92,6 +110,10 @@ class Warehouse:
     @cached_property
     def _look_ups(self) -> Engine | None:
         return open_look_ups(self._url, self._schema)
+
+    @cached_property
+    def _chain_key(self) -> ChainKey | None:
+        return self._read_chain_key() if self._read_chain_key else None
 
     @property
     def shown_url(self) -> str:
@@ -147,7 +169,9 @@ class Warehouse:
         with (
             span("transaction", "client", system=self._url.get_backend_name()),
             explained(self._engine),
-            self._engine.connect().execution_options(writes=True) as connection,
+            self._engine.connect().execution_options(
+                writes=True, **{CHAIN_KEY: self._chain_key}
+            ) as connection,
             connection.begin(),
         ):
             yield connection
@@ -425,6 +449,7 @@ class Warehouse:
             known_from = take_fence(connection, target, self._clock.now(), None)
             refused = ValidatedBatch(target, delivery, nothing, "", None)
             record_evidence(connection, [refused], known_from, "refused")
+            chain_deliveries(connection, [refused], REFUSAL, known_from)
 
 
 def _first(

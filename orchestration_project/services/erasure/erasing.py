@@ -18,9 +18,11 @@ from sqlalchemy import Table
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.subjects import SubjectKind
+from orchestration_project.domains.operations.chain import ERASURE
 from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.errors import TransientError
 from orchestration_project.services.erasure.dagster_tables import (
     erase_in_dagster,
@@ -178,7 +180,9 @@ def erase(
         known = kind.find(connection, request.identifiers)
     request = requests.extend(request, known.identifiers)
     subject = Subject(request.identifiers or (), companions=kind.companions)
-    found = _erase_data(places, kind, subject, clock, run_id, wait_seconds)
+    found = _erase_data(
+        places, kind, subject, clock, run_id, wait_seconds, reason=request.request_id
+    )
     _erase_logs(places, subject, found, is_dry_run=False)
     found.not_reached = [*known.not_reached, *_not_reached(places, found)]
     requests.record(request, _row(found, run_id))
@@ -195,14 +199,16 @@ def _erase_data(
     clock: Clock,
     run_id: str,
     wait_seconds: int,
+    *,
+    reason: str,
 ) -> Erased:
     """Erase rows and bytes until a pass finds nothing: a run in progress may have added some."""
     found, store = Erased(), _store(places, kind, subject)
     for number in range(MAX_PASSES):
-        rows = _erase_rows(places.warehouse, kind, subject)
+        rows = _erase_rows(places.warehouse, kind, subject, reason, clock.now())
         _wait_for_runs(places.instance, run_id, wait_seconds)
         if number:  # what these runs have recorded meanwhile
-            rows.add(_erase_rows(places.warehouse, kind, subject))
+            rows.add(_erase_rows(places.warehouse, kind, subject, reason, clock.now()))
         with places.warehouse.reading() as connection:
             recorded = read_recorded(connection)
         stored = store.erase(recorded, clock.now(), is_dry_run=False)
@@ -218,9 +224,18 @@ def _erase_data(
     )
 
 
-def _erase_rows(warehouse: Warehouse, kind: SubjectKind, subject: Subject) -> RowCounts:
+def _erase_rows(
+    warehouse: Warehouse, kind: SubjectKind, subject: Subject, reason: str, at: datetime
+) -> RowCounts:
+    """Erase rows; where there are any, the chains of their tables record it."""
     with warehouse.writing() as connection:
-        return erase_rows(connection, kind, subject)
+        attempt = connection.begin_nested()
+        counts = erase_rows(connection, kind, subject)
+        attempt.rollback()
+        if not counts.is_empty:
+            with amending(connection, ERASURE, reason, at):
+                counts = erase_rows(connection, kind, subject)
+        return counts
 
 
 def _store(places: Places, kind: SubjectKind, subject: Subject) -> StoreErasure:

@@ -30,7 +30,9 @@ from orchestration_project.domains.operations.masking import (
     ascii_lower,
     has_subject_at,
 )
+from orchestration_project.engine.warehouse.frames import in_statements
 from orchestration_project.tables.catalogue import tables
+from orchestration_project.tables.chain import chain_heads, load_chain
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,
     operations_erasures,
@@ -50,15 +52,19 @@ from orchestration_project.tables.spine import (
 
 ROWS_AT_ONCE = 1_000
 
-IN_ONE_STATEMENT = 500
-
 OF_GROUPS = (rejects, captures, audits, landings, pending_announcements, deliveries)
 """Tables with the records of a delivery."""
 
 SEPARATOR = "\n"
 """Separator of columns that are searched together: no identifier has it."""
 
-UNMASKED = {blobs, operations_erasures, operations_erasure_requests}
+UNMASKED = {blobs, chain_heads, operations_erasures, operations_erasure_requests}
+
+UNMASKED_COLUMNS = {
+    load_chain.c[name]
+    for name in ("payload", "salt", "record_sha256", "signature", "public_key", "kind")
+}
+"""Columns with hashes and numbers alone."""
 
 BASE64_COLUMNS = {inbox.c.body}
 
@@ -178,7 +184,7 @@ def _move_fences(connection: Connection, capture_ids: Iterable[int]) -> None:
     place = (deliveries.c.table_name, deliveries.c.partition_key)
     places = {
         tuple(row)
-        for some in _batches(capture_ids)
+        for some in in_statements(capture_ids)
         for row in connection.execute(
             select(*place)
             .join(captures, captures.c.group_id == deliveries.c.group_id)
@@ -215,7 +221,7 @@ def _alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int, str]
     """Return the group of each capture whose bytes are those of one of some captures."""
     hashes = {
         sha256
-        for some in _batches(capture_ids)
+        for some in in_statements(capture_ids)
         for sha256 in connection.scalars(
             select(captures.c.sha256).where(captures.c.capture_id.in_(some))
         )
@@ -223,7 +229,7 @@ def _alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int, str]
     columns = (captures.c.capture_id, captures.c.group_id)
     return {
         capture_id: group
-        for some in _batches(hashes)
+        for some in in_statements(hashes)
         for capture_id, group in connection.execute(
             select(*columns).where(captures.c.sha256.in_(some))
         )
@@ -238,7 +244,7 @@ def _referenced(connection: Connection, capture_ids: Iterable[int]) -> set[int]:
     return {
         capture_id
         for each in loaded
-        for some in _batches(capture_ids)
+        for some in in_statements(capture_ids)
         for capture_id in connection.scalars(
             select(each.c.capture_id).where(each.c.capture_id.in_(some)).distinct()
         )
@@ -309,7 +315,7 @@ def _mask_table(
     texts = [
         each
         for each in declared.columns
-        if isinstance(each.type, String) and each not in kind.unmasked
+        if isinstance(each.type, String) and each not in {*kind.unmasked, *UNMASKED_COLUMNS}
     ]
     plain = [each for each in texts if each not in BASE64_COLUMNS]
     encoded = [each for each in texts if each in BASE64_COLUMNS]
@@ -363,12 +369,6 @@ def _has(declared: Table, key: Key) -> ColumnElement[bool]:
 
 def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
     return iter(connection.execute(statement.execution_options(yield_per=ROWS_AT_ONCE)))
-
-
-def _batches(values: Iterable[object]) -> Iterator[list[object]]:
-    some = list(values)
-    for start in range(0, len(some), IN_ONE_STATEMENT):
-        yield some[start : start + IN_ONE_STATEMENT]
 
 
 def as_document(counts: RowCounts) -> Mapping[str, Mapping[str, int]]:

@@ -23,12 +23,17 @@ from sqlalchemy import Connection, delete, select, update
 
 from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.contracts.subjects import SubjectKind
+from orchestration_project.domains.operations.chain import ERASURE
 from orchestration_project.domains.operations.masking import Subject, without_records
 from orchestration_project.domains.operations.retention import EXPORTED, kind_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
+from orchestration_project.engine.warehouse.chain_checking import (
+    amending,
+    partitions_of_captures,
+)
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.operations import operations_removals
@@ -254,18 +259,20 @@ class StoreErasure:
     def _replace(self, blob: Blob, new: bytes, cut_count: int, at: datetime) -> None:
         """Have the captures of a blob name a redacted one, with fewer rows."""
         stored = Captures(self.artifacts).store(unstored(new, url="", request={}, fetched_at=at))
+        own = captures.c.sha256 == blob.sha256
+        groups = select(captures.c.group_id).where(own)
+        row_count = captures.c.row_count - cut_count
+        values = {"sha256": stored.sha256, "erased_at": at, "row_count": row_count}
         with self.warehouse.writing() as connection:
             insert_absent(connection, blobs, [{**stored.blob_row, "stored_at": at}])
-            own = captures.c.sha256 == blob.sha256
-            groups = select(captures.c.group_id).where(own)
-            connection.execute(
-                update(deliveries)
-                .where(deliveries.c.group_id.in_(groups))
-                .values(record_total=deliveries.c.record_total - cut_count)
-            )
-            row_count = captures.c.row_count - cut_count
-            values = {"sha256": stored.sha256, "erased_at": at, "row_count": row_count}
-            connection.execute(update(captures).where(own).values(values))
+            reached = partitions_of_captures(connection, own)
+            with amending(connection, ERASURE, "redacted bytes", at, reached):
+                connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.group_id.in_(groups))
+                    .values(record_total=deliveries.c.record_total - cut_count)
+                )
+                connection.execute(update(captures).where(own).values(values))
 
     def _delete(
         self, name: str, gone: Sequence[Blob], needed: Sequence[Blob], at: datetime

@@ -1,0 +1,620 @@
+"""Comparison of a table with its chain: each record, row and recorded delivery has to fit."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import polars as pl
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from orchestration_project.domains.operations.chain import (
+    COLUMNS,
+    GROUP,
+    LOAD,
+    MAX_LISTED_ROWS,
+    QUARANTINE,
+    REFUSAL,
+    START,
+    ChainHead,
+    ChainProblem,
+    ChainRecord,
+    grouped_sha256,
+    head_problems,
+    link_problems,
+    listed_sha256,
+    payload_text,
+    salted,
+    sha256_of,
+)
+from orchestration_project.engine.warehouse.chaining import (
+    ChainTail,
+    ChangeDigests,
+    Draft,
+    RecordedState,
+    RowsDigest,
+    chain_key,
+    partition_scope,
+    range_scope,
+    read_chain,
+    read_chain_heads,
+    read_evidence,
+)
+from orchestration_project.engine.warehouse.frames import (
+    Scope,
+    in_statements,
+    read_frame,
+    within,
+)
+from orchestration_project.tables.catalogue import tables
+from orchestration_project.tables.chain import chain_heads, load_chain
+from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names
+from orchestration_project.tables.spine import audits, captures, deliveries, landings, rejects
+
+DELIVERED = (LOAD, QUARANTINE, REFUSAL)
+
+
+@dataclass
+class ChainReport:
+    """Result of a comparison of a table with its chain.
+
+    Attributes:
+        table_name: The table.
+        record_count: Records of its chain.
+        row_count: Rows that records name, earlier versions included.
+        unchained_count: Deliveries from before the chain, which it does not cover.
+        problems: What does not fit, in the order of the records.
+    """
+
+    table_name: str
+    record_count: int = 0
+    row_count: int = 0
+    unchained_count: int = 0
+    problems: list[ChainProblem] = field(default_factory=list)
+
+
+def _is_whole(parts: Sequence[Sequence[Any]]) -> bool:
+    """Whether rows come in one part, which has no condition."""
+    return len(parts) == 1 and not parts[0][2]
+
+
+class _Effective(NamedTuple):
+    """Record of a delivery, with the record whose hashes count: itself, or the latest amendment."""
+
+    record: ChainRecord
+    hashes: ChainRecord
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.hashes.fields
+
+
+def chained_tables(connection: Connection) -> list[Table]:
+    """Return the tables that have a chain, by name."""
+    names = set(connection.scalars(select(load_chain.c.table_name).distinct()))
+    names |= set(read_chain_heads(connection))
+    return sorted(
+        (table for table in tables() if table.name in names), key=lambda table: table.name
+    )
+
+
+def unknown_chains(connection: Connection) -> list[ChainProblem]:
+    """Return each chain of a table that this release does not declare."""
+    names = set(connection.scalars(select(load_chain.c.table_name).distinct()))
+    names |= set(read_chain_heads(connection))
+    declared = {table.name for table in tables()}
+    cause = "expected a table of this release, found a chain alone"
+    return [ChainProblem(name, None, "chain", cause) for name in sorted(names - declared)]
+
+
+def check_heads(connection: Connection, exported: Mapping[str, ChainHead]) -> list[ChainProblem]:
+    """Return each exported head whose record is not in the database any more."""
+    present = {
+        name: dict(
+            connection.execute(
+                select(load_chain.c.number, load_chain.c.record_sha256).where(
+                    load_chain.c.table_name == name, load_chain.c.number == head.number
+                )
+            ).all()
+        )
+        for name, head in exported.items()
+    }
+    return list(head_problems(exported, present))
+
+
+def check_table(connection: Connection, table: Table, trusted: frozenset[str]) -> ChainReport:
+    """Compare all that the chain of a table covers with its records.
+
+    Args:
+        connection: Reads one state of the database.
+        table: A table that has a chain.
+        trusted: Public keys that may have signed.
+    """
+    checking = _Checking(connection, table, trusted)
+    return checking.report()
+
+
+class _Checking:
+    """Comparison of one table."""
+
+    def __init__(self, connection: Connection, table: Table, trusted: frozenset[str]) -> None:
+        self._connection = connection
+        self._table = table
+        self._history: Table | None = table.info.get(HISTORY)
+        self._trusted = trusted
+        self._report = ChainReport(table.name)
+        self._columns: dict[int, Mapping[str, Sequence[str]]] = {}
+        self._unchained: Mapping[str, int] = {}
+        self._start = datetime.fromtimestamp(0, UTC)
+        self._rejecting: set[int] = set()
+
+    def report(self) -> ChainReport:
+        self._check_links()
+        is_delivery = (
+            load_chain.c.table_name == self._table.name,
+            load_chain.c.kind.in_(DELIVERED),
+        )
+        keys = select(load_chain.c.partition_key).where(*is_delivery).distinct()
+        for partition_key in sorted(self._connection.scalars(keys)):
+            self._check_partition(partition_key)
+        self._check_totals()
+        self._check_strangers()
+        self._report.problems.sort(key=lambda problem: (problem.number is None, problem.number))
+        return self._report
+
+    def misfits(self, partition_keys: Sequence[str] | None) -> set[int]:
+        """Return the records that do not fit: of some partitions, or None: of the whole table."""
+        if partition_keys is None:
+            problems = self.report().problems
+        else:
+            is_head = load_chain.c.kind.in_((START, COLUMNS))
+            for _ in self._noted(read_chain(self._connection, self._table.name, is_head)):
+                pass
+            for partition_key in partition_keys:
+                self._check_partition(partition_key)
+            problems = self._report.problems
+        return {problem.number for problem in problems if problem.number is not None}
+
+    def amendment(self, number: int, kind: str, reason: str) -> Draft:
+        """Return the amendment of a record, with the hashes of what the database has now."""
+        [record] = read_chain(self._connection, self._table.name, load_chain.c.number == number)
+        amended = read_chain(self._connection, self._table.name, load_chain.c.amends == number)
+        effective = _Effective(record, list(amended)[-1] if self._is_amended(number) else record)
+        group, fields = str(record.group_id), effective.fields
+        columns = self._columns[fields["columns_number"]]
+        ids = [int(one) for one in fields["rejects"]]
+        evidence = read_evidence(self._connection, self._table, [group], ids, columns)
+        scope = partition_scope(self._table, record.partition or "{}")
+        sources = [self._table] if self._history is None else [self._table, self._history]
+        change = ChangeDigests(
+            self._parts(sources, scope, effective, "written", "known_from"),
+            self._parts(sources[1:], scope, effective, "ended", "known_to"),
+        )
+        day, is_load_day = fields["ending"]
+        state = RecordedState(
+            {name: hashes[group] for name, hashes in evidence.by_group.items()},
+            evidence.rejects,
+            change,
+            (None if day is None else date.fromisoformat(day), is_load_day),
+        )
+        return Draft(
+            kind,
+            record.group_id,
+            record.partition_key,
+            record.partition,
+            amends=number,
+            state=state,
+            fields={"reason": reason},
+        )
+
+    def _is_amended(self, number: int) -> bool:
+        is_it = (load_chain.c.table_name == self._table.name, load_chain.c.amends == number)
+        return self._count(load_chain, *is_it) > 0
+
+    def _parts(
+        self,
+        sources: Sequence[Table],
+        scope: Scope,
+        effective: _Effective,
+        part_name: str,
+        time_name: str,
+    ) -> list[RowsDigest]:
+        """Return the digest of the present rows of each part, without parts that lost all."""
+        names = self._columns[effective.fields["columns_number"]][part_name]
+        parts = []
+        for _, _, condition in effective.fields[part_name]:
+            part = {**scope, **range_scope(condition)}
+            rows = self._rows(sources, part, effective.record.recorded_at, names, time_name)
+            if not rows.is_empty():
+                parts.append(RowsDigest(len(rows), self._hashed(rows, names), condition))
+        return parts
+
+    def _add(self, record: ChainRecord, cause: str) -> None:
+        self._report.problems.append(
+            ChainProblem(self._table.name, record.number, record.name, cause)
+        )
+
+    def _add_unnamed(self, name: str, cause: str) -> None:
+        self._report.problems.append(ChainProblem(self._table.name, None, name, cause))
+
+    def _check_links(self) -> None:
+        head = read_chain_heads(self._connection).get(self._table.name)
+        records = self._noted(read_chain(self._connection, self._table.name))
+        self._report.problems += link_problems(records, self._trusted, head)
+        latest = max(self._columns, default=0)
+        named = sha256_of(payload_text(self._columns.get(latest, {}))) if latest else ""
+        columns = (chain_heads.c.columns_number, chain_heads.c.columns_sha256)
+        own = chain_heads.c.table_name == self._table.name
+        if self._connection.execute(select(*columns).where(own)).first() != (latest, named):
+            self._add_unnamed(
+                "head", f"expected the columns of record {latest} in chain_heads, found others"
+            )
+
+    def _noted(self, records: Iterator[ChainRecord]) -> Iterator[ChainRecord]:
+        """Yield records; keep what all later ones refer to."""
+        for record in records:
+            self._report.record_count += 1
+            try:
+                if record.kind == START:
+                    self._unchained = record.fields["unchained"]
+                    self._start = record.recorded_at
+                    self._report.unchained_count = self._unchained["deliveries"]
+                if record.kind == COLUMNS:
+                    self._columns[record.number] = record.fields["columns"]
+            except (ValueError, KeyError, TypeError):
+                pass  # `link_problems` names the record
+            yield record
+
+    # -- a partition -----------------------------------------------------------------------------
+
+    def _check_partition(self, partition_key: str) -> None:
+        records = list(
+            read_chain(
+                self._connection, self._table.name, load_chain.c.partition_key == partition_key
+            )
+        )
+        amendments = {each.amends: each for each in records if each.amends is not None}
+        effective = []
+        for record in records:
+            if record.amends is None:
+                hashes = amendments.get(record.number, record)
+                if self._is_readable(record, hashes):
+                    effective.append(_Effective(record, hashes))
+        by_columns: dict[int, list[_Effective]] = {}
+        for each in effective:
+            by_columns.setdefault(each.fields["columns_number"], []).append(each)
+        rejecting = {}
+        for each in effective:  # a replay replaces the rejects of earlier records
+            rejecting.update(dict.fromkeys(map(int, each.fields["rejects"]), each))
+        for number, some in by_columns.items():
+            own = {one: each for one, each in rejecting.items() if each in some}
+            self._check_evidence(some, own, self._columns[number])
+        if effective:
+            self._check_rows(partition_key, effective)
+
+    def _is_readable(self, record: ChainRecord, hashes: ChainRecord) -> bool:
+        try:
+            fields = hashes.fields
+            is_readable = fields["columns_number"] in self._columns and all(
+                name in fields for name in ("evidence", "rejects", "written", "ended", "ending")
+            )
+        except (ValueError, KeyError, TypeError):
+            is_readable = False
+        if not is_readable:
+            self._add(record, "expected a readable record of a delivery, found another payload")
+        return is_readable
+
+    def _check_evidence(
+        self,
+        effective: Sequence[_Effective],
+        rejecting: Mapping[int, _Effective],
+        columns: Mapping[str, Sequence[str]],
+    ) -> None:
+        by_group = {str(each.record.group_id): each for each in effective}
+        evidence = read_evidence(
+            self._connection, self._table, list(by_group), sorted(rejecting), columns
+        )
+        for group, each in by_group.items():
+            for name, expected in each.fields["evidence"].items():
+                actual = evidence.by_group.get(name, {}).get(group)
+                if actual is None or salted(each.hashes.salt, actual) != expected:
+                    self._add(each.record, f"expected the recorded rows of {name}, found others")
+        for capture, each in rejecting.items():
+            expected = each.fields["rejects"][str(capture)]
+            actual = evidence.rejects.get(capture)
+            if actual is None or salted(each.hashes.salt, actual) != expected:
+                self._add(each.record, "expected the recorded rows of rejects, found others")
+        self._rejecting |= rejecting.keys()
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def _check_rows(self, partition_key: str, effective: Sequence[_Effective]) -> None:
+        text = effective[-1].record.partition
+        if text is None:
+            return
+        scope = partition_scope(self._table, text)
+        loads = {each.record.recorded_at: each for each in effective}
+        self._check_written(partition_key, scope, loads)
+        if self._history is not None:
+            self._check_ended(partition_key, scope, loads)
+
+    def _check_written(
+        self, partition_key: str, scope: Scope, loads: Mapping[datetime, _Effective]
+    ) -> None:
+        sources = [self._table] if self._history is None else [self._table, self._history]
+        counts: dict[datetime, int] = {}
+        for source in sources:
+            for at, count in self._counts(source, scope, "known_from"):
+                counts[at] = counts.get(at, 0) + count
+        for at, count in counts.items():
+            if at not in loads and (at >= self._start or not self._unchained.get("rows")):
+                self._add_unnamed(
+                    partition_key,
+                    f"expected no row with known_from {at.isoformat()}, found {count}",
+                )
+        for each in loads.values():
+            self._report.row_count += sum(part[0] for part in each.fields["written"])
+        self._compare(sources, scope, loads, counts, "written", "known_from")
+
+    def _check_ended(
+        self, partition_key: str, scope: Scope, loads: Mapping[datetime, _Effective]
+    ) -> None:
+        if self._history is None:
+            return
+        counts = dict(self._counts(self._history, scope, "known_to"))
+        for at, count in counts.items():
+            if at not in loads and (at >= self._start or not self._unchained.get("ended")):
+                self._add_unnamed(
+                    partition_key, f"expected no row with known_to {at.isoformat()}, found {count}"
+                )
+        self._compare([self._history], scope, loads, counts, "ended", "known_to")
+        if ENDED_ON in self._history.c:
+            self._check_endings(scope, loads)
+
+    def _check_endings(self, scope: Scope, loads: Mapping[datetime, _Effective]) -> None:
+        history: Table = self._table.info[HISTORY]
+        columns = (history.c.known_to, history.c[ENDED_ON], history.c[IS_LOAD_DAY])
+        endings = select(*columns).where(within(history, scope)).distinct()
+        for at, day, is_load_day in self._connection.execute(endings):
+            each = loads.get(at)
+            found = [None if day is None else day.isoformat(), is_load_day]
+            if each is not None and found != each.fields["ending"]:
+                self._add(
+                    each.record,
+                    f"expected rows that ended on {each.fields['ending'][0]}, found {found[0]}",
+                )
+
+    def _counts(self, source: Table, scope: Scope, name: str) -> Iterator[tuple[datetime, int]]:
+        column = source.c[name]
+        statement = select(column, func.count()).where(within(source, scope)).group_by(column)
+        for at, count in self._connection.execute(statement):  # noqa: UP028 - rows, not tuples
+            yield at, count
+
+    def _compare(
+        self,
+        sources: Sequence[Table],
+        scope: Scope,
+        loads: Mapping[datetime, _Effective],
+        counts: Mapping[datetime, int],
+        part_name: str,
+        time_name: str,
+    ) -> None:
+        """Compare the rows of each load with its digests, as many loads at once as fit."""
+        small: list[_Effective] = []
+        for at, each in loads.items():
+            expected = sum(part[0] for part in each.fields[part_name])
+            if expected != counts.get(at, 0):
+                self._add(
+                    each.record,
+                    f"expected {expected} rows that it has {part_name}, found {counts.get(at, 0)}",
+                )
+            elif 0 < expected <= MAX_LISTED_ROWS and _is_whole(each.fields[part_name]):
+                small.append(each)
+            elif expected:
+                parts = self._parts(sources, scope, each, part_name, time_name)
+                self._compare_parts(each, part_name, parts)
+        for some in in_statements(small):
+            self._compare_small(sources, scope, some, part_name, time_name)
+
+    def _compare_parts(self, each: _Effective, part_name: str, parts: Sequence[RowsDigest]) -> None:
+        salt = each.hashes.salt
+        digests = [[part.row_count, salted(salt, part.content_sha256)] for part in parts]
+        if digests != [list(part[:2]) for part in each.fields[part_name]]:
+            self._add(each.record, f"expected the rows that it has {part_name}, found others")
+
+    def _compare_small(
+        self,
+        sources: Sequence[Table],
+        scope: Scope,
+        effective: Sequence[_Effective],
+        part_name: str,
+        time_name: str,
+    ) -> None:
+        """Compare loads of few rows, which are read together."""
+        names = {
+            tuple(self._columns[each.fields["columns_number"]][part_name]) for each in effective
+        }
+        times = [each.record.recorded_at for each in effective]
+        for some in names:
+            rows: dict[datetime, list[Sequence[object]]] = {}
+            key = [some.index(name) for name in key_names(self._table)]
+            for source in sources:
+                chosen = select(source.c[time_name], *(source.c[name] for name in some))
+                is_own = (within(source, scope), source.c[time_name].in_(times))
+                for at, *row in self._connection.execute(chosen.where(*is_own)):
+                    rows.setdefault(at, []).append(row)
+            for each in effective:
+                if tuple(self._columns[each.fields["columns_number"]][part_name]) == some:
+                    own = rows.get(each.record.recorded_at, [])
+                    own.sort(key=lambda row: [row[place] for place in key])
+                    part = RowsDigest(len(own), listed_sha256(own))
+                    self._compare_parts(each, part_name, [part])
+
+    def _hashed(self, rows: pl.DataFrame, names: Sequence[str]) -> str:
+        numbered = rows.select(*names, pl.lit(0).alias(GROUP))
+        return grouped_sha256(numbered, key_names(self._table), 1)[0]
+
+    def _rows(
+        self,
+        sources: Sequence[Table],
+        scope: Scope,
+        at: datetime,
+        names: Sequence[str],
+        time_name: str,
+    ) -> pl.DataFrame:
+        return pl.concat(
+            read_frame(
+                self._connection,
+                select(*(source.c[name] for name in names)).where(
+                    within(source, scope), source.c[time_name] == at
+                ),
+                source,
+            )
+            for source in sources
+        )
+
+    # -- what no record names --------------------------------------------------------------------
+
+    def _check_totals(self) -> None:
+        """Compare the numbers of all rows with those in partitions that have records."""
+        total = self._count(self._table)
+        ended = 0 if self._history is None else self._count(self._history)
+        unchained = self._unchained.get("rows", 0)
+        expected = self._report.row_count + unchained
+        if total + ended != expected and not self._has_row_problem():
+            self._add_unnamed(
+                "rows",
+                f"expected {expected} rows with their earlier versions, found {total + ended}",
+            )
+
+    def _has_row_problem(self) -> bool:
+        return any(" rows that it has " in each.cause for each in self._report.problems)
+
+    def _count(self, table: Table, *conditions: ColumnElement[bool]) -> int:
+        statement = select(func.count()).select_from(table).where(*conditions)
+        return self._connection.execute(statement).scalar_one()
+
+    def _check_strangers(self) -> None:
+        """Find recorded deliveries, and parts of them, that no record names."""
+        name = self._table.name
+        chained = select(load_chain.c.number).where(load_chain.c.table_name == name)
+        unchained = self._unchained.get("deliveries", 0)
+        for recorded in (deliveries, landings, audits):
+            is_chained = exists(chained.where(load_chain.c.group_id == recorded.c.group_id))
+            at = {deliveries: "recorded_at", landings: "landed_at", audits: "audited_at"}[recorded]
+            is_new = recorded.c[at] >= self._start if unchained else recorded.c[at].is_not(None)
+            count = self._count(recorded, recorded.c.table_name == name, ~is_chained, is_new)
+            count += self._count(recorded, recorded.c.table_name != name, is_chained)
+            if count:
+                self._add_unnamed(
+                    recorded.name, f"expected no delivery without a record, found {count} rows"
+                )
+        is_chained = exists(chained.where(load_chain.c.group_id == deliveries.c.group_id))
+        count = self._count(deliveries, deliveries.c.table_name == name, ~is_chained)
+        if count != unchained:
+            self._add_unnamed(
+                "deliveries",
+                f"expected {unchained} deliveries from before the chain, found {count}",
+            )
+        prefix = f"{name}:"
+        is_recorded = exists(
+            select(deliveries.c.group_id).where(deliveries.c.group_id == captures.c.group_id)
+        )
+        is_own = captures.c.group_id.startswith(prefix, autoescape=True)
+        if count := self._count(captures, is_own, ~is_recorded):
+            self._add_unnamed(
+                captures.name, f"expected no capture without a delivery, found {count}"
+            )
+        self._check_rejects(is_own)
+
+    def _check_rejects(self, is_own: ColumnElement[bool]) -> None:
+        """Find rejects of captures of which no record names any."""
+        is_new = [rejects.c.rejected_at >= self._start] if self._unchained.get("deliveries") else []
+        rejecting = select(rejects.c.capture_id).distinct()
+        of_table = rejecting.where(rejects.c.table_name == self._table.name, *is_new)
+        for capture in sorted({*self._connection.scalars(of_table)} - self._rejecting):
+            self._add_unnamed(f"capture {capture}", "expected no reject of it, found some")
+        has_own = exists(
+            select(captures.c.capture_id).where(
+                captures.c.capture_id == rejects.c.capture_id, is_own
+            )
+        )
+        chained = select(load_chain.c.table_name)
+        if count := self._count(rejects, rejects.c.table_name.not_in(chained), has_own):
+            self._add_unnamed(
+                rejects.name, f"expected no reject of a table without a chain, found {count}"
+            )
+
+
+# -- changes that are allowed ---------------------------------------------------------------------
+
+
+@contextmanager
+def amending(
+    connection: Connection,
+    kind: str,
+    reason: str,
+    at: datetime,
+    partitions: Mapping[Table, Sequence[str]] | None = None,
+) -> Iterator[None]:
+    """Record the changes of an erasure or a retention in the chains of the tables that it reaches.
+
+    A record that fitted before, and does not fit after the changes, gets an amendment with the
+    hashes of what is left; its salt is deleted. One that did not fit before stays a finding.
+
+    Args:
+        connection: The transaction of the changes; without a key of the chain nothing is recorded.
+        kind: erasure or retention.
+        reason: ID of the request, or the rule.
+        at: Time of the changes.
+        partitions: Partition keys that the changes reach, by table; None: any.
+    """
+    key = chain_key(connection)
+    if key is None:
+        yield
+        return
+    chained = chained_tables(connection)
+    reached = {
+        table: None if partitions is None else partitions[table]
+        for table in chained
+        if partitions is None or table in partitions
+    }
+    trusted = frozenset({key.public_key})
+    before = {
+        table: _Checking(connection, table, trusted).misfits(keys)
+        for table, keys in reached.items()
+    }
+    yield
+    for table, keys in reached.items():
+        checking = _Checking(connection, table, trusted)
+        numbers = sorted(checking.misfits(keys) - before[table])
+        drafts = [checking.amendment(number, kind, reason) for number in numbers]
+        for some in in_statements(numbers):
+            is_amended = or_(load_chain.c.number.in_(some), load_chain.c.amends.in_(some))
+            own = (load_chain.c.table_name == table.name, is_amended)
+            connection.execute(update(load_chain).where(*own).values(salt=None))
+        if drafts:
+            ChainTail(connection, table, key, at).append(drafts)
+
+
+def partitions_of_captures(
+    connection: Connection, condition: ColumnElement[bool]
+) -> dict[Table, list[str]]:
+    """Return the partition keys of the deliveries that have some captures, by loaded table."""
+    place = (deliveries.c.table_name, deliveries.c.partition_key)
+    has_capture = select(captures.c.group_id).where(condition)
+    found: dict[str, list[str]] = {}
+    statement = select(*place).where(deliveries.c.group_id.in_(has_capture)).distinct()
+    for name, partition_key in connection.execute(statement):
+        found.setdefault(name, []).append(partition_key)
+    return {table: found[table.name] for table in tables() if table.name in found}

@@ -1,0 +1,494 @@
+"""Records of the chain, written in the transaction of the load, and what they are compared with.
+
+Writer and verifier read recorded evidence by the same functions, so what is hashed is what is
+stored. Rows are hashed by contract columns and public names, as `domains.operations.chain` says.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import polars as pl
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
+
+from orchestration_project.contracts.rules import Days, KeyRange
+from orchestration_project.contracts.values import BATCH_INDEX
+from orchestration_project.domains.operations.chain import (
+    COLUMNS,
+    GROUP,
+    START,
+    ChainHead,
+    ChainKey,
+    ChainRecord,
+    grouped_sha256,
+    listed_sha256,
+    new_salt,
+    payload_text,
+    salted,
+    sha256_of,
+    subject_sha256,
+)
+from orchestration_project.engine.warehouse.delivery import (
+    Publication,
+    ValidatedBatch,
+    capture_id,
+    group_id,
+)
+from orchestration_project.engine.warehouse.frames import (
+    KEYS_AT_ONCE,
+    Scope,
+    in_statements,
+    insert_absent,
+)
+from orchestration_project.engine.warehouse.target import WriteTarget
+from orchestration_project.tables.chain import chain_heads, load_chain
+from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names, schema_of
+from orchestration_project.tables.spine import audits, captures, deliveries, landings, rejects
+
+CHAIN_KEY = "chain_key"
+"""Execution option of a writing connection: the key that signs; without it nothing is recorded."""
+
+EVIDENCE = (deliveries, landings, audits, captures)
+"""Tables with rows of a delivery, by ``group_id``."""
+
+NOT_HASHED = ("known_from", "known_to", ENDED_ON, IS_LOAD_DAY)
+"""Columns of rows that a record states once for all of them."""
+
+
+class RowsDigest(NamedTuple):
+    """Number and SHA-256 (hex, without salt) of rows, of a range of keys or of all.
+
+    ``condition`` is the range as JSON, blank: all rows.
+    """
+
+    row_count: int
+    content_sha256: str
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeDigests:
+    """Digests of the rows that a load wrote, and of those that it ended."""
+
+    written: Sequence[RowsDigest] = ()
+    ended: Sequence[RowsDigest] = ()
+
+
+def chain_key(connection: Connection) -> ChainKey | None:
+    """Return the key with which a connection signs; None: it records no chain."""
+    return connection.get_execution_options().get(CHAIN_KEY)
+
+
+def hashed_columns(table: Table) -> dict[str, list[str]]:
+    """Return the columns that records of a table hash, by what is hashed."""
+    history: Table | None = table.info.get(HISTORY)
+    named = {
+        "written": [name for name in schema_of(table) if name not in NOT_HASHED],
+        "ended": []
+        if history is None
+        else [name for name in schema_of(history) if name not in NOT_HASHED] + ["known_from"],
+    }
+    return named | {each.name: list(schema_of(each)) for each in (*EVIDENCE, rejects)}
+
+
+def digest_change(
+    connection: Connection,
+    target: WriteTarget,
+    written: pl.DataFrame,
+    ended: pl.DataFrame | None,
+    batch_count: int,
+    condition: Scope | None = None,
+) -> list[ChangeDigests]:
+    """Return the digests of what each of several deliveries changes.
+
+    Args:
+        connection: The transaction; without a key of the chain nothing is computed.
+        target: Target of one of the deliveries.
+        written: New rows, with `BATCH_INDEX`.
+        ended: Earlier rows as the history stores them, with `BATCH_INDEX`; None: there are none.
+        batch_count: Number of deliveries.
+        condition: Range of keys that the rows are of; None: all.
+    """
+    if chain_key(connection) is None:
+        return [ChangeDigests()] * batch_count
+    columns, key = hashed_columns(target.table), key_names(target.table)
+    text = "" if not condition else range_text(condition)
+    return [
+        ChangeDigests(written_parts, ended_parts)
+        for written_parts, ended_parts in zip(
+            _digests(written, columns["written"], key, batch_count, text),
+            _digests(ended, columns["ended"], key, batch_count, text),
+            strict=True,
+        )
+    ]
+
+
+def _digests(
+    rows: pl.DataFrame | None,
+    columns: Sequence[str],
+    key: Sequence[str],
+    count: int,
+    condition: str,
+) -> list[list[RowsDigest]]:
+    if rows is None or rows.is_empty():
+        return [[] for _ in range(count)]
+    numbered = rows.select(*columns, pl.col(BATCH_INDEX).alias(GROUP))
+    lengths = dict(numbered.group_by(GROUP).len().iter_rows())
+    hashes = grouped_sha256(numbered, key, count)
+    return [
+        [RowsDigest(lengths[place], sha256, condition)] if place in lengths else []
+        for place, sha256 in enumerate(hashes)
+    ]
+
+
+def joined_digests(digests: Sequence[ChangeDigests]) -> ChangeDigests:
+    """Return the digests of rows in several ranges."""
+    return ChangeDigests(
+        [part for change in digests for part in change.written],
+        [part for change in digests for part in change.ended],
+    )
+
+
+def range_text(condition: Scope) -> str:
+    """Return a range of keys as JSON."""
+    return payload_text(
+        {
+            name: {"first": value.first, "last": value.last}
+            if isinstance(value, Days)
+            else {"after": value.after, "until": value.until}
+            if isinstance(value, KeyRange)
+            else value
+            for name, value in condition.items()
+        }
+    )
+
+
+def range_scope(text: str) -> Scope:
+    """Return a range of keys that was written as JSON; of a blank text, no condition."""
+
+    def parsed(value: Any) -> object:
+        if isinstance(value, dict) and "first" in value:
+            return Days(date.fromisoformat(value["first"]), date.fromisoformat(value["last"]))
+        if isinstance(value, dict):
+            return KeyRange(value["after"], value["until"])
+        return tuple(value) if isinstance(value, list) else value
+
+    return {name: parsed(value) for name, value in json.loads(text).items()} if text else {}
+
+
+def partition_text(partition: Scope) -> str:
+    """Return a partition as JSON."""
+    return payload_text(partition)
+
+
+def partition_scope(table: Table, text: str) -> Scope:
+    """Return a partition as a condition on the columns of its table."""
+
+    def typed(name: str, value: object) -> object:
+        if isinstance(value, list):
+            return tuple(typed(name, one) for one in value)
+        is_date = schema_of(table, [name])[name] == pl.Date
+        return date.fromisoformat(str(value)) if is_date else value
+
+    return {name: typed(name, value) for name, value in json.loads(text).items()}
+
+
+# -- evidence ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Evidence:
+    """Recorded rows of deliveries: content hashes by table and group, and of rejects by capture."""
+
+    by_group: Mapping[str, Mapping[str, str]]
+    rejects: Mapping[int, str]
+
+
+def read_evidence(
+    connection: Connection,
+    table: Table,
+    groups: Sequence[str],
+    capture_ids: Sequence[int],
+    columns: Mapping[str, Sequence[str]],
+) -> Evidence:
+    """Return the hashes of what is recorded of deliveries.
+
+    Args:
+        connection: Reads.
+        table: Their table.
+        groups: The deliveries.
+        capture_ids: Captures whose rejects are hashed.
+        columns: Columns that are hashed, by table.
+    """
+    by_group: dict[str, dict[str, str]] = {}
+    for recorded in EVIDENCE:
+        is_own = [recorded.c.table_name == table.name] if "table_name" in recorded.c else []
+        rows = _read_hashed(connection, recorded, "group_id", groups, columns, is_own)
+        by_group[recorded.name] = {group: listed_sha256(rows.get(group, [])) for group in groups}
+    is_own = [rejects.c.table_name == table.name]
+    rejected = _read_hashed(connection, rejects, "capture_id", capture_ids, columns, is_own)
+    return Evidence(by_group, {one: listed_sha256(rows) for one, rows in rejected.items()})
+
+
+def _read_hashed(
+    connection: Connection,
+    recorded: Table,
+    name: str,
+    values: Sequence[Any],
+    columns: Mapping[str, Sequence[str]],
+    conditions: Sequence[ColumnElement[bool]],
+) -> dict[Any, list[Sequence[object]]]:
+    """Return the hashed columns of rows by the value of a column, in the order of their key."""
+    hashed = [recorded.c[one] for one in columns[recorded.name]]
+    order = [recorded.c[one] for one in key_names(recorded)]
+    rows: dict[Any, list[Sequence[object]]] = {}
+    for some in in_statements(values):
+        is_named = recorded.c[name].in_(some)
+        statement = select(recorded.c[name], *hashed).where(is_named, *conditions).order_by(*order)
+        for value, *row in connection.execute(statement):
+            rows.setdefault(value, []).append(row)
+    return rows
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def chain_deliveries(
+    connection: Connection,
+    batches: Sequence[ValidatedBatch],
+    kind: str,
+    at: datetime,
+    digests: Sequence[ChangeDigests] = (),
+    publications: Sequence[Publication] = (),
+) -> None:
+    """Add a record for each delivery of a table to its chain, after all of it is recorded.
+
+    Args:
+        connection: The transaction; without a key of the chain nothing is recorded.
+        batches: Deliveries of one table.
+        kind: load, quarantine or refusal.
+        at: ``known_from`` of the transaction.
+        digests: What each changed, in the order of the deliveries; empty: nothing.
+        publications: Their publications; empty: none.
+    """
+    key = chain_key(connection)
+    if key is None or not batches:
+        return
+    table = batches[0].target.table
+    columns = hashed_columns(table)
+    groups = [group_id(batch.target) for batch in batches]
+    rejected = [_rejecting_captures(batch) for batch in batches]
+    evidence = read_evidence(
+        connection, table, groups, sorted({one for some in rejected for one in some}), columns
+    )
+    drafts = [
+        Draft(
+            kind,
+            group,
+            batch.target.partition_key,
+            partition_text(batch.target.partition),
+            state=RecordedState(
+                {name: evidence.by_group[name][group] for name in evidence.by_group},
+                {one: evidence.rejects[one] for one in ids if one in evidence.rejects},
+                change,
+                (publication.day, publication.is_load_day),
+            ),
+        )
+        for batch, group, ids, change, publication in zip(
+            batches,
+            groups,
+            rejected,
+            digests or [ChangeDigests()] * len(batches),
+            publications or [Publication()] * len(batches),
+            strict=True,
+        )
+    ]
+    ChainTail(connection, table, key, at).append(drafts)
+
+
+def _rejecting_captures(batch: ValidatedBatch) -> Sequence[int]:
+    rejected = batch.validated.rejects
+    if rejected.is_empty():
+        return []
+    if "capture_id" in rejected.columns:
+        return rejected["capture_id"].unique().to_list()
+    group = group_id(batch.target)
+    return [capture_id(group, part) for part in rejected["part_number"].unique().to_list()]
+
+
+@dataclass(frozen=True)
+class RecordedState:
+    """What a record hashes of a delivery; all hashes without salt.
+
+    Attributes:
+        evidence: Hash of its recorded rows by table.
+        rejects: Hash of the rejects by capture.
+        change: Rows that it wrote and ended.
+        ending: Publication day of the rows that it ended, and whether that is the day of the load.
+    """
+
+    evidence: Mapping[str, str]
+    rejects: Mapping[int, str]
+    change: ChangeDigests
+    ending: tuple[date | None, bool | None]
+
+    def fields(self, salt: str) -> dict[str, object]:
+        """Return the fields of a payload, hashes with salt."""
+        return {
+            "evidence": {name: salted(salt, one) for name, one in self.evidence.items()},
+            "rejects": {str(name): salted(salt, one) for name, one in self.rejects.items()},
+            "written": _salted_parts(salt, self.change.written),
+            "ended": _salted_parts(salt, self.change.ended),
+            "ending": self.ending,
+        }
+
+
+def _salted_parts(salt: str, parts: Sequence[RowsDigest]) -> list[list[object]]:
+    return [[part.row_count, salted(salt, part.content_sha256), part.condition] for part in parts]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Record before it has a number."""
+
+    kind: str
+    group_id: str | None = None
+    partition_key: str | None = None
+    partition: str | None = None
+    amends: int | None = None
+    state: RecordedState | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ChainTail:
+    """End of a table's chain, locked until the transaction ends."""
+
+    connection: Connection
+    table: Table
+    key: ChainKey
+    at: datetime
+
+    def append(self, drafts: Sequence[Draft]) -> None:
+        """Append records; the last one is signed."""
+        number, previous, columns_number, columns_sha256 = self._lock()
+        columns = hashed_columns(self.table)
+        sha256 = sha256_of(payload_text(columns))
+        if number == 0:
+            drafts = [Draft(START, fields=self._unchained()), *drafts]
+        if sha256 != columns_sha256:
+            place = 1 if number == 0 else 0
+            named = Draft(COLUMNS, fields={"columns": columns})
+            drafts = [*drafts[:place], named, *drafts[place:]]
+        rows: list[dict[str, object]] = []
+        for draft in drafts:
+            number += 1
+            if draft.kind == COLUMNS:
+                columns_number = number
+            row = self._row(draft, number, previous, columns_number)
+            previous = str(row["record_sha256"])
+            rows.append(row)
+        rows[-1] |= {"signature": self.key.sign(previous), "public_key": self.key.public_key}
+        self.connection.execute(insert(load_chain), rows)
+        head = {
+            "number": number,
+            "record_sha256": previous,
+            "columns_number": columns_number,
+            "columns_sha256": sha256,
+        }
+        own = chain_heads.c.table_name == self.table.name
+        self.connection.execute(update(chain_heads).where(own).values(head))
+
+    def _row(
+        self, draft: Draft, number: int, previous: str, columns_number: int
+    ) -> dict[str, object]:
+        salt, at = new_salt(), self.at.astimezone(UTC)
+        payload = payload_text(
+            {
+                "table": self.table.name,
+                "number": number,
+                "kind": draft.kind,
+                "amends": draft.amends,
+                "at": at,
+                "previous": previous,
+                "columns_number": columns_number,
+                "subject": subject_sha256(
+                    salt, draft.group_id, draft.partition_key, draft.partition
+                ),
+                **draft.fields,
+                **(draft.state.fields(salt) if draft.state else {}),
+            }
+        )
+        return {
+            "table_name": self.table.name,
+            "number": number,
+            "kind": draft.kind,
+            "group_id": draft.group_id,
+            "partition_key": draft.partition_key,
+            "partition": draft.partition,
+            "amends": draft.amends,
+            "payload": payload,
+            "salt": salt,
+            "record_sha256": sha256_of(payload),
+            "signature": None,
+            "public_key": None,
+            "recorded_at": at,
+        }
+
+    def _lock(self) -> tuple[int, str, int, str]:
+        """Lock the head of the chain, and return it."""
+        none = {"number": 0, "record_sha256": "", "columns_number": 0, "columns_sha256": ""}
+        columns = [chain_heads.c[name] for name in none]
+        own = chain_heads.c.table_name == self.table.name
+        statement = select(*columns).where(own).with_for_update()
+        head = self.connection.execute(statement).first()
+        if head is None:
+            insert_absent(self.connection, chain_heads, [{"table_name": self.table.name, **none}])
+            head = self.connection.execute(statement).one()
+        number, record_sha256, columns_number, columns_sha256 = tuple(head)
+        return number, record_sha256, columns_number, columns_sha256
+
+    def _unchained(self) -> Mapping[str, object]:
+        """Count what was recorded before the chain: rows, and evidence by table."""
+        history: Table | None = self.table.info.get(HISTORY)
+        counted = self.connection.execute
+        rows = counted(
+            select(func.count()).select_from(self.table).where(self.table.c.known_from != self.at)
+        ).scalar_one()
+        ended = 0
+        if history is not None:
+            is_before = history.c.known_to != self.at
+            ended = counted(select(func.count()).select_from(history).where(is_before)).scalar_one()
+            moved = history.c.known_to == self.at
+            rows += counted(select(func.count()).select_from(history).where(moved)).scalar_one()
+        groups = select(deliveries.c.group_id).where(
+            deliveries.c.table_name == self.table.name, deliveries.c.recorded_at != self.at
+        )
+        count = counted(select(func.count()).select_from(groups.subquery())).scalar_one()
+        return {"unchained": {"rows": rows + ended, "ended": ended, "deliveries": count}}
+
+
+def read_chain_heads(connection: Connection) -> dict[str, ChainHead]:
+    """Return the newest record of each table's chain."""
+    columns = (chain_heads.c.table_name, chain_heads.c.number, chain_heads.c.record_sha256)
+    return {
+        name: ChainHead(number, sha256)
+        for name, number, sha256 in connection.execute(select(*columns))
+    }
+
+
+def read_chain(
+    connection: Connection, table_name: str, *conditions: ColumnElement[bool]
+) -> Iterator[ChainRecord]:
+    """Yield the records of a table's chain, by number."""
+    columns = [load_chain.c[name] for name in ChainRecord.__dataclass_fields__]
+    statement = (
+        select(*columns)
+        .where(load_chain.c.table_name == table_name, *conditions)
+        .order_by(load_chain.c.number)
+        .execution_options(yield_per=KEYS_AT_ONCE)
+    )
+    for row in connection.execute(statement):
+        yield ChainRecord(*row)

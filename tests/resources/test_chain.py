@@ -1,0 +1,301 @@
+"""Chain of load records: what an owner of the database changes is found, and nothing else."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Table, and_, delete, insert, select, update
+
+from orchestration_project.domains.operations.chain import (
+    ChainKey,
+    ChainProblem,
+    heads_document,
+    read_heads,
+)
+from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse.chain_checking import (
+    amending,
+    chained_tables,
+    check_heads,
+    check_table,
+    unknown_chains,
+)
+from orchestration_project.engine.warehouse.chaining import read_chain_heads
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.chain import chain_heads, load_chain
+from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
+from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.spine import audits, captures, deliveries, landings, rejects
+from tests.prepared import Prepared
+from tests.resources.weeks import FAILED, MONDAY, PASSED, Desk, StoppedClock, rejected, row
+
+KEY = ChainKey(bytes(range(32)))
+OTHER_KEY = ChainKey(bytes(32))
+TRUSTED = frozenset({KEY.public_key})
+
+COVERED = (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    deliveries,
+    landings,
+    captures,
+    audits,
+    rejects,
+    load_chain,
+    chain_heads,
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, prepared: Prepared
+) -> Iterator[tuple[str, str | None]]:
+    """URL and schema of an empty database."""
+    if request.param == "sqlite":
+        yield prepared.sqlite(tmp_path / "chained.sqlite"), None
+    else:
+        with prepared.schema() as (url, schema):
+            yield url, schema
+
+
+@pytest.fixture
+def chained(place: tuple[str, str | None], clock: StoppedClock) -> Iterator[Warehouse]:
+    """A warehouse whose loads are chained."""
+    url, schema = place
+    with Warehouse(url, clock=clock, schema=schema, chain_key=lambda: KEY) as opened:
+        opened.prepare(holds="real")
+        yield opened
+
+
+@pytest.fixture
+def loaded(chained: Warehouse, tmp_path: Path, clock: StoppedClock) -> Warehouse:
+    """Weeks with restatements, a removal, rejects, ranges, a quarantine and a replay."""
+    desk = Desk(chained, tmp_path / "artifacts")
+    desk.land(row("AAA"), row("BBB"), row("CCC", "YATS"), rejects=rejected(3, 7))
+    clock.at += timedelta(days=1)
+    desk.land(row("AAA", share_quantity=7), row("BBB"), row("DDD"), version="v2")
+    clock.at += timedelta(days=1)
+    with pytest.raises(HeldBackError):
+        desk.land(row("AAA"), audits=[FAILED], version="v3")
+    later = replace(desk, week_start=MONDAY + timedelta(days=7))
+    later.land(*(row(f"S{number}") for number in range(6)), ranges_of=2, audits=[PASSED])
+    clock.at += timedelta(days=1)
+    later.land(*(row(f"S{number}", share_quantity=5) for number in range(4)), version="v2")
+    return chained
+
+
+def problems_of(connection: Connection, trusted: frozenset[str] = TRUSTED) -> list[ChainProblem]:
+    problems = unknown_chains(connection)
+    for table in chained_tables(connection):
+        problems += check_table(connection, table, trusted).problems
+    return problems
+
+
+def another(value: object, column: Any) -> object:
+    """Return another value of a column's type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, datetime):
+        return value - timedelta(seconds=1)
+    if isinstance(value, date):
+        return value - timedelta(days=1)
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, int | Decimal):
+        return value + 1
+    return {date: MONDAY, datetime: datetime(2026, 1, 1).astimezone(), str: "x"}.get(
+        column.type.python_type, 1
+    )
+
+
+def is_row(table: Table, found: Mapping[str, Any]) -> Any:
+    return and_(*(table.c[name] == found[name] for name in key_names(table)))
+
+
+def alter(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], dice) -> bool:
+    found, name = dice.choice(rows), dice.choice(list(table.columns.keys()))
+    value = another(found[name], table.c[name])
+    connection.execute(update(table).where(is_row(table, found)).values({name: value}))
+    return True
+
+
+def remove(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], dice) -> bool:
+    connection.execute(delete(table).where(is_row(table, dice.choice(rows))))
+    return True
+
+
+def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], dice) -> bool:
+    found, name = dict(dice.choice(rows)), dice.choice(key_names(table))
+    while is_there(rows, table, found):
+        found[name] = another(found[name], table.c[name])
+    connection.execute(insert(table).values(found))
+    return True
+
+
+def is_there(rows: Sequence[Mapping[str, Any]], table: Table, found: Mapping[str, Any]) -> bool:
+    names = key_names(table)
+    return any(all(present[name] == found[name] for name in names) for present in rows)
+
+
+def swap(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], dice) -> bool:
+    """Exchange the values of two rows that differ in more than their keys."""
+    values = [name for name in list(table.columns.keys()) if name not in key_names(table)]
+    pairs = [
+        (one, two) for one in rows for two in rows if any(one[name] != two[name] for name in values)
+    ]
+    if not pairs:
+        return False
+    one, two = dice.choice(pairs)
+    for target, source in ((one, two), (two, one)):
+        changed = {name: source[name] for name in values}
+        connection.execute(update(table).where(is_row(table, target)).values(changed))
+    return True
+
+
+def back_date(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], dice
+) -> bool:
+    times = [name for name, column in table.columns.items() if column.type.python_type is datetime]
+    if not times:
+        return False
+    found, name = dice.choice(rows), dice.choice(times)
+    if found[name] is None:
+        return False
+    value = found[name] - timedelta(days=dice.randint(1, 400))
+    connection.execute(update(table).where(is_row(table, found)).values({name: value}))
+    return True
+
+
+def change_something(connection: Connection, dice: random.Random) -> str:
+    """Change the database as its owner could; return what was done."""
+    while True:
+        table, change = dice.choice(COVERED), dice.choice([alter, remove, add, swap, back_date])
+        rows = [dict(found) for found in read_rows(connection, table)]
+        if rows and change(connection, table, rows, dice):
+            return f"{change.__name__} {table.name}"
+
+
+def read_rows(connection: Connection, table: Table) -> list[dict[str, Any]]:
+    columns = list(table.columns.items())
+    found = connection.execute(select(*(column for _, column in columns)))
+    return [dict(zip(table.columns.keys(), values, strict=True)) for values in found]
+
+
+def changes_not_found(warehouse: Warehouse, count: int, seed: int) -> list[str]:
+    """Make changes, one at a time; return those that the chain did not find."""
+    dice, missed = random.Random(seed), []  # noqa: S311 - the same changes each time
+    for _ in range(count):
+        with warehouse.writing() as connection:
+            attempt = connection.begin_nested()
+            done = change_something(connection, dice)
+            if not problems_of(connection):
+                missed.append(done)
+            attempt.rollback()
+    return missed
+
+
+def test_an_untouched_database_has_no_problem(loaded):
+    with loaded.reading() as connection:
+        [table] = chained_tables(connection)
+        report = check_table(connection, table, TRUSTED)
+    assert report.problems == []
+    assert (report.record_count, report.row_count, report.unchained_count) == (7, 15, 0)
+
+
+def test_each_of_many_changes_is_found(loaded):
+    assert changes_not_found(loaded, 25, seed=7) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_each_of_a_thousand_changes_is_found(loaded, seed):
+    assert changes_not_found(loaded, 100, seed) == []
+
+
+def test_new_loads_continue_the_chain_of_each_table(loaded, tmp_path, clock):
+    clock.at += timedelta(days=1)
+    Desk(loaded, tmp_path / "artifacts").land(row("AAA"), version="v9")
+    with loaded.reading() as connection:
+        assert problems_of(connection) == []
+        heads = read_chain_heads(connection)
+    assert {name: head.number for name, head in heads.items()} == {"finra_otc_weekly": 8}
+
+
+def test_loads_from_before_the_chain_are_counted_and_not_compared(place, tmp_path, clock, chained):
+    with Warehouse(place[0], clock=clock, schema=place[1]) as unchained:
+        Desk(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
+    clock.at += timedelta(days=1)
+    Desk(chained, tmp_path / "artifacts").land(row("AAA", share_quantity=3), version="v2")
+    with chained.reading() as connection:
+        report = check_table(connection, finra_otc_weekly, TRUSTED)
+    assert (report.problems, report.unchained_count, report.row_count) == ([], 1, 1)
+    with chained.writing() as connection:
+        connection.execute(delete(finra_otc_weekly_history))
+        assert problems_of(connection) != []
+
+
+def test_a_signature_by_another_key_is_named(loaded):
+    with loaded.reading() as connection:
+        problems = problems_of(connection, frozenset({OTHER_KEY.public_key}))
+    assert {problem.cause for problem in problems} == {
+        f"expected a signature by a trusted key, found the key {KEY.public_key}"
+    }
+
+
+def test_the_first_record_that_does_not_fit_is_named_first(loaded):
+    with loaded.writing() as connection:
+        attempt = connection.begin_nested()
+        connection.execute(
+            update(finra_otc_weekly)
+            .where(finra_otc_weekly.c.symbol == "S1")
+            .values({finra_otc_weekly.c.share_quantity: 9})
+        )
+        [problem] = problems_of(connection)
+        attempt.rollback()
+    assert str(problem) == (
+        "finra_otc_weekly, record 7 (finra_otc_weekly:T1|2025-11-17#2): "
+        "expected the rows that it has written, found others"
+    )
+
+
+def test_deleted_newest_records_are_found_by_exported_heads(loaded, clock):
+    with loaded.reading() as connection:
+        exported = heads_document(read_chain_heads(connection), KEY, clock.at)
+    heads = read_heads(exported, "heads.json", TRUSTED)
+    with loaded.writing() as connection:
+        assert check_heads(connection, heads) == []
+        connection.execute(delete(load_chain))
+        connection.execute(delete(chain_heads))
+        [problem] = check_heads(connection, heads)
+        assert problem.cause.endswith("the newest records were deleted")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"tables"', '"tabels"'), ("chain heads 1", "chain heads 2"), (": ", " ")]
+)
+def test_exported_heads_that_were_changed_are_refused(loaded, clock, old, new):
+    with loaded.reading() as connection:
+        exported = heads_document(read_chain_heads(connection), KEY, clock.at)
+    with pytest.raises(ConfigurationError):
+        read_heads(exported.replace(old, new), "heads.json", TRUSTED)
+
+
+def test_an_erasure_is_a_record_and_hides_no_earlier_change(loaded, clock):
+    with loaded.writing() as connection:
+        changed = finra_otc_weekly.c.symbol == "S1"
+        connection.execute(update(finra_otc_weekly).where(changed).values(participant_name="x"))
+    clock.at += timedelta(days=1)
+    with loaded.writing() as connection, amending(connection, "erasure", "request", clock.at):
+        for table in (finra_otc_weekly, finra_otc_weekly_history):
+            connection.execute(delete(table).where(table.c.symbol == "BBB"))
+    with loaded.reading() as connection:
+        [problem] = problems_of(connection)
+        erased = select(load_chain.c.salt).where(load_chain.c.number == 3)
+        salt = connection.execute(erased).scalar_one()
+    assert "T1|2025-11-17" in problem.name
+    assert salt is None
