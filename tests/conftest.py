@@ -18,7 +18,7 @@ import pytest
 
 from orchestration_project.instance import logs
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tracing import current
+from orchestration_project.tracing import traceparent
 from tests.demos import Demos
 from tests.postgres import binaries_asked_for, new_database, server_of, server_of_pip
 from tests.prepared import Prepared
@@ -96,7 +96,7 @@ def pytest_collection_finish() -> None:
 def no_program_of_another_test() -> Iterator[None]:
     """Forget runs that a test began in this process, and logs of programs that it was."""
     yield
-    current._OF_RUNS.clear()
+    traceparent._OF_RUNS.clear()
     for each in logs._KEPT:
         logging.getLogger().removeHandler(each)
         each.close()
