@@ -18,7 +18,6 @@ from click.shell_completion import shell_complete
 from orchestration_project.cli import console
 from orchestration_project.cli.commands import OPTIONS_KEY, Entry, LazyGroup
 from orchestration_project.connections.files import make_files_private
-from orchestration_project.errors import OrchestrationError
 
 PROGRAM = "orchestrate"
 REFUSED = 1
@@ -161,11 +160,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.OUTPUT.set()
     try:  # the imports of a command too: they take seconds, in which Ctrl-C may come
         return _run(sys.argv[1:] if arguments is None else arguments)
-    except OrchestrationError as error:
-        if console.OUTPUT.is_verbose:
-            traceback.print_exception(error)
-        sys.stderr.write(f"{error}\n")
-        return REFUSED
     except (KeyboardInterrupt, RuntimeError) as error:
         # Python 3.11 makes a RuntimeError of a Ctrl-C while it creates a class with a property.
         if KeyboardInterrupt not in (type(error), type(error.__cause__)):
@@ -175,6 +169,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
+    except Exception as error:  # noqa: BLE001 - defects are raised again
+        return _refuse(error)
+
+
+def _refuse(error: Exception) -> int:
+    """Write an error of ours, or of a database, and return the exit status; raise a defect."""
+    from orchestration_project.engine.warehouse.connecting import explain_error
+
+    explained = explain_error(error)
+    if explained is None:
+        raise error
+    if console.OUTPUT.is_verbose:
+        traceback.print_exception(error)
+    sys.stderr.write(f"{explained}\n")
+    return REFUSED
 
 
 def _run(arguments: Sequence[str]) -> int:

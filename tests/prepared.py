@@ -25,6 +25,9 @@ WITH_ROWS = """SELECT relname FROM pg_class
 WHERE relnamespace = %s::regnamespace AND relkind = 'r' AND pg_relation_size(oid) > 0"""
 """Tables of a schema that have or had rows: a statement for each of all would be a hundred."""
 
+LABELS_LEFT = {database_labels.name: SQL("WHERE name = 'data'")}
+"""Labels that do not say what data a database holds, such as the hash of its tables."""
+
 RENAME = """ALTER SCHEMA public RENAME TO ours;
 ALTER SCHEMA ours OWNER TO CURRENT_USER;
 REVOKE ALL ON SCHEMA ours FROM PUBLIC;
@@ -68,7 +71,9 @@ class Prepared:
                     [
                         version.format(Identifier(name, VERSION_TABLE), head),
                         *(
-                            SQL("DELETE FROM {}").format(Identifier(name, table))
+                            SQL("DELETE FROM {} {}").format(
+                                Identifier(name, table), LABELS_LEFT.get(table, SQL(""))
+                            )
                             for (table,) in with_rows
                             if table in METADATA.tables
                         ),
@@ -100,4 +105,5 @@ def _migrate(url: str) -> None:
     with Warehouse(url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
         with warehouse.writing() as connection:
-            connection.execute(delete(database_labels))
+            label = database_labels.c.name == "data"
+            connection.execute(delete(database_labels).where(label))

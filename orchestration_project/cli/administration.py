@@ -46,9 +46,14 @@ def migrate(sql: bool) -> int:
 
     Other commands make the tables of an empty database, and refuse tables of another version.
     Repeating it is safe.
+
+    It compares tables, columns, types, keys and indexes with the declared ones, names each
+    difference, and changes nothing if there is one. So do verify, and ui, gateway, worker and
+    mqtt at their start. Runs and other commands compare a hash that it stores in database_labels.
+    Additional tables, columns and indexes are named and stay.
     """
     from orchestration_project.engine.environment import unprepared_warehouse, upgraded_warehouse
-    from orchestration_project.engine.warehouse.migrating import newest_version
+    from orchestration_project.engine.warehouse.migrating import named, newest_version
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -62,8 +67,10 @@ def migrate(sql: bool) -> int:
             preview(f"{warehouse.shown_url}: version {found} -> {newest_version()}")
         return 0
     with upgraded_warehouse(settings) as warehouse:
-        warehouse.refuse_missing_tables()
+        additions = warehouse.compare_tables()
         echo(f"the tables in {warehouse.shown_url} are up to date")
+        if additions:
+            echo(f"not of this project, and left as they are: {named(additions)}")
     return 0
 
 

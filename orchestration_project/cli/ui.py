@@ -25,7 +25,11 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
 from orchestration_project.domains.access.addresses import is_loopback
 from orchestration_project.domains.access.credentials import Key
-from orchestration_project.engine.environment import open_warehouse, state_folder
+from orchestration_project.engine.environment import (
+    compared_warehouse,
+    open_warehouse,
+    state_folder,
+)
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.bind_address import (
     origin,
@@ -62,7 +66,7 @@ def serve_ui(host: str, port: int) -> int:
     with full_disk_explained(settings), only_ui_on(home) as lock:
         require_safe(settings, host)
         refuse_taken(host, port)
-        open_warehouse(settings).close()  # refuses tables of another version
+        compared_warehouse(settings).close()
         prepare_home(home)
         environment = environment_of_dagster(
             settings, home, PUBLIC_URL=_public_url(settings, host, port)

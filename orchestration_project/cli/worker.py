@@ -96,7 +96,7 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
     """
     from importlib import import_module
 
-    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.engine.environment import compared_warehouse
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.instance.launchers import missing_extra
     from orchestration_project.instance.redacting import DEFINITIONS
@@ -122,7 +122,7 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
             f"invalid --queues {invalid[0]!r}: expected names such as documents or {DEFAULT_QUEUE}"
         )
     _log(settings)
-    open_warehouse(settings).close()  # refuses tables of another version
+    compared_warehouse(settings).close()
     import_module(DEFINITIONS)  # before the forks, which have it then
     from orchestration_project.catalog import REGISTRY
 

@@ -4,6 +4,7 @@ Dagster opens a run's resources before its first step: what fails there ends the
 another attempt and without a word of what was to be done. In the step, the runner sees it.
 """
 
+import logging
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -38,12 +39,15 @@ from orchestration_project.domains.operations.chain import (
 from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.migrating import named
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.settings import PROJECT_ROOT, Settings
 
 CHAIN_KEY_FILE = "chain_key"
 """File of STATE_DIR with the key that signs load records, where CHAIN_KEY is not set."""
+
+LOG = logging.getLogger(__name__)
 
 
 class Lazy:
@@ -171,6 +175,29 @@ def open_warehouse(settings: Settings) -> Warehouse:
             other data.
     """
     return _with_tables(settings, Warehouse.prepare)
+
+
+def compared_warehouse(settings: Settings) -> Warehouse:
+    """Return the same for a program that runs for long, after comparing all tables.
+
+    Additional tables, columns and indexes are logged.
+
+    Raises:
+        ConfigurationError: As for `open_warehouse`, or a table is not the declared one.
+    """
+    warehouse = open_warehouse(settings)
+    try:
+        additions = warehouse.compare_tables()
+    except BaseException:
+        warehouse.close()
+        raise
+    if additions:
+        LOG.info(
+            "not of this project, and left as they are: %s",
+            named(additions),
+            extra={"event": "additional_tables"},
+        )
+    return warehouse
 
 
 def upgraded_warehouse(settings: Settings) -> Warehouse:

@@ -8,6 +8,7 @@ whoever holds the row waits for the processor while the others wait for the row.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -236,17 +237,22 @@ class PostgresqlState(SharedState):
 
     def _read(self, query: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """Return the rows; an empty list where the tables are not made yet."""
-        try:
-            return self._rows(query, values)
-        except UndefinedTable:
-            return []
+        with self._explained():
+            try:
+                return self._rows(query, values)
+            except UndefinedTable:
+                return []
 
     def _write(self, query: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-        try:
+        with self._explained():
+            try:
+                return self._rows(query, values)
+            except UndefinedTable:
+                self._prepare()
             return self._rows(query, values)
-        except UndefinedTable:
-            self._prepare()
-        return self._rows(query, values)
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained_errors(self._url, psycopg.Error)
 
     def _rows(self, query: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """Execute a statement as a transaction of its own.
@@ -256,7 +262,7 @@ class PostgresqlState(SharedState):
         little.
         """
         statement = SQL(query).format(**self._tables)  # pyright: ignore[reportArgumentType] - ours
-        with explained_errors(self._url, psycopg.Error), self._lock:
+        with self._lock:
             if self._connection is not None:
                 try:
                     return self._execute(self._connection, statement, values)

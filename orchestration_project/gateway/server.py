@@ -18,7 +18,7 @@ from uvicorn.config import LOGGING_CONFIG
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import LoginLimits
 from orchestration_project.domains.access.members import read_rules
-from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.environment import compared_warehouse
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.gateway import health, hooks, metrics, plugins, quarantine
 from orchestration_project.gateway.api.opening import opened_api
@@ -62,7 +62,7 @@ def opened(
     limits = LoginLimits(
         timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
     )
-    with open_warehouse(settings) as warehouse:
+    with compared_warehouse(settings) as warehouse:
         domains = [each.lower() for each in settings.oidc_allowed_domains]
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)

@@ -15,7 +15,7 @@ from multiprocessing import forkserver
 from dagster._cli import main
 from dagster._grpc import server
 
-from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.environment import compared_warehouse
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.services.hosts import HostReport
@@ -59,18 +59,18 @@ def _entry_point(executable: str) -> Sequence[str]:
 
 
 def require_tables(settings: Settings, seconds: float = DATABASE_WAIT_SECONDS) -> None:
-    """Wait until the database answers, and refuse tables of another version.
+    """Wait until the database answers, and refuse tables that are not the declared ones.
 
     Definitions that were loaded without the tables would lack what these add, such as plugins.
 
     Raises:
-        ConfigurationError: The tables are of another version.
+        ConfigurationError: The tables are not the declared ones.
         TransientError: The database does not answer for ``seconds``.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            open_warehouse(settings).close()
+            compared_warehouse(settings).close()
             return
         except TransientError:
             if time.monotonic() >= deadline:

@@ -17,7 +17,7 @@ import psutil
 from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.environment import compared_warehouse
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
@@ -27,6 +27,7 @@ from orchestration_project.engine.leases import (
     take,
 )
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import explain_error
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.instance.claim_monitoring import monitored_claims
 from orchestration_project.instance.logs import keep_log_lines
@@ -146,14 +147,17 @@ def main(arguments: Sequence[str]) -> int:
         keep_log_lines(settings, "daemon")
         keep_backfills_without_code()
         with (
-            open_warehouse(settings) as warehouse,
+            compared_warehouse(settings) as warehouse,
             only_daemon(warehouse),
             reported_host(settings, "daemon"),
             monitored_claims(),
         ):
             dagster_daemon()
-    except OrchestrationError as error:
-        sys.stderr.write(f"{error}\n")
+    except Exception as error:
+        explained = explain_error(error)
+        if explained is None:
+            raise
+        sys.stderr.write(f"{explained}\n")
         return REFUSED
     return 0
 

@@ -1,7 +1,11 @@
-"""The declared tables and views as data, and what no version can be written of."""
+"""The declared tables and views as data, what no version can be written of, and how a database
+differs from them.
+"""
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -13,6 +17,12 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.frozen import TYPES, Column, Index, Schema, Table, View
 
 POSTGRESQL, SQLITE = postgresql.dialect(), sqlite.dialect()
+
+COMPARED_DATABASES = ("postgresql", "sqlite")
+"""Databases that return types, keys and indexes as they were declared."""
+
+MICROSECONDS = "(6)"
+"""Digits of a second that PostgreSQL returns with a type, and has by default."""
 
 
 class DeclaredView(Protocol):
@@ -127,3 +137,152 @@ def _unwritable(place: str, found: str) -> ConfigurationError:
         found=found,
         remedy="write this step manually, or declare it otherwise",
     )
+
+
+@dataclass(frozen=True)
+class SchemaComparison:
+    """Differences of a database from the declared tables and views, a text for each.
+
+    Attributes:
+        differences: Whatever is missing or declared otherwise.
+        additions: Tables, columns and indexes that no declaration has; they stay as they are.
+    """
+
+    differences: Sequence[str]
+    additions: Sequence[str]
+
+
+def schema_sha256(metadata: sa.MetaData, views: Mapping[str, DeclaredView]) -> str:
+    """Return the hash of what `compare_schema` compares, the same for each database."""
+    columns = [
+        (name, column.name, type(column.type).__name__, column.nullable, column.primary_key)
+        for name, table in metadata.tables.items()
+        for column in table.columns
+    ]
+    indexes = [
+        (name, str(index.name), *_index_columns(index), bool(index.unique))
+        for name, table in metadata.tables.items()
+        for index in table.indexes
+    ]
+    selected = [(name, *view.table.columns.keys()) for name, view in views.items()]
+    lines = sorted(repr(row) for row in (*columns, *indexes, *selected))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def compare_schema(
+    connection: sa.Connection,
+    schema: str | None,
+    metadata: sa.MetaData,
+    views: Mapping[str, DeclaredView],
+) -> SchemaComparison:
+    """Compare declared tables with those of a database: columns, types, keys and indexes.
+
+    Of databases other than PostgreSQL and SQLite the names of tables and columns are compared.
+
+    Args:
+        connection: Connection to the database.
+        schema: Schema that has the tables; None: that of the connection.
+        metadata: Declared tables.
+        views: Declared views; their columns are compared if the tables are as declared.
+    """
+    inspector = sa.inspect(connection)
+    stored_names = inspector.get_table_names(schema=schema)
+    known = sorted(name for name in stored_names if name in metadata.tables)
+    differences = [f"table {name} is missing" for name in sorted(set(metadata.tables) - set(known))]
+    additions = [f"table {name}" for name in sorted(set(stored_names) - set(metadata.tables))]
+    columns = inspector.get_multi_columns(schema, filter_names=known)
+    for name in known:
+        stored = {column["name"]: column for column in columns[schema, name]}
+        declared = {column.name for column in metadata.tables[name].columns}
+        differences += [
+            f"column {name}.{column} is missing" for column in sorted(declared - stored.keys())
+        ]
+        additions += [f"column {name}.{column}" for column in sorted(stored.keys() - declared)]
+        if connection.dialect.name in COMPARED_DATABASES:
+            differences += _column_differences(metadata.tables[name], stored, connection.dialect)
+    if connection.dialect.name in COMPARED_DATABASES:
+        keys = inspector.get_multi_pk_constraint(schema, filter_names=known)
+        indexes = inspector.get_multi_indexes(schema, filter_names=known)
+        for name in known:
+            stored_key = keys[schema, name]["constrained_columns"]
+            differences += _key_difference(metadata.tables[name], stored_key)
+            stored_indexes = {
+                str(index["name"]): (index["column_names"], bool(index["unique"]))
+                for index in indexes[schema, name]
+            }
+            declared_indexes = {str(index.name) for index in metadata.tables[name].indexes}
+            differences += _index_differences(metadata.tables[name], stored_indexes)
+            additions += [
+                f"index {index} of {name}"
+                for index in sorted(stored_indexes.keys() - declared_indexes)
+            ]
+    present = set(inspector.get_view_names(schema=schema))
+    differences += [f"view {name} is missing" for name in sorted(views.keys() - present)]
+    if not differences:
+        differences = list(_view_differences(inspector, schema, views))
+    return SchemaComparison(differences, additions)
+
+
+def _column_differences(
+    table: sa.Table, stored: Mapping[str, Any], dialect: Dialect
+) -> Iterator[str]:
+    """Yield columns of another type or optionality, and others without which no row is inserted."""
+    declared = {column.name: column for column in table.columns}
+    for name, column in stored.items():
+        title = f"column {table.name}.{name}"
+        if name not in declared:
+            if not column["nullable"] and column.get("default") is None:
+                yield f"{title} requires a value, and is not declared"
+            continue
+        stored_type = _stored_type(column, dialect)
+        declared_type = declared[name].type.compile(dialect)
+        if stored_type != declared_type:
+            yield f"{title} has type {stored_type}, not {declared_type}"
+        if column["nullable"] != declared[name].nullable:
+            yield f"{title} {'requires a value' if declared[name].nullable else 'accepts NULL'}"
+
+
+def _stored_type(column: Mapping[str, Any], dialect: Dialect) -> str:
+    """Return a stored type as SQL; one that SQLAlchemy does not know is NULL."""
+    if isinstance(column["type"], sa.types.NullType):
+        return "unknown"
+    return column["type"].compile(dialect).replace(MICROSECONDS, "")
+
+
+def _key_difference(table: sa.Table, stored: Sequence[str]) -> Iterator[str]:
+    declared = [column.name for column in table.primary_key.columns]
+    if list(stored) != declared:
+        columns = f"({', '.join(stored)})" if stored else "missing"
+        yield f"key of {table.name} is {columns}, not ({', '.join(declared)})"
+
+
+def _index_differences(
+    table: sa.Table, stored: Mapping[str, tuple[Sequence[str | None], bool]]
+) -> Iterator[str]:
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        declared = (_index_columns(index), bool(index.unique))
+        if str(index.name) not in stored:
+            yield f"index {index.name} of {table.name} is missing"
+        elif stored[str(index.name)] != declared:
+            stored_text, declared_text = (
+                f"{'unique ' * is_unique}({', '.join(map(str, columns))})"
+                for columns, is_unique in (stored[str(index.name)], declared)
+            )
+            yield f"index {index.name} of {table.name} is {stored_text}, not {declared_text}"
+
+
+def _index_columns(index: sa.Index) -> list[str]:
+    return [column.name for column in index.columns]
+
+
+def _view_differences(
+    inspector: sa.Inspector, schema: str | None, views: Mapping[str, DeclaredView]
+) -> Iterator[str]:
+    stored = inspector.get_multi_columns(
+        schema, filter_names=list(views), kind=sa.engine.reflection.ObjectKind.VIEW
+    )
+    for name, view in sorted(views.items()):
+        columns = [column["name"] for column in stored[schema, name]]
+        declared = [column.name for column in view.table.columns]
+        if columns != declared:
+            yield f"view {name} has columns ({', '.join(columns)}), not ({', '.join(declared)})"

@@ -202,7 +202,7 @@ def open_probes(
     as_it_is = opened or partial(unprepared_warehouse, settings)
     own = {} if settings.database_url is None else {"the database": _database_time(as_it_is)}
     return [
-        database_probe(as_it_is, opened or partial(open_warehouse, settings), real_time),
+        open_database_probe(settings, warehouse),
         open_disk_probe(settings),
         artifacts_probe(partial(open_store, settings)),
         clock_probe({**own, **(clocks or {})}, real_time, most_seconds=settings.clock_skew_seconds),
@@ -220,13 +220,31 @@ def every_probe(
 ) -> list[Probe]:
     """Return every probe: of what data needs, of connections, of what runs need. Opens nothing."""
     shared = open_probes(settings, instance, warehouse, clocks=registry.clocks(settings))
-    of_data = [probe for probe in shared if probe.dependency in STORAGE_DEPENDENCIES]
+    compared = open_database_probe(settings, warehouse, compares_tables=True)
+    of_data = [
+        compared if probe.dependency == compared.dependency else probe
+        for probe in shared
+        if probe.dependency in STORAGE_DEPENDENCIES
+    ]
     others = [probe for probe in shared if probe.dependency not in STORAGE_DEPENDENCIES]
     return [*of_data, *registry.probes(settings), *others]
 
 
 def _database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:
     return partial(time_of_database, as_it_is)
+
+
+def open_database_probe(
+    settings: Settings, warehouse: Warehouse | None = None, *, compares_tables: bool = False
+) -> Probe:
+    """Return the probe of the database, which ``warehouse`` has open in a run."""
+    opened = None if warehouse is None else partial(nullcontext, warehouse)
+    return database_probe(
+        opened or partial(unprepared_warehouse, settings),
+        opened or partial(open_warehouse, settings),
+        Clock(),
+        compares_tables=compares_tables,
+    )
 
 
 def open_disk_probe(settings: Settings) -> Probe:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from alembic import command
+from sqlalchemy import text
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
@@ -76,3 +77,22 @@ def test_tables_of_an_older_version_are_reported_and_not_migrated(capsys):
         assert "run `orchestrate migrate`" in shown
         assert main(["migrate"]) == 0
         assert warehouse.version() == newest_version()
+
+
+def test_a_missing_column_is_named_although_the_version_is_the_newest(capsys):
+    with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
+        connection.execute(text("ALTER TABLE prices_returns RENAME known_from TO landed_at"))
+    for name in ("verify", "migrate"):
+        assert main([name]) == 1
+        shown = "".join(capsys.readouterr())
+        assert "column prices_returns.known_from is missing" in shown
+        assert "Traceback" not in shown
+
+
+def test_a_table_of_the_user_is_named_and_tolerated(capsys):
+    with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
+        connection.execute(text("CREATE TABLE notes_of_mine (a INT)"))
+    assert main(["verify"]) == 0
+    assert "not of this project: table notes_of_mine" in capsys.readouterr().out
+    assert main(["migrate"]) == 0
+    assert "left as they are: table notes_of_mine" in capsys.readouterr().out

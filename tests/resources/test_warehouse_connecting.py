@@ -221,19 +221,12 @@ def test_tables_that_a_newer_version_has_added_are_named(warehouse):
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_an_upgrade_that_was_applied_in_part_is_refused_with_a_remedy(warehouse):
-    newest = str(warehouse.version())
     set_version = text("UPDATE orchestration_project_version SET version_num = :version")
     with warehouse.writing() as connection:  # tables of versions that are not recorded
         connection.execute(set_version, {"version": "0051"})  # the next one creates tables
     with pytest.raises(ConfigurationError, match="applied in part") as refusal:
         warehouse.upgrade(holds="real")
     assert "restore the backup of before the upgrade" in refusal.value.remedy
-    with warehouse.writing() as connection:  # a recorded version without its tables
-        connection.execute(set_version, {"version": newest})
-        connection.execute(text("DROP TABLE operations_hosts"))
-    with pytest.raises(ConfigurationError, match="applied in part") as refusal:
-        warehouse.refuse_missing_tables()
-    assert refusal.value.found == f"version {newest} without operations_hosts"
 
 
 # Databases that cannot be used
@@ -420,8 +413,8 @@ def test_a_transaction_that_the_server_ends_as_it_is_idle_may_be_tried_again(pos
 
 
 def test_a_mistake_in_our_own_sql_stays_what_it_is(warehouse):
-    with pytest.raises(Exception, match="nowhere") as mistake, warehouse.reading() as connection:
-        connection.execute(text("SELECT 1 FROM nowhere"))
+    with pytest.raises(Exception, match="nonsense") as mistake, warehouse.reading() as connection:
+        connection.execute(text("nonsense"))
     assert type(mistake.value).__module__ == "sqlalchemy.exc"
 
 

@@ -34,7 +34,7 @@ from orchestration_project.services.presets import (
     last_verified,
     record_verified_config,
 )
-from orchestration_project.services.probes import every_probe, sending_probe
+from orchestration_project.services.probes import every_probe, open_database_probe, sending_probe
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.operations import operations_readiness
 
@@ -114,7 +114,9 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[ReadinessEvent]:
         """Verify every dependency and report it, stored or not; then report what drifted."""
-        also = [sending_probe(lambda: alerts)] if config.send_test_message else []
+        also = [open_database_probe(settings, warehouse, compares_tables=True)]
+        if config.send_test_message:
+            also.append(sending_probe(lambda: alerts))
         findings = gate.verify(instead=[*registry.probes(settings), *also])
         findings.sort(key=lambda finding: order.index(finding.dependency))
         yield from (_check_result(each) for each in findings)

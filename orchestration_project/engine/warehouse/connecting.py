@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +10,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, make_url
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
@@ -362,8 +364,18 @@ NETWORK_ERROR_TEXTS = (
 STARTUP_ERROR_TEXTS = ("starting up", "shutting down", "too many", "recovery")
 
 
+OTHER_TABLES_SQL_STATES = ("42P01", "42703", "42P10", "42804", "42883")
+"""Tables or columns that are missing, no key or index for ON CONFLICT, columns of other types."""
+
+OTHER_TABLES_TEXTS = (
+    *("no such table", "no such column", "has no column named"),
+    "on conflict clause does not match",
+)
+"""Texts of SQLite, which has one code for all of these."""
+
+
 def explained(engine: Engine) -> AbstractContextManager[None]:
-    """Turn what the database refuses into our errors; errors of our own SQL stay as they are."""
+    """Turn errors of the database into ours; defects of our own SQL stay as they are."""
     return explained_errors(engine.url, engine.dialect.loaded_dbapi.Error)
 
 
@@ -372,23 +384,76 @@ def explained_errors(url: URL, driver_error: type[Exception]) -> Iterator[None]:
     """Do the same for connections to ``url`` whose driver raises ``driver_error``."""
     try:
         yield
-    except (exc.DBAPIError, driver_error) as error:
-        cause = getattr(error, "orig", None) or error
-        if not _is_refusal(cause):
+    except (exc.SQLAlchemyError, driver_error) as error:
+        explanation = _explanation(error, shown(url))
+        if explanation is None:
             raise
-        kind: type[OrchestrationError] = TransientError if may_pass(cause) else ConfigurationError
-        raise kind(
-            "the database did not do what was asked",
-            expected=f"a reachable, writable database at {shown(url)}",
-            found=str(cause).strip(),
-            remedy=remedy(*_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]),
-        ) from error
-    except exc.TimeoutError as error:
-        raise TransientError(
+        raise explanation from error
+
+
+def explain_error(error: BaseException) -> OrchestrationError | None:
+    """Return an error of ours as it is, and one that a database caused as one of ours.
+
+    The outermost caller of a program writes it in the place of a traceback. Returns None if
+    ``error`` is a defect in which no database took part.
+    """
+    if isinstance(error, OrchestrationError):
+        return error
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DATABASE_ERRORS):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    driver_error = _driver_error(cause)
+    return _explanation(cause, "the URL that the settings name") or ConfigurationError(
+        "the database refused a statement of this program",
+        expected="a statement that its tables and rows permit",
+        found=str(driver_error).strip(),
+        remedy="run `orchestrate migrate`, which names tables that differ; if none does, report "
+        "this with the traceback that --verbose prints",
+    )
+
+
+DATABASE_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, psycopg.Error)
+
+
+def _explanation(error: BaseException, shown_url: str) -> OrchestrationError | None:
+    """Return an error of a database as one of ours; None: our own statement was wrong."""
+    if isinstance(error, exc.TimeoutError):
+        return TransientError(
             "no connection to the database came free",
             found=str(error),
             remedy="take fewer partitions at once, or look for a session that hangs",
-        ) from error
+        )
+    cause = _driver_error(error)
+    if _is_of_other_tables(cause):
+        return ConfigurationError(
+            "the database lacks a table, column or key that this program declares",
+            expected=f"the tables of this version at {shown_url}",
+            found=str(cause).strip(),
+            remedy="run `orchestrate migrate`, which names each difference",
+        )
+    if isinstance(error, exc.SQLAlchemyError) and not isinstance(error, exc.DBAPIError):
+        return None
+    if not _is_refusal(cause):
+        return None
+    kind: type[OrchestrationError] = TransientError if may_pass(cause) else ConfigurationError
+    return kind(
+        "the database did not do what was asked",
+        expected=f"a reachable, writable database at {shown_url}",
+        found=str(cause).strip(),
+        remedy=remedy(*_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]),
+    )
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    return getattr(error, "orig", None) or error
+
+
+def _is_of_other_tables(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return any(words in str(error).lower() for words in OTHER_TABLES_TEXTS)
+    return sql_state(error) in OTHER_TABLES_SQL_STATES
 
 
 def sql_state(error: BaseException | None) -> str | None:

@@ -9,13 +9,16 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, exc, inspect, text
+from sqlalchemy import Connection, delete, exc, insert, inspect, select, text
 
 from orchestration_project.engine.warehouse.connecting import sql_state
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations.declared import compare_schema, schema_sha256
 from orchestration_project.migrations.scripts import VERSIONS, alembic_config
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.spine import database_labels
+from orchestration_project.tables.views import VIEWS
 
 INSUFFICIENT_PRIVILEGE = "42501"
 DUPLICATES = ("42P07", "42701", "42710")
@@ -25,6 +28,9 @@ RENAMED = "42703"
 """SQLSTATE of a column that is missing, as a version that is applied already has renamed it."""
 
 MAX_NAMED = 5
+
+SCHEMA_LABEL = "schema"
+"""Label of a database with the hash of the declaration that its tables were compared with."""
 
 VERSION_TABLE = "orchestration_project_version"
 BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
@@ -172,15 +178,42 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
     return "\n\n".join([*begin, statements.getvalue().strip(), "COMMIT;\n"])
 
 
-def refuse_missing_tables(connection: Connection) -> None:
-    """Refuse tables that say that they are up to date, and are not all there.
+def is_compared(connection: Connection) -> bool:
+    """Whether the tables were compared with this declaration before, by its stored hash."""
+    stored = select(database_labels.c.value).where(database_labels.c.name == SCHEMA_LABEL)
+    return connection.execute(stored).scalar() == declared_sha256()
+
+
+def record_comparison(connection: Connection) -> None:
+    """Store the hash of this declaration; ``connection`` is in a write transaction."""
+    label = {"name": SCHEMA_LABEL, "value": declared_sha256()}
+    connection.execute(delete(database_labels).where(database_labels.c.name == SCHEMA_LABEL))
+    connection.execute(insert(database_labels).values(label))
+
+
+@cache
+def declared_sha256() -> str:
+    """Return the hash of the declared tables and views."""
+    return schema_sha256(METADATA, VIEWS)
+
+
+def refuse_other_tables(connection: Connection) -> Sequence[str]:
+    """Compare the declared tables with those that there are; return what is additional.
 
     Raises:
-        ConfigurationError: Tables are missing; they are named.
+        ConfigurationError: Columns, types, keys or indexes differ; they are named.
     """
-    present = set(inspect(connection).get_table_names(schema=_schema(connection)))
-    if missing := sorted(METADATA.tables.keys() - present):
-        raise _half_applied(f"version {current_version(connection)} without {_named(missing)}")
+    comparison = compare_schema(connection, _schema(connection), METADATA, VIEWS)
+    if comparison.differences:
+        raise ConfigurationError(
+            "the tables are not those that this program declares",
+            expected=f"the tables, columns, types, keys and indexes of version {newest_version()}",
+            found=f"version {current_version(connection)}: {named(comparison.differences)}",
+            remedy="create what is missing as `orchestrate migrate --sql` of an empty database "
+            "prints it, or restore the backup of before the upgrade into a new database and run "
+            "`orchestrate migrate`",
+        )
+    return [name for name in comparison.additions if name != f"table {VERSION_TABLE}"]
 
 
 def _schema(connection: Connection) -> str | None:
@@ -200,10 +233,11 @@ def _unknown_tables(connection: Connection) -> str:
         and name != VERSION_TABLE
         and name.partition("_")[0] in prefixes
     )
-    return f", with {_named(unknown)} that this version does not know" if unknown else ""
+    return f", with {named(unknown)} that this version does not know" if unknown else ""
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """Return the first names as a text, and how many there are more."""
     more = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 

@@ -60,11 +60,13 @@ from orchestration_project.engine.warehouse.frames import (
 from orchestration_project.engine.warehouse.landing import are_there, land_all
 from orchestration_project.engine.warehouse.migrating import (
     current_version,
+    is_compared,
     is_current,
     migrate,
     migration_sql,
-    refuse_missing_tables,
+    record_comparison,
     refuse_older,
+    refuse_other_tables,
 )
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
@@ -197,9 +199,11 @@ class Warehouse:
     def prepare(self, *, holds: str) -> None:
         """Make the tables of an empty database, and make sure that it ``holds`` such data.
 
+        Tables whose stored hash is another one are compared with the declared ones, once.
+
         Raises:
             ConfigurationError: It holds other data (``demo`` and ``real`` never mix), or its
-                tables are of another version.
+                tables are of another version, or not the declared ones.
         """
         with self.reading() as connection:
             refuse_older(connection)
@@ -209,13 +213,18 @@ class Warehouse:
         """Bring the tables up to date, and make sure that the database ``holds`` such data.
 
         Raises:
-            ConfigurationError: It holds other data, or its tables are of a newer version.
+            ConfigurationError: It holds other data, or its tables are of a newer version, or
+                not the declared ones; then they stay as they were.
         """
         with self.reading() as connection:
-            found = self._label(connection) if is_current(connection) else None
+            is_known = is_current(connection) and is_compared(connection)
+            found = self._label(connection) if is_known else None
         if found is None:
             with self.writing() as connection:
                 migrate(connection, self._schema)
+                if not is_compared(connection):
+                    refuse_other_tables(connection)
+                    record_comparison(connection)
                 insert_absent(connection, database_labels, [{"name": "data", "value": holds}])
                 found = self._label(connection)
         if found != holds:
@@ -226,14 +235,14 @@ class Warehouse:
                 remedy="set DATABASE_URL to another database, or DATA_PROFILE to what it holds",
             )
 
-    def refuse_missing_tables(self) -> None:
-        """Refuse tables that were upgraded in part.
+    def compare_tables(self) -> Sequence[str]:
+        """Compare the tables with the declared ones; return what is additional.
 
         Raises:
-            ConfigurationError: Tables are missing although the version is the newest one.
+            ConfigurationError: Columns, types, keys or indexes differ; they are named.
         """
         with self.reading() as connection:
-            refuse_missing_tables(connection)
+            return refuse_other_tables(connection)
 
     def version(self) -> str | None:
         """Return the version of the tables as they are; None: they are missing."""

@@ -16,6 +16,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.domains.operations.readiness import ANY_WORK
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import named
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate.gate import write_and_take_back
@@ -26,19 +27,37 @@ TRIAL_BYTES = 1024
 OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
 
 
-def database_probe(as_it_is: OpenWarehouse, open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
-    """Return the probe of the database: ``as_it_is``, and with the tables of this version."""
+def database_probe(
+    as_it_is: OpenWarehouse,
+    open_warehouse: OpenWarehouse,
+    clock: Clock,
+    *,
+    compares_tables: bool = False,
+) -> Probe:
+    """Return the probe of the database.
+
+    Args:
+        as_it_is: Opens it, whatever its tables.
+        open_warehouse: Opens it with the tables of this version.
+        clock: Clock of the row that is written.
+        compares_tables: Whether all tables are compared with the declared ones, not their hash.
+    """
 
     def run() -> Answer:
         with as_it_is() as warehouse:
             before = warehouse.version()
         with open_warehouse() as warehouse:
             write_and_take_back(warehouse, clock.now())
+            additions = warehouse.compare_tables() if compares_tables else ()
             after = warehouse.version()
             was = "" if before else ", made now, as it was empty"
-            return Answer(f"{warehouse.shown_url} takes writes; tables of version {after}{was}")
+            others = f"; not of this project: {named(additions)}" if additions else ""
+            return Answer(
+                f"{warehouse.shown_url} takes writes; tables of version {after}{was}{others}"
+            )
 
-    tried = "connected, compared the version of the tables, wrote a row and took it back"
+    compared = "tables, columns, types, keys and indexes" if compares_tables else "version"
+    tried = f"connected, compared the {compared}, wrote a row and took it back"
     return Probe("database", (ANY_WORK,), tried, run)
 
 
