@@ -73,6 +73,7 @@ from orchestration_project.engine.dagster_private import (
 )
 from orchestration_project.instance.daemon import (
     WAIT_FOR_CODE_SERVERS,
+    WaitingRetries,
     keep_backfills_without_code,
 )
 from orchestration_project.instance.redacting import repository_origin
@@ -475,6 +476,59 @@ def test_the_daemon_keeps_a_backfill_while_its_code_cannot_be_loaded(
             assert backfill.status == BulkActionStatus.REQUESTED or module == EVERY_OTHER
         assert backfill.status == BulkActionStatus.COMPLETED_SUCCESS
         assert len(instance.get_runs()) == 1
+
+
+def context_of(instance: dg.DagsterInstance, module: str) -> WorkspaceProcessContext:
+    """Return a workspace that loads the code location `EVERY_OTHER` from a module."""
+    target = LoadableTargetOrigin(
+        module_name=module, executable_path=sys.executable, working_directory=str(PROJECT_ROOT)
+    )
+    origin = InProcessCodeLocationOrigin(target, location_name=EVERY_OTHER)
+    return WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin))
+
+
+@pytest.mark.filterwarnings("ignore:Error loading repository location:UserWarning")
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("ended_hours_ago", [0, 2])
+def test_the_retry_of_a_run_waits_an_hour_while_its_code_cannot_be_loaded(
+    new_files, tmp_path, ended_hours_ago
+):
+    """Check EventLogConsumerDaemon, which `WaitingRetries` extends, and retry_run."""
+    folder = str(shutil.copytree(new_files, tmp_path / "dagster"))
+    overrides = {**IN_THIS_PROCESS, "run_retries": {"enabled": True, "max_retries": 1}}
+    with dg.instance_for_test(temp_dir=folder, overrides=overrides) as instance:
+        with context_of(instance, EVERY_OTHER) as daemon:
+            list(WaitingRetries().run_iteration(daemon))  # begins at the end of the event log
+            location = daemon.create_request_context().get_code_location(EVERY_OTHER)
+            [repository] = location.get_repositories().values()
+            job = repository.get_full_job("__ASSET_JOB")
+        run = instance.create_run_for_job(
+            defs.resolve_implicit_global_asset_job_def(),
+            remote_job_origin=job.get_remote_origin(),
+            job_code_origin=job.get_python_origin(),
+            tags={"dagster/partition": LETTERS[0], "name": LETTERS[0]},
+        )
+        instance.report_run_failed(run)
+        if ended_hours_ago:
+            end_run_before(instance, run.run_id, ended_hours_ago)
+        for _ in range(2):
+            with context_of(instance, "tests.instance.absent") as daemon:
+                list(WaitingRetries().run_iteration(daemon))
+        with context_of(instance, EVERY_OTHER) as daemon:
+            for _ in range(2):
+                list(WaitingRetries().run_iteration(daemon))
+        retries = instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run.run_id}))
+        assert len(retries) == (0 if ended_hours_ago else 1)
+
+
+def end_run_before(instance: dg.DagsterInstance, run_id: str, hours: float) -> None:
+    """Set the end of a run to some hours ago."""
+    connecting = connect_to_runs(instance)
+    assert connecting
+    with connecting as connection:
+        ended = RunsTable.c.end_time
+        change = RunsTable.update().where(RunsTable.c.run_id == run_id)
+        connection.execute(change.values({ended: ended - hours * 3600}))
 
 
 def test_the_table_of_runs_has_ids_statuses_and_times_in_utc(instance):

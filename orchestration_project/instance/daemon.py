@@ -2,18 +2,31 @@
 
 Two daemons on one instance would both launch what is due, and Dagster only logs it. The arguments
 are those of Dagster's own command: ``python -m orchestration_project.instance.daemon run -w FILE``.
+Retries of runs wait for a code server that is away; Dagster drops them.
 """
 
+import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
+from typing import Any
 
 import psutil
+from dagster import DagsterInstance, RunRecord, RunsFilter
+from dagster._core.errors import DagsterCodeLocationLoadError, DagsterUserCodeUnreachableError
+from dagster._core.workspace.context import IWorkspaceProcessContext
+from dagster._daemon import controller
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
+    consume_new_runs_for_automatic_reexecution,
+    filter_runs_to_should_retry,
+    retry_run,
+)
+from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
@@ -135,6 +148,85 @@ def keep_backfills_without_code() -> None:
     os.environ.setdefault(WAIT_FOR_CODE_SERVERS, "1")  # noqa: TID251 - Dagster reads it there
 
 
+WAITING_RETRIES = "orchestration_project/waiting_retries"
+"""Cursor of the daemon with the IDs of runs whose retry waits for a code server, as JSON."""
+
+MAX_RETRY_WAIT = timedelta(hours=1)
+"""Time since a run's end in which its retry waits for a code server."""
+
+
+class WaitingRetries(EventLogConsumerDaemon):
+    """Retries failed runs; a retry whose code server is away waits for it.
+
+    Dagster tries once, and marks the run as one that is not retried. Its backfill fails then.
+    """
+
+    @property
+    def handle_updated_runs_fns(self) -> Sequence[Callable[..., Iterator[None]]]:
+        """Handlers of runs that have ended."""
+        return [self.retry_or_wait]
+
+    def run_iteration(
+        self, workspace_process_context: IWorkspaceProcessContext
+    ) -> Generator[Any, None, None]:
+        """Retry runs that wait, then those that have failed since the last iteration."""
+        instance = workspace_process_context.instance
+        if waiting := _waiting_retries(instance):
+            records = instance.get_run_records(RunsFilter(run_ids=sorted(waiting)))
+            _store_waiting(instance, {record.dagster_run.run_id for record in records})
+            yield from self.retry_or_wait(workspace_process_context, records, self._logger)
+        yield from super().run_iteration(workspace_process_context)
+
+    def retry_or_wait(
+        self,
+        context: IWorkspaceProcessContext,
+        records: Sequence[RunRecord],
+        logger: logging.Logger,
+    ) -> Iterator[None]:
+        """Retry failed runs; store those whose code server is away before the cursor goes on."""
+        instance = context.instance
+        records_by_id = {record.dagster_run.run_id: record for record in records}
+        runs = [record.dagster_run for record in records]
+        for run in filter_runs_to_should_retry(runs, instance):
+            yield
+            try:
+                retry_run(run, context)
+            except (DagsterUserCodeUnreachableError, DagsterCodeLocationLoadError) as error:
+                if _may_wait(records_by_id[run.run_id]):
+                    logger.warning("the retry of run %s waits: %s", run.run_id, error)
+                    _store_waiting(instance, {*_waiting_retries(instance), run.run_id})
+                    records_by_id.pop(run.run_id)
+                else:
+                    yield from _retry_once(context, records_by_id[run.run_id], logger)
+            except Exception:  # noqa: BLE001 - reported by Dagster
+                yield from _retry_once(context, records_by_id[run.run_id], logger)
+        _store_waiting(instance, _waiting_retries(instance) - records_by_id.keys())
+
+
+def _retry_once(
+    context: IWorkspaceProcessContext, record: RunRecord, logger: logging.Logger
+) -> Iterator[None]:
+    """Retry a run as Dagster does, which marks one that cannot be retried."""
+    yield from consume_new_runs_for_automatic_reexecution(context, [record], logger)
+
+
+def _may_wait(record: RunRecord) -> bool:
+    ended_at = datetime.fromtimestamp(record.end_time or 0, UTC)
+    return Clock().now() - ended_at < MAX_RETRY_WAIT
+
+
+def _waiting_retries(instance: DagsterInstance) -> set[str]:
+    stored = instance.daemon_cursor_storage.get_cursor_values({WAITING_RETRIES})
+    return set(json.loads(stored.get(WAITING_RETRIES, "[]")))
+
+
+def _store_waiting(instance: DagsterInstance, run_ids: Collection[str]) -> None:
+    if set(run_ids) != _waiting_retries(instance):
+        instance.daemon_cursor_storage.set_cursor_values(
+            {WAITING_RETRIES: json.dumps(sorted(run_ids))}
+        )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run Dagster's daemon; return the exit status."""
     from dagster._daemon.cli import main as dagster_daemon
@@ -146,6 +238,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_shared_settings()
         keep_log_lines(settings, "daemon")
         keep_backfills_without_code()
+        controller.EventLogConsumerDaemon = WaitingRetries  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
         with (
             compared_warehouse(settings) as warehouse,
             only_daemon(warehouse),
