@@ -18,6 +18,10 @@ from dagster._serdes import unpack_value
 from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 
 from orchestration_project.instance.celery_launcher import CeleryLauncher, app_of
+from orchestration_project.instance.claim_monitoring import (
+    fail_runs_of_this_host,
+    monitored_claims,
+)
 from orchestration_project.instance.launcher import MACHINE_TAG
 from orchestration_project.instance.redacting import PostgresEvents
 from orchestration_project.instance.releases import other_release
@@ -54,7 +58,8 @@ def serve(launcher: CeleryLauncher, queues: Collection[str], processes: int, nam
         without_heartbeat=True,
         quiet=True,
     )
-    worker.start()
+    with monitored_claims(fail_runs_of_this_host):
+        worker.start()
     return worker.exitcode or 0
 
 

@@ -1,16 +1,21 @@
-"""Claims of runs whose process is gone before the run started: the daemon fails these runs.
+"""Runs whose process is gone: the daemon, and on other hosts workers and code servers, fail them.
 
 Dagster's run monitoring checks the process of a run that has started. Before that, it only waits
 for the time that a start may take. A claim names the process that was to start the run, so that the
 end of this process is found within seconds. Run retries then launch the run again.
+
+The daemon cannot look up a process of another host, and waits for its heartbeats. A worker or code
+server of that host looks up the processes of its runs; a new one finds those of the one before.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.launcher.base import WorkerStatus
 
 from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS
 from orchestration_project.instance.launcher import is_alive
@@ -25,6 +30,7 @@ SILENT_BEATS = 4
 """Heartbeats that a process of another host may miss before the run starts."""
 
 NOT_STARTED = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
+IN_PROGRESS = (*NOT_STARTED, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 
 _logger = logging.getLogger(__name__)
 
@@ -35,9 +41,8 @@ def fail_lost_runs(instance: DagsterInstance) -> Sequence[str]:
     Returns:
         The IDs of these runs. Each has the reason in its log, and no claim any more.
     """
-    claims: RunClaims = instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
     failed = []
-    for run_id, claim in claims.all().items():
+    for run_id, claim in _claims(instance).all().items():
         run = _run_to_start(instance, run_id)
         reason = run and _loss(instance, run_id, claim)
         if not reason or (run := _run_to_start(instance, run_id)) is None:
@@ -53,6 +58,51 @@ def fail_lost_runs(instance: DagsterInstance) -> Sequence[str]:
         )
         failed.append(run_id)
     return failed
+
+
+def fail_runs_of_this_host(instance: DagsterInstance) -> Sequence[str]:
+    """End each run in progress whose process was on this host, and is gone.
+
+    Returns:
+        The IDs of these runs. A run that was to be canceled is canceled, the others have failed.
+    """
+    lost = {
+        run_id: f"process {claim.pid}, which had claimed the run, is gone"
+        for run_id, claim in _claims(instance).all().items()
+        if claim.is_of_this_host() and not is_alive(claim.pid, since=claim.process_started_at)
+    }
+    storage = instance.event_log_storage
+    if isinstance(storage, PostgresEvents):
+        for run_id in storage.heartbeats.runs_on(socket.gethostname()):
+            run = _run_in_progress(instance, run_id)
+            if run is None or run.status == DagsterRunStatus.STARTING or run_id in lost:
+                continue
+            health = instance.run_launcher.check_run_worker_health(run)
+            if health.status == WorkerStatus.FAILED:
+                lost[run_id] = health.msg or "its process is gone"
+    return [run_id for run_id, reason in lost.items() if _end_lost_run(instance, run_id, reason)]
+
+
+def _end_lost_run(instance: DagsterInstance, run_id: str, reason: str) -> bool:
+    """End a run unless it has ended meanwhile."""
+    run = _run_in_progress(instance, run_id)
+    if run is None:
+        return False
+    _logger.error("run %s ends: %s", run_id, reason, extra={"event": "run_lost_on_this_host"})
+    if run.status == DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, f"{reason}.")
+    else:
+        instance.report_run_failed(run, f"{reason}. Run retries launch the run again.")
+    return True
+
+
+def _claims(instance: DagsterInstance) -> RunClaims:
+    return instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+
+
+def _run_in_progress(instance: DagsterInstance, run_id: str) -> DagsterRun | None:
+    run = instance.get_run_by_id(run_id)
+    return run if run and run.status in IN_PROGRESS else None
 
 
 def _run_to_start(instance: DagsterInstance, run_id: str) -> DagsterRun | None:
@@ -82,10 +132,12 @@ def _silent_seconds(instance: DagsterInstance, run_id: str, claim: Claim) -> flo
 
 
 @contextmanager
-def monitored_claims() -> Iterator[None]:
-    """Fail lost runs every 5 s while the block runs."""
+def monitored_claims(
+    end_runs: Callable[[DagsterInstance], Sequence[str]] = fail_lost_runs,
+) -> Iterator[None]:
+    """Call ``end_runs`` every 5 s while the block runs."""
     end = Event()
-    thread = Thread(target=_monitor, args=(end,), name="claim monitoring", daemon=True)
+    thread = Thread(target=_monitor, args=(end, end_runs), name="claim monitoring", daemon=True)
     thread.start()
     try:
         yield
@@ -94,11 +146,17 @@ def monitored_claims() -> Iterator[None]:
         thread.join(timeout=SECONDS_BETWEEN_LOOKS)
 
 
-def _monitor(end: Event) -> None:
+def monitor_runs_of_this_host() -> None:
+    """End lost runs of this host every 5 s, until the process ends."""
+    arguments = (Event(), fail_runs_of_this_host)
+    Thread(target=_monitor, args=arguments, name="claim monitoring", daemon=True).start()
+
+
+def _monitor(end: Event, end_runs: Callable[[DagsterInstance], Sequence[str]]) -> None:
     with open_instance() as instance:
         while not end.wait(SECONDS_BETWEEN_LOOKS):
             try:
-                fail_lost_runs(instance)
+                end_runs(instance)
             except STORAGE_ERRORS as error:  # the next look may get through
                 _logger.warning(
                     "failed to check the claims of runs: %s",

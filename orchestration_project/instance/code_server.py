@@ -17,6 +17,7 @@ from dagster._grpc import server
 
 from orchestration_project.engine.environment import compared_warehouse
 from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.instance.claim_monitoring import monitor_runs_of_this_host
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.services.hosts import HostReport
 from orchestration_project.settings import Settings, load_shared_settings
@@ -51,6 +52,7 @@ class ForkingServer(server.DagsterApiServer):
         settings = load_shared_settings()
         keep_log_lines(settings, "code_server")
         HostReport(settings, "code_server").start()
+        monitor_runs_of_this_host()
 
 
 def _entry_point(executable: str) -> Sequence[str]:

@@ -7,7 +7,7 @@ server's, so that no two clocks are compared; and an outage of the server is nob
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from threading import Event, Lock, Thread
 from typing import NamedTuple
@@ -79,6 +79,14 @@ class Heartbeats:
             machine, at = heartbeat.rsplit(" ", 1)
             silent = connection.execute(LAST_HEARTBEAT, {"beat": float(at)}).scalar_one()
         return Heartbeat(machine, float(silent))
+
+    def runs_on(self, machine: str) -> Sequence[str]:
+        """Return the IDs of runs whose last heartbeat is of a machine."""
+        sent = _kvs.key.startswith(RUN_HEARTBEATS, autoescape=True)
+        of_machine = _kvs.value.startswith(f"{machine} ", autoescape=True)
+        with self._connect() as connection:
+            keys = connection.scalars(select(_kvs.key).where(sent, of_machine)).all()
+        return [key.removeprefix(RUN_HEARTBEATS) for key in keys]
 
     def counted_silence(self, seconds: float) -> float:
         """Return that part of the last ``seconds`` in which the server has run."""

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from orchestration_project.instance import claim_monitoring
 from orchestration_project.instance.celery_worker import execute_claimed
-from orchestration_project.instance.claim_monitoring import fail_lost_runs
+from orchestration_project.instance.claim_monitoring import fail_lost_runs, fail_runs_of_this_host
 from orchestration_project.instance.releases import RELEASE_TAG, own_release
 from orchestration_project.instance.run_claims import PREFIX
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
@@ -118,6 +118,56 @@ def test_the_claim_of_a_run_that_has_started_is_left_to_run_monitoring(instance,
     )
     assert fail_lost_runs(instance) == []
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED
+
+
+def kill_after_start(
+    instance: dg.DagsterInstance, run_id: str, *, host: str = HERE, claims: bool = True
+) -> None:
+    """Have a process start a run, and end by kill -9; one of a code server claims no run."""
+
+    def execute() -> None:
+        socket.gethostname = lambda: host
+        if claims:
+            instance.run_storage.claims.take(run_id)  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+        start = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "job", pid=os.getpid())
+        instance.report_dagster_event(start, run_id)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_fork(execute) == -signal.SIGKILL
+
+
+def statuses(instance: dg.DagsterInstance, *runs: dg.DagsterRun) -> list[str]:
+    return [instance.get_run_by_id(run.run_id).status.value for run in runs]
+
+
+def test_a_started_run_of_this_host_whose_process_is_killed_fails_at_once(instance):
+    lost, waiting, elsewhere = (launched(instance) for _ in range(3))
+    kill_after_start(instance, lost.run_id)
+    kill_after_start(instance, elsewhere.run_id, host="elsewhere")
+    assert instance.run_storage.claims.take(waiting.run_id)  # by this process, which is alive
+    assert lost.run_id in fail_runs_of_this_host(instance)
+    assert statuses(instance, lost, waiting, elsewhere) == ["FAILURE", "STARTING", "STARTED"]
+    assert "which had claimed the run, is gone" in failure_of(instance, lost.run_id)
+    assert keys_of(instance, lost.run_id) == []
+    assert fail_runs_of_this_host(instance) == []
+
+
+@pytest.mark.parametrize("instance", ["postgresql"], indirect=True)
+def test_a_run_of_a_code_server_on_this_host_whose_process_is_killed_fails_at_once(instance):
+    lost, elsewhere = launched(instance), launched(instance)
+    kill_after_start(instance, lost.run_id, claims=False)
+    kill_after_start(instance, elsewhere.run_id, claims=False, host="elsewhere")
+    assert lost.run_id in fail_runs_of_this_host(instance)
+    assert statuses(instance, lost, elsewhere) == ["FAILURE", "STARTED"]
+    assert "is gone" in failure_of(instance, lost.run_id)
+
+
+def test_a_run_that_was_to_be_canceled_when_its_process_was_killed_is_canceled(instance):
+    run = launched(instance)
+    kill_after_start(instance, run.run_id)
+    instance.report_run_canceling(instance.get_run_by_id(run.run_id))
+    assert run.run_id in fail_runs_of_this_host(instance)
+    assert statuses(instance, run) == ["CANCELED"]
 
 
 def test_a_claim_of_an_earlier_release_is_left_to_the_time_that_a_start_may_take(instance):

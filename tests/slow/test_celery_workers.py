@@ -69,6 +69,29 @@ def test_a_worker_that_is_killed_leaves_its_runs_to_another(site, record_propert
     recovered(site, run, record_property, "worker killed")
 
 
+def test_a_run_of_another_host_whose_process_is_killed_fails_within_30_s(site, record_property):
+    worker = site.start_worker("--processes", "2", host="elsewhere")
+    run = site.launch()
+    wait_for(lambda: site.notes("begin") == [run], 120)
+    [start] = [e for e in site.instance.all_logs(run) if "Started process for run" in e.message]
+    os.kill(int(start.message.partition("pid: ")[2].partition(")")[0]), signal.SIGKILL)
+    wait_for(lambda: site.status(run) == "FAILURE", 30)
+    recovered(site, run, record_property, "process of a run of another host killed")
+    assert worker.poll() is None
+
+
+def test_a_worker_of_another_host_that_is_killed_reports_its_runs_once_it_is_restarted(
+    site, record_property
+):
+    worker = site.start_worker(host="restarted")
+    run = site.launch()
+    wait_for(lambda: site.notes("begin") == [run], 120)
+    signal_all(worker, signal.SIGKILL)
+    site.start_worker(host="restarted")
+    wait_for(lambda: site.status(run) == "FAILURE", 60)
+    recovered(site, run, record_property, "worker of another host killed and restarted")
+
+
 def test_a_worker_of_another_host_that_is_paused_loses_its_run_and_does_not_end_it_again(
     site, record_property
 ):
