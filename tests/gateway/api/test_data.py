@@ -280,6 +280,19 @@ def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_
     assert problem["detail"] == "the query exceeded its time limit and was canceled"
 
 
+def test_a_table_that_lacks_a_column_is_a_problem_that_refers_to_migrate(api, prepared, tmp_path):
+    with Warehouse(prepared.sqlite(tmp_path / "edited.sqlite"), clock=Clock()) as warehouse:
+        with warehouse.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE prices_returns RENAME known_from TO landed_at")
+        edited = replace(api.services, warehouse=warehouse, caller=lambda: SOMEBODY)
+        request = httpx.Request("GET", f"{HOME}/api/v1/tables/prices_returns")
+        answer = replace(api, app=Starlette(routes=routes(edited))).handle_request(request)
+    problem = answer.json()
+    assert (problem["status"], problem["category"]) == (500, "configuration")
+    assert "known_from" in problem["found"]
+    assert problem["remedy"] == "run `orchestrate migrate`, which names each difference"
+
+
 def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, landed):
     zero_timeout = replace(api.services, read_seconds=0.0, caller=lambda: SOMEBODY)
     path = "/api/v1/finra/gold/finra_symbols?partition=all&published_by=2026-03-02"
