@@ -56,17 +56,18 @@ def hits(text: str) -> list[tuple[int, str, str]]:
     ]
 
 
-def files() -> list[Path]:
-    """Return the pages, and the package, whose docstrings and messages people read."""
-    listed = subprocess.run(
-        ["git", "ls-files", "*.md", "orchestration_project/*.py"],  # noqa: S607 - git of the PATH
-        cwd=ROOT,
+def files(root: Path = ROOT) -> list[Path]:
+    """Return the pages and the package, whose texts people read, with files that are not added."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(  # noqa: S603 - git
+        [*command, "*.md", "orchestration_project/*.py"],
+        cwd=root,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
-    listed = [name for name in listed if not name.startswith(VERSIONS)]
-    return [ROOT / name for name in listed if name not in WITHOUT]
+    listed = [name for name in listed if not name.startswith(VERSIONS) and name not in WITHOUT]
+    return [root / name for name in sorted(listed) if (root / name).is_file()]
 
 
 def main() -> int:

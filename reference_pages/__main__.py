@@ -10,7 +10,7 @@ import tempfile
 
 
 def main() -> int:
-    """Write the pages, or name those that are outdated; return 1 if there are any."""
+    """Write the pages, or name those that are outdated, and what they lack; return 1 if any is."""
     from orchestration_project.settings import Settings
 
     Settings.model_config["env_file"] = None
@@ -24,10 +24,12 @@ def main() -> int:
         if "--write" in sys.argv:
             pages.write_all()
             return 0
-        outdated = pages.outdated()
+        outdated, missing = pages.outdated(), pages.missing()
     for name in outdated:
         print(f"docs/reference/{name} is outdated: run `python -m reference_pages --write`")
-    return 1 if outdated else 0
+    for line in missing:
+        print(line)
+    return 1 if outdated or missing else 0
 
 
 if __name__ == "__main__":

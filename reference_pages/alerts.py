@@ -1,6 +1,6 @@
 """The page of alerts: what raises one, and what a rule of alerts.yaml may hold."""
 
-from orchestration_project.domains.operations.alerts import KINDS
+from orchestration_project.domains.operations.alerts import KINDS, UNRULED_KINDS
 from orchestration_project.domains.operations.rules import Match, RoutingRule
 from reference_pages.markdown import code, page, section, table
 from reference_pages.models import fields_table
@@ -13,11 +13,15 @@ NO_COLUMNS = (
 
 def write() -> str:
     """Return the page."""
-    kinds = [(code(name), kind.severity, kind.raised_when) for name, kind in KINDS.items()]
+    kinds, others = (
+        [(code(name), kind.severity, kind.raised_when) for name, kind in listed.items()]
+        for listed in (KINDS, UNRULED_KINDS)
+    )
     return page(
         "alerts",
         [
             section("Kinds", table(("kind", "severity", "raised when"), kinds)),
+            section("Messages without a runbook", table(("kind", "severity", "sent when"), others)),
             section("Rules", fields_table(RoutingRule)),
             section("Conditions of `match`", NO_COLUMNS, fields_table(Match)),
         ],

@@ -1,31 +1,29 @@
 """The pages of jobs and of automation: what can be launched, and what launches it."""
 
-from collections.abc import Iterable
-
 import dagster as dg
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.automation import PROFILE
-from orchestration_project.registry import Domain, Job
+from orchestration_project.registry import Domain, Job, Registry
 from orchestration_project.services.presets import preset_names, preset_of_file
 from reference_pages.markdown import code, codes, first_sentence, page, section, table
 
-PARTITIONS = {
+PARTITIONS: dict[type[dg.PartitionsDefinition[str]], str] = {
     dg.MultiPartitionsDefinition: "two dimensions",
     dg.MonthlyPartitionsDefinition: "month",
     dg.WeeklyPartitionsDefinition: "week",
     dg.TimeWindowPartitionsDefinition: "time window",
+    dg.StaticPartitionsDefinition: "listed",
+    dg.DynamicPartitionsDefinition: "as they come",
 }
+"""What a job's partitions are; of a kind that is not here, the page names the class."""
 
 
-def write_jobs() -> str:
+def write_jobs(registry: Registry = REGISTRY) -> str:
     """Return the page of jobs and presets."""
-    return page("jobs", [*map(_jobs, _with_jobs()), _presets()])
-
-
-def _with_jobs() -> Iterable[Domain]:
-    return (each for each in REGISTRY.selected if each.jobs)
+    domains = [domain for domain in registry.domains if domain.jobs]
+    return page("jobs", [*map(_jobs, domains), _presets()])
 
 
 def _jobs(domain: Domain) -> str:
@@ -47,7 +45,7 @@ def _job(job: Job) -> tuple[str, ...]:
         known = [" x ".join(each.name for each in partitions.partitions_defs)]
     return (
         code(job.name),
-        known[0] if known else "",
+        [*known, type(partitions).__name__][0] if partitions else "",
         first_sentence(definition.description),
         codes(each.name for each in job.parameters or ()),
         ", ".join(filter(None, also)),

@@ -4,10 +4,11 @@ A construction that cannot be read is refused, so that the page of errors lacks 
 """
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import orchestration_project
@@ -107,7 +108,7 @@ class Sources:
                             if error := known.get((str(node.module), name.name)):
                                 known[module.name, name.asname or name.name] = error
                     if isinstance(node, ast.ClassDef) and any(
-                        (module.name, _name(base)) in known for base in node.bases
+                        (module.name, name_of(base)) in known for base in node.bases
                     ):
                         known[module.name, node.name] = node.name
         return known
@@ -116,7 +117,7 @@ class Sources:
     def bases(self) -> Mapping[str, str]:
         """First base of each class of errors."""
         return {
-            node.name: _name(node.bases[0])
+            node.name: name_of(node.bases[0])
             for module in self.modules
             for node in module.nodes
             if isinstance(node, ast.ClassDef) and (module.name, node.name) in self.classes
@@ -139,7 +140,7 @@ class Sources:
         for module in self.modules:
             for node in module.nodes:
                 if isinstance(node, ast.Call):
-                    calls.setdefault(_name(node.func), []).append((module, node))
+                    calls.setdefault(name_of(node.func), []).append((module, node))
         return calls
 
     def messages(self) -> Iterator[Message]:
@@ -149,31 +150,35 @@ class Sources:
             UnreadableError: The class or text of one cannot be read.
         """
         with_texts = self._with_texts()
+        self._refuse_hidden_classes()
         modules = {name for name, _ in self.classes}
         for module in self.modules:
             for node in module.nodes if module.name in modules else ():
                 if isinstance(node, ast.Call):
                     self._refuse_passed_classes(module, node)
-                    errors = self._classes_of(module, node.func) - {BASE, *with_texts}
+                    errors = self._classes_of(module, node.func) - set(with_texts)
                     for error in sorted(errors):
                         yield from self._said(module, node, error)
                 if isinstance(node, ast.Raise):
                     self._refuse_unknown_class(module, node.exc)
-        for error in with_texts.keys() - set(WRITTEN_ELSEWHERE):
-            yield from self._said(*with_texts[error], error)
+        for error in sorted(with_texts.keys() - set(WRITTEN_ELSEWHERE)):
+            for module, call in with_texts[error]:
+                yield from self._said(module, call, error)
 
-    def _with_texts(self) -> Mapping[str, tuple[Module, ast.Call]]:
-        """Return the classes with a text of their own, each with the call that states it."""
-        calls: dict[str, tuple[Module, ast.Call]] = {}
+    def _with_texts(self) -> Mapping[str, Sequence[tuple[Module, ast.Call]]]:
+        """Return the classes with a text of their own, each with the calls that state one."""
+        calls: dict[str, list[tuple[Module, ast.Call]]] = {}
         for module, call in self._calls.get("__init__", []):
             owner = next((n for n in module.around(call) if isinstance(n, ast.ClassDef)), None)
             error = self.classes.get((module.name, owner.name)) if owner else None
-            if error not in (None, BASE) and call.args and _name(call.args[0]) != "what":
-                calls[str(error)] = module, call
+            if error not in (None, BASE) and call.args and name_of(call.args[0]) != "what":
+                calls.setdefault(str(error), []).append((module, call))
         return calls
 
     def _said(self, module: Module, call: ast.Call, error: str) -> Iterator[Message]:
         place = f"{module.path}:{call.lineno}"
+        if error == BASE:
+            raise UnreadableError(f"{place}: {BASE} has no category; construct a class below it")
         texts = self._texts(module, call.args[0]) if call.args else []
         if not texts or not all(map(_has_words, texts)):
             if not call.args or not _is_cause(module, call.args[0]):
@@ -244,15 +249,36 @@ class Sources:
                     ]
         return values
 
+    def _refuse_hidden_classes(self) -> None:
+        """Refuse classes of the same name, and one that is named by way of its module."""
+        names = set(self.classes.values())
+        defined = [
+            (f"{module.path}:{node.lineno}", node.name)
+            for module in self.modules
+            for node in module.nodes
+            if isinstance(node, ast.ClassDef) and (module.name, node.name) in self.classes
+        ]
+        counts = Counter(name for _, name in defined)
+        for place, name in defined:
+            if counts[name] > 1:
+                raise UnreadableError(f"{place}: {name} is defined twice; rename one")
+        for module in self.modules:
+            for part in chain.from_iterable(map(_class_uses, module.nodes)):
+                if isinstance(part, ast.Attribute) and part.attr in names:
+                    text = ast.unparse(part)
+                    raise UnreadableError(
+                        f"{module.path}:{part.lineno}: {text} is named by its module; import it"
+                    )
+
     def _refuse_passed_classes(self, module: Module, call: ast.Call) -> None:
         """Refuse a class of errors that is passed to a function, which may construct it."""
-        if _name(call.func) in CLASS_TESTS:
+        if name_of(call.func) in CLASS_TESTS:
             return
         for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
             if isinstance(argument, ast.Name) and (module.name, argument.id) in self.classes:
                 raise UnreadableError(
-                    f"{module.path}:{call.lineno}: {argument.id} is passed to {_name(call.func)}; "
-                    "construct the error here"
+                    f"{module.path}:{call.lineno}: {argument.id} is passed to "
+                    f"{name_of(call.func)}; construct the error here"
                 )
 
     def _refuse_unknown_class(self, module: Module, raised: ast.expr | None) -> None:
@@ -310,6 +336,13 @@ def _bindings_of(node: ast.AST) -> Iterable[tuple[str, ast.expr]]:
             pass
 
 
+def _class_uses(node: ast.AST) -> Sequence[ast.expr]:
+    """Return the expressions that are constructed or inherited."""
+    if isinstance(node, ast.ClassDef):
+        return node.bases
+    return [node.func] if isinstance(node, ast.Call) else []
+
+
 def _is_local(module: Module, name: ast.Name) -> bool:
     """Return whether a name is a variable or parameter of a function around it."""
     for function in module.around(name):
@@ -334,7 +367,7 @@ def _is_cause(module: Module, node: ast.expr) -> bool:
             caught = any(isinstance(n, ast.ExceptHandler) and n.name == name for n in scopes)
             return caught or any(
                 isinstance(part, ast.arg) and part.arg == name and part.annotation is not None
-                and _name(part.annotation).endswith(("Error", "Exception"))
+                and name_of(part.annotation).endswith(("Error", "Exception"))
                 for scope in scopes
                 if isinstance(scope, FUNCTIONS)
                 for part in ast.walk(scope.args)
@@ -373,8 +406,9 @@ def _value_name(node: ast.expr) -> str:
     """Return the last name of a value that is put in, the shortest that says what it is."""
     if isinstance(node, ast.Call) and node.args:
         return _value_name(node.args[-1])
-    return _name(node) or "…"
+    return name_of(node) or "…"
 
 
-def _name(node: ast.AST) -> str:
+def name_of(node: ast.AST) -> str:
+    """Return the last name of an expression: `b` of `a.b`; nothing where it has none."""
     return getattr(node, "attr", getattr(node, "id", ""))

@@ -28,8 +28,9 @@ FAILURES: dict[Category, tuple[str, str]] = {
 """Meaning and remedy of each `error_category` in the run ledger."""
 
 
-def write() -> str:
-    """Return the page."""
+def write(sources: Sources | None = None) -> str:
+    """Return the page of the errors in ``sources``; None: those of the package."""
+    sources = sources or Sources(package_sources())
     general = [
         error
         for error in vars(errors).values()
@@ -46,7 +47,6 @@ def write() -> str:
         )
         for error in general
     ]
-    sources = Sources(package_sources())
     names = [error.__name__ for error in general]
     special = sorted(sources.docstrings.keys() - {*names, OrchestrationError.__name__})
     texts = messages(sources)

@@ -183,6 +183,7 @@ WEB = KeyGroup(
         **_keys(
             "table",
             latest_crawls="Latest crawls of all sites",
+            carried_items="Items that the crawl did not read, taken from the crawl before",
             first_changes="First changes of the load: item, field, values",
         ),
         **_keys(
@@ -357,6 +358,7 @@ OPERATIONS = KeyGroup(
             waiting="Alerts that wait for a channel",
             fields_changed="Settings that the preset changes",
             version="Version of the schedule or flag after the edit",
+            undated_rows="Rows whose time of publication is not known",
         ),
         **_keys("timestamp", before="Logs of runs that ended before it are deleted"),
         **_keys(
@@ -384,7 +386,12 @@ OPERATIONS = KeyGroup(
             not_reached="Places that an erasure does not reach",
         ),
         **_keys("text", subject_kind="Kind of the subject of an erasure"),
-        **_keys("flag", dry_run="Whether the run only listed what it would do"),
+        **_keys(
+            "flag",
+            dry_run="Whether the run only listed what it would do",
+            is_signed="Whether the plugin is signed",
+        ),
+        **_keys("ratio", share="Share of the partitions that the plugin runs for"),
         **_keys(
             "text",
             channels="Channels of alerts",
@@ -406,6 +413,10 @@ OPERATIONS = KeyGroup(
             items_missing="Keys of work items that do not exist",
             next_runs_after_edit="Next runs of the edited schedule, in its time zone",
             used_by="What uses the edited flag",
+            plugin="ID of the edited plugin",
+            plugin_version="Version of the plugin that ran",
+            plugins_isolation="How plugins are isolated on this machine",
+            state="State of the plugin after the edit",
             not_answered="Tiers that the source did not answer for",
             tiers_left_out="Tiers that are not documented",
         ),
@@ -426,6 +437,9 @@ OPERATIONS = KeyGroup(
             item_topics="Work items by topic",
             items="Work items",
             kinds="Artifacts by kind",
+            emptied_rows="Rows whose bytes were deleted, by kind",
+            missing_keys="Keys without a row at the time, the first ones",
+            plugins="Plugins with state, share and reason",
             open_artifacts="Damaged artifacts that are not repaired, with what is lost",
             repairs="Damaged artifacts, with the outcome of their repair and what is lost",
             examples="Some of the artifacts",
@@ -526,6 +540,8 @@ CHECKS = KeyGroup(
             partitions_landed="Loaded partitions",
             partitions_listed="Partitions that the source lists",
             symbols_wanted="Symbols that are expected",
+            symbols_with_short_interest="Symbols of the week with short interest",
+            symbols_with_short_sales="Symbols of the week with short sales",
             weeks="Weeks that were checked",
             weeks_differing="Weeks whose estimate differs too much",
             tried_in_vain="Alert deliveries that failed",
@@ -560,6 +576,7 @@ CHECKS = KeyGroup(
         **_keys(
             "table",
             newest="Newest loaded partitions, and when the next is due",
+            symbols="Symbols that failed the check, the first ones",
             missing_weeks="Due weeks that are not loaded, and why",
             unknown_tiers="Partitions of tiers that are not documented",
             short="Weeks below the limit",

@@ -14,6 +14,7 @@ from reference_pages import (
     errors,
     evidence,
     faults,
+    gaps,
     logs,
     metadata,
     metrics,
@@ -25,6 +26,7 @@ from reference_pages import (
     tables,
     webhooks,
 )
+from reference_pages.error_messages import package_sources
 
 FOLDER = PROJECT_ROOT / "docs" / "reference"
 
@@ -67,6 +69,11 @@ def outdated() -> list[str]:
         for name, text in generated().items()
         if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text
     ]
+
+
+def missing() -> list[str]:
+    """Return a line for each name of the code that the pages lack."""
+    return list(gaps.all_gaps(package_sources(), generated()))
 
 
 def write_all() -> None:

@@ -11,6 +11,16 @@ from orchestration_project.gateway.api.operation import Operation
 from orchestration_project.gateway.login import Login
 from reference_pages.markdown import code, page, paragraph, section, table
 
+HTML_PAGES = {
+    "/auth/oidc/callback": "Where the provider of OpenID Connect sends a browser back to.",
+    "/auth/oidc/login": "Starts a login at the provider of OpenID Connect.",
+    "/bar.css": "Style of the bar above Dagster's pages.",
+    "/plugins": "Plugins with state and share.",
+    "/plugins/{plugin}": "One plugin: grants, violations and calls.",
+    "/quarantined": "Quarantined partitions, with reason and what to do.",
+}
+"""Paths of the gateway for browsers, at its root; all other paths are Dagster's web server."""
+
 
 def write() -> str:
     """Return the page."""
@@ -19,7 +29,7 @@ def write() -> str:
     groups = groupby(operations, key=lambda each: each.path.split("/")[1])
     return page(
         "rest-api",
-        [_overview(operations), _sessions()]
+        [_overview(operations), _sessions(), _html_pages()]
         + [section(_title(tag), *_operations(list(found), described)) for tag, found in groups],
     )
 
@@ -48,6 +58,11 @@ def _sessions() -> str:
         "not below `/api/v1`; the cookie of the session then authenticates requests of its origin."
     )
     return section("Login", paragraph(text), table(("method", "path", "meaning"), rows))
+
+
+def _html_pages() -> str:
+    rows = [(code(path), meaning) for path, meaning in HTML_PAGES.items()]
+    return section("Pages for browsers", table(("path", "meaning"), rows))
 
 
 def _operations(operations: list[Operation], described: Mapping[str, Any]) -> Iterator[str]:

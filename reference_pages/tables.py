@@ -41,7 +41,27 @@ DATA_MODULES = (
     "fx",
     "prices",
 )
-"""Modules of `tables/` with data that analysts read; the others serve operations."""
+"""Modules of `tables/` with data that analysts read."""
+
+OTHER_MODULES = (
+    "access",
+    "alert_states",
+    "documents",
+    "erasures",
+    "events_routing",
+    "mqtt",
+    "operations",
+    "operations_deployment",
+    "operations_edits",
+    "operations_events",
+    "operations_objectives",
+    "plugins",
+    "saas",
+    "spine",
+    "web",
+    "webhooks",
+)
+"""Modules of `tables/` that serve operations; the dictionary leaves them out."""
 
 TITLES = {
     "access": "Access",
@@ -83,9 +103,9 @@ def groups() -> Iterator[Group]:
         assigned = [
             target.id
             for statement in ast.parse(inspect.getsource(module)).body
-            if isinstance(statement, ast.Assign)
-            for target in statement.targets
-            if isinstance(target, ast.Name)
+            if isinstance(statement, ast.Assign | ast.AnnAssign)
+            for target in getattr(statement, "targets", [getattr(statement, "target", None)])
+            if isinstance(target, ast.Name) and statement.value is not None
         ]
         values = [getattr(module, name) for name in assigned]
         values = [each.table if isinstance(each, View) else each for each in values]

@@ -16,6 +16,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.commands import LazyGroup
 from orchestration_project.definitions import defs
 from orchestration_project.gateway.api.app import operations_of
+from orchestration_project.gateway.api.operation import Operation
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.catalogue import METADATA
 from orchestration_project.tables.views import VIEWS
@@ -44,11 +45,14 @@ def surface() -> str:
         ),
         "indexes": (
             f"{table.name}: {index.name} ({_listed(map(str, index.expressions), is_sorted=False)})"
+            + (", unique" if index.unique else "")
             for table in METADATA.tables.values()
             for index in table.indexes
         ),
-        "views": VIEWS,
-        "api": (f"{each.method} {each.path} ({each.role})" for each in operations_of(REGISTRY)),
+        "views": (
+            f"{name}: {', '.join(map(_column, view.table.columns))}" for name, view in VIEWS.items()
+        ),
+        "api": map(_operation, operations_of(REGISTRY)),
         "commands": _commands(),
     }
     return "\n".join(
@@ -83,6 +87,15 @@ def _schedule(each: dg.ScheduleDefinition) -> str:
 def _sensor(each: dg.SensorDefinition) -> str:
     jobs = _listed(job.name for job in each.jobs) if each.has_jobs else "any job"
     return f"{each.name}: {jobs}, {each.minimum_interval_seconds} s, {each.default_status.value}"
+
+
+def _operation(operation: Operation) -> str:
+    """Return method, path and role of an operation, with its parameters and fields of its body."""
+    models = [operation.query, *([operation.body] if operation.body else [])]
+    names = [name for model in models for name in model.model_fields]
+    return f"{operation.method} {operation.path} ({operation.role}): {', '.join(names)}".rstrip(
+        ": "
+    )
 
 
 def _default(field: Any) -> str:

@@ -9,8 +9,8 @@ import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence, Set
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,8 @@ LOGGERS = {"log", "logger", "progress", "get_dagster_logger"}
 LABELS = {"description", "help", "title", "body", "summary", "reason", "detail", "remedy"}
 """Keyword arguments whose text is shown, whatever is called."""
 
-ERRORS = {"ConfigurationError", "ContractError", "SourceError", "TransientError"}
+WITHOUT_TEXTS = {"DocumentError", "RobotsUnreachableError"}
+"""Classes whose constructor takes no text."""
 FORM = {"expected", "found", "remedy"}
 """Keyword arguments of an error beside its first: see errors.py."""
 
@@ -41,8 +42,13 @@ FROZEN = (
 )
 """Modules of versions, whose texts are stored in databases: only a later version replaces one."""
 
+CLASS = re.compile(r"^ *class (\w+)\((?:\w+\.)*(\w+)", re.MULTILINE)
+
 SHORTEST_SENTENCE = 4
 """Words. A shorter literal is a name, a format or a part of a message."""
+
+LISTING = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+"""Lists the files that git knows, and those that it is about to know."""
 
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|WITH|PRAGMA|SET|LOCK|CASE)\b")
 
@@ -56,6 +62,16 @@ class Text(NamedTuple):
     line: int
     kind: str
     text: str
+
+
+@cache
+def error_names() -> Set[str]:
+    """Return the four classes of errors, and all below them in the package."""
+    names = {"ConfigurationError", "ContractError", "SourceError", "TransientError"}
+    bases = [pair for source in package().values() for pair in CLASS.findall(source)]
+    while more := {name for name, base in bases if base in names} - names:
+        names |= more
+    return names - WITHOUT_TEXTS
 
 
 @lru_cache(maxsize=1)
@@ -109,7 +125,7 @@ def findings(source: str) -> list[tuple[int, str]]:
     bare = [
         (call.lineno, f"{_name(call.func)} without {', '.join(sorted(FORM))}")
         for call in nodes_of(source)
-        if isinstance(call, ast.Call) and _name(call.func) in ERRORS
+        if isinstance(call, ast.Call) and _name(call.func) in error_names()
         if not {each.arg for each in call.keywords} & {*FORM, None}
         if any("expected" not in _text(node) for each in call.args[:1] for node in _strings(each))
     ]
@@ -134,16 +150,17 @@ def lint(text: str) -> list[str]:
     return words + [f"headless {found[0]!r}" for found in HEADLESS.finditer(text)]
 
 
-def package() -> dict[str, str]:
-    """Return the source of each module of the package, but of `FROZEN` ones."""
-    listed = subprocess.run(
-        ["git", "ls-files", "orchestration_project/*.py"],  # noqa: S607 - git of the PATH
-        cwd=ROOT,
+def package(root: Path = ROOT) -> dict[str, str]:
+    """Return the source of each module of the package in a checkout, but of `FROZEN` ones."""
+    listed = subprocess.run(  # noqa: S603 - git
+        [*LISTING, "orchestration_project/*.py"],
+        cwd=root,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
-    return {name: (ROOT / name).read_text() for name in listed if not name.startswith(FROZEN)}
+    listed = sorted(name for name in listed if (root / name).is_file())
+    return {name: (root / name).read_text() for name in listed if not name.startswith(FROZEN)}
 
 
 def allowed() -> dict[str, int]:

@@ -1,14 +1,27 @@
 """Messages and docstrings use the field's words: each file has at most the findings it had."""
 
+import runpy
+import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestration_project.instance.logs import LOG_EVENTS
-from tests.message_texts import Text, allowed, collect, findings, lint, log_events, package
+from orchestration_project.settings import PROJECT_ROOT
+from tests.message_texts import (
+    Text,
+    allowed,
+    collect,
+    error_names,
+    findings,
+    lint,
+    log_events,
+    package,
+)
 
 SOURCE = '''
 """What can go wrong.
@@ -66,6 +79,26 @@ def test_an_error_names_what_was_expected_or_found_or_what_to_do():
     assert findings("raise SourceError('it failed')") == [
         (1, "SourceError without expected, found, remedy")
     ]
+
+
+def test_an_error_of_a_class_below_the_four_is_not_bare_either():
+    assert {"ConfigurationError", "UnavailableError", "BehindError"} <= error_names()
+    assert findings("raise UnavailableError('it failed')") == [
+        (1, "UnavailableError without expected, found, remedy")
+    ]
+
+
+def test_a_planted_module_is_read_before_it_is_added(tmp_path: Path):
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)  # noqa: S603 - git
+    (tmp_path / "orchestration_project").mkdir()
+    planted = tmp_path / "orchestration_project" / "planted.py"
+    planted.write_text('"""Whose week it is."""\n')
+    [source] = package(tmp_path).values()
+    assert findings(source) == [(1, "docstring headless 'Whose': 'Whose week it is.'")]
+    assert runpy.run_path(str(PROJECT_ROOT / ".ci" / "words.py"))["files"](tmp_path) == [planted]
+    planted.unlink()
+    assert package(tmp_path) == {}
 
 
 def test_events_of_log_calls_are_collected():

@@ -15,7 +15,7 @@ from orchestration_project.tables.catalogue import known_tables
 from reference_pages.dictionary import joins, null_rule, unit
 from reference_pages.markdown import HEADS, cell, table
 from reference_pages.pages import FOLDER, generated
-from reference_pages.tables import data_tables
+from reference_pages.tables import DATA_MODULES, OTHER_MODULES, data_tables, groups
 
 MOST_WORDS = 150
 
@@ -88,6 +88,10 @@ def test_the_dictionary_has_every_column_of_data_with_its_unit_and_rule_of_null(
     assert null_rule(by_name["finra_otc_weekly"].issue_name) == "not reported, or not known"
 
 
+def test_each_module_of_tables_is_in_the_dictionary_or_serves_operations():
+    assert sorted(group.name for group in groups()) == sorted((*DATA_MODULES, *OTHER_MODULES))
+
+
 def test_the_dictionary_joins_tables_by_whole_keys(files):
     found = {(many, one): list(key) for many, one, key in joins(data_tables())}
     weekly = "finra_otc_weekly"
@@ -117,19 +121,6 @@ def test_each_notebook_is_a_page_with_what_its_cells_showed(files):
     assert {name for name in files if name.startswith("notebook-")} == {
         f"notebook-{path.stem}.md" for path in (PROJECT_ROOT / "docs/notebooks").glob("*.ipynb")
     }
-
-
-def test_every_kind_of_alert_in_the_code_is_listed():
-    """As a literal: of a problem, a condition or a message, or the constant of the ticks."""
-    package = PROJECT_ROOT / "orchestration_project"
-    sources = [
-        *(package / "services" / "alerts").glob("*.py"),
-        package / "domains" / "operations" / "messages.py",
-        package / "services" / "probes.py",
-    ]
-    named = re.compile(r'(?:Problem\(|AlertCondition\(|\bkind=|KIND = )"(\w+)"')
-    kinds = {kind for path in sources for kind in named.findall(path.read_text())}
-    assert {"database", "disk_low", "tick_failed"} <= kinds <= set(KINDS)
 
 
 @pytest.mark.parametrize("head", sorted(HEADS.glob("*.md")), ids=lambda path: path.stem)

@@ -94,6 +94,12 @@ KINDS = {
 }
 """Every kind that a rule can match; an asset may add kinds of notices of its own."""
 
+UNRULED_KINDS = {
+    "digest": AlertKind("the highest of its alerts", "several alerts of a rule are one message"),
+    "notice": AlertKind("info", "metadata of an asset has `notice` without `notice_kind`"),
+}
+"""Kinds of messages that have no runbook."""
+
 
 class Problem(NamedTuple):
     """One thing that is not well; equal problems are the same failure.

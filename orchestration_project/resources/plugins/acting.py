@@ -19,7 +19,12 @@ from orchestration_project.domains.plugins.judging import Judge, request_of, tar
 from orchestration_project.domains.plugins.protocol import Act
 from orchestration_project.engine.leases import is_outbox_due
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    TransientError,
+)
 from orchestration_project.resources.plugins.fetching import Fetcher, Stopwatch
 from orchestration_project.resources.plugins.loading import action_topic
 from orchestration_project.resources.plugins.records import CallRecorder
@@ -96,7 +101,7 @@ class ActionApplier:
         refusal = self.judge.refusal(message)
         request = request_of(message.fields)
         if refusal is not None or request is None:
-            raise OrchestrationError(
+            raise ContractError(
                 "the action is not granted", found=refusal.reason if refusal else "no request"
             )
         key = hashlib.sha256(

@@ -87,7 +87,8 @@ class SymbolFetch:
             # Without earlier days in the answer, a symbol that is late looks like one that is gone.
             if (newest or self.asked.first) >= sessions_from(self.asked.last, -stale_sessions):
                 since = f"newest price is of {newest}" if newest else "prices are yet to come"
-                raise BehindError(f"the source's {since}")
+                remedy = "nothing; the next load asks again"
+                raise BehindError(f"the source's {since}", remedy=remedy)
             raise UnavailableError(
                 f"{self._source.name} has no price of {self.symbol} from {self.asked.first} on",
                 expected="a price of at least one day",
