@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migrated migration new-source verify reset lock
+.PHONY: help run test-changed run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migrated migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -89,6 +89,9 @@ reset: $(VENV)/installed ## delete what lies in STATE_DIR, after a question
 
 test: $(VENV)/installed-dev ## the test suite
 	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-changed: $(VENV)/installed-dev ## tests that the change since main can reach, about a minute; SECONDS=300
+	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) SECONDS=$(SECONDS) $(VENV)/bin/python .ci/changed_tests.py $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)

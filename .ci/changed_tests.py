@@ -1,0 +1,289 @@
+"""Runs those tests that the change since `main` can reach, the nearest first, for about a minute.
+
+An import map leads from a changed file to tests: a module depends on what it imports, on modules
+and data files that its texts name, and a test on the conftest.py of its folders. The run prints
+which test modules it left out, and why. `SECONDS=300` gives it more time.
+"""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from heapq import heappop, heappush
+from pathlib import Path, PurePath
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS_FILE = Path(".pytest_cache") / "module_seconds.json"
+
+REACH_ALL = ("pyproject.toml", "requirements*.lock", "tests/conftest.py", "tests/__init__.py")
+"""A change of these reaches every test, in ways that no map shows."""
+
+CONFTEST_STEPS = 3
+"""Steps that the way by a conftest.py counts: most of its tests use one of many fixtures."""
+
+FOLDER_STEPS = 2
+"""Steps that the way to a file by the name of its folder counts."""
+
+LONGEST_NAME = 300
+"""Characters of a text that may name a file; longer ones are prose."""
+
+DEFAULT_SECONDS = 2.0
+"""Seconds of a test module that was never timed: the suite's minutes by its modules."""
+
+START_SECONDS = 12.0
+"""Seconds until the workers have imported the definitions."""
+
+SHOWN = 12
+"""Names that a line of the report lists."""
+
+OTHERS_ONLY = re.compile(r"^pytestmark = \[?pytest\.mark\.(slow|histories|faults)\b", re.MULTILINE)
+"""Stands in a module of which `make test` runs no test."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A test module that a change reaches, the file before it on the way, and the steps."""
+
+    path: str
+    by: str
+    steps: int
+
+
+def git(*arguments: str, root: Path = ROOT) -> list[str]:
+    """Return the lines that git prints; none where it fails."""
+    command = ["git", "-c", "core.quotepath=off", *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - git
+    return done.stdout.splitlines() if done.returncode == 0 else []
+
+
+def changed_files(root: Path = ROOT, main: str = "main") -> tuple[str, list[str]]:
+    """Return the merge base with ``main`` and the files that differ from it, also untracked."""
+    bases = [*git("merge-base", "HEAD", main, root=root), *git("rev-parse", "HEAD", root=root)]
+    changed = git("diff", "--name-only", "--no-renames", bases[0], root=root)
+    untracked = git("ls-files", "--others", "--exclude-standard", root=root)
+    return bases[0], sorted({*changed, *untracked})
+
+
+def listed_files(root: Path = ROOT) -> list[str]:
+    """Return all files of a checkout that git does not ignore."""
+    names = git("ls-files", "--cached", "--others", "--exclude-standard", root=root)
+    return sorted(name for name in set(names) if (root / name).is_file())
+
+
+class ImportMap:
+    """What each module of a checkout depends on, by path."""
+
+    def __init__(self, sources: Mapping[str, str], data: Iterable[str]) -> None:
+        """Read the modules; ``data`` are the paths of all other files."""
+        self._modules = {module_name(path): path for path in sources}
+        self._files: dict[str, list[str]] = {}
+        self._folders: dict[tuple[str, ...], list[str]] = {}
+        code_folders = {str(PurePath(path).parent) for path in sources}
+        for path in map(PurePath, sources):
+            if path.name != "__init__.py":
+                self._files.setdefault(path.name, []).append(str(path))
+        for path in map(PurePath, data):
+            self._files.setdefault(path.name, []).append(str(path))
+            if str(path.parent) not in code_folders:
+                self._folders.setdefault(path.parent.parts, []).append(str(path))
+        self.uses = {path: set(self._used(path, source)) for path, source in sources.items()}
+
+    def _used(self, path: str, source: str) -> Iterator[tuple[str, int]]:
+        """Yield the files that a module depends on, each with its steps."""
+        parts: set[str] = set()
+        for node in ast.walk(ast.parse(source)):
+            match node:
+                case ast.Import(names=names):
+                    yield from self._imported(alias.name for alias in names)
+                case ast.ImportFrom(module=str(module), names=names):
+                    yield from self._imported(f"{module}.{alias.name}" for alias in names)
+                case ast.Constant(value=str(text)) if len(text) < LONGEST_NAME:
+                    parts.update(re.split(r"[/\s`]+", text))
+        yield from self._named(parts)
+        if "iter_modules" in source:
+            yield from self._below(f"{PurePath(path).parent}/")
+        for folder in PurePath(path).parents if path.startswith("tests/") else ():
+            conftest = str(folder / "conftest.py")
+            if conftest in self._modules.values() and conftest != path:
+                yield conftest, CONFTEST_STEPS
+
+    def _imported(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Yield the modules of dotted names, which may be of objects in them."""
+        for parts in (name.split(".") for name in names):
+            prefixes = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+            path = next((self._modules[name] for name in prefixes if name in self._modules), None)
+            if path is not None:
+                yield path, 1
+
+    def _named(self, parts: set[str]) -> Iterator[tuple[str, int]]:
+        """Yield what texts name: modules by dotted names or their beginning, files, folders."""
+        for part in parts:
+            if re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+\.?", part):
+                yield from self._imported([part])
+                if part.endswith("."):
+                    yield from self._below(part.replace(".", "/"))
+            yield from ((path, 1) for path in self._files.get(part, ()))
+        for folder, paths in self._folders.items():
+            if folder and parts.issuperset(folder):
+                yield from ((path, FOLDER_STEPS) for path in paths)
+
+    def _below(self, folder: str) -> Iterator[tuple[str, int]]:
+        return ((path, 1) for path in self._modules.values() if path.startswith(folder))
+
+    def reached(self, changed: Iterable[str]) -> dict[str, Reached]:
+        """Return what depends on the changed files, with the shortest way to each."""
+        users: dict[str, list[tuple[str, int]]] = {}
+        for path, used in self.uses.items():
+            for name, steps in used:
+                users.setdefault(name, []).append((path, steps))
+        found: dict[str, Reached] = {}
+        waiting = [(0, path, "changed") for path in changed]
+        while waiting:
+            steps, path, by = heappop(waiting)
+            if path not in found:
+                found[path] = Reached(path, by, steps)
+                for user, more in users.get(path, ()):
+                    heappush(waiting, (steps + more, user, path))
+        return found
+
+
+def module_name(path: str) -> str:
+    """Return the dotted name of a module: `a.b` of `a/b.py` and of `a/b/__init__.py`."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def read_map(root: Path, changed: Sequence[str]) -> ImportMap:
+    """Return the import map of a checkout, with the places of deleted files."""
+    files = listed_files(root)
+    sources = {name: (root / name).read_text() for name in files if name.endswith(".py")}
+    gone = {name: "" for name in changed if name.endswith(".py") and name not in sources}
+    return ImportMap(sources | gone, {*files, *changed} - sources.keys() - gone.keys())
+
+
+def is_test_module(path: str) -> bool:
+    """Return whether a file has tests."""
+    return path.startswith("tests/") and fnmatch(PurePath(path).name, "test_*.py")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Test modules that run, and those that do not.
+
+    Attributes:
+        run: The nearest that fit the time.
+        late: Those that are reached, and do not fit it.
+        elsewhere: Reached ones of which `make test` runs no test.
+        untouched: Those that no change reaches.
+        unnamed: Changed files that no test depends on.
+    """
+
+    run: list[Reached]
+    late: list[Reached]
+    elsewhere: list[Reached]
+    untouched: list[str]
+    unnamed: list[str]
+
+
+def plan_run(
+    root: Path, changed: Sequence[str], seconds: float, timed: Mapping[str, float]
+) -> Plan:
+    """Return which test modules run within some seconds of all workers together."""
+    imports = read_map(root, changed)
+    reached = imports.reached(changed)
+    tests = [path for path in imports.uses if is_test_module(path) and (root / path).is_file()]
+    costs = {path: timed.get(path, DEFAULT_SECONDS) for path in tests}
+    near = [reached[path] for path in tests if path in reached]
+    plan = Plan([], [], [], [path for path in tests if path not in reached], [])
+    for test in sorted(near, key=lambda test: (test.steps, costs[test.path], test.path)):
+        cost = costs[test.path]
+        if OTHERS_ONLY.search((root / test.path).read_text()):
+            plan.elsewhere.append(test)
+        elif not plan.run or (cost <= seconds and not plan.late):
+            plan.run.append(test)
+            seconds -= cost
+        else:
+            plan.late.append(test)
+    for path in changed:
+        alone = imports.reached([path])
+        if not any(is_test_module(name) for name in alone):
+            plan.unnamed.append(path)
+    return plan
+
+
+def report(plan: Plan, changed: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that say what runs, and what does not and why."""
+    for path in changed:
+        if any(fnmatch(path, pattern) for pattern in REACH_ALL):
+            yield f"{path} reaches every test: run `make test` before you push"
+    count = sum(map(len, (plan.run, plan.late, plan.elsewhere, plan.untouched)))
+    yield f"{len(plan.run)} of {count} test modules run:"
+    yield from (f"  {test.path} ({test.by})" for test in plan.run)
+    reasons = {
+        "reached, too many for the time; SECONDS=300 runs more": _names(plan.late),
+        "reached, but slow, histories or faults: see `make help`": _names(plan.elsewhere),
+        "not reached by any change": plan.untouched,
+    }
+    for reason, names in reasons.items():
+        if names:
+            yield f"left out, {reason}: {len(names)} ({_shortened(names)})"
+    if plan.unnamed:
+        yield f"changed, but named by no test: {len(plan.unnamed)} ({_shortened(plan.unnamed)})"
+
+
+def _names(tests: Iterable[Reached]) -> list[str]:
+    return [f"{test.path} by {test.by}" for test in tests]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+class Stopwatch:
+    """A plugin of pytest that keeps the seconds of each test module, for the next plan."""
+
+    def __init__(self, file: Path) -> None:
+        """Read the seconds of earlier runs, if there are any."""
+        self._file = file
+        self.earlier: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+        self._seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: object) -> None:
+        """Add the time of a test."""
+        path = str(getattr(report, "nodeid", "")).partition("::")[0]
+        duration = float(getattr(report, "duration", 0.0))
+        self._seconds[path] = self._seconds.get(path, 0.0) + duration
+
+    def store(self) -> None:
+        """Store the times, beside those of modules that did not run."""
+        self._file.parent.mkdir(exist_ok=True)
+        rounded = {path: round(value, 1) for path, value in self._seconds.items()}
+        self._file.write_text(json.dumps(self.earlier | rounded, indent=0, sort_keys=True))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the plan, run its tests, and return pytest's exit code."""
+    limit = float(os.environ.get("SECONDS") or 60)  # noqa: TID251 - an option of make
+    base, changed = changed_files()
+    print(f"{len(changed)} files changed since {base[:10]} and in the working tree")
+    watch = Stopwatch(ROOT / SECONDS_FILE)
+    cores = os.cpu_count() or 1
+    plan = plan_run(ROOT, changed, (limit - START_SECONDS) * cores, watch.earlier)
+    print(*report(plan, changed), sep="\n", flush=True)
+    if not plan.run or "--plan" in arguments:
+        return 0
+    import pytest
+
+    options = ["-q", "-n", str(cores), "--dist", "loadfile", *arguments]
+    code = pytest.main([*options, *(test.path for test in plan.run)], plugins=[watch])
+    watch.store()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""`make test-changed` runs the tests that a change can reach, and says which it leaves out."""
+
+import runpy
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+
+PROGRAM = runpy.run_path(str(PROJECT_ROOT / ".ci" / "changed_tests.py"))
+
+FILES = {
+    "pyproject.toml": "",
+    "config/rules.yaml": "a: 1\n",
+    "templates/one.txt": "one\n",
+    "notes.md": "notes\n",
+    "app/__init__.py": "",
+    "app/loads.py": "from app.rules import read\n",
+    "app/rules.py": "from pathlib import Path\n\nread = Path('config/rules.yaml').read_text\n",
+    "app/lazy.py": "from importlib import import_module\n\nimport_module('app.plugin')\n",
+    "app/plugin.py": "",
+    "app/alone.py": "",
+    "tests/__init__.py": "",
+    "tests/conftest.py": "import app.lazy\n",
+    "tests/test_loads.py": "from app import loads\n",
+    "tests/test_rules.py": "import app.rules\n",
+    "tests/test_templates.py": "from pathlib import Path\n\nFOLDER = Path('templates')\n",
+    "tests/test_alone.py": "import app.alone\n",
+    "tests/slow/test_daemon.py": "import app.rules\n\npytestmark = pytest.mark.slow\n",
+}
+
+
+def git(root: Path, *arguments: str) -> None:
+    """Run git in a checkout, as a user without a configuration."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True)  # noqa: S603, S607 - git
+
+
+def write(root: Path, name: str, text: str) -> None:
+    """Write a file with its folders."""
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout on a branch beside `main`, without a change."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    for name, text in FILES.items():
+        write(tmp_path, name, text)
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message=add all")
+    git(tmp_path, "checkout", "--quiet", "-b", "branch")
+    return tmp_path
+
+
+def append(name: str) -> Callable[[Path], None]:
+    """Return a change that adds a line to a file, uncommitted."""
+    return lambda root: write(root, name, f"{FILES.get(name, '')}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "tests"),
+    [
+        ("app/rules.py", ["test_rules", "test_loads"]),
+        ("app/loads.py", ["test_loads"]),
+        ("config/rules.yaml", ["test_rules", "test_loads"]),
+        ("templates/one.txt", ["test_templates"]),
+        ("templates/another.txt", ["test_templates"]),
+        ("tests/test_alone.py", ["test_alone"]),
+        ("app/plugin.py", ["test_alone", "test_loads", "test_rules", "test_templates"]),
+        ("notes.md", []),
+    ],
+)
+def test_a_change_reaches_tests_by_imports_names_of_modules_and_data(
+    root: Path, name: str, tests: list[str]
+):
+    append(name)(root)
+    _, changed = PROGRAM["changed_files"](root)
+    assert changed == [name]
+    plan = PROGRAM["plan_run"](root, changed, 60, {})
+    assert [Path(test.path).stem for test in plan.run] == tests
+    assert plan.unnamed == ([] if tests else [name])
+
+
+def test_commits_since_main_and_uncommitted_changes_count_together(root: Path):
+    append("app/loads.py")(root)
+    git(root, "commit", "--quiet", "--all", "--message=change loads")
+    (root / "app" / "alone.py").unlink()
+    append("app/new.py")(root)
+    _, changed = PROGRAM["changed_files"](root)
+    assert changed == ["app/alone.py", "app/loads.py", "app/new.py"]
+    plan = PROGRAM["plan_run"](root, changed, 60, {})
+    assert [test.path for test in plan.run] == ["tests/test_alone.py", "tests/test_loads.py"]
+    assert plan.unnamed == ["app/new.py"]
+
+
+def test_what_is_left_out_is_named_with_its_reason(root: Path):
+    append("app/rules.py")(root)
+    plan = PROGRAM["plan_run"](root, ["app/rules.py"], 5, {"tests/test_rules.py": 4.5})
+    assert list(PROGRAM["report"](plan, ["app/rules.py"])) == [
+        "1 of 5 test modules run:",
+        "  tests/test_rules.py (app/rules.py)",
+        "left out, reached, too many for the time; SECONDS=300 runs more: 1 "
+        "(tests/test_loads.py by app/loads.py)",
+        "left out, reached, but slow, histories or faults: see `make help`: 1 "
+        "(tests/slow/test_daemon.py by app/rules.py)",
+        "left out, not reached by any change: 2 (tests/test_alone.py, tests/test_templates.py)",
+    ]
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "tests/conftest.py"])
+def test_a_change_that_reaches_everything_is_named(root: Path, name: str):
+    append(name)(root)
+    plan = PROGRAM["plan_run"](root, [name], 60, {})
+    first = next(PROGRAM["report"](plan, [name]))
+    assert first == f"{name} reaches every test: run `make test` before you push"
+
+
+def test_seconds_of_a_run_are_kept_for_the_next(tmp_path: Path):
+    watch = PROGRAM["Stopwatch"](tmp_path / "cache" / "seconds.json")
+    report = pytest.TestReport("tests/test_a.py::test_b", ("", 0, ""), {}, "passed", None, "call")
+    report.duration = 1.25
+    watch.pytest_runtest_logreport(report)
+    watch.pytest_runtest_logreport(report)
+    watch.store()
+    assert PROGRAM["Stopwatch"](tmp_path / "cache" / "seconds.json").earlier == {
+        "tests/test_a.py": 2.5
+    }
