@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NAME = ".ci/bounds.json"
 KINDS = ("falls", "rises", "reported")
 
+PLACES = "python -m benchmarks.structure --list"
+"""Prints what counts; beside `git diff` that shows which of it is new."""
+
 Bounds = Mapping[str, Mapping[str, float]]
 
 
@@ -45,9 +48,9 @@ def check_values(bounds: Bounds, values: Mapping[str, float]) -> Iterator[str]:
         if most is None and least is None:
             yield f"{name} is {value:g} and has no bound: add it to {NAME}"
         elif most is not None and value > most:
-            yield f"{name} is {value:g}, expected at most {most:g}"
+            yield f"{name} is {value:g}, expected at most {most:g}: {PLACES} {name}"
         elif least is not None and value < least:
-            yield f"{name} is {value:g}, expected at least {least:g}"
+            yield f"{name} is {value:g}, expected at least {least:g}: {PLACES} {name}"
 
 
 def run_git(root: Path, *arguments: str) -> str:

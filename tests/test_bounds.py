@@ -132,9 +132,10 @@ def test_a_shallow_clone_compares_the_versions_that_it_has_and_reports_the_rest(
 def test_values_beyond_their_bound_and_without_one_are_named():
     bounds = {"falls": {"cycles": 1, "skips": 2}, "rises": {"coverage": 80}, "reported": {}}
     values = {"cycles": 2, "skips": 2, "coverage": 79.8, "lines": 7}
+    places = BOUNDS["PLACES"]
     assert list(BOUNDS["check_values"](bounds, values)) == [
-        "coverage is 79.8, expected at least 80",
-        "cycles is 2, expected at most 1",
+        f"coverage is 79.8, expected at least 80: {places} coverage",
+        f"cycles is 2, expected at most 1: {places} cycles",
         f"lines is 7 and has no bound: add it to {NAME}",
     ]
 

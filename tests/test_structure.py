@@ -267,7 +267,7 @@ def test_a_field_that_one_domain_alone_sets_is_counted():
         Module("catalog/web.py", "WEB = Domain(name='web')"),
     ]
     assert Package(modules).domain_fields().value == 3
-    assert Package(modules).single_fields() == Quality(1, "jobs")
+    assert Package(modules).single_fields() == Quality(1, ["jobs"])
 
 
 def test_lines_of_code_leave_out_docstrings_comments_and_blank_lines():

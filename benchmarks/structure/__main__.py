@@ -1,6 +1,7 @@
 """`python -m benchmarks.structure`: sizes and qualities of the package, each with its place.
 
-`--qualities` prints those that need no run as JSON, for `.ci/bounds.py`; `--ways` the others, too.
+`--list NAME` prints every place of a quality. `--qualities` prints those that need no run as JSON,
+for `.ci/bounds.py`; `--ways` the others, too.
 """
 
 import argparse
@@ -8,9 +9,19 @@ import json
 from collections.abc import Mapping
 
 from benchmarks.structure.modules import read_modules
-from benchmarks.structure.qualities import WAYS, Quality, measure_static, measure_ways
+from benchmarks.structure.qualities import (
+    FILES,
+    STATIC,
+    WAYS,
+    Quality,
+    measure_static,
+    measure_ways,
+)
 from benchmarks.structure.shapes import count_by_folder, find_functions_named_once
 from benchmarks.structure.ways import LOADS, load_seconds
+
+APART = ("demo", "migrations")
+"""Folders that are no part of what a user installs to load data."""
 
 
 def main() -> None:
@@ -18,7 +29,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--qualities", action="store_true", help="JSON of what needs no run")
     parser.add_argument("--ways", action="store_true", help="JSON of all qualities")
+    parser.add_argument("--list", metavar="NAME", choices=[*STATIC, *FILES, *WAYS])
     arguments = parser.parse_args()
+    if arguments.list:
+        measure = measure_ways if arguments.list in WAYS else measure_static
+        print("\n".join(measure()[arguments.list].places))
+        return
     if arguments.qualities or arguments.ways:
         qualities = measure_static() | (measure_ways() if arguments.ways else {})
         values = {name: quality.value for name, quality in qualities.items()}
@@ -40,12 +56,14 @@ def _print_sizes() -> None:
     print("folder of orchestration_project: modules, code lines without docstrings and comments")
     for folder, (modules, lines) in sorted(counts.items(), key=lambda item: -item[1][1]):
         print(f"  {folder:<22} {modules:>5} {lines:>8,}")
+    apart = [sum(counts[folder][part] for folder in APART) for part in (0, 1)]
     print(f"  {'in all':<22} {totals[0]:>5} {totals[1]:>8,}")
+    print(f"  without {' and '.join(APART)} {totals[0] - apart[0]:>2} {totals[1] - apart[1]:>8,}")
 
 
 def _print_qualities(qualities: Mapping[str, Quality]) -> None:
-    for name, (value, places) in qualities.items():
-        print(f"  {name:<32} {value:>6g}  {places}", flush=True)
+    for name, quality in qualities.items():
+        print(f"  {name:<32} {quality.value:>6g}  {quality.summary}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.structure.modules import Defined, Function, Module, iterate_functions
+from benchmarks.structure.modules import Defined, Module, iterate_functions
 
 FOLDER = Path(__file__).parent
 VERBS = frozenset((FOLDER / "verbs.txt").read_text().split())
@@ -21,14 +21,14 @@ METHODS = ("classmethod", "staticmethod", "override", "abstractmethod", "context
 """Decorators of functions that are called by name; others make an asset, a property, a route."""
 
 
-def find_functions(modules: Sequence[Module]) -> Iterator[tuple[Module, Function]]:
-    """Yield the functions that should begin with a verb: no dunder, property or asset."""
+def find_functions(modules: Sequence[Module]) -> Iterator[tuple[str, str]]:
+    """Yield place and name of functions that should begin with a verb: no property or asset."""
     for module in modules:
         for function in iterate_functions(module):
             if not function.name.startswith("__") and all(
                 _name_of(decorator) in METHODS for decorator in function.decorator_list
             ):
-                yield module, function
+                yield f"{module.path}:{function.lineno}: {function.name}", function.name
 
 
 def _name_of(decorator: ast.expr) -> str:
@@ -41,28 +41,28 @@ def has_verb(name: str) -> bool:
     return name.lstrip("_").partition("_")[0] in VERBS
 
 
-def find_loops(modules: Sequence[Module]) -> Iterator[tuple[Module, bool]]:
-    """Yield the module of each loop and comprehension, and whether a variable of it is `each`."""
+def find_loops(modules: Sequence[Module]) -> Iterator[tuple[str, bool]]:
+    """Yield the place of each loop and comprehension, and whether a variable of it is `each`."""
     for module in modules:
         for node in module.all_nodes:
             if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
                 names = {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
-                yield module, "each" in names
+                yield f"{module.path}:{node.target.lineno}", "each" in names
 
 
-def find_assignments(modules: Sequence[Module]) -> Iterator[tuple[Module, str]]:
-    """Yield the module and the name of each assignment of a variable."""
+def find_assignments(modules: Sequence[Module]) -> Iterator[tuple[str, str]]:
+    """Yield the place and the name of each assignment of a variable."""
     for module in modules:
         for node in module.all_nodes:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                yield module, node.id
+                yield f"{module.path}:{node.lineno}: {node.id}", node.id
 
 
-def find_what(modules: Sequence[Module]) -> Iterator[tuple[Module, str]]:
-    """Yield module and first line of the docstrings that begin without an object."""
+def find_what(modules: Sequence[Module]) -> Iterator[str]:
+    """Yield place and first line of the docstrings that begin without an object."""
     for module in modules:
         for node in module.all_nodes:
             if isinstance(node, Defined):
                 first = (ast.get_docstring(node) or "").partition("\n")[0]
                 if SAYS_WHAT.match(first):
-                    yield module, first
+                    yield f"{module.path}:{node.lineno}: {first}"

@@ -1,12 +1,12 @@
 """Qualities of the code, each a number with its places; `.ci/bounds.json` bounds them."""
 
+import re
 import runpy
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.structure import names, rules, shapes, ways
 from benchmarks.structure.modules import Module, read_modules
@@ -17,10 +17,21 @@ GENERATED = "migrations/versions/"
 
 
 class Quality(NamedTuple):
-    """A number, and its places for people."""
+    """A number, and the places that count: paths, names or folders."""
 
     value: float
-    places: str
+    places: Sequence[str]
+
+    @property
+    def summary(self) -> str:
+        """A few places, or the folders with most of them."""
+        if len(self.places) <= SHOWN_PLACES:
+            return ", ".join(self.places)
+        counts = Counter(re.split(r"[/:]", place)[0] for place in self.places)
+        if len(counts) == len(self.places):
+            return f"{', '.join(self.places[:SHOWN_PLACES])} and {len(counts) - SHOWN_PLACES}"
+        most = counts.most_common(SHOWN_PLACES)
+        return ", ".join(f"{folder} {count}" for folder, count in most)
 
 
 class Package:
@@ -36,21 +47,20 @@ class Package:
 
     def short_modules(self) -> Quality:
         """Measure the share of own modules that are short, percent."""
-        short = [
-            module for module in self.modules if module.is_own and module.line_count <= shapes.SHORT
-        ]
-        return Quality(_percent(shapes.short_share(self.modules)), _by_folder(short))
+        own = [module for module in self.modules if module.is_own]
+        short = [module.path for module in own if module.line_count <= shapes.SHORT]
+        return _share(short, len(own))
 
     def private_names(self) -> Quality:
         """Count the private names of Dagster that are used."""
-        used = {module.path: rules.private_uses(module) for module in self.modules}
-        found = {use.partition(": ")[2] for uses in used.values() for use in uses}
-        return Quality(len(found), _list([path for path, uses in used.items() if uses]))
+        places = [
+            f"{module.path}:{use}" for module in self.modules for use in rules.private_uses(module)
+        ]
+        return Quality(len({place.rpartition(": ")[2] for place in places}), places)
 
     def private_modules(self) -> Quality:
         """Count the modules that use private Dagster."""
-        using = [module for module in self.modules if rules.private_uses(module)]
-        return Quality(len(using), _by_folder(using))
+        return _listed([module.path for module in self.modules if rules.private_uses(module)])
 
     def private_places(self) -> Quality:
         """Count the places that use private Dagster."""
@@ -86,7 +96,7 @@ class Package:
 
     def domain_fields(self) -> Quality:
         """Count the fields of `Domain`."""
-        return Quality(len(shapes.read_domain_fields(self.modules)), "registry.py")
+        return _listed(list(shapes.read_domain_fields(self.modules)))
 
     def single_fields(self) -> Quality:
         """Count the fields of `Domain` that one domain alone sets."""
@@ -100,25 +110,23 @@ class Package:
     def functions_without_verb(self) -> Quality:
         """Measure the share of functions that do not begin with a verb, percent."""
         functions = list(names.find_functions(self.written))
-        found = [module for module, node in functions if not names.has_verb(node.name)]
-        return Quality(_percent(len(found) / len(functions)), _by_folder(found))
+        places = [place for place, name in functions if not names.has_verb(name)]
+        return _share(places, len(functions))
 
     def loops_with_each(self) -> Quality:
         """Measure the share of loops whose variable is `each`, percent."""
         loops = list(names.find_loops(self.written))
-        found = [module for module, is_each in loops if is_each]
-        return Quality(_percent(len(found) / len(loops)), _by_folder(found))
+        return _share([place for place, is_each in loops if is_each], len(loops))
 
     def generic_names(self) -> Quality:
         """Measure the share of assignments to generic names, percent."""
         assignments = list(names.find_assignments(self.written))
-        found = [module for module, name in assignments if name in names.GENERIC_NAMES]
-        return Quality(_percent(len(found) / len(assignments)), _by_folder(found))
+        places = [place for place, name in assignments if name in names.GENERIC_NAMES]
+        return _share(places, len(assignments))
 
     def docstrings_with_what(self) -> Quality:
         """Count the docstrings that name no object."""
-        found = [module for module, _ in names.find_what(self.written)]
-        return Quality(len(found), _by_folder(found))
+        return _listed(list(names.find_what(self.written)))
 
 
 STATIC: Mapping[str, Callable[[Package], Quality]] = {
@@ -154,27 +162,27 @@ def _count_words(*patterns: str) -> Quality:
         text=True,
         check=True,
     ).stdout.split()
-    files = [name for name in listed if name not in words["WITHOUT"]]
-    counts = Counter[str]()
-    for name in files:
-        if not name.startswith(words["VERSIONS"]):
-            folder = "/".join(Path(name).parts[:2])
-            counts[folder] += len(words["hits"]((PROJECT_ROOT / name).read_text()))
-    return Quality(counts.total(), _most(counts))
+    skipped = (*words["WITHOUT"], *words["VERSIONS"])
+    return _listed(
+        [
+            f"{name}:{line}: {word}"
+            for name in listed
+            if not name.startswith(skipped)
+            for line, word, _ in words["hits"]((PROJECT_ROOT / name).read_text())
+        ]
+    )
 
 
 def _sum_of_list(name: str) -> Quality:
     """Sum the numbers at the beginning of the lines of a list of findings."""
     lines = (PROJECT_ROOT / name).read_text().splitlines()
-    return Quality(sum(int(line.split()[0]) for line in lines), f"{len(lines)} lines of {name}")
+    return Quality(sum(int(line.split()[0]) for line in lines), [name])
 
 
 def _allowed_skips() -> Quality:
     """Count the tests that may be skipped."""
-    name = ".ci/allowed_skips.txt"
-    lines = (PROJECT_ROOT / name).read_text().splitlines()
-    skips = [line for line in lines if line and not line.startswith("#")]
-    return Quality(len(skips), name)
+    lines = (PROJECT_ROOT / ".ci" / "allowed_skips.txt").read_text().splitlines()
+    return _listed([line for line in lines if line and not line.startswith("#")])
 
 
 FILES: Mapping[str, Callable[[], Quality]] = {
@@ -210,32 +218,14 @@ def measure_static(modules: Sequence[Module] | None = None) -> dict[str, Quality
 def measure_ways() -> dict[str, Quality]:
     """Measure what a week, a document and a webhook enter; this takes a minute."""
     traced = {function: ways.trace(function) for function, _ in WAYS.values()}
-    found: dict[str, list[str]] = {
-        name: getattr(traced[function], part) for name, (function, part) in WAYS.items()
+    return {
+        name: _listed(getattr(traced[function], part)) for name, (function, part) in WAYS.items()
     }
-    return {name: Quality(len(paths), _most(_folders(paths))) for name, paths in found.items()}
 
 
-def _folders(paths: Iterable[str]) -> Counter[str]:
-    return Counter(path.replace(".", "/").partition("/")[0] for path in paths)
+def _share(places: Sequence[str], total: int) -> Quality:
+    return Quality(round(100 * len(places) / total, 1), places)
 
 
-def _percent(share: float) -> float:
-    return round(100 * share, 1)
-
-
-def _listed(paths: Sequence[str]) -> Quality:
-    return Quality(len(paths), _list(paths))
-
-
-def _list(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - SHOWN_PLACES}" if len(paths) > SHOWN_PLACES else ""
-    return ", ".join(paths[:SHOWN_PLACES]) + more
-
-
-def _by_folder(modules: Iterable[Module]) -> str:
-    return _most(Counter(module.folder for module in modules))
-
-
-def _most(counts: Counter[Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common(SHOWN_PLACES) if count)
+def _listed(places: Sequence[str]) -> Quality:
+    return Quality(len(places), places)

@@ -38,12 +38,6 @@ def count_code_lines(text: str) -> int:
     return len(lines)
 
 
-def short_share(modules: Sequence[Module]) -> float:
-    """Return the share of short modules among the own ones."""
-    own = [module for module in modules if module.is_own]
-    return sum(module.line_count <= SHORT for module in own) / len(own)
-
-
 def find_single_children(modules: Sequence[Module]) -> dict[str, str]:
     """Return the one child of each class of the package that has one, by class."""
     classes = [
