@@ -193,7 +193,12 @@ class WaitingRetries(EventLogConsumerDaemon):
                 retry_run(run, context)
             except (DagsterUserCodeUnreachableError, DagsterCodeLocationLoadError) as error:
                 if _may_wait(records_by_id[run.run_id]):
-                    logger.warning("the retry of run %s waits: %s", run.run_id, error)
+                    logger.warning(
+                        "the retry of run %s waits for its code server: %s",
+                        run.run_id,
+                        error,
+                        extra={"event": "retry_awaits_code_server"},
+                    )
                     _store_waiting(instance, {*_waiting_retries(instance), run.run_id})
                     records_by_id.pop(run.run_id)
                 else:
