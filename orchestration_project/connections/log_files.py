@@ -64,9 +64,13 @@ class LogFile:
         folder: Folder of all services.
         service: Name of the service.
         keep_bytes: Size from which the oldest segments are deleted.
+        lock_seconds: Longest wait for another writer.
     """
 
-    def __init__(self, folder: Path, service: str, keep_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, service: str, keep_bytes: int, lock_seconds: float = LOCK_SECONDS
+    ) -> None:
+        self._lock_seconds = lock_seconds
         self.folder = folder / service
         self._segment_bytes = max(
             2 * MAX_LINE_BYTES, min(MAX_SEGMENT_BYTES, keep_bytes // KEPT_SEGMENTS)
@@ -116,7 +120,7 @@ class LogFile:
             self._pid = os.getpid()
         if self._lock_file < 0:
             self._lock_file = os.open(self.folder / CURRENT, os.O_RDWR | os.O_CREAT, 0o600)
-        end = time.monotonic() + LOCK_SECONDS
+        end = time.monotonic() + self._lock_seconds
         is_patient = end - self._failed_at > FAILURE_SECONDS
         while True:
             try:

@@ -134,9 +134,13 @@ class RunWatch:
     Args:
         instance: Dagster's instance.
         run: The run that this process executes.
+        seconds: Time between two looks at its status.
     """
 
-    def __init__(self, instance: DagsterInstance, run: DagsterRun) -> None:
+    def __init__(
+        self, instance: DagsterInstance, run: DagsterRun, seconds: float = SECONDS_BETWEEN_LOOKS
+    ) -> None:
+        self._seconds = seconds
         self._instance = instance
         self._run_id = run.run_id
         self._done = Event()
@@ -151,7 +155,7 @@ class RunWatch:
 
     def _watch(self) -> None:
         looks_after_end = 0
-        while not self._done.wait(SECONDS_BETWEEN_LOOKS):
+        while not self._done.wait(self._seconds):
             status = self._status()
             if status == DagsterRunStatus.CANCELING:
                 return self._interrupt()
@@ -175,6 +179,6 @@ class RunWatch:
     def _interrupt(self) -> None:
         deadline = time.monotonic() + SECONDS_TO_END
         os.kill(os.getpid(), signal.SIGINT)
-        while not self._done.wait(SECONDS_BETWEEN_LOOKS):
+        while not self._done.wait(self._seconds):
             if time.monotonic() > deadline:
                 os._exit(1)

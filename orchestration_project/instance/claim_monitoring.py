@@ -35,8 +35,14 @@ IN_PROGRESS = (*NOT_STARTED, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELIN
 _logger = logging.getLogger(__name__)
 
 
-def fail_lost_runs(instance: DagsterInstance) -> Sequence[str]:
+def fail_lost_runs(
+    instance: DagsterInstance, beat_seconds: float = SECONDS_BETWEEN_BEATS
+) -> Sequence[str]:
     """Fail each claimed run whose process ended or fell silent before the run started.
+
+    Args:
+        instance: Dagster's instance.
+        beat_seconds: Time between two heartbeats of a process.
 
     Returns:
         The IDs of these runs. Each has the reason in its log, and no claim any more.
@@ -44,7 +50,7 @@ def fail_lost_runs(instance: DagsterInstance) -> Sequence[str]:
     failed = []
     for run_id, claim in _claims(instance).all().items():
         run = _run_to_start(instance, run_id)
-        reason = run and _loss(instance, run_id, claim)
+        reason = run and _loss(instance, run_id, claim, beat_seconds)
         if not reason or (run := _run_to_start(instance, run_id)) is None:
             continue
         _logger.error(
@@ -110,14 +116,14 @@ def _run_to_start(instance: DagsterInstance, run_id: str) -> DagsterRun | None:
     return run if run and run.status in NOT_STARTED else None
 
 
-def _loss(instance: DagsterInstance, run_id: str, claim: Claim) -> str | None:
+def _loss(instance: DagsterInstance, run_id: str, claim: Claim, beat_seconds: float) -> str | None:
     """Return why the process of a claim counts as lost, None if it does not."""
     if claim.is_of_this_host():
         if is_alive(claim.pid, since=claim.process_started_at):
             return None
         return f"process {claim.pid}, which had claimed the run, is gone"
     silence = _silent_seconds(instance, run_id, claim)
-    if silence < SILENT_BEATS * SECONDS_BETWEEN_BEATS:
+    if silence < SILENT_BEATS * beat_seconds:
         return None
     return f"no heartbeat from {claim.host}, which had claimed the run, for {silence:.0f} seconds"
 

@@ -42,8 +42,13 @@ class Heartbeat(NamedTuple):
 class Heartbeats:
     """Heartbeats of runs, by a thread for each run that this process executes."""
 
-    def __init__(self, connect: Callable[[], AbstractContextManager[Connection]]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[Connection]],
+        seconds: float = SECONDS_BETWEEN_BEATS,
+    ) -> None:
         self._connect = connect
+        self._seconds = seconds
         self._lock = Lock()
         self._ends: dict[str, Event] = {}
 
@@ -95,7 +100,7 @@ class Heartbeats:
         return min(seconds, float(up))
 
     def _go_on(self, run_id: str, end: Event) -> None:
-        while not end.wait(SECONDS_BETWEEN_BEATS):
+        while not end.wait(self._seconds):
             try:
                 self._beat(run_id)
             except STORAGE_ERRORS as error:  # the next one may get through

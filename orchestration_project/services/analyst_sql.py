@@ -60,7 +60,12 @@ text that says so; as it depends on the row, no planner computes it before.
 
 
 def run_query(
-    url: str, query: str, *, limit: int = MAX_ROWS, timeout_seconds: float = TIMEOUT_SECONDS
+    url: str,
+    query: str,
+    *,
+    limit: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> pl.DataFrame:
     """Return the rows of a query of the role that ``url`` names.
 
@@ -68,6 +73,7 @@ def run_query(
         url: A postgresql:// URL.
         query: One SELECT, or WITH … SELECT.
         limit: The most rows that it may have.
+        max_bytes: Bytes that its rows may have together.
         timeout_seconds: Time after which the server ends it.
 
     Raises:
@@ -88,7 +94,7 @@ def run_query(
     with connection:
         try:
             _refuse_strong_role(connection)
-            names, rows = _rows(connection, query, limit)
+            names, rows = _rows(connection, query, limit, max_bytes)
         except psycopg.errors.QueryCanceled as error:
             raise ConfigurationError(
                 "the query was ended",
@@ -144,19 +150,19 @@ def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
 
 
 def _rows(
-    connection: psycopg.Connection[Any], query: str, limit: int
+    connection: psycopg.Connection[Any], query: str, limit: int, max_bytes: int
 ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
     """Return names and rows; binary results take the protocol that knows only one statement."""
     text = SQL(cast("LiteralString", query.strip().rstrip(";")))
     statement: Composed = BOUNDED.format(
         text, Literal(MAX_ROW_BYTES), SQL(LARGE_ROW), Literal(limit + 1)
     )
-    rows, left = list[tuple[Any, ...]](), MAX_BYTES
+    rows, left = list[tuple[Any, ...]](), max_bytes
     with connection.cursor() as cursor:
         for *row, size in cursor.stream(statement, binary=True):
             left -= size
             if left < 0:
-                raise _too_large(f"rows of at most {MAX_BYTES:,} bytes together")
+                raise _too_large(f"rows of at most {max_bytes:,} bytes together")
             rows.append(tuple(map(_plain, row)))
         names = [column.name for column in cursor.description or ()]
     return names[:-1], rows

@@ -59,21 +59,23 @@ def run_priority(tags: Mapping[str, str]) -> int:
         return 0
 
 
-def read_queues(instance: dg.DagsterInstance) -> Sequence[QueueState]:
-    """Return what waits and runs, by queue and falling priority; at most 2,000 runs are read."""
+def read_queues(
+    instance: dg.DagsterInstance, max_runs: int = MAX_READ_RUNS
+) -> Sequence[QueueState]:
+    """Return what waits and runs, by queue and falling priority; of both ``max_runs`` are read."""
     waiting, running = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
     oldest: dict[tuple[str, int], datetime] = {}
     beyond: list[int] = []
     for counted, statuses in ((waiting, WAITING), (running, RUNNING)):
         wanted = dg.RunsFilter(statuses=statuses)
-        found = instance.get_run_records(wanted, limit=MAX_READ_RUNS, ascending=True)
+        found = instance.get_run_records(wanted, limit=max_runs, ascending=True)
         for record in found:
             tags = record.dagster_run.tags
             key = (queue_name(tags), run_priority(tags))
             counted[key] += 1
             if counted is waiting:
                 oldest.setdefault(key, record.create_timestamp)
-        is_whole = len(found) < MAX_READ_RUNS
+        is_whole = len(found) < max_runs
         beyond.append(0 if is_whole else instance.get_runs_count(wanted) - len(found))
     keys = sorted({*waiting, *running}, key=lambda key: (key[0], -key[1]))
     states = [QueueState(*key, waiting[key], running[key], oldest.get(key)) for key in keys]

@@ -69,17 +69,22 @@ def unrecorded_entries(
 
 
 def read_trace(
-    warehouse: Warehouse, trace_id: str, unrecorded: Sequence[LedgerEntry] = ()
+    warehouse: Warehouse,
+    trace_id: str,
+    unrecorded: Sequence[LedgerEntry] = (),
+    *,
+    max_rows: int = MAX_ROWS,
 ) -> Trace | None:
     """Return what happened in a trace; None: nothing.
 
     Args:
-        warehouse: Tables; at most MAX_ROWS of each kind are read.
+        warehouse: Tables.
         trace_id: 32 hex digits.
         unrecorded: Runs of the trace that replace those of the ledger.
+        max_rows: Rows of each kind that are read at most.
     """
     with warehouse.reading() as connection:
-        found = _Reader(connection).read(trace_id, unrecorded)
+        found = _Reader(connection, max_rows).read(trace_id, unrecorded)
     is_empty = not (found.requests or found.webhooks or found.events or found.runs or found.alerts)
     return None if is_empty else found
 
@@ -87,8 +92,9 @@ def read_trace(
 class _Reader:
     """Reads rows of one trace, and notes whether a limit was reached."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, max_rows: int) -> None:
         self._connection = connection
+        self._max_rows = max_rows
         self._is_whole = True
 
     def read(self, trace_id: str, unrecorded: Sequence[LedgerEntry]) -> Trace:
@@ -147,14 +153,15 @@ class _Reader:
 
     def _of_trace(self, table: Table, trace_id: str, *order: str) -> list[Row]:
         wanted = _read(table).where(table.c.trace_id == trace_id)
-        return self._limited(wanted.order_by(*(table.c[name] for name in order)), MAX_ROWS)
+        return self._limited(wanted.order_by(*(table.c[name] for name in order)), self._max_rows)
 
     def _by_keys(self, table: Table, column: Column[str], keys: Sequence[str]) -> list[Row]:
-        """Return the rows of keys in the order of the table's key, up to MAX_ROWS of them."""
+        """Return the rows of keys in the order of the table's key, up to the limit."""
         found: list[Row] = []
         for start in range(0, len(keys), KEYS_AT_ONCE):
             some = keys[start : start + KEYS_AT_ONCE]
-            found += self._limited(_read(table).where(column.in_(some)), MAX_ROWS - len(found))
+            room = self._max_rows - len(found)
+            found += self._limited(_read(table).where(column.in_(some)), room)
         key = [each.name for each in table.primary_key.columns]
         return sorted(found, key=lambda row: [row[name] for name in key])
 

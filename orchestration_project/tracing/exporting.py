@@ -54,6 +54,9 @@ class SpanExport:
         share: Share of traces that are exported, 0 to 1; spans with an error always are.
         service: Name of the program.
         release: Its version; empty: unknown.
+        max_queued: Spans that wait at most; more are lost.
+        linger_seconds: Time in which a batch fills.
+        first_pause_seconds: Pause after a failed attempt; it doubles with each.
     """
 
     def __init__(
@@ -64,6 +67,9 @@ class SpanExport:
         share: float = 1.0,
         service: str = "run",
         release: str = "",
+        max_queued: int = MAX_QUEUED,
+        linger_seconds: float = LINGER_SECONDS,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         hide(*headers.values())
         self._url = f"{endpoint}/v1/traces"
@@ -77,6 +83,9 @@ class SpanExport:
             "host.name": socket.gethostname(),
             **({"service.version": release} if release else {}),
         }
+        self._max_queued = max_queued
+        self._linger_seconds = linger_seconds
+        self._first_pause_seconds = first_pause_seconds
         self._below = round(share * 2**64)
         self._queue = deque[Span]()
         self._changed = Condition()
@@ -104,7 +113,7 @@ class SpanExport:
         with self._changed:
             if self._is_stopped:
                 return
-            if len(self._queue) >= MAX_QUEUED:
+            if len(self._queue) >= self._max_queued:
                 self._lost_count += 1
                 return
             self._queue.append(span)
@@ -146,12 +155,12 @@ class SpanExport:
             self._reported_count = lost
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause = self._first_pause_seconds
         with httpx.Client(timeout=TIMEOUT_SECONDS, headers=self._headers) as client:
             while batch := self._take():
                 try:
                     self._send(client, batch)
-                    pause = FIRST_PAUSE_SECONDS
+                    pause = self._first_pause_seconds
                 except _RetryLater as later:
                     wait = min(max(pause, later.seconds or 0), LONGEST_PAUSE_SECONDS)
                     self._put_back(batch, wait)
@@ -168,7 +177,7 @@ class SpanExport:
             while not self._queue and not self._is_stopped:
                 self._changed.wait()
             if not self._is_flushing and len(self._queue) < MAX_BATCH and not self._is_stopped:
-                self._changed.wait(LINGER_SECONDS)
+                self._changed.wait(self._linger_seconds)
             batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
             self._in_flight = len(batch)
             return batch
@@ -176,7 +185,7 @@ class SpanExport:
     def _put_back(self, batch: Sequence[Span], seconds: float) -> None:
         """Queue a batch again, at the front, then wait; a flush allows one attempt at once."""
         with self._changed:
-            room = MAX_QUEUED - len(self._queue)
+            room = self._max_queued - len(self._queue)
             kept = batch[:room]
             self._lost_count += len(batch) - len(kept)
             self._queue.extendleft(reversed(kept))

@@ -11,7 +11,6 @@ import pytest
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from sqlalchemy import text
 
-from orchestration_project.instance import claim_monitoring
 from orchestration_project.instance.celery_worker import execute_claimed
 from orchestration_project.instance.claim_monitoring import fail_lost_runs, fail_runs_of_this_host
 from orchestration_project.instance.releases import RELEASE_TAG, own_release
@@ -65,26 +64,20 @@ def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(
     assert computed() == []
 
 
-def test_a_process_of_another_host_is_found_by_its_silence(instance, monkeypatch):
+def test_a_process_of_another_host_is_found_by_its_silence(instance):
     run = launched(instance)
     kill_before_start(instance, run.run_id, host="elsewhere")
-    monkeypatch.setattr(claim_monitoring, "SECONDS_BETWEEN_BEATS", 300)
-    assert fail_lost_runs(instance) == []
-    monkeypatch.setattr(claim_monitoring, "SECONDS_BETWEEN_BEATS", 0)
+    assert fail_lost_runs(instance, beat_seconds=300) == []
     if not hasattr(instance.event_log_storage, "heartbeats"):  # a SQLite file is of one host
-        monkeypatch.undo()
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTING
         return
-    assert fail_lost_runs(instance) == [run.run_id]
+    assert fail_lost_runs(instance, beat_seconds=0) == [run.run_id]
     assert "no heartbeat from elsewhere" in failure_of(instance, run.run_id)
     assert keys_of(instance, run.run_id) == []
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
-def test_a_process_whose_clock_is_wrong_is_judged_by_the_clock_of_the_database(
-    instance, seconds, monkeypatch
-):
-    monkeypatch.setattr(claim_monitoring, "SECONDS_BETWEEN_BEATS", 300)
+def test_a_process_whose_clock_is_wrong_is_judged_by_the_clock_of_the_database(instance, seconds):
     run, waiting = launched(instance), launched(instance)
     right_time = time.time
 
@@ -97,7 +90,7 @@ def test_a_process_whose_clock_is_wrong_is_judged_by_the_clock_of_the_database(
     assert in_fork(execute) == 0
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.SUCCESS
     assert instance.run_storage.claims.all()[waiting.run_id].age_seconds < 1200
-    assert fail_lost_runs(instance) == []
+    assert fail_lost_runs(instance, beat_seconds=300) == []
     assert computed() == [run.run_id]
 
 

@@ -16,7 +16,6 @@ from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import text
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.instance import heartbeats
 from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
@@ -75,8 +74,7 @@ def test_a_run_gives_signs_of_life_from_its_start_to_its_end(instance):
     assert result.run_id not in signs(instance)
 
 
-def test_signs_go_on_after_an_outage_of_the_server(instance, monkeypatch, caplog):
-    monkeypatch.setattr(heartbeats, "SECONDS_BETWEEN_BEATS", 0.01)
+def test_signs_go_on_after_an_outage_of_the_server(instance, caplog):
     connect, was_asked = instance.event_log_storage.index_connection, Semaphore(0)
     outage = iter([None, DagsterPostgresException("too many retries for DB connection")])
 
@@ -86,7 +84,7 @@ def test_signs_go_on_after_an_outage_of_the_server(instance, monkeypatch, caplog
             raise error
         return connect()
 
-    signing = Heartbeats(connect_but_once)
+    signing = Heartbeats(connect_but_once, seconds=0.01)
     signing.begin("run")
     assert all(was_asked.acquire(timeout=30) for _ in range(3))
     signing.end("run")

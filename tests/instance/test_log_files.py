@@ -122,10 +122,9 @@ def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tm
     assert segments_of(folder) == segments
 
 
-def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr(log_files, "LOCK_SECONDS", 0.01)
+def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path):
     write(tmp_path, "a", 1)
-    file = LogFile(tmp_path, "run", MIB)
+    file = LogFile(tmp_path, "run", MIB, lock_seconds=0.01)
     with (tmp_path / "run" / CURRENT).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert [file.append(b"1\n"), file.append(b"2\n")] == [False, False]

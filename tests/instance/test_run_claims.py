@@ -11,7 +11,6 @@ import pytest
 from dagster._core.remote_origin import RemoteJobOrigin
 
 from orchestration_project.engine.dagster_private import load_repository
-from orchestration_project.instance import celery_worker
 from orchestration_project.instance.celery_worker import RunWatch, execute_claimed
 from orchestration_project.instance.launcher import MACHINE_TAG
 from orchestration_project.instance.redacting import repository_origin
@@ -112,15 +111,12 @@ def test_a_run_that_failed_while_its_process_was_paused_stays_failed_and_loses_i
 
 
 @pytest.mark.parametrize("ends", ["canceling", "failed"])
-def test_the_process_of_a_run_that_is_to_end_or_was_ended_is_interrupted(
-    instance, monkeypatch, ends
-):
-    monkeypatch.setattr(celery_worker, "SECONDS_BETWEEN_LOOKS", 0.01)
+def test_the_process_of_a_run_that_is_to_end_or_was_ended_is_interrupted(instance, ends):
     run = launched(instance, dg.DagsterRunStatus.STARTED)
     interrupted = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
-        with RunWatch(instance, run):
+        with RunWatch(instance, run, seconds=0.01):
             if ends == "canceling":
                 instance.report_run_canceling(run)
             else:

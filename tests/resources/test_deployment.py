@@ -26,7 +26,6 @@ from orchestration_project.instance.daemon import (
     take_daemon_lease,
 )
 from orchestration_project.instance.redacting import repository_origin
-from orchestration_project.services import queues
 from orchestration_project.services.backup_state import backup_probe, restore_probe
 from orchestration_project.services.gate import examine
 from orchestration_project.services.hosts import (
@@ -172,11 +171,10 @@ def test_queues_show_what_waits_and_runs_by_priority(kept_instance):
     assert [each.oldest_at is not None for each in found] == [True, True, True]
 
 
-def test_runs_beyond_those_that_are_read_are_counted(kept_instance, monkeypatch):
-    monkeypatch.setattr(queues, "MAX_READ_RUNS", 2)
+def test_runs_beyond_those_that_are_read_are_counted(kept_instance):
     for run_id in "abcde":
         kept_instance.add_run(run_of(run_id, dg.DagsterRunStatus.QUEUED))
-    assert [each[:4] for each in read_queues(kept_instance)] == [
+    assert [each[:4] for each in read_queues(kept_instance, max_runs=2)] == [
         ("dagster", 0, 2, 0),
         ("other", None, 3, 0),
     ]

@@ -220,7 +220,7 @@ def test_metrics_count_events_by_known_kinds_and_what_waits(office):
         assert found["mqtt_waiting_messages"] == 0
 
 
-def test_metrics_have_the_latest_measurement_of_each_name(office, monkeypatch):
+def test_metrics_have_the_latest_measurement_of_each_name(office):
     metrics = MqttMetrics(office.warehouse)
     measure(office, ("p1", "lines", 0, 7.0), ("p1", "lines", 2, 9.0), ("p2", "lines", 1, 3.0))
     lines = ("mqtt_measured", "p1", "lines", "")
@@ -233,7 +233,7 @@ def test_metrics_have_the_latest_measurement_of_each_name(office, monkeypatch):
         ("mqtt_measured", "p1", "bugs", ""): 1,
         ("mqtt_measured", "p2", "lines", ""): 3,
     }
-    monkeypatch.setattr("orchestration_project.resources.mqtt.metrics.MAX_MEASURED", 2)
+    metrics.max_measured = 2
     measure(office, ("p3", "lines", 9, 5.0))
     kept = {key for key in samples(metrics, office) if key[0] == "mqtt_measured"}
     assert kept == {("mqtt_measured", "p3", "lines", ""), ("mqtt_measured", "p1", "bugs", "")}

@@ -78,12 +78,11 @@ def test_what_no_row_has_is_no_trace(desk, trace):
     assert read_trace(desk.warehouse, begin_trace().trace_id) is None
 
 
-def test_a_trace_with_more_rows_than_the_limit_says_so(desk, clock, monkeypatch):
-    monkeypatch.setattr("orchestration_project.services.traces.MAX_ROWS", 2)
+def test_a_trace_with_more_rows_than_the_limit_says_so(desk, clock):
     context = begin_trace()
     runs = [replace(facts(run_id=str(number)), tags=context.as_tags()) for number in range(3)]
     Ledger(desk.warehouse, clock).record(runs)
-    found = read_trace(desk.warehouse, context.trace_id)
+    found = read_trace(desk.warehouse, context.trace_id, max_rows=2)
     assert found is not None
     assert (len(found.runs), found.is_whole) == (2, False)
 

@@ -32,7 +32,13 @@ def collector():
 
 @pytest.fixture
 def export(collector):
-    opened = SpanExport(collector.url, {"x-api-key": "key-of-the-collector"}, service="test")
+    opened = SpanExport(
+        collector.url,
+        {"x-api-key": "key-of-the-collector"},
+        service="test",
+        linger_seconds=0.01,
+        first_pause_seconds=0.01,
+    )
     yield opened
     opened.stop()
 
@@ -116,16 +122,14 @@ def test_headers_are_sent_and_their_values_are_secrets(collector, export):
     assert span.attributes == {"said": "***"}
 
 
-def test_spans_are_sent_without_a_flush_also_after_a_pause(collector, export, monkeypatch):
-    monkeypatch.setattr(exporting, "LINGER_SECONDS", 0.01)
+def test_spans_are_sent_without_a_flush_also_after_a_pause(collector, export):
     for count in (1, 2, 3):  # the thread of the export waits between them
         add(export, 1)
         wait_for(lambda count=count: len(collector.spans) == count)
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_batch_that_is_to_come_later_is_sent_again(collector, export, status, monkeypatch):
-    monkeypatch.setattr(exporting, "FIRST_PAUSE_SECONDS", 0.01)
+def test_a_batch_that_is_to_come_later_is_sent_again(collector, export, status):
     collector.faults = [Fault(status, headers={"retry-after": "0"}), Fault(status)]
     add(export, 3)
     for _ in range(3):
@@ -167,9 +171,8 @@ def test_a_refusal_is_counted_and_garbage_harms_nothing(collector, export, fault
     assert len(collector.spans) >= 1
 
 
-def test_without_a_collector_the_queue_is_bounded_and_the_loss_counted(monkeypatch):
-    monkeypatch.setattr(exporting, "MAX_QUEUED", 50)
-    export = SpanExport(f"http://127.0.0.1:{free_port()}", {})
+def test_without_a_collector_the_queue_is_bounded_and_the_loss_counted():
+    export = SpanExport(f"http://127.0.0.1:{free_port()}", {}, max_queued=50)
     add(export, 80)
     export.flush(BOUND)  # ends with the attempt that failed
     assert export.lost_count >= 30 - exporting.MAX_BATCH

@@ -38,6 +38,8 @@ class MqttMetrics:
     """
 
     warehouse: Warehouse
+    max_measured: int = MAX_MEASURED
+    """Measurements that are kept, the newest."""
     _events: dict[tuple[str, ...], float] = field(default_factory=dict)
     _counted: int | None = None
     """Arrival up to which events are counted."""
@@ -81,7 +83,7 @@ class MqttMetrics:
                 *_bridges(connection, now),
                 gauge(
                     "mqtt_measured",
-                    f"Latest measurements of mqtt_metrics, the newest {MAX_MEASURED}.",
+                    f"Latest measurements of mqtt_metrics, the newest {self.max_measured}.",
                     ("subject", "name", "unit"),
                     {labels: value for labels, (_, value) in self._measured.items()},
                     together=max,
@@ -117,9 +119,9 @@ class MqttMetrics:
             latest = (row.measured_at, row.value)
             self._measured[labels] = max(self._measured.get(labels, latest), latest)
             self._measured_to = max(self._measured_to, row.arrival_id)
-        if len(self._measured) > MAX_MEASURED:
+        if len(self._measured) > self.max_measured:
             newest = sorted(self._measured.items(), key=lambda each: each[1], reverse=True)
-            self._measured = dict(newest[:MAX_MEASURED])
+            self._measured = dict(newest[: self.max_measured])
 
 
 def _waiting(

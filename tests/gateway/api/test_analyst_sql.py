@@ -76,16 +76,15 @@ def test_what_is_no_read_of_data_is_refused(urls, query: str, message: str):
     assert run_query(urls[1], "SELECT count(*) AS n FROM finra_symbols").rows() == [(5,)]
 
 
-def test_large_rows_are_refused_before_the_driver_has_them(urls, monkeypatch):
+def test_large_rows_are_refused_before_the_driver_has_them(urls):
     with pytest.raises(ConfigurationError, match="1,048,576 bytes each"):
         run_query(urls[1], "SELECT repeat('x', 5000000) AS text")
     with pytest.raises(ConfigurationError, match="division by zero"):
         run_query(urls[1], "SELECT 1 / (n - n) AS n FROM generate_series(1, 2) AS n")
-    monkeypatch.setattr("orchestration_project.services.analyst_sql.MAX_BYTES", 1_000)
     many = "SELECT repeat('x', 300) AS text FROM generate_series(1, {})"
-    assert len(run_query(urls[1], many.format(3))) == 3
+    assert len(run_query(urls[1], many.format(3), max_bytes=1_000)) == 3
     with pytest.raises(ConfigurationError, match="1,000 bytes together"):
-        run_query(urls[1], many.format(4))
+        run_query(urls[1], many.format(4), max_bytes=1_000)
     assert run_query(urls[1], "SELECT 1 AS one").rows() == [(1,)]
 
 
