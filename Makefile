@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test-changed run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migrated migration new-source verify reset lock
+.PHONY: help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migrated migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -93,6 +93,9 @@ test: $(VENV)/installed-dev ## the test suite
 test-changed: $(VENV)/installed-dev ## tests that the change since main can reach, about a minute; SECONDS=300
 	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) SECONDS=$(SECONDS) $(VENV)/bin/python .ci/changed_tests.py $(ARGS)
 
+coverage: $(VENV)/installed-measure ## statements and branches of the pure packages that their tests run; ARGS=--write
+	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python .ci/covered.py -n $(TEST_WORKERS) $(ARGS)
+
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)
 
@@ -146,6 +149,9 @@ lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and lis
 	@for set in docs deploy; do \
 	  $(VENV)/bin/python .ci/locks.py $$set | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements-$$set.lock; done
+	@$(VENV)/bin/python .ci/locks.py measure | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements-dev.lock \
+	  - -o requirements-measure.lock
 	@$(MAKE) --no-print-directory $(VENV)/installed-dev
 	@$(VENV)/bin/python .ci/dependencies.py --write
 
@@ -170,6 +176,11 @@ $(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python $(VENV)/bin/or
 	@echo "installing the tools of the tests into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-measure: requirements-measure.lock | $(VENV)/installed-dev
+	@echo "installing coverage and mutmut into $(VENV) …"
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
 
 $(BENCH_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(BENCH_VENV)

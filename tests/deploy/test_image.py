@@ -66,7 +66,7 @@ def test_the_build_sees_named_files_alone_and_none_that_may_hold_a_secret():
 
 
 def test_every_file_at_the_root_that_a_setting_names_by_default_is_in_the_image():
-    yaml_files = {each.name for each in PROJECT_ROOT.glob("*.yaml")} - {"workspace.yaml"}
+    yaml_files = {each.name for each in PROJECT_ROOT.glob("[!.]*.yaml")} - {"workspace.yaml"}
     assert yaml_files <= set(dockerfile.allowed_paths())
 
 

@@ -1,0 +1,85 @@
+"""Files that people and editors expect beside the code: hooks, templates, types, decisions."""
+
+import re
+import runpy
+import tomllib
+
+import pytest
+import yaml
+
+from orchestration_project.settings import PROJECT_ROOT
+
+PYPROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
+DECISIONS = sorted((PROJECT_ROOT / "docs" / "decisions").glob("*.md"))
+COVERED = runpy.run_path(str(PROJECT_ROOT / ".ci" / "covered.py"))
+
+
+def test_hooks_before_a_commit_are_programs_of_the_checkout():
+    text = (PROJECT_ROOT / ".pre-commit-config.yaml").read_text()
+    repositories = yaml.safe_load(text)["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    hooks = repositories[0]["hooks"]
+    assert {"ruff", "ruff-format", "words", "prose"} <= {hook["id"] for hook in hooks}
+    for hook in hooks:
+        program, *arguments = hook["entry"].split()
+        scripts = [argument for argument in arguments if argument.endswith(".py")]
+        assert program.startswith(".venv/bin/")
+        assert hook["language"] == "system"
+        assert [script for script in scripts if not (PROJECT_ROOT / script).is_file()] == []
+
+
+def test_editors_and_the_linter_agree_on_the_length_of_a_line():
+    text = (PROJECT_ROOT / ".editorconfig").read_text()
+    [length] = re.findall(r"\[\*\.py\]\nmax_line_length = (\d+)", text)
+    assert int(length) == PYPROJECT["tool"]["ruff"]["line-length"]
+
+
+@pytest.mark.parametrize("name", ["bug", "feature"])
+def test_a_form_of_issues_asks_for_something(name: str):
+    form = yaml.safe_load((PROJECT_ROOT / f".github/ISSUE_TEMPLATE/{name}.yaml").read_text())
+    assert {"name", "description", "body"} == set(form)
+    asked = [field["id"] for field in form["body"]]
+    assert len(set(asked)) == len(asked) > 2
+    assert any(field.get("validations", {}).get("required") for field in form["body"])
+
+
+def test_the_package_declares_that_it_is_typed():
+    assert (PROJECT_ROOT / "orchestration_project" / "py.typed").is_file()
+    data = PYPROJECT["tool"]["setuptools"]["package-data"]["orchestration_project"]
+    assert "py.typed" in data
+
+
+def test_ten_decisions_name_what_was_rejected_and_its_price():
+    assert len(DECISIONS) >= 10
+    assert [path.name for path in DECISIONS if not re.match(r"\d\d-[a-z-]+\.md", path.name)] == []
+    for path in DECISIONS:
+        text = path.read_text()
+        parts = ("# ", "**Decision.**", "**Rejected", "**Reasons**", "**Price")
+        assert [part for part in parts if part not in text] == [], path.name
+        assert 150 <= len(text.split()) <= 300, path.name
+
+
+def test_the_site_lists_the_decisions():
+    site = tomllib.loads((PROJECT_ROOT / "zensical.toml").read_text())
+    entries = {title: pages for entry in site["project"]["nav"] for title, pages in entry.items()}
+    assert "decisions/*" in entries["Explanation"]
+
+
+def test_a_coverage_below_its_bound_is_named_and_one_within_the_tolerance_is_not():
+    bounds = {"contracts": 90.0, "domains": 80.0, "tables": 70.0}
+    measured = {"contracts": 89.8, "domains": 79.7}
+    assert COVERED["fallen"](bounds, measured) == [
+        "domains: 79.7 % covered, expected 80.0 % or more",
+        "tables: 0.0 % covered, expected 70.0 % or more",
+    ]
+
+
+def test_coverage_counts_statements_and_branches_of_a_package_together():
+    summary = {"covered_lines": 8, "num_statements": 10, "covered_branches": 1, "num_branches": 2}
+    whole = {"covered_lines": 6, "num_statements": 6, "covered_branches": 2, "num_branches": 2}
+    files = {
+        "orchestration_project/contracts/rules.py": {"summary": summary},
+        "orchestration_project/contracts/a/b.py": {"summary": whole},
+        "orchestration_project/tables/fx.py": {"summary": whole},
+    }
+    assert COVERED["percentages"](files) == {"contracts": 85.0, "tables": 100.0}
