@@ -32,8 +32,8 @@ FOLDER_STEPS = 2
 LONGEST_NAME = 300
 """Characters of a text that may name a file; longer ones are prose."""
 
-DEFAULT_SECONDS = 2.0
-"""Seconds of a test module that was never timed: the suite's minutes by its modules."""
+DEFAULT_SECONDS = 5.0
+"""Seconds of a test module that was never timed; a run keeps its times for the next."""
 
 START_SECONDS = 12.0
 """Seconds until the workers have imported the definitions."""

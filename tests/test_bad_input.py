@@ -38,6 +38,7 @@ def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document
         for folder in ("orchestration_project", "tests")
         for path in (PROJECT_ROOT / folder).rglob("*.py")
     )
+    assert len(bad_input.promises()) > 100
     hold_their_own = CASES | functions_in("test_bad_*.py") | functions_in("test_full_disk.py")
     for each in bad_input.promises():
         if each.test not in hold_their_own:
@@ -45,6 +46,7 @@ def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document
 
 
 def test_every_row_of_the_document_says_what_is_seen_kept_and_to_be_done():
+    assert len(bad_input.promises()) > 100
     for each in bad_input.promises():
         assert all((each.bad_input, each.remedy)), each
         assert each.kept in bad_input.OUTCOMES, each

@@ -41,6 +41,7 @@ def as_text(shares: int | None) -> str | None:
 @pytest.mark.slow
 def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
     states: list[dict[str, int]] = [{}, *HISTORY]
+    assert len(times) == len(states) > 2
     for first, since in enumerate(times):
         for second in range(first, len(times)):
             before, after = states[first], states[second]

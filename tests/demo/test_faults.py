@@ -113,6 +113,7 @@ def test_an_undocumented_tier_is_listed_with_a_dozen_rows(demo: Demo):
 def test_the_other_weeks_of_the_default_window_reconcile_and_hold_no_bad_row(demo: Demo):
     faulty = {("T1", 2), ("OTCE", 4)}
     calm = {(tier, n) for tier in ("T1", "T2", "OTCE") for n in range(1, 9)} - faulty
+    assert len(calm) == 22
     for tier, number in calm:
         asked = place(demo, tier, number)
         records = demo.records(asked)

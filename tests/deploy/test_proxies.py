@@ -45,6 +45,7 @@ def test_routes_are_those_of_the_caddyfile():
 
 
 def test_what_routers_name_there_is():
+    assert HTTP["routers"]
     for router in HTTP["routers"].values():
         assert set(router.get("middlewares", ())) <= HTTP["middlewares"].keys()
         assert router["service"] in HTTP["services"]

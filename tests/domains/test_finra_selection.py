@@ -184,7 +184,9 @@ def test_a_run_key_differs_with_partition_state_and_day_and_with_nothing_else():
 def test_no_week_within_the_horizon_begins_before_its_start(published, today, number):
     start = horizon_start(today, number)
     found = within_horizon(published, today=today, weeks=number)
+    assert set(found) <= set(published)
     assert all(each.week_start >= start for each in found)
+    assert [week for week in published if week.week_start > today and week not in found] == []
 
 
 def test_a_sweep_starts_at_its_watermark_or_at_the_oldest_publication_and_never_after_today():

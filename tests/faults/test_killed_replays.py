@@ -38,6 +38,7 @@ def test_a_replay_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_ne
 ):
     first = campaign.random(fault.name, database).randint(1, campaign.every)
     points = range(first, MOST_POINTS + 1, campaign.every)
+    assert points
     for start in range(0, len(points), WEEKS_AT_ONCE):
         some = points[start : start + WEEKS_AT_ONCE]
         replayed_and_killed(database, server(database), tmp_path / str(start), some, kill_seen)

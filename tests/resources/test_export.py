@@ -238,6 +238,7 @@ def test_a_workbook_gives_every_value_back_with_doubles_in_16_digits(batches):
     write_xlsx(map(frame, batches), sink)
     _, *lines = load_workbook(sink).worksheets[0].iter_rows(values_only=True)
     lines += [(None,) * len(SCHEMA)] * (sum(map(len, batches)) - len(lines))  # rows without a value
+    assert len(lines) == sum(map(len, batches))
     for line, row in zip(lines, (each for batch in batches for each in batch), strict=True):
         cells = [unescape(cell) if isinstance(cell, str) else cell for cell in line]
         assert cells == [*map(cell_of, row)] or cells == [row[0] or None, *map(cell_of, row[1:])]

@@ -1,0 +1,99 @@
+"""Tests that cannot fail are found, and the numbers of patches and sleeps only fall."""
+
+import ast
+import json
+import runpy
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+
+CHECK: Mapping[str, Any] = runpy.run_path(str(PROJECT_ROOT / ".ci" / "test_style.py"))
+
+
+def problems(source: str) -> list[str]:
+    """Return what is wrong with the tests of a module."""
+    return [problem for _, problem in CHECK["findings"]({"planted.py": ast.parse(source)})]
+
+
+def test_each_test_of_the_project_can_fail_and_patches_and_sleeps_are_no_more():
+    numbers, findings = CHECK["measure"]()
+    bounds = json.loads(CHECK["FILE"].read_text())
+    assert findings == []
+    assert set(bounds) == set(numbers)
+    assert {name: count for name, count in numbers.items() if count > bounds[name]} == {}
+
+
+def test_contributing_has_the_numbers():
+    numbers = json.loads(CHECK["FILE"].read_text())
+    text = " ".join((PROJECT_ROOT / "CONTRIBUTING.md").read_text().split())
+    assert f"In {numbers['patches']} lines tests still replace" in text
+    assert f"In {numbers['sleeps']} lines they call `sleep`" in text
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("load()", "asserts nothing"),
+        ("assert True", "asserts True"),
+        ("assert (found, 'a text')", "asserts"),
+        ("found = load()\n    assert found == found", "asserts found == found"),
+        ("for row in load():\n        assert row", "which may be empty"),
+        ("assert all(row for row in load())", "which may be empty"),
+        ("rows = load()\n    for row in rows.items():\n        assert row", "which may be empty"),
+    ],
+)
+def test_a_planted_test_that_cannot_fail_is_found(body: str, problem: str):
+    [found] = problems(f"def test_a():\n    {body}\n")
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "assert load() == 1",
+        "with pytest.raises(ValueError):\n        load()",
+        "for row in (1, 2):\n        assert load(row)",
+        "rows = load()\n    assert len(rows) > 3\n    for row in rows:\n        assert row",
+        "rows = [1, 2]\n    for row in rows:\n        assert load(row)",
+        "is_loaded()\n\ndef is_loaded():\n    assert load()",
+        "assert all(row for row in ROWS)",
+    ],
+)
+def test_a_test_that_can_fail_is_none_of_them(body: str):
+    assert problems(f"def test_a():\n    {body}\n") == []
+
+
+def test_patches_and_sleeps_are_counted_by_line():
+    source = (
+        "monkeypatch.setattr(a, 'b', 1)\ntime.sleep(1)\ndef sleep(): ...\nmonkeypatch.setenv()\n"
+    )
+    assert CHECK["counts"]({"planted.py": source}) == {"patches": 1, "sleeps": 1}
+
+
+@pytest.mark.parametrize(("name", "sign"), [("test_style.json", 1), ("coverage.json", -1)])
+def test_no_number_of_a_bound_got_worse_or_vanished_since_it_was_set(name: str, sign: int):
+    """A shallow clone has fewer versions."""
+    path = f".ci/{name}"
+    bounds = json.loads((PROJECT_ROOT / path).read_text())
+    assert bounds
+    versions = [json.loads(git("show", f"{commit}:{path}")) for commit in commits(path)]
+    for earlier in versions:
+        limits = {key: sign * bounds.get(key, sign * float("inf")) for key in earlier}
+        assert {key: value for key, value in earlier.items() if limits[key] > sign * value} == {}
+
+
+def commits(path: str) -> list[str]:
+    """Return the commits that changed a file, the latest first."""
+    return git("log", "--format=%H", "--", path).split()
+
+
+def git(*arguments: str) -> str:
+    """Return what git prints in the checkout."""
+    command = ["git", *arguments]
+    return subprocess.run(  # noqa: S603 - git
+        command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+    ).stdout
