@@ -11,9 +11,9 @@ import tempfile
 
 def main() -> int:
     """Write the pages, or name those that are outdated, and what they lack; return 1 if any is."""
-    from orchestration_project.settings import Settings
+    from orchestration_project.settings import settings_class
 
-    Settings.model_config["env_file"] = None
+    settings_class().model_config["env_file"] = None
     with tempfile.TemporaryDirectory() as folder:
         for name in list(os.environ):
             if name not in ("HOME", "LANG", "PATH", "TMPDIR"):

@@ -20,13 +20,13 @@ from orchestration_project.settings import (
     shown_values,
     without_secrets,
 )
-from orchestration_project.settings.about import GROUPS
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.described import ESSENTIAL, described_settings
 from orchestration_project.settings.given import PRIVATE
 from orchestration_project.settings.page import example
 from orchestration_project.settings.renamed import MOVED_TO_CHECKS, RENAMED
 from orchestration_project.settings.settings import secrets_of
+from orchestration_project.settings.values import GROUPS
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
 SECRETS = (

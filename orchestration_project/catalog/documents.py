@@ -45,9 +45,9 @@ from orchestration_project.sensors.documents import (
     documents_on_arrival,
 )
 from orchestration_project.settings import (
-    PROJECT_ROOT,
     Settings,
     child_environment,
+    project_folder,
     switched_off,
 )
 from orchestration_project.settings.domains.documents import DocumentsSettings
@@ -107,7 +107,7 @@ def _demo_files(settings: Settings) -> Path:
         options = [f"--into={partial}", f"--count={DEMO_COUNT}", f"--seed={settings.demo_seed}"]
         made = subprocess.run(  # noqa: S603 - our own program and settings
             [sys.executable, "-m", module, *options],
-            cwd=PROJECT_ROOT,
+            cwd=project_folder(),
             capture_output=True,
             text=True,
             check=False,

@@ -28,7 +28,7 @@ from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.redacting import DEFINITIONS
 from orchestration_project.registry import RunSummary
 from orchestration_project.services.ended_runs import unpublished_in
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings import project_folder
 from orchestration_project.tables.spine import audits, rejects
 
 Materializations: TypeAlias = Mapping[tuple[str, str | None], Mapping[str, Any]]
@@ -88,7 +88,7 @@ def execute(
         KeyboardInterrupt: Ctrl-C was pressed; Dagster returns a failed run then.
     """
     result = dg.execute_job(
-        load_repository(DEFINITIONS, "defs", PROJECT_ROOT).get_reconstructable_job(job),
+        load_repository(DEFINITIONS, "defs", project_folder()).get_reconstructable_job(job),
         instance,
         run_config={**_log_config(), **(config or {})},
         tags=own_run_tags()
@@ -156,7 +156,7 @@ def _errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
 
 def repository() -> dg.RepositoryDefinition:
     """Return the repository of all domains."""
-    return load_repository(DEFINITIONS, "defs", PROJECT_ROOT).get_definition()
+    return load_repository(DEFINITIONS, "defs", project_folder()).get_definition()
 
 
 def run_over(

@@ -83,7 +83,7 @@ def _instance() -> dg.DagsterInstance:
     except dg.DagsterError as error:
         raise ConfigurationError(
             "no Dagster instance to serve",
-            expected="DAGSTER_HOME, the absolute path of a folder with the root's dagster.yaml",
+            expected="DAGSTER_HOME, the absolute path of a folder with the project's dagster.yaml",
             found=str(error).strip().partition("\n")[0],
             remedy="set DAGSTER_HOME to that of the daemon; after a first `make ui` it may be the "
             "folder dagster in STATE_DIR",

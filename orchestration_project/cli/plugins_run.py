@@ -32,11 +32,11 @@ from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.running import call_endpoint
 from orchestration_project.resources.plugins.state import read_plugin
 from orchestration_project.resources.plugins.store import read_given
-from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
+from orchestration_project.settings import Settings, load_settings, require_project_folder
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.plugins import plugins_calls, plugins_rows
 
-EXAMPLES = PROJECT_ROOT / "examples" / "plugins"
+EXAMPLES = Path("examples", "plugins")
 IDS = ("rss", "csv_drop", "projects_board", "slack_digest")
 CSV = "sku,price\nlamp-1,19.90\nlamp-2,24.50\n"
 
@@ -66,7 +66,7 @@ def _receiver(messages: list[str]) -> Iterator[str]:
 def copy_example(name: str, folder: Path, hosts: Mapping[str, str]) -> Path:
     """Copy an example, with other hosts, each a host and port of this machine without TLS."""
     own = folder / name
-    shutil.copytree(EXAMPLES / name, own)
+    shutil.copytree(require_project_folder() / EXAMPLES / name, own)
     manifest = own / "plugin.yaml"
     text = manifest.read_text(encoding="utf-8")
     for host, local in hosts.items():

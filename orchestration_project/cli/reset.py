@@ -15,7 +15,7 @@ from orchestration_project.cli.stack_services import data_folders
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
+from orchestration_project.settings import Settings, load_settings, project_folder
 
 STATE_DIR_MARKERS = ("dagster", "artifacts")
 """Folders that identify a STATE_DIR; a folder without any of them is not deleted."""
@@ -170,7 +170,8 @@ def _ours(folder: Path) -> list[Path]:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    if folder in PROJECT_ROOT.parents or folder == PROJECT_ROOT:
+    project = project_folder()
+    if folder in project.parents or folder == project:
         found = "the project itself, or a folder above it"
     elif not any((folder / mark).exists() for mark in STATE_DIR_MARKERS):
         found = "a folder with nothing of this project's in it"

@@ -14,10 +14,11 @@ from urllib.parse import quote
 import psycopg
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings import default_path
 from orchestration_project.settings.given import ENVIRONMENT
 
-DEPLOY = PROJECT_ROOT / "deploy"
+DEPLOY = Path("deploy")
+"""Folder of configuration files, in the project folder and among the defaults."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -77,7 +78,7 @@ def rabbitmq(folder: Path, port: int, ports: tuple[int, int], password: str) -> 
     (folder / "conf.d").mkdir(exist_ok=True)
     account = [f"default_user = {BROKER_USER}", f"default_pass = {password}"]
     write_private(folder / "conf.d" / "account.conf", "\n".join([*account, ""]))
-    text = (DEPLOY / "rabbitmq" / "rabbitmq.conf").read_text()
+    text = default_path(DEPLOY / "rabbitmq" / "rabbitmq.conf").read_text()
     here = text.replace("default = 5672", f"local = {LOOPBACK}:{port}")
     write_private(folder / "rabbitmq.conf", here)
     (folder / "enabled_plugins").write_text("[].\n")
@@ -321,7 +322,7 @@ def caddy(folder: Path, ports: Mapping[str, int]) -> Program:
         "HTTPS_PORT": str(ports["https"]),
         "BIND": LOOPBACK,
     }
-    config = str(DEPLOY / "caddy" / "Caddyfile")
+    config = str(default_path(DEPLOY / "caddy" / "Caddyfile"))
     run = ["caddy", "run", "--adapter", "caddyfile", "--config", config]
     return Program("caddy", run, environment)
 
@@ -343,7 +344,7 @@ def prometheus(
         has_long_store: Whether it also writes to VictoriaMetrics.
     """
     folder.mkdir(exist_ok=True)
-    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    text = default_path(DEPLOY / "prometheus" / "prometheus.yml").read_text()
     text = text.replace("gateway:3000", f"{LOOPBACK}:{ports['gateway']}")
     text = text.replace("victoriametrics:8428", f"{LOOPBACK}:{ports['victoriametrics']}")
     if not has_long_store:
@@ -351,7 +352,8 @@ def prometheus(
     config = write_private(
         folder / "prometheus.yml", text.replace("/run/secrets/metrics_key", str(key_file))
     )
-    shutil.copytree(DEPLOY / "prometheus" / "rules", folder / "rules", dirs_exist_ok=True)
+    rules = default_path(DEPLOY / "prometheus" / "rules")
+    shutil.copytree(rules, folder / "rules", dirs_exist_ok=True)
     options = [
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
@@ -390,8 +392,8 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], ports: Mapping[str, in
     accounts = "".join(f"{user}:{password}\n" for user, password in passwords.items())
     hashed = ["mosquitto_passwd", "-U", str(write_private(folder / "passwords", accounts))]
     subprocess.run(hashed, check=True, capture_output=True)  # noqa: S603 - Debian's
-    write_private(folder / "acl", (DEPLOY / "mosquitto" / "acl").read_text())
-    text = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text()
+    write_private(folder / "acl", default_path(DEPLOY / "mosquitto" / "acl").read_text())
+    text = default_path(DEPLOY / "mosquitto" / "mosquitto.conf").read_text()
     for name in ("server.pem", "clients.pem"):
         text = text.replace(f"/etc/mosquitto/certs/{name}", str(folder / "server.pem"))
     text = text.replace("/etc/mosquitto/certs/server.key", str(folder / "server.key"))

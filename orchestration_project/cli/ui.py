@@ -39,7 +39,7 @@ from orchestration_project.gateway.bind_address import (
 from orchestration_project.instance.redacting import DEFINITIONS
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
-from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
+from orchestration_project.settings import Settings, child_environment, default_path, load_settings
 
 DAEMON = "orchestration_project.instance.daemon"
 """Module of the daemon, run with ``python -m``."""
@@ -103,9 +103,7 @@ def environment_of_dagster(settings: Settings, home: Path, **changes: str) -> di
     Matplotlib would keep its list of fonts in the user's home; a MPLCONFIGDIR that is set stays.
     """
     fonts = {"MPLCONFIGDIR": str(settings.state_path / "matplotlib")}
-    return fonts | child_environment(
-        DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT), **changes
-    )
+    return fonts | child_environment(DAGSTER_HOME=str(home), **changes)
 
 
 def _public_url(settings: Settings, host: str, port: int) -> str:
@@ -147,13 +145,13 @@ def refuse_other_ui(home: Path, lock: IO[str]) -> None:
 
 
 def prepare_home(home: Path) -> None:
-    """Make ``home`` a DAGSTER_HOME of the root's dagster.yaml, and create or check the storage.
+    """Make ``home`` a DAGSTER_HOME of the project's dagster.yaml, and create or check the storage.
 
     The root itself as DAGSTER_HOME would fill with folders that Dagster makes there.
     """
     link = home / "dagster.yaml"
     link.unlink(missing_ok=True)
-    link.symlink_to(PROJECT_ROOT / "dagster.yaml")
+    link.symlink_to(default_path(Path("dagster.yaml")))
     open_instance().dispose()
 
 

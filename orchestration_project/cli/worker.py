@@ -57,14 +57,14 @@ def code_server(domains: str, host: str, port: int) -> int:
 
     from orchestration_project.cli.ui import CODE_SERVER
     from orchestration_project.instance.redacting import DEFINITIONS
-    from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+    from orchestration_project.settings import child_environment, load_settings
 
     settings = load_settings()
     form = "json" if settings.log_format == "json" else "colored"
     command = f"{CODE_SERVER} code-server start -m {DEFINITIONS} --host {host} --port {port}"
     logs = ["--log-level", settings.log_level.lower(), "--log-format", form]
     chosen = {"CODE_DOMAINS": domains} if domains else {}
-    environment = child_environment(PYTHONPATH=str(PROJECT_ROOT), **chosen)
+    environment = child_environment(**chosen)
     arguments = [sys.executable, "-m", *command.split(), *logs]
     os.execve(sys.executable, arguments, environment)  # noqa: S606 - our own code server
 

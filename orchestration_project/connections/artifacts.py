@@ -22,7 +22,7 @@ import polars as pl
 from orchestration_project.connections.files import partial_file
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import redacted
-from orchestration_project.settings import PROJECT_ROOT, read_secrets, without_secrets
+from orchestration_project.settings import project_path, read_secrets, without_secrets
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -109,7 +109,7 @@ class ArtifactStore(Protocol):
 def open_artifacts(url: str, *, setting: str = "ARTIFACTS_URL") -> ArtifactStore:
     """Open the store at ``url``, which ``setting`` gives: a folder, a file:// or an s3:// URL.
 
-    A relative folder lies below the project's root, wherever a process was started. An s3:// URL
+    A relative folder lies below the project folder, wherever a process was started. An s3:// URL
     takes endpoint, region and credentials from the usual AWS_… variables; the secret may be in the
     file that AWS_SECRET_ACCESS_KEY_FILE names.
 
@@ -118,7 +118,7 @@ def open_artifacts(url: str, *, setting: str = "ARTIFACTS_URL") -> ArtifactStore
     """
     scheme, mark, _ = url.partition("://")
     if not mark:
-        return FolderStore(PROJECT_ROOT / Path(url).expanduser(), setting=setting)
+        return FolderStore(project_path(Path(url)), setting=setting)
     parts = urlsplit(url)
     if scheme == "s3" and parts.netloc:
         return S3Store(url, setting=setting)

@@ -19,7 +19,12 @@ from urllib.parse import urlsplit
 import psutil
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment
+from orchestration_project.settings import (
+    PACKAGE_FOLDER,
+    Settings,
+    child_environment,
+    project_folder,
+)
 
 PACKAGE = "orchestration_project.demo"
 """In it all demos are."""
@@ -104,7 +109,7 @@ class DemoProgram:
         ]
         server = subprocess.Popen(  # noqa: S603 - our own program and settings
             [sys.executable, "-m", self.module, *options],
-            cwd=PROJECT_ROOT,
+            cwd=project_folder(),
             env=child_environment(**{RELEASE: demo_digest()}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -132,7 +137,7 @@ class DemoProgram:
 def demo_digest() -> str:
     """Return the digest of the demos' sources, which differs between releases."""
     digest = sha256()
-    for file in sorted(PROJECT_ROOT.joinpath(*PACKAGE.split(".")).rglob("*.py")):
+    for file in sorted((PACKAGE_FOLDER / "demo").rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -51,7 +51,7 @@ from orchestration_project.instance.run_claims import EndedOnce
 from orchestration_project.instance.run_traces import RunTraces
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings import project_folder
 from orchestration_project.tracing.spans import begin_span, end_span
 from orchestration_project.tracing.traceparent import trace_of_tags, trace_tags
 
@@ -125,7 +125,7 @@ def _is_of_location(run: DagsterRun) -> bool:
 
 def repository_origin() -> RemoteRepositoryOrigin:
     """Return where the code location's definitions come from, as `workspace.yaml` names it."""
-    target = LoadableTargetOrigin(module_name=DEFINITIONS, working_directory=str(PROJECT_ROOT))
+    target = LoadableTargetOrigin(module_name=DEFINITIONS, working_directory=str(project_folder()))
     location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=DEFINITIONS)
     return RemoteRepositoryOrigin(location, "__repository__")
 

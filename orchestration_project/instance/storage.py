@@ -40,12 +40,12 @@ from orchestration_project.services.dagster_instance import (
     STORAGE_ERRORS,
     driver_error,
 )
-from orchestration_project.settings import PROJECT_ROOT, load_shared_settings, without_secrets
+from orchestration_project.settings import default_path, load_shared_settings, without_secrets
 
 
 def open_instance() -> DagsterInstance:
     """Return the instance of the project's dagster.yaml, whatever DAGSTER_HOME says."""
-    return DagsterInstance.from_config(str(PROJECT_ROOT))
+    return DagsterInstance.from_config(str(default_path(Path("dagster.yaml")).parent))
 
 
 def postgres_url(url: str) -> str:

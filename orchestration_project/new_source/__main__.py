@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings import require_project_folder
 
 NAME = re.compile(r"[a-z]{2,20}")
 EXAMPLE = "e.g. make new-source NAME=weather"
@@ -164,10 +164,23 @@ def write(name: str, root: Path) -> Sequence[str]:
     return [*paths, written, "docs/reference/settings.md", ".env.example", "tests/definitions.txt"]
 
 
+def _checkout() -> Path:
+    """Return the project folder, which must have the source of the package."""
+    root = require_project_folder()
+    if not (root / CATALOG).is_file():
+        raise ConfigurationError(
+            "invalid project folder",
+            expected=f"a checkout, which has {CATALOG}",
+            found=str(root),
+            remedy="run it in a checkout of this project",
+        )
+    return root
+
+
 def main(name: str) -> int:
     """Write the skeleton, and print its files; return the exit status."""
     try:
-        paths = write(name, PROJECT_ROOT)
+        paths = write(name, _checkout())
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -32,12 +32,19 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.settings import PROJECT_ROOT, Settings, origins, shown_values
+from orchestration_project.settings import (
+    Settings,
+    default_files,
+    default_path,
+    origins,
+    shown_values,
+)
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.operations import operations_presets
 from orchestration_project.tables.operations import operations_verified_configs as verified
 
-FOLDER = PROJECT_ROOT / "presets"
+FOLDER = Path("presets")
+"""Folder of presets, in the project folder and among the defaults."""
 
 RUN_TAG = "preset"
 """This tag of a run names the applied preset that it went by."""
@@ -62,9 +69,9 @@ def preset_names() -> list[str]:
     return [file.stem for file in preset_files(FOLDER)]
 
 
-def preset_files(folder: Path) -> list[Path]:
+def preset_files(folder: Path) -> Sequence[Path]:
     """Return the presets in ``folder``, but what an editor puts beside them (`.#full.yaml`)."""
-    return sorted(folder.glob("[!.]*.yaml"))
+    return default_files(folder, "[!.]*.yaml")
 
 
 def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, PresetTarget]:
@@ -109,7 +116,7 @@ def _content(name: str) -> str:
             remedy=did_you_mean(name, names) or "name one of them",
         )
     try:
-        return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+        return default_path(FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"the preset {name} cannot be read",
@@ -230,13 +237,11 @@ def _row(applied: AppliedPreset, run_id: str) -> dict[str, Any]:
     }
 
 
-PRESETS = PROJECT_ROOT / "presets"
-
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where there is one, ten times as fast: every run reads all presets."""
 
 
-def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveConfig:
+def effective_config(settings: Settings, presets: Path = FOLDER) -> EffectiveConfig:
     """Return every setting, and what each preset would set for a run that names it."""
     entries = settings_in_effect(settings)
     for file in preset_files(presets):

@@ -10,24 +10,40 @@ from orchestration_project.settings.loading import (
     settings_of_file,
 )
 from orchestration_project.settings.profile import switched_off
+from orchestration_project.settings.project import (
+    PACKAGE_FOLDER,
+    PROJECT,
+    PROJECT_ROOT,
+    project_folder,
+    require_project_folder,
+)
 from orchestration_project.settings.settings import Settings, settings_class, shown_values
 from orchestration_project.settings.values import (
-    PROJECT_ROOT,
     SECRET_QUERY_WORDS,
+    default_files,
+    default_path,
+    project_path,
     without_query,
     without_secrets,
 )
 
 __all__ = [
+    "PACKAGE_FOLDER",
+    "PROJECT",
     "PROJECT_ROOT",
     "SECRET_QUERY_WORDS",
     "Settings",
     "child_environment",
+    "default_files",
+    "default_path",
     "load_settings",
     "load_shared_settings",
     "origins",
     "places",
+    "project_folder",
+    "project_path",
     "read_secrets",
+    "require_project_folder",
     "settings_class",
     "settings_of_file",
     "shown_values",

@@ -7,12 +7,13 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.about import Group, about
 from orchestration_project.settings.values import (
     MOST_HOURS,
     MOST_MINUTES,
     Entries,
+    Group,
     Words,
+    about,
     require_one_each,
 )
 

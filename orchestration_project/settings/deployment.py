@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.about import about
-from orchestration_project.settings.values import Entries, Words
+from orchestration_project.settings.values import Entries, Words, about
 
 BROKER = re.compile(r"(pyamqp|amqps?)://[^\s@]+(:[^\s@]*)?@[^\s@/?#]+(/[^\s?#]*)?")
 EXPECTED_BROKER = "expected amqp://user:password@host:5672/vhost"

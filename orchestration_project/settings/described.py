@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from orchestration_project.settings.about import GROUPS, Group
 from orchestration_project.settings.settings import setting_names, settings_class
-from orchestration_project.settings.values import is_secret
+from orchestration_project.settings.values import GROUPS, Group, is_secret
 
 ESSENTIAL = (
     "data_profile",

@@ -14,7 +14,8 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
 
-from orchestration_project.settings.values import from_root, is_secret
+from orchestration_project.settings.project import PROJECT, project_folder
+from orchestration_project.settings.values import is_secret, project_path
 
 ENVIRONMENT: Mapping[str, str] = os.environ
 """The process's environment as it is now; nothing else reads it."""
@@ -172,7 +173,7 @@ def value_of(name: str, given: GivenValues) -> str | Unusable | None:
 
 def _content(path: Given) -> str | Unusable:
     said = f"{path.name}={path.text!r} ({path.place})"
-    file = from_root(Path(path.text))
+    file = project_path(Path(path.text))
     try:
         text = file.read_text(encoding="utf-8")
         exposed = exposed_mode(file)
@@ -222,7 +223,7 @@ def secret_files(names: list[str], given: GivenValues) -> list[Path]:
     """Return the files of secrets that are read."""
     channels = [each for each in given if each.startswith(CHANNEL) and each.endswith(FROM_FILE)]
     files = [given.get(name + FROM_FILE) for name in names] + [given[each] for each in channels]
-    return [from_root(Path(each.text)) for each in files if each]
+    return [project_path(Path(each.text)) for each in files if each]
 
 
 def _lines(file: Path) -> Mapping[str, int]:
@@ -241,5 +242,8 @@ def _blank_lines(text: str) -> int:
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment with ``changes``, for a program that we start."""
-    return {**ENVIRONMENT, **changes}
+    """Return this process's environment with ``changes``, for a program that we start.
+
+    The program has the same project folder, whatever its current folder is.
+    """
+    return {**ENVIRONMENT, PROJECT: str(project_folder()), **changes}

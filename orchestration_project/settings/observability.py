@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.about import about
+from orchestration_project.settings.values import about
 
 HEADER = re.compile(r"[A-Za-z0-9_-]+=[!-+\--~]+")
 VALUE = re.compile("[ -~]+")

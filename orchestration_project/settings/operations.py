@@ -7,12 +7,13 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.checks import CheckLimits, read_checks
 from orchestration_project.settings.values import (
     MOST_HOURS,
     MOST_MINUTES,
-    from_root,
+    about,
+    default_path,
+    project_path,
     require_one_each,
     split_entries,
 )
@@ -96,7 +97,7 @@ class CheckSettings(BaseSettings):
     @property
     def checks_path(self) -> Path | None:
         """CHECKS_FILE as an absolute path; None if it has its default and does not exist."""
-        path = from_root(self.checks_file)
+        path = default_path(self.checks_file)
         is_own = self.checks_file != type(self).model_fields["checks_file"].default
         return path if is_own or path.exists() else None
 
@@ -115,7 +116,7 @@ class ExportSettings(BaseSettings):
     @property
     def exports_path(self) -> Path | None:
         """EXPORTS_FILE as an absolute path; None if it has its default and does not exist."""
-        path = from_root(self.exports_file)
+        path = default_path(self.exports_file)
         is_own = self.exports_file != type(self).model_fields["exports_file"].default
         return path if is_own or path.exists() else None
 
@@ -134,7 +135,7 @@ class ObjectiveSettings(BaseSettings):
     @property
     def slo_path(self) -> Path | None:
         """SLO_FILE as an absolute path; None if it has its default and does not exist."""
-        path = from_root(self.slo_file)
+        path = default_path(self.slo_file)
         is_own = self.slo_file != type(self).model_fields["slo_file"].default
         return path if is_own or path.exists() else None
 
@@ -255,7 +256,7 @@ class AlertSettings(BaseSettings):
     @property
     def public_certificate_path(self) -> Path | None:
         """PUBLIC_CERTIFICATE_FILE as an absolute path."""
-        return self.public_certificate_file and from_root(self.public_certificate_file)
+        return self.public_certificate_file and project_path(self.public_certificate_file)
 
     @property
     def every_alert_url(self) -> Sequence[str]:
@@ -277,6 +278,6 @@ class AlertSettings(BaseSettings):
     @property
     def alert_rules_path(self) -> Path | None:
         """ALERT_RULES as an absolute path; None: not set, and no such file."""
-        path = from_root(self.alert_rules)
+        path = default_path(self.alert_rules)
         is_own = self.alert_rules != type(self).model_fields["alert_rules"].default
         return path if is_own or path.exists() else None

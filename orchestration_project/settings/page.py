@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from textwrap import wrap
 
-from orchestration_project.settings.about import GROUPS
 from orchestration_project.settings.described import DescribedSetting, described_settings
+from orchestration_project.settings.values import GROUPS
 
 TABLE = """
 | setting | type | default | allowed | required when | description |

@@ -8,8 +8,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.about import Group, about
-from orchestration_project.settings.values import MOST_DAYS, Zoned, from_root
+from orchestration_project.settings.values import MOST_DAYS, Group, Zoned, about, project_path
 
 Profile = Literal["demo", "real"]
 
@@ -232,7 +231,7 @@ class StorageSettings(BaseSettings):
     )
     state_dir: Path = Field(
         Path("var"),
-        description="Folder of all local state; a relative path is below the project's root.",
+        description="Folder of all local state; a relative path is below the project folder.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Minimum severity of log lines."
@@ -272,8 +271,8 @@ class StorageSettings(BaseSettings):
 
     @property
     def state_path(self) -> Path:
-        """STATE_DIR as an absolute path; a relative one is below the project's root."""
-        return from_root(self.state_dir)
+        """STATE_DIR as an absolute path; a relative one is below the project folder."""
+        return project_path(self.state_dir)
 
     @property
     def scratch_path(self) -> Path:

@@ -34,8 +34,8 @@ from orchestration_project.settings.operations import (
     ReadinessSettings,
 )
 from orchestration_project.settings.profile import DemoSettings, ProfileSettings, StorageSettings
+from orchestration_project.settings.project import project_folder
 from orchestration_project.settings.values import (
-    PROJECT_ROOT,
     passwords_in,
     query_texts,
     split_entries,
@@ -88,7 +88,6 @@ class Settings(
     without_effect: ClassVar[frozenset[str]] = frozenset()
 
     model_config = SettingsConfigDict(
-        env_file=PROJECT_ROOT / ".env",
         extra="ignore",
         frozen=True,
         validate_default=True,
@@ -178,7 +177,11 @@ class Settings(
 
 @cache
 def settings_class() -> type[Settings]:
-    """Return the class of a process's settings: those of each domain, and what all share."""
+    """Return the class of a process's settings: those of each domain, and what all share.
+
+    Raises:
+        ConfigurationError: The project folder, which has `.env`, is invalid.
+    """
     package = f"{__package__}.domains"
     folder = [str(Path(__file__).parent / "domains")]
     names = sorted(each.name for each in iter_modules(folder))
@@ -189,7 +192,9 @@ def settings_class() -> type[Settings]:
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Settings) and each.domain
     ]
-    return create_model("Settings", __base__=tuple(reversed(found)), __module__=__name__)
+    model = create_model("Settings", __base__=tuple(reversed(found)), __module__=__name__)
+    model.model_config["env_file"] = project_folder() / ".env"
+    return model
 
 
 def setting_names() -> list[str]:

@@ -1,19 +1,46 @@
-"""Types of settings: paths, names, times with a zone; and the secret parts of URLs."""
+"""Types of settings, notes on them, paths, and the secret parts of URLs."""
 
 import csv
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypedDict, Unpack
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, JsonValue
 from pydantic.fields import FieldInfo
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.project import DEFAULTS, project_folder
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+Group = Literal["essential", "tuning", "security", "demo"]
+
+GROUPS: Mapping[Group, str] = {
+    "essential": "Sources, storage and alerts, which every deployment decides.",
+    "tuning": "Other sources, limits, schedules and retention, with working defaults.",
+    "security": "Credentials, login and network access.",
+    "demo": "The embedded simulators and their clock.",
+}
+"""The groups of settings, by audience, in the order in which they are listed."""
+
+
+class About(TypedDict, total=False):
+    """Notes on a setting; what is left out is derived from its class, type and default."""
+
+    name: str
+    group: Group
+    default: str
+    allowed: str
+    unit: str
+    required_when: str
+
+
+def about(**notes: Unpack[About]) -> dict[str, JsonValue]:
+    """Return notes on a setting, to be given as its ``json_schema_extra``."""
+    return {str(name): str(value) for name, value in notes.items()}
+
 
 MOST_DAYS = 36_500
 MOST_WEEKS, MOST_HOURS, MOST_MINUTES = MOST_DAYS // 7, MOST_DAYS * 24, MOST_DAYS * 24 * 60
@@ -69,20 +96,42 @@ def require_one_each(entries: Iterable[str], start: str) -> None:
         raise ValueError(SPACES)
 
 
-def from_root(path: Path) -> Path:
+def project_path(path: Path) -> Path:
     """Return ``path`` as an absolute one: our processes have different working directories.
 
     Raises:
         ConfigurationError: It begins with the home of a user who has none.
     """
     try:
-        return PROJECT_ROOT / path.expanduser()
+        return project_folder() / path.expanduser()
     except RuntimeError as error:
         raise ConfigurationError(
             f"the path {path} leads nowhere",
             found=f"unknown user {path.parts[0]}",
             remedy="correct it, in the environment or in .env",
         ) from error
+
+
+def default_path(path: Path) -> Path:
+    """Return the absolute path of a file or folder, the default where the project has none.
+
+    Args:
+        path: Path below the project folder, or an absolute one, which has no default.
+    """
+    own, default = project_path(path), DEFAULTS / path
+    return default if default.exists() and not os.path.lexists(own) else own
+
+
+def default_files(folder: Path, pattern: str) -> Sequence[Path]:
+    """Return the files of a folder by name; one of the project overrides a default of its name.
+
+    Args:
+        folder: Path below the project folder, or an absolute one, which has no defaults.
+        pattern: Glob of file names.
+    """
+    folders = (DEFAULTS / folder, project_path(folder))
+    files = {file.name: file for parent in folders for file in parent.glob(pattern)}
+    return [file for _, file in sorted(files.items())]
 
 
 def _zoned(moment: datetime) -> datetime:

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.about import about
-from orchestration_project.settings.values import MOST_DAYS, Words, from_root
+from orchestration_project.settings.values import MOST_DAYS, Words, about, default_path
 
 
 class WebhookSettings(BaseSettings):
@@ -76,10 +75,10 @@ class WebhookSettings(BaseSettings):
 
     @property
     def inboxes_path(self) -> Path:
-        """INBOXES_FILE as an absolute path; a relative one is below the project's root."""
-        return from_root(self.inboxes_file)
+        """INBOXES_FILE as an absolute path; a relative one is below the project folder."""
+        return default_path(self.inboxes_file)
 
     @property
     def webhooks_path(self) -> Path:
-        """WEBHOOKS_FILE as an absolute path; a relative one is below the project's root."""
-        return from_root(self.webhooks_file)
+        """WEBHOOKS_FILE as an absolute path; a relative one is below the project folder."""
+        return default_path(self.webhooks_file)

@@ -27,7 +27,7 @@ from orchestration_project.engine.warehouse.remedies import (
     remedy,
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
-from orchestration_project.settings import PROJECT_ROOT, SECRET_QUERY_WORDS
+from orchestration_project.settings import SECRET_QUERY_WORDS, project_folder
 
 registry.register("db2", "orchestration_project.engine.warehouse.db2", "Db2Dialect")
 
@@ -80,7 +80,7 @@ def parsed_url(given: str | URL) -> URL:
 
     However Db2 is written, it is spoken to in the dialect that this project makes whole.
 
-    A relative SQLite file lies below the project's root, wherever a process was started.
+    A relative SQLite file lies below the project folder, wherever a process was started.
 
     Raises:
         ConfigurationError: The text is no SQLAlchemy URL, or a SQLite database in memory.
@@ -100,7 +100,9 @@ def parsed_url(given: str | URL) -> URL:
             expected="sqlite:////absolute/path/file.db",
             remedy="name a file; each connection would see a database of its own",
         )
-    return url if _is_file_uri(url) else url.set(database=str(PROJECT_ROOT / str(url.database)))
+    if _is_file_uri(url):
+        return url
+    return url.set(database=str(project_folder() / str(url.database)))
 
 
 def _no_url() -> ConfigurationError:

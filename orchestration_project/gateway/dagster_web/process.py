@@ -239,7 +239,7 @@ def _read_workspace(file: Path) -> WorkspaceFileTarget:
     except (OSError, ValueError, YAMLError, CheckError, dg.DagsterError) as error:
         raise ConfigurationError(
             f"{file} is not a workspace file",
-            expected="a file such as workspace.yaml at the root",
+            expected="a file such as workspace.yaml of the project",
             found=str(error).strip(),
             remedy="name another one: -w",
         ) from error

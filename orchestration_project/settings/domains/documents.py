@@ -5,10 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import from_root, without_secrets
+from orchestration_project.settings.values import about, project_path, without_secrets
 
 OcrMode = Literal["auto", "always", "never"]
 FailOn = Literal["never", "bad", "watch"]
@@ -152,7 +151,7 @@ class DocumentsSettings(Settings):
     def _required_folder(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None and info.data.get("documents_source") == "folder":
             raise ValueError("expected the path of a folder, as DOCUMENTS_SOURCE is folder")
-        return None if value is None else from_root(value)
+        return None if value is None else project_path(value)
 
     @field_validator("documents_url")
     @classmethod

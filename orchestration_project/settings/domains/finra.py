@@ -5,10 +5,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import MOST_HOURS, MOST_WEEKS, Monday, from_root
+from orchestration_project.settings.values import (
+    MOST_HOURS,
+    MOST_WEEKS,
+    Monday,
+    about,
+    project_path,
+)
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -123,12 +128,12 @@ class FinraSettings(Settings):
     def _needed_for_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None and info.data.get("finra_source") == "files":
             raise ValueError("required when FINRA_SOURCE=files")
-        return value and from_root(value)
+        return value and project_path(value)
 
     @field_validator("finra_bonds_files_dir")
     @classmethod
     def _below_root(cls, value: Path | None) -> Path | None:
-        return value and from_root(value)
+        return value and project_path(value)
 
     @field_validator("finra_client_secret")
     @classmethod

@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
+from orchestration_project.settings.values import about
 
 FIRST_DAY_OF_ALL = date(1999, 1, 4)
 """The first day that the ECB has rates of."""

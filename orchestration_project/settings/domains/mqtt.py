@@ -6,10 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import Words, from_root
+from orchestration_project.settings.values import Words, about, default_path
 
 
 class MqttSettings(Settings):
@@ -190,4 +189,4 @@ class MqttSettings(Settings):
     @property
     def mqtt_kinds_path(self) -> Path:
         """The folder of event kinds, absolute."""
-        return from_root(self.mqtt_kinds_dir)
+        return default_path(self.mqtt_kinds_dir)

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.settings import Settings
+from orchestration_project.settings.values import about
 
 
 class PluginsSettings(Settings):

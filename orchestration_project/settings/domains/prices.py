@@ -6,10 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import MOST_WEEKS, Words, from_root
+from orchestration_project.settings.values import (
+    MOST_WEEKS,
+    Words,
+    about,
+    default_path,
+    project_path,
+)
 
 PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
 
@@ -133,7 +138,7 @@ class PricesSettings(Settings):
     def _needed_for_price_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None and info.data.get("prices_source") == "files":
             raise ValueError("required when PRICES_SOURCE=files")
-        return value and from_root(value)
+        return value and project_path(value)
 
     @field_validator("alpha_vantage_api_key")
     @classmethod
@@ -145,6 +150,6 @@ class PricesSettings(Settings):
     @property
     def prices_symbols_path(self) -> Path | None:
         """PRICES_SYMBOLS_FILE as an absolute path; None: not set, and no such file."""
-        path = from_root(self.prices_symbols_file)
+        path = default_path(self.prices_symbols_file)
         is_own = self.prices_symbols_file != type(self).model_fields["prices_symbols_file"].default
         return path if is_own or path.exists() else None

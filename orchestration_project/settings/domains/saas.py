@@ -10,9 +10,9 @@ from pydantic import (
     field_validator,
 )
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
+from orchestration_project.settings.values import about
 
 PEOPLEFORCE_URL = "https://app.peopleforce.io/api/public/v3"
 

@@ -8,10 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import Words, from_root, split_entries
+from orchestration_project.settings.values import Words, about, default_path, split_entries
 
 MIN_MASK_KEY_LENGTH = 16
 MAX_PROXIES = 20
@@ -137,4 +136,4 @@ class WebSettings(Settings):
     @property
     def web_sites_path(self) -> Path:
         """The folder of site files, absolute."""
-        return from_root(self.web_sites_dir)
+        return default_path(self.web_sites_dir)

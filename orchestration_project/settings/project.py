@@ -1,0 +1,111 @@
+"""The project folder, and the files of the package that those of a project folder override.
+
+The package is installed once; a project folder has the `.env`, state and files of one user. In a
+checkout they are the same folder.
+"""
+
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from orchestration_project.errors import ConfigurationError
+
+PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
+
+PROJECT_ROOT = PACKAGE_FOLDER.parent
+"""Top folder of the checkout, for what a wheel does not have: git, tests, tools."""
+
+PACKAGED = PACKAGE_FOLDER / "defaults"
+"""Where a wheel has the default files; the build copies them from the top of the checkout."""
+
+DEFAULTS = PACKAGED if PACKAGED.is_dir() else PROJECT_ROOT
+"""Folder of the default files: presets, alerts.yaml, dagster.yaml and more."""
+
+PROJECT = "ORCHESTRATE_PROJECT"
+"""The variable that names the project folder."""
+
+EXPECTED = f"a folder that {PROJECT} names, or one whose pyproject.toml has [tool.orchestrate]"
+
+
+@cache
+def project_folder() -> Path:
+    """Return the project folder, or the current folder where no project folder is declared.
+
+    It stays the same for the whole process, also where that changes its current folder.
+
+    Raises:
+        ConfigurationError: ORCHESTRATE_PROJECT names no folder, or a pyproject.toml is unreadable.
+    """
+    return _declared_folder() or _current_folder()
+
+
+def require_project_folder() -> Path:
+    """Return the project folder for a command that cannot use the current folder in its place.
+
+    Raises:
+        ConfigurationError: No project folder is declared, or its declaration is invalid.
+    """
+    folder = _declared_folder()
+    if folder is None:
+        raise ConfigurationError(
+            "invalid project folder",
+            expected=EXPECTED,
+            found=f"no such folder at or above {_current_folder()}",
+            remedy=f"change to the project folder, or set {PROJECT}",
+        )
+    return folder
+
+
+def _declared_folder() -> Path | None:
+    """Return the folder of ORCHESTRATE_PROJECT, else the nearest with [tool.orchestrate]."""
+    named = os.environ.get(PROJECT)
+    if named:
+        return _named_folder(named)
+    folder = _current_folder()
+    return next((parent for parent in (folder, *folder.parents) if _is_project(parent)), None)
+
+
+def _named_folder(named: str) -> Path:
+    try:
+        folder = Path(named).expanduser().resolve()
+    except (OSError, RuntimeError):  # RuntimeError: the home of an unknown user
+        folder = Path(named)
+    if not folder.is_dir():
+        raise ConfigurationError(
+            "invalid project folder",
+            expected=f"an existing folder in {PROJECT}",
+            found=named,
+            remedy=f"create the folder, or correct {PROJECT}",
+        )
+    return folder
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "invalid project folder",
+            expected=EXPECTED,
+            found="a current folder that was deleted",
+            remedy=f"change to the project folder, or set {PROJECT}",
+        ) from None
+
+
+def _is_project(folder: Path) -> bool:
+    """Return whether the pyproject.toml of ``folder`` has the table [tool.orchestrate]."""
+    file = folder / "pyproject.toml"
+    try:
+        declared = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # ValueError: neither TOML nor UTF-8
+        raise ConfigurationError(
+            "invalid project folder",
+            expected=f"a readable pyproject.toml in {folder}",
+            found=str(error),
+            remedy=f"correct {file}, or set {PROJECT}",
+        ) from error
+    tools = declared.get("tool")
+    return isinstance(tools, dict) and "orchestrate" in tools

@@ -1,0 +1,171 @@
+"""The project folder of a process, by variable, pyproject.toml or current folder; and its files."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+
+DECLARED = "[tool.orchestrate]\n"
+FOLDER = "print(settings.project_folder())"
+REQUIRED = "print(settings.require_project_folder())"
+
+
+def process(folder, code, **variables):
+    """Run code in a folder, with settings as its only import; return status, output and error."""
+    return subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", f"from orchestration_project import settings\n{code}"],
+        cwd=folder,
+        env={"PATH": os.defpath, "HOME": str(folder), "PYTHONPATH": str(PROJECT_ROOT), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def printed(folder, code, **variables):
+    done = process(folder, code, **variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder that is declared a project, with a folder two levels below it."""
+    folder = tmp_path / "project"
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(DECLARED)
+    return folder
+
+
+@pytest.mark.parametrize("code", [FOLDER, REQUIRED])
+def test_the_nearest_folder_with_the_table_is_the_project_folder(project, code):
+    (project / "a" / "pyproject.toml").write_text("[tool.ruff]\n")
+    assert printed(project, code) == [str(project)]
+    assert printed(project / "a" / "b", code) == [str(project)]
+    (project / "a" / "pyproject.toml").write_text(DECLARED)
+    assert printed(project / "a" / "b", code) == [str(project / "a")]
+
+
+@pytest.mark.parametrize("code", [FOLDER, REQUIRED])
+def test_the_variable_comes_before_a_declared_folder(project, tmp_path, code):
+    other = tmp_path / "other"
+    other.mkdir()
+    assert printed(project, code, ORCHESTRATE_PROJECT=str(other)) == [str(other)]
+    assert printed(project, code, ORCHESTRATE_PROJECT="../other") == [str(other)]
+    assert printed(project, code, ORCHESTRATE_PROJECT="") == [str(project)]
+
+
+def test_a_folder_without_declaration_is_the_project_folder_where_a_command_needs_none(tmp_path):
+    assert printed(tmp_path, FOLDER) == [str(tmp_path)]
+    done = process(tmp_path, REQUIRED)
+    assert done.returncode == 1
+    expected = (
+        "invalid project folder\n"
+        "  expected: a folder that ORCHESTRATE_PROJECT names, or one whose pyproject.toml has "
+        "[tool.orchestrate]\n"
+        f"  found: no such folder at or above {tmp_path}\n"
+        "  what to do: change to the project folder, or set ORCHESTRATE_PROJECT"
+    )
+    assert expected in done.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_variable_that_names_no_folder_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    done = process(tmp_path, FOLDER, ORCHESTRATE_PROJECT=str(tmp_path / name))
+    assert done.returncode == 1
+    assert f"found: {tmp_path / name}\n" in done.stderr
+    assert "create the folder, or correct ORCHESTRATE_PROJECT" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"[tool.orchestrate", b"# \xff"])
+def test_a_pyproject_that_cannot_be_read_is_refused_and_not_left_out(project, content):
+    (project / "a" / "pyproject.toml").write_bytes(content)
+    done = process(project / "a", FOLDER)
+    assert done.returncode == 1
+    assert f"expected: a readable pyproject.toml in {project / 'a'}\n" in done.stderr
+    assert printed(project / "a", FOLDER, ORCHESTRATE_PROJECT=str(project)) == [str(project)]
+
+
+def test_a_deleted_current_folder_is_refused(tmp_path):
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    done = process(folder, f"import os; os.rmdir(os.getcwd())\n{FOLDER}")
+    assert done.returncode == 1
+    assert "found: a current folder that was deleted\n" in done.stderr
+
+
+def test_state_and_env_file_are_those_of_the_project_folder_in_each_folder_below(project):
+    (project / ".env").write_text("STATE_DIR=state\nDEMO_SEED=5\n")
+    (project / "a" / ".env").write_text("DEMO_SEED=6\n")
+    code = "found = settings.load_settings()\nprint(found.state_path, found.demo_seed)"
+    assert printed(project / "a", code) == [f"{project / 'state'} 5"]
+
+
+def test_a_program_that_is_started_elsewhere_has_the_same_project_folder(project, tmp_path):
+    code = (
+        "import subprocess, sys\n"
+        "code = 'from orchestration_project import settings; print(settings.project_folder())'\n"
+        "subprocess.run([sys.executable, '-c', code], cwd='/', check=True,\n"
+        "    env=settings.child_environment())"
+    )
+    assert printed(project / "a", code) == [str(project)]
+
+
+def test_files_of_the_project_folder_override_defaults_of_the_same_name(project):
+    code = (
+        "from pathlib import Path\n"
+        "files = settings.default_files(Path('presets'), '*.yaml')\n"
+        "print(*sorted({file.parent for file in files}), sep='\\n')\n"
+        "print(len(files), *[file for file in files if file.name == 'full.yaml'])\n"
+        "print(settings.load_settings().alert_rules_path)\n"
+    )
+    presets = PROJECT_ROOT / "presets"
+    shipped = len([*presets.glob("*.yaml")])
+    assert printed(project, code) == [
+        str(presets),
+        f"{shipped} {presets / 'full.yaml'}",
+        str(PROJECT_ROOT / "alerts.yaml"),
+    ]
+    own = project / "presets"
+    own.mkdir()
+    for name in ("full", "mine"):
+        shutil.copy(presets / "full.yaml", own / f"{name}.yaml")
+    (project / "alerts.yaml").write_text("rules: []\n")
+    assert printed(project, code) == [
+        *sorted([str(presets), str(own)]),
+        f"{shipped + 1} {own / 'full.yaml'}",
+        str(project / "alerts.yaml"),
+    ]
+
+
+def test_a_default_that_the_project_has_as_a_broken_link_is_not_replaced(project):
+    (project / "checks.yaml").symlink_to(project / "missing.yaml")
+    code = "from pathlib import Path\nprint(settings.default_path(Path('checks.yaml')))"
+    assert printed(project, code) == [str(project / "checks.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("has_project", "expected"),
+    [(False, "a folder that ORCHESTRATE_PROJECT names"), (True, "a checkout, which has")],
+)
+def test_the_generator_of_sources_is_refused_without_a_checkout(
+    project, tmp_path, has_project, expected
+):
+    folder = project if has_project else tmp_path
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestration_project.new_source", "weather"],
+        cwd=folder,
+        env={"PATH": os.defpath, "PYTHONPATH": str(PROJECT_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"invalid project folder\n  expected: {expected}")
+    assert str(folder) in done.stderr
+    assert [*folder.rglob("*.py")] == []
