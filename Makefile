@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migrated migration new-source verify reset lock
+.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy check-wheel observe migrate migrated migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -135,6 +135,9 @@ check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose,
 	@$(VENV)/bin/python deploy/sbom.py --without-system > .cache/sbom.spdx.json
 	@$(DEPLOY_VENV)/bin/pyspdxtools --infile .cache/sbom.spdx.json
 
+check-wheel: $(VENV)/installed-dev ## build the wheel, and run its commands in a bare environment and an empty folder
+	@$(VENV)/bin/python .ci/wheel.py
+
 observe: $(VENV)/installed-dev ## rules and dashboards, against the Prometheus of the running stack, or of one of its own
 	@$(VENV)/bin/python deploy/observe.py $(ARGS)
 
@@ -159,20 +162,22 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "Python 3.11, 3.12 or 3.13 is needed; say which with PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@$@ -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), \
-	  "orchestration_project.pth").write_text("$(CURDIR)\n")'
 
-# -P: modules are not imported from the working directory.
-$(VENV)/bin/orchestrate: | $(VENV)/bin/python
-	@printf '#!/bin/sh\nexec "%s" -P -m orchestration_project "$$@"\n' '$(CURDIR)/$(VENV)/bin/python' > $@
-	@chmod +x $@
+# The checkout itself is installed: its version, its programs, and a path. A moved checkout is installed again.
+IS_MOVED := $(filter-out $(CURDIR),$(or $(shell cat $(VENV)/editable 2>/dev/null),none))
+$(VENV)/editable: pyproject.toml $(if $(IS_MOVED),moved) | $(VENV)/bin/python
+	@rm -f $(VENV)/lib/python*/site-packages/orchestration_project.pth
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e .
+	@echo '$(CURDIR)' > $@
 
-$(VENV)/installed: requirements.lock | $(VENV)/bin/python $(VENV)/bin/orchestrate
+moved:
+
+$(VENV)/installed: requirements.lock | $(VENV)/editable
 	@echo "installing into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python $(VENV)/bin/orchestrate
+$(VENV)/installed-dev: requirements-dev.lock | $(VENV)/editable
 	@echo "installing the tools of the tests into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@ $(VENV)/installed
