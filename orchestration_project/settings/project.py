@@ -17,7 +17,7 @@ PROJECT_ROOT = PACKAGE_FOLDER.parent
 """Top folder of the checkout, for what a wheel does not have: git, tests, tools."""
 
 PACKAGED = PACKAGE_FOLDER / "defaults"
-"""Where a wheel has the default files; the build copies them from the top of the checkout."""
+"""Folder of the default files in a wheel; the build copies them from the top of a checkout."""
 
 DEFAULTS = PACKAGED if PACKAGED.is_dir() else PROJECT_ROOT
 """Folder of the default files: presets, alerts.yaml, dagster.yaml and more."""
