@@ -1,0 +1,103 @@
+"""Reads evidence archives: deliveries in the order of their loads, with captures and bytes."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Bytes of one response or file, and how they were requested."""
+
+    capture_id: int
+    part_number: int
+    request: dict[str, Any]
+    url: str
+    fetched_at: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One state of a partition: its captures, and when it was loaded; NULL: quarantined."""
+
+    group_id: str
+    table_name: str
+    partition_key: str
+    source: str
+    outcome: str
+    run_id: str
+    recorded_at: str
+    rule_version: str
+    scope: str
+    replay_of: str | None
+    landed_at: str | None
+    captures: tuple[Capture, ...]
+
+
+def read_deliveries(archives: Iterable[Path]) -> list[Delivery]:
+    """Return the deliveries of all archives, each once, in the order in which they were recorded.
+
+    A replay has the captures of the delivery that it replays.
+    """
+    deliveries: dict[str, Row] = {}
+    landings: dict[tuple[str, str], str] = {}
+    captures: dict[str, dict[int, Capture]] = {}
+    for path in archives:
+        with ZipFile(path) as archive:
+            for row in read_lines(archive, "deliveries.jsonl"):
+                deliveries[f"{row['table_name']} {row['group_id']}"] = row
+            for row in read_lines(archive, "landings.jsonl"):
+                landings[row["group_id"], row["table_name"]] = row["landed_at"]
+            for row in read_lines(archive, "captures.jsonl"):
+                capture = read_capture(archive, row)
+                captures.setdefault(row["group_id"], {})[capture.part_number] = capture
+    ordered = sorted(deliveries.values(), key=lambda row: (row["recorded_at"], row["group_id"]))
+    return [
+        Delivery(
+            group_id=row["group_id"],
+            table_name=row["table_name"],
+            partition_key=row["partition_key"],
+            source=row["source"],
+            outcome=row["outcome"],
+            run_id=row["run_id"],
+            recorded_at=row["recorded_at"],
+            rule_version=row["rule_version"],
+            scope=row["scope"],
+            replay_of=row["replay_of"],
+            landed_at=landings.get((row["group_id"], row["table_name"])),
+            captures=tuple(
+                capture
+                for _, capture in sorted(captures.get(row["replay_of"] or row["group_id"], {}).items())
+            ),
+        )
+        for row in ordered
+    ]
+
+
+def read_lines(archive: ZipFile, member: str) -> Iterator[Row]:
+    """Yield the JSON objects of a member, one a line."""
+    for line in archive.read(member).decode().split("\n"):
+        if line:
+            yield json.loads(line)
+
+
+def read_capture(archive: ZipFile, row: Row) -> Capture:
+    """Return a capture with its bytes, whose SHA-256 must be the recorded one."""
+    content = archive.read(f"bytes/{row['sha256']}")
+    if hashlib.sha256(content).hexdigest() != row["sha256"]:
+        raise ValueError(f"changed bytes: {row['sha256']}")
+    return Capture(
+        capture_id=int(row["capture_id"]),
+        part_number=int(row["part_number"]),
+        request=json.loads(row["request"]),
+        url=row["url"],
+        fetched_at=row["fetched_at"],
+        content=content,
+    )
