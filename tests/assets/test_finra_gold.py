@@ -1,10 +1,10 @@
 """Tables derived across weeks and tiers, as Dagster runs it, over the real demo source."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Boolean, func, select
 
 from orchestration_project.assets.finra import catalogue
 from orchestration_project.definitions import defs
@@ -152,6 +152,21 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     again = metadata_by_partition(derive(instance, t1(before), t1(last)))
     assert {each["outcome"] for of in again.values() for each in of.values()} == {"unchanged"}
     assert {table: databases.rows(url, select(table)) for table in tables} == derived
+
+
+def test_a_restatement_of_dates_alone_marks_derived_rows_stale_and_updates_their_dates(
+    url, instance, set_clock
+):
+    partition, rows = "OTCE|2025-12-22", finra_concentration_week.c
+    latest = select(func.max(rows.published_at), func.max(rows.is_stale, type_=Boolean))
+    load(instance, partition)
+    derive(instance, partition)
+    assert databases.rows(url, latest) == [(datetime(2026, 1, 26, tzinfo=UTC), False)]
+    set_clock(AFTER_IT)
+    load(instance, partition)
+    assert databases.rows(url, latest) == [(datetime(2026, 1, 26, tzinfo=UTC), True)]
+    derive(instance, partition)
+    assert databases.rows(url, latest) == [(datetime(2026, 3, 11, tzinfo=UTC), False)]
 
 
 def test_one_of_the_two_assets_of_a_step_is_derived_alone_if_it_alone_is_asked_for(url, instance):

@@ -233,10 +233,6 @@ def publication_of(
     return Publication(latest, is_load_day=False)
 
 
-CAUSES_WITHOUT_VALUES = ("none", "metadata")
-"""Landings after which every figure is what it was."""
-
-
 @dataclass(frozen=True)
 class WriteResult(Generic[SummaryT]):
     """Result of a write; row counts are of the loaded table, ``seconds`` without the commit.
@@ -263,9 +259,9 @@ class WriteResult(Generic[SummaryT]):
         return bool(self.rows_added or self.rows_changed or self.rows_removed)
 
     @property
-    def has_new_values(self) -> bool:
-        """Whether any figure is another than before."""
-        return self.change_cause not in CAUSES_WITHOUT_VALUES
+    def has_changes(self) -> bool:
+        """Whether the table is another than before, if only by dates of publication."""
+        return self.change_cause != "none"
 
     @property
     def in_words(self) -> str:

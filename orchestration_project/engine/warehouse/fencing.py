@@ -348,7 +348,7 @@ def _record_state(
     Where neither values nor rules are new, the landing that changed them last stays.
     """
     at = bindparam("at", type_=fences.c.landed_at.type)
-    has_same_rules = fences.c.landed_rule_version == bindparam("rules_if_same_values")
+    has_same_rules = fences.c.landed_rule_version == bindparam("rules_if_same_rows")
     values = {
         "landed_at": at,
         "landed_source": bindparam("source"),
@@ -368,7 +368,7 @@ def _record_state(
             "version": each.delivery.source_version,
             "content": each.content_sha256,
             "rules": each.target.rule_version,
-            "rules_if_same_values": None if done.has_new_values else each.target.rule_version,
+            "rules_if_same_rows": None if done.has_changes else each.target.rule_version,
             "scope": each.recorded_scope,
             "run": each.target.run_id,
         }

@@ -218,12 +218,12 @@ def land(
 def _mark_dependents(
     connection: Connection, batches: Sequence[ValidatedBatch], results: Sequence[WriteResult]
 ) -> None:
-    """Mark stale what is derived of the partitions whose values, or whose rules, changed."""
+    """Mark stale what is derived of the partitions whose rows, or whose rules, changed."""
     spec = batches[0].target.spec
     changed = [
         each.target.partition
         for each, result in zip(batches, results, strict=True)
-        if result.change_cause not in ("none", "metadata")
+        if result.has_changes
         or each.target.state.rule_version != each.target.rule_version
     ]
     if changed and spec.dependents:
