@@ -102,9 +102,8 @@ def demo_state(folder: Path, settings: Mapping[str, str]) -> Iterator[DemoState]
     """Lend a small demo with these settings; its programs end with the block."""
     umask = os.umask(0o022)
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in {**programs.DEMO, **settings}.items():
+        for name, value in {**programs.DEMO, **settings, "STATE_DIR": str(folder / "state")}.items():
             environment.setenv(name, value)
-        environment.setenv("STATE_DIR", str(folder / "state"))
         try:
             yield DemoState(folder, environment)
         finally:

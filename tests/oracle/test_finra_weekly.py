@@ -16,7 +16,6 @@ WEEKLY = "finra_otc_weekly"
 MAX_REJECT_RATIO = "0.05"
 SETTINGS = {"DEMO_ROWS_PER_WEEK": "300", "FINRA_MAX_REJECT_RATIO": MAX_REJECT_RATIO}
 KEY = ("week_start", "tier", "market", "symbol", "venue_id")
-TIERS = ("T1", "T2", "OTCE")
 
 
 @dataclass
@@ -78,21 +77,26 @@ def derive(rows: list[Row], loads: gold.Loads) -> dict[str, list[Row]]:
     }
 
 
-def load(state: DemoState, minute: str, first: str, last: str) -> None:
-    """Load and derive a range of weeks of each tier on a day."""
-    state.set_clock(minute)
-    for tier in TIERS:
-        state.run(WEEKLY, f"{tier}|{first}", f"{tier}|{last}")
-        state.run("finra_gold", f"{tier}|{first}", f"{tier}|{last}")
-    state.run("finra_tier_week", first, last)
+def load(state: DemoState, first: str, last: str) -> None:
+    """Load a range of weeks of a tier and derive its tables."""
+    state.run(WEEKLY, first, last)
+    state.run("finra_gold", first, last)
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
-    """Weeks that were loaded on two days: the demo restates two of them between."""
+    """Weeks of two days: one with rejects, one quarantined, and two that are restated between."""
     with demo_state(tmp_path_factory.mktemp("oracle"), SETTINGS) as state:
-        load(state, "2026-03-02T15:00", "2025-12-22", "2026-01-12")
-        load(state, "2026-03-11T15:00", "2025-12-22", "2026-01-12")
+        state.set_clock("2026-03-02T15:00")
+        load(state, "OTCE|2025-12-01", "OTCE|2026-01-12")
+        load(state, "T1|2026-01-05", "T1|2026-01-12")
+        state.run(WEEKLY, "T2|2025-12-01")
+        load(state, "T2|2026-01-05", "T2|2026-01-12")
+        state.run("finra_tier_week", "2026-01-05", "2026-01-12")
+        state.set_clock("2026-03-11T15:00")
+        load(state, "OTCE|2025-12-22", "OTCE|2025-12-29")
+        load(state, "T1|2026-01-12", "T1|2026-01-12")
+        state.run("finra_tier_week", "2026-01-12")
         yield state
 
 
