@@ -1,0 +1,49 @@
+"""Recomputes `fx_rates_daily` from the ECB's documents."""
+
+import io
+from xml.etree import ElementTree
+from zipfile import ZipFile
+
+from tests.oracle.archive import Delivery, Row
+from tests.oracle.lines import read_units
+
+KEY = ("rate_date", "currency_code")
+CUBE = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
+
+
+def parse_delivery(delivery: Delivery) -> dict[tuple, Row]:
+    """Return the rates of the delivery's day; a rate that is not available is NULL."""
+    rows = {}
+    for capture in delivery.captures:
+        read = read_csv if capture.content.startswith(b"PK") else read_xml
+        for currency, rate in read(capture.content, delivery.partition_key):
+            rows[delivery.partition_key, currency] = {
+                "rate_date": delivery.partition_key,
+                "currency_code": currency,
+                "rate": None if rate == "N/A" else read_units(rate),
+                "capture_id": capture.capture_id,
+            }
+    return rows
+
+
+def read_xml(content: bytes, day: str) -> list[tuple[str, str]]:
+    """Return currencies and rates of a day of an XML document."""
+    return [
+        (rate.attrib["currency"], rate.attrib["rate"])
+        for cube in ElementTree.fromstring(content).iter(CUBE)
+        if cube.get("time") == day
+        for rate in cube
+    ]
+
+
+def read_csv(content: bytes, day: str) -> list[tuple[str, str]]:
+    """Return currencies and rates of a day of the zipped wide CSV; its last column is empty."""
+    with ZipFile(io.BytesIO(content)) as archive:
+        lines = archive.read(archive.namelist()[0]).decode().splitlines()
+    names = [name.strip() for name in lines[0].split(",")]
+    for line in lines[1:]:
+        values = [value.strip() for value in line.split(",")]
+        if values[0] == day:
+            pairs = zip(names[1:], values[1:], strict=True)
+            return [(name, value) for name, value in pairs if name]
+    return []
