@@ -126,7 +126,7 @@ def test_a_week_is_out_when_its_last_tier_is_after_a_holiday_on_the_tuesday():
 def test_what_a_partition_is_made_of_is_named_and_holes_are_left_out():
     state = landed(0, 5) | {key(4): 3}
     assert ROLLING.version(key(5), state) == (
-        "gold 2: T1|2025-11-03#1 T1|2025-12-01#3 T1|2025-12-08#1"
+        "gold 3: T1|2025-11-03#1 T1|2025-12-01#3 T1|2025-12-08#1"
     )
 
 

@@ -64,6 +64,11 @@ def test_shares_are_worth_the_mean_close_weighted_by_volume():
     assert found["market_volume_share"].to_list() == [0.1, None]
 
 
+def test_a_value_of_more_digits_than_a_double_has_is_exact():
+    found = value(weeks(AAA=12_345_678_901), prices("AAA", 10, 10, 10, 10.000001))
+    assert found["estimated_notional_usd"].to_list() == [123_456_792_096_419_725]
+
+
 def test_a_symbol_without_a_price_of_each_session_is_left_out_and_counts_as_not_covered():
     symbol_weeks = weeks(AAA=60, BBB=20, CCC=20)
     of = pl.concat([prices("AAA", 1, 1, 1, 1), prices("BBB", 1, 1, 1)])

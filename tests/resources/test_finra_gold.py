@@ -159,4 +159,4 @@ def test_what_is_derived_is_known_by_what_it_was_made_of(desk):
     desk.land(row(share_quantity=5), version="v2")
     derive(desk)
     assert desk.warehouse.changes(finra_otc_weekly) == {KEY: 2}
-    assert desk.warehouse.derived_versions(finra_symbol_rolling_6w) == {KEY: f"gold 2: {KEY}#2"}
+    assert desk.warehouse.derived_versions(finra_symbol_rolling_6w) == {KEY: f"gold 3: {KEY}#2"}

@@ -5,6 +5,7 @@ Shares are those of the week. A source may state closes and volumes after later 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from math import prod
@@ -18,6 +19,7 @@ from orchestration_project.tables.prices import NO_LATER_SPLITS
 from orchestration_project.tables.schema import USD_SCALE, in_table_order
 
 ONE = 10**USD_SCALE
+MAX_INTEGER = 2**63 - 1
 PRICE_COLUMNS = ("symbol", "trade_date", "close", "volume", "later_splits", "known_from")
 """Columns of `prices_daily` that a value is made of."""
 
@@ -42,36 +44,39 @@ def symbol_week_value(
         week_start: Its Monday.
         session_days: The days on which the exchange traded; a symbol that lacks one is left out.
     """
-    volume, close = pl.col("traded_volume"), pl.col("traded_close")
-    mean = pl.when(volume.sum() > 0).then((close * volume).sum() / volume.sum())
-    is_known = pl.col("later_splits").is_not_null().all()
-    weekly = (
-        _as_traded(prices)
-        .filter(pl.col("trade_date").is_in(list(session_days)))
-        .group_by("symbol")
-        .agg(
-            price=pl.when(is_known).then(pl.coalesce(mean, close.mean())),
-            undone_splits=pl.when(is_known).then(
-                pl.col("later_splits").sort_by("trade_date").first()
-            ),
-            session_count=pl.len().cast(pl.Int64),
-            market_shares=pl.when(is_known).then(volume.sum()),
-        )
-        .filter(pl.col("session_count") == len(session_days))
-    )
+    is_session = pl.col("trade_date").is_in(list(session_days))
+    by_symbol = prices.filter(is_session).sort("trade_date").partition_by("symbol", as_dict=True)
+    priced = {
+        str(symbol): _week_price(rows)
+        for (symbol,), rows in by_symbol.items()
+        if rows.height == len(session_days)
+    }
     shares = pl.col("share_quantity")
-    valued = (
-        symbol_weeks.rename({"total_share_quantity": "share_quantity"})
-        .join(weekly, on="symbol")
-        .with_columns(estimate=shares.cast(pl.Float64) * pl.col("price"))
+    valued = symbol_weeks.rename({"total_share_quantity": "share_quantity"}).filter(
+        pl.col("symbol").is_in(list(priced))
+    )
+    weekly = [priced[symbol] for symbol in valued["symbol"]]
+    estimates = [
+        None if week.price is None else week.price * Fraction(quantity)
+        for week, quantity in zip(weekly, valued["share_quantity"], strict=True)
+    ]
+    estimate = pl.Series(
+        [None if each is None else float(each) for each in estimates], dtype=pl.Float64
     )
     return in_table_order(
         valued.with_columns(
             known_since(symbol_weeks, prices),
             week_start=pl.lit(week_start),
-            price=pl.col("price").round().cast(pl.Int64),
+            price=pl.Series([_rounded(week.price) for week in weekly], dtype=pl.Int64),
+            undone_splits=pl.Series([week.later_splits for week in weekly], dtype=pl.String),
+            session_count=pl.lit(len(session_days), pl.Int64),
+            estimate=estimate,
+            market_shares=pl.Series([week.market_shares for week in weekly], dtype=pl.Float64),
+            estimated_notional_usd=pl.Series(
+                [_rounded(exact) for exact in estimates], dtype=pl.Int64
+            ),
+        ).with_columns(
             price_reason=pl.when(pl.col("price").is_null()).then(pl.lit(UNKNOWN_SPLITS)),
-            estimated_notional_usd=pl.col("estimate").round().cast(pl.Int64, strict=False),
             dollar_volume_share=ratio_of(pl.col("estimate"), pl.col("estimate").sum().over("tier")),
             market_volume_share=ratio_of(shares, pl.col("market_shares")),
             is_stale=False,
@@ -80,23 +85,48 @@ def symbol_week_value(
     )
 
 
-def _as_traded(prices: pl.DataFrame) -> pl.DataFrame:
-    """Add ``traded_close`` and ``traded_volume``, before later splits; null where unknown."""
-    texts = prices["later_splits"].unique().drop_nulls().to_list()
-    factor = pl.col("later_splits").replace_strict(
-        {text: split_factor(text) for text in texts}, default=None, return_dtype=pl.Float64
-    )
-    return prices.with_columns(
-        traded_close=pl.col("close") * factor,
-        traded_volume=pl.col("volume").cast(pl.Float64) / factor,
-    )
+@dataclass(frozen=True)
+class WeekPrice:
+    """Mean close of a symbol's week as traded, exact, and the shares that the source counted.
+
+    Both are None where later splits are unknown.
+    """
+
+    price: Fraction | None
+    later_splits: str | None
+    market_shares: float | None
 
 
-def split_factor(later_splits: str) -> float:
+def _week_price(rows: pl.DataFrame) -> WeekPrice:
+    """Return the mean close of a symbol's sessions, weighted by volume if there was any."""
+    splits = rows["later_splits"].to_list()
+    if None in splits:
+        return WeekPrice(None, None, None)
+    factors = [split_factor(text) for text in splits]
+    closes = [close * factor for close, factor in zip(rows["close"], factors, strict=True)]
+    volumes = [
+        Fraction(volume) / factor for volume, factor in zip(rows["volume"], factors, strict=True)
+    ]
+    total = sum(volumes, Fraction(0))
+    weights = volumes if total else [Fraction(1)] * len(volumes)
+    products = (close * weight for close, weight in zip(closes, weights, strict=True))
+    price = sum(products, Fraction(0)) / sum(weights, Fraction(0))
+    return WeekPrice(price, splits[0], float(total))
+
+
+def _rounded(value: Fraction | None) -> int | None:
+    """Return the nearest integer of 64 bits, None where there is none."""
+    nearest = None if value is None else round(value)
+    return None if nearest is None or nearest > MAX_INTEGER else nearest
+
+
+def split_factor(later_splits: str) -> Fraction:
     """Return how many shares one share has become by splits such as ``2026-10-14 4``."""
     if later_splits == NO_LATER_SPLITS:
-        return 1.0
-    return float(prod(Fraction(split.split(" ")[1]) for split in later_splits.split(", ")))
+        return Fraction(1)
+    return prod(
+        (Fraction(split.split(" ")[1]) for split in later_splits.split(", ")), start=Fraction(1)
+    )
 
 
 def coverage(valued: pl.DataFrame, symbol_weeks: pl.DataFrame) -> float:

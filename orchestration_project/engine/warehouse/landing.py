@@ -223,8 +223,7 @@ def _mark_dependents(
     changed = [
         each.target.partition
         for each, result in zip(batches, results, strict=True)
-        if result.has_changes
-        or each.target.state.rule_version != each.target.rule_version
+        if result.has_changes or each.target.state.rule_version != each.target.rule_version
     ]
     if changed and spec.dependents:
         mark_stale(connection, spec.dependents, changed)
