@@ -102,7 +102,11 @@ def demo_state(folder: Path, settings: Mapping[str, str]) -> Iterator[DemoState]
     """Lend a small demo with these settings; its programs end with the block."""
     umask = os.umask(0o022)
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in {**programs.DEMO, **settings, "STATE_DIR": str(folder / "state")}.items():
+        for name, value in {
+            **programs.DEMO,
+            **settings,
+            "STATE_DIR": str(folder / "state"),
+        }.items():
             environment.setenv(name, value)
         try:
             yield DemoState(folder, environment)

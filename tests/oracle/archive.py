@@ -74,7 +74,9 @@ def read_deliveries(archives: Iterable[Path]) -> list[Delivery]:
             landed_at=landings.get((row["group_id"], row["table_name"])),
             captures=tuple(
                 capture
-                for _, capture in sorted(captures.get(row["replay_of"] or row["group_id"], {}).items())
+                for _, capture in sorted(
+                    captures.get(row["replay_of"] or row["group_id"], {}).items()
+                )
             ),
         )
         for row in ordered

@@ -89,7 +89,9 @@ def weekly_shares(
             row[f"{side}_share_quantity"] = show_units(sum(shares))
             for measure in ("notional_usd", "trade_count"):
                 row[f"{side}_{measure}"] = sum(part[f"{side}_{measure}"] for part in rows)
-        is_whole = {part["trade_date"] for part in rows} >= {day.isoformat() for day in week_sessions}
+        is_whole = {part["trade_date"] for part in rows} >= {
+            day.isoformat() for day in week_sessions
+        }
         nms = [
             symbol
             for symbol in symbol_weeks

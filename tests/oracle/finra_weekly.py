@@ -31,7 +31,9 @@ class Parsed:
     rows: dict[tuple, Row] = field(default_factory=dict)
     rejects: list[Row] = field(default_factory=list)
     totals: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    sums: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    sums: dict[tuple[str, str], list[int]] = field(
+        default_factory=lambda: defaultdict(lambda: [0, 0])
+    )
     has_unique_keys: bool = True
     line_count: int = 0
 

@@ -209,7 +209,9 @@ def anomalies(symbol_weeks: Sequence[Row], loads: Loads) -> list[Row]:
                 "min_week_count": MIN_WEEK_COUNT,
                 "z_limit": Z_LIMIT,
                 "published_at": latest_publication([row, *trailing]),
-                "known_from": latest_load(loads, ((row["tier"], week) for week in (*window, row["week_start"]))),
+                "known_from": latest_load(
+                    loads, ((row["tier"], week) for week in (*window, row["week_start"]))
+                ),
                 "is_stale": False,
             }
         )

@@ -51,7 +51,9 @@ class Table:
         if is_removing:
             for key in loaded.keys() - delivered.keys():
                 removed += 1
-                self.end(self.rows.pop(key), landed_at, "source", rule_version, ended_on, is_load_day)
+                self.end(
+                    self.rows.pop(key), landed_at, "source", rule_version, ended_on, is_load_day
+                )
         return added, changed, removed, len(delivered) - added - changed
 
     def differing(self, old: Row, new: Row) -> set[str]:

@@ -31,14 +31,17 @@ def parse_delivery(delivery: Delivery) -> dict[tuple, Row]:
             for event in events.get("dividends", {}).values()
         }
         splits = {
-            day_of(event["date"], offset): Fraction(event["numerator"]) / Fraction(event["denominator"])
+            day_of(event["date"], offset): Fraction(event["numerator"])
+            / Fraction(event["denominator"])
             for event in events.get("splits", {}).values()
         }
         for index, moment in enumerate(chart["timestamp"]):
             day = day_of(moment, offset)
             if not scope["first"] <= day <= scope["last"]:
                 continue
-            later = [f"{split} {show_ratio(splits[split])}" for split in sorted(splits) if split > day]
+            later = [
+                f"{split} {show_ratio(splits[split])}" for split in sorted(splits) if split > day
+            ]
             rows[delivery.partition_key, day] = {
                 "symbol": delivery.partition_key,
                 "trade_date": day,
@@ -121,7 +124,9 @@ def returns(prices: Sequence[Row]) -> list[Row]:
                     "log_return": log_return,
                     "volatility_20d": volatility(daily, 20),
                     "volatility_60d": volatility(daily, 60),
-                    "known_from": max(row["known_from"] for row in rows[max(0, index - 60) : index + 1]),
+                    "known_from": max(
+                        row["known_from"] for row in rows[max(0, index - 60) : index + 1]
+                    ),
                 }
             )
     return derived
@@ -134,3 +139,12 @@ def volatility(daily: Sequence[float | None], count: int) -> float | None:
         return None
     mean = math.fsum(window) / count
     return math.sqrt(math.fsum((value - mean) ** 2 for value in window) / (count - 1))
+
+
+def read_splits(text: str) -> Fraction:
+    """Return by how much all splits of `later_splits` multiplied the shares."""
+    factor = Fraction(1)
+    for split in text.split(", "):
+        if split != "none":
+            factor *= Fraction(split.split(" ")[1])
+    return factor

@@ -1,6 +1,6 @@
 """Rows, rejects, history and derived tables of FINRA's weeks, recomputed from captured bytes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -70,9 +70,7 @@ def derive(rows: list[Row], loads: gold.Loads) -> dict[str, list[Row]]:
         "finra_symbol_movers_week": movers(
             symbols, loads, "total_share_quantity", ("symbol",), first
         ),
-        "finra_venue_movers_week": movers(
-            venues, loads, "share_quantity", ("market", "venue_id")
-        ),
+        "finra_venue_movers_week": movers(venues, loads, "share_quantity", ("market", "venue_id")),
         "finra_symbol_anomalies_week": gold_across_weeks.anomalies(symbols, loads),
     }
 
