@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -41,6 +41,10 @@ class Delivery:
     captures: tuple[Capture, ...]
 
 
+COLUMNS = [column.name for column in fields(Delivery)][:-2]
+"""Columns of `deliveries` that are read."""
+
+
 def read_deliveries(archives: Iterable[Path]) -> list[Delivery]:
     """Return the deliveries of all archives, each once, in the order in which they were recorded.
 
@@ -58,29 +62,14 @@ def read_deliveries(archives: Iterable[Path]) -> list[Delivery]:
             for row in read_lines(archive, "captures.jsonl"):
                 capture = read_capture(archive, row)
                 captures.setdefault(row["group_id"], {})[capture.part_number] = capture
-    ordered = sorted(deliveries.values(), key=lambda row: (row["recorded_at"], row["group_id"]))
-    return [
-        Delivery(
-            group_id=row["group_id"],
-            table_name=row["table_name"],
-            partition_key=row["partition_key"],
-            source=row["source"],
-            outcome=row["outcome"],
-            run_id=row["run_id"],
-            recorded_at=row["recorded_at"],
-            rule_version=row["rule_version"],
-            scope=row["scope"],
-            replay_of=row["replay_of"],
-            landed_at=landings.get((row["group_id"], row["table_name"])),
-            captures=tuple(
-                capture
-                for _, capture in sorted(
-                    captures.get(row["replay_of"] or row["group_id"], {}).items()
-                )
-            ),
-        )
-        for row in ordered
-    ]
+    result = []
+    for row in sorted(deliveries.values(), key=lambda row: (row["recorded_at"], row["group_id"])):
+        parts = captures.get(row["replay_of"] or row["group_id"], {})
+        landed_at = landings.get((row["group_id"], row["table_name"]))
+        values = {name: row[name] for name in COLUMNS}
+        ordered = tuple(capture for _, capture in sorted(parts.items()))
+        result.append(Delivery(**values, landed_at=landed_at, captures=ordered))
+    return result
 
 
 def read_lines(archive: ZipFile, member: str) -> Iterator[Row]:

@@ -9,10 +9,10 @@ from tests.oracle.archive import Delivery, Row
 from tests.oracle.lines import (
     Line,
     RejectError,
-    escape,
     read_count,
     read_day,
     read_units,
+    reject_row,
     show_units,
     split_lines,
 )
@@ -52,19 +52,7 @@ def parse_delivery(delivery: Delivery) -> Parsed:
             try:
                 read_line(line, capture.capture_id, parsed)
             except RejectError as reject:
-                parsed.rejects.append(
-                    {
-                        "capture_id": capture.capture_id,
-                        "table_name": delivery.table_name,
-                        "line_number": line.number,
-                        "byte_offset": line.offset,
-                        "record": escape(line.content),
-                        "reason_code": reject.code,
-                        "reason": reject.reason,
-                        "run_id": delivery.run_id,
-                        "rejected_at": delivery.recorded_at,
-                    }
-                )
+                parsed.rejects.append(reject_row(delivery, capture, line, reject))
     return parsed
 
 

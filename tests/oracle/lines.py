@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
+from tests.oracle.archive import Capture, Delivery, Row
+
 MICROS = 10**6
 MAX_UNITS = 2**63 - 1
 
@@ -63,6 +65,21 @@ def split_fields(text: str, delimiter: str, quoted: bool) -> list[str]:
     if quoted:
         return [value.strip() for value in next(csv.reader([text], delimiter=delimiter))]
     return [value.strip() for value in text.split(delimiter)]
+
+
+def reject_row(delivery: Delivery, capture: Capture, line: Line, reject: RejectError) -> Row:
+    """Return the row of `rejects` of a line."""
+    return {
+        "capture_id": capture.capture_id,
+        "table_name": delivery.table_name,
+        "line_number": line.number,
+        "byte_offset": line.offset,
+        "record": escape(line.content),
+        "reason_code": reject.code,
+        "reason": reject.reason,
+        "run_id": delivery.run_id,
+        "rejected_at": delivery.recorded_at,
+    }
 
 
 def escape(content: bytes) -> str:
