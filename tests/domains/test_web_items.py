@@ -17,6 +17,7 @@ FIELDS = {
     "sku": {"css": ".sku", "required": True},
     "price": {"css": ".price", "process": "price"},
     "stock": {"css": ".stock", "process": "integer"},
+    "weight": {"css": ".weight", "process": "quantity", "unit": "g"},
     "seen": {"css": "time", "process": "date", "format": "%d.%m.%Y"},
     "tags": {"css": ".tag", "many": True},
 }
@@ -58,6 +59,7 @@ NO_ITEMS = items({"sku": "A"}).clear()
             ("price", '{"amount":"2.50","currency":"CHF"}', 2_500_000, "CHF", None),
         ),
         ({"stock": 7, "currency": "EUR"}, ("stock", "7", 7_000_000, None, None)),
+        ({"weight": "60.5", "currency": "EUR"}, ("weight", "60.5", 60_500_000, None, None)),
         (
             {"seen": "2026-02-03"},
             ("seen", "2026-02-03", None, None, datetime(2026, 2, 3, tzinfo=UTC)),
@@ -98,7 +100,14 @@ def test_fill_rates_are_shares_of_items_by_field(rule: ItemRule):
     payloads = [{"sku": "A", "price": "1"}, {"sku": "B"}, {"sku": "C"}]
     figures = figures_of_payloads([json.dumps(each) for each in payloads])
     rates = figures.fill_rates(rule.fields)
-    assert rates == {"price": 0.3333, "seen": 0.0, "sku": 1.0, "stock": 0.0, "tags": 0.0}
+    assert rates == {
+        "price": 0.3333,
+        "seen": 0.0,
+        "sku": 1.0,
+        "stock": 0.0,
+        "tags": 0.0,
+        "weight": 0.0,
+    }
     assert figures_of_payloads([]).fill_rates(rule.fields) == {}
 
 

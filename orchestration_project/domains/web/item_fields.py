@@ -21,6 +21,9 @@ NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?", re.ASCII)
 AMOUNT_MEMBERS = ("amount", "value")
 """Members of a value that is an object, such as a price with its currency."""
 
+PRICES = ("price", "money")
+"""Processes of fields that have a currency."""
+
 
 def field_rows(items: pl.DataFrame, rule: ItemRule) -> pl.DataFrame:
     """Return the rows of `web_item_fields` of rows of `web_items`, in the order of their key.
@@ -56,7 +59,7 @@ def _row(
     if process == "text":
         return value_text(value), None, None, None
     amount = _amount(value)
-    is_price = amount is not None and process != "integer"
+    is_price = amount is not None and process in PRICES
     currency = _currency(name, value, payload) if is_price else None
     return value_text(value), amount, currency, None
 
