@@ -67,7 +67,8 @@ def read_deliveries(archives: Iterable[Path]) -> list[Delivery]:
         parts = captures.get(row["replay_of"] or row["group_id"], {})
         landed_at = landings.get((row["group_id"], row["table_name"]))
         values = {name: row[name] for name in COLUMNS}
-        ordered = tuple(capture for _, capture in sorted(parts.items()))
+        count = int(row["part_count"])  # what was fetched beside it was not used
+        ordered = tuple(parts[number] for number in sorted(parts) if number <= count)
         result.append(Delivery(**values, landed_at=landed_at, captures=ordered))
     return result
 

@@ -37,13 +37,17 @@ def read_xml(content: bytes, day: str) -> list[tuple[str, str]]:
 
 
 def read_csv(content: bytes, day: str) -> list[tuple[str, str]]:
-    """Return currencies and rates of a day of the zipped wide CSV; its last column is empty."""
+    """Return currencies and rates of a day of the zipped wide CSV; its last column is empty.
+
+    N/A is a rate that is not available only between two rates of its currency: before the first
+    and after the last one the currency is not quoted.
+    """
     with ZipFile(io.BytesIO(content)) as archive:
         lines = archive.read(archive.namelist()[0]).decode().splitlines()
-    names = [name.strip() for name in lines[0].split(",")]
-    for line in lines[1:]:
-        values = [value.strip() for value in line.split(",")]
-        if values[0] == day:
-            pairs = zip(names[1:], values[1:], strict=True)
-            return [(name, value) for name, value in pairs if name]
-    return []
+    names, *days = [[value.strip() for value in line.split(",")] for line in lines]
+    rates = []
+    for place, currency in enumerate(names[1:], start=1):
+        quoted = [values[0] for values in days if values[place] != "N/A"]
+        if currency and quoted and min(quoted) <= day <= max(quoted):
+            rates += [(currency, values[place]) for values in days if values[0] == day]
+    return rates

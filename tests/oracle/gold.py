@@ -45,11 +45,6 @@ def sum_notional(rows: Sequence[Row]) -> int | None:
     return None if None in values else sum(values)
 
 
-def value_per_share(notional: int | None, shares: int) -> float | None:
-    """Return US dollars per share: both are x 10^6."""
-    return ratio(notional, shares)
-
-
 def is_de_minimis(row: Row) -> bool:
     """Return whether a row is of De Minimis Firms, which have CRD number 0."""
     return row["firm_crd_number"] == 0
@@ -94,7 +89,7 @@ def market_totals(rows: Sequence[Row]) -> Row:
         "ats_share_quantity": show_units(ats_shares),
         "ats_trade_count": ats_trades,
         "notional_usd": notional,
-        "vwap": value_per_share(notional, shares),
+        "vwap": ratio(notional, shares),
         "ats_share_of_shares": ratio(ats_shares, shares),
         "ats_share_of_trades": ratio(ats_trades, trades),
     }
@@ -155,33 +150,49 @@ def symbol_week(rows: Sequence[Row], tier_notional: int | None) -> Row:
 def venue_weeks(weekly: Iterable[Row], loads: Loads) -> list[Row]:
     """Return `finra_venue_week`."""
     derived = []
-    for (week, tier), tier_rows in group(
-        weekly, lambda row: (row["week_start"], row["tier"])
+    for (week, tier), rows in group(weekly, lambda row: (row["week_start"], row["tier"])).items():
+        place = {"week_start": week, "tier": tier, "known_from": loads[tier, week]}
+        derived += [place | row for row in venues_of(rows, "tier_share")]
+    return derived
+
+
+def venue_weeks_all_tiers(weekly: Iterable[Row], loads: Loads) -> list[Row]:
+    """Return `finra_venue_week_all_tiers`."""
+    derived = []
+    for week, rows in complete_weeks(weekly).items():
+        known_from = latest_load(loads, ((tier, week) for tier in TIERS))
+        tiers = group(rows, lambda row: (row["market"], row["venue_id"]))
+        for row in venues_of(rows, "market_share"):
+            of_venue = tiers[row["market"], row["venue_id"]]
+            row["tier_count"] = len({member["tier"] for member in of_venue})
+            derived.append({"week_start": week, "known_from": known_from, "is_stale": False, **row})
+    return derived
+
+
+def venues_of(all_rows: Sequence[Row], share_name: str) -> list[Row]:
+    """Return the trading of each market and venue, with share and rank among all."""
+    derived = []
+    for (market, venue), rows in group(
+        all_rows, lambda row: (row["market"], row["venue_id"])
     ).items():
-        venues = group(tier_rows, lambda row: (row["market"], row["venue_id"]))
-        for (market, venue), rows in venues.items():
-            newest = max(rows, key=lambda row: row["symbol"])
-            notional = sum_notional(rows)
-            derived.append(
-                {
-                    "week_start": week,
-                    "tier": tier,
-                    "market": market,
-                    "venue_id": venue,
-                    "share_quantity": show_units(sum_shares(rows)),
-                    "trade_count": sum(row["trade_count"] for row in rows),
-                    "symbol_count": len({row["symbol"] for row in rows}),
-                    "notional_usd": notional,
-                    "vwap": value_per_share(notional, sum_shares(rows)),
-                    "notional_share": ratio(notional, sum_notional(tier_rows)),
-                    "firm_crd_number": newest["firm_crd_number"],
-                    "participant_name": newest["participant_name"],
-                    "published_at": publication(rows),
-                    "known_from": loads[tier, week],
-                }
-            )
-    for rows in group(derived, lambda row: (row["week_start"], row["tier"])).values():
-        add_ranks(rows, "tier_share")
+        named = max(rows, key=lambda row: (row["tier"], row["symbol"]))
+        notional = sum_notional(rows)
+        derived.append(
+            {
+                "market": market,
+                "venue_id": venue,
+                "share_quantity": show_units(sum_shares(rows)),
+                "trade_count": sum(row["trade_count"] for row in rows),
+                "symbol_count": len({row["symbol"] for row in rows}),
+                "notional_usd": notional,
+                "vwap": ratio(notional, sum_shares(rows)),
+                "notional_share": ratio(notional, sum_notional(all_rows)),
+                "firm_crd_number": named["firm_crd_number"],
+                "participant_name": named["participant_name"],
+                "published_at": publication(rows),
+            }
+        )
+    add_ranks(derived, share_name)
     return derived
 
 
@@ -233,37 +244,4 @@ def tier_weeks(weekly: Iterable[Row], loads: Loads) -> list[Row]:
                     "is_stale": False,
                 }
             )
-    return derived
-
-
-def venue_weeks_all_tiers(weekly: Iterable[Row], loads: Loads) -> list[Row]:
-    """Return `finra_venue_week_all_tiers`."""
-    derived = []
-    for week, week_rows in complete_weeks(weekly).items():
-        venues = group(week_rows, lambda row: (row["market"], row["venue_id"]))
-        of_week = []
-        for (market, venue), rows in venues.items():
-            newest = max(rows, key=lambda row: (row["tier"], row["symbol"]))
-            notional = sum_notional(rows)
-            of_week.append(
-                {
-                    "week_start": week,
-                    "market": market,
-                    "venue_id": venue,
-                    "firm_crd_number": newest["firm_crd_number"],
-                    "participant_name": newest["participant_name"],
-                    "share_quantity": show_units(sum_shares(rows)),
-                    "trade_count": sum(row["trade_count"] for row in rows),
-                    "symbol_count": len({row["symbol"] for row in rows}),
-                    "tier_count": len({row["tier"] for row in rows}),
-                    "notional_usd": notional,
-                    "vwap": value_per_share(notional, sum_shares(rows)),
-                    "notional_share": ratio(notional, sum_notional(week_rows)),
-                    "published_at": publication(rows),
-                    "known_from": latest_load(loads, ((tier, week) for tier in TIERS)),
-                    "is_stale": False,
-                }
-            )
-        add_ranks(of_week, "market_share")
-        derived += of_week
     return derived
