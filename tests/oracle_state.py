@@ -54,6 +54,10 @@ class DemoState:
         )
         return result.success
 
+    def load(self, dataset: str, *partitions: str) -> None:
+        """Load a dataset by the command."""
+        assert main(["load", dataset, *partitions]) == 0
+
     def export(self, table: str, *arguments: str) -> list[Row]:
         """Return the rows of a table as the command exports them."""
         return self._write("export", table, *arguments)
@@ -89,10 +93,10 @@ class DemoState:
                 archive.writestr(f"bytes/{blob['sha256']}", content)
         return file
 
-    def evidence(self, partition: str, minute: str) -> Path:
+    def evidence(self, partition: str, at: str) -> Path:
         """Return the product's evidence archive of a partition at a time, with its bytes."""
         file = self._folder / f"evidence-{len(list(self._folder.glob('evidence-*')))}.zip"
-        options = ["--at", f"{minute}:00Z", "--include-bytes", "--output", str(file)]
+        options = ["--at", at, "--include-bytes", "--output", str(file)]
         assert main(["evidence", "export", "--partition", partition, *options]) == 0
         return file
 

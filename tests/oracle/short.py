@@ -42,7 +42,6 @@ def short_weeks(
     sales: Sequence[Row],
     sales_loads: dict[str, str],
     interest: Sequence[Row],
-    interest_loads: dict[str, str],
 ) -> list[Row]:
     """Return `finra_symbol_week_short` of the weeks of which all tiers are loaded."""
     weeks = group(symbol_weeks, lambda row: row["week_start"])

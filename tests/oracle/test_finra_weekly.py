@@ -1,77 +1,43 @@
 """Rows, rejects, history and derived tables of FINRA's weeks, recomputed from captured bytes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
-from tests.oracle import finra_weekly, gold, gold_across_weeks, history
-from tests.oracle.archive import Row, read_deliveries
+from tests.oracle import finra_weekly, gold, gold_across_weeks, history, symbols
+from tests.oracle.archive import Delivery, Row, read_deliveries
 from tests.oracle.compare import compare
+from tests.oracle.fold import WEEKLY, Folded, fold, weekly_loads
 from tests.oracle_state import DemoState, demo_state
 
-WEEKLY = "finra_otc_weekly"
 MAX_REJECT_RATIO = "0.05"
 SETTINGS = {"DEMO_ROWS_PER_WEEK": "300", "FINRA_MAX_REJECT_RATIO": MAX_REJECT_RATIO}
-KEY = ("week_start", "tier", "market", "symbol", "venue_id")
-
-
-@dataclass
-class Recomputed:
-    """All that the oracle recomputed of the weekly table."""
-
-    table: history.Table
-    rejects: list[Row]
-    loads: gold.Loads
-    publications: dict[object, tuple]
-    quarantined: set[str]
-    counts: dict[str, tuple]
-
-
-def recompute(archives: list[Path]) -> Recomputed:
-    """Fold the deliveries of archives."""
-    table = history.Table(finra_weekly.KEY, finra_weekly.METADATA, is_dated=True)
-    result = Recomputed(table, [], {}, table.published, set(), {})
-    for delivery in read_deliveries(archives):
-        if delivery.table_name != WEEKLY:
-            continue
-        parsed = finra_weekly.parse_delivery(delivery)
-        result.rejects += parsed.rejects
-        if parsed.is_quarantined(Fraction(MAX_REJECT_RATIO)):
-            result.quarantined.add(delivery.group_id)
-        if delivery.landed_at is None:
-            continue
-        tier, week = delivery.partition_key.split("|")
-        result.counts[delivery.group_id] = table.load(
-            parsed.rows,
-            delivery.landed_at,
-            delivery.rule_version,
-            lambda row, tier=tier, week=week: (row["tier"], row["week_start"]) == (tier, week),
-            delivery.group_id,
-        )
-        result.loads[tier, week] = delivery.landed_at
-    return result
+KEYS = (
+    *("week_start", "tier", "market", "symbol", "venue_id", "trade_date", "tape", "kind"),
+    *("rate_date", "currency_code", "participant_code", "capture_id", "line_number"),
+)
+"""Columns by which tables are compared, where a table has no other key."""
 
 
 def derive(rows: list[Row], loads: gold.Loads) -> dict[str, list[Row]]:
     """Derive the tables of the weeks and tiers."""
-    symbols, venues = gold.symbol_weeks(rows, loads), gold.venue_weeks(rows, loads)
+    weeks, venues = gold.symbol_weeks(rows, loads), gold.venue_weeks(rows, loads)
     movers = gold_across_weeks.movers
     first = gold_across_weeks.FIRST_MOVERS
     return {
-        "finra_symbol_week": symbols,
+        "finra_symbol_week": weeks,
         "finra_venue_week": venues,
         "finra_tier_week": gold.tier_weeks(rows, loads),
         "finra_venue_week_all_tiers": gold.venue_weeks_all_tiers(rows, loads),
-        "finra_symbol_rolling_6w": gold_across_weeks.rolling(symbols, loads),
-        "finra_concentration_week": gold_across_weeks.concentration_weeks(symbols, loads),
+        "finra_symbol_rolling_6w": gold_across_weeks.rolling(weeks, loads),
+        "finra_concentration_week": gold_across_weeks.concentration_weeks(weeks, loads),
         "finra_symbol_movers_week": movers(
-            symbols, loads, "total_share_quantity", ("symbol",), first
+            weeks, loads, "total_share_quantity", ("symbol",), first
         ),
         "finra_venue_movers_week": movers(venues, loads, "share_quantity", ("market", "venue_id")),
-        "finra_symbol_anomalies_week": gold_across_weeks.anomalies(symbols, loads),
+        "finra_symbol_anomalies_week": gold_across_weeks.anomalies(weeks, loads),
+        "finra_symbols": symbols.symbols(rows, loads),
     }
 
 
@@ -95,57 +61,69 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
         load(state, "OTCE|2025-12-22", "OTCE|2025-12-29")
         load(state, "T1|2026-01-12", "T1|2026-01-12")
         state.run("finra_tier_week", "2026-01-12")
+        state.run("finra_symbols")
         yield state
 
 
 @pytest.fixture(scope="module")
-def recomputed(state: DemoState) -> Recomputed:
-    """What the oracle recomputed of the archive of the state."""
-    return recompute([state.archive()])
+def deliveries(state: DemoState) -> list[Delivery]:
+    """The deliveries of the state's archive."""
+    return read_deliveries([state.archive()])
 
 
-def assert_equal(table: str, expected: list[Row], exported: list[Row], *more: str) -> None:
-    """Fail with the first differences."""
-    key = tuple(name for name in (*KEY, *more) if name in (expected or exported)[0])
-    result = compare(table, expected, exported, key)
-    assert not result.differences, (len(result.differences), result.differences[:20])
-    assert result.value_count
+@pytest.fixture(scope="module")
+def weekly(deliveries: list[Delivery]) -> Folded:
+    """The weekly table, recomputed."""
+    return fold(deliveries, WEEKLY)
 
 
-def test_rows_rejects_and_history_are_those_of_the_captured_lines(state, recomputed):
-    table = recomputed.table
-    assert_equal(WEEKLY, list(table.rows.values()), state.export(WEEKLY))
-    past = state.export(f"{WEEKLY}_history")
-    assert {row["change_cause"] for row in past} == {"source", "metadata"}
-    assert_equal("history", table.history, past, "known_from")
-    rejects = compare(
-        "rejects", recomputed.rejects, state.export("rejects"), ("capture_id", "line_number")
-    )
-    assert rejects.value_count
-    assert not rejects.differences
+def assert_equal(table: str, expected: list[Row], exported: list[Row], *more: str) -> int:
+    """Fail with the first differences; return how many values were compared."""
+    assert bool(expected) == bool(exported), table
+    names = (*KEYS, *more) if exported else ()
+    result = compare(table, expected, exported, [name for name in names if name in exported[0]])
+    assert not result.differences, (table, len(result.differences), result.differences[:20])
+    return result.value_count
 
 
-def test_loads_have_the_counts_publications_and_outcomes_of_their_lines(state, recomputed):
+def assert_table(state: DemoState, folded: Folded, name: str) -> int:
+    """Compare current rows and history of a table."""
+    key = [column for column in folded.table.key if column not in KEYS]
+    count = assert_equal(name, folded.rows, state.export(name), *key)
+    past = state.export(f"{name}_history")
+    return count + assert_equal(name, folded.table.history, past, "known_from", *key)
+
+
+def test_rows_rejects_and_history_are_those_of_the_captured_lines(state, weekly):
+    assert_table(state, weekly, WEEKLY)
+    assert {row["change_cause"] for row in weekly.table.history} == {"source", "metadata"}
+    assert_equal("rejects", weekly.rejects, state.export("rejects"))
+
+
+def test_loads_have_the_counts_publications_and_outcomes_of_their_lines(state, weekly, deliveries):
     names = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
-    landings = state.export("landings", "--where", f"table_name={WEEKLY}")
-    assert recomputed.counts == {
-        row["group_id"]: tuple(row[name] for name in names) for row in landings
+    assert weekly.counts == {
+        row["group_id"]: tuple(row[name] for name in names)
+        for row in state.export("landings", "--where", f"table_name={WEEKLY}")
     }
-    deliveries = state.export("deliveries", "--where", f"table_name={WEEKLY}")
-    assert recomputed.publications == {
+    exported = state.export("deliveries", "--where", f"table_name={WEEKLY}")
+    assert weekly.table.published == {
         row["group_id"]: (row["published_on"], row["is_load_day"])
-        for row in deliveries
+        for row in exported
         if row["outcome"] == "landed"
     }
-    assert recomputed.quarantined == {
-        row["group_id"] for row in deliveries if row["outcome"] == "held_back"
+    limit = Fraction(MAX_REJECT_RATIO)
+    quarantined = {
+        delivery.group_id
+        for delivery in deliveries
+        if finra_weekly.parse_delivery(delivery).is_quarantined(limit)
     }
+    held_back = {row["group_id"] for row in exported if row["outcome"] == "held_back"}
+    assert quarantined == held_back != set()
 
 
-def test_states_of_the_past_and_their_differences_are_those_of_the_captured_lines(
-    state, recomputed
-):
-    table, keys = recomputed.table, finra_weekly.KEY
+def test_states_of_the_past_and_their_differences_are_those_of_the_captured_lines(state, weekly):
+    table, keys = weekly.table, finra_weekly.KEY
     before, after = "2026-03-05T00:00:00.000000Z", "2026-03-12T00:00:00.000000Z"
     assert_equal("as of", table.as_of(before), state.export(WEEKLY, "--as-of", before))
     assert_equal(
@@ -164,6 +142,15 @@ def test_states_of_the_past_and_their_differences_are_those_of_the_captured_line
 
 
 @pytest.mark.parametrize("table", derive([], {}))
-def test_derived_tables_are_those_of_the_rows(state, recomputed, table):
-    derived = derive(list(recomputed.table.rows.values()), recomputed.loads)
-    assert_equal(table, derived[table], state.export(table))
+def test_derived_tables_are_those_of_the_rows(state, weekly, table):
+    assert_equal(table, derive(weekly.rows, weekly_loads(weekly))[table], state.export(table))
+
+
+def test_an_evidence_archive_of_a_partition_has_all_that_its_rows_are_recomputed_from(
+    state, weekly
+):
+    partition = "T1|2026-01-12"
+    archive = state.evidence(partition, weekly.loads[partition])
+    folded = fold(read_deliveries([archive]), WEEKLY)
+    where = ("--where", "tier=T1", "--where", "week_start=2026-01-12")
+    assert_equal(partition, folded.rows, state.export(WEEKLY, *where))
