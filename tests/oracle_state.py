@@ -27,10 +27,12 @@ Row = dict[str, Any]
 class DemoState:
     """A STATE_DIR with demos, which loads, exports and archives."""
 
-    def __init__(self, folder: Path, environment: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, environment: pytest.MonkeyPatch, instance: dg.DagsterInstance
+    ) -> None:
         self._folder = folder
         self._environment = environment
-        self._instance = dg.DagsterInstance.ephemeral()
+        self._instance = instance
 
     def set_clock(self, minute: str) -> None:
         """Let the clock start anew at a minute, such as 2026-03-02T15:00."""
@@ -105,7 +107,10 @@ class DemoState:
 def demo_state(folder: Path, settings: Mapping[str, str]) -> Iterator[DemoState]:
     """Lend a small demo with these settings; its programs end with the block."""
     umask = os.umask(0o022)
-    with pytest.MonkeyPatch.context() as environment:
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
         for name, value in {
             **programs.DEMO,
             **settings,
@@ -113,7 +118,7 @@ def demo_state(folder: Path, settings: Mapping[str, str]) -> Iterator[DemoState]
         }.items():
             environment.setenv(name, value)
         try:
-            yield DemoState(folder, environment)
+            yield DemoState(folder, environment, instance)
         finally:
             stop_demos(load_settings())
             os.umask(umask)

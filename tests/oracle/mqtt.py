@@ -49,30 +49,32 @@ def moment(text: str) -> str:
 
 def judge(content: bytes, kinds: dict[str, Row]) -> tuple[Any, str | None]:
     """Return what a message contains, and why it is not a valid event."""
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        return None, "not_utf8"
-    reasons: list[str] = []
-    try:
-        event = json.loads(text, parse_constant=lambda _: reasons.append("not_finite"))
-    except RecursionError:
-        return None, "too_deep"
-    except ValueError:
-        return None, "not_json"
-    if reasons:
-        return None, reasons[0]
-    if not isinstance(event, dict):
-        return None, "not_an_object"
-    if depth(event) > MAX_DEPTH:
-        return None, "too_deep"
-    if any(abs(number) >= 2**63 for number in integers(event)):
-        return None, "number_too_large"
+    event, reason = read_json(content)
+    if reason:
+        return None, reason
     for name, kind in ENVELOPE.items():
         if name not in event or not isinstance(event[name], kind):
             return event, "wrong_type" if name in event else "missing_field"
     schema = kinds.get(event["kind"])
     return event, None if schema is None or is_valid(event["payload"], schema) else "schema"
+
+
+def read_json(content: bytes) -> tuple[Any, str | None]:
+    """Return the JSON object of a message, or why it is none."""
+    constants: list[str] = []
+    try:
+        event = json.loads(content.decode(), parse_constant=constants.append)
+    except UnicodeDecodeError:
+        return None, "not_utf8"
+    except (ValueError, RecursionError) as error:
+        return None, "too_deep" if isinstance(error, RecursionError) else "not_json"
+    reasons = {
+        "not_finite": bool(constants),
+        "not_an_object": not isinstance(event, dict),
+        "too_deep": depth(event) > MAX_DEPTH,
+        "number_too_large": any(abs(number) >= 2**63 for number in integers(event)),
+    }
+    return event, next((reason for reason, is_so in reasons.items() if is_so), None)
 
 
 def depth(value: object) -> int:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from decimal import Decimal
 
 from tests.oracle.archive import Capture, Delivery, Row
@@ -41,7 +40,7 @@ def read_page(content: bytes) -> list[Row]:
         "currency": first(r"itemprop=priceCurrency content=(\w+)", text),
         "rating": rating,
         "stock": None if stock is None else int(stock),
-        "published_on": day and datetime.strptime(day, "%d.%m.%Y").date().isoformat(),
+        "published_on": day and "-".join(reversed(day.split("."))),
         "tags": re.findall(r"<b class=tag>(.*?)</b>", text) or None,
     }
     return [{name: value for name, value in item.items() if value is not None}]

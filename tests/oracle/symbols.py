@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from tests.oracle.archive import Row
 from tests.oracle.gold import Loads, group, publication, sum_shares
 
+REUSE_GAP_WEEKS = 4
+FREQUENT_WORDS = {"common", "company", "corp", "corporation", "fund", "holdings", "inc", "ltd"}
+FREQUENT_WORDS |= {"ordinary", "plc", "shares", "stock", "the", "trust"}
+
 
 def symbol_weeks_of(weekly: Sequence[Row]) -> dict[str, dict[str, dict[str, list[Row]]]]:
     """Return the rows of each symbol, by week and tier."""
@@ -36,8 +40,8 @@ def plain(name: str | None) -> str:
 
 
 def words(name: str) -> set[str]:
-    """Return the words of a name, without regard to case."""
-    return set(re.findall(r"[^\W_]+", name.casefold()))
+    """Return the words of a name without frequent ones and without regard to case."""
+    return set(re.findall(r"[^\W_]+", name.casefold())) - FREQUENT_WORDS
 
 
 def clocks(weeks: dict[str, dict[str, list[Row]]], loads: Loads) -> Row:
@@ -94,7 +98,7 @@ def symbol_changes(weekly: Sequence[Row], loads: Loads) -> list[Row]:
                 change = ("tier_move", before, old_tier, tier, gap)
                 derived.append(change_row(symbol, week, change) | times)
             if old_name and name and plain(old_name) != plain(name):
-                is_reuse = gap > 0 and not words(old_name) & words(name)
+                is_reuse = gap >= REUSE_GAP_WEEKS and not words(old_name) & words(name)
                 kind = "reuse_candidate" if is_reuse else "issue_name_change"
                 change = (kind, before, old_name, name, gap)
                 derived.append(change_row(symbol, week, change) | times)
