@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster import StepExecutionContext, serialize_value
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.event_api import EventLogCursor
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
-from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.remote_origin import (
@@ -44,7 +44,6 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.utils import make_new_backfill_id
 from dagster._daemon.types import DaemonHeartbeat
-from dagster._serdes import serialize_value
 from dagster._utils.schedules import is_valid_cron_string, reverse_cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 from dagster_shared.record import replace

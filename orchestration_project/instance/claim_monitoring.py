@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster._core.launcher.base import WorkerStatus
 
+from orchestration_project.engine.dagster_private import WorkerStatus
 from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS
 from orchestration_project.instance.launcher import is_alive
 from orchestration_project.instance.redacting import PostgresEvents

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from dagster import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.launcher.base import RunLauncher
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PRIORITY_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 

@@ -10,7 +10,14 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import psutil
-from dagster import DagsterEventType, DagsterRun, EventLogEntry, RunsFilter
+from dagster import (
+    DagsterEventType,
+    DagsterRun,
+    EventLogEntry,
+    RunsFilter,
+    deserialize_value,
+    serialize_value,
+)
 from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import (
@@ -35,7 +42,7 @@ from dagster._core.storage.tags import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
-from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
+from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage

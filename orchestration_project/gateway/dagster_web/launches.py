@@ -6,7 +6,8 @@ It reads snapshots that are private to Dagster 1.13; `domains/access/roles.py` d
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.definitions.selector import JobSelector, ScheduleSelector, SensorSelector
+from dagster import JobSelector
+from dagster._core.definitions.selector import ScheduleSelector, SensorSelector
 from dagster._core.definitions.sensor_definition import SensorType
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_representation.code_location import is_implicit_asset_job_name

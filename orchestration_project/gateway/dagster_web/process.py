@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster import JobSelector
 from dagster._check import CheckError
 from dagster._config.stack import EvaluationStackRoot
-from dagster._core.definitions.selector import JobSelector, ScheduleSelector, SensorSelector
+from dagster._core.definitions.selector import ScheduleSelector, SensorSelector
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
