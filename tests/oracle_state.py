@@ -35,7 +35,7 @@ class DemoState:
         self._instance = instance
 
     def set_clock(self, minute: str) -> None:
-        """Let the clock start anew at a minute, such as 2026-03-02T15:00."""
+        """Set the start of the clock to a minute, such as 2026-03-02T15:00."""
         self._environment.setenv("DEMO_CLOCK_NOW", programs.from_then_on(minute))
 
     def set(self, name: str, value: str) -> None:

@@ -26,7 +26,7 @@ WHERE relnamespace = %s::regnamespace AND relkind = 'r' AND pg_relation_size(oid
 """Tables of a schema that have or had rows: a statement for each of all would be a hundred."""
 
 LABELS_LEFT = {database_labels.name: SQL("WHERE name = 'data'")}
-"""Labels that do not say what data a database holds, such as the hash of its tables."""
+"""Labels beside that of the data profile, such as the hash of the tables."""
 
 RENAME = """ALTER SCHEMA public RENAME TO ours;
 ALTER SCHEMA ours OWNER TO CURRENT_USER;

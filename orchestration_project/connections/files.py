@@ -45,7 +45,7 @@ PRIVATE_FILE_MODE = 0o600
 
 
 def stored_secret(file: Path, make: Callable[[], str], name: str, remedy: str) -> str:
-    """Return the secret that a file holds; where there is no file, a new one, stored first.
+    """Return the secret that a file holds; where none is stored, a new one, stored first.
 
     Args:
         file: Its folder must exist.

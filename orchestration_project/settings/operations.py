@@ -156,22 +156,6 @@ class BackupSettings(BaseSettings):
     )
 
 
-class ChainSettings(BaseSettings):
-    """Chain of load records."""
-
-    chain_key: SecretStr | None = Field(
-        None,
-        description="Ed25519 private key that signs load records, Base64 of 32 bytes; the same on "
-        "all hosts.",
-        json_schema_extra=about(default="(generated, stored in STATE_DIR)"),
-    )
-    chain_trusted_keys: str = Field(
-        "",
-        description="Public keys of earlier chain keys, Base64, separated by commas.",
-        json_schema_extra=about(default="(none)", group="tuning"),
-    )
-
-
 class AlertSettings(BaseSettings):
     """Alerts."""
 

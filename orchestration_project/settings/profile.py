@@ -135,7 +135,7 @@ class DemoSettings(BaseSettings):
 
 
 class StorageSettings(BaseSettings):
-    """Databases, artifacts, state, logs and the clock."""
+    """Databases, chain of loads, artifacts, state, logs and the clock."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
@@ -143,6 +143,8 @@ class StorageSettings(BaseSettings):
             "database_schema",
             "analyst_database_url",
             "dagster_database_url",
+            "chain_key",
+            "chain_trusted_keys",
             "artifacts_copy_url",
             "artifacts_url",
             "state_dir",
@@ -180,6 +182,17 @@ class StorageSettings(BaseSettings):
         le=MOST_DAYS,
         description="Age from which operations_prune deletes the event logs of finished runs.",
         json_schema_extra=about(unit="days"),
+    )
+    chain_key: SecretStr | None = Field(
+        None,
+        description="Ed25519 private key that signs load records, Base64 of 32 bytes; the same on "
+        "all hosts.",
+        json_schema_extra=about(default="(generated, stored in STATE_DIR)"),
+    )
+    chain_trusted_keys: str = Field(
+        "",
+        description="Public keys of earlier chain keys, Base64, separated by commas.",
+        json_schema_extra=about(default="(none)", group="tuning"),
     )
     artifacts_url: str | None = Field(
         None,

@@ -27,7 +27,6 @@ from orchestration_project.settings.observability import TracingSettings
 from orchestration_project.settings.operations import (
     AlertSettings,
     BackupSettings,
-    ChainSettings,
     CheckSettings,
     ExportSettings,
     ObjectiveSettings,
@@ -73,7 +72,6 @@ class Settings(
     AlertSettings,
     DeploymentSettings,
     BackupSettings,
-    ChainSettings,
     TracingSettings,
     StorageSettings,
     ProfileSettings,

@@ -35,7 +35,7 @@ def file(demo_settings: Settings) -> str:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of a folder as source, which nobody has to serve."""
+    """Settings of a folder as source, which needs no server."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("FINRA_SOURCE", "files")
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))

@@ -1,4 +1,4 @@
-"""While the database is away nobody comes in, and everybody is told so in a sentence."""
+"""A database that is away: logins are refused with a sentence that says why."""
 
 import logging
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ KEY = str(Key("0" * 12, "A" * 43))
 
 @pytest.fixture
 def door() -> Iterator[tuple[ASGIApp, str]]:
-    """A gateway whose database nobody serves, and a cookie that it signed before."""
+    """A gateway without its database, and a cookie that it signed before."""
     clock = Clock()
     with Warehouse("postgresql://me:hunter2@127.0.0.1:1/x", clock=clock) as away:
         place = Place(hosts={"127.0.0.1"})

@@ -60,7 +60,7 @@ def now() -> datetime:
 
 
 def filled(table, **given):
-    """Return an insert whose other columns have a value that nobody asks for."""
+    """Return an insert; columns that are not given get any value."""
     usual = {"TEXT": "x", "BIGINT": 0, "DATETIME": now(), "DOUBLE": 0.0}
     others = {
         column.name: None if column.nullable else usual.get(str(column.type), now())

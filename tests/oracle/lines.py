@@ -91,7 +91,7 @@ def escape(content: bytes) -> str:
 
 
 def read_units(text: str) -> int | None:
-    """Return a number times 10^6 as an integer of 64 bits; None: it is no such number."""
+    """Return a number times 10^6 as an integer of 64 bits; None: another text."""
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -103,7 +103,7 @@ def read_units(text: str) -> int | None:
 
 
 def read_count(text: str) -> int | None:
-    """Return a whole number of 64 bits; None: it is no such number."""
+    """Return a whole number of 64 bits; None: another text."""
     is_whole = text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
     return int(text) if is_whole and abs(int(text)) <= MAX_UNITS else None
 

@@ -154,7 +154,7 @@ class History:
         }[what]()
 
     def edit(self, key: str) -> None:
-        """Have a person give an issue a summary that nobody else gives."""
+        """Have a person give an issue a unique summary."""
         if key in self.world.issues.rows:
             self.edits += 1
             self.latest[key] = f"by hand {self.edits}"

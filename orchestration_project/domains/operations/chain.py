@@ -1,4 +1,4 @@
-"""Records of loads, chained by hashes and signed: what an owner of the database changes is found.
+"""Records of loads, chained by hashes and signed: they reveal changes by an owner of the database.
 
 A table has one chain. A record names the SHA-256 of the record before it, and of the rows that its
 load wrote, ended and recorded. The last record of a transaction is signed with Ed25519 (RFC 8032),
@@ -111,7 +111,7 @@ def new_salt() -> str:
 def salted(salt: str | None, content_sha256: str) -> str:
     """Return the SHA-256 (hex) of a salt and a hash.
 
-    Without the salt, nobody finds the rows by trial: an erasure deletes it.
+    Without the salt, the rows cannot be found by trial: an erasure deletes it.
     """
     return hashlib.sha256(f"{salt or ''}{content_sha256}".encode()).hexdigest()
 
@@ -207,14 +207,14 @@ class ChainRecord:
 
     @property
     def name(self) -> str:
-        """What a message names: the delivery, else the kind."""
+        """The delivery, else the kind, as messages name it."""
         return self.group_id or self.kind
 
 
 def subject_sha256(
     salt: str | None, group_id: str | None, partition_key: str | None, partition: str | None
 ) -> str:
-    """Return the salted SHA-256 (hex) of what a record is of: its payload has no plain names."""
+    """Return the salted SHA-256 (hex) of a record's delivery: its payload has no plain names."""
     named = payload_text({"group": group_id, "key": partition_key, "partition": partition})
     return salted(salt, sha256_of(named))
 

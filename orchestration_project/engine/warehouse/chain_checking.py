@@ -186,7 +186,7 @@ class _Checking:
         return {problem.number for problem in problems if problem.number is not None}
 
     def amendment(self, number: int, kind: str, reason: str) -> Draft:
-        """Return the amendment of a record, with the hashes of what the database has now."""
+        """Return the amendment of a record, with the hashes of the present rows."""
         [record] = read_chain(self._connection, self._table.name, load_chain.c.number == number)
         amended = read_chain(self._connection, self._table.name, load_chain.c.amends == number)
         effective = _Effective(record, list(amended)[-1] if self._is_amended(number) else record)
@@ -261,7 +261,7 @@ class _Checking:
             )
 
     def _noted(self, records: Iterator[ChainRecord]) -> Iterator[ChainRecord]:
-        """Yield records; keep what all later ones refer to."""
+        """Yield records; keep the start and the columns, to which later ones refer."""
         for record in records:
             self._report.record_count += 1
             try:

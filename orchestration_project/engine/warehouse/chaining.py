@@ -1,4 +1,4 @@
-"""Records of the chain, written in the transaction of the load, and what they are compared with.
+"""Records of the chain, written in the transaction of the load.
 
 Writer and verifier read recorded evidence by the same functions, so what is hashed is what is
 stored. Rows are hashed by contract columns and public names, as `domains.operations.chain` says.
@@ -82,7 +82,7 @@ def chain_key(connection: Connection) -> ChainKey | None:
 
 
 def hashed_columns(table: Table) -> dict[str, list[str]]:
-    """Return the columns that records of a table hash, by what is hashed."""
+    """Return the columns that records of a table hash, by table or part of the rows."""
     history: Table | None = table.info.get(HISTORY)
     named = {
         "written": [name for name in schema_of(table) if name not in NOT_HASHED],
@@ -101,7 +101,7 @@ def digest_change(
     batch_count: int,
     condition: Scope | None = None,
 ) -> list[ChangeDigests]:
-    """Return the digests of what each of several deliveries changes.
+    """Return the digests of the rows that each of several deliveries changes.
 
     Args:
         connection: The transaction; without a key of the chain nothing is computed.
@@ -213,7 +213,7 @@ def read_evidence(
     capture_ids: Sequence[int],
     columns: Mapping[str, Sequence[str]],
 ) -> Evidence:
-    """Return the hashes of what is recorded of deliveries.
+    """Return the hashes of the recorded rows of deliveries.
 
     Args:
         connection: Reads.
@@ -320,7 +320,7 @@ def _rejecting_captures(batch: ValidatedBatch) -> Sequence[int]:
 
 @dataclass(frozen=True)
 class RecordedState:
-    """What a record hashes of a delivery; all hashes without salt.
+    """State of a delivery that a record hashes; all hashes without salt.
 
     Attributes:
         evidence: Hash of its recorded rows by table.
@@ -451,7 +451,7 @@ class ChainTail:
         return number, record_sha256, columns_number, columns_sha256
 
     def _unchained(self) -> Mapping[str, object]:
-        """Count what was recorded before the chain: rows, and evidence by table."""
+        """Count the rows and deliveries from before the chain."""
         history: Table | None = self.table.info.get(HISTORY)
         counted = self.connection.execute
         rows = counted(

@@ -536,7 +536,7 @@ def _keep_history(
     change: Difference,
     known_to: datetime,
 ) -> pl.DataFrame | None:
-    """Insert what is replaced into the history; return these rows in the order of ``change``."""
+    """Insert replaced rows into the history; return them in the order of ``change``."""
     if change.replaced.is_empty():
         return None
     target = batches[0].target

@@ -455,7 +455,7 @@ def _no_constant(name: str) -> None:
 def fields_in(response: Response) -> Mapping[str, str]:
     """Return name and type of each field that a /metadata answer lists; nothing where it is none.
 
-    A name that is listed twice makes it none: nobody could say which type is meant.
+    A name that is listed twice makes it none: its type would be ambiguous.
     """
     try:
         listed = [(each["name"], each["type"]) for each in json_of(response)["fields"]]
