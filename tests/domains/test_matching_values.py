@@ -1,0 +1,94 @@
+"""Values that rules map to types, and attempts at actions, at the edges of their limits."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from orchestration_project.contracts.attempts import may_pass, wait_after
+from orchestration_project.contracts.matching import FieldType, TemplatePart, typed
+
+LARGEST = 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("integer", str(LARGEST), LARGEST),
+        ("integer", -LARGEST, -LARGEST),
+        ("integer", "-7", -7),
+        ("integer", "0" * 19 + "5", 5),
+        ("integer", 4.0, 4),
+        ("number", "4.5", 4.5),
+        ("number", 7, 7),
+        ("number", "1" * 300, float("1" * 300)),
+        ("number", "0" * 399 + "3", 3.0),
+        ("boolean", "true", True),
+        ("boolean", "false", False),
+        ("boolean", False, False),
+        ("timestamp", 0, "1970-01-01T00:00:00+00:00"),
+        ("timestamp", 253_402_300_799, "9999-12-31T23:59:59+00:00"),
+        ("timestamp", "2026-11-02T13:00:00+01:00", "2026-11-02T12:00:00+00:00"),
+        ("text", True, "true"),
+        ("json", [1], [1]),
+        ("integer", None, None),
+    ],
+)
+def test_a_value_is_read_as_the_type_of_its_field(kind: FieldType, value: Any, expected: object):
+    found = typed(value, kind)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("integer", LARGEST + 1, "expected an integer, e.g. 42, found a number"),
+        ("integer", "0" * 20 + "5", "expected an integer, e.g. 42, found another text"),
+        ("integer", "4.5", "expected an integer, e.g. 42, found another text"),
+        ("integer", "٣", "expected an integer, e.g. 42, found another text"),
+        ("integer", 4.5, "expected an integer, e.g. 42, found a number"),
+        ("integer", True, "expected an integer, e.g. 42, found a boolean"),
+        ("number", "1_0", "expected a number, e.g. 4.2, found another text"),
+        ("number", "0" * 401, "expected a number, e.g. 4.2, found another text"),
+        ("number", "nan", "expected a number, e.g. 4.2, found another text"),
+        ("number", True, "expected a number, e.g. 4.2, found a boolean"),
+        ("number", {"a": 1}, "expected a number, e.g. 4.2, found an object"),
+        ("boolean", "True", "expected true or false, found another text"),
+        ("boolean", 1, "expected true or false, found a number"),
+        ("boolean", [True], "expected true or false, found a list"),
+        ("timestamp", "2026-11-02", "2026-11-02T12:00:00Z, found another text"),
+        ("timestamp", "2026-11-02T12:00:00", "2026-11-02T12:00:00Z, found another text"),
+        ("timestamp", -1, "2026-11-02T12:00:00Z, found a number"),
+        ("timestamp", 253_402_300_800, "2026-11-02T12:00:00Z, found a number"),
+        ("timestamp", False, "2026-11-02T12:00:00Z, found a boolean"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_without_quoting_it(
+    kind: FieldType, value: Any, message: str
+):
+    with pytest.raises(ValueError, match="expected") as refused:
+        typed(value, kind)
+    assert str(refused.value).endswith(message)
+
+
+def test_words_of_a_template_stand_for_true_and_false_alone():
+    part = TemplatePart.read("done|yes,no")
+    assert [part.text_of(value) for value in (True, False, None)] == ["yes", "no", ""]
+    with pytest.raises(ValueError, match=r"^invalid done: expected true or false$"):
+        part.text_of("yes")
+    with pytest.raises(ValueError, match="expected a path and two texts"):
+        TemplatePart.read("done|yes")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(400, False), (401, True), (404, True), (422, False), (429, True), (499, False), (500, True)],
+)
+def test_an_answer_that_may_say_nothing_of_the_request_is_retried(status: int, expected: bool):
+    assert may_pass(status) is expected
+
+
+def test_waits_double_from_half_a_minute_to_an_hour():
+    seconds = [wait_after(count) / timedelta(seconds=1) for count in (1, 2, 3, 7, 8, 900)]
+    assert seconds == [30, 60, 120, 1920, 3600, 3600]
