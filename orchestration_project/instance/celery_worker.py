@@ -18,10 +18,7 @@ from dagster._serdes import unpack_value
 from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 
 from orchestration_project.instance.celery_launcher import CeleryLauncher, app_of
-from orchestration_project.instance.claim_monitoring import (
-    fail_runs_of_this_host,
-    monitored_claims,
-)
+from orchestration_project.instance.claim_monitoring import end_runs_of_this_host
 from orchestration_project.instance.launcher import MACHINE_TAG
 from orchestration_project.instance.redacting import PostgresEvents
 from orchestration_project.instance.releases import other_release
@@ -31,6 +28,7 @@ from orchestration_project.services.dagster_instance import STORAGE_ERRORS
 
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_BETWEEN_FORKS = 0.2
+SECONDS_BETWEEN_LOST_RUNS = 10.0
 SECONDS_TO_END = 20.0
 """Time that a run has to end after it was interrupted; then its process exits."""
 
@@ -48,6 +46,7 @@ def serve(launcher: CeleryLauncher, queues: Collection[str], processes: int, nam
     add_task(app)
     setup_logging.connect(_keep_logging, weak=False)
     worker_ready.connect(_replace_processes_soon, weak=False)
+    worker_ready.connect(_end_lost_runs_soon, weak=False)
     worker = app.Worker(
         hostname=f"{name}@{socket.gethostname()}",
         concurrency=processes,
@@ -58,8 +57,7 @@ def serve(launcher: CeleryLauncher, queues: Collection[str], processes: int, nam
         without_heartbeat=True,
         quiet=True,
     )
-    with monitored_claims(fail_runs_of_this_host):
-        worker.start()
+    worker.start()
     return worker.exitcode or 0
 
 
@@ -70,6 +68,11 @@ def _keep_logging(**_: Any) -> None:
 def _replace_processes_soon(sender: Any, **_: Any) -> None:
     """Fork the process of the next run soon after a run: Celery looks every five seconds."""
     sender.hub.call_repeatedly(SECONDS_BETWEEN_FORKS, sender.pool.maintain_pool)
+
+
+def _end_lost_runs_soon(sender: Any, **_: Any) -> None:
+    """Look up the processes of runs on this host, also of a worker that was killed before."""
+    sender.hub.call_repeatedly(SECONDS_BETWEEN_LOST_RUNS, end_runs_of_this_host)
 
 
 def add_task(app: Celery) -> None:

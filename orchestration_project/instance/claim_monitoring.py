@@ -17,6 +17,7 @@ from threading import Event, Thread
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from orchestration_project.engine.dagster_private import WorkerStatus
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS
 from orchestration_project.instance.launcher import is_alive
 from orchestration_project.instance.redacting import PostgresEvents
@@ -138,12 +139,11 @@ def _silent_seconds(instance: DagsterInstance, run_id: str, claim: Claim) -> flo
 
 
 @contextmanager
-def monitored_claims(
-    end_runs: Callable[[DagsterInstance], Sequence[str]] = fail_lost_runs,
-) -> Iterator[None]:
-    """Call ``end_runs`` every 5 s while the block runs."""
+def monitored_claims() -> Iterator[None]:
+    """Fail lost runs every 5 s while the block runs."""
     end = Event()
-    thread = Thread(target=_monitor, args=(end, end_runs), name="claim monitoring", daemon=True)
+    arguments = (end, fail_lost_runs)
+    thread = Thread(target=_monitor, args=arguments, name="claim monitoring", daemon=True)
     thread.start()
     try:
         yield
@@ -153,19 +153,35 @@ def monitored_claims(
 
 
 def monitor_runs_of_this_host() -> None:
-    """End lost runs of this host every 5 s, until the process ends."""
+    """End lost runs of this host every 5 s in a thread, until the process ends."""
     arguments = (Event(), fail_runs_of_this_host)
     Thread(target=_monitor, args=arguments, name="claim monitoring", daemon=True).start()
+
+
+def end_runs_of_this_host() -> None:
+    """End lost runs of this host once, with an instance of its own.
+
+    A worker calls it between forks: a thread might hold a lock, which a fork would wait for.
+    """
+    with _logged_storage_errors(), open_instance() as instance:
+        fail_runs_of_this_host(instance)
 
 
 def _monitor(end: Event, end_runs: Callable[[DagsterInstance], Sequence[str]]) -> None:
     with open_instance() as instance:
         while not end.wait(SECONDS_BETWEEN_LOOKS):
-            try:
+            with _logged_storage_errors():
                 end_runs(instance)
-            except STORAGE_ERRORS as error:  # the next look may get through
-                _logger.warning(
-                    "failed to check the claims of runs: %s",
-                    error,
-                    extra={"event": "claims_not_checked"},
-                )
+
+
+@contextmanager
+def _logged_storage_errors() -> Iterator[None]:
+    """Log an error of Dagster's storage; the next look may get through."""
+    try:
+        yield
+    except (OrchestrationError, *STORAGE_ERRORS) as error:
+        _logger.warning(
+            "failed to check the claims of runs: %s",
+            error,
+            extra={"event": "claims_not_checked"},
+        )
