@@ -20,6 +20,7 @@ from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
 from orchestration_project.settings import load_settings
 from tests import programs
+from tests.prepared import Prepared
 
 Row = dict[str, Any]
 
@@ -104,19 +105,19 @@ class DemoState:
 
 
 @contextmanager
-def demo_state(folder: Path, settings: Mapping[str, str]) -> Iterator[DemoState]:
+def demo_state(
+    folder: Path, settings: Mapping[str, str], prepared: Prepared
+) -> Iterator[DemoState]:
     """Lend a small demo with these settings; its programs end with the block."""
     umask = os.umask(0o022)
-    with (
-        pytest.MonkeyPatch.context() as environment,
-        dg.DagsterInstance.ephemeral() as instance,
-    ):
+    with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:
         for name, value in {
             **programs.DEMO,
             **settings,
             "STATE_DIR": str(folder / "state"),
         }.items():
             environment.setenv(name, value)
+        prepared.sqlite(folder / "state" / "demo.sqlite")
         try:
             yield DemoState(folder, environment, instance)
         finally:

@@ -106,11 +106,7 @@ def weekly_shares(
             row
             | off_exchange_ratios(row)
             | finra_shares(row, nms if has_tiers else None, is_whole)
-            | {
-                "known_from": max(times),
-                "is_stale": False,
-                "published_at": latest_publication(nms),
-            }
+            | {"known_from": max(times), "is_stale": False, "published_at": latest_publication(nms)}
         )
     return derived
 

@@ -44,11 +44,7 @@ def new_table(name: str) -> Table:
         return Table(finra_weekly.KEY, finra_weekly.METADATA, is_dated=True)
     if name in DATASETS:
         return Table(DATASETS[name].key, DATASETS[name].metadata)
-    keys = {
-        "fx_rates_daily": fx.KEY,
-        "market_volume_daily": cboe.KEY,
-        "prices_daily": prices.KEY,
-    }
+    keys = {"fx_rates_daily": fx.KEY, "market_volume_daily": cboe.KEY, "prices_daily": prices.KEY}
     return Table(keys[name])
 
 

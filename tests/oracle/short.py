@@ -53,10 +53,7 @@ def short_weeks(
         days = week_days(week)
         traded = group(week_rows, lambda row: row["symbol"])
         week_sales = [row for row in sales if row["trade_date"] in days]
-        sold = group(
-            week_sales,
-            lambda row, traded=traded: finra_symbol(row["symbol"], traded),
-        )
+        sold = group(week_sales, lambda row, traded=traded: finra_symbol(row["symbol"], traded))
         loaded_days = {row["trade_date"] for row in week_sales}
         settlement = max((day for day in settlements if day <= days[-1]), default=None)
         held = {row["symbol"]: row for row in settlements.get(settlement, [])}

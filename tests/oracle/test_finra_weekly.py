@@ -10,6 +10,7 @@ from tests.oracle.archive import Delivery, Row, read_deliveries
 from tests.oracle.compare import compare
 from tests.oracle.fold import WEEKLY, Folded, fold, weekly_loads
 from tests.oracle_state import DemoState, demo_state
+from tests.prepared import Prepared
 
 MAX_REJECT_RATIO = "0.05"
 SETTINGS = {"DEMO_ROWS_PER_WEEK": "300", "FINRA_MAX_REJECT_RATIO": MAX_REJECT_RATIO}
@@ -48,9 +49,9 @@ def load(state: DemoState, first: str, last: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
+def state(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Iterator[DemoState]:
     """Weeks of two days: one with rejects, one quarantined, and two that are restated between."""
-    with demo_state(tmp_path_factory.mktemp("oracle"), SETTINGS) as state:
+    with demo_state(tmp_path_factory.mktemp("oracle"), SETTINGS, prepared) as state:
         state.set_clock("2026-03-02T15:00")
         load(state, "OTCE|2025-12-01", "OTCE|2026-01-12")
         load(state, "T1|2026-01-05", "T1|2026-01-12")

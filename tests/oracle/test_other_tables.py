@@ -11,6 +11,7 @@ from tests.oracle.datasets import DATASETS
 from tests.oracle.fold import WEEKLY, Folded, fold, weekly_loads
 from tests.oracle.test_finra_weekly import assert_equal, assert_table, derive
 from tests.oracle_state import DemoState, demo_state
+from tests.prepared import Prepared
 
 KINDS = Path(__file__).parents[2] / "kinds"
 SETTINGS = {
@@ -95,9 +96,9 @@ def derive_others(folded: Mapping[str, Folded]) -> dict[str, list[Row]]:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[DemoState]:
+def state(tmp_path: Path, prepared: Prepared) -> Iterator[DemoState]:
     """An empty state of a small demo."""
-    with demo_state(tmp_path, SETTINGS) as state:
+    with demo_state(tmp_path, SETTINGS, prepared) as state:
         yield state
 
 
@@ -111,7 +112,7 @@ def test_items_of_the_shop_are_those_of_the_captured_pages(state):
     for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
         state.set_clock(f"{day}T09:00")
         state.run("web_shop", day)
-        state.run("web_shop_api", day)
+    state.run("web_shop_api", "2026-11-03")
     table, quarantined = site_items.items(read_deliveries([state.archive()]))
     assert len(quarantined) == 1  # the shop has another layout on its third day
     exported = [site_items.without_brand(row) for row in state.export("web_items")]
