@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -25,7 +24,7 @@ def parse_delivery(delivery: Delivery) -> dict[tuple, Row]:
             if line["Day"] != delivery.partition_key:
                 continue
             name = line["Market Participant"].strip()
-            code = re.search(r"\(([A-Z]+)\)$", name)[1]
+            code = name.rpartition("(")[2].rstrip(")")
             row = {"trade_date": line["Day"], "participant_code": code, "participant_name": name}
             for tape, prefix in TAPES.items():
                 title = TITLES[tape]

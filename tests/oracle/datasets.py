@@ -33,7 +33,10 @@ def read_cusip(text: str) -> str:
 
 def read_iso_day(text: str) -> str:
     """Return a day as the exports write it."""
-    return read_day(text).isoformat()
+    day = read_day(text)
+    if day is None:
+        raise RejectError("impossible_date", f"a date is no date: {text}")
+    return day.isoformat()
 
 
 KINDS: dict[str, Callable[[str], object]] = {

@@ -168,7 +168,7 @@ def add_change_ranks(changes: Sequence[Row]) -> None:
     """Add the ranks by absolute change and by absolute ratio."""
     for name, rank in (("share_change", "change_rank"), ("change_ratio", "ratio_rank")):
         sizes = {
-            index: abs(read_units(row[name]) if rank == "change_rank" else row[name])
+            index: abs((read_units(row[name]) or 0) if rank == "change_rank" else row[name])
             for index, row in enumerate(changes)
             if row[name] is not None
         }

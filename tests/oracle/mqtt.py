@@ -79,8 +79,10 @@ def read_json(content: bytes) -> tuple[Any, str | None]:
 
 def depth(value: object) -> int:
     """Return the levels of objects and lists."""
+    if not isinstance(value, dict | list):
+        return 0
     members = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(depth, members), default=0) if isinstance(value, dict | list) else 0
+    return 1 + max(map(depth, members), default=0)
 
 
 def integers(value: object) -> Iterable[int]:

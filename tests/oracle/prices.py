@@ -134,8 +134,8 @@ def returns(prices: Sequence[Row]) -> list[Row]:
 
 def volatility(daily: Sequence[float | None], count: int) -> float | None:
     """Return the sample standard deviation of the latest returns; NULL: one is missing."""
-    window = daily[-count:]
-    if len(window) < count or None in window:
+    window = [value for value in daily[-count:] if value is not None]
+    if len(window) < count:
         return None
     mean = math.fsum(window) / count
     return math.sqrt(math.fsum((value - mean) ** 2 for value in window) / (count - 1))

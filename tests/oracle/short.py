@@ -73,7 +73,7 @@ def short_week(traded: Sequence[Row], sold: Sequence[Row], held: Row | None) -> 
     """Return the measures of a symbol: its trading, short sales and short interest."""
     otc = add(traded, "total_share_quantity") if traded else None
     sums = {name: add(sold, name) if sold else None for name in SALES}
-    interest = held and read_units(held["short_quantity"])
+    interest = read_units(held["short_quantity"]) if held else None
     return {
         "otc_share_quantity": show_units(otc),
         "ats_share_quantity": show_units(add(traded, "ats_share_quantity")) if traded else None,
@@ -102,8 +102,9 @@ def value_weeks(symbol_weeks: Sequence[Row], prices: Sequence[Row]) -> list[Row]
         known_from = max(row["known_from"] for row in (*week_loads[week], *inputs))
         values = []
         for symbol_week in tier_rows:
-            priced = [by_day.get((symbol_week["symbol"], day)) for day in days]
-            if None not in priced:
+            symbol = symbol_week["symbol"]
+            priced = [by_day[symbol, day] for day in days if (symbol, day) in by_day]
+            if len(priced) == len(days):
                 values.append(value_week(symbol_week, priced) | {"known_from": known_from})
         total = sum(row["estimated_notional_usd"] or 0 for row in values)
         for row in values:

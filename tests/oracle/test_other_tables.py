@@ -87,12 +87,17 @@ def derive_others(folded: Mapping[str, Folded]) -> dict[str, list[Row]]:
     of_short = (sales.rows, sales.loads, interest.rows)
     return {
         "off_exchange_share_daily": daily,
-        "off_exchange_share_weekly": [row for row in shares if row["week_start"] == WEEK],
+        "off_exchange_share_weekly": of_week(shares),
         "prices_corporate_actions": prices.corporate_actions(days),
         "prices_returns": prices.returns(days),
-        "finra_symbol_week_short": short.short_weeks(weeks, loads, *of_short),
-        "finra_symbol_week_value": short.value_weeks(weeks, days),
+        "finra_symbol_week_short": of_week(short.short_weeks(weeks, loads, *of_short)),
+        "finra_symbol_week_value": of_week(short.value_weeks(weeks, days)),
     }
+
+
+def of_week(rows: list[Row]) -> list[Row]:
+    """Return the rows of the week that is derived."""
+    return [row for row in rows if row["week_start"] == WEEK]
 
 
 @pytest.fixture
