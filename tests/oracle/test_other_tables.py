@@ -58,7 +58,7 @@ def load(state: DemoState, jobs: Mapping[str, tuple[str, str]], *tiers: str) -> 
     for tier in tiers:
         state.run(WEEKLY, f"{tier}|{WEEK}")
     for job, (first, last) in jobs.items():
-        assert state.run(job, first, last), job
+        state.run(job, first, last)  # may fail: the demo has faults
     for job, partitions in DERIVING.items():
         assert state.run(job, *partitions), job
 
