@@ -21,7 +21,7 @@ PACKAGE = "orchestration_project"
 DEFAULTS = f"{PACKAGE}/defaults"
 
 DEFAULT_FILES = (
-    ":(glob)*.yaml",
+    ":(glob)[!.]*.yaml",
     *("kinds", "presets", "schemas", "sites"),
     *("deploy/caddy", "deploy/mosquitto", "deploy/prometheus", "deploy/rabbitmq"),
 )

@@ -157,6 +157,7 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
         f"info=json://me:{in_url(secret)}@127.0.0.1:{scene.hook.port}/{in_url(secret)},"
         f"nosuch://{in_url(secret)}"
     ),
+    "chain_key": lambda _, secret: b64encode(secret.encode()[:15].ljust(32, b"x")).decode(),
     "oidc_client_secret": lambda _, secret: secret,
     "session_secret": lambda _, secret: f"{secret} {secret}",  # has to be long
     "peopleforce_api_key": lambda _, secret: secret,

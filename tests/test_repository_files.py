@@ -45,8 +45,9 @@ def test_a_form_of_issues_asks_for_something(name: str):
 
 def test_the_package_declares_that_it_is_typed():
     assert (PROJECT_ROOT / "orchestration_project" / "py.typed").is_file()
-    data = PYPROJECT["tool"]["setuptools"]["package-data"]["orchestration_project"]
-    assert "py.typed" in data
+    assert PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [
+        "orchestration_project"
+    ]
 
 
 def test_ten_decisions_name_what_was_rejected_and_its_price():

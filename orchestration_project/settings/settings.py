@@ -23,7 +23,6 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.access import AccessSettings
 from orchestration_project.settings.deployment import DeploymentSettings
 from orchestration_project.settings.given import ENVIRONMENT, field_values, read_given
-from orchestration_project.settings.observability import TracingSettings
 from orchestration_project.settings.operations import (
     AlertSettings,
     BackupSettings,
@@ -31,6 +30,7 @@ from orchestration_project.settings.operations import (
     ExportSettings,
     ObjectiveSettings,
     ReadinessSettings,
+    TracingSettings,
 )
 from orchestration_project.settings.profile import DemoSettings, ProfileSettings, StorageSettings
 from orchestration_project.settings.project import project_folder

@@ -27,10 +27,17 @@ from orchestration_project.engine.warehouse.chain_checking import (
 )
 from orchestration_project.engine.warehouse.chaining import read_chain_heads
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.chain import chain_heads, load_chain
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.schema import key_names
-from orchestration_project.tables.spine import audits, captures, deliveries, landings, rejects
+from orchestration_project.tables.spine import (
+    audits,
+    captures,
+    chain_heads,
+    deliveries,
+    landings,
+    load_chain,
+    rejects,
+)
 from tests.prepared import Prepared
 from tests.resources.weeks import FAILED, MONDAY, PASSED, Desk, StoppedClock, rejected, row
 

@@ -122,7 +122,7 @@ def test_a_run_delivers_what_is_declared_and_reports_it(instance, exports_file, 
     result = run(instance, "labels")
     assert result.success
     [found] = metadata_by_partition(result)["exports"].values()
-    assert (found["delivered_count"], found["failed_count"], found["rows"]) == (1, 0, 1)
+    assert (found["delivered_count"], found["failed_count"], found["rows"]) == (1, 0, 2)
     rows = databases.rows(url, select(operations_exports.c.name, operations_exports.c.run_id))
     assert rows == [("labels", result.run_id)]
     refused = run(instance, "unknown")

@@ -184,7 +184,7 @@ def sha256_of(payload: str) -> str:
 
 @dataclass(frozen=True)
 class ChainRecord:
-    """A record as the database has it; `tables.chain` describes the columns."""
+    """A record as the database has it; `tables.spine` describes the columns."""
 
     table_name: str
     number: int

@@ -56,11 +56,11 @@ FetchedGroup = tuple[Sequence[Capture], CaptureGroup, pl.DataFrame]
 """Captures in the order of their parts, what they are of, and their rejects (`REJECT_SCHEMA`)."""
 
 
-@dataclass(frozen=True)
 class CaptureLog:
     """Records what was fetched, at one time."""
 
-    at: datetime
+    def __init__(self, at: datetime) -> None:
+        self.at = at
 
     def record(
         self,

@@ -39,9 +39,7 @@ from orchestration_project.domains.operations.chain import (
 )
 from orchestration_project.engine.warehouse.chaining import (
     ChainTail,
-    ChangeDigests,
     Draft,
-    RecordedState,
     RowsDigest,
     chain_key,
     partition_scope,
@@ -49,6 +47,7 @@ from orchestration_project.engine.warehouse.chaining import (
     read_chain,
     read_chain_heads,
     read_evidence,
+    recorded_state,
 )
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -57,9 +56,16 @@ from orchestration_project.engine.warehouse.frames import (
     within,
 )
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.chain import chain_heads, load_chain
 from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names
-from orchestration_project.tables.spine import audits, captures, deliveries, landings, rejects
+from orchestration_project.tables.spine import (
+    audits,
+    captures,
+    chain_heads,
+    deliveries,
+    landings,
+    load_chain,
+    rejects,
+)
 
 DELIVERED = (LOAD, QUARANTINE, REFUSAL)
 
@@ -193,17 +199,17 @@ class _Checking:
         group, fields = str(record.group_id), effective.fields
         columns = self._columns[fields["columns_number"]]
         ids = [int(one) for one in fields["rejects"]]
-        evidence = read_evidence(self._connection, self._table, [group], ids, columns)
+        recorded, rejected = read_evidence(self._connection, self._table, [group], ids, columns)
         scope = partition_scope(self._table, record.partition or "{}")
         sources = [self._table] if self._history is None else [self._table, self._history]
-        change = ChangeDigests(
+        change = (
             self._parts(sources, scope, effective, "written", "known_from"),
             self._parts(sources[1:], scope, effective, "ended", "known_to"),
         )
         day, is_load_day = fields["ending"]
-        state = RecordedState(
-            {name: hashes[group] for name, hashes in evidence.by_group.items()},
-            evidence.rejects,
+        state = recorded_state(
+            {name: hashes[group] for name, hashes in recorded.items()},
+            rejected,
             change,
             (None if day is None else date.fromisoformat(day), is_load_day),
         )
@@ -236,7 +242,7 @@ class _Checking:
             part = {**scope, **range_scope(condition)}
             rows = self._rows(sources, part, effective.record.recorded_at, names, time_name)
             if not rows.is_empty():
-                parts.append(RowsDigest(len(rows), self._hashed(rows, names), condition))
+                parts.append((len(rows), self._hashed(rows, names), condition))
         return parts
 
     def _add(self, record: ChainRecord, cause: str) -> None:
@@ -321,17 +327,17 @@ class _Checking:
         columns: Mapping[str, Sequence[str]],
     ) -> None:
         by_group = {str(each.record.group_id): each for each in effective}
-        evidence = read_evidence(
+        recorded, rejected = read_evidence(
             self._connection, self._table, list(by_group), sorted(rejecting), columns
         )
         for group, each in by_group.items():
             for name, expected in each.fields["evidence"].items():
-                actual = evidence.by_group.get(name, {}).get(group)
+                actual = recorded.get(name, {}).get(group)
                 if actual is None or salted(each.hashes.salt, actual) != expected:
                     self._add(each.record, f"expected the recorded rows of {name}, found others")
         for capture, each in rejecting.items():
             expected = each.fields["rejects"][str(capture)]
-            actual = evidence.rejects.get(capture)
+            actual = rejected.get(capture)
             if actual is None or salted(each.hashes.salt, actual) != expected:
                 self._add(each.record, "expected the recorded rows of rejects, found others")
         self._rejecting |= rejecting.keys()
@@ -428,7 +434,7 @@ class _Checking:
 
     def _compare_parts(self, each: _Effective, part_name: str, parts: Sequence[RowsDigest]) -> None:
         salt = each.hashes.salt
-        digests = [[part.row_count, salted(salt, part.content_sha256)] for part in parts]
+        digests = [[row_count, salted(salt, sha256)] for row_count, sha256, _ in parts]
         if digests != [list(part[:2]) for part in each.fields[part_name]]:
             self._add(each.record, f"expected the rows that it has {part_name}, found others")
 
@@ -457,7 +463,7 @@ class _Checking:
                 if tuple(self._columns[each.fields["columns_number"]][part_name]) == some:
                     own = rows.get(each.record.recorded_at, [])
                     own.sort(key=lambda row: [row[place] for place in key])
-                    part = RowsDigest(len(own), listed_sha256(own))
+                    part = (len(own), listed_sha256(own), "")
                     self._compare_parts(each, part_name, [part])
 
     def _hashed(self, rows: pl.DataFrame, names: Sequence[str]) -> str:

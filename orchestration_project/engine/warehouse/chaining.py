@@ -5,10 +5,10 @@ stored. Rows are hashed by contract columns and public names, as `domains.operat
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
@@ -43,9 +43,16 @@ from orchestration_project.engine.warehouse.frames import (
     insert_absent,
 )
 from orchestration_project.engine.warehouse.target import WriteTarget
-from orchestration_project.tables.chain import chain_heads, load_chain
 from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names, schema_of
-from orchestration_project.tables.spine import audits, captures, deliveries, landings, rejects
+from orchestration_project.tables.spine import (
+    audits,
+    captures,
+    chain_heads,
+    deliveries,
+    landings,
+    load_chain,
+    rejects,
+)
 
 CHAIN_KEY = "chain_key"
 """Execution option of a writing connection: the key that signs; without it nothing is recorded."""
@@ -57,23 +64,13 @@ NOT_HASHED = ("known_from", "known_to", ENDED_ON, IS_LOAD_DAY)
 """Columns of rows that a record states once for all of them."""
 
 
-class RowsDigest(NamedTuple):
-    """Number and SHA-256 (hex, without salt) of rows, of a range of keys or of all.
+RowsDigest = tuple[int, str, str]
+"""Number of rows, their SHA-256 (hex) without salt, and their range of keys, JSON; blank: all."""
 
-    ``condition`` is the range as JSON, blank: all rows.
-    """
+ChangeDigests = tuple[Sequence[RowsDigest], Sequence[RowsDigest]]
+"""Digests of the rows that a load wrote, and of those that it ended."""
 
-    row_count: int
-    content_sha256: str
-    condition: str = ""
-
-
-@dataclass(frozen=True)
-class ChangeDigests:
-    """Digests of the rows that a load wrote, and of those that it ended."""
-
-    written: Sequence[RowsDigest] = ()
-    ended: Sequence[RowsDigest] = ()
+NO_CHANGE: ChangeDigests = ((), ())
 
 
 def chain_key(connection: Connection) -> ChainKey | None:
@@ -112,17 +109,16 @@ def digest_change(
         condition: Range of keys that the rows are of; None: all.
     """
     if chain_key(connection) is None:
-        return [ChangeDigests()] * batch_count
+        return [NO_CHANGE] * batch_count
     columns, key = hashed_columns(target.table), key_names(target.table)
     text = "" if not condition else range_text(condition)
-    return [
-        ChangeDigests(written_parts, ended_parts)
-        for written_parts, ended_parts in zip(
+    return list(
+        zip(
             _digests(written, columns["written"], key, batch_count, text),
             _digests(ended, columns["ended"], key, batch_count, text),
             strict=True,
         )
-    ]
+    )
 
 
 def _digests(
@@ -138,16 +134,16 @@ def _digests(
     lengths = dict(numbered.group_by(GROUP).len().iter_rows())
     hashes = grouped_sha256(numbered, key, count)
     return [
-        [RowsDigest(lengths[place], sha256, condition)] if place in lengths else []
+        [(lengths[place], sha256, condition)] if place in lengths else []
         for place, sha256 in enumerate(hashes)
     ]
 
 
 def joined_digests(digests: Sequence[ChangeDigests]) -> ChangeDigests:
     """Return the digests of rows in several ranges."""
-    return ChangeDigests(
-        [part for change in digests for part in change.written],
-        [part for change in digests for part in change.ended],
+    return (
+        [part for written, _ in digests for part in written],
+        [part for _, ended in digests for part in ended],
     )
 
 
@@ -198,12 +194,8 @@ def partition_scope(table: Table, text: str) -> Scope:
 # -- evidence ------------------------------------------------------------------------------------
 
 
-@dataclass
-class Evidence:
-    """Recorded rows of deliveries: content hashes by table and group, and of rejects by capture."""
-
-    by_group: Mapping[str, Mapping[str, str]]
-    rejects: Mapping[int, str]
+Evidence = tuple[Mapping[str, Mapping[str, str]], Mapping[int, str]]
+"""Hashes of the recorded rows of deliveries, by table and group, and of rejects by capture."""
 
 
 def read_evidence(
@@ -229,7 +221,7 @@ def read_evidence(
         by_group[recorded.name] = {group: listed_sha256(rows.get(group, [])) for group in groups}
     is_own = [rejects.c.table_name == table.name]
     rejected = _read_hashed(connection, rejects, "capture_id", capture_ids, columns, is_own)
-    return Evidence(by_group, {one: listed_sha256(rows) for one, rows in rejected.items()})
+    return by_group, {one: listed_sha256(rows) for one, rows in rejected.items()}
 
 
 def _read_hashed(
@@ -280,7 +272,7 @@ def chain_deliveries(
     columns = hashed_columns(table)
     groups = [group_id(batch.target) for batch in batches]
     rejected = [_rejecting_captures(batch) for batch in batches]
-    evidence = read_evidence(
+    recorded, rejects_by_capture = read_evidence(
         connection, table, groups, sorted({one for some in rejected for one in some}), columns
     )
     drafts = [
@@ -289,9 +281,9 @@ def chain_deliveries(
             group,
             batch.target.partition_key,
             partition_text(batch.target.partition),
-            state=RecordedState(
-                {name: evidence.by_group[name][group] for name in evidence.by_group},
-                {one: evidence.rejects[one] for one in ids if one in evidence.rejects},
+            state=recorded_state(
+                {name: hashes[group] for name, hashes in recorded.items()},
+                {one: rejects_by_capture[one] for one in ids if one in rejects_by_capture},
                 change,
                 (publication.day, publication.is_load_day),
             ),
@@ -300,7 +292,7 @@ def chain_deliveries(
             batches,
             groups,
             rejected,
-            digests or [ChangeDigests()] * len(batches),
+            digests or [NO_CHANGE] * len(batches),
             publications or [Publication()] * len(batches),
             strict=True,
         )
@@ -318,35 +310,42 @@ def _rejecting_captures(batch: ValidatedBatch) -> Sequence[int]:
     return [capture_id(group, part) for part in rejected["part_number"].unique().to_list()]
 
 
-@dataclass(frozen=True)
-class RecordedState:
-    """State of a delivery that a record hashes; all hashes without salt.
+RecordedState = Callable[[str], dict[str, object]]
+"""Returns the fields of a payload with the hashes of a delivery, each with a given salt."""
 
-    Attributes:
+
+def recorded_state(
+    evidence: Mapping[str, str],
+    rejects_by_capture: Mapping[int, str],
+    change: ChangeDigests,
+    ending: tuple[date | None, bool | None],
+) -> RecordedState:
+    """Return the state of a delivery that a record hashes.
+
+    Args:
         evidence: Hash of its recorded rows by table.
-        rejects: Hash of the rejects by capture.
+        rejects_by_capture: Hash of its rejects.
         change: Rows that it wrote and ended.
         ending: Publication day of the rows that it ended, and whether that is the day of the load.
     """
+    written, ended = change
 
-    evidence: Mapping[str, str]
-    rejects: Mapping[int, str]
-    change: ChangeDigests
-    ending: tuple[date | None, bool | None]
-
-    def fields(self, salt: str) -> dict[str, object]:
-        """Return the fields of a payload, hashes with salt."""
+    def fields(salt: str) -> dict[str, object]:
         return {
-            "evidence": {name: salted(salt, one) for name, one in self.evidence.items()},
-            "rejects": {str(name): salted(salt, one) for name, one in self.rejects.items()},
-            "written": _salted_parts(salt, self.change.written),
-            "ended": _salted_parts(salt, self.change.ended),
-            "ending": self.ending,
+            "evidence": {name: salted(salt, sha256) for name, sha256 in evidence.items()},
+            "rejects": {
+                str(capture): salted(salt, sha256) for capture, sha256 in rejects_by_capture.items()
+            },
+            "written": _salted_parts(salt, written),
+            "ended": _salted_parts(salt, ended),
+            "ending": ending,
         }
+
+    return fields
 
 
 def _salted_parts(salt: str, parts: Sequence[RowsDigest]) -> list[list[object]]:
-    return [[part.row_count, salted(salt, part.content_sha256), part.condition] for part in parts]
+    return [[row_count, salted(salt, sha256), condition] for row_count, sha256, condition in parts]
 
 
 @dataclass(frozen=True)
@@ -362,14 +361,14 @@ class Draft:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
 class ChainTail:
     """End of a table's chain, locked until the transaction ends."""
 
-    connection: Connection
-    table: Table
-    key: ChainKey
-    at: datetime
+    def __init__(self, connection: Connection, table: Table, key: ChainKey, at: datetime) -> None:
+        self.connection = connection
+        self.table = table
+        self.key = key
+        self.at = at
 
     def append(self, drafts: Sequence[Draft]) -> None:
         """Append records; the last one is signed."""
@@ -418,7 +417,7 @@ class ChainTail:
                     salt, draft.group_id, draft.partition_key, draft.partition
                 ),
                 **draft.fields,
-                **(draft.state.fields(salt) if draft.state else {}),
+                **(draft.state(salt) if draft.state else {}),
             }
         )
         return {

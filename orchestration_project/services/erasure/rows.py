@@ -32,7 +32,6 @@ from orchestration_project.domains.operations.masking import (
 )
 from orchestration_project.engine.warehouse.frames import in_statements
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.chain import chain_heads, load_chain
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,
     operations_erasures,
@@ -42,10 +41,12 @@ from orchestration_project.tables.spine import (
     audits,
     blobs,
     captures,
+    chain_heads,
     deliveries,
     fences,
     inbox,
     landings,
+    load_chain,
     pending_announcements,
     rejects,
 )
