@@ -6,16 +6,19 @@ from typing import Any
 
 from sqlalchemy import Column, create_engine, inspect, select, text
 
+from orchestration_project.domains.operations.chain import ChainProblem
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.chain_checking import chained_tables, check_table
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.spine import load_chain
 
 Rows = list[tuple[Any, ...]]
 
 SURROUNDINGS = (
     *("access_", "operations_readiness", "operations_verified_configs"),
-    "pending_announcements",
+    *("pending_announcements", "load_chain", "chain_heads"),  # salts and keys are random
 )
 ATTEMPTS = ("attempt_count", "allowed_count", "lease_token")
 """Columns of work items: of two runs of the same, one may have had to attempt more."""
@@ -55,6 +58,18 @@ def stored(warehouse: Warehouse) -> dict[str, Rows]:
             name: [tuple(row) for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"')]  # noqa: S608 - names of ours
             for name in METADATA.tables
         }
+
+
+def chain_problems(warehouse: Warehouse) -> list[ChainProblem]:
+    """Return the records of loads that do not fit their rows; each key that signed is trusted."""
+    with warehouse.reading() as connection:
+        signed = select(load_chain.c.public_key).where(load_chain.c.public_key.is_not(None))
+        trusted = frozenset(connection.scalars(signed))
+        return [
+            problem
+            for table in chained_tables(connection)
+            for problem in check_table(connection, table, trusted).problems
+        ]
 
 
 def _varies(column: Column[Any]) -> bool:

@@ -31,6 +31,7 @@ from orchestration_project.tables.documents import (
 )
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.spine import captures, work_items
+from tests import databases
 from tests.document_desk import BOTH, DocumentDesk
 from tests.document_desk import folder as folder
 from tests.resources.definitions import RESOURCES
@@ -68,8 +69,8 @@ class Desk(DocumentDesk):
         assert found
         return found
 
-    def assert_whole(self) -> None:
-        """The store has all bytes that rows name, unchanged, and no others."""
+    def assert_whole(self, *, has_planted_rows: bool = False) -> None:
+        """The store has all bytes that rows name and no others, and rows fit their chain."""
         inventory = take_inventory(self.warehouse, self.artifacts, read_all=True)
         assert (inventory.found.missing, inventory.found.unnamed, inventory.changed) == ([], [], [])
         held = {sha256 for (sha256,) in self.rows(captures.c.sha256)}
@@ -77,6 +78,7 @@ class Desk(DocumentDesk):
         assert named
         assert {each for (each,) in named} <= {each for (each,) in self.rows(captures.c.capture_id)}
         assert inventory.read_count == len(held)
+        assert has_planted_rows or databases.chain_problems(self.warehouse) == []
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def erased(instance: Any) -> Erased:
         )
         flush(warehouse)
         assert in_database(warehouse, EMAIL) == []
+        assert databases.chain_problems(warehouse) == []
         assert places_of(EMAIL, settings.state_path, store) == []
     assert found is not None
     return found

@@ -60,6 +60,7 @@ def test_an_erasure_is_previewed_asked_for_and_carried_out(planted, capsys, monk
     assert (found["rows_masked"], found["rows_deleted"]) == (1, 0)
     assert any("backups" in each for each in found["not_reached"])
     assert details() == [f'{{"to": "{"*" * len(ANN)}"}}']
+    assert main(["verify", "--chain"]) == 0
     with open_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
         row = connection.execute(select(operations_erasures)).one()
     assert (row.erasure_id, row.kind) == (found["erasure_id"], "saas/person")

@@ -156,6 +156,8 @@ def nothing_is_left(place: Place) -> None:
     partial = place.folder / "artifacts" / PARTIAL
     assert not partial.exists() or not list(partial.iterdir())
     _every_blob_is_whole(place)
+    with Warehouse(place.url, clock=Clock()) as warehouse:
+        assert databases.chain_problems(warehouse) == []
     names = databases.rows(place.url, TABLES[place.database])
     assert {name for (name,) in names} == {*known_tables(), VERSION_TABLE}
     if place.database == "sqlite":

@@ -17,23 +17,25 @@ from sqlalchemy import BigInteger, Boolean, Date, Double, String, insert, select
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.erasure.rows import UNMASKED, UNMASKED_COLUMNS
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
 from orchestration_project.tables.schema import Quantity, UtcTimestamp
-from orchestration_project.tables.spine import blobs, inbox
+from orchestration_project.tables.spine import inbox
 from tests.resources.weeks import NOON
 
 
 def plant(warehouse: Warehouse, text: str) -> int:
-    """Insert a row into every table whose texts all have the text; return the number of tables."""
-    planted = [
-        each
-        for each in tables()
-        if each not in {blobs, operations_erasures, operations_erasure_requests}
-    ]
+    """Insert a row into every table whose texts all have the text; return the number of tables.
+
+    Columns of hashes and numbers alone, which no erasure masks, do not have it.
+    """
+    planted = [each for each in tables() if each not in UNMASKED]
     with warehouse.writing() as connection:
         for each in planted:
-            connection.execute(insert(each), [{c.key: _value(c, text) for c in each.columns}])
+            connection.execute(
+                insert(each),
+                [{c.key: _value(c, "" if c in UNMASKED_COLUMNS else text) for c in each.columns}],
+            )
     return len(planted)
 
 

@@ -292,12 +292,16 @@ def test_exported_heads_that_were_changed_are_refused(loaded, clock, old, new):
         read_heads(exported.replace(old, new), "heads.json", TRUSTED)
 
 
-def test_an_erasure_is_a_record_and_hides_no_earlier_change(loaded, clock):
+@pytest.mark.parametrize(
+    ("kind", "partitions"),
+    [("erasure", None), ("retention", {finra_otc_weekly: ["T1|2025-11-10"]})],
+)
+def test_allowed_changes_are_records_and_hide_no_earlier_change(loaded, clock, kind, partitions):
     with loaded.writing() as connection:
         changed = finra_otc_weekly.c.symbol == "S1"
         connection.execute(update(finra_otc_weekly).where(changed).values(participant_name="x"))
     clock.at += timedelta(days=1)
-    with loaded.writing() as connection, amending(connection, "erasure", "request", clock.at):
+    with loaded.writing() as connection, amending(connection, kind, "rule", clock.at, partitions):
         for table in (finra_otc_weekly, finra_otc_weekly_history):
             connection.execute(delete(table).where(table.c.symbol == "BBB"))
     with loaded.reading() as connection:
