@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -9,12 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, and_, delete, insert, select, update
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from orchestration_project.domains.operations.chain import (
     ChainKey,
     ChainProblem,
     heads_document,
+    listed_sha256,
     read_heads,
 )
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
@@ -25,7 +41,7 @@ from orchestration_project.engine.warehouse.chain_checking import (
     check_table,
     unknown_chains,
 )
-from orchestration_project.engine.warehouse.chaining import read_chain_heads
+from orchestration_project.engine.warehouse.chaining import ChainTail, read_chain_heads
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.schema import key_names
@@ -310,3 +326,39 @@ def test_allowed_changes_are_records_and_hide_no_earlier_change(loaded, clock, k
         salt = connection.execute(erased).scalar_one()
     assert "T1|2025-11-17" in problem.name
     assert salt is None
+
+
+def test_loads_at_once_continue_one_chain(chained, tmp_path):
+    weeks = [MONDAY + timedelta(days=7 * number) for number in range(8)]
+
+    def load(week: date) -> None:
+        desk = Desk(chained, tmp_path / f"artifacts {week}", week_start=week)
+        desk.land(row("AAA"), row("BBB"))
+        desk.land(row("AAA", share_quantity=7), version="v2")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(load, weeks))
+    with chained.reading() as connection:
+        report = check_table(connection, finra_otc_weekly, TRUSTED)
+    assert (report.problems, report.record_count) == ([], 2 + 2 * len(weeks))
+
+
+def test_loads_of_before_a_new_column_and_after_it_fit(loaded, tmp_path, clock):
+    """A migration adds a column; records of before hash the columns that there were."""
+    with loaded.writing() as connection:
+        connection.execute(text("ALTER TABLE finra_otc_weekly ADD COLUMN note TEXT"))
+    extended = finra_otc_weekly.to_metadata(MetaData())
+    extended.append_column(Column("note", Text()))
+    extended.info.update(finra_otc_weekly.info)
+    with loaded.writing() as connection:
+        assert check_table(connection, extended, TRUSTED).problems == []
+        ChainTail(connection, extended, KEY, clock.at).append([])
+        report = check_table(connection, extended, TRUSTED)
+    assert (report.problems, report.record_count) == ([], 8)
+
+
+@given(st.integers(0, 10**15), st.integers(0, 5))
+def test_a_quantity_has_one_hash_however_many_decimals_it_is_stored_with(millionths, more):
+    value = Decimal(millionths).scaleb(-6)
+    stored = Decimal(millionths * 10**more).scaleb(-6 - more)
+    assert listed_sha256([[value]]) == listed_sha256([[stored]])
