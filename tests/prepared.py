@@ -25,8 +25,8 @@ WITH_ROWS = """SELECT relname FROM pg_class
 WHERE relnamespace = %s::regnamespace AND relkind = 'r' AND pg_relation_size(oid) > 0"""
 """Tables of a schema that have or had rows: a statement for each of all would be a hundred."""
 
-LABELS_LEFT = {database_labels.name: SQL("WHERE name = 'data'")}
-"""Labels beside that of the data profile, such as the hash of the tables."""
+DELETED = {database_labels.name: SQL("WHERE name <> 'schema'")}
+"""Rows that go, of a table of which one stays: the hash of the tables, which stay as they are."""
 
 RENAME = """ALTER SCHEMA public RENAME TO ours;
 ALTER SCHEMA ours OWNER TO CURRENT_USER;
@@ -72,7 +72,7 @@ class Prepared:
                         version.format(Identifier(name, VERSION_TABLE), head),
                         *(
                             SQL("DELETE FROM {} {}").format(
-                                Identifier(name, table), LABELS_LEFT.get(table, SQL(""))
+                                Identifier(name, table), DELETED.get(table, SQL(""))
                             )
                             for (table,) in with_rows
                             if table in METADATA.tables

@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.domains.operations.chain import (
     ChainKey,
@@ -44,7 +45,7 @@ from orchestration_project.engine.warehouse.chain_checking import (
 from orchestration_project.engine.warehouse.chaining import ChainTail, read_chain_heads
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
-from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.schema import UtcTimestamp, key_names
 from orchestration_project.tables.spine import (
     audits,
     captures,
@@ -55,7 +56,7 @@ from orchestration_project.tables.spine import (
     rejects,
 )
 from tests.prepared import Prepared
-from tests.resources.weeks import FAILED, MONDAY, PASSED, Desk, StoppedClock, rejected, row
+from tests.resources.weeks import FAILED, MONDAY, NOON, PASSED, Desk, StoppedClock, rejected, row
 
 KEY = ChainKey(bytes(range(32)))
 OTHER_KEY = ChainKey(bytes(32))
@@ -131,9 +132,9 @@ def another(value: object, column: Any) -> object:
         return value + "x"
     if isinstance(value, int | Decimal):
         return value + 1
-    return {date: MONDAY, datetime: datetime(2026, 1, 1).astimezone(), str: "x"}.get(
-        column.type.python_type, 1
-    )
+    if isinstance(column.type, UtcTimestamp):
+        return NOON
+    return {date: MONDAY, str: "x", bool: True}.get(column.type.python_type, 1)
 
 
 def is_row(table: Table, found: Mapping[str, Any]) -> Any:
@@ -214,8 +215,13 @@ def changes_not_found(warehouse: Warehouse, count: int, seed: int) -> list[str]:
     dice, missed = random.Random(seed), []  # noqa: S311 - the same changes each time
     for _ in range(count):
         with warehouse.writing() as connection:
-            attempt = connection.begin_nested()
-            done = change_something(connection, dice)
+            attempt, done = connection.begin_nested(), ""
+            while not done:
+                try:
+                    done = change_something(connection, dice)
+                except IntegrityError:  # another row has the key
+                    attempt.rollback()
+                    attempt = connection.begin_nested()
             if not problems_of(connection):
                 missed.append(done)
             attempt.rollback()
