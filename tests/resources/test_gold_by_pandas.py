@@ -151,4 +151,7 @@ def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(desk
         assert stale(gold, name) == set()
     later = [{**each, "last_update_date": WEEKS[-1] + timedelta(days=200)} for each in rows]
     land_week(gold, "T1", restated, later)
-    assert stale(gold, "finra_symbol_rolling_6w") == set()  # dates alone restate nothing
+    # dates alone restate nothing, but derived rows have them
+    assert stale(gold, "finra_symbol_rolling_6w") == set(weeks[1:])
+    derive(gold, weeks)
+    assert stale(gold, "finra_symbol_rolling_6w") == set()
