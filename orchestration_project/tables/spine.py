@@ -246,6 +246,30 @@ audits = table(
 
 Index("audits_by_name", audits.c.table_name, audits.c.name, audits.c.audited_at)
 
+balances = table(
+    "balances",
+    "One row per equation of a stage: what came in, and where all of it went.",
+    text("table_name", "Table of the subject; empty: of no table", key=True),
+    text("subject", "Delivery, run or work item that the numbers are of", key=True),
+    text("equation", "Name of the equation, such as records", key=True),
+    count(
+        "came_in",
+        "What came in, counted apart from what it became; NULL: not counted",
+        optional=True,
+    ),
+    text("went_to", "Where it went, a JSON object: count by name of the place"),
+    text(
+        "state",
+        "State: balanced, unbalanced or not_counted",
+        values=("balanced", "unbalanced", "not_counted"),
+    ),
+    text("run_id", "Dagster run"),
+    moment("recorded_at", "UTC time at which the stage ended"),
+)
+
+Index("balances_by_state", balances.c.state, balances.c.recorded_at)
+Index("balances_by_run", balances.c.run_id)
+
 landings = table(
     "landings",
     "One row per load: the transaction that wrote a delivery into a table.",
