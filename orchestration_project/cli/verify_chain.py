@@ -24,8 +24,8 @@ HEADINGS = {
 }
 MAX_SHOWN = 20
 NOT_PROVEN = (
-    "CHAIN_KEY is not set, so its key lies in STATE_DIR: whoever reads that and owns the database "
-    "can sign other records."
+    "CHAIN_KEY is not set, so its key lies in STATE_DIR: a person who can read it and "
+    "owns the database can sign other records."
 )
 NOT_EXPORTED = (
     "Without --heads, deleted newest records are not found. Export heads regularly by "

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    func,
     insert,
     select,
     text,
@@ -290,6 +291,19 @@ def test_the_first_record_that_does_not_fit_is_named_first(loaded):
         "finra_otc_weekly, record 7 (finra_otc_weekly:T1|2025-11-17#2): "
         "expected the rows that it has written, found others"
     )
+
+
+def test_a_record_without_its_partition_is_named(loaded):
+    with loaded.writing() as connection:
+        is_one = (load_chain.c.table_name == finra_otc_weekly.name, load_chain.c.kind == "load")
+        latest = select(func.max(load_chain.c.number)).where(*is_one).scalar_subquery()
+        connection.execute(
+            update(load_chain)
+            .where(load_chain.c.table_name == finra_otc_weekly.name, load_chain.c.number == latest)
+            .values(partition=None)
+        )
+        causes = [problem.cause for problem in problems_of(connection)]
+    assert "expected the partition of a delivery, found NULL" in causes
 
 
 def test_deleted_newest_records_are_found_by_exported_heads(loaded, clock):

@@ -107,20 +107,26 @@ class _Effective(NamedTuple):
 
 def chained_tables(connection: Connection) -> list[Table]:
     """Return the tables that have a chain, by name."""
-    names = set(connection.scalars(select(load_chain.c.table_name).distinct()))
-    names |= set(read_chain_heads(connection))
+    names = _chain_names(connection)
     return sorted(
         (table for table in tables() if table.name in names), key=lambda table: table.name
     )
 
 
+def _chain_names(connection: Connection) -> set[str]:
+    """Return the tables that records or heads name."""
+    names = connection.scalars(select(load_chain.c.table_name).distinct())
+    return {*names, *read_chain_heads(connection)}
+
+
 def unknown_chains(connection: Connection) -> list[ChainProblem]:
     """Return each chain of a table that this release does not declare."""
-    names = set(connection.scalars(select(load_chain.c.table_name).distinct()))
-    names |= set(read_chain_heads(connection))
     declared = {table.name for table in tables()}
     cause = "expected a table of this release, found a chain alone"
-    return [ChainProblem(name, None, "chain", cause) for name in sorted(names - declared)]
+    return [
+        ChainProblem(name, None, "chain", cause)
+        for name in sorted(_chain_names(connection) - declared)
+    ]
 
 
 def check_heads(connection: Connection, exported: Mapping[str, ChainHead]) -> list[ChainProblem]:
@@ -298,7 +304,7 @@ class _Checking:
                 self._connection, self._table.name, load_chain.c.partition_key == partition_key
             )
         )
-        amendments = {each.amends: each for each in records if each.amends is not None}
+        amendments = {record.amends: record for record in records if record.amends is not None}
         effective = []
         for record in records:
             if record.amends is None:
@@ -306,13 +312,13 @@ class _Checking:
                 if self._is_readable(record, hashes):
                     effective.append(_Effective(record, hashes))
         by_columns: dict[int, list[_Effective]] = {}
-        for each in effective:
-            by_columns.setdefault(each.fields["columns_number"], []).append(each)
+        for delivered in effective:
+            by_columns.setdefault(delivered.fields["columns_number"], []).append(delivered)
         rejecting = {}
-        for each in effective:  # a replay replaces the rejects of earlier records
-            rejecting.update(dict.fromkeys(map(int, each.fields["rejects"]), each))
+        for delivered in effective:  # a replay replaces the rejects of earlier records
+            rejecting.update(dict.fromkeys(map(int, delivered.fields["rejects"]), delivered))
         for number, some in by_columns.items():
-            own = {one: each for one, each in rejecting.items() if each in some}
+            own = {one: delivered for one, delivered in rejecting.items() if delivered in some}
             self._check_evidence(some, own, self._columns[number])
         if effective:
             self._check_rows(partition_key, effective)
@@ -335,20 +341,22 @@ class _Checking:
         rejecting: Mapping[int, _Effective],
         columns: Mapping[str, Sequence[str]],
     ) -> None:
-        by_group = {str(each.record.group_id): each for each in effective}
+        by_group = {str(delivered.record.group_id): delivered for delivered in effective}
         recorded, rejected = read_evidence(
             self._connection, self._table, list(by_group), sorted(rejecting), columns
         )
-        for group, each in by_group.items():
-            for name, expected in each.fields["evidence"].items():
+        for group, delivered in by_group.items():
+            for name, expected in delivered.fields["evidence"].items():
                 actual = recorded.get(name, {}).get(group)
-                if actual is None or salted(each.hashes.salt, actual) != expected:
-                    self._add(each.record, f"expected the recorded rows of {name}, found others")
-        for capture, each in rejecting.items():
-            expected = each.fields["rejects"][str(capture)]
+                if actual is None or salted(delivered.hashes.salt, actual) != expected:
+                    self._add(
+                        delivered.record, f"expected the recorded rows of {name}, found others"
+                    )
+        for capture, delivered in rejecting.items():
+            expected = delivered.fields["rejects"][str(capture)]
             actual = rejected.get(capture)
-            if actual is None or salted(each.hashes.salt, actual) != expected:
-                self._add(each.record, "expected the recorded rows of rejects, found others")
+            if actual is None or salted(delivered.hashes.salt, actual) != expected:
+                self._add(delivered.record, "expected the recorded rows of rejects, found others")
         self._rejecting |= rejecting.keys()
 
     # -- rows ------------------------------------------------------------------------------------
@@ -356,9 +364,10 @@ class _Checking:
     def _check_rows(self, partition_key: str, effective: Sequence[_Effective]) -> None:
         text = effective[-1].record.partition
         if text is None:
+            self._add(effective[-1].record, "expected the partition of a delivery, found NULL")
             return
         scope = partition_scope(self._table, text)
-        loads = {each.record.recorded_at: each for each in effective}
+        loads = {delivered.record.recorded_at: delivered for delivered in effective}
         self._check_written(partition_key, scope, loads)
         if self._history is not None:
             self._check_ended(partition_key, scope, loads)
@@ -377,8 +386,8 @@ class _Checking:
                     partition_key,
                     f"expected no row with known_from {at.isoformat()}, found {count}",
                 )
-        for each in loads.values():
-            self._report.row_count += sum(part[0] for part in each.fields["written"])
+        for delivered in loads.values():
+            self._report.row_count += sum(part[0] for part in delivered.fields["written"])
         self._compare(sources, scope, loads, counts, "written", "known_from")
 
     def _check_ended(
@@ -401,12 +410,12 @@ class _Checking:
         columns = (history.c.known_to, history.c[ENDED_ON], history.c[IS_LOAD_DAY])
         endings = select(*columns).where(within(history, scope)).distinct()
         for at, day, is_load_day in self._connection.execute(endings):
-            each = loads.get(at)
-            found = [None if day is None else day.isoformat(), is_load_day]
-            if each is not None and found != each.fields["ending"]:
+            delivered = loads.get(at)
+            ending = [None if day is None else day.isoformat(), is_load_day]
+            if delivered is not None and ending != delivered.fields["ending"]:
+                expected = delivered.fields["ending"][0]
                 self._add(
-                    each.record,
-                    f"expected rows that ended on {each.fields['ending'][0]}, found {found[0]}",
+                    delivered.record, f"expected rows that ended on {expected}, found {ending[0]}"
                 )
 
     def _counts(self, source: Table, scope: Scope, name: str) -> Iterator[tuple[datetime, int]]:
@@ -426,26 +435,28 @@ class _Checking:
     ) -> None:
         """Compare the rows of each load with its digests, as many loads at once as fit."""
         small: list[_Effective] = []
-        for at, each in loads.items():
-            expected = sum(part[0] for part in each.fields[part_name])
+        for at, delivered in loads.items():
+            expected = sum(part[0] for part in delivered.fields[part_name])
             if expected != counts.get(at, 0):
                 self._add(
-                    each.record,
+                    delivered.record,
                     f"expected {expected} rows that it has {part_name}, found {counts.get(at, 0)}",
                 )
-            elif 0 < expected <= MAX_LISTED_ROWS and _is_whole(each.fields[part_name]):
-                small.append(each)
+            elif 0 < expected <= MAX_LISTED_ROWS and _is_whole(delivered.fields[part_name]):
+                small.append(delivered)
             elif expected:
-                parts = self._parts(sources, scope, each, part_name, time_name)
-                self._compare_parts(each, part_name, parts)
+                parts = self._parts(sources, scope, delivered, part_name, time_name)
+                self._compare_parts(delivered, part_name, parts)
         for some in in_statements(small):
             self._compare_small(sources, scope, some, part_name, time_name)
 
-    def _compare_parts(self, each: _Effective, part_name: str, parts: Sequence[RowsDigest]) -> None:
-        salt = each.hashes.salt
+    def _compare_parts(
+        self, delivered: _Effective, part_name: str, parts: Sequence[RowsDigest]
+    ) -> None:
+        salt = delivered.hashes.salt
         digests = [[row_count, salted(salt, sha256)] for row_count, sha256, _ in parts]
-        if digests != [list(part[:2]) for part in each.fields[part_name]]:
-            self._add(each.record, f"expected the rows that it has {part_name}, found others")
+        if digests != [list(part[:2]) for part in delivered.fields[part_name]]:
+            self._add(delivered.record, f"expected the rows that it has {part_name}, found others")
 
     def _compare_small(
         self,
@@ -457,9 +468,10 @@ class _Checking:
     ) -> None:
         """Compare loads of few rows, which are read together."""
         names = {
-            tuple(self._columns[each.fields["columns_number"]][part_name]) for each in effective
+            tuple(self._columns[delivered.fields["columns_number"]][part_name])
+            for delivered in effective
         }
-        times = [each.record.recorded_at for each in effective]
+        times = [delivered.record.recorded_at for delivered in effective]
         for some in names:
             rows: dict[datetime, list[Sequence[object]]] = {}
             key = [some.index(name) for name in key_names(self._table)]
@@ -468,12 +480,12 @@ class _Checking:
                 is_own = (within(source, scope), source.c[time_name].in_(times))
                 for at, *row in self._connection.execute(chosen.where(*is_own)):
                     rows.setdefault(at, []).append(row)
-            for each in effective:
-                if tuple(self._columns[each.fields["columns_number"]][part_name]) == some:
-                    own = rows.get(each.record.recorded_at, [])
+            for delivered in effective:
+                if tuple(self._columns[delivered.fields["columns_number"]][part_name]) == some:
+                    own = rows.get(delivered.record.recorded_at, [])
                     own.sort(key=lambda row: [row[place] for place in key])
                     part = (len(own), listed_sha256(own), "")
-                    self._compare_parts(each, part_name, [part])
+                    self._compare_parts(delivered, part_name, [part])
 
     def _hashed(self, rows: pl.DataFrame, names: Sequence[str]) -> str:
         numbered = rows.select(*names, pl.lit(0).alias(GROUP))
@@ -513,7 +525,7 @@ class _Checking:
             )
 
     def _has_row_problem(self) -> bool:
-        return any(" rows that it has " in each.cause for each in self._report.problems)
+        return any(" rows that it has " in problem.cause for problem in self._report.problems)
 
     def _count(self, table: Table, *conditions: ColumnElement[bool]) -> int:
         statement = select(func.count()).select_from(table).where(*conditions)

@@ -104,7 +104,7 @@ def digest_change(
         connection: The transaction; without a key of the chain nothing is computed.
         target: Target of one of the deliveries.
         written: New rows, with `BATCH_INDEX`.
-        ended: Earlier rows as the history stores them, with `BATCH_INDEX`; None: there are none.
+        ended: Earlier rows as the history stores them, with `BATCH_INDEX`; None: no earlier rows.
         batch_count: Number of deliveries.
         condition: Range of keys that the rows are of; None: all.
     """
@@ -371,7 +371,7 @@ class ChainTail:
         self.at = at
 
     def append(self, drafts: Sequence[Draft]) -> None:
-        """Append records; the last one is signed."""
+        """Append records, and one of the columns where these are new; the last one is signed."""
         number, previous, columns_number, columns_sha256 = self._lock()
         columns = hashed_columns(self.table)
         sha256 = sha256_of(payload_text(columns))
@@ -389,6 +389,8 @@ class ChainTail:
             row = self._row(draft, number, previous, columns_number)
             previous = str(row["record_sha256"])
             rows.append(row)
+        if not rows:
+            return
         rows[-1] |= {"signature": self.key.sign(previous), "public_key": self.key.public_key}
         self.connection.execute(insert(load_chain), rows)
         head = {

@@ -392,7 +392,7 @@ def moved(before: str, after: str) -> MovedError:
 GZIP = b"\x1f\x8b"
 
 STARTS_WITHIN = 200
-"""Bytes, of which some may be blanks, that say of what kind a body is."""
+"""Number of bytes at the start of a body that show its format; some may be blanks."""
 
 
 def is_html(response: Response) -> bool:
