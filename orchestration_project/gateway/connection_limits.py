@@ -4,23 +4,12 @@ The seconds are those of the event loop's clock.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from orchestration_project.gateway.limits import HEADER_BYTES
-
-HEAD_SECONDS = 10
-"""Time limit for the headers of a request, and for the pause between two requests."""
-
-UNAUTHENTICATED_SECONDS = 30
-"""Time limit for a connection, until one of its requests is authenticated."""
-
-LAST_REQUEST_SECONDS = 20
-"""Age of such a connection from which an answer carries `Connection: close`."""
-
-UNREAD_SECONDS = 30
-"""Time limit for a peer to take what waits to be sent, some 64 KiB: it begins again after that."""
 
 UNLIMITED_PATHS = (b"/healthz", b"/readyz")
 """Probes are answered when all connections are taken."""
@@ -36,6 +25,32 @@ def mark_authenticated(scope: Scope) -> None:
         end_deadline()
 
 
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits of connections.
+
+    Attributes:
+        connections: Connections at once.
+        head_seconds: Time for the headers of a request, and for the pause between two requests.
+        unauthenticated_seconds: Time for a connection, until one of its requests is authenticated.
+        last_request_seconds: Age of such a connection from which an answer carries
+            `Connection: close`.
+        unread_seconds: Time for a peer to take what waits to be sent, some 64 KiB: it begins again
+            after that.
+    """
+
+    connections: int = 500
+    head_seconds: float = 10
+    unauthenticated_seconds: float = 30
+    last_request_seconds: float = 20
+    unread_seconds: float = 30
+
+
+def limited_protocol(limits: ConnectionLimits) -> type["LimitedProtocol"]:
+    """Return the protocol with these limits."""
+    return type("LimitedProtocol", (LimitedProtocol,), {"limits": limits})
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection, which ends when its peer is slow, silent or stays unauthenticated.
 
@@ -43,6 +58,7 @@ class LimitedProtocol(HttpToolsProtocol):
     GET is answered with 400.
     """
 
+    limits = ConnectionLimits()
     _head_timer: asyncio.TimerHandle | None = None
     _deadline: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
@@ -66,7 +82,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Start the time limit of a peer that does not read, or too slowly."""
         super().pause_writing()
-        self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._end_unread)
+        self._unread_timer = self.loop.call_later(self.limits.unread_seconds, self._end_unread)
 
     def resume_writing(self) -> None:
         """Stop it: the peer has read."""
@@ -138,11 +154,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _is_due(self) -> bool:
         """Whether the deadline is near, so that no request may follow this one."""
-        remaining = UNAUTHENTICATED_SECONDS - LAST_REQUEST_SECONDS
+        remaining = self.limits.unauthenticated_seconds - self.limits.last_request_seconds
         return self._deadline is not None and self._deadline.when() < self.loop.time() + remaining
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._head_timer = self.loop.call_later(self.limits.head_seconds, self.transport.close)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -159,7 +175,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._unread_timer = None
 
     def _start_deadline(self) -> None:
-        self._deadline = self.loop.call_later(UNAUTHENTICATED_SECONDS, self.transport.abort)
+        self._deadline = self.loop.call_later(
+            self.limits.unauthenticated_seconds, self.transport.abort
+        )
 
     def _end_deadline(self) -> None:
         if self._deadline is not None:

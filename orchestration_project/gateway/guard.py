@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.bar import Installation
-from orchestration_project.gateway.limits import ConcurrencyLimiter
+from orchestration_project.gateway.limits import BODY_SECONDS, ConcurrencyLimiter
 from orchestration_project.gateway.pages import problem_page
 from orchestration_project.gateway.request import (
     CURRENT,
@@ -77,12 +77,14 @@ class AuthServices:
         *,
         secret: str,
         recheck_seconds: float = RECHECK_SECONDS,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         self.access = access
         self.audit = audit
         self.place = place
         self.installation = installation
         self.recheck_seconds = recheck_seconds
+        self.body_seconds = body_seconds
         self.cookie = "__Host-session" if place.is_secure else "session"
         self._signer = Signer(secret, salt="orchestration_project.session")
         self._threads = CapacityLimiter(THREADS)

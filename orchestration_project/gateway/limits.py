@@ -39,7 +39,9 @@ def require_plain(scope: Scope, place: Place) -> None:
         raise Refusal(400, "Invalid path.")
 
 
-async def read_body(scope: Scope, receive: Receive, *, most: int = BODY_BYTES) -> bytes:
+async def read_body(
+    scope: Scope, receive: Receive, *, most: int = BODY_BYTES, seconds: float = BODY_SECONDS
+) -> bytes:
     """Return the body of a request.
 
     Raises:
@@ -51,7 +53,7 @@ async def read_body(scope: Scope, receive: Receive, *, most: int = BODY_BYTES) -
         raise too_long
     parts, size = list[bytes](), 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
@@ -63,7 +65,7 @@ async def read_body(scope: Scope, receive: Receive, *, most: int = BODY_BYTES) -
                 if not message.get("more_body"):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
-        text = f"The body did not come within {BODY_SECONDS} s."
+        text = f"The body did not come within {seconds} s."
         raise Refusal(HTTPStatus.REQUEST_TIMEOUT, text, {"connection": "close"}) from None
 
 

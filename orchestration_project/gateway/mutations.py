@@ -83,7 +83,7 @@ class Mutations:
             raise Refusal(405, "This path does not accept this method.", {"allow": "GET, HEAD"})
         _require_json(scope)
         scope = _as_judged(scope)
-        body = await read_body(scope, receive)
+        body = await read_body(scope, receive, seconds=self._doors.body_seconds)
         judged = _report(scope) if is_report else await self._read(_mutations, body)
         operations, target, untyped = judged
         if not operations:

@@ -25,7 +25,7 @@ from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import place_of
-from orchestration_project.gateway.connection_limits import HEAD_SECONDS, LimitedProtocol
+from orchestration_project.gateway.connection_limits import ConnectionLimits, limited_protocol
 from orchestration_project.gateway.counted import RequestCounter
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
@@ -34,8 +34,6 @@ from orchestration_project.registry import Registry
 from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.services.access import Access, AccessLog, session_secret
 from orchestration_project.settings import Settings
-
-MOST_CONNECTIONS = 500
 
 MALLOC_OPTIONS = ((-8, 1), (-3, 128 * 1024), (-1, 128 * 1024))
 """For glibc's `mallopt`: M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, the latter in bytes.
@@ -141,15 +139,16 @@ def spare_pauses() -> None:
     gc.freeze()
 
 
-def server_options(settings: Settings) -> dict[str, Any]:
+def server_options(settings: Settings, limits: ConnectionLimits | None = None) -> dict[str, Any]:
     """Return uvicorn's options: trusted proxies, and limits."""
+    limits = limits or ConnectionLimits()
     proxies = list(settings.trusted_proxies)
     return {
-        "http": LimitedProtocol,
+        "http": limited_protocol(limits),
         "ws_max_size": BODY_BYTES,
-        "limit_concurrency": MOST_CONNECTIONS,
-        "timeout_keep_alive": HEAD_SECONDS,
-        "timeout_graceful_shutdown": HEAD_SECONDS,
+        "limit_concurrency": limits.connections,
+        "timeout_keep_alive": limits.head_seconds,
+        "timeout_graceful_shutdown": limits.head_seconds,
         "proxy_headers": bool(proxies),
         "forwarded_allow_ips": proxies,
         "server_header": False,

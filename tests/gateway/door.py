@@ -33,9 +33,11 @@ from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import Installation
+from orchestration_project.gateway.connection_limits import ConnectionLimits
 from orchestration_project.gateway.dagster_web.process import served
 from orchestration_project.gateway.executions import QUERY_SECONDS
 from orchestration_project.gateway.guard import AuthServices
+from orchestration_project.gateway.limits import BODY_SECONDS
 from orchestration_project.gateway.request import Place
 from orchestration_project.gateway.server import server_options
 from orchestration_project.services.access import Access, AccessLog, Keys
@@ -185,6 +187,8 @@ def open_door(
     is_secure: bool = False,
     is_open: bool = False,
     query_seconds: float = QUERY_SECONDS,
+    body_seconds: float = BODY_SECONDS,
+    limits: ConnectionLimits | None = None,
 ) -> Iterator[Door]:
     """Serve a gateway over a code location and tables of its own."""
     clock = MovedClock()
@@ -204,20 +208,26 @@ def open_door(
         access, ring = Access(warehouse, clock, LIMITS, RULES), Keys(warehouse, clock)
         place = Place(hosts=frozenset({"127.0.0.1", "door.example.org"}), is_secure=is_secure)
         log = AccessLog(warehouse, clock)
-        doors = AuthServices(access, log, place, INSTALLATION, secret=SECRET, recheck_seconds=0.05)
+        doors = AuthServices(
+            *(access, log, place, INSTALLATION),
+            secret=SECRET,
+            recheck_seconds=0.05,
+            body_seconds=body_seconds,
+        )
         app = create_app(
             doors, dagster, public=public(doors), has_provider=has_provider, is_open=is_open
         )
         keys = {role: ring.create(owner=f"the {role}", role=role, lasts=7 * DAY) for role in Role}
-        with running(app) as port:
+        with running(app, limits) as port:
             yield Door(port, keys, ring, access, warehouse, clock, instance, doors, dagster)
 
 
 @contextmanager
-def running(app: Any) -> Iterator[int]:
+def running(app: Any, limits: ConnectionLimits | None = None) -> Iterator[int]:
     """Serve ``app`` on a free port, and believe this machine as if it were a proxy."""
     settings = load_settings().model_copy(update={"trusted_proxies": ("127.0.0.1",)})
-    config = uvicorn.Config(app, port=0, log_level="critical", **server_options(settings))
+    options = server_options(settings, limits)
+    config = uvicorn.Config(app, port=0, log_level="critical", **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

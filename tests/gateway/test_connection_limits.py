@@ -6,15 +6,15 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.gateway import connection_limits, server
-from orchestration_project.gateway.connection_limits import mark_authenticated
+from orchestration_project.gateway.connection_limits import ConnectionLimits, mark_authenticated
 from orchestration_project.gateway.limits import HEADER_BYTES
-from tests.gateway.door import Door, running
+from tests.gateway.door import Door, open_door, running
 from tests.programs import wait_for
 
 HOST = b"Host: 127.0.0.1\r\n"
@@ -65,10 +65,11 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture
-def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """End a connection after a moment, and wait longer for anything else."""
-    monkeypatch.setattr(connection_limits, "UNAUTHENTICATED_SECONDS", 0.2)
-    monkeypatch.setattr(connection_limits, "LAST_REQUEST_SECONDS", 0.1)
+def hasty_port() -> Iterator[int]:
+    """The port of one that ends a connection after a moment, and waits longer for anything else."""
+    limits = ConnectionLimits(unauthenticated_seconds=0.2, last_request_seconds=0.1)
+    with running(header_names, limits) as found:
+        yield found
 
 
 @contextmanager
@@ -82,9 +83,8 @@ def test_an_upgrade_that_has_a_body_or_is_no_get_is_refused_at_once(door: Door, 
     assert door.raw(sent).startswith(b"HTTP/1.1 400 ")
 
 
-def test_refused_upgrades_take_no_connection_from_others(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
-    with running(header_names) as port, ExitStack() as taken:
+def test_refused_upgrades_take_no_connection_from_others():
+    with running(header_names, ConnectionLimits(connections=3)) as port, ExitStack() as taken:
         for sent in UPGRADES:
             connection = taken.enter_context(connected(port))
             connection.sendall(sent)
@@ -104,9 +104,8 @@ def status_of(port: int, path: str) -> int:
         return connection.getresponse().status
 
 
-def test_probes_are_answered_when_all_connections_are_taken(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
-    with running(header_names) as port, ExitStack() as taken:
+def test_probes_are_answered_when_all_connections_are_taken():
+    with running(header_names, ConnectionLimits(connections=3)) as port, ExitStack() as taken:
         for _ in range(4):
             taken.enter_context(connected(port))
         assert wait_for(lambda: status_of(port, "/") == 503)
@@ -115,10 +114,10 @@ def test_probes_are_answered_when_all_connections_are_taken(monkeypatch: pytest.
 
 @pytest.mark.parametrize("what", ENDLESS)
 def test_a_connection_without_an_authenticated_request_ends_whatever_it_sends(
-    port: int, short_deadline: None, what: str
+    hasty_port: int, what: str
 ):
     first, again = ENDLESS[what]
-    with connected(port) as connection:
+    with connected(hasty_port) as connection:
         connection.sendall(first)
         with pytest.raises(ConnectionError):
             send_repeatedly(connection, again)
@@ -130,11 +129,9 @@ def send_repeatedly(connection: socket.socket, sent: bytes) -> None:
         time.sleep(0.01)
 
 
-def test_the_last_answer_before_the_deadline_says_that_the_connection_ends(
-    port: int, short_deadline: None
-):
+def test_the_last_answer_before_the_deadline_says_that_the_connection_ends(hasty_port: int):
     found = None
-    with client(port) as connection:
+    with client(hasty_port) as connection:
         while found is None:
             connection.request("GET", "/")
             answer = connection.getresponse()
@@ -144,11 +141,15 @@ def test_the_last_answer_before_the_deadline_says_that_the_connection_ends(
 
 
 def test_a_connection_goes_on_while_its_requests_are_authenticated(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ):
-    monkeypatch.setattr(connection_limits, "UNAUTHENTICATED_SECONDS", 1.5)
-    key = {"X-API-Key": str(door.keys[Role.VIEWER])}
-    with client(door.port) as connection, door.websocket(X_API_Key=key["X-API-Key"]) as websocket:
+    limits = ConnectionLimits(unauthenticated_seconds=1.5, last_request_seconds=0.5)
+    with (
+        open_door(tmp_path, limits=limits) as door,
+        client(door.port) as connection,
+        door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket,
+    ):
+        key = {"X-API-Key": str(door.keys[Role.VIEWER])}
         connection.connect()
         begun, ends_at = connection.sock, time.monotonic() + 1.8
         while time.monotonic() < ends_at:
@@ -159,8 +160,9 @@ def test_a_connection_goes_on_while_its_requests_are_authenticated(
         assert websocket.recv(timeout=10) == '{"type":"connection_ack"}'
 
 
-def test_an_authenticated_request_may_take_longer_than_the_deadline(short_deadline: None):
-    with running(slow) as port, connected(port) as connection:
+def test_an_authenticated_request_may_take_longer_than_the_deadline():
+    limits = ConnectionLimits(unauthenticated_seconds=0.2, last_request_seconds=0.1)
+    with running(slow, limits) as port, connected(port) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 204 ")
 
@@ -176,9 +178,7 @@ CHUNK, CHUNKS = b"x" * 65_536, 400
 
 
 @contextmanager
-def sending_much(
-    monkeypatch: pytest.MonkeyPatch, seconds: float
-) -> Iterator[tuple[int, list[int]]]:
+def sending_much(seconds: float) -> Iterator[tuple[int, list[int]]]:
     """Give the port of a server of 25 MiB, and which of its answers have ended."""
     ended: list[int] = []
 
@@ -190,13 +190,12 @@ def sending_much(
         await send({"type": "http.response.body"})
         ended.append(scope["client"][1])
 
-    monkeypatch.setattr(connection_limits, "UNREAD_SECONDS", seconds)
-    with running(app) as port:
+    with running(app, ConnectionLimits(unread_seconds=seconds)) as port:
         yield port, ended
 
 
-def test_an_answer_that_is_read_slowly_takes_longer_than_the_limit(monkeypatch: pytest.MonkeyPatch):
-    with sending_much(monkeypatch, 1.0) as (port, _), client(port) as connection:
+def test_an_answer_that_is_read_slowly_takes_longer_than_the_limit():
+    with sending_much(1.0) as (port, _), client(port) as connection:
         connection.request("GET", "/")
         answer, received = connection.getresponse(), 0
         began = time.monotonic()
@@ -207,8 +206,8 @@ def test_an_answer_that_is_read_slowly_takes_longer_than_the_limit(monkeypatch: 
         assert time.monotonic() - began > 1.0
 
 
-def test_an_answer_that_nobody_reads_ends(monkeypatch: pytest.MonkeyPatch):
-    with sending_much(monkeypatch, 0.2) as (port, ended), connected(port) as connection:
+def test_an_answer_that_nobody_reads_ends():
+    with sending_much(0.2) as (port, ended), connected(port) as connection:
         connection.sendall(REQUEST)
         assert wait_for(lambda: ended)
         received = sum(map(len, iter(lambda: connection.recv(1_000_000), b"")))

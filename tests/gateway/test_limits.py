@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from select import select
 
@@ -11,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.gateway import connection_limits, limits, server
+from orchestration_project.gateway.connection_limits import ConnectionLimits
 from orchestration_project.gateway.limits import (
     BODY_BYTES,
     HEADER_BYTES,
@@ -19,7 +20,7 @@ from orchestration_project.gateway.limits import (
     ConcurrencyLimiter,
 )
 from orchestration_project.gateway.request import Refusal
-from tests.gateway.door import Door, running
+from tests.gateway.door import Door, open_door, running
 from tests.programs import wait_for
 
 
@@ -116,19 +117,19 @@ def test_what_was_sent_makes_no_header_of_the_answer(door: Door):
     assert b"\nx-injected" not in answer
 
 
-def test_a_body_that_comes_too_slowly_is_waited_for_no_longer(door: Door, short_patience: None):
-    answer = door.raw(post(door, b"Content-Length: 100\r\n\r\n{"))
+def test_a_body_that_comes_too_slowly_is_waited_for_no_longer(hasty_door: Door):
+    answer = hasty_door.raw(post(hasty_door, b"Content-Length: 100\r\n\r\n{"))
     assert b" 408 " in first_line(answer)
 
 
-def test_headers_that_come_too_slowly_are_waited_for_no_longer(door: Door, short_patience: None):
-    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
+def test_headers_that_come_too_slowly_are_waited_for_no_longer(hasty_door: Door):
+    with socket.create_connection(("127.0.0.1", hasty_door.port), timeout=10) as connection:
         connection.sendall(b"GET /login HTTP/1.1\r\nHost: 127")
         assert connection.recv(100) == b""
 
 
-def test_blank_lines_between_requests_keep_no_connection(door: Door, short_patience: None):
-    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
+def test_blank_lines_between_requests_keep_no_connection(hasty_door: Door):
+    with socket.create_connection(("127.0.0.1", hasty_door.port), timeout=10) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert b" 404 " in first_line(connection.recv(10_000))
         with pytest.raises(ConnectionError):
@@ -141,23 +142,20 @@ def send_blank_lines(connection: socket.socket) -> None:
         time.sleep(0.02)
 
 
-def test_a_websocket_is_not_ended_for_want_of_another_request(door: Door, short_patience: None):
-    with door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket:
+def test_a_websocket_is_not_ended_for_want_of_another_request(hasty_door: Door):
+    with hasty_door.websocket(X_API_Key=str(hasty_door.keys[Role.VIEWER])) as websocket:
         time.sleep(0.4)
         websocket.send('{"type": "connection_init"}')
         assert websocket.recv(timeout=10) == '{"type":"connection_ack"}'
 
 
-def test_a_connection_on_which_nothing_comes_is_ended(door: Door, short_patience: None):
-    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as connection:
+def test_a_connection_on_which_nothing_comes_is_ended(hasty_door: Door):
+    with socket.create_connection(("127.0.0.1", hasty_door.port), timeout=10) as connection:
         assert connection.recv(100) == b""
 
 
-def test_who_comes_when_all_connections_are_taken_is_told_so_until_some_end(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
-    with running(no_content) as port, ExitStack() as taken:
+def test_who_comes_when_all_connections_are_taken_is_told_so_until_some_end():
+    with running(no_content, ConnectionLimits(connections=3)) as port, ExitStack() as taken:
 
         def connection() -> socket.socket:
             return socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -181,11 +179,12 @@ async def no_content(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
-@pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait a moment in place of half a minute."""
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.2)
+@pytest.fixture(scope="module")
+def hasty_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A gateway that waits for a moment, not half a minute."""
+    folder, limits = tmp_path_factory.mktemp("hasty"), ConnectionLimits(head_seconds=0.2)
+    with open_door(folder, body_seconds=0.2, limits=limits) as door:
+        yield door
 
 
 def test_one_key_asks_for_so_much_at_once_and_the_next_request_waits():

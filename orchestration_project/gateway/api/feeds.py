@@ -15,17 +15,27 @@ HEADERS = {
     "x-accel-buffering": "no",  # nginx would keep entries until it has many
 }
 
-FAILURE_SECONDS = 1.0
-"""Wait after a read that failed."""
 
-MAX_STREAMS = 32
-"""Streams of a feed at once."""
+@dataclass(frozen=True)
+class FeedLimits:
+    """Limits of a feed.
 
-MAX_USER_STREAMS = 24
-"""Streams of a feed at once that one user may have, so that no user takes all of them."""
+    Attributes:
+        streams: Streams at once.
+        user_streams: Streams at once of one user, so that no user takes all of them.
+        kept_bytes: Size of the entries that are kept for all streams; a stream that is behind reads
+            by itself.
+        sent_bytes: Size of the entries of a table that a stream takes at once, at least one.
+        sent_lines: Number of log lines that a stream takes at once.
+        failure_seconds: Wait after a read that failed.
+    """
 
-MAX_KEPT_BYTES = 4 * 2**20
-"""Size of the entries that are kept for all streams; a stream that is behind reads by itself."""
+    streams: int = 32
+    user_streams: int = 24
+    kept_bytes: int = 4 * 2**20
+    sent_bytes: int = 256 * 2**10
+    sent_lines: int = 500
+    failure_seconds: float = 1.0
 
 
 @dataclass
@@ -33,9 +43,11 @@ class SharedFeed(ABC):
     """A feed that one task reads while a stream follows.
 
     Attributes:
+        limits: Its limits.
         stream_count: Streams that follow.
     """
 
+    limits: FeedLimits = field(default_factory=FeedLimits, kw_only=True)
     stream_count: int = field(default=0, init=False)
     _user_streams: Counter[str] = field(default_factory=Counter[str], init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -54,17 +66,17 @@ class SharedFeed(ABC):
         """Count a stream while it lasts.
 
         Raises:
-            ProblemError: 503, there are MAX_STREAMS, or MAX_USER_STREAMS of the user.
+            ProblemError: 503, more streams than the limits allow, or more of the user.
         """
         caller = CURRENT.get()
         user = caller.name if caller else ""
-        is_user_full = self._user_streams[user] >= MAX_USER_STREAMS
-        if is_user_full or self.stream_count >= MAX_STREAMS:
+        most, most_of_user = self.limits.streams, self.limits.user_streams
+        if self._user_streams[user] >= most_of_user or self.stream_count >= most:
             raise ProblemError(
                 503,
                 "too many streams at once",
                 headers={"retry-after": "30"},
-                expected=f"at most {MAX_STREAMS} streams, {MAX_USER_STREAMS} of one user",
+                expected=f"at most {most} streams, {most_of_user} of one user",
                 remedy="close a stream, or try again later",
             )
         self.stream_count += 1

@@ -14,12 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from orchestration_project.domains.api.program_logs import LogLine
 from orchestration_project.domains.operations.log_lines import LogFilter, write_positions
-from orchestration_project.gateway.api.feeds import (
-    FAILURE_SECONDS,
-    HEADERS,
-    MAX_KEPT_BYTES,
-    SharedFeed,
-)
+from orchestration_project.gateway.api.feeds import HEADERS, SharedFeed
 from orchestration_project.gateway.api.logs import LONGEST_SECONDS, SSE
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.services.program_logs.reading import (
@@ -32,9 +27,6 @@ from orchestration_project.services.program_logs.reading import (
 LOG = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-
-MAX_SENT_LINES = 500
-"""Number of lines that a stream takes at once."""
 
 
 class LogEntry(NamedTuple):
@@ -110,7 +102,7 @@ class LogFeed(SharedFeed):
         """Return the entries from a number on; None: the first of them is not kept any more."""
         self._raise_defect()
         start = number - self._first
-        return self._kept[start : start + MAX_SENT_LINES] if start >= 0 else None
+        return self._kept[start : start + self.limits.sent_lines] if start >= 0 else None
 
     def has_kept_after(self, positions: Mapping[str, int]) -> int | None:
         """Return the number of the first entry if all lines after positions are kept."""
@@ -132,7 +124,7 @@ class LogFeed(SharedFeed):
                         "log lines cannot be read: %s", error, extra={"event": "log_feed_failed"}
                     )
                 is_failing = True
-                await asyncio.sleep(FAILURE_SECONDS)
+                await asyncio.sleep(self.limits.failure_seconds)
                 continue
             is_failing = False
             if found.positions != self.positions:
@@ -145,7 +137,7 @@ class LogFeed(SharedFeed):
         self._kept += entries
         self._kept_bytes += sum(len(each.event) for each in entries)
         size, count = self._kept_bytes, 0
-        while size > MAX_KEPT_BYTES:
+        while size > self.limits.kept_bytes:
             size -= len(self._kept[count].event)
             count += 1
         self._forget(count)
@@ -242,7 +234,7 @@ class LogStream(StreamingResponse):
                     read_new_lines, self._feed.folder, positions
                 )
             except OSError:
-                await asyncio.sleep(FAILURE_SECONDS)
+                await asyncio.sleep(self._feed.limits.failure_seconds)
                 return (), False
             entries = await self._feed.in_thread(entries_of, found, positions)
             if not entries:

@@ -12,21 +12,13 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.gateway.api.feeds import (
-    FAILURE_SECONDS,
-    HEADERS,
-    MAX_KEPT_BYTES,
-    SharedFeed,
-)
+from orchestration_project.gateway.api.feeds import HEADERS, SharedFeed
 from orchestration_project.gateway.api.logs import LONGEST_SECONDS, SSE
 from orchestration_project.gateway.api.problems import ProblemError
 
 LOG = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
-
-MAX_SENT_BYTES = 256 * 2**10
-"""Size of the entries that a stream takes at once; it takes at least one."""
 
 
 class Entry(NamedTuple):
@@ -98,7 +90,7 @@ class Feed(SharedFeed):
             return await self.in_thread(self.read, number)
         first = bisect_right(self._kept, number, key=lambda each: each.number)
         size, place = 0, first
-        while place < len(self._kept) and (place == first or size < MAX_SENT_BYTES):
+        while place < len(self._kept) and (place == first or size < self.limits.sent_bytes):
             size += len(self._kept[place].event)
             place += 1
         is_more = place < len(self._kept)
@@ -120,7 +112,7 @@ class Feed(SharedFeed):
                         "a feed of events cannot be read: %s", error, extra={"event": "feed_failed"}
                     )
                 is_failing = True
-                await asyncio.sleep(FAILURE_SECONDS)
+                await asyncio.sleep(self.limits.failure_seconds)
                 continue
             is_failing = False
             self._keep(page)
@@ -134,7 +126,7 @@ class Feed(SharedFeed):
         self._kept_bytes += sum(len(each.event) for each in page.entries)
         self._end = page.last
         dropped = 0
-        while self._kept_bytes > MAX_KEPT_BYTES:
+        while self._kept_bytes > self.limits.kept_bytes:
             self._kept_bytes -= len(self._kept[dropped].event)
             self._after = self._kept[dropped].number
             dropped += 1
@@ -195,7 +187,7 @@ class FeedResponse(StreamingResponse):
             try:
                 page = await self._feed.entries_after(number)
             except (OrchestrationError, TimeoutError):
-                await asyncio.sleep(FAILURE_SECONDS)
+                await asyncio.sleep(self._feed.limits.failure_seconds)
                 continue
             number = page.last
             chosen = [each.event for each in page.entries if self._selects(each.topic)]

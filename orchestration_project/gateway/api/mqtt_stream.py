@@ -61,7 +61,12 @@ def open_feed(services: Services) -> Feed:
         )
         return FeedPage([_entry(each) for each in found.events], found.last, found.is_more)
 
-    return Feed(read, lambda: last_arrival(services.warehouse), services.in_thread)
+    return Feed(
+        read,
+        lambda: last_arrival(services.warehouse),
+        services.in_thread,
+        limits=services.feed_limits,
+    )
 
 
 def _entry(arrival: Arrival) -> Entry:

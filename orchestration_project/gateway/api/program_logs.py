@@ -94,7 +94,8 @@ async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
         ) from None
     feed = services.feeds.get(FEED)
     if not isinstance(feed, LogFeed):
-        feed = LogFeed(services.settings.state_path / FOLDER, services.in_thread)
+        folder = services.settings.state_path / FOLDER
+        feed = LogFeed(folder, services.in_thread, limits=services.feed_limits)
         services.feeds[FEED] = feed
     return LogStream(
         feed,

@@ -15,6 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
+from orchestration_project.gateway.api.feeds import FeedLimits
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.registry import Registry
 from orchestration_project.services.inbox.uploads import Reservations
@@ -48,6 +49,7 @@ class Services:
         upload_reservations: Bytes of uploads in progress, by inbox.
         launch_quota: Counts what each caller launches.
         feeds: What reads a growing table for all its streams, by name.
+        feed_limits: Limits of each of them.
         launching: Held while a launch with a key is looked up and made; a lease in the database
             holds up other gateways.
     """
@@ -69,6 +71,7 @@ class Services:
     upload_reservations: Reservations = field(default_factory=Reservations)
     launch_quota: HourlyQuota = field(default_factory=HourlyQuota)
     feeds: dict[str, object] = field(default_factory=dict)
+    feed_limits: FeedLimits = field(default_factory=FeedLimits)
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="api")

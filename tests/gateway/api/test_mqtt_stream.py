@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from orchestration_project.client import ApiError, Client
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.errors import TransientError
-from orchestration_project.gateway.api import feeds, mqtt_feed
 from orchestration_project.gateway.api.app import routes
+from orchestration_project.gateway.api.feeds import FeedLimits
 from orchestration_project.gateway.api.mqtt_feed import Feed
 from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
 from tests.gateway.api.mqtt_rows import clear, message, receive
@@ -144,10 +144,9 @@ def test_valid_events_come_in_order_as_they_arrive(api, inbox):
     assert (second["arrival_id"], second["payload"]["name"]) == (5, "a\nb\u2028\0")
 
 
-def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox, monkeypatch):
-    monkeypatch.setattr(mqtt_feed, "MAX_KEPT_BYTES", 5_000)
-    monkeypatch.setattr(mqtt_feed, "MAX_SENT_BYTES", 1_000)
-    app, services = _app(api)
+def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox):
+    limits = FeedLimits(kept_bytes=5_000, sent_bytes=1_000)
+    app, services = _app(api, feed_limits=limits)
 
     async def follow():
         await inbox(*[(PROJECTS, message(n)) for n in range(1, 51)])
@@ -169,9 +168,9 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox, mo
     assert services.feeds["mqtt"].stream_count == 0
 
 
-def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inbox, monkeypatch):
-    monkeypatch.setattr(mqtt_feed, "MAX_KEPT_BYTES", 20_000)
-    app, services = _app(api)
+def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inbox):
+    limits = FeedLimits(kept_bytes=20_000)
+    app, services = _app(api, feed_limits=limits)
 
     async def follow():
         async with followed(app) as slow, followed(app) as fast:
@@ -218,9 +217,9 @@ def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
     api.runner.run(follow())
 
 
-def test_streams_are_bounded_and_the_next_is_refused(api, inbox, monkeypatch):
-    monkeypatch.setattr(feeds, "MAX_STREAMS", 1)
-    app, _ = _app(api)
+def test_streams_are_bounded_and_the_next_is_refused(api, inbox):
+    limits = FeedLimits(streams=1)
+    app, _ = _app(api, feed_limits=limits)
 
     async def follow():
         async with followed(app) as first, followed(app) as second:
@@ -231,9 +230,9 @@ def test_streams_are_bounded_and_the_next_is_refused(api, inbox, monkeypatch):
     api.runner.run(follow())
 
 
-def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox, monkeypatch):
-    monkeypatch.setattr(mqtt_feed, "FAILURE_SECONDS", 0.01)
-    app, services = _app(api)
+def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox):
+    limits = FeedLimits(failure_seconds=0.01)
+    app, services = _app(api, feed_limits=limits)
     failures = [TransientError("away"), TimeoutError("slow")]
 
     async def follow():

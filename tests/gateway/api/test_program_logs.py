@@ -17,9 +17,10 @@ from orchestration_project.client import ApiError, Client
 from orchestration_project.connections.log_files import FOLDER, LogFile, segments_of
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.operations.log_lines import LogFilter, encode_line
-from orchestration_project.gateway.api import feeds, log_feed
 from orchestration_project.gateway.api.app import routes
-from orchestration_project.services.program_logs.reading import search_lines
+from orchestration_project.gateway.api.feeds import FeedLimits
+from orchestration_project.gateway.api.log_feed import LogFeed
+from orchestration_project.services.program_logs.reading import read_new_lines, search_lines
 from tests.gateway.api.conftest import HOME, HOURS
 
 OPERATOR = Principal("ada", Role.OPERATOR, "open")
@@ -232,10 +233,9 @@ def test_new_lines_come_in_order_to_each_stream_by_its_filter(api, programs):
     assert services.feeds["logs"].stream_count == 0
 
 
-def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs, monkeypatch):
-    monkeypatch.setattr(log_feed, "MAX_KEPT_BYTES", 5_000)
-    monkeypatch.setattr(log_feed, "MAX_SENT_LINES", 10)
-    app, _ = app_of(api, programs)
+def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs):
+    limits = FeedLimits(kept_bytes=5_000, sent_lines=10)
+    app, _ = app_of(api, programs, feed_limits=limits)
 
     async def follow():
         async with followed(app) as first:
@@ -266,9 +266,8 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs,
 
 
 @pytest.mark.slow
-def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, programs, monkeypatch):
-    monkeypatch.setattr(log_feed, "MAX_KEPT_BYTES", 20_000)
-    app, services = app_of(api, programs)
+def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, programs):
+    app, services = app_of(api, programs, feed_limits=FeedLimits(kept_bytes=20_000))
 
     async def follow():
         async with followed(app) as slow, followed(app) as fast:
@@ -312,9 +311,8 @@ def test_a_stream_ends_when_its_reader_may_read_no_more(api):
     assert api.runner.run(follow()) == 200
 
 
-def test_streams_are_bounded_and_the_next_is_refused(api, programs, monkeypatch):
-    monkeypatch.setattr(feeds, "MAX_STREAMS", 1)
-    app, _ = app_of(api, programs)
+def test_streams_are_bounded_and_the_next_is_refused(api, programs):
+    app, _ = app_of(api, programs, feed_limits=FeedLimits(streams=1))
 
     async def follow():
         async with followed(app) as first, followed(app) as second:
@@ -323,8 +321,10 @@ def test_streams_are_bounded_and_the_next_is_refused(api, programs, monkeypatch)
     api.runner.run(follow())
 
 
-def test_a_user_takes_not_all_streams_of_others(api, programs, monkeypatch):
-    monkeypatch.setattr(feeds, "MAX_USER_STREAMS", 1)
+def test_a_user_takes_not_all_streams_of_others(api):
+    services, limits = api.services, FeedLimits(user_streams=1)
+    folder = services.settings.state_path / FOLDER
+    services.feeds["logs"] = LogFeed(folder, services.in_thread, limits=limits)
     operator, admin = api.keys["operator"], api.keys["admin"]
 
     async def follow():
@@ -336,18 +336,19 @@ def test_a_user_takes_not_all_streams_of_others(api, programs, monkeypatch):
             assert [first.status, second.status, other.status] == [200, 503, 200]
 
     api.runner.run(follow())
+    services.feeds.clear()
 
 
-def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, programs, monkeypatch):
-    app, _ = app_of(api, programs, heartbeat_seconds=0.05)
-    own, read = list[int](), log_feed.read_new_lines
+def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, programs):
+    own = list[int]()
 
-    def counted(folder: Path, positions: Any):
-        found = read(folder, positions)
-        own.extend([len(found.lines)] if not positions else [])
+    async def counted(function: Any, *args: Any) -> Any:
+        found = await api.services.in_thread(function, *args)
+        own.extend([len(found.lines)] if function is read_new_lines and not args[1] else [])
         return found
 
-    monkeypatch.setattr(log_feed, "read_new_lines", counted)
+    app, services = app_of(api, programs, heartbeat_seconds=0.05)
+    services.feeds["logs"] = LogFeed(programs.folder, counted)
 
     async def follow():
         programs.write("run", 3)
@@ -363,16 +364,16 @@ def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, program
     assert own == [0]
 
 
-def test_one_read_serves_all_streams(api, programs, monkeypatch):
-    app, _ = app_of(api, programs)
-    reads, read = list[int](), log_feed.read_new_lines
+def test_one_read_serves_all_streams(api, programs):
+    reads = list[int]()
 
-    def counted(*args: Any):
-        found = read(*args)
-        reads.append(len(found.lines))
+    async def counted(function: Any, *args: Any) -> Any:
+        found = await api.services.in_thread(function, *args)
+        reads.extend([len(found.lines)] if function is read_new_lines else [])
         return found
 
-    monkeypatch.setattr(log_feed, "read_new_lines", counted)
+    app, services = app_of(api, programs)
+    services.feeds["logs"] = LogFeed(programs.folder, counted)
 
     async def follow(count: int):
         if count == 20:
