@@ -85,8 +85,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "last_resort_log_unwritable": "The file of direct notifications cannot be written.",
     "run_log_unreadable": "Dagster's event log of an ended run cannot be read.",
     # Gateway
-    "log_feed_failed": "Log lines could not be read for streams; they are read again.",
-    "feed_failed": "Rows for streams could not be read; they are read again.",
+    "feed_failed": "Rows or log lines for streams could not be read; they are read again.",
     "request_served": "A request was answered; the line has user, address, path and status.",
     "access_unavailable": "The database of keys and sessions does not respond.",
     "use_not_recorded": "The use of a key or session could not be recorded.",

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from orchestration_project.domains.access.roles import without_stacks
 from orchestration_project.domains.api.runs import Event, Events
 from orchestration_project.engine.dagster_private import event_cursor
+from orchestration_project.gateway.api.feeds import HEADERS, SSE
 from orchestration_project.gateway.api.jobs import find_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
@@ -20,12 +21,7 @@ from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 
 POLL_SECONDS = 0.5
-LONGEST_SECONDS = 3600.0
-"""Maximum duration of a stream; a client then resumes from its last event."""
-
 READ_AT_ONCE = 500
-
-SSE = "text/event-stream"
 
 
 class EventsWanted(Parameters):
@@ -104,11 +100,7 @@ async def run_logs(call: Call[LogsWanted, Body]) -> Response:
     run_id = call.query.run_id
     after = _after(call.request.headers.get("last-event-id", ""))
     await call.services.in_thread(find_run, call.services.instance, run_id)
-    headers = {
-        "cache-control": "no-cache, no-transform",
-        "x-accel-buffering": "no",  # nginx would keep lines until it has many
-    }
-    return StreamingResponse(_followed(call, run_id, after), 200, headers, SSE)
+    return StreamingResponse(_followed(call, run_id, after), 200, HEADERS, SSE)
 
 
 def _after(written: str) -> int:
@@ -134,7 +126,8 @@ def _looking(call: Call[LogsWanted, Body]) -> Callable[[], Awaitable[bool]]:
 async def _followed(call: Call[LogsWanted, Body], run_id: str, after: int) -> AsyncIterator[bytes]:
     """Yield what follows event ``after``, and a comment now and then where nothing does."""
     services, may_still = call.services, _looking(call)
-    cursor, end, said = _cursor(after), time.monotonic() + LONGEST_SECONDS, time.monotonic()
+    cursor, said = _cursor(after), time.monotonic()
+    end = said + services.feed_limits.longest_seconds
     while time.monotonic() < end and await may_still():
         record = await services.in_thread(find_run, services.instance, run_id)
         events, cursor, has_more = await services.in_thread(

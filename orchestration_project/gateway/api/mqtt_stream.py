@@ -1,19 +1,20 @@
 """MQTT's messages as they arrive, as server-sent events."""
 
 import json
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from pydantic import Field
 from starlette.responses import Response
 
 from orchestration_project.domains.mqtt.topics import read_topic_filter
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.data import Text
-from orchestration_project.gateway.api.logs import SSE
+from orchestration_project.gateway.api.feeds import SSE, Entry, FeedPage, FeedResponse, FeedSource
 from orchestration_project.gateway.api.mqtt import topic_filter
-from orchestration_project.gateway.api.mqtt_feed import Entry, Feed, FeedPage, FeedResponse
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
-from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.mqtt.streaming import Arrival, last_arrival, read_arrivals
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
@@ -38,11 +39,10 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
     """
     wanted = topic_filter(call.query.topic) or ALL_TOPICS
     after = _after(call.request.headers.get("last-event-id"))
-    feed = call.services.feeds.get(FEED)
-    if not isinstance(feed, Feed):
-        feed = call.services.feeds[FEED] = open_feed(call.services)
+    max_bytes = MqttSettings.of(call.services.settings).mqtt_max_message_bytes
+    source = ArrivalSource(call.services.warehouse, max_bytes, call.services.read_seconds)
     return FeedResponse(
-        feed,
+        call.services.feed_of(FEED, source),
         after=after,
         selects=wanted.matches,
         still_known=partial(call.services.still_known, call.request.scope),
@@ -51,27 +51,42 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
     )
 
 
-def open_feed(services: Services) -> Feed:
-    """Return the feed of the inbox."""
-    max_bytes = MqttSettings.of(services.settings).mqtt_max_message_bytes
+@dataclass(frozen=True)
+class ArrivalSource(FeedSource[int]):
+    """Valid events of the inbox; a cursor is the number of an arrival."""
 
-    def read(after: int) -> FeedPage:
-        found = read_arrivals(
-            services.warehouse, after, max_bytes=max_bytes, seconds=services.read_seconds
+    warehouse: Warehouse
+    max_message_bytes: int
+    read_seconds: float
+    event_type: str = "event"
+
+    def read(self, after: int) -> FeedPage[int]:
+        """Return the events after an arrival."""
+        page = read_arrivals(
+            self.warehouse, after, max_bytes=self.max_message_bytes, seconds=self.read_seconds
         )
-        return FeedPage([_entry(each) for each in found.events], found.last, found.is_more)
+        return FeedPage(list(map(self._entry, page.events)), page.last, page.is_more)
 
-    return Feed(
-        read,
-        lambda: last_arrival(services.warehouse),
-        services.in_thread,
-        limits=services.feed_limits,
-    )
+    def read_end(self) -> int:
+        """Return the number of the last arrival now."""
+        return last_arrival(self.warehouse)
+
+    def advance(self, cursor: int, entry: Entry[int]) -> int | None:
+        """Return the number of an event; None: it is not above the cursor."""
+        return entry.cursor if entry.cursor > cursor else None
+
+    def is_behind(self, cursor: int, other: int) -> bool:
+        """Whether a number is below another."""
+        return cursor < other
+
+    def _entry(self, arrival: Arrival) -> Entry[int]:
+        number, text = arrival.arrival_id, json.dumps(_fields_of(arrival))
+        return Entry(number, arrival.topic, text, self.write_event(text, number))
 
 
-def _entry(arrival: Arrival) -> Entry:
+def _fields_of(arrival: Arrival) -> dict[str, Any]:
     envelope = arrival.envelope
-    data = {
+    return {
         "arrival_id": arrival.arrival_id,
         "state": "received",
         "topic": arrival.topic,
@@ -83,8 +98,6 @@ def _entry(arrival: Arrival) -> Entry:
         "idempotency_key": envelope.idempotency_key,
         "payload": envelope.payload,
     }
-    text = f"id: {arrival.arrival_id}\nevent: event\ndata: {json.dumps(data)}\n\n"
-    return Entry(arrival.arrival_id, arrival.topic, text.encode())
 
 
 def _after(written: str | None) -> int | None:

@@ -14,7 +14,7 @@ PATH = "/api/v1"
 REF = "#/components/schemas/{model}"
 JSON = "application/json"
 
-USUAL_PROBLEMS = (400, 401, 403, 404, 422, 429, 500, 502, 503, 504)
+USUAL_PROBLEMS = (400, 401, 403, 404, 422, 429, 431, 500, 502, 503, 504)
 MUTATION_STATUSES = (409,)
 WITH_A_BODY = (413, 415)
 

@@ -15,8 +15,8 @@ from orchestration_project.domains.operations.log_lines import (
     read_positions,
     write_positions,
 )
-from orchestration_project.gateway.api.log_feed import LogFeed, LogStream
-from orchestration_project.gateway.api.logs import SSE
+from orchestration_project.gateway.api.feeds import SSE, FeedResponse
+from orchestration_project.gateway.api.log_feed import LogSource
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
@@ -92,15 +92,11 @@ async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
             "invalid Last-Event-ID",
             expected="the ID of an event of this stream, e.g. daemon:120,gateway:4711",
         ) from None
-    feed = services.feeds.get(FEED)
-    if not isinstance(feed, LogFeed):
-        folder = services.settings.state_path / FOLDER
-        feed = LogFeed(folder, services.in_thread, limits=services.feed_limits)
-        services.feeds[FEED] = feed
-    return LogStream(
-        feed,
+    wanted = _filter(call.query)
+    return FeedResponse(
+        services.feed_of(FEED, LogSource(services.settings.state_path / FOLDER)),
         after=positions,
-        wanted=_filter(call.query),
+        selects=lambda line: wanted.matches(line.fields),
         still_known=partial(services.still_known, call.request.scope),
         recheck_seconds=services.recheck_seconds,
         heartbeat_seconds=services.heartbeat_seconds,

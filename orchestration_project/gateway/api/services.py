@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import dagster as dg
 from starlette.types import Scope
@@ -15,7 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
-from orchestration_project.gateway.api.feeds import FeedLimits
+from orchestration_project.gateway.api.feeds import CursorT, Feed, FeedLimits, FeedSource
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.registry import Registry
 from orchestration_project.services.inbox.uploads import Reservations
@@ -48,7 +48,7 @@ class Services:
         upload_quota: Counts what each caller uploads, by inbox.
         upload_reservations: Bytes of uploads in progress, by inbox.
         launch_quota: Counts what each caller launches.
-        feeds: What reads a growing table for all its streams, by name.
+        feeds: Feeds that streams follow, by name.
         feed_limits: Limits of each of them.
         launching: Held while a launch with a key is looked up and made; a lease in the database
             holds up other gateways.
@@ -70,7 +70,7 @@ class Services:
     upload_quota: HourlyQuota = field(default_factory=HourlyQuota)
     upload_reservations: Reservations = field(default_factory=Reservations)
     launch_quota: HourlyQuota = field(default_factory=HourlyQuota)
-    feeds: dict[str, object] = field(default_factory=dict)
+    feeds: dict[str, Feed[Any]] = field(default_factory=dict[str, Feed[Any]])
     feed_limits: FeedLimits = field(default_factory=FeedLimits)
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(
@@ -79,6 +79,12 @@ class Services:
     file_threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="api-file")
     )
+
+    def feed_of(self, name: str, source: FeedSource[CursorT]) -> Feed[CursorT]:
+        """Return the feed of a name; the first call makes it, of ``source``."""
+        if name not in self.feeds:
+            self.feeds[name] = Feed(source, self.in_thread, self.feed_limits)
+        return self.feeds[name]
 
     async def in_thread(
         self, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs

@@ -22,11 +22,15 @@ from starlette.types import ASGIApp
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.gateway import check_config
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.domains.access.credentials import Key, LoginLimits
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.api.app import routes
+from orchestration_project.gateway.api.feeds import Feed, FeedLimits
+from orchestration_project.gateway.api.log_feed import LogSource
+from orchestration_project.gateway.api.mqtt_stream import ArrivalSource
 from orchestration_project.gateway.api.opening import services_of
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.app import create_app
@@ -162,6 +166,20 @@ def open_api(folder: Path, overrides: Mapping[str, Any] = IN_THIS_PROCESS) -> It
             role.value: ring.create(owner=f"the {role}", role=role, lasts=HOURS) for role in Role
         }
         yield Api(app, services, stack.enter_context(asyncio.Runner()), keys, ring)
+
+
+@contextmanager
+def streams_that_end(api: Api) -> Iterator[None]:
+    """Have streams of the API end soon, so that a response can be read whole."""
+    services, limits = api.services, FeedLimits(longest_seconds=0.05)
+    sources = {
+        "logs": LogSource(services.settings.state_path / FOLDER),
+        "mqtt": ArrivalSource(services.warehouse, max_message_bytes=1000, read_seconds=25),
+    }
+    for name, source in sources.items():
+        services.feeds[name] = Feed(source, services.in_thread, limits)
+    yield
+    services.feeds.clear()
 
 
 @pytest.fixture(scope="package")

@@ -16,8 +16,8 @@ from orchestration_project.client import ApiError, Client
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.api.app import routes
-from orchestration_project.gateway.api.feeds import FeedLimits
-from orchestration_project.gateway.api.mqtt_feed import Feed
+from orchestration_project.gateway.api.feeds import Feed, FeedLimits, FeedPage
+from orchestration_project.gateway.api.mqtt_stream import ArrivalSource
 from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
 from tests.gateway.api.mqtt_rows import clear, message, receive
 
@@ -232,20 +232,20 @@ def test_streams_are_bounded_and_the_next_is_refused(api, inbox):
 
 def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox):
     limits = FeedLimits(failure_seconds=0.01)
-    app, services = _app(api, feed_limits=limits)
     failures = [TransientError("away"), TimeoutError("slow")]
+
+    class FailingSource(ArrivalSource):
+        def read(self, after: int) -> FeedPage[int]:
+            if failures:
+                raise failures.pop()
+            return super().read(after)
+
+    app, services = _app(api)
+    source = FailingSource(services.warehouse, max_message_bytes=10_000, read_seconds=25)
+    services.feeds["mqtt"] = Feed(source, services.in_thread, limits)
 
     async def follow():
         async with followed(app) as stream:
-            feed: Feed = services.feeds["mqtt"]
-            read = feed.read
-
-            def failing(after: int):
-                if failures:
-                    raise failures.pop()
-                return read(after)
-
-            feed.read = failing
             while len(failures) == 2:  # a read that began before would find the messages
                 await asyncio.sleep(0.01)
             await inbox((PROJECTS, message(1)), (PROJECTS, message(2)))

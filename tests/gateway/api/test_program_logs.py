@@ -18,9 +18,9 @@ from orchestration_project.connections.log_files import FOLDER, LogFile, segment
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.operations.log_lines import LogFilter, encode_line
 from orchestration_project.gateway.api.app import routes
-from orchestration_project.gateway.api.feeds import FeedLimits
-from orchestration_project.gateway.api.log_feed import LogFeed
-from orchestration_project.services.program_logs.reading import read_new_lines, search_lines
+from orchestration_project.gateway.api.feeds import Feed, FeedLimits
+from orchestration_project.gateway.api.log_feed import LogSource
+from orchestration_project.services.program_logs.reading import search_lines
 from tests.gateway.api.conftest import HOME, HOURS
 
 OPERATOR = Principal("ada", Role.OPERATOR, "open")
@@ -234,7 +234,7 @@ def test_new_lines_come_in_order_to_each_stream_by_its_filter(api, programs):
 
 
 def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs):
-    limits = FeedLimits(kept_bytes=5_000, sent_lines=10)
+    limits = FeedLimits(kept_bytes=5_000, sent_bytes=2_000)
     app, _ = app_of(api, programs, feed_limits=limits)
 
     async def follow():
@@ -324,7 +324,7 @@ def test_streams_are_bounded_and_the_next_is_refused(api, programs):
 def test_a_user_takes_not_all_streams_of_others(api):
     services, limits = api.services, FeedLimits(user_streams=1)
     folder = services.settings.state_path / FOLDER
-    services.feeds["logs"] = LogFeed(folder, services.in_thread, limits=limits)
+    services.feeds["logs"] = Feed(LogSource(folder), services.in_thread, limits)
     operator, admin = api.keys["operator"], api.keys["admin"]
 
     async def follow():
@@ -342,13 +342,14 @@ def test_a_user_takes_not_all_streams_of_others(api):
 def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, programs):
     own = list[int]()
 
-    async def counted(function: Any, *args: Any) -> Any:
-        found = await api.services.in_thread(function, *args)
-        own.extend([len(found.lines)] if function is read_new_lines and not args[1] else [])
-        return found
+    class CountingSource(LogSource):
+        def read(self, after: Any) -> Any:
+            page = super().read(after)
+            own.extend([] if after else [len(page.entries)])
+            return page
 
     app, services = app_of(api, programs, heartbeat_seconds=0.05)
-    services.feeds["logs"] = LogFeed(programs.folder, counted)
+    services.feeds["logs"] = Feed(CountingSource(programs.folder), services.in_thread)
 
     async def follow():
         programs.write("run", 3)
@@ -367,13 +368,14 @@ def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, program
 def test_one_read_serves_all_streams(api, programs):
     reads = list[int]()
 
-    async def counted(function: Any, *args: Any) -> Any:
-        found = await api.services.in_thread(function, *args)
-        reads.extend([len(found.lines)] if function is read_new_lines else [])
-        return found
+    class CountingSource(LogSource):
+        def read(self, after: Any) -> Any:
+            page = super().read(after)
+            reads.append(len(page.entries))
+            return page
 
     app, services = app_of(api, programs)
-    services.feeds["logs"] = LogFeed(programs.folder, counted)
+    services.feeds["logs"] = Feed(CountingSource(programs.folder), services.in_thread)
 
     async def follow(count: int):
         if count == 20:

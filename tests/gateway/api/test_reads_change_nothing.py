@@ -1,6 +1,6 @@
 """A GET changes no state, also one that a page of another site makes a browser send."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.gateway.api import log_feed, mqtt_feed
 from orchestration_project.gateway.api.app import operations_of
-from tests.gateway.api.conftest import HOME, Api
+from tests.gateway.api.conftest import HOME, Api, streams_that_end
 
 MAY_CHANGE = {
     "access_audit": "log of logins and mutations",
@@ -30,10 +29,10 @@ PAGES = (
 
 
 @pytest.fixture(autouse=True)
-def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a stream end soon, as a response is read whole."""
-    for module in (mqtt_feed, log_feed):
-        monkeypatch.setattr(module, "LONGEST_SECONDS", 0.05)
+def short_streams(api: Api) -> Iterator[None]:
+    """Streams that end soon, as a response is read whole."""
+    with streams_that_end(api):
+        yield
 
 
 def contents(warehouse: Warehouse, instance: dg.DagsterInstance) -> Mapping[str, Any]:
