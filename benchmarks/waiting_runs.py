@@ -11,8 +11,8 @@ from dagster._core.remote_origin import RemoteJobOrigin
 from dagster._grpc.client import DagsterGrpcClient
 
 from orchestration_project.engine.dagster_private import load_repository
-from orchestration_project.instance.redacting import repository_origin
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]

@@ -76,7 +76,7 @@ from orchestration_project.instance.daemon import (
     WaitingRetries,
     keep_backfills_without_code,
 )
-from orchestration_project.instance.redacting import repository_origin
+from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.gateway.api.conftest import IN_THIS_PROCESS
 from tests.instance.every_other import LETTERS, defs, pages
@@ -92,13 +92,13 @@ ELSEWHERE = [
         "custom classes of run_launcher and run_coordinator in dagster.yaml",
     ),
     (
-        "instance/run_claims.py",
+        "instance/stored.py",
         "tests/instance/test_run_claims.py",
         "test_a_run_that_failed_while_its_process_was_paused_stays_failed_and_loses_its_claim",
         "connect and handle_run_event of SqlRunStorage, and the columns of KeyValueStoreTable",
     ),
     (
-        "instance/run_traces.py",
+        "instance/stored.py",
         "tests/instance/test_run_traces.py",
         "test_a_run_begins_a_trace_that_its_steps_and_lines_carry",
         "the process of a run stores RUN_START, STEP_START and their ends by store_event, in order",
@@ -146,7 +146,7 @@ ELSEWHERE = [
         "the tables of the three storages, in an order that foreign keys allow",
     ),
     (
-        "instance/redacting.py",
+        "instance/stored.py",
         "tests/instance/test_run_config.py",
         "test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_were",
         "the columns of AssetCheckExecutionsTable, and its statuses",
@@ -164,7 +164,7 @@ ELSEWHERE = [
         "KeyValueStoreTable has key and value",
     ),
     (
-        "instance/redacting.py",
+        "instance/stored.py",
         "tests/instance/test_visible_runs.py",
         "test_a_run_that_a_process_executes_itself_is_listed_with_its_job",
         "the origin of a run, and the tags of what launched it",
@@ -182,13 +182,13 @@ ELSEWHERE = [
         "redirect_to_file redirects the descriptor",
     ),
     (
-        "instance/redacting.py",
+        "instance/stored.py",
         "tests/instance/test_ranges.py",
         "test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone",
         "add_run, and how a backfill of ranges goes on from its checkpoint",
     ),
     (
-        "instance/redacting.py",
+        "instance/stored.py",
         "tests/instance/test_redacting.py",
         "test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log",
         "each way to store runs, events, ticks, heartbeats and backfills",

@@ -18,7 +18,7 @@ from orchestration_project.domains.operations.edits import Action
 from orchestration_project.domains.operations.failures import QUARANTINED
 from orchestration_project.domains.operations.objectives import Events, GatewayLatency
 from orchestration_project.engine.dagster_private import add_queued_run, add_tick
-from orchestration_project.instance.redacting import repository_origin
+from orchestration_project.instance.stored import repository_origin
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.hosts import record_heartbeat

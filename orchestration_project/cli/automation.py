@@ -66,8 +66,8 @@ def switch_off(profile: str) -> int:
 def _switch(profile: str, *, on: bool) -> int:
     from orchestration_project.assets.operations.automation import switch
     from orchestration_project.cli.execution import repository
-    from orchestration_project.instance.redacting import repository_origin
     from orchestration_project.instance.storage import open_instance
+    from orchestration_project.instance.stored import repository_origin
 
     with open_instance() as instance:
         changed = switch(

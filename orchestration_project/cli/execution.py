@@ -25,7 +25,7 @@ from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.logs import in_log_format
-from orchestration_project.instance.redacting import DEFINITIONS
+from orchestration_project.instance.stored import DEFINITIONS
 from orchestration_project.registry import RunSummary
 from orchestration_project.services.ended_runs import unpublished_in
 from orchestration_project.settings import project_folder

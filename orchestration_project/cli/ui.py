@@ -36,8 +36,8 @@ from orchestration_project.gateway.bind_address import (
     refuse_taken,
     require_safe,
 )
-from orchestration_project.instance.redacting import DEFINITIONS
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.instance.stored import DEFINITIONS
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
 from orchestration_project.settings import Settings, child_environment, default_path, load_settings
 

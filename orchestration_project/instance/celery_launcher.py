@@ -136,7 +136,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
     ) -> str | None:
         """Return where a run waits or waited, for the message of a run that was ended."""
         name = queue_name(run.tags)
-        claim = self._instance.run_storage.claims.holder(run.run_id)  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+        claim = self._instance.run_storage.claims.holder(run.run_id)  # pyright: ignore[reportAttributeAccessIssue] - of StoredRuns
         if claim is not None:
             return f"claimed by process {claim.partition(' ')[2]} of {claim.partition(' ')[0]}"
         return (

@@ -20,7 +20,7 @@ from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 from orchestration_project.instance.celery_launcher import CeleryLauncher, app_of
 from orchestration_project.instance.claim_monitoring import end_runs_of_this_host
 from orchestration_project.instance.launcher import MACHINE_TAG
-from orchestration_project.instance.redacting import PostgresEvents
+from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.instance.releases import other_release
 from orchestration_project.instance.run_claims import RunClaims
 from orchestration_project.instance.storage import open_instance
@@ -92,7 +92,7 @@ def add_task(app: Celery) -> None:
 
 def execute_claimed(instance: DagsterInstance, run_id: str) -> bool:
     """Execute a run to its end; return False if another process has it, or it cannot start."""
-    claims: RunClaims = instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+    claims: RunClaims = instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of StoredRuns
     if not claims.take(run_id):
         _logger.warning(
             "run %s: delivered again, process %s has it",

@@ -20,7 +20,7 @@ from orchestration_project.engine.dagster_private import WorkerStatus
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS
 from orchestration_project.instance.launcher import is_alive
-from orchestration_project.instance.redacting import PostgresEvents
+from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.instance.run_claims import Claim, RunClaims
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import STORAGE_ERRORS
@@ -104,7 +104,7 @@ def _end_lost_run(instance: DagsterInstance, run_id: str, reason: str) -> bool:
 
 
 def _claims(instance: DagsterInstance) -> RunClaims:
-    return instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+    return instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of StoredRuns
 
 
 def _run_in_progress(instance: DagsterInstance, run_id: str) -> DagsterRun | None:

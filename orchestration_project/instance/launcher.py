@@ -16,7 +16,7 @@ from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, Worke
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
 from orchestration_project.instance.heartbeats import Heartbeat
-from orchestration_project.instance.redacting import PostgresEvents
+from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 

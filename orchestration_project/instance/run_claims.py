@@ -12,15 +12,18 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import psutil
-from dagster import DagsterEvent, DagsterEventType, RunsFilter
+from dagster import DagsterEventType
 from dagster._core.storage.runs.schema import KeyValueStoreTable
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from sqlalchemy import Connection, delete, insert, literal, select, text
 from sqlalchemy.exc import IntegrityError
 
 PREFIX = "orchestration_project/claimed/"
 
-ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+RUN_ENDS = {
+    DagsterEventType.RUN_SUCCESS,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_CANCELED,
+}
 
 _kvs = KeyValueStoreTable.c
 
@@ -100,24 +103,3 @@ class RunClaims:
         """Remove the claim of a run, if it has one."""
         with self._connect() as connection:
             connection.execute(delete(KeyValueStoreTable).where(_kvs.key == PREFIX + run_id))
-
-
-class EndedOnce(SqlRunStorage):
-    """Put before a storage of runs: a run that ended keeps its status, and needs no claim.
-
-    A process that was paused goes on with a run that has failed meanwhile, as it sent no heartbeat.
-    Its events are stored, but it no longer changes how the run ended.
-    """
-
-    def handle_run_event(self, run_id: str, event: DagsterEvent, *rest: Any, **named: Any) -> None:
-        """Store the status that an event means."""
-        if any(run.is_finished for run in self.get_runs(RunsFilter(run_ids=[run_id]))):
-            return
-        super().handle_run_event(run_id, event, *rest, **named)
-        if event.event_type in ENDS:
-            self.claims.release(run_id)
-
-    @property
-    def claims(self) -> RunClaims:
-        """Claims of runs."""
-        return RunClaims(self.connect)

@@ -5,11 +5,13 @@ events in order, so a storage of events sees where the run and each step begin a
 """
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from dagster import DagsterEvent, DagsterEventType, EventLogEntry
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster import DagsterEvent, DagsterEventType, EventLogEntry, RunRecord
 
 from orchestration_project.engine.environment import release
+from orchestration_project.instance.run_claims import RUN_ENDS
 from orchestration_project.tracing import spans
 from orchestration_project.tracing.span import Span
 from orchestration_project.tracing.traceparent import (
@@ -19,11 +21,6 @@ from orchestration_project.tracing.traceparent import (
     trace_of_tags,
 )
 
-RUN_ENDS = {
-    DagsterEventType.RUN_SUCCESS,
-    DagsterEventType.RUN_FAILURE,
-    DagsterEventType.RUN_CANCELED,
-}
 STEP_ENDS = {
     DagsterEventType.STEP_SUCCESS,
     DagsterEventType.STEP_FAILURE,
@@ -33,51 +30,54 @@ STEP_STARTS = {DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED}
 FAILURES = {DagsterEventType.RUN_FAILURE, DagsterEventType.STEP_FAILURE}
 
 
-class RunTraces(SqlEventLogStorage):
-    """Put before a storage of events."""
+@contextmanager
+def recorded_spans(
+    event: EventLogEntry, read_run: Callable[[str], RunRecord | None]
+) -> Iterator[None]:
+    """Begin spans before an event is stored, and end them after it.
 
-    def store_event(self, event: EventLogEntry) -> None:
-        """Store an event; who stores that a run started executes it, until it ends."""
-        kind, happened = event.dagster_event_type, event.dagster_event
-        if kind == DagsterEventType.RUN_START:
-            self._begin(event.run_id)
-        elif kind in STEP_STARTS and event.run_id in _SPANS:
-            _begin_step(event.run_id, event.step_key or "")
-        super().store_event(event)
-        if kind in STEP_ENDS and event.run_id in _SPANS:
-            _end_step(event.run_id, event.step_key or "", happened)
-        elif kind in RUN_ENDS:
-            _end_run(event.run_id, happened)
+    The process that stores that a run started executes it, until it ends.
+    """
+    kind, happened = event.dagster_event_type, event.dagster_event
+    if kind == DagsterEventType.RUN_START:
+        _begin_run(event.run_id, read_run(event.run_id))
+    elif kind in STEP_STARTS and event.run_id in _SPANS:
+        _begin_step(event.run_id, event.step_key or "")
+    yield
+    if kind in STEP_ENDS and event.run_id in _SPANS:
+        _end_step(event.run_id, event.step_key or "", happened)
+    elif kind in RUN_ENDS:
+        _end_run(event.run_id, happened)
 
-    def _begin(self, run_id: str) -> None:
-        record = self._instance.get_run_record_by_id(run_id) if self.has_instance else None
-        context = trace_of_tags(record.dagster_run.tags) if record else None
-        if record is None or context is None:
-            return
-        begin_run_trace(run_id, context)
-        if not spans.is_recording():
-            return
-        run = record.dagster_run
-        spans.name_program("run", release())
-        queue = spans.begin_span("queue", context)
-        if queue is not None:
-            queue.started_ns = round(record.create_timestamp.timestamp() * 1e9)
-            queue.ended_ns = max(time.time_ns(), queue.started_ns)
-            queue.set(**{"run.id": run_id})
-            spans.end_span(queue)
-        span = spans.begin_span("run", context)
-        if span is not None:
-            span.set(
-                **{
-                    "run.id": run_id,
-                    "job": run.job_name,
-                    "partition": run.tags.get("dagster/partition"),
-                    "domain": run.tags.get("domain"),
-                    "retry_of": run.parent_run_id,
-                }
-            )
-            _SPANS[run_id] = {"": span}
-            begin_run_trace(run_id, span.context)
+
+def _begin_run(run_id: str, record: RunRecord | None) -> None:
+    context = trace_of_tags(record.dagster_run.tags) if record else None
+    if record is None or context is None:
+        return
+    begin_run_trace(run_id, context)
+    if not spans.is_recording():
+        return
+    run = record.dagster_run
+    spans.name_program("run", release())
+    queue = spans.begin_span("queue", context)
+    if queue is not None:
+        queue.started_ns = round(record.create_timestamp.timestamp() * 1e9)
+        queue.ended_ns = max(time.time_ns(), queue.started_ns)
+        queue.set(**{"run.id": run_id})
+        spans.end_span(queue)
+    span = spans.begin_span("run", context)
+    if span is not None:
+        span.set(
+            **{
+                "run.id": run_id,
+                "job": run.job_name,
+                "partition": run.tags.get("dagster/partition"),
+                "domain": run.tags.get("domain"),
+                "retry_of": run.parent_run_id,
+            }
+        )
+        _SPANS[run_id] = {"": span}
+        begin_run_trace(run_id, span.context)
 
 
 _SPANS: dict[str, dict[str, Span]] = {}

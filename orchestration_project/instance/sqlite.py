@@ -27,6 +27,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     SqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
@@ -37,17 +38,12 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
 from orchestration_project.connections.files import partial_file
-from orchestration_project.instance.redacting import (
-    PlannedChecks,
-    RedactingEvents,
-    RedactingRuns,
-    RunsOfRanges,
-    SqliteTicks,
-    VisibleRuns,
+from orchestration_project.instance.stored import (
+    StoredEvents,
+    StoredRuns,
+    StoredTicks,
     without_secrets_in,
 )
-from orchestration_project.instance.run_claims import EndedOnce
-from orchestration_project.instance.run_traces import RunTraces
 
 EVENTS_AT_ONCE = 200
 """Maximum rows of one run per transaction: others wait for the file meanwhile."""
@@ -104,7 +100,7 @@ class _Watchdog(SqliteEventLogStorageWatchdog):
         self._process_log()
 
 
-class SqliteEvents(RedactingEvents, RunTraces, PlannedChecks, SqliteEventLogStorage):
+class SqliteEvents(StoredEvents, SqliteEventLogStorage):
     """Dagster's event log, a file for each run and one for all of them."""
 
     def __init__(self, base_dir: str) -> None:
@@ -235,7 +231,7 @@ def _make_as(model: str, file: Path) -> None:
         partial.unlink()
 
 
-class SqliteRuns(EndedOnce, RedactingRuns, VisibleRuns, RunsOfRanges, SqliteRunStorage):
+class SqliteRuns(StoredRuns, SqliteRunStorage):
     """Dagster's runs."""
 
     def __init__(self, conn_string: str) -> None:
@@ -252,6 +248,10 @@ class SqliteRuns(EndedOnce, RedactingRuns, VisibleRuns, RunsOfRanges, SqliteRunS
         """Close what is open."""
         super().dispose()
         self._engines.close()
+
+
+class SqliteTicks(StoredTicks, SqliteScheduleStorage):
+    """Dagster's ticks."""
 
 
 class SqliteStorage(DagsterSqliteStorage):

@@ -32,7 +32,7 @@ from orchestration_project.engine.warehouse.connecting import has_rest_of_passwo
 from orchestration_project.engine.warehouse.remedies import REFUSES_OPTION, WITHOUT_OPTION
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.logs import mirrored
-from orchestration_project.instance.redacting import PostgresStorage
+from orchestration_project.instance.postgres import PostgresStorage
 from orchestration_project.instance.shared_logs import SharedLogs
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.services.dagster_instance import (

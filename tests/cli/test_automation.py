@@ -11,8 +11,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.edits import Action
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.instance.redacting import repository_origin
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.instance.stored import repository_origin
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.services.schedules.workloads import Past, workloads_of_year

@@ -43,7 +43,7 @@ def kill_before_start(instance: dg.DagsterInstance, run_id: str, *, host: str = 
         execute_claimed(instance, run_id)
 
     assert in_fork(execute) == -signal.SIGKILL
-    assert instance.run_storage.claims.all()[run_id].host == host  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+    assert instance.run_storage.claims.all()[run_id].host == host  # pyright: ignore[reportAttributeAccessIssue] - of StoredRuns
 
 
 def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
@@ -121,7 +121,7 @@ def kill_after_start(
     def execute() -> None:
         socket.gethostname = lambda: host
         if claims:
-            instance.run_storage.claims.take(run_id)  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+            instance.run_storage.claims.take(run_id)  # pyright: ignore[reportAttributeAccessIssue] - of StoredRuns
         start = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "job", pid=os.getpid())
         instance.report_dagster_event(start, run_id)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -25,7 +25,7 @@ from orchestration_project.instance.daemon import (
     is_gone,
     take_daemon_lease,
 )
-from orchestration_project.instance.redacting import repository_origin
+from orchestration_project.instance.stored import repository_origin
 from orchestration_project.services.backup_state import backup_probe, restore_probe
 from orchestration_project.services.gate import examine
 from orchestration_project.services.hosts import (

@@ -14,8 +14,8 @@ from dagster._core.remote_origin import RemoteJobOrigin
 
 from orchestration_project.engine.dagster_private import load_repository
 from orchestration_project.instance.launcher import MACHINE_TAG
-from orchestration_project.instance.redacting import repository_origin
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
 from tests.rabbitmq import Broker

@@ -16,8 +16,8 @@ from dagster._core.remote_origin import RemoteJobOrigin
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.dagster_private import load_repository
 from orchestration_project.instance.launcher import MACHINE_TAG
-from orchestration_project.instance.redacting import DEFINITIONS, repository_origin
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.instance.stored import DEFINITIONS, repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.faults.publisher import Publisher, key_of
 from tests.faults.scene import Place

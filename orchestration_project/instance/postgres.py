@@ -1,0 +1,79 @@
+"""Dagster's storages in PostgreSQL."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from dagster import DagsterEventType, EventLogEntry
+from dagster._core.errors import DagsterRunAlreadyExists
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres.run_storage import PostgresRunStorage
+from dagster_postgres.schedule_storage import PostgresScheduleStorage
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from orchestration_project.instance.heartbeats import Heartbeats
+from orchestration_project.instance.run_claims import RUN_ENDS
+from orchestration_project.instance.stored import StoredEvents, StoredRuns, StoredTicks
+from orchestration_project.instance.web_server import LimitedReads
+
+
+class PostgresRuns(StoredRuns, LimitedReads, PostgresRunStorage):
+    """In PostgreSQL."""
+
+    def _core_add_run(self, col_values: dict[str, Any], tags: Mapping[str, str]) -> None:
+        """Insert a run and its tags in one transaction.
+
+        Dagster commits each by itself. A process that ends in between leaves a run that is not
+        found by its run key, so that it is requested again.
+        """
+        rows = [
+            {"run_id": col_values["run_id"], "key": key, "value": value}
+            for key, value in tags.items()
+        ]
+        with self.connect() as connection:
+            transactional = connection.execution_options(isolation_level="READ COMMITTED")
+            try:
+                with transactional.begin():
+                    transactional.execute(insert(RunsTable).values(**col_values))
+                    if rows:
+                        transactional.execute(insert(RunTagsTable), rows)
+            except IntegrityError as error:
+                raise DagsterRunAlreadyExists from error
+
+
+class _PostgresTicks(StoredTicks, LimitedReads, PostgresScheduleStorage):
+    pass
+
+
+class PostgresEvents(StoredEvents, LimitedReads, PostgresEventLogStorage):
+    """Storage in PostgreSQL, where other machines may check the process of a run."""
+
+    @cached_property
+    def heartbeats(self) -> Heartbeats:
+        """Heartbeats of runs."""
+        return Heartbeats(self.index_connection)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; who stores that a run started executes it, until it ends."""
+        if event.dagster_event_type == DagsterEventType.RUN_START:
+            self.heartbeats.begin(event.run_id)
+        super().store_event(event)
+        if event.dagster_event_type in RUN_ENDS:
+            self.heartbeats.end(event.run_id)
+
+
+class PostgresStorage(DagsterPostgresStorage):
+    """Dagster's own storage in PostgreSQL."""
+
+    def __init__(self, url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(url, inst_data=inst_data)  # makes the tables
+        self._run_storage.dispose()
+        self._run_storage = PostgresRuns(url, should_autocreate_tables=False)
+        self._event_log_storage.dispose()
+        self._event_log_storage = PostgresEvents(url, should_autocreate_tables=False)
+        self._schedule_storage.dispose()
+        self._schedule_storage = _PostgresTicks(url, should_autocreate_tables=False)

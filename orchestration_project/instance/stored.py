@@ -1,0 +1,249 @@
+"""Parts of Dagster's storages: secrets masked, runs named and tagged, planned checks noted.
+
+Dagster lists the runs of a job by the job's code location. A process that executes a job itself,
+as `dagster job execute` does, names none, so its runs were missing on the job's pages.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import psutil
+from dagster import (
+    DagsterEvent,
+    DagsterEventType,
+    DagsterRun,
+    EventLogEntry,
+    RunRecord,
+    RunsFilter,
+    deserialize_value,
+    serialize_value,
+)
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import InstigatorTick
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from dagster._core.storage.schedules.base import ScheduleStorage
+from dagster._core.storage.tags import (
+    BACKFILL_ID_TAG,
+    MAX_RETRIES_TAG,
+    SCHEDULE_NAME_TAG,
+    SENSOR_NAME_TAG,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._daemon.types import DaemonHeartbeat
+from dagster_shared.error import SerializableErrorInfo
+
+from orchestration_project.domains.operations.ledger import BY_CLI, LAUNCHED_BY
+from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
+from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
+from orchestration_project.instance.run_traces import recorded_spans
+from orchestration_project.redaction import MASK, redacted
+from orchestration_project.settings import project_folder
+from orchestration_project.tracing.spans import begin_span, end_span
+from orchestration_project.tracing.traceparent import trace_of_tags, trace_tags
+
+DEFINITIONS = "orchestration_project.definitions"
+"""The module, and the name of the code location that has it."""
+
+UNSUCCESSFUL_ENDS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+
+LAUNCHERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
+"""Trigger of a run, by Dagster's tag."""
+
+
+class StoredRuns(SqlRunStorage):
+    """Put before a storage of runs, backfills and heartbeats.
+
+    Secrets are masked in what people can write. A run that ended keeps its status, and needs no
+    claim: a process that was paused goes on with a run that has failed meanwhile, as it sent no
+    heartbeat. Its events are stored, but it no longer changes how the run ended.
+    """
+
+    @property
+    def claims(self) -> RunClaims:
+        """Claims of runs."""
+        return RunClaims(self.connect)
+
+    def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
+        """Store a run with its origin, its trace, and the tags `launched_by` and `domain`.
+
+        Dimensions of a partition of another run are left out of its tags.
+        """
+        config, tags = _masked(dagster_run.run_config), _masked(dagster_run.tags)
+        run = traced(visible(dagster_run._replace(run_config=config, tags=tags)))
+        launch = begin_span("launch", trace_of_tags(run.tags))
+        if launch is None:
+            return super().add_run(run._replace(tags=own_tags(run.tags)))
+        launch.set(**{"run.id": run.run_id, "job": run.job_name})
+        tags = own_tags({**run.tags, **launch.context.as_tags()})
+        added = super().add_run(run._replace(tags=tags))
+        end_span(launch)
+        return added
+
+    def handle_run_event(self, run_id: str, event: DagsterEvent, *rest: Any, **named: Any) -> None:
+        """Store the status that an event means."""
+        if any(run.is_finished for run in self.get_runs(RunsFilter(run_ids=[run_id]))):
+            return
+        super().handle_run_event(run_id, event, *rest, **named)
+        if event.event_type in RUN_ENDS:
+            self.claims.release(run_id)
+
+    def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
+        """Store a backfill with its trace, which all its runs belong to."""
+        backfill = _backfill_without_secrets(partition_backfill)
+        super().add_backfill(backfill._replace(tags={**backfill.tags, **trace_tags(backfill.tags)}))
+
+    def update_backfill(self, partition_backfill: PartitionBackfill) -> None:
+        """Store how a backfill stands; of one whose runs are over ranges, without a checkpoint.
+
+        The daemon goes on with the partitions that were named after the checkpoint, but takes
+        ranges in another order: some would get no run. Without it, it goes on with those that no
+        run has.
+        """
+        backfill = _backfill_without_secrets(partition_backfill)
+        if backfill.last_submitted_partition_name and self._is_of_ranges(backfill):
+            backfill = backfill.with_partition_checkpoint(None)
+        super().update_backfill(backfill)
+
+    def _is_of_ranges(self, backfill: PartitionBackfill) -> bool:
+        own = RunsFilter(tags=DagsterRun.tags_for_backfill_id(backfill.backfill_id))
+        return any(RANGE_START in run.tags for run in self.get_runs(own, limit=1))
+
+    def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
+        """Store a heartbeat, and the errors since the last one."""
+        errors = [without_secrets_in(error) for error in daemon_heartbeat.errors or ()]
+        super().add_daemon_heartbeat(daemon_heartbeat._replace(errors=errors))
+
+
+def visible(run: DagsterRun) -> DagsterRun:
+    """Return ``run`` as it is stored.
+
+    A run that its own process executes gets an origin, and the account of the process as its user.
+    Dagster must not launch it again when it
+    fails, as it does with runs of an origin, so it gets no retries. Re-executed by Dagster it is
+    one of Dagster's runs: neither tag is of it then.
+    """
+    given = dict(run.tags)
+    if run.parent_run_id and run.remote_job_origin and given.get(LAUNCHED_BY) == BY_CLI:
+        given = {name: given[name] for name in given.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}}
+    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given}
+    if run.remote_job_origin is None and _is_of_location(run):
+        run = run._replace(remote_job_origin=RemoteJobOrigin(repository_origin(), run.job_name))
+        tags.setdefault(MAX_RETRIES_TAG, "0")
+        tags.setdefault("user", psutil.Process().username())
+    return run._replace(tags=tags)
+
+
+def traced(run: DagsterRun) -> DagsterRun:
+    """Return ``run`` with the tags of its trace."""
+    return run._replace(tags={**run.tags, **trace_tags(run.tags)})
+
+
+def _launcher(run: DagsterRun) -> str:
+    if run.remote_job_origin is None:
+        return BY_CLI
+    return next((name for tag, name in LAUNCHERS.items() if tag in run.tags), "ui")
+
+
+def _domain(run: DagsterRun) -> dict[str, str]:
+    """Return the domain that all selected assets of a run have in common: their first key part."""
+    found = {key.path[0] for key in run.asset_selection or () if len(key.path) > 1}
+    return {"domain": found.pop()} if len(found) == 1 else {}
+
+
+def _is_of_location(run: DagsterRun) -> bool:
+    origin = run.job_code_origin
+    return origin is not None and getattr(origin.get_repo_pointer(), "module", None) == DEFINITIONS
+
+
+def repository_origin() -> RemoteRepositoryOrigin:
+    """Return where the code location's definitions come from, as `workspace.yaml` names it."""
+    target = LoadableTargetOrigin(module_name=DEFINITIONS, working_directory=str(project_folder()))
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=DEFINITIONS)
+    return RemoteRepositoryOrigin(location, "__repository__")
+
+
+class StoredEvents(SqlEventLogStorage):
+    """Put before a storage of events: masks secrets, records spans, removes plans.
+
+    The planned checks of a run that ended before its first step keep their last results. Dagster
+    would show them as failed, although nothing was checked.
+    """
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; the process that stores the start of a run executes the run."""
+        event = without_secrets_in(event)
+        with recorded_spans(event, self._run_record):
+            super().store_event(event)
+            if event.dagster_event_type in UNSUCCESSFUL_ENDS:
+                self._remove_plan_unless_begun(event.run_id)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events of one run."""
+        super().store_event_batch([without_secrets_in(event) for event in events])
+
+    def _run_record(self, run_id: str) -> RunRecord | None:
+        return self._instance.get_run_record_by_id(run_id) if self.has_instance else None
+
+    def _remove_plan_unless_begun(self, run_id: str) -> None:
+        begun = {DagsterEventType.STEP_START}
+        if self.get_records_for_run(run_id, of_type=begun, limit=1).records:
+            return
+        table = AssetCheckExecutionsTable
+        planned = table.c.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
+        with self.index_connection() as connection:
+            connection.execute(table.delete().where(table.c.run_id == run_id, planned))
+
+
+class StoredTicks(ScheduleStorage[Any]):
+    """Put before a storage of ticks."""
+
+    def update_tick(self, tick: InstigatorTick) -> InstigatorTick:
+        """Store how a tick ended."""
+        return super().update_tick(without_secrets_in(tick))
+
+
+KINDS = ("__class__", "__enum__")
+"""Keys whose values are types in Dagster. A weak password may equal such a word."""
+
+MASK_OF_TITLES = "..."
+"""Dagster allows no asterisk in them, and would not read such a backfill again."""
+
+Value = TypeVar("Value", EventLogEntry, InstigatorTick, SerializableErrorInfo)
+
+
+def without_secrets_in(value: Value) -> Value:
+    """Return ``value``, the same object where it holds no secret."""
+    text = serialize_value(value)
+    if redacted(text) == text:
+        return value
+    return deserialize_value(json.dumps(_masked(json.loads(text))), type(value))
+
+
+def _masked(found: Any) -> Any:
+    """Return what was read from JSON with its texts redacted; names of fields stay."""
+    if isinstance(found, str):
+        return redacted(found)
+    if isinstance(found, list):
+        return [_masked(part) for part in found]
+    if isinstance(found, Mapping):
+        return {name: value if name in KINDS else _masked(value) for name, value in found.items()}
+    return found
+
+
+def _backfill_without_secrets(backfill: PartitionBackfill) -> PartitionBackfill:
+    return backfill._replace(
+        error=backfill.error and without_secrets_in(backfill.error),
+        tags=_masked(backfill.tags),
+        run_config=_masked(backfill.run_config),
+        title=backfill.title and redacted(backfill.title).replace(MASK, MASK_OF_TITLES),
+        description=_masked(backfill.description),
+    )
