@@ -102,6 +102,8 @@ def evidence(
         effective_config(settings),
         in_force(Presets(warehouse, clock)),
         registry.tables,
+        registry.rules,
+        registry.tables_as_of,
         Captures(artifacts) if config.include_bytes else None,
     )
     exported = export_evidence(sources, wanted, settings, config.file, now=clock.now())
