@@ -9,14 +9,14 @@ Reject = tuple[str, Formula]
 BLANK: Formula = ["text", ""]
 
 
-def is_blank(name: str) -> Formula:
+def is_empty(name: str) -> Formula:
     """Return whether a field has no text."""
     return ["equal", name, BLANK]
 
 
 def reject_unreadable(code: str, name: str, reading: Formula) -> Reject:
     """Reject a field that has a text which ``reading`` cannot read."""
-    return code, ["and", ["not", is_blank(name)], ["equal", reading, None]]
+    return code, ["and", ["not", is_empty(name)], ["equal", reading, None]]
 
 
 def reject_long(name: str, max_bytes: int = LONGEST_TEXT_BYTES) -> Reject:
@@ -34,7 +34,7 @@ def reject_quantity(name: str, reading: Formula, *, is_whole: bool) -> list[Reje
         "not_a_number": "",
     }
     return [
-        ("missing_quantity", is_blank(name)),
+        ("missing_quantity", is_empty(name)),
         *(
             (code, ["and", is_unread, ["matches", name, spelling]])
             for code, spelling in spellings.items()

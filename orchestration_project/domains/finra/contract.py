@@ -273,7 +273,7 @@ _IS_FIRM_ROW: Formula = ["in", _SUMMARY, list(FIRM_ROWS)]
 _IS_USED: Formula = ["in", _SUMMARY, [*FIRM_ROWS, *SYMBOL_TOTALS]]
 _HAS_NO_VENUE: Formula = [
     "and",
-    *(formulas.is_blank(name) for name in ("MPID", "firmCRDNumber", "marketParticipantName")),
+    *(formulas.is_empty(name) for name in ("MPID", "firmCRDNumber", "marketParticipantName")),
 ]
 
 LINE_RULES = LineRules(
@@ -282,7 +282,7 @@ LINE_RULES = LineRules(
             "unknown_summary_type",
             ["not", ["in", _SUMMARY, [*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]]],
         ),
-        ("blank_symbol", ["and", _IS_USED, formulas.is_blank(SYMBOL)]),
+        ("blank_symbol", ["and", _IS_USED, formulas.is_empty(SYMBOL)]),
         ("missing_venue", ["and", _IS_FIRM_ROW, _HAS_NO_VENUE]),
         *(
             (code, ["and", _IS_USED, condition])

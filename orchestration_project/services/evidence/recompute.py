@@ -119,7 +119,7 @@ class Archive:
         for row in self.lines(f"rows/{table}.jsonl"):
             for name in (n for n in columns if columns[n]["type"][:4] in KINDS and row[n]):
                 row[name] = KINDS[columns[name]["type"][:4]](row[name])
-            rows[tuple(row[name] for name in self.tables[table]["key"])] = row
+            rows[tuple(str(row[name]) for name in self.tables[table]["key"])] = row
         return rows
     def captured(self, rules, capture, given):
         content = self.read(f"bytes/{capture['sha256']}")
@@ -135,7 +135,7 @@ class Archive:
             is_row = number > 1 and len(texts) == len(names) and not set("\0\r\ufffd") & set(text)
             if is_row and not any(e(condition, row) for condition in conditions):
                 row = {name: e(c["formula"], row) for name, c in rules["columns"].items()}
-                key = tuple(row[name] for name in rules["key"])
+                key = tuple(str(row[name]) for name in rules["key"])
                 self.places[given["capture_id"], key] = capture, number, offset, text
                 yield key, row
             offset += len(line) + 1
@@ -171,7 +171,7 @@ def explain(path, table, partition, rest, column):
     source = table if rules["rows_of"] == "lines" else rules["rows_of"]
     key = tuple(f"{partition}|{rest}".split("|", len(rules["key"]) - 1))
     rows, published = archive.recompute(source, partition), archive.published(table).get(key)
-    inputs = {k: row for k, row in rows.items() if tuple(row[n] for n in rules["key"]) == key}
+    inputs = {k: r for k, r in rows.items() if tuple(str(r[n]) for n in rules["key"]) == key}
     if not inputs or not published:
         refuse(f"invalid key: expected that of a published row, found {'|'.join(key)}")
     new = rows[key][column] if source == table else Formulas(
