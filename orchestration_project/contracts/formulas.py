@@ -120,13 +120,17 @@ def to_json(rules: TableRules) -> dict[str, Any]:
     return declared
 
 
-def rules_document(tables: Iterable[TableRules]) -> dict[str, Any]:
-    """Return the content of `rules.json`: rules by table, their SHA-256 by place, operators."""
+def rules_document(tables: Iterable[TableRules], others: Iterable[Table] = ()) -> dict[str, Any]:
+    """Return the content of `rules.json`: rules by table, their SHA-256 by place, operators.
+
+    ``others`` are tables without rules: their columns are listed as not declared.
+    """
     declared = {rules.table.name: to_json(rules) for rules in tables}
     return {
         "format": 1,
         "operators": {name: operator.meaning for name, operator in OPERATORS.items()},
         "tables": declared,
+        NOT_DECLARED: {table.name: list(table.columns.keys()) for table in others},
         "sha256": {
             place: formula_sha256(content)
             for name, rules in declared.items()

@@ -102,9 +102,9 @@ def evidence(
         effective_config(settings),
         in_force(Presets(warehouse, clock)),
         registry.tables,
+        Captures(artifacts) if config.include_bytes else None,
         registry.rules,
         registry.tables_as_of,
-        Captures(artifacts) if config.include_bytes else None,
     )
     exported = export_evidence(sources, wanted, settings, config.file, now=clock.now())
     share_archive(exported, settings)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import dagster as dg
 import polars as pl
@@ -40,6 +40,7 @@ from orchestration_project.services.evidence.surroundings import settings_lines,
 from orchestration_project.services.evidence.tables import frame_lines, lines_of, rows_of
 from orchestration_project.services.export import whole_file
 from orchestration_project.settings import Settings
+from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 FOLDER = "evidence"
@@ -56,9 +57,9 @@ class Sources:
         config: The settings and presets that are in effect.
         applied: What applied presets set.
         tables: Tables with history by name, and what a partition of each is.
+        bytes_of: The captured bytes, None where just their hashes are asked for.
         rules: Rules of tables whose numbers can be recomputed, by table.
         derived: Derivations of tables as of a time, by table.
-        bytes_of: The captured bytes, None where just their hashes are asked for.
     """
 
     warehouse: Warehouse
@@ -66,9 +67,9 @@ class Sources:
     config: EffectiveConfig
     applied: Mapping[str, ConfigValue]
     tables: Mapping[str, PartitionedTable]
+    bytes_of: Captures | None = None
     rules: Mapping[str, TableRules] = field(default_factory=dict)
     derived: AsOf = field(default_factory=dict)
-    bytes_of: Captures | None = None
 
 
 @dataclass(frozen=True)
@@ -187,13 +188,19 @@ def _write(
         archive.add_lines(rows.name, lines_of(connection, rows.relation))
     for name, derived in _derived_rows(connection, sources, subject).items():
         archive.add_lines(f"rows/{name}.jsonl", frame_lines(derived))
-    archive.add(RULES_FILE, f"{json.dumps(rules_document(sources.rules.values()))}\n".encode())
+    archive.add(RULES_FILE, f"{json.dumps(_declared_rules(sources))}\n".encode())
     archive.add(RECOMPUTE, Path(recompute.__file__).read_bytes())
     run_ids = sorted(connection.execute(subject.runs).scalars())
     archive.add_lines("checks.jsonl", check_results(sources.instance, run_ids))
     archive.add_lines("run_events.jsonl", run_events(sources.instance, run_ids))
     if sources.bytes_of is not None:
         _write_bytes(archive, connection, subject, sources.bytes_of)
+
+
+def _declared_rules(sources: Sources) -> Mapping[str, Any]:
+    """Return the rules of all tables; those that have rows and no formulas are named."""
+    others = sorted({*sources.tables, *sources.derived} - sources.rules.keys())
+    return rules_document(sources.rules.values(), (METADATA.tables[name] for name in others))
 
 
 def _derived_rows(
