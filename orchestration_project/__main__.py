@@ -51,6 +51,7 @@ COMMANDS = {
     "export": Entry(f"{CLI}.queries:export", "Write a table or view to a file or pipe.", QUERY),
     "diff": Entry(f"{CLI}.queries:diff", "Compare a table at two points in time.", QUERY),
     "gold": Entry(f"{CLI}.finra_gold:gold", "Derive a gold table as of a time.", QUERY),
+    "explain": Entry(f"{CLI}.explain:explain", "Show how a number came about.", QUERY),
     "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),
     "stack": Entry(f"{CLI}.worker:stack", "Serve everything on this machine, with TLS.", OPERATE),

@@ -19,6 +19,7 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
@@ -492,7 +493,7 @@ class Domain:
             `replay` calls with the words after the table, and the file of ``--with``; for tables
             that rules of a file make.
         as_of_module: Name of a module with `AS_OF`: how its derived tables are derived as of a
-            time; only the command `gold` and the gateway import it.
+            time, and `RULES`: how their numbers are recomputed; the catalog does not import it.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         subjects: Returns the kinds of persons and documents that it has data of, for erasures.
@@ -598,6 +599,14 @@ class Registry:
             name: derive
             for module in modules
             for name, derive in import_module(module).AS_OF.items()
+        }
+
+    @cached_property
+    def rules(self) -> Mapping[str, TableRules]:
+        """Rules by which numbers of tables are recomputed, of all domains, by table."""
+        modules = [domain.as_of_module for domain in self.domains if domain.as_of_module]
+        return {
+            name: rules for module in modules for name, rules in import_module(module).RULES.items()
         }
 
     @cached_property

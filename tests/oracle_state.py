@@ -3,10 +3,11 @@
 The commands run in this process; `tests/oracle` imports nothing of the package itself.
 """
 
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -72,6 +73,13 @@ class DemoState:
     def gold(self, table: str, *arguments: str) -> list[Row]:
         """Return the rows that the command `gold` derives."""
         return self._write("gold", table, *arguments)
+
+    def explain(self, *number: str) -> Row:
+        """Return the explanation of a number: table, key and column."""
+        output = io.StringIO()
+        with redirect_stdout(output):
+            assert main(["explain", *number, "--json"]) == 0
+        return json.loads(output.getvalue())
 
     def _write(self, *arguments: str) -> list[Row]:
         file = self._folder / "rows.ndjson"

@@ -17,6 +17,7 @@ from orchestration_project.client.asking import (
     quoted,
 )
 from orchestration_project.client.transport import INCOMPLETE
+from orchestration_project.domains.api.explanation import NumberExplanation
 from orchestration_project.domains.api.models import (
     NEXT_CURSOR,
     Archive,
@@ -106,6 +107,14 @@ class DataMethods(Asking):
         path = f"/tables/{quoted(table)}/diff"
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
             yield from page.rows
+
+    def explain(self, table: str, key: str, column: str) -> NumberExplanation:
+        """Return how a number came about: formula, input rows, captures, last change, signature.
+
+        ``key`` is the row's key, the partition first, such as T1|2026-10-05|AAAI.
+        """
+        path = f"/tables/{quoted(table)}/explanation"
+        return self._get(path, NumberExplanation, key=key, column=column)
 
     def diff_frame(
         self,

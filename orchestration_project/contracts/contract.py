@@ -13,6 +13,14 @@ import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.contracts.delimited import Parsed, with_records
+from orchestration_project.contracts.field_formulas import (
+    Reject,
+    is_empty,
+    reject_long,
+    reject_quantity,
+    reject_unreadable,
+)
+from orchestration_project.contracts.formulas import Formula, LineRules
 from orchestration_project.contracts.rules import (
     COMPLETE_HELP,
     OFFENDERS_KEPT,
@@ -246,6 +254,58 @@ def _rules(field: Field) -> list[RowRule]:
     most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
     forms = [*(_cusip_rules(name) if field.form else ()), *_pattern_rules(field)]
     return [*_required(field), too_long(name, most), *forms]
+
+
+def row_formulas(contract: Contract) -> dict[str, Formula]:
+    """Return the formula of each column, of the fields of a line; `split_rows` reads the same."""
+    return {
+        **{field.column.key: _formula(field) for field in contract.fields},
+        "capture_id": ["given", "capture_id"],
+        "known_from": ["given", "loaded_at"],
+    }
+
+
+def line_rules(contract: Contract) -> LineRules:
+    """Return which lines are rejected, as `_rules` does, without those of CUSIPs."""
+    return LineRules([reject for field in contract.fields for reject in _rejects(field)])
+
+
+def _formula(field: Field) -> Formula:
+    name = field.name
+    if field.kind == "Date":
+        return ["day", name]
+    if isinstance(field.column.type, Quantity):
+        return ["quantity", _millionths(field)]
+    if field.kind == "Number":
+        return _number(field)
+    return ["filled", name] if field.column.nullable else name
+
+
+def _millionths(field: Field) -> Formula:
+    if field.is_signed:
+        return ["signed", field.name, USD_SCALE]
+    return ["scaled", field.name, USD_SCALE] if field.scale else ["plain", field.name]
+
+
+def _number(field: Field) -> Formula:
+    if field.is_signed:
+        return ["signed", field.name, field.scale]
+    return ["scaled", field.name, field.scale] if field.scale else ["whole", field.name]
+
+
+def _rejects(field: Field) -> list[Reject]:
+    name, reading, is_required = field.name, _formula(field), not field.column.nullable
+    blank = [] if not is_required or field.may_be_blank else [("missing_value", is_empty(name))]
+    if field.kind == "Date":
+        return [*blank, reject_unreadable("impossible_date", name, reading)]
+    if field.kind == "Number" and (field.scale or field.is_signed or not is_required):
+        return [*blank, reject_unreadable("not_an_amount", name, reading)]
+    if field.kind == "Number":
+        is_whole = not isinstance(field.column.type, Quantity)
+        return reject_quantity(name, reading, is_whole=is_whole)
+    most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
+    pattern = [("wrong_form", ["not", ["matches", name, field.pattern]])] if field.pattern else []
+    return [*blank, reject_long(name, most), *pattern]
 
 
 def _required(field: Field) -> list[RowRule]:

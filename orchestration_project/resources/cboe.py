@@ -1,6 +1,6 @@
 """Shares off exchange of weeks, derived of days and of FINRA's weeks; data of the chart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, cast, func, select
 
+from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.domains import cboe
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -157,6 +158,9 @@ AS_OF: AsOf = {
     off_exchange_share_weekly.name: _weekly_as_of,
 }
 """Derived tables, each with what derives a partition as of a time."""
+
+RULES: Mapping[str, TableRules] = {}
+"""No formulas of their numbers are declared."""
 
 
 def weekly_load(warehouse: Warehouse) -> DerivedLoad:

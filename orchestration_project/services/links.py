@@ -64,6 +64,12 @@ def diff_path(table: str, loaded_at: datetime, *where: str) -> str:
     return f"{API}/tables/{table}/diff?{urlencode(query, doseq=True)}"
 
 
+def explanation_path(table: str, key: str, column: str) -> str:
+    """Return the path of the explanation of a number; the key begins with the partition."""
+    query = {"key": key, "column": column}
+    return f"{API}/tables/{table}/explanation?{urlencode(query)}"
+
+
 def captures_path(group_id: str) -> str:
     """Return the path of the list of a delivery's captures."""
     return f"{API}/artifacts?{urlencode({'where': f'group_id={group_id}'})}"

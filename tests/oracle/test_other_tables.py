@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -9,7 +10,13 @@ from tests.oracle import cboe, gold, mqtt, prices, short, site_items
 from tests.oracle.archive import Delivery, Row, read_deliveries
 from tests.oracle.datasets import DATASETS
 from tests.oracle.fold import WEEKLY, Folded, fold, weekly_loads
-from tests.oracle.test_finra_weekly import assert_equal, assert_table, derive
+from tests.oracle.test_finra_weekly import (
+    assert_equal,
+    assert_table,
+    choose_number,
+    derive,
+    recompute,
+)
 from tests.oracle_state import DemoState, demo_state
 from tests.prepared import Prepared
 
@@ -111,6 +118,15 @@ def test_tables_of_other_sources_are_those_of_the_captured_bytes(state):
     state.set_clock("2026-03-02T15:00")
     load(state, FEW, "T1", "T2", "OTCE")
     assert assert_all(state) > 1000
+    state.set_clock("2026-03-03T15:00")
+    random = Random(69)  # noqa: S311 - a sample
+    for table, partition in (
+        ("finra_reg_sho_daily", "2026-01-05"),
+        ("finra_otc_monthly", "NMS|2025-12-01"),
+    ):
+        archive = state.evidence(partition, "2026-03-02T23:00:00Z")
+        number = choose_number(archive, table, random)
+        assert recompute(archive, *number)[0] == 0, number
 
 
 def test_items_of_the_shop_are_those_of_the_captured_pages(state):

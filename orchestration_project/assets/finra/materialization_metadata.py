@@ -31,6 +31,7 @@ from orchestration_project.services.links import (
     capture_path,
     captures_path,
     diff_path,
+    explanation_path,
     file_path,
     link,
 )
@@ -40,6 +41,14 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
+
+EXPLAINED = {
+    finra_otc_weekly.name: (("market", "symbol", "venue_id"), "share_quantity"),
+    finra_symbol_week.name: (("symbol",), "total_share_quantity"),
+    finra_venue_week.name: (("market", "venue_id"), "share_quantity"),
+}
+"""The number whose explanation is linked, of a partition's largest row: the rest of its key, and
+its column."""
 
 ASSETS = (OTC_WEEKLY, CAPTURE, STAGED, SYMBOL_WEEK, VENUE_WEEK)
 
@@ -93,9 +102,10 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     if seen is None:
         return {}
     largest = {
-        key: {"largest": table_of(seen.largest[table])}
+        key: {"largest": table_of(rows), **_explanation(table, seen.partition_key, rows)}
         for key in ASSETS
         if (table := "_".join(key.path)) in seen.largest
+        for rows in (seen.largest[table],)
     }
     line = sparkline(seen.recent_shares, is_synthetic=loaded.source == "demo")
     origin = {
@@ -106,6 +116,15 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         **_diff(loaded, parsed(seen.partition_key)),
     }
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
+
+
+def _explanation(table: str, partition_key: str, largest: pl.DataFrame) -> Mapping[str, Any]:
+    """Return the link to how the shares of the largest row came about."""
+    key_columns, column = EXPLAINED[table]
+    if largest.is_empty():
+        return {}
+    key = "|".join([partition_key, *largest.select(key_columns).row(0)])
+    return {"explanation": link(explanation_path(table, key, column))}
 
 
 def _diff(loaded: LoadedWeek, week: TierWeek) -> Mapping[str, Any]:

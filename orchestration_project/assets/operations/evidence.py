@@ -103,6 +103,8 @@ def evidence(
         in_force(Presets(warehouse, clock)),
         registry.tables,
         Captures(artifacts) if config.include_bytes else None,
+        registry.rules,
+        registry.tables_as_of,
     )
     exported = export_evidence(sources, wanted, settings, config.file, now=clock.now())
     share_archive(exported, settings)

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from orchestration_project.contracts import field_formulas as formulas
 from orchestration_project.contracts.delimited import (
     PLACE,
     Parsed,
@@ -18,6 +19,7 @@ from orchestration_project.contracts.delimited import (
     parse_parts,
     with_records,
 )
+from orchestration_project.contracts.formulas import Formula, LineRules
 from orchestration_project.contracts.rules import Part, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     days,
@@ -77,6 +79,7 @@ SYMBOL_TOTALS = {"ATS_W_SMBL": "ATS", "OTC_W_SMBL": "NON_ATS"}
 OTHER_SUMS = ("ATS_W_FIRM", "OTC_W_FIRM", "ATS_W_VOL_STATS", "OTC_W_VOL_STATS")
 SUMMARY_OF_MARKET = {market: code for code, market in FIRM_ROWS.items()}
 
+SUMMARY = "summaryTypeCode"
 SHARES, TRADES, SYMBOL = (
     "totalWeeklyShareQuantity",
     "totalWeeklyTradeCount",
@@ -259,6 +262,80 @@ RULES = [
         ],
     ),
 ]
+
+
+_SUMMARY: Formula = ["coalesce", ["lookup", ["given", "market"], SUMMARY_OF_MARKET], SUMMARY]
+_CRD: Formula = ["whole", "firmCRDNumber"]
+_READ_SHARES: Formula = ["quantity", ["plain", SHARES]]
+_READ_TRADES: Formula = ["whole", TRADES]
+_READ_NOTIONAL: Formula = ["scaled", "totalNotionalSum", NOTIONAL_SCALE]
+_IS_FIRM_ROW: Formula = ["in", _SUMMARY, list(FIRM_ROWS)]
+_IS_USED: Formula = ["in", _SUMMARY, [*FIRM_ROWS, *SYMBOL_TOTALS]]
+_HAS_NO_VENUE: Formula = [
+    "and",
+    *(formulas.is_empty(name) for name in ("MPID", "firmCRDNumber", "marketParticipantName")),
+]
+
+LINE_RULES = LineRules(
+    rejects=[
+        (
+            "unknown_summary_type",
+            ["not", ["in", _SUMMARY, [*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]]],
+        ),
+        ("blank_symbol", ["and", _IS_USED, formulas.is_empty(SYMBOL)]),
+        ("missing_venue", ["and", _IS_FIRM_ROW, _HAS_NO_VENUE]),
+        *(
+            (code, ["and", _IS_USED, condition])
+            for code, condition in (
+                *(formulas.reject_long(name) for name in TEXTS),
+                formulas.reject_unreadable("not_a_crd_number", "firmCRDNumber", _CRD),
+                *formulas.reject_quantity(SHARES, _READ_SHARES, is_whole=False),
+                *formulas.reject_quantity(TRADES, _READ_TRADES, is_whole=True),
+                formulas.reject_unreadable("not_an_amount", "totalNotionalSum", _READ_NOTIONAL),
+                *(
+                    formulas.reject_unreadable("impossible_date", name, ["day", name])
+                    for name in DATES
+                ),
+            )
+        ),
+    ],
+    filters={
+        "symbol_totals": ["in", _SUMMARY, list(SYMBOL_TOTALS)],
+        "other_sums": ["in", _SUMMARY, list(OTHER_SUMS)],
+    },
+)
+"""The rules of `RULES` as formulas; FINRA's sums are filtered by name."""
+
+_PARTICIPANT: Formula = ["filled", "marketParticipantName"]
+
+WEEKLY_FORMULAS: Mapping[str, Formula] = {
+    "week_start": ["given", "week_start"],
+    "tier": ["given", "tier"],
+    "market": ["lookup", _SUMMARY, FIRM_ROWS],
+    "symbol": SYMBOL,
+    "venue_id": [
+        "coalesce",
+        ["filled", "MPID"],
+        ["format", "CRD:{}", _CRD],
+        ["if", ["equal", _PARTICIPANT, ["text", DE_MINIMIS_NAME]], ["text", DE_MINIMIS]],
+        ["format", "NAME:{}", _PARTICIPANT],
+    ],
+    "week_end": ["days_after", ["given", "week_start"], 4],
+    "mpid": ["filled", "MPID"],
+    "firm_crd_number": _CRD,
+    "participant_name": _PARTICIPANT,
+    "issue_name": ["filled", "issueName"],
+    "share_quantity": _READ_SHARES,
+    "trade_count": _READ_TRADES,
+    "notional_usd": _READ_NOTIONAL,
+    "product_type": ["filled", "productTypeCode"],
+    "initial_published_date": ["day", "initialPublishedDate"],
+    "last_update_date": ["day", "lastUpdateDate"],
+    "last_reported_date": ["day", "lastReportedDate"],
+    "capture_id": ["given", "capture_id"],
+    "known_from": ["given", "loaded_at"],
+}
+"""Formulas of `finra_otc_weekly`, of the fields of a line; `_table_rows` computes the same."""
 
 
 def _venue_id(mpid: pl.Expr) -> pl.Expr:

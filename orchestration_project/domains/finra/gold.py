@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from orchestration_project.contracts.formulas import Formula
 from orchestration_project.contracts.values import MAX_WHOLE_QUANTITY
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
@@ -108,6 +109,85 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
         ats_share_of_shares=ratio_of(pl.col("ats_share_quantity"), total),
         ats_share_of_trades=ratio_of(pl.col("ats_trade_count"), trades),
     )
+
+
+_IS_NAMED: Formula = ["not", ["equal", "venue_id", ["text", DE_MINIMIS]]]
+_OF_ATS: Formula = ["equal", "market", ["text", "ATS"]]
+_TIER: Formula = ["week_start", "tier"]
+_SHARES: Formula = ["sum", "share_quantity"]
+_NAMED_SHARES: Formula = ["if", _IS_NAMED, _SHARES]
+_TRADES: Formula = ["sum", "trade_count"]
+_NOTIONAL: Formula = ["sum_complete", "notional_usd"]
+_VENUE_CRD: Formula = ["over", [*_TIER, "symbol", "venue_id"], ["max", "firm_crd_number"]]
+_FIRM: Formula = [
+    "if",
+    ["greater", _VENUE_CRD, 0],
+    ["format", "CRD:{}", _VENUE_CRD],
+    "venue_id",
+]
+
+
+def _of_ats(formula: Formula) -> Formula:
+    return ["where", _OF_ATS, formula]
+
+
+def _of_named(formula: Formula) -> Formula:
+    return ["where", _IS_NAMED, formula]
+
+
+def _index(key: Formula) -> Formula:
+    """Return the formula of the Herfindahl index of a symbol's shares by a key."""
+    squares = ["sum", ["multiply", _SHARES, _SHARES], key]
+    return ["ratio", squares, ["multiply", _SHARES, _SHARES]]
+
+
+def _lower_index(key: Formula) -> Formula:
+    squares = ["sum", ["multiply", _SHARES, _SHARES], key]
+    return ["ratio", _of_named(squares), ["multiply", _SHARES, _SHARES]]
+
+
+def _share_of_largest(places: int) -> Formula:
+    return ["ratio", _of_named(["sum_largest", places, _SHARES, "venue_id"]), _SHARES]
+
+
+NOTIONAL_FORMULAS: Mapping[str, Formula] = {
+    "notional_usd": ["int64", _NOTIONAL],
+    "vwap": ["ratio", ["int64", _NOTIONAL], ["multiply", _SHARES, 10**USD_SCALE]],
+    "notional_share": ["ratio", ["int64", _NOTIONAL], ["over", _TIER, _NOTIONAL]],
+}
+"""Formulas of `notional_of`, of a week and tier."""
+
+TIMES: Mapping[str, Formula] = {
+    "published_at": ["midnight", ["max", "last_update_date"]],
+    "known_from": ["given", "loaded_at"],
+}
+
+SYMBOL_WEEK_FORMULAS: Mapping[str, Formula] = {
+    "week_start": "week_start",
+    "tier": "tier",
+    "symbol": "symbol",
+    "ats_share_quantity": _of_ats(_SHARES),
+    "non_ats_share_quantity": ["subtract", _SHARES, _of_ats(_SHARES)],
+    "total_share_quantity": _SHARES,
+    "ats_trade_count": _of_ats(_TRADES),
+    "non_ats_trade_count": ["subtract", _TRADES, _of_ats(_TRADES)],
+    "total_trade_count": _TRADES,
+    "venue_count": _of_named(["count", _SHARES, "venue_id"]),
+    "average_trade_size": ["ratio", _SHARES, _TRADES],
+    "top_venue_id": _of_named(["lowest_of_greatest", _SHARES, "venue_id"]),
+    "top_venue_share": _share_of_largest(1),
+    "hhi_lower": _lower_index("venue_id"),
+    "hhi_upper": _index("venue_id"),
+    **{name: _share_of_largest(places) for name, places in TOP.items()},
+    **NOTIONAL_FORMULAS,
+    "ats_share_of_shares": ["ratio", _of_ats(_SHARES), _SHARES],
+    "ats_share_of_trades": ["ratio", _of_ats(_TRADES), _TRADES],
+    "firm_count": _of_named(["count", _SHARES, _FIRM]),
+    "firm_hhi_lower": _lower_index(_FIRM),
+    "firm_hhi_upper": _index(_FIRM),
+    **TIMES,
+}
+"""Formulas of `finra_symbol_week`, of the rows of a symbol; `symbol_sums` computes the same."""
 
 
 def symbols_of_tier(sums: pl.DataFrame) -> pl.DataFrame:
@@ -256,6 +336,26 @@ def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
         ),
         finra_venue_week,
     )
+
+
+VENUE_WEEK_FORMULAS: Mapping[str, Formula] = {
+    "week_start": "week_start",
+    "tier": "tier",
+    "market": "market",
+    "venue_id": "venue_id",
+    "share_quantity": _SHARES,
+    "trade_count": _TRADES,
+    "symbol_count": ["count", "symbol"],
+    "tier_share": ["ratio", _SHARES, ["over", _TIER, _SHARES]],
+    "rank": ["rank", _NAMED_SHARES, _TIER, *VENUE],
+    "share_in_market": ["ratio", _SHARES, ["over", [*_TIER, "market"], _SHARES]],
+    "rank_in_market": ["rank", _NAMED_SHARES, [*_TIER, "market"], "venue_id"],
+    **NOTIONAL_FORMULAS,
+    **{name: ["max", name] for name in GREATEST},
+    **TIMES,
+}
+"""Formulas of `finra_venue_week`, of the rows of a market and venue; `venue_week` computes the
+same."""
 
 
 def rank_of_named() -> pl.Expr:

@@ -23,6 +23,8 @@ NO_MANIFEST = (
 )
 """Errors of reading an invalid manifest."""
 
+RULES_FILE, RECOMPUTE = "rules.json", "recompute.py"
+
 CAPTURED_BYTES = "bytes/"
 """The folder of captured bytes, each under its SHA-256."""
 
@@ -157,6 +159,8 @@ CONTENTS = {
     "settings.jsonl": "values and origin of the settings, by config_hash (see runs.jsonl)",
     "versions.json": "the program that made this archive, and the rules that made the rows",
     "rows/": "the published rows of the partition as they were known at the time",
+    RULES_FILE: "the formula of each column, and which lines of captures are rows",
+    RECOMPUTE: "recomputes a published number from the contents, with Python alone",
     "missing_bytes.jsonl": "contents that are not stored any more, and why",
     CAPTURED_BYTES: "fetched contents, as they came; the name is the SHA-256",
 }
@@ -183,6 +187,10 @@ Verify the archive
     unzip FILE.zip -d evidence && cd evidence && sha256sum -c SHA256SUMS
   Both find damage, but not forgery: somebody who alters the archive can write new sums, too.
   So ask its maker, over another channel, for the SHA-256 of manifest.json, and compare.
+
+Recompute a number, of a partition with {CAPTURED_BYTES}
+    python recompute.py FILE.zip TABLE PARTITION KEY COLUMN
+  It names the input rows, their places in the contents, and what was changed.
 
 File formats
   .jsonl files have one JSON object on each line, in UTF-8. Whole numbers of the tables are

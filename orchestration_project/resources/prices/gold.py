@@ -15,6 +15,7 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
+from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.gold import (
     GOLD_VERSION,
@@ -166,6 +167,9 @@ AS_OF: AsOf = {
     prices_returns.name: partial(_as_of, prices_returns, partial(returns, since=date.min)),
 }
 """Derived tables, each with what derives a symbol as of a time."""
+
+RULES: Mapping[str, TableRules] = {}
+"""No formulas of their numbers are declared."""
 
 
 def outdated_symbols(warehouse: Warehouse) -> dict[str, datetime]:

@@ -3,23 +3,32 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import dagster as dg
+import polars as pl
 from sqlalchemy import Connection, select
 
+from orchestration_project.contracts.formulas import TableRules, rules_document
 from orchestration_project.domains.operations.effective_config import ConfigValue, EffectiveConfig
-from orchestration_project.domains.operations.evidence import CAPTURED_BYTES, Manifest
+from orchestration_project.domains.operations.evidence import (
+    CAPTURED_BYTES,
+    RECOMPUTE,
+    RULES_FILE,
+    Manifest,
+)
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.environment import open_shared_store, state_folder
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.as_of import AsOf, StateAsOf
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted
 from orchestration_project.registry import PartitionedTable
+from orchestration_project.services.evidence import recompute
 from orchestration_project.services.evidence.archive import Archive
 from orchestration_project.services.evidence.run_events import check_results, run_events
 from orchestration_project.services.evidence.subjects import (
@@ -28,10 +37,11 @@ from orchestration_project.services.evidence.subjects import (
     subject_of,
 )
 from orchestration_project.services.evidence.surroundings import settings_lines, versions
-from orchestration_project.services.evidence.tables import lines_of, rows_of
+from orchestration_project.services.evidence.tables import frame_lines, lines_of, rows_of
 from orchestration_project.services.export import whole_file
 from orchestration_project.settings import Settings
-from orchestration_project.tables.spine import blobs, captures
+from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.spine import blobs, captures, deliveries
 
 FOLDER = "evidence"
 """Below STATE_DIR, and in an artifact store that all hosts share."""
@@ -48,6 +58,8 @@ class Sources:
         applied: What applied presets set.
         tables: Tables with history by name, and what a partition of each is.
         bytes_of: The captured bytes, None where just their hashes are asked for.
+        rules: Rules of tables whose numbers can be recomputed, by table.
+        derived: Derivations of tables as of a time, by table.
     """
 
     warehouse: Warehouse
@@ -56,6 +68,8 @@ class Sources:
     applied: Mapping[str, ConfigValue]
     tables: Mapping[str, PartitionedTable]
     bytes_of: Captures | None = None
+    rules: Mapping[str, TableRules] = field(default_factory=dict)
+    derived: AsOf = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,11 +186,39 @@ def _write(
     archive.add("versions.json", versions(connection, subject, sources.config.config_hash))
     for rows in rows_of(connection, subject, sources.tables):
         archive.add_lines(rows.name, lines_of(connection, rows.relation))
+    for name, derived in _derived_rows(connection, sources, subject).items():
+        archive.add_lines(f"rows/{name}.jsonl", frame_lines(derived))
+    archive.add(RULES_FILE, f"{json.dumps(_declared_rules(sources))}\n".encode())
+    archive.add(RECOMPUTE, Path(recompute.__file__).read_bytes())
     run_ids = sorted(connection.execute(subject.runs).scalars())
     archive.add_lines("checks.jsonl", check_results(sources.instance, run_ids))
     archive.add_lines("run_events.jsonl", run_events(sources.instance, run_ids))
     if sources.bytes_of is not None:
         _write_bytes(archive, connection, subject, sources.bytes_of)
+
+
+def _declared_rules(sources: Sources) -> Mapping[str, Any]:
+    """Return the rules of all tables; those that have rows and no formulas are named."""
+    others = sorted({*sources.tables, *sources.derived} - sources.rules.keys())
+    return rules_document(sources.rules.values(), (METADATA.tables[name] for name in others))
+
+
+def _derived_rows(
+    connection: Connection, sources: Sources, subject: EvidenceSubject
+) -> dict[str, pl.DataFrame]:
+    """Return the rows of tables that can be recomputed of a partition's loaded rows."""
+    if subject.partition is None or subject.at is None:
+        return {}
+    loaded = select(deliveries.c.table_name).where(
+        subject.deliveries, deliveries.c.outcome == "landed"
+    )
+    names = set(connection.execute(loaded).scalars())
+    state = StateAsOf(connection, subject.at, None)
+    return {
+        name: sources.derived[name](state, subject.partition).rows
+        for name, rules in sources.rules.items()
+        if rules.rows_of in names
+    }
 
 
 def _write_bytes(

@@ -122,8 +122,13 @@ def lines_of(connection: Connection, relation: Relation) -> Iterator[str]:
     """Yield each row as a JSON object, by key; whole numbers as text, so that all read them."""
     names = relation.columns([])
     for batch in read_batches(connection, relation.select(names, []), relation.table):
-        if not batch.is_empty():
-            yield from _exact(batch).write_ndjson()[:-1].split("\n")
+        yield from frame_lines(batch)
+
+
+def frame_lines(batch: pl.DataFrame) -> Iterator[str]:
+    """Yield the rows of a frame as `lines_of` does."""
+    if not batch.is_empty():
+        yield from _exact(batch).write_ndjson()[:-1].split("\n")
 
 
 def _exact(batch: pl.DataFrame) -> pl.DataFrame:

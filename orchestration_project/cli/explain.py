@@ -1,0 +1,98 @@
+"""The command that explains a published number."""
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import OUTPUT, echo, emit, printable
+
+if TYPE_CHECKING:
+    from orchestration_project.contracts.formulas import TableRules
+    from orchestration_project.domains.api.explanation import InputRow, NumberExplanation
+
+RULES_MODULES = ("orchestration_project.domains.finra.formulas",)
+"""Modules with the rules that the catalog names; its import takes longer than the command."""
+
+
+def read_rules() -> "dict[str, TableRules]":
+    """Return the rules of all tables, by table."""
+    return {
+        name: rules
+        for module in RULES_MODULES
+        for name, rules in import_module(module).RULES.items()
+    }
+
+
+@click.command(cls=Command, has_json=True)
+@click.argument("table")
+@click.argument("key")
+@click.argument("column")
+def explain(table: str, key: str, column: str) -> int:
+    """Show how the number in a COLUMN of a TABLE's row came about.
+
+    KEY is the partition and the rest of the row's key, such as 'T1|2026-10-05|AAAI'. The formula is
+    evaluated on the stored input rows; the exit status is 1 if its value is not the stored one.
+    """
+    from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.environment import open_store, open_warehouse
+    from orchestration_project.services.explanation import choose_number, explain_number
+    from orchestration_project.settings import load_settings
+
+    number = choose_number(read_rules(), table, key, column)
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
+        explanation = explain_number(connection, Captures(open_store(settings)), number)
+    if OUTPUT.is_json:
+        emit(explanation.model_dump(mode="json"))
+    else:
+        for line in describe(explanation):
+            echo(printable(line))
+    return int(not explanation.is_equal)
+
+
+def describe(explanation: "NumberExplanation") -> Iterator[str]:
+    """Yield the lines that people read."""
+    yield f"{explanation.table} {explanation.key} {explanation.column}: {explanation.description}"
+    yield f"formula     {json.dumps(explanation.formula)}"
+    yield f"            SHA-256 {explanation.formula_sha256}"
+    yield f"published   {explanation.published}"
+    verdict = "equal" if explanation.is_equal else "not equal"
+    yield f"recomputed  {explanation.recomputed}, {verdict}"
+    yield from _describe_change(explanation)
+    others = f", and {explanation.other_count} of other keys" * bool(explanation.other_count)
+    yield f"rows        {explanation.input_count} of {explanation.rows_of}{others}"
+    for row in explanation.inputs:
+        yield from _describe_row(row)
+    if len(explanation.inputs) < explanation.input_count:
+        yield f"  and {explanation.input_count - len(explanation.inputs)} more"
+
+
+def _describe_change(explanation: "NumberExplanation") -> Iterator[str]:
+    change = explanation.last_change
+    if change is None:
+        yield "changed     not recorded"
+        return
+    day = f", published on {change.published_on}" if change.published_on else ""
+    yield f"changed     {change.loaded_at:%Y-%m-%d %H:%M:%S} UTC, cause {change.cause}{day}"
+    yield f"            delivery {change.group_id}, run {change.run_id}"
+    if change.signature is None:
+        yield "signature   none: loaded before the chain"
+    else:
+        yield f"signature   record {change.signature.number}, {change.signature.record_sha256}"
+        yield f"            {change.signature.signature} by {change.signature.public_key}"
+
+
+def _describe_row(row: "InputRow") -> Iterator[str]:
+    values = ", ".join(f"{name} {value}" for name, value in row.values.items())
+    yield f"  {row.key}  {values}"
+    place = "its bytes are not stored"
+    if row.line is not None:
+        place = f"line {row.line_number}, byte {row.byte_offset}"
+    yield f"    capture {row.capture_id}, {place}, SHA-256 {row.sha256}"
+    yield f"    fetched {row.fetched_at:%Y-%m-%d %H:%M:%S} UTC by run {row.fetched_by}: {row.url}"
+    if row.line is not None:
+        yield f"    {row.line}"

@@ -1,0 +1,42 @@
+"""Formulas of the rules that fields of all sources share; `values` has the same rules in polars."""
+
+from orchestration_project.contracts.formulas import Formula
+from orchestration_project.contracts.values import LONGEST_TEXT_BYTES, TOO_FINE, TOO_LARGE
+
+Reject = tuple[str, Formula]
+"""A reason code, and the formula that is true of a line which is rejected for it."""
+
+BLANK: Formula = ["text", ""]
+
+
+def is_empty(name: str) -> Formula:
+    """Return whether a field has no text."""
+    return ["equal", name, BLANK]
+
+
+def reject_unreadable(code: str, name: str, reading: Formula) -> Reject:
+    """Reject a field that has a text which ``reading`` cannot read."""
+    return code, ["and", ["not", is_empty(name)], ["equal", reading, None]]
+
+
+def reject_long(name: str, max_bytes: int = LONGEST_TEXT_BYTES) -> Reject:
+    """Reject a text that no database's key could hold."""
+    return "text_too_long", ["greater", ["size", name], max_bytes]
+
+
+def reject_quantity(name: str, reading: Formula, *, is_whole: bool) -> list[Reject]:
+    """Return the defects of a required number."""
+    is_unread = ["equal", reading, None]
+    spellings = {
+        "negative_quantity": "^-[0-9]",
+        "quantity_too_large": TOO_LARGE[is_whole][0],
+        "fractional_quantity": TOO_FINE[is_whole][0],
+        "not_a_number": "",
+    }
+    return [
+        ("missing_quantity", is_empty(name)),
+        *(
+            (code, ["and", is_unread, ["matches", name, spelling]])
+            for code, spelling in spellings.items()
+        ),
+    ]

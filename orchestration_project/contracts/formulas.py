@@ -1,0 +1,619 @@
+"""Formulas of columns, as JSON: what a table's rows are read from, and how each column is computed.
+
+A formula is a column's name, a number, null, or a list: an operator and its arguments. It is
+evaluated on rows: one line of a capture, or those rows of a table that share a key. `OPERATORS`
+describes each operator; `recompute.py` of an evidence archive evaluates the same formulas.
+
+Values are exact: whole numbers are `int`, quantities `Fraction`, days and times ISO texts, and
+ratios the doubles that `ratio` makes.
+"""
+
+import csv
+import hashlib
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table
+
+from orchestration_project.errors import ContractError
+from orchestration_project.tables.schema import USD_SCALE, key_names
+
+Formula = Any
+"""A column's name in any case, a number, None, or a list of an operator and its arguments."""
+
+Value = Any
+Row = Mapping[str, Value]
+
+NOT_DECLARED = "not declared"
+"""In the place of a formula that no module declares."""
+
+GREATEST = 2**63 - 1
+PLAIN_NUMBER = re.compile(rf"[0-9]+(\.[0-9]{{1,{USD_SCALE}}})?")
+JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
+ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True)
+class LineRules:
+    """Rules that choose the lines of a capture that are rows of a table.
+
+    Attributes:
+        rejects: Pairs of a reason code and a formula; the first that is true of a line rejects it.
+        filters: By name: the formula that is true of lines that are neither rows nor rejects.
+        delimiter: Between the fields of a line; the first line names them.
+    """
+
+    rejects: Sequence[tuple[str, Formula]]
+    filters: Mapping[str, Formula] = field(default_factory=dict)
+    delimiter: str = "|"
+
+
+@dataclass(frozen=True)
+class TableRules:
+    """Rules by which the rows of a table are recomputed.
+
+    Attributes:
+        table: The table.
+        rows_of: The table whose rows its formulas read; None: they read lines of captures.
+        partition: The columns of its key that a partition's key has, in its order.
+        columns: Formulas by column.
+        lines: Which lines are rows, where it reads lines.
+    """
+
+    table: Table
+    rows_of: str | None
+    partition: Sequence[str]
+    columns: Mapping[str, Formula]
+    lines: LineRules | None = None
+
+    @property
+    def group(self) -> Sequence[str]:
+        """The columns of its key, those of the partition first."""
+        others = [name for name in key_names(self.table) if name not in self.partition]
+        return [*self.partition, *others]
+
+    def read_key(self, text: str) -> dict[str, str]:
+        """Return the texts of a row's key by column, of one such as T1|2026-10-05|AAAI.
+
+        Raises:
+            ContractError: It has fewer parts than the key.
+        """
+        parts = text.split("|", len(self.group) - 1)
+        if len(parts) < len(self.group):
+            raise ContractError(
+                f"invalid key {text!r} of {self.table.name}",
+                expected="|".join(self.group),
+                found=f"{len(parts)} parts",
+                remedy="write the parts of the key in this order, with | between them",
+            )
+        return dict(zip(self.group, parts, strict=True))
+
+
+def to_json(rules: TableRules) -> dict[str, Any]:
+    """Return the rules of a table, as `rules.json` has them."""
+    declared: dict[str, Any] = {
+        "rows_of": rules.rows_of or "lines",
+        "partition": list(rules.partition),
+        "key": list(rules.group),
+        "columns": {
+            column.key: {
+                "type": str(column.type),
+                "is_nullable": bool(column.nullable),
+                "description": column.comment,
+                "formula": rules.columns.get(column.key, NOT_DECLARED),
+            }
+            for column in rules.table.columns
+        },
+    }
+    if rules.lines is not None:
+        declared["delimiter"] = rules.lines.delimiter
+        declared["rejects"] = [list(reject) for reject in rules.lines.rejects]
+        declared["filters"] = dict(rules.lines.filters)
+    return declared
+
+
+def rules_document(tables: Iterable[TableRules], others: Iterable[Table] = ()) -> dict[str, Any]:
+    """Return the content of `rules.json`: rules by table, their SHA-256 by place, operators.
+
+    ``others`` are tables without rules: their columns are listed as not declared.
+    """
+    declared = {rules.table.name: to_json(rules) for rules in tables}
+    return {
+        "format": 1,
+        "operators": {name: operator.meaning for name, operator in OPERATORS.items()},
+        "tables": declared,
+        NOT_DECLARED: {table.name: list(table.columns.keys()) for table in others},
+        "sha256": {
+            place: formula_sha256(content)
+            for name, rules in declared.items()
+            for place, content in _places(name, rules)
+        },
+    }
+
+
+def _places(name: str, rules: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for part, content in rules.items():
+        if part == "columns":
+            yield from ((f"{name}/columns/{column}", entry) for column, entry in content.items())
+        else:
+            yield f"{name}/{part}", content
+
+
+def formula_sha256(formula: Formula) -> str:
+    """Return the SHA-256 (hex) of a formula, or of rules, as JSON with sorted names."""
+    text = json.dumps(formula, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class SourceRows:
+    """The rows that a formula may look at beyond its own, by columns that they share."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+        self._groups: dict[tuple[str, ...], dict[tuple[Value, ...], list[Row]]] = {}
+
+    def sharing(self, names: Sequence[str], row: Row) -> list[Row]:
+        """Return the rows that have the values of ``row`` in these columns."""
+        columns = tuple(names)
+        if columns not in self._groups:
+            groups = self._groups.setdefault(columns, defaultdict(list))
+            for other in self._rows:
+                groups[tuple(other[name] for name in columns)].append(other)
+        return self._groups[columns].get(tuple(row[name] for name in columns), [])
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """Rows that a formula is evaluated on.
+
+    Attributes:
+        rows: One line, or the rows that share a key.
+        source: All rows of the table, for formulas that look at more than those of a key.
+        given: What comes from elsewhere: the partition, the request, the time of the load.
+    """
+
+    rows: Sequence[Row]
+    source: SourceRows
+    given: Mapping[str, Value] = field(default_factory=dict)
+
+    def of(self, rows: Sequence[Row]) -> "RowSet":
+        """Return other rows of the same source."""
+        return RowSet(rows, self.source, self.given)
+
+    def grouped(self, keys: Sequence[Formula]) -> "list[RowSet]":
+        """Return each row alone; with keys, the rows that share their values."""
+        singles = [self.of([row]) for row in self.rows]
+        if not keys:
+            return singles
+        groups: dict[tuple[Value, ...], list[Row]] = defaultdict(list)
+        for single in singles:
+            groups[tuple(evaluate(key, single) for key in keys)].append(single.rows[0])
+        return [self.of(rows) for rows in groups.values()]
+
+    def values(self, formula: Formula, keys: Sequence[Formula] = ()) -> list[Value]:
+        """Return a formula's value of each row, or group of rows."""
+        if isinstance(formula, str) and not keys:
+            return [row[formula] for row in self.rows]
+        return [evaluate(formula, group) for group in self.grouped(keys)]
+
+
+def evaluate(formula: Formula, rows: RowSet) -> Value:
+    """Return the value of a formula.
+
+    Raises:
+        ContractError: It has an operator that is not known, or a column in which its rows differ.
+    """
+    if isinstance(formula, str):
+        return _shared_value(formula, rows)
+    if not isinstance(formula, list | tuple):
+        return formula
+    name, *arguments = formula
+    if name not in OPERATORS:
+        raise ContractError(
+            f"invalid operator {name!r}",
+            expected=f"one of {', '.join(OPERATORS)}",
+            found=json.dumps(formula)[:100],
+            remedy="correct the formula",
+        )
+    return OPERATORS[name].compute(rows, *arguments)
+
+
+def _shared_value(name: str, rows: RowSet) -> Value:
+    values = {row.get(name.lower(), "") for row in rows.rows}
+    if len(values) > 1:
+        raise ContractError(
+            f"invalid formula: {name} is one value",
+            expected="rows that share it, or an operator such as sum around it",
+            found=f"{len(values)} values",
+            remedy="correct the formula",
+        )
+    return next(iter(values), None)
+
+
+class Operator(NamedTuple):
+    """An operator: what it does with rows and arguments, and what that means."""
+
+    compute: Callable[..., Value]
+    meaning: str
+
+
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(name: str, meaning: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
+    """Add a function as an operator."""
+
+    def add(compute: Callable[..., Value]) -> Callable[..., Value]:
+        OPERATORS[name] = Operator(compute, meaning)
+        return compute
+
+    return add
+
+
+def _add_numeric(name: str, meaning: str, compute: Callable[[Value, Value], Value]) -> None:
+    """Add an operator on two values that is null where one of them is."""
+
+    def apply(rows: RowSet, left: Formula, right: Formula) -> Value:
+        values = evaluate(left, rows), evaluate(right, rows)
+        return None if None in values else compute(*values)
+
+    OPERATORS[name] = Operator(apply, meaning)
+
+
+_add_numeric("add", "sum of two values; null where one is null", lambda left, right: left + right)
+_add_numeric(
+    "subtract", "difference of two values; null where one is null", lambda left, right: left - right
+)
+_add_numeric(
+    "multiply", "product of two values; null where one is null", lambda left, right: left * right
+)
+_add_numeric("greater", "whether the first value is greater", lambda left, right: left > right)
+_add_numeric(
+    "ratio",
+    "quotient of the doubles nearest to two values; null where one is null or the second not "
+    "above 0",
+    lambda part, whole: float(part) / float(whole) if whole > 0 else None,
+)
+
+
+@operator("text", "the argument itself")
+def _text(_: RowSet, text: str) -> str:
+    return text
+
+
+@operator("given", "what comes from elsewhere: a column of the partition, loaded_at, capture_id")
+def _given(rows: RowSet, name: str) -> Value:
+    return rows.given.get(name)
+
+
+@operator("equal", "whether two values are equal; null equals null alone")
+def _equal(rows: RowSet, left: Formula, right: Formula) -> bool:
+    return evaluate(left, rows) == evaluate(right, rows)
+
+
+@operator("not", "whether a value is false")
+def _not(rows: RowSet, condition: Formula) -> bool:
+    return not evaluate(condition, rows)
+
+
+@operator("and", "whether all values are true")
+def _and(rows: RowSet, *conditions: Formula) -> bool:
+    return all(evaluate(condition, rows) for condition in conditions)
+
+
+@operator("in", "whether a value is in a list of texts")
+def _in(rows: RowSet, formula: Formula, values: Sequence[str]) -> bool:
+    return evaluate(formula, rows) in values
+
+
+@operator("if", "the second value where the first is true, else the third")
+def _if(rows: RowSet, condition: Formula, chosen: Formula, other: Formula = None) -> Value:
+    return evaluate(chosen if evaluate(condition, rows) else other, rows)
+
+
+@operator("coalesce", "the first value that is not null")
+def _coalesce(rows: RowSet, *formulas: Formula) -> Value:
+    values = (evaluate(formula, rows) for formula in formulas)
+    return next((value for value in values if value is not None), None)
+
+
+@operator("format", "a text with a value in the place of {}; null where that is null")
+def _format(rows: RowSet, template: str, formula: Formula) -> str | None:
+    value = evaluate(formula, rows)
+    return None if value is None else template.replace("{}", str(value))
+
+
+@operator("lookup", "what a table of texts has for a value; null where it has nothing")
+def _lookup(rows: RowSet, formula: Formula, texts: Mapping[str, str]) -> str | None:
+    return texts.get(evaluate(formula, rows))
+
+
+@operator("filled", "a text; null where it is blank")
+def _filled(rows: RowSet, formula: Formula) -> str | None:
+    return evaluate(formula, rows) or None
+
+
+@operator("size", "the bytes of a text in UTF-8")
+def _size(rows: RowSet, formula: Formula) -> int:
+    return len((evaluate(formula, rows) or "").encode())
+
+
+@operator("matches", "whether a text contains a regular expression")
+def _matches(rows: RowSet, formula: Formula, pattern: str) -> bool:
+    return re.search(pattern, evaluate(formula, rows) or "") is not None
+
+
+@operator("whole", "the whole number of 64 bits that a text of digits is; null: another text")
+def _whole(rows: RowSet, formula: Formula) -> int | None:
+    text = evaluate(formula, rows) or ""
+    is_whole = text.isascii() and text.isdigit() and int(text) <= GREATEST
+    return int(text) if is_whole else None
+
+
+@operator(
+    "plain",
+    "the millionths of a text of digits with at most 6 decimals, of 64 bits; null: another text",
+)
+def _plain(rows: RowSet, formula: Formula) -> int | None:
+    text = evaluate(formula, rows) or ""
+    return _units(text, USD_SCALE) if PLAIN_NUMBER.fullmatch(text) else None
+
+
+@operator(
+    "scaled",
+    "the number of a text, which may have an exponent, times 10 to the second argument, if that is "
+    "whole and of 64 bits; else null",
+)
+def _scaled(rows: RowSet, formula: Formula, scale: int) -> int | None:
+    return _units(evaluate(formula, rows) or "", scale)
+
+
+@operator("signed", "as scaled, of a text that may begin with a minus")
+def _signed(rows: RowSet, formula: Formula, scale: int) -> int | None:
+    text = evaluate(formula, rows) or ""
+    units = _units(text.removeprefix("-"), scale)
+    return -units if units is not None and text.startswith("-") else units
+
+
+def _units(text: str, scale: int) -> int | None:
+    if JAVA_NUMBER.fullmatch(text) is None:
+        return None
+    number = Fraction(Decimal(text)) * 10**scale
+    return int(number) if number.denominator == 1 and number <= GREATEST else None
+
+
+@operator("quantity", "whole millionths as the quantity that they mean")
+def _quantity(rows: RowSet, formula: Formula) -> Fraction | None:
+    units = evaluate(formula, rows)
+    return None if units is None else Fraction(units, 10**USD_SCALE)
+
+
+@operator("day", "a text yyyy-mm-dd that is a day; null: another text")
+def _day(rows: RowSet, formula: Formula) -> str | None:
+    text = evaluate(formula, rows) or ""
+    try:
+        return date.fromisoformat(text).isoformat() if ISO_DAY.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+@operator("days_after", "the day so many days after a day")
+def _days_after(rows: RowSet, formula: Formula, count: int) -> str:
+    return (date.fromisoformat(evaluate(formula, rows)) + timedelta(days=count)).isoformat()
+
+
+@operator("midnight", "the UTC time at which a day begins; null: no day")
+def _midnight(rows: RowSet, formula: Formula) -> str | None:
+    day = evaluate(formula, rows)
+    return None if day is None else f"{day}T00:00:00.000000Z"
+
+
+@operator("int64", "a whole number; null where 64 bits do not hold it")
+def _int64(rows: RowSet, formula: Formula) -> int | None:
+    number = evaluate(formula, rows)
+    return number if number is not None and -GREATEST - 1 <= number <= GREATEST else None
+
+
+def _known(values: Iterable[Value]) -> list[Value]:
+    return [value for value in values if value is not None]
+
+
+@operator("sum", "sum of the values of each row, without nulls; with keys, of each group of rows")
+def _sum(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
+    return sum(_known(rows.values(formula, keys)))
+
+
+@operator("sum_complete", "as sum; null where a row, or group, has null")
+def _sum_complete(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
+    values = rows.values(formula, keys)
+    return None if None in values else sum(values)
+
+
+@operator("count", "number of rows whose value is not null; with keys, of groups of rows")
+def _count(rows: RowSet, formula: Formula, *keys: Formula) -> int:
+    return len(_known(rows.values(formula, keys)))
+
+
+@operator("min", "least value of the rows; null: none has one")
+def _min(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
+    return min(_known(rows.values(formula, keys)), default=None)
+
+
+@operator("max", "greatest value of the rows; null: none has one")
+def _max(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
+    return max(_known(rows.values(formula, keys)), default=None)
+
+
+@operator("sum_largest", "sum of so many greatest values of groups; null: no groups")
+def _sum_largest(rows: RowSet, count: int, formula: Formula, *keys: Formula) -> Value:
+    largest = sorted(rows.values(formula, keys), reverse=True)[:count]
+    return sum(largest) if largest else None
+
+
+@operator("lowest_of_greatest", "the lowest key of the groups in which a value is greatest")
+def _lowest_of_greatest(rows: RowSet, formula: Formula, key: Formula) -> Value:
+    groups = [(evaluate(formula, group), evaluate(key, group)) for group in rows.grouped([key])]
+    greatest = max((value for value, _ in groups), default=None)
+    return min((name for value, name in groups if value == greatest), default=None)
+
+
+@operator("where", "the second argument, of those rows alone for which the first is true")
+def _where(rows: RowSet, condition: Formula, formula: Formula) -> Value:
+    chosen = [row for row in rows.rows if evaluate(condition, rows.of([row]))]
+    return evaluate(formula, rows.of(chosen))
+
+
+@operator("over", "the second argument, of all rows of the table that share these columns")
+def _over(rows: RowSet, names: Sequence[str], formula: Formula) -> Value:
+    return evaluate(formula, rows.of(rows.source.sharing(names, rows.rows[0])))
+
+
+@operator(
+    "rank",
+    "1 and the number of groups whose value is greater, among the rows that share the columns of "
+    "the second argument; null where the value is null",
+)
+def _rank(rows: RowSet, formula: Formula, names: Sequence[str], *keys: Formula) -> int | None:
+    ranked = evaluate(formula, rows)
+    if ranked is None:
+        return None
+    others = rows.of(rows.source.sharing(names, rows.rows[0])).values(formula, keys)
+    return 1 + sum(value > ranked for value in _known(others))
+
+
+def shared_columns(formula: Formula) -> list[Sequence[str]]:
+    """Return the columns that rows share which a formula looks at beyond its own."""
+    if not isinstance(formula, list | tuple):
+        return []
+    own = {"over": 1, "rank": 2}.get(formula[0])
+    inner = [columns for part in formula[1:] for columns in shared_columns(part)]
+    return [*([formula[own]] if own else []), *inner]
+
+
+def formula_columns(formula: Formula, names: Iterable[str]) -> set[str]:
+    """Return which of these columns a formula reads."""
+    if isinstance(formula, list | tuple):
+        return {name for part in formula for name in formula_columns(part, names)}
+    return {formula} & set(names) if isinstance(formula, str) else set()
+
+
+class ReadLine(NamedTuple):
+    """A line of a capture: its place, and what the rules make of it.
+
+    Attributes:
+        number: From 1, with the header.
+        offset: Its first byte, from 0.
+        content: Its bytes.
+        fields: Its texts by name; none: it cannot be split.
+        outcome: row, or the code of a reject, or the name of a filter.
+    """
+
+    number: int
+    offset: int
+    content: bytes
+    fields: Mapping[str, str]
+    outcome: str
+
+
+ROW = "row"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_lines(
+    content: bytes, rules: LineRules, given: Mapping[str, Value], containing: bytes = b""
+) -> Iterator[ReadLine]:
+    """Yield the lines of a capture below its header; only those that contain some bytes.
+
+    A byte order mark is dropped; names of fields are in lower case.
+    """
+    lines = content.removesuffix(b"\n").split(b"\n")
+    header = lines[0].removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="replace")
+    is_quoted, is_windows = header.startswith('"'), lines[0].endswith(b"\r")
+    names = [name.strip() for name in _split(header, rules.delimiter, is_quoted) or []]
+    offset = len(lines[0]) + 1
+    for number, line in enumerate(lines[1:], start=2):
+        if containing in line:
+            text = line.removesuffix(b"\r") if is_windows else line
+            fields = _fields(text, names, rules.delimiter, is_quoted)
+            yield ReadLine(number, offset, line, fields, _outcome(fields, rules, given))
+        offset += len(line) + 1
+
+
+def _split(text: str, delimiter: str, is_quoted: bool) -> list[str] | None:
+    if not is_quoted:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True), [""])
+    except csv.Error:
+        return None
+
+
+def _fields(line: bytes, names: Sequence[str], delimiter: str, is_quoted: bool) -> dict[str, str]:
+    """Return the texts of a line without the blanks around them; none: it cannot be split."""
+    try:
+        texts = _split(line.decode(), delimiter, is_quoted)
+    except UnicodeDecodeError:
+        return {}
+    if texts is None or len(texts) != len(names) or b"\0" in line or b"\r" in line:
+        return {}
+    return {name.lower(): text.strip() for name, text in zip(names, texts, strict=True)}
+
+
+UNREADABLE = "unreadable_line"
+"""Outcome of a line that cannot be split into the fields of the header."""
+
+
+def _outcome(fields: Mapping[str, str], rules: LineRules, given: Mapping[str, Value]) -> str:
+    if not fields:
+        return UNREADABLE
+    line = line_rows(fields, given)
+    for outcome, condition in (*rules.rejects, *rules.filters.items()):
+        if evaluate(condition, line):
+            return outcome
+    return ROW
+
+
+def line_rows(fields: Mapping[str, str], given: Mapping[str, Value]) -> RowSet:
+    """Return a line as the one row that formulas of lines are evaluated on."""
+    return RowSet([fields], SourceRows([]), given)
+
+
+def read_value(type_name: str, value: Value) -> Value:
+    """Return a value as formulas have it, of one as a database, frame or export has it."""
+    if value is None:
+        return None
+    if type_name.startswith("NUMERIC"):
+        return Fraction(Decimal(value))
+    if type_name == "BIGINT":
+        return int(value)
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%S.%f}Z"
+    return value.isoformat() if isinstance(value, date) else value
+
+
+MAX_ULPS = 2
+"""Doubles are equal that differ by so many units in the last place: polars divides by a total as
+it multiplies with its inverse."""
+
+
+def are_equal(published: Value, recomputed: Value) -> bool:
+    """Return whether a value is that of a formula."""
+    if isinstance(published, float) and isinstance(recomputed, float):
+        return abs(published - recomputed) <= MAX_ULPS * math.ulp(published)
+    return published == recomputed
+
+
+def show_value(value: Value) -> Any:
+    """Return a value as exports have it: quantities with six decimals, as text."""
+    if not isinstance(value, Fraction):
+        return value
+    units = int(value * 10**USD_SCALE)
+    return f"{'-' * (units < 0)}{abs(units) // 10**USD_SCALE}.{abs(units) % 10**USD_SCALE:06d}"

@@ -1,0 +1,49 @@
+"""The route that explains a published number."""
+
+from pydantic import Field
+
+from orchestration_project.domains.api.explanation import NumberExplanation
+from orchestration_project.engine.captures import Captures
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.gateway.api.data import TableName, Text, require_served
+from orchestration_project.gateway.api.operation import Body, Call, Operation
+from orchestration_project.gateway.api.problems import problem_of
+from orchestration_project.gateway.api.runs import Name
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.services.explanation import choose_number, explain_number
+
+
+class ExplainedNumber(TableName):
+    """Number to explain."""
+
+    key: Text = Field(description="Key of the row, the partition first, such as T1|2026-10-05|AAAI")
+    column: Name = Field(description="Column of the number")
+
+
+async def read_explanation(call: Call[ExplainedNumber, Body]) -> NumberExplanation:
+    """Read how a published number came about: formula, rows, captures, last change, signature."""
+    require_served(call.query.name)
+    return await call.services.in_thread(_explain, call.services, call.query)
+
+
+def _explain(services: Services, wanted: ExplainedNumber) -> NumberExplanation:
+    rules = services.registry().rules
+    try:
+        number = choose_number(rules, wanted.name, wanted.key, wanted.column)
+        with services.warehouse.reading(seconds=services.read_seconds) as connection:
+            return explain_number(connection, Captures(services.store), number)
+    except (ConfigurationError, ContractError) as error:
+        raise problem_of(error, 422) from error
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/tables/{name}/explanation",
+        "viewer",
+        "Explain a number",
+        read_explanation,
+        query=ExplainedNumber,
+        answer=NumberExplanation,
+    ),
+)

@@ -1,0 +1,367 @@
+"""Explanation of a published number: its formula, its input rows, and where these come from."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+from sqlalchemy import Connection, Date, RowMapping, Table, func, or_, select
+
+from orchestration_project.contracts.formulas import (
+    NOT_DECLARED,
+    ROW,
+    Formula,
+    LineRules,
+    ReadLine,
+    Row,
+    RowSet,
+    SourceRows,
+    TableRules,
+    Value,
+    are_equal,
+    evaluate,
+    formula_columns,
+    formula_sha256,
+    line_rows,
+    read_lines,
+    read_value,
+    shared_columns,
+    show_value,
+)
+from orchestration_project.domains.api.explanation import (
+    InputRow,
+    LastChange,
+    LoadSignature,
+    NumberExplanation,
+)
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.warehouse.frames import Scope, within
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.redaction import redacted
+from orchestration_project.tables.schema import HISTORY, key_names
+from orchestration_project.tables.spine import blobs, captures, deliveries, landings, load_chain
+
+MAX_INPUTS = 50
+"""Input rows that are named; a venue has thousands."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number to explain.
+
+    Attributes:
+        rules: Rules of its table.
+        source: Rules of the table of its input rows.
+        key: Texts of its row's key, by column.
+        column: Its column.
+    """
+
+    rules: TableRules
+    source: TableRules
+    key: Mapping[str, str]
+    column: str
+
+    @property
+    def formula(self) -> Formula:
+        """The formula of the column."""
+        return self.rules.columns[self.column]
+
+    @property
+    def partition(self) -> str:
+        """Key of its partition."""
+        return "|".join(self.key[name] for name in self.rules.partition)
+
+    @cached_property
+    def shared(self) -> Sequence[str]:
+        """The columns that all rows share which the formula reads."""
+        wider = shared_columns(self.formula)
+        names = [name for name in self.rules.group if name in self.source.table.c]
+        return [name for name in names if all(name in columns for columns in wider)]
+
+    @property
+    def reads_whole_load(self) -> bool:
+        """Whether each load of the partition changes it: it reads other rows, or the time."""
+        return bool(shared_columns(self.formula)) or self.formula == ["given", "loaded_at"]
+
+    def scope(self, table: Table, names: Sequence[str]) -> Scope:
+        """Return the condition on these columns of a table, of the key's values.
+
+        Raises:
+            ConfigurationError: A part of the key is not a day, or not a number.
+        """
+        return {name: _typed(table, name, self.key[name]) for name in names}
+
+    def is_input(self, row: Row) -> bool:
+        """Return whether a row of the source has the key."""
+        names = (name for name in self.rules.group if name in row)
+        return all(str(row[name]) == self.key[name] for name in names)
+
+
+def _typed(table: Table, name: str, text: str) -> object:
+    kind = table.c[name].type
+    try:
+        if isinstance(kind, Date):
+            return date.fromisoformat(text)
+        return int(text) if str(kind) == "BIGINT" else text
+    except ValueError as error:
+        raise ConfigurationError(
+            f"invalid key: expected {kind} for {name}, found {text!r}",
+            remedy="copy the key of an exported row, the partition first: T1|2026-10-05|AAAI",
+        ) from error
+
+
+def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column: str) -> Number:
+    """Return the number that a table, a key and a column name.
+
+    Args:
+        rules: Rules by table.
+        table: One of them.
+        key: Key of the row: first the partition, then the rest, as T1|2026-10-05|AAAI.
+        column: Column of the table.
+
+    Raises:
+        ConfigurationError: The table or the column has no formula.
+        ContractError: The key has fewer parts than the table's.
+    """
+    if table not in rules:
+        raise ConfigurationError(
+            f"invalid table {table!r}: expected one with declared formulas",
+            expected=", ".join(sorted(rules)),
+            remedy=did_you_mean(table, sorted(rules)),
+        )
+    declared = rules[table].columns
+    if column not in declared:
+        is_column = column in rules[table].table.c
+        raise ConfigurationError(
+            f"invalid column {column!r} of {table}: expected one with a declared formula",
+            expected=", ".join(declared),
+            found=NOT_DECLARED if is_column else "no such column",
+            remedy=did_you_mean(column, sorted(declared)),
+        )
+    chosen = rules[table]
+    source = chosen if chosen.rows_of is None else rules[chosen.rows_of]
+    return Number(chosen, source, chosen.read_key(key), column)
+
+
+def explain_number(connection: Connection, store: Captures, number: Number) -> NumberExplanation:
+    """Return how a published number came about, from one state of the database.
+
+    Raises:
+        ConfigurationError: The table has no row of that key.
+    """
+    table, source = number.rules.table, number.source.table
+    published = _read_published(connection, number)
+    rows = _read_rows(connection, number)
+    inputs = [row for row in rows if number.is_input(row)]
+    places = list(_find_lines(connection, store, number, inputs[:MAX_INPUTS]))
+    load = _last_load(connection, number, inputs)
+    given = {**number.key, "loaded_at": read_value("", load and load.landed_at)}
+    if number.rules.rows_of is None:
+        recomputed = _read_again(places, number.formula, given)
+    else:
+        recomputed = evaluate(number.formula, RowSet(inputs, SourceRows(rows), given))
+    return NumberExplanation(
+        table=table.name,
+        key="|".join(number.key.values()),
+        column=number.column,
+        description=str(table.c[number.column].comment),
+        formula=number.formula,
+        formula_sha256=formula_sha256(number.formula),
+        published=show_value(published),
+        recomputed=show_value(recomputed),
+        is_equal=are_equal(published, recomputed),
+        rows_of=source.name,
+        input_count=len(inputs),
+        inputs=[place.shown(number) for place in places],
+        other_count=len(rows) - len(inputs),
+        last_change=None if load is None else _describe_load(connection, load),
+    )
+
+
+def _read_published(connection: Connection, number: Number) -> Value:
+    table = number.rules.table
+    scope = number.scope(table, key_names(table))
+    statement = select(table.c[number.column]).where(within(table, scope))
+    row = connection.execute(statement).first()
+    if row is None:
+        raise ConfigurationError(
+            f"invalid key of {table.name}: expected that of a row",
+            expected="|".join(number.rules.group),
+            found="|".join(number.key.values()),
+            remedy=f"`orchestrate export {table.name}` lists its rows",
+        )
+    return read_value(str(table.c[number.column].type), row[0])
+
+
+def _read_rows(connection: Connection, number: Number) -> list[Row]:
+    """Return the rows that the formula reads, in the order of their key."""
+    table = number.source.table
+    names = {*key_names(table), "capture_id", "known_from"}
+    if number.rules.rows_of is not None:
+        names |= formula_columns(number.formula, table.columns.keys())
+    columns = [column for column in table.columns if column.key in names]
+    kinds = {column.key: str(column.type) for column in columns}
+    statement = (
+        select(*(column.label(column.key) for column in columns))
+        .where(within(table, number.scope(table, number.shared)))
+        .order_by(*(table.c[name] for name in key_names(table)))
+    )
+    return [
+        {name: read_value(kinds[name], value) for name, value in row.items()}
+        for row in connection.execute(statement).mappings()
+    ]
+
+
+@dataclass(frozen=True)
+class InputPlace:
+    """An input row, its capture, and its line; None: the bytes are not stored."""
+
+    row: Row
+    capture: RowMapping
+    line: ReadLine | None
+
+    def shown(self, number: Number) -> InputRow:
+        """Return what is shown of it."""
+        keys = key_names(number.source.table)
+        text = None if self.line is None else self.line.content.decode(errors="replace")
+        return InputRow(
+            key="|".join(str(self.row[name]) for name in number.source.group),
+            values={
+                name: show_value(value)
+                for name, value in self.row.items()
+                if name not in keys and name not in ("capture_id", "known_from")
+            },
+            known_from=self.row["known_from"],
+            capture_id=self.row["capture_id"],
+            sha256=self.capture["sha256"],
+            line_number=self.line and self.line.number,
+            byte_offset=None if self.line is None else self.line.offset,
+            line=None if text is None else redacted(text),
+            url=self.capture["url"],
+            request=json.loads(self.capture["request"]),
+            fetched_at=self.capture["fetched_at"],
+            fetched_by=self.capture["run_id"],
+        )
+
+
+def _find_lines(
+    connection: Connection, store: Captures, number: Number, rows: Sequence[Row]
+) -> Iterator[InputPlace]:
+    """Yield each row with its capture, and the line of it; each capture is read once."""
+    lines = number.source.lines
+    found = {row["capture_id"] for row in rows}
+    statement = (
+        select(captures, *(blobs.c[name].label(f"blob_{name}") for name in Blob._fields))
+        .join(blobs, blobs.c.sha256 == captures.c.sha256)
+        .where(captures.c.capture_id.in_(found))
+    )
+    fetched = {row["capture_id"]: row for row in connection.execute(statement).mappings()}
+    contents = {name: _content(store, capture) for name, capture in fetched.items()}
+    for row in rows:
+        capture, content = fetched[row["capture_id"]], contents[row["capture_id"]]
+        line = None
+        if content is not None and lines is not None:
+            line = _find_line(number.source, lines, content, capture, row)
+        yield InputPlace(row, capture, line)
+
+
+def _content(store: Captures, capture: RowMapping) -> bytes | None:
+    try:
+        return store.read(Blob(*(capture[f"blob_{name}"] for name in Blob._fields)))
+    except BlobError:
+        return None
+
+
+def _given(capture: RowMapping, row: Row) -> dict[str, Value]:
+    return {**json.loads(capture["request"]), **row}
+
+
+def _find_line(
+    rules: TableRules, lines: LineRules, content: bytes, capture: RowMapping, row: Row
+) -> ReadLine | None:
+    """Return the line of a capture that a row was read from."""
+    texts = (row[name] for name in rules.group if isinstance(rules.columns[name], str))
+    given = _given(capture, row)
+    keys = {name: rules.columns[name] for name in rules.group}
+    for line in read_lines(content, lines, given, next(texts, "").encode()):
+        fields = line_rows(line.fields, given)
+        if line.outcome == ROW and all(
+            evaluate(formula, fields) == row[name] for name, formula in keys.items()
+        ):
+            return line
+    return None
+
+
+def _read_again(
+    places: Sequence[InputPlace], formula: Formula, given: Mapping[str, Value]
+) -> Value:
+    """Return a column of the row as its line has it; None: the bytes are not stored."""
+    [place] = places
+    if place.line is None:
+        return None
+    facts = {**_given(place.capture, place.row), **given}
+    return evaluate(formula, line_rows(place.line.fields, facts))
+
+
+def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) -> RowMapping | None:
+    """Return the latest load that changed the input rows, or the others that the formula reads."""
+    table = number.source.table
+    own = [landings.c.table_name == table.name, landings.c.partition_key == number.partition]
+    has_changes = or_(
+        landings.c.rows_added > 0, landings.c.rows_changed > 0, landings.c.rows_removed > 0
+    )
+    statement = select(landings).where(*own, has_changes).order_by(landings.c.landed_at.desc())
+    loads = connection.execute(statement).mappings().all()
+    moments = {row["known_from"] for row in inputs}
+    history: Table | None = table.info.get(HISTORY)
+    if history is not None:
+        ended = number.scope(history, [name for name in number.rules.group if name in history.c])
+        statement = select(func.max(history.c.known_to)).where(within(history, ended))
+        moments.add(read_value("", connection.execute(statement).scalar_one()))
+    of_rows = (load for load in loads if read_value("", load.landed_at) in moments)
+    return next(iter(loads), None) if number.reads_whole_load else next(of_rows, None)
+
+
+def _describe_load(connection: Connection, load: RowMapping) -> LastChange:
+    published_on = connection.execute(
+        select(deliveries.c.published_on).where(
+            deliveries.c.group_id == load.group_id, deliveries.c.table_name == load.table_name
+        )
+    ).scalar()
+    return LastChange(
+        cause=load.change_cause,
+        loaded_at=load.landed_at,
+        published_on=published_on,
+        group_id=load.group_id,
+        run_id=load.run_id,
+        signature=_signature(connection, load),
+    )
+
+
+def _signature(connection: Connection, load: RowMapping) -> LoadSignature | None:
+    """Return the record of a load in the chain; the last one of its transaction is signed."""
+    chain = load_chain.c
+    of_table = chain.table_name == load.table_name
+    record = connection.execute(
+        select(chain.number, chain.record_sha256)
+        .where(of_table, chain.group_id == load.group_id, chain.kind == "load")
+        .order_by(chain.number.desc())
+        .limit(1)
+    ).first()
+    if record is None:
+        return None
+    signed = connection.execute(
+        select(chain.number, chain.signature, chain.public_key)
+        .where(of_table, chain.number >= record.number, chain.signature.is_not(None))
+        .order_by(chain.number)
+        .limit(1)
+    ).one()
+    return LoadSignature(
+        number=record.number,
+        record_sha256=record.record_sha256,
+        signed_number=signed.number,
+        signature=signed.signature,
+        public_key=signed.public_key,
+    )

@@ -1,0 +1,79 @@
+"""Explanations of published numbers through the API and its client."""
+
+import dagster as dg
+import pytest
+
+from orchestration_project.client import Client
+from tests.gateway.api.conftest import HOME, WEEK
+
+GOLD = "/tables/finra_symbol_week"
+
+
+@pytest.fixture
+def symbol(api, landed) -> str:
+    """A symbol of the loaded week."""
+    return api.get(f"{GOLD}?limit=1")["rows"][0]["symbol"]
+
+
+def test_a_number_is_explained_by_formula_rows_capture_load_and_signature(api, symbol):
+    key = {"key": f"{WEEK}|{symbol}"}
+    explained = api.get(f"{GOLD}/explanation", params={**key, "column": "total_trade_count"})
+    rows = api.get(f"/tables/finra_otc_weekly?where=symbol={symbol}&where=tier=T1")["rows"]
+    assert explained["formula"] == ["sum", "trade_count"]
+    assert (
+        explained["published"] == explained["recomputed"] == sum(row["trade_count"] for row in rows)
+    )
+    assert explained["is_equal"]
+    assert explained["input_count"] == len(explained["inputs"]) == len(rows)
+    for row, place in zip(rows, explained["inputs"], strict=True):
+        content = api.ask("GET", f"/artifacts/{place['capture_id']}").content
+        assert place["capture_id"] == row["capture_id"]
+        assert content.split(b"\n")[place["line_number"] - 1] == place["line"].encode()
+        assert content[place["byte_offset"] :].startswith(place["line"].encode())
+        assert place["request"]["compareFilters"]
+    change = explained["last_change"]
+    where = {"where": f"group_id={change['group_id']}"}
+    [load] = api.get("/tables/landings", params=where)["rows"]
+    assert (change["cause"], change["run_id"]) == (load["change_cause"], load["run_id"])
+    assert len(change["signature"]["record_sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "column", "detail"),
+    [
+        ("finra_symbol_week", f"{WEEK}|?", "vwap", "invalid key of finra_symbol_week"),
+        ("finra_symbol_week", "T1", "vwap", "invalid key 'T1' of finra_symbol_week"),
+        ("finra_symbol_week", "T1|Monday|A", "vwap", "invalid key: expected DATE"),
+        ("finra_symbol_week", f"{WEEK}|A", "vwop", "invalid column 'vwop' of finra_symbol_week"),
+        ("captures", "1", "url", "invalid table 'captures'"),
+    ],
+)
+def test_a_number_that_cannot_be_explained_is_a_problem(api, landed, name, key, column, detail):
+    params = {"key": key, "column": column}
+    problem = api.problem("GET", f"/tables/{name}/explanation", "viewer", params=params)
+    assert (problem["status"], problem["detail"][: len(detail)]) == (422, detail)
+
+
+def test_tables_that_are_not_served_are_not_explained(api):
+    params = {"key": "1", "column": "name"}
+    path = "/tables/access_keys/explanation"
+    assert api.problem("GET", path, "viewer", params=params)["status"] == 404
+    assert api.ask("GET", f"{GOLD}/explanation", "", params=params).status_code == 401
+
+
+def test_metadata_of_a_load_link_to_the_explanation_of_a_number(api, landed):
+    for name in ("otc_weekly", "symbol_week", "venue_week"):
+        asset = dg.AssetKey(["finra", name])
+        event = api.services.instance.get_latest_materialization_event(asset)
+        assert event is not None
+        assert event.asset_materialization is not None
+        address = str(event.asset_materialization.metadata["explanation"].value)
+        explained = api.get(address.partition("/api/v1")[2])
+        assert (explained["table"], explained["is_equal"]) == (f"finra_{name}", True)
+
+
+def test_the_client_reads_explanations(api, symbol):
+    with Client(HOME, str(api.keys["viewer"]), transport=api) as client:
+        explained = client.explain("finra_symbol_week", f"{WEEK}|{symbol}", "venue_count")
+    assert explained.published == explained.recomputed
+    assert len(explained.inputs) == explained.input_count
