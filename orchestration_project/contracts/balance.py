@@ -9,13 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from orchestration_project.contracts.rules import Audit, verdict
-
 BalanceState = Literal["balanced", "unbalanced", "not_counted"]
 """State of an equation; not_counted: what came in cannot be counted apart, as in a PDF."""
-
-BALANCE_AUDIT = "balances"
-"""Audit that quarantines a delivery of which an equation has a difference."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,10 @@ class Balance:
         return f"{self.equation}: {came_in} {sign} {parts or 0}"
 
 
+NOTHING_COUNTED = Balance("records", None, {})
+"""Records of a delivery that was refused before they were counted."""
+
+
 class Imbalance(NamedTuple):
     """Equation with a difference, and the subject that it is of.
 
@@ -68,21 +67,6 @@ class Imbalance(NamedTuple):
     table_name: str
     subject: str
     balance: Balance
-
-
-def audit_balances(balances: Sequence[Balance]) -> Audit:
-    """Return the audit of a delivery's equations; an unbalanced one is an offender."""
-    unbalanced = [balance for balance in balances if balance.difference]
-    return Audit(
-        BALANCE_AUDIT,
-        verdict(not unbalanced),
-        "what came in is what went out",
-        "; ".join(map(str, unbalanced or balances)),
-        [
-            {"equation": balance.equation, "difference": balance.difference}
-            for balance in unbalanced
-        ],
-    )
 
 
 def sum_balances(balances: Iterable[Balance]) -> list[Balance]:

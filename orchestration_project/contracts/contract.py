@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from orchestration_project.contracts.delimited import Parsed, with_records
 from orchestration_project.contracts.rules import (
+    BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
     Audit,
@@ -74,6 +75,7 @@ HELP = {
     "has_few_rejects": AuditHelp("read the table rejects; report it, or raise the limit"),
     "has_rows": AuditHelp("run the partition again later; report it to the source if it stays so"),
     **COMPLETE_HELP,
+    **BALANCE_HELP,
 }
 """What to do, by audit; of others: compare the rows."""
 
@@ -178,7 +180,7 @@ def validate(
         _has_rows(found),
         *(_claim_audit(claim, found.rows) for claim in contract.claims),
     ]
-    return Validated(found.rows, found.rejects, audits)
+    return Validated(found.rows, found.rejects, audits, filtered=parsed.filtered)
 
 
 def split_rows(

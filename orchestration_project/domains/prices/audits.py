@@ -7,6 +7,7 @@ from datetime import date
 import polars as pl
 
 from orchestration_project.contracts.rules import (
+    BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
     Acceptance,
@@ -41,6 +42,7 @@ WARNINGS = {
 
 HELP = {
     **COMPLETE_HELP,
+    **BALANCE_HELP,
     "holds_only_its_symbol": AuditHelp("report it to the vendor"),
     "has_unique_days": AuditHelp("report it to the vendor"),
     "has_few_rejects": AuditHelp(
