@@ -107,11 +107,16 @@ def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
         _sound_bars(prices),
         strict=True,
     )
-    return [
-        Validated(*each)
-        for each in zip(
-            split_batches(prices.rows, of), split_batches(prices.rejects, of), audits, strict=True
+    rows, rejects = split_batches(prices.rows, of), split_batches(prices.rejects, of)
+    delivered = [
+        Validated(good, broken, verdicts, filtered=filtered)
+        for good, broken, verdicts, filtered in zip(
+            rows, rejects, audits, prices.filtered_counts, strict=True
         )
+    ]
+    return [
+        validated.balanced(asked.count.balances(validated.went_to)) if asked.count else validated
+        for asked, validated in zip(prices.asked, delivered, strict=True)
     ]
 
 
