@@ -44,6 +44,16 @@ class Balance:
         """Places and counts as a JSON object, in their order."""
         return json.dumps(dict(self.went_to))
 
+    @property
+    def as_document(self) -> dict[str, object]:
+        """The equation as what JSON can hold."""
+        return {
+            "equation": self.equation,
+            "came_in": self.came_in,
+            "went_to": dict(self.went_to),
+            "state": self.state,
+        }
+
     def __str__(self) -> str:
         sign = "!=" if self.difference else "="
         came_in = "not counted" if self.came_in is None else str(self.came_in)

@@ -126,7 +126,7 @@ def read_answer(source: str, part: Part, filtered: Counter[str] | None = None) -
     A ``split_ratio`` is new shares for each old one, "1" without a split; a ``dividend`` is dollars
     a share, "0" without one. Of a chart, whose numbers are binary fractions (189.83999633789062),
     the digits are those that stand there; what digits beyond a price's scale mean, `exact` knows.
-    What of a chart is no row of its own is added to ``filtered``, by the name of the filter.
+    Records of a chart without a row of their own are added to ``filtered``, by the filter's name.
 
     Raises:
         SourceError: It is no such answer: a refusal, a web page, broken or contradictory.

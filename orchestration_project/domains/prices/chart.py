@@ -25,8 +25,8 @@ NO_DIVIDEND, NO_SPLIT = "0", "1"
 def read_chart(body: bytes, filtered: Counter[str] | None = None) -> pl.DataFrame:
     """Return the days of an answer; one after them with an event and no prices is a day too.
 
-    What is no day of its own is added to ``filtered``: events of a day with prices, events of
-    another kind, and the earlier of two bars of the latest day.
+    Records without a day of their own are added to ``filtered``: events of a day with prices,
+    events of another kind, and the earlier of two bars of the latest day.
 
     A timestamp is a moment of the session, mostly its opening. The offset from UTC is that of the
     exchange now, so half of the year an hour off: no session begins or ends so near to midnight.

@@ -138,7 +138,7 @@ def read_counted(
     """Read what a source answered, and count it apart.
 
     Raises:
-        SourceError: It is no such answer.
+        SourceError: It is another answer.
     """
     filtered = Counter[str]()
     days = pl.concat(read_answer(source, part, filtered) for part in parts)

@@ -276,6 +276,11 @@ class WriteResult(Generic[SummaryT]):
         return self.change_cause != "none"
 
     @property
+    def balance(self) -> str:
+        """Its equations in one line."""
+        return "; ".join(map(str, self.balances))
+
+    @property
     def in_words(self) -> str:
         """Row counts by change."""
         return (
