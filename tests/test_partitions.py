@@ -262,7 +262,7 @@ def test_a_run_first_logs_its_partitions_and_last_what_became_of_them(instance):
     entries = instance.all_logs(result.run_id)
     first, *_, last = [each.user_message for each in entries if each.dagster_event is None]
     assert first == "3 partitions requested: T1|2026-01-11, T2|2026-01-11, OTCE|2026-01-11"
-    assert last == "partitions: 3 requested, 1 loaded, 1 unchanged, 1 quarantined"
+    assert last == "partitions: 3 = 1 loaded + 1 unchanged + 1 refused"
 
 
 def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
@@ -289,7 +289,7 @@ def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
         },
     )
     assert not result.success
-    assert "differ by ['b']" in error_of(result)
+    assert "partitions: 3 != 2 loaded; without an end: b" in error_of(result)
     assert instance.get_materialized_partitions(THING) == {"a", "c"}
 
 

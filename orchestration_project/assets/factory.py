@@ -49,6 +49,7 @@ from orchestration_project.engine.deliveries import (
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import ReplayOptions, options_of, refuse_unused_options
 from orchestration_project.engine.options import describe_defaults
+from orchestration_project.engine.run_balances import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError
@@ -242,6 +243,7 @@ def _table_asset(
         checks_file = context.resources.settings.checks_of(dataset.domain)
         ratio = config.max_reject_ratio
         log = ReportLog(context.instance, dataset.key, context.run.run_id)
+        now = context.resources.clock.now
         loader = DatasetLoader(
             replace(dataset, completeness=completeness_of(checks_file, dataset.table)),
             _deliveries(dataset, context, config),
@@ -278,6 +280,8 @@ def _table_asset(
             has_data=lambda loaded: loaded.has_data,
             is_unchanged=lambda loaded: loaded.landed is None,
             settle=partial(settle_announcements, warehouse, dataset.table, log),
+            is_published=lambda loaded: loaded.unpublished_until is None,
+            record_balances=record_run_balances(warehouse, dataset.table.name, now),
         )
         yield from each_partition(context, opened, report)
 
@@ -465,6 +469,7 @@ def _metadata(
         "bytes": figures.bytes,
         "audits_passed": figures.audit_outcomes.get("passed", 0),
         "audits_warning": len(landed.warnings),
+        "balance": landed.balance,
         KNOWN_FROM: landed.known_from,
         "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
         **_diff(dataset, landed),

@@ -7,6 +7,7 @@ from typing import cast
 
 from orchestration_project.assets import cboe as assets
 from orchestration_project.catalog.factory import domain_of, open_documents
+from orchestration_project.contracts.record_counts import count_lines
 from orchestration_project.domains import cboe
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset, LoadLimits
@@ -85,6 +86,7 @@ VOLUME = Dataset(
     parse=cboe.parse,
     resource="cboe",
     source_dataset="market_history",
+    count_records=count_lines,
     source_label="Cboe's historical market volume",
     source_description="Cboe's yearly files of market volume",
     limits=_limits,

@@ -69,6 +69,7 @@ RATES = Dataset(
     parse=fx.parse,
     resource="fx",
     source_dataset="eurofxref",
+    count_records=fx.count_rates,
     source_label="the ECB's euro reference rates",
     source_description="the ECB's documents of euro reference rates",
     limits=_limits,

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from orchestration_project.cli import console
 from orchestration_project.cli.console import OUTPUT, aligned
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.domains.operations.partition_tags import (
     PARTITION,
@@ -27,6 +28,7 @@ from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.stored import DEFINITIONS
 from orchestration_project.registry import RunSummary
+from orchestration_project.services.delivery_evidence import read_balances
 from orchestration_project.services.ended_runs import unpublished_in
 from orchestration_project.settings import project_folder
 from orchestration_project.tables.spine import audits, rejects
@@ -273,10 +275,12 @@ class RunResults:
     Attributes:
         totals: Figures by asset and column.
         restatements: A line for each partition whose loaded values were replaced by others.
+        balances: Equations of the runs by table, those of one name added up.
     """
 
     totals: Mapping[str, Mapping[str, Any]]
     restatements: Sequence[str] = ()
+    balances: Sequence[tuple[str, Balance]] = ()
 
     def __str__(self) -> str:
         shown = list(self.restatements[:RESTATEMENTS_SHOWN])
@@ -295,7 +299,8 @@ def results_of(
     totals[summary.audited]["audits"], totals[summary.rejecting]["rejects"] = _counts(
         warehouse, [result.run_id for result in results]
     )
-    return RunResults(totals, _restatements(materializations))
+    balances = read_balances(warehouse, [result.run_id for result in results])
+    return RunResults(totals, _restatements(materializations), balances)
 
 
 def document(
@@ -321,6 +326,11 @@ def document(
         ],
         "assets": {name: dict(total) for name, total in found.totals.items()} if found else {},
         "restatements": list(found.restatements) if found else [],
+        "balances": [
+            {"table": table_name, **balance.as_document} for table_name, balance in found.balances
+        ]
+        if found
+        else [],
         "failures": failures([result for result in results if not result.success]),
     }
 

@@ -9,13 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from orchestration_project.contracts.rules import Audit, verdict
-
 BalanceState = Literal["balanced", "unbalanced", "not_counted"]
 """State of an equation; not_counted: what came in cannot be counted apart, as in a PDF."""
-
-BALANCE_AUDIT = "balances"
-"""Audit that quarantines a delivery of which an equation has a difference."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +44,25 @@ class Balance:
         """Places and counts as a JSON object, in their order."""
         return json.dumps(dict(self.went_to))
 
+    @property
+    def as_document(self) -> dict[str, object]:
+        """The equation as what JSON can hold."""
+        return {
+            "equation": self.equation,
+            "came_in": self.came_in,
+            "went_to": dict(self.went_to),
+            "state": self.state,
+        }
+
     def __str__(self) -> str:
         sign = "!=" if self.difference else "="
         came_in = "not counted" if self.came_in is None else str(self.came_in)
         parts = " + ".join(f"{count} {place}" for place, count in self.went_to.items())
         return f"{self.equation}: {came_in} {sign} {parts or 0}"
+
+
+NOTHING_COUNTED = Balance("records", None, {})
+"""Records of a delivery that was refused before they were counted."""
 
 
 class Imbalance(NamedTuple):
@@ -68,21 +77,6 @@ class Imbalance(NamedTuple):
     table_name: str
     subject: str
     balance: Balance
-
-
-def audit_balances(balances: Sequence[Balance]) -> Audit:
-    """Return the audit of a delivery's equations; an unbalanced one is an offender."""
-    unbalanced = [balance for balance in balances if balance.difference]
-    return Audit(
-        BALANCE_AUDIT,
-        verdict(not unbalanced),
-        "what came in is what went out",
-        "; ".join(map(str, unbalanced or balances)),
-        [
-            {"equation": balance.equation, "difference": balance.difference}
-            for balance in unbalanced
-        ],
-    )
 
 
 def sum_balances(balances: Iterable[Balance]) -> list[Balance]:

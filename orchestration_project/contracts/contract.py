@@ -22,6 +22,7 @@ from orchestration_project.contracts.field_formulas import (
 )
 from orchestration_project.contracts.formulas import Formula, LineRules
 from orchestration_project.contracts.rules import (
+    BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
     Audit,
@@ -82,6 +83,7 @@ HELP = {
     "has_few_rejects": AuditHelp("read the table rejects; report it, or raise the limit"),
     "has_rows": AuditHelp("run the partition again later; report it to the source if it stays so"),
     **COMPLETE_HELP,
+    **BALANCE_HELP,
 }
 """What to do, by audit; of others: compare the rows."""
 
@@ -186,7 +188,7 @@ def validate(
         _has_rows(found),
         *(_claim_audit(claim, found.rows) for claim in contract.claims),
     ]
-    return Validated(found.rows, found.rejects, audits)
+    return Validated(found.rows, found.rejects, audits, filtered=parsed.filtered)
 
 
 def split_rows(

@@ -8,8 +8,8 @@ one itself.
 """
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -157,11 +157,13 @@ class Parsed:
         rows: The columns that were asked for, as strings.
         rejects: Lines that are not rows, with ``reason_code`` and ``reason``.
         parts: The text that lines are counted in, where that is not what was fetched (an archive).
+        filtered: Numbers of records that are neither, by the name of the filter.
     """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
     parts: Sequence[Part] = ()
+    filtered: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def row_count(body: bytes) -> int:

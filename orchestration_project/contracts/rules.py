@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.tables.schema import QUANTITY, USD_SCALE, as_number
 
 Outcome = Literal["passed", "failed", "not_applicable"]
@@ -159,6 +160,32 @@ COMPLETE_HELP = {
         ("completeness.min_key_ratio", "completeness.max_factor"),
     )
 }
+
+
+BALANCE_AUDIT = "balances"
+"""Audit that quarantines a delivery of which an equation has a difference."""
+
+BALANCE_HELP = {
+    BALANCE_AUDIT: AuditHelp(
+        "the program lost records, or took some twice: report it with the capture; replay the "
+        "delivery with a version that has this corrected"
+    )
+}
+
+
+def audit_balances(balances: Sequence[Balance]) -> Audit:
+    """Return the audit of a delivery's equations; an unbalanced one is an offender."""
+    unbalanced = [balance for balance in balances if balance.difference]
+    return Audit(
+        BALANCE_AUDIT,
+        verdict(not unbalanced),
+        "what came in is what went out",
+        "; ".join(map(str, unbalanced or balances)),
+        [
+            {"equation": balance.equation, "difference": balance.difference}
+            for balance in unbalanced
+        ],
+    )
 
 
 @dataclass(frozen=True)
@@ -387,13 +414,16 @@ class Validated:
 
     ``rows`` and ``rejects`` carry ``part_number``; rejects also ``line_number`` (from 1),
     ``byte_offset``, ``record``, ``reason_code`` and ``reason``. With ``ranges``, these have the
-    rows, and ``rows`` has none.
+    rows, and ``rows`` has none. ``filtered`` counts the records that are neither, by the name of
+    the filter; ``balances`` are the delivery's equations.
     """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
     audits: Sequence[Audit] = field(default_factory=tuple)
     ranges: SpilledRows | None = None
+    filtered: Mapping[str, int] = field(default_factory=dict[str, int])
+    balances: Sequence[Balance] = ()
 
     @property
     def is_held_back(self) -> bool:
@@ -404,6 +434,20 @@ class Validated:
     def row_count(self) -> int:
         """How many good rows there are."""
         return len(self.rows) if self.ranges is None else self.ranges.row_count
+
+    @property
+    def went_to(self) -> Mapping[str, int]:
+        """Numbers of records by the place where they went."""
+        return {"rows": self.row_count, "rejects": len(self.rejects), **self.filtered}
+
+    def balanced(self, balances: Sequence[Balance]) -> "Validated":
+        """Return it with its equations, quarantined if one has a difference.
+
+        Balanced ones are recorded in `balances` alone; the audit is added where it fails.
+        """
+        audit = audit_balances(balances)
+        audits = [*self.audits, audit] if audit.blocks else self.audits
+        return replace(self, audits=audits, balances=balances)
 
     def pieces(self) -> Iterator[pl.DataFrame]:
         """Yield all rows, so many at a time as are held at once."""

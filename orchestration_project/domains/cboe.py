@@ -150,7 +150,7 @@ def version_in(body: bytes, partition: Partition) -> str | None:
     Raises:
         SourceError: It is not a year's file of market volume.
     """
-    lines = sorted(line for _, line in _lines_of(body, partition.day))
+    lines = sorted(line for _, line in _of_day(_lines(body), partition.day))
     if not lines:
         return None
     return f"{len(lines)} lines, {sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
@@ -164,8 +164,11 @@ def parse(parts: Sequence[Part], partition: Partition) -> Parsed:
     """
     rows: list[tuple[int | str, ...]] = []
     rejects: list[tuple[int | str, ...]] = []
+    other_day_count = 0
     for part in parts:
-        for number, line in _lines_of(part.body, partition.day):
+        lines = _lines(part.body)
+        other_day_count += sum(not line.startswith(partition.day.isoformat()) for line in lines)
+        for number, line in _of_day(lines, partition.day):
             found = _fields_of(line)
             if len(found) == len(FILE_FIELDS):
                 day, name, *amounts = found
@@ -180,16 +183,14 @@ def parse(parts: Sequence[Part], partition: Partition) -> Parsed:
     return Parsed(
         pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row"),
         pl.DataFrame(rejects, REJECT, orient="row"),
+        filtered={"other_days": other_day_count},
     )
 
 
-def _lines_of(body: bytes, day: date) -> list[tuple[int, str]]:
+def _of_day(lines: Sequence[str], day: date) -> list[tuple[int, str]]:
     """Return the lines of a day, each with its number in the file."""
-    return [
-        (number, line)
-        for number, line in enumerate(_lines(body), 2)
-        if line.startswith(day.isoformat())
-    ]
+    name = day.isoformat()
+    return [(number, line) for number, line in enumerate(lines, 2) if line.startswith(name)]
 
 
 def _lines(body: bytes) -> list[str]:

@@ -3,8 +3,10 @@
 import csv
 import io
 import lzma
+import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import cache
@@ -23,6 +25,7 @@ from orchestration_project.contracts.partitioning import (
     Partitioning,
     day_or_none,
 )
+from orchestration_project.contracts.record_counts import RecordCount
 from orchestration_project.contracts.rules import Part, in_ascii
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
@@ -30,6 +33,9 @@ from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
 DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"
 RECENT = timedelta(days=85)
 """Days that the document of the last 90 days certainly has, whatever its first day is."""
+
+ARCHIVE = b"PK\x03\x04"
+"""First bytes of a zip archive."""
 
 NOT_AVAILABLE = "N/A"
 """A rate that the ECB states as not available; of a blank it states nothing."""
@@ -131,7 +137,10 @@ def parse(parts: Sequence[Part], partition: Partition) -> Parsed:
     Raises:
         SourceError: A part is not a document of rates.
     """
-    rates = [rate for part in parts for rate in _rates_of(part.body, partition.day)]
+    filtered = Counter[str](dict.fromkeys(("other_days", "not_listed", "blank"), 0))
+    every = [rate for part in parts for rate in _listed_in(part.body, filtered)]
+    rates = [rate for rate in every if rate.date == partition.day.isoformat()]
+    filtered["other_days"] += sum(rate.date != partition.day.isoformat() for rate in every)
     lines = ["date,currency,rate", *(",".join(rate) for rate in rates)]
     rows = pl.DataFrame(rates, dict.fromkeys(Rate._fields, pl.String()), orient="row")
     return Parsed(
@@ -142,7 +151,40 @@ def parse(parts: Sequence[Part], partition: Partition) -> Parsed:
         ),
         pl.DataFrame(schema=REJECT),
         parts=[Part(1, "\n".join(lines).encode())],
+        filtered=filtered,
     )
+
+
+CURRENCY_OF_RATE = re.compile(rb"""<Cube\s[^>]*\bcurrency\s*=""")
+ARCHIVE_END, ARCHIVE_END_BYTES = b"PK\x05\x06", 22
+
+
+def count_rates(body: bytes) -> RecordCount:
+    """Count the rates of a document: elements that name a currency, or cells that are not blank.
+
+    The first line and the first column of an archive's CSV file name currencies and days. Of other
+    bytes none are counted: `parse` refuses them.
+    """
+    if not body.startswith(ARCHIVE):
+        end = body.rfind(b">") + 1
+        is_rest_blank = not body[end:].strip()
+        rate_count = len(CURRENCY_OF_RATE.findall(body))
+        return RecordCount(rate_count, len(body) if is_rest_blank else end)
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".csv")]
+            text = archive.read(names[0]) if names else b""
+    except UNREADABLE_ARCHIVE:
+        return RecordCount(0, 0)
+    cells = (cell for line in text.splitlines()[1:] for cell in line.split(b",")[1:])
+    return RecordCount(sum(bool(cell.strip()) for cell in cells), _archive_end(body))
+
+
+def _archive_end(body: bytes) -> int:
+    """Return where an archive with its comment ends."""
+    start = body.rfind(ARCHIVE_END)
+    comment = body[start + ARCHIVE_END_BYTES - 2 : start + ARCHIVE_END_BYTES]
+    return start + ARCHIVE_END_BYTES + int.from_bytes(comment, "little")
 
 
 def _rates_of(body: bytes, day: date) -> list[Rate]:
@@ -159,10 +201,16 @@ def rates_in(body: bytes) -> Iterator[Rate]:
     Raises:
         SourceError: It is neither, or is damaged.
     """
-    return _rates_of_archive(body) if body.startswith(b"PK\x03\x04") else _rates_of_xml(body)
+    return _listed_in(body, Counter())
 
 
-def _rates_of_archive(body: bytes) -> Iterator[Rate]:
+def _listed_in(body: bytes, filtered: Counter[str]) -> Iterator[Rate]:
+    """Yield the rates of a document; count those that are left out by the reason."""
+    is_archive = body.startswith(ARCHIVE)
+    return _rates_of_archive(body, filtered) if is_archive else _rates_of_xml(body, filtered)
+
+
+def _rates_of_archive(body: bytes, filtered: Counter[str]) -> Iterator[Rate]:
     reader = csv.reader(io.StringIO(_unpacked(body)), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -178,10 +226,10 @@ def _rates_of_archive(body: bytes) -> Iterator[Rate]:
         ]
     except (csv.Error, ValueError) as error:
         raise _not_rates("lines with as many fields as the header", str(error)) from error
-    yield from _while_listed(days)
+    yield from _while_listed(days, filtered)
 
 
-def _while_listed(days: Sequence[Sequence[Rate]]) -> Iterator[Rate]:
+def _while_listed(days: Sequence[Sequence[Rate]], filtered: Counter[str]) -> Iterator[Rate]:
     """Yield the rates of consecutive days, N/A only between two rates of its currency."""
     first: dict[str, int] = {}
     last: dict[str, int] = {}
@@ -194,6 +242,8 @@ def _while_listed(days: Sequence[Sequence[Rate]]) -> Iterator[Rate]:
         for rate in rates:
             if first.get(rate.currency, len(days)) <= number <= last.get(rate.currency, -1):
                 yield rate
+            else:
+                filtered["not_listed"] += 1
 
 
 def _unpacked(body: bytes) -> str:
@@ -210,7 +260,7 @@ def _unpacked(body: bytes) -> str:
         raise _not_rates("a zip archive with one CSV file in ASCII", str(error)) from error
 
 
-def _rates_of_xml(body: bytes) -> Iterator[Rate]:
+def _rates_of_xml(body: bytes, filtered: Counter[str]) -> Iterator[Rate]:
     """Yield the rates of nested elements ``Cube time``, ``Cube currency rate``."""
     found: list[Rate] = []
     day = ""
@@ -223,6 +273,8 @@ def _rates_of_xml(body: bytes) -> Iterator[Rate]:
             rate = texts.get("rate", "")
             if rate:
                 found.append(Rate(day, texts["currency"], rate))
+            else:
+                filtered["blank"] += 1
 
     def refuse(*_: object) -> None:
         raise _not_rates("XML without a document type", "a DOCTYPE")

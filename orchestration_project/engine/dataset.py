@@ -19,6 +19,7 @@ from sqlalchemy import Column, Connection, Table
 from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
+from orchestration_project.contracts.record_counts import CountRecords
 from orchestration_project.contracts.rules import (
     Audit,
     CompletenessLimits,
@@ -189,6 +190,8 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         partitioning: Which partitions there are.
         source_of: Returns the source, by what the dataset's Dagster resource gives.
         source_dataset: What the source calls it; blank: each version or extraction names it.
+        count_records: Counts the records of raw bytes, apart from what makes rows of them;
+            `NOT_COUNTED`: they cannot be counted apart.
         source_setting: The setting that chooses the source, for messages; blank: none is named.
         declared_in: The file that declares its fields, for messages.
         transforms: Tables derived of a partition, in the transaction that loads it.
@@ -207,6 +210,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     partitioning: Partitioning
     source_of: Callable[[Any], Source] = _same
     source_dataset: str
+    count_records: CountRecords | None
     source_setting: str = ""
     declared_in: str = ""
     transforms: Derive = field(default_factory=dict)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.contracts.record_counts import CountedPieces
 from orchestration_project.contracts.rules import Acceptance, Audit, SpillStore, Validated
 from orchestration_project.engine.announcements import Announcements, IsReported
 from orchestration_project.engine.captures import Capture, Captures
@@ -195,13 +196,17 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         delivery: Delivery,
     ) -> Validated:
         def validate(captures: Sequence[Capture], record_total: int | None) -> Validated:
-            return self.dataset.validate(
+            pieces = Captures(self.artifacts).pieces(captures)
+            counted = CountedPieces(pieces, self.dataset.count_records)
+            validated = self.dataset.validate(
                 partition,
-                Captures(self.artifacts).pieces(captures),
+                counted,
                 record_total=record_total,
                 max_reject_ratio=self.max_reject_ratio,
                 spill=spill,
             )
+            received = sum(capture.byte_count for capture in captures)
+            return validated.balanced(counted.balances(received, validated.went_to))
 
         if not made_of:
             return validate(delivery.captures, delivery.record_total)

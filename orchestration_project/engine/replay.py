@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.contracts.balance import sum_balances
 from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture, Captures
@@ -219,6 +220,7 @@ def validate_together(
             next((audit for audit in named if audit.outcome == "failed"), named[0])
             for named in zip(*(each.audits for each in found), strict=True)
         ],
+        balances=sum_balances(balance for each in found for balance in each.balances),
     )
 
 

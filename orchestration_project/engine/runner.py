@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeAlias, cast
 
 import dagster as dg
 
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.domains.operations.failures import (
     NO_DATA,
     QUARANTINED,
@@ -25,6 +26,12 @@ from orchestration_project.engine.loads import (
     SingleItemLoad,
     Taken,
     partition_keys,
+)
+from orchestration_project.engine.run_balances import (
+    RecordBalances,
+    balance_partitions,
+    balance_pieces,
+    place_of_error,
 )
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import (
@@ -78,6 +85,8 @@ class Report(Generic[Loaded]):
         is_unchanged: Whether a load of a partition wrote nothing.
         is_not_asked: Whether it wrote nothing because the source was deliberately not asked.
         settle: Called with the loaded partitions once Dagster has stored their events.
+        is_published: Whether the source had a partition without data published.
+        record_balances: Stores the equations of the run.
     """
 
     metadata: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
@@ -90,6 +99,19 @@ class Report(Generic[Loaded]):
     is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
     is_not_asked: Callable[[Loaded], bool] = lambda loaded: False
     settle: Callable[[Mapping[str, Loaded]], None] = lambda loaded: None
+    is_published: Callable[[Loaded], bool] = lambda loaded: True
+    record_balances: RecordBalances = lambda run_id, balances: None
+
+    def place_of(self, outcome: ItemResult[Loaded]) -> str:
+        """Return how a partition ended, as `run_balances.PLACES` names it."""
+        loaded = outcome.loaded
+        if outcome.error is not None or loaded is None:
+            return place_of_error(outcome.error) if outcome.error else "failed"
+        if not self.has_data(loaded):
+            return "no_data" if self.is_published(loaded) else "not_published"
+        if self.is_not_asked(loaded):
+            return "not_asked"
+        return "unchanged" if self.is_unchanged(loaded) else "loaded"
 
 
 @dataclass(frozen=True)
@@ -147,6 +169,7 @@ def each_item(
     )
     refused: dict[str, OrchestrationError] = {}
     taken: list[ItemResult[Any]] = []
+    asked_pieces: list[str] = []
 
     def ended() -> list[ItemResult[Loaded]]:
         before = [
@@ -154,20 +177,31 @@ def each_item(
         ]
         return [*before, *pieces.summed([key for key in keys if key not in refused], taken)]
 
+    def balances(*, is_early: bool) -> list[Balance]:
+        places = {outcome.partition_key: report.place_of(outcome) for outcome in ended()}
+        made = [balance_partitions(keys, places, is_early=is_early)]
+        if pieces is not EACH_PARTITION:
+            made.append(balance_pieces(pieces.name, asked_pieces, taken, is_early=is_early))
+        return made
+
     try:
         load = loading()
         load.ready()
         refused |= _refused_before(context)
-        left = [key for key in keys if key not in refused]
-        _load_all(context, load, pieces, left, taken)
+        asked_pieces += load.pieces([key for key in keys if key not in refused])
+        _load_all(context, load, pieces, asked_pieces, taken)
         results = report.checks()
     except OrchestrationError as error:
+        _record(context, report, balances(is_early=True))
         yield from _explicit_events(context, ended(), report)
         raise _failure_of_all(context, keys, error) from error
     except BaseException:
+        _record(context, report, balances(is_early=True))
         yield from _explicit_events(context, ended(), report)
         raise
-    yield from _settled(context, keys, ended(), report, results)
+    made = balances(is_early=False)
+    _record(context, report, made)
+    yield from _settled(context, keys, ended(), report, results, made)
 
 
 def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
@@ -191,11 +225,11 @@ def _load_all(
     context: dg.AssetExecutionContext,
     load: BatchLoad[Any, Loaded],
     pieces: ItemPlan[Any],
-    partitions: Sequence[str],
+    keys: Sequence[str],
     outcomes: list[ItemResult[Loaded]],
 ) -> None:
     """Append to ``outcomes`` how each piece ended, so that a later defect does not hide it."""
-    started, keys = time.monotonic(), load.pieces(partitions)
+    started = time.monotonic()
     attempt = context.retry_number + 1
     batches = load.batches(keys)
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
@@ -298,9 +332,13 @@ def _settled(
     outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
     check_results: Sequence[Checked],
+    balances: Sequence[Balance],
 ) -> Iterator[AssetEvent]:
     failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
-    lost = _log_sums(context, keys, outcomes, report)
+    lost = [str(balance) for balance in balances if balance.difference]
+    if lost:
+        differing = {outcome.partition_key for outcome in outcomes} ^ set(keys)
+        lost += [f"without an end: {', '.join(sorted(differing))}"] if differing else []
     is_whole = all(each.loaded is not None and report.has_data(each.loaded) for each in outcomes)
     is_explicit = bool(failed or lost) or not is_whole
     if is_explicit:
@@ -309,7 +347,7 @@ def _settled(
         yield from _to_events(context, outcomes, report, is_explicit=False)
     yield from check_results
     if lost:
-        raise RuntimeError(f"partitions asked for and partitions ended differ by {lost}")
+        raise RuntimeError(f"what was asked of the run is not what ended: {'; '.join(lost)}")
     if failed:
         raise _failure(context, failed, len(keys))
     if not is_explicit:
@@ -317,28 +355,19 @@ def _settled(
         _settle(context, outcomes, report)
 
 
-def _log_sums(
-    context: dg.AssetExecutionContext,
-    keys: Sequence[str],
-    outcomes: Sequence[ItemResult[Loaded]],
-    report: Report[Loaded],
-) -> list[str]:
-    """Log what became of the partitions; return those asked for or ended, but not both."""
-    quarantined = {each.partition_key for each in outcomes if each.error is not None}
-    landed = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
-    with_data = {key for key, each in landed.items() if report.has_data(each)} - quarantined
-    unchanged = {key for key in with_data if report.is_unchanged(landed[key])}
-    not_asked = {key for key in with_data if report.is_not_asked(landed[key])}
-    loaded = with_data - unchanged - not_asked
-    empty = {each.partition_key for each in outcomes} - with_data - quarantined
-    context.log.info(
-        f"partitions: {len(keys)} requested, {len(loaded)} loaded, {len(unchanged)} unchanged, "
-        f"{len(quarantined)} quarantined"
-        + (f", {len(not_asked)} not asked" if not_asked else "")
-        + (f", {len(empty)} without data" if empty else ""),
-        extra={"event": "partitions_summarized"},
-    )
-    return sorted((landed.keys() | quarantined | empty) ^ set(keys))
+def _record(
+    context: dg.AssetExecutionContext, report: Report[Any], balances: Sequence[Balance]
+) -> None:
+    """Log and store the equations of a run; a database that does not answer fails no load."""
+    for balance in balances:
+        context.log.info(str(balance), extra={"event": "partitions_summarized"})
+    try:
+        report.record_balances(context.run.run_id, balances)
+    except OrchestrationError as error:
+        context.log.warning(
+            f"The balance of the run could not be recorded: {error}",
+            extra={"event": "balance_unrecorded"},
+        )
 
 
 def _explicit_events(

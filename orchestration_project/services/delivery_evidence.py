@@ -7,11 +7,12 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
+from orchestration_project.contracts.balance import Balance, sum_balances
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.metadata import quoted_table
-from orchestration_project.tables.spine import audits, captures, deliveries, rejects
+from orchestration_project.tables.spine import audits, balances, captures, deliveries, rejects
 
 OFFENDERS_SHOWN = 20
 REJECTS_SHOWN = 100
@@ -46,6 +47,29 @@ def rejects_of_load(warehouse: Warehouse, loaded: LoadedPartition[Any, Any]) -> 
     else:
         return {}
     return rejects_of(warehouse, group_id) if count else {}
+
+
+def balance_of_run(warehouse: Warehouse, run_id: str) -> Mapping[str, str]:
+    """Return the equations of a run in one line, as metadata."""
+
+    def read(_: Connection, run_ids: Sequence[str]) -> Mapping[str, str]:
+        made = [str(balance) for _, balance in read_balances(warehouse, run_ids)]
+        return {"balance_of_the_run": "; ".join(made)} if made else {}
+
+    return _read(warehouse, [run_id], read)
+
+
+def read_balances(warehouse: Warehouse, run_ids: Sequence[str]) -> list[tuple[str, Balance]]:
+    """Return the equations of runs, by table; those of one name are added up."""
+    row = balances.c
+    names = (row.table_name, row.equation, row.came_in, row.went_to)
+    wanted = select(*names).where(row.run_id.in_(run_ids)).order_by(row.table_name, row.equation)
+    by_table: dict[str, list[Balance]] = {}
+    with warehouse.reading() as connection:
+        for table_name, equation, came_in, went_to in connection.execute(wanted):
+            made = Balance(equation, came_in, json.loads(went_to))
+            by_table.setdefault(table_name, []).append(made)
+    return [(name, total) for name, made in by_table.items() for total in sum_balances(made)]
 
 
 def _read(

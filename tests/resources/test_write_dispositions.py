@@ -202,7 +202,8 @@ def test_a_merge_looks_rows_up_by_their_whole_key(desk):
     with recorded_selects() as statements:
         rows = [row("S1", share_quantity=7), row("S2")]
         desk.land(*rows, target=respecified(target_of(desk, "merge"), transforms={}), version="v2")
-    [(statement, parameters), (latest, _)] = statements
+    [(statement, parameters), (counted, _), (latest, _)] = statements
+    assert counted == statement
     assert latest.startswith("SELECT max(finra_otc_weekly.last_update_date)")
     with desk.warehouse.reading() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()

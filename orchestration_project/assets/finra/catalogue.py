@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from orchestration_project.assets import specs
 from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.connections.clock import NEW_YORK, Clock
+from orchestration_project.contracts.record_counts import count_lines
 from orchestration_project.domains.finra.calendar import (
     FIRST_WEEK_OF_ALL,
     PUBLICATION_DELAY,
@@ -174,6 +175,7 @@ def engine_dataset(declared: FinraDataset) -> Dataset:
         resource="finra_datasets",
         source_of=partial(_source, declared),
         source_dataset=declared.name,
+        count_records=count_lines,
         source_label=f"FINRA's {declared.name}",
         source_description=f"the dataset {declared.group}/{declared.name} ({declared.access}),",
         limits=partial(_limits, declared),

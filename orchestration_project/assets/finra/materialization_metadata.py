@@ -234,6 +234,7 @@ def _loaded_metadata(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, An
             "audits_passed": figures.audit_outcomes.get("passed", 0),
             "audits_not_applicable": figures.audit_outcomes.get("not_applicable", 0),
             "audits_warning": len(landed.warnings),
+            "balance": landed.balance,
             KNOWN_FROM: landed.known_from,
             "seconds": landed.seconds - sum(landed.derived_seconds.values()),
         },

@@ -44,6 +44,7 @@ from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import options_of
+from orchestration_project.engine.run_balances import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
@@ -171,6 +172,8 @@ def otc_weekly(
         has_data=lambda loaded: loaded.has_data,
         is_unchanged=lambda loaded: loaded.landed is None,
         settle=partial(settle_announcements, warehouse, finra_otc_weekly, log),
+        is_published=lambda loaded: loaded.unpublished_until is None,
+        record_balances=record_run_balances(warehouse, finra_otc_weekly.name, clock.now),
     )
     yield from each_partition(context, opened, report)
 

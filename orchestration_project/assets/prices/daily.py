@@ -1,7 +1,7 @@
 """Daily prices: captured, checked and loaded symbol by symbol, reported month by month."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -40,6 +40,7 @@ from orchestration_project.engine.loads import (
     options_of,
     refuse_unused_options,
 )
+from orchestration_project.engine.run_balances import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
@@ -48,7 +49,7 @@ from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.services.delivery_evidence import evidence_of, rejects_of
+from orchestration_project.services.delivery_evidence import balance_of_run, evidence_of, rejects_of
 from orchestration_project.services.metadata import (
     check_result,
     check_spec,
@@ -170,21 +171,28 @@ def daily(
             is_under_way=partial(is_at_work, context.instance),
         )
 
+    balance = cache(partial(balance_of_run, warehouse, context.run.run_id))
     report = Report[MonthSummary](
-        lambda month: _metadata(warehouse, month, None if is_replay else prices.quota_left),
+        lambda month: _metadata(
+            warehouse, month, None if is_replay else prices.quota_left, balance
+        ),
         checks=lambda: _check_results(warehouse, settings),
         evidence=lambda error: evidence_of(warehouse, error, DAILY),
         side_effects=lambda _, month: _other_months(month),
         has_data=lambda month: month.row_count > 0,
         is_unchanged=lambda month: month.outcome == UNCHANGED,
         is_not_asked=lambda month: month.outcome == NOT_ASKED,
+        record_balances=record_run_balances(warehouse, prices_daily.name, clock.now),
     )
     pieces = ItemPlan(by_month, "symbol")
     yield from each_item(context, opened, report, pieces)
 
 
 def _metadata(
-    warehouse: Warehouse, month: MonthSummary, quota_left: int | None
+    warehouse: Warehouse,
+    month: MonthSummary,
+    quota_left: int | None,
+    balance: Callable[[], Mapping[str, Any]],
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the metadata of each asset after the load of a month; a replay needs no quota."""
     states = {f"symbols_{state}": count for state, count in month.states.items()}
@@ -208,6 +216,7 @@ def _metadata(
             "symbols_not_asked": month.not_asked_count,
             **({"what_to_do": HOW_TO_ASK} if month.not_asked_count else {}),
             "rejects_of_the_run": month.reject_count,
+            **balance(),
             **states,
             **open_symbols,
             **rejects_of(warehouse, *month.rejecting),

@@ -14,6 +14,7 @@ from orchestration_project.contracts.contract import (
     unique_keys_verdict,
 )
 from orchestration_project.contracts.rules import (
+    BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
     Audit,
@@ -56,6 +57,7 @@ HELP = {
         "run the partition again later; report it to the source if it stays so"
     ),
     **COMPLETE_HELP,
+    **BALANCE_HELP,
     "is_not_a_copy": AuditHelp(
         "find which of the two names is right; `allow_conflicts: true` in the run's config loads it"
     ),
@@ -136,9 +138,11 @@ def checked_week(
         few_rejects_audit(rejects, spread.received_count, max_reject_ratio),
         _firm_rows(row_count, spread.received_count),
     ]
+    filtered = dict(sorted(spread.filtered.items()))
     if len(places) > 1:
-        return Validated(rows.clear(), rejects, audits, SpilledRows(spill, places, row_count))
-    return Validated(rows, rejects, audits)
+        ranges = SpilledRows(spill, places, row_count)
+        return Validated(rows.clear(), rejects, audits, ranges, filtered)
+    return Validated(rows, rejects, audits, filtered=filtered)
 
 
 def _added(found: Sequence[AuditFinding]) -> AuditFinding:

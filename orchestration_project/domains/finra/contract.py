@@ -118,6 +118,7 @@ class WeekRows:
         foreign_rows: place, week and tier of rows that belong to another partition, and of files
             their market.
         received_count: lines that came, headers aside.
+        filtered: sums that FINRA made, which are not loaded, by their summary type.
         is_named: Whether all rows name their week.
     """
 
@@ -127,6 +128,7 @@ class WeekRows:
     firm_sums: pl.DataFrame
     foreign_rows: pl.DataFrame
     received_count: int
+    filtered: Mapping[str, int]
     is_named: bool = True
 
 
@@ -162,6 +164,7 @@ def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
         firm_sums=_sums(source, FIRM_ROWS),
         foreign_rows=_foreign_rows(source, week_start, tier),
         received_count=len(source) + len(parsed.rejects),
+        filtered=_count_sums(good),
         is_named=is_named,
     )
 
@@ -378,6 +381,12 @@ def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame
         pl.col("lastReportedDate_day").alias("last_reported_date"),
         "part_number",
     )
+
+
+def _count_sums(good: pl.DataFrame) -> Mapping[str, int]:
+    """Count the rows that are neither of firms nor rejected, by their summary type."""
+    sums = good.select("summaryTypeCode").filter(_summary_is([*SYMBOL_TOTALS, *OTHER_SUMS]))
+    return dict(sums.group_by("summaryTypeCode").len().sort("summaryTypeCode").rows())
 
 
 def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:

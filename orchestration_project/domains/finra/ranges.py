@@ -4,6 +4,7 @@ All that is asked of rows is asked of those of one symbol, or adds up. So a week
 of any order, be spilled sorted by symbol, and be read back range by range.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 import polars as pl
@@ -29,6 +30,7 @@ class KeyRangePlanner:
         foreign_rows: The first of each piece.
         foreign_row_count: How many there are.
         received_count: Lines that came.
+        filtered: Sums that FINRA made, by their summary type.
         is_named: Whether all rows name their week.
     """
 
@@ -36,6 +38,7 @@ class KeyRangePlanner:
         self.rejects: list[pl.DataFrame] = []
         self.foreign_rows: list[pl.DataFrame] = []
         self.foreign_row_count = self.received_count = 0
+        self.filtered = Counter[str]()
         self.is_named = True
         self._rows_at_once = rows_at_once
         self._held: list[WeekRows] = []
@@ -56,6 +59,7 @@ class KeyRangePlanner:
         self.foreign_rows.append(week.foreign_rows.head(OFFENDERS_KEPT))
         self.foreign_row_count += len(week.foreign_rows)
         self.received_count += week.received_count
+        self.filtered.update(week.filtered)
         self.is_named &= week.is_named
         self._held.append(week)
         if is_held and sum(map(_height, self._held)) <= self._rows_at_once:
@@ -101,6 +105,7 @@ class KeyRangePlanner:
             firm_sums=added_up(firm_sums),
             foreign_rows=self.foreign_rows[0].clear(),
             received_count=0,
+            filtered={},
         )
 
 

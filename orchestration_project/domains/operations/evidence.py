@@ -149,6 +149,7 @@ CONTENTS = {
     "blobs.jsonl": "distinct contents of the captures: sizes, SHA-256",
     "rejects.jsonl": "rejected lines, with place, record and reason",
     "audits.jsonl": "audits before loading, with expected and found",
+    "balances.jsonl": "equations of deliveries and runs: what came in, and where all of it went",
     "landings.jsonl": "loads, with numbers of changed rows",
     "alerts.jsonl": "alerts about it",
     "alert_deliveries.jsonl": "delivery of these alerts by channel",

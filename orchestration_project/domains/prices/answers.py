@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -119,12 +120,13 @@ def _values(series: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
 CHART = b'"chart"'
 
 
-def read_answer(source: str, part: Part) -> pl.DataFrame:
+def read_answer(source: str, part: Part, filtered: Counter[str] | None = None) -> pl.DataFrame:
     """Return one row for each day that the answer speaks of, by `ANSWER_SCHEMA`, in its order.
 
     A ``split_ratio`` is new shares for each old one, "1" without a split; a ``dividend`` is dollars
     a share, "0" without one. Of a chart, whose numbers are binary fractions (189.83999633789062),
     the digits are those that stand there; what digits beyond a price's scale mean, `exact` knows.
+    Records of a chart without a row of their own are added to ``filtered``, by the filter's name.
 
     Raises:
         SourceError: It is no such answer: a refusal, a web page, broken or contradictory.
@@ -135,7 +137,7 @@ def read_answer(source: str, part: Part) -> pl.DataFrame:
         days = read_parquet(body) if body.startswith(PARQUET) else read_csv(body)
     else:  # the demo speaks as either vendor
         is_adjusted = CHART in body[:200]
-        days = read_chart(body) if is_adjusted else read_series(body)
+        days = read_chart(body, filtered) if is_adjusted else read_series(body)
     part_numbers = pl.Series("part_number", [part.part_number] * len(days), pl.Int64)
     adjusted = pl.Series("is_split_adjusted", [is_adjusted] * len(days), pl.Boolean)
     return days.insert_column(0, part_numbers).with_columns(adjusted)

@@ -7,6 +7,7 @@ from datetime import date
 import polars as pl
 
 from orchestration_project.contracts.rules import (
+    BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
     Acceptance,
@@ -41,6 +42,7 @@ WARNINGS = {
 
 HELP = {
     **COMPLETE_HELP,
+    **BALANCE_HELP,
     "holds_only_its_symbol": AuditHelp("report it to the vendor"),
     "has_unique_days": AuditHelp("report it to the vendor"),
     "has_few_rejects": AuditHelp(
@@ -105,11 +107,16 @@ def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
         _sound_bars(prices),
         strict=True,
     )
-    return [
-        Validated(*each)
-        for each in zip(
-            split_batches(prices.rows, of), split_batches(prices.rejects, of), audits, strict=True
+    rows, rejects = split_batches(prices.rows, of), split_batches(prices.rejects, of)
+    delivered = [
+        Validated(good, broken, verdicts, filtered=filtered)
+        for good, broken, verdicts, filtered in zip(
+            rows, rejects, audits, prices.filtered_counts, strict=True
         )
+    ]
+    return [
+        validated.balanced(asked.count.balances(validated.went_to)) if asked.count else validated
+        for asked, validated in zip(prices.asked, delivered, strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -21,8 +22,11 @@ CURRENCY = "USD"
 NO_DIVIDEND, NO_SPLIT = "0", "1"
 
 
-def read_chart(body: bytes) -> pl.DataFrame:
+def read_chart(body: bytes, filtered: Counter[str] | None = None) -> pl.DataFrame:
     """Return the days of an answer; one after them with an event and no prices is a day too.
+
+    Records without a day of their own are added to ``filtered``: events of a day with prices,
+    events of another kind, and the earlier of two bars of the latest day.
 
     A timestamp is a moment of the session, mostly its opening. The offset from UTC is that of the
     exchange now, so half of the year an hour off: no session begins or ends so near to midnight.
@@ -40,13 +44,20 @@ def read_chart(body: bytes) -> pl.DataFrame:
             refuse(body, f"prices in {CURRENCY}", f"prices in {meta['currency']}")
         offset = int(meta["gmtoffset"])
         dates = _dates(result.get("timestamp") or [], offset)
-        dates, values = _latest_once(dates, _values(result["indicators"], len(dates)))
+        bar_count = len(dates)
+        dates, values = _latest_once(dates, _values(result["indicators"], bar_count))
         events = result.get("events") or {}
         in_effect = _in_effect(dates, values)
         dividends = _dividends(events, offset, in_effect)
         splits = _splits(events, offset, in_effect)
         without_prices = sorted((dividends.keys() | splits.keys()).difference(dates))
         everything = [*dates, *without_prices]
+        if filtered is not None:
+            counts = {name: len(events[name]) for name in events}
+            own = counts.pop("dividends", 0) + counts.pop("splits", 0)
+            filtered["events_of_days"] += own - len(without_prices)
+            filtered["other_events"] += sum(counts.values())
+            filtered["earlier_bars"] += bar_count - len(dates)
         return answer_of(
             {
                 "trade_date": everything,

@@ -4,13 +4,16 @@ Only days of the asked range count: a source sends as many others as it likes. W
 is not over yet looks like is outside of every range.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
 
+from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.record_counts import RecordCount
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     BATCH_INDEX,
@@ -21,6 +24,7 @@ from orchestration_project.contracts.values import (
     quantities,
 )
 from orchestration_project.domains.prices.answers import read_answer, with_records
+from orchestration_project.domains.prices.counts import count_days
 from orchestration_project.domains.prices.splits import with_later_splits
 from orchestration_project.tables.prices import PRICES
 from orchestration_project.tables.schema import USD_SCALE
@@ -48,12 +52,36 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
+class AnswerCount:
+    """Days of an answer, counted apart from its parser.
+
+    Attributes:
+        received_byte_count: Bytes that came.
+        counted: Days that were counted in them, and the bytes up to the end of the last one.
+        filtered: What the parser counted as no day of its own, by the name of the filter.
+    """
+
+    received_byte_count: int
+    counted: RecordCount
+    filtered: Mapping[str, int]
+
+    def balances(self, went_to: Mapping[str, int]) -> list[Balance]:
+        """Return the equations of bytes and records, by where the days went."""
+        records, read = self.counted
+        return [
+            Balance("bytes", self.received_byte_count, {"read": read}),
+            Balance("records", records, went_to),
+        ]
+
+
+@dataclass(frozen=True)
 class RequestedRange:
     """Data of a source for a symbol, and the valid days, ``first`` and ``last`` included.
 
     ``answer`` has a row for each day, by `ANSWER_SCHEMA`; ``spelled`` is how the source spells
     ``symbol``. ``said_on`` is the day on which it answered. ``is_until_now`` says whether the
-    answer holds the splits of all days until then.
+    answer holds the splits of all days until then. ``count`` is None where the days of the answer
+    are not loaded, but compared.
     """
 
     answer: pl.DataFrame
@@ -64,6 +92,7 @@ class RequestedRange:
     last: date
     said_on: date = date.max
     is_until_now: bool = True
+    count: AnswerCount | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +106,7 @@ class PriceRows:
         rejects: place, record, ``reason_code`` and ``reason``.
         foreign_rows: place and symbol of days that are another symbol's.
         received_counts: days that came within each range.
+        filtered_counts: days that came before and after each range, by the name of the filter.
         actions: symbol, ``trade_date``, ``dividend`` and ``split_ratio`` of days with a dividend or
             split, of rejected ones too: the vendor adjusts for these as well.
         newest: the newest day of which each answer has a price, whatever the range; None: of none.
@@ -88,6 +118,7 @@ class PriceRows:
     rejects: pl.DataFrame
     foreign_rows: pl.DataFrame
     received_counts: Sequence[int]
+    filtered_counts: Sequence[Mapping[str, int]]
     actions: pl.DataFrame
     newest: Sequence[date | None]
 
@@ -98,7 +129,22 @@ def read_prices(source: str, parts: Sequence[Part]) -> pl.DataFrame:
     Raises:
         SourceError: It is no such answer.
     """
-    return pl.concat(read_answer(source, part) for part in parts)
+    return read_counted(source, parts, 0)[0]
+
+
+def read_counted(
+    source: str, parts: Sequence[Part], received_byte_count: int
+) -> tuple[pl.DataFrame, AnswerCount]:
+    """Read what a source answered, and count it apart.
+
+    Raises:
+        SourceError: It is another answer.
+    """
+    filtered = Counter[str]()
+    days = pl.concat(read_answer(source, part, filtered) for part in parts)
+    counts = [count_days(source, part.body) for part in parts]
+    counted = RecordCount(*map(sum, zip(*counts, strict=True)))
+    return days, AnswerCount(received_byte_count, counted, filtered)
 
 
 def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
@@ -113,6 +159,7 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     is_within = pl.col("day").is_between(
         _of_place([each.first for each in asked]), _of_place([each.last for each in asked])
     )
+    filtered = _count_others(said, asked)
     days = said.filter(is_within | pl.col("day").is_null()).with_columns(
         spelled=_of_place([each.spelled for each in asked]),
     )
@@ -141,9 +188,22 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
             "part_number", "line_number", "symbol", "trade_date", BATCH_INDEX
         ),
         received_counts=counted(days, len(asked)),
+        filtered_counts=filtered,
         actions=_actions(days, asked),
         newest=[newest.get(place) for place in range(len(asked))],
     )
+
+
+def _count_others(said: pl.DataFrame, asked: Sequence[RequestedRange]) -> list[Mapping[str, int]]:
+    """Count the days before and after each range; a session that is not over is after it."""
+    is_before = pl.col("day") < _of_place([each.first for each in asked])
+    is_after = pl.col("day") > _of_place([each.last for each in asked])
+    before, after = (counted(said.filter(each), len(asked)) for each in (is_before, is_after))
+    merged = [each.count.filtered if each.count else {} for each in asked]
+    return [
+        {"before_range": early, "after_range": late, **own}
+        for early, late, own in zip(before, after, merged, strict=True)
+    ]
 
 
 def _of_place(values: Sequence[str] | Sequence[date]) -> pl.Expr:

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, get_args
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, Text, cast
 
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.rules import Audit, Validated, contents_sha256
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
@@ -33,6 +34,16 @@ class SupersededError(TransientError):
 
 class HeldBackError(ContractError):
     """An audit failed: the delivery is recorded with its evidence, and not landed."""
+
+
+class UnbalancedError(ContractError):
+    """A write reports other numbers of rows than the table has; nothing of it is committed.
+
+    Attributes:
+        balances: The equations of the delivery.
+    """
+
+    balances: Sequence[Balance] = ()
 
 
 @dataclass(frozen=True)
@@ -238,7 +249,7 @@ class WriteResult(Generic[SummaryT]):
     """Result of a write; row counts are of the loaded table, ``seconds`` without the commit.
 
     ``change`` is what the target's ``summarise`` said of it; None where no row was written.
-    ``warnings`` are the audits that failed and do not hold it back.
+    ``warnings`` are the audits that failed and do not hold it back; ``balances`` are its equations.
     """
 
     group_id: str
@@ -252,6 +263,7 @@ class WriteResult(Generic[SummaryT]):
     known_from: datetime
     change: SummaryT | None
     warnings: Sequence[str] = ()
+    balances: Sequence[Balance] = ()
 
     @property
     def has_written_rows(self) -> bool:
@@ -262,6 +274,11 @@ class WriteResult(Generic[SummaryT]):
     def has_changes(self) -> bool:
         """Whether the table is another than before, if only by dates of publication."""
         return self.change_cause != "none"
+
+    @property
+    def balance(self) -> str:
+        """Its equations in one line."""
+        return "; ".join(map(str, self.balances))
 
     @property
     def in_words(self) -> str:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from orchestration_project.connections.clock import NEW_YORK
 from orchestration_project.contracts.rules import COMPLETE
+from orchestration_project.engine.warehouse.balancing import record_balances
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (
     Counts,
@@ -190,6 +191,7 @@ def record_evidence(
     audited = [each for each in batches if each.validated.audits]
     verdicts = [row for each in audited for row in _audit_rows(each, at)]
     insert_frame(connection, audits, frame_of(verdicts, audits))
+    record_balances(connection, batches, at)
     _update_fences(
         connection,
         batches[0].target.table,

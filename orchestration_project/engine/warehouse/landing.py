@@ -31,6 +31,11 @@ from orchestration_project.contracts.rules import (
 )
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
 from orchestration_project.domains.operations.chain import LOAD, QUARANTINE
+from orchestration_project.engine.warehouse.balancing import (
+    count_rows_after,
+    count_rows_before,
+    with_balances,
+)
 from orchestration_project.engine.warehouse.capture_log import ids_of_rows
 from orchestration_project.engine.warehouse.chaining import (
     ChangeDigests,
@@ -184,10 +189,14 @@ def land(
     started = time.monotonic()
     batches = _with_states(connection, batches)
     is_new = [not _is_same(each.target.state, each) for each in batches]
+    before = count_rows_before(connection, batches, is_new)
     if is_new[0] and batches[0].validated.ranges:
         written = [_write_ranges(connection, batches[0], known_from)]
     else:
         written = _write_batches(connection, batches, is_new, known_from)
+    counts = [done.counts for done in written]
+    after = count_rows_after(connection, batches, is_new)
+    batches = with_balances(batches, counts, before, after)
     seconds = (time.monotonic() - started) / len(batches)
     results = [
         WriteResult(
@@ -202,10 +211,10 @@ def land(
             known_from=known_from,
             change=done.summary if done.counts.is_any else None,
             warnings=[audit.name for audit in each.validated.audits if audit.warns],
+            balances=each.validated.balances,
         )
         for each, done in zip(batches, written, strict=True)
     ]
-    counts = [done.counts for done in written]
     publications = date_deliveries(connection, batches, counts, known_from)
     record_evidence(connection, batches, known_from, "landed", publications)
     record_landings(connection, batches, results)

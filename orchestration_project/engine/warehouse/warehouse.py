@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table
 from sqlalchemy.engine import URL
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.domains.operations.chain import REFUSAL, ChainKey
 from orchestration_project.engine.warehouse.bounded import (
@@ -33,6 +34,7 @@ from orchestration_project.engine.warehouse.copying import copy_tables
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Delivery,
+    UnbalancedError,
     ValidatedBatch,
     WarningCheck,
     WriteOutcome,
@@ -386,8 +388,12 @@ class Warehouse:
                 target = batches[0].target
                 made.set(table=target.spec.table.name, partition=target.partition_key)
                 made.set(partition_count=len(batches))
-            with self.writing() as connection:
-                ended = land_all(connection, batches, self._clock.now(), warn, note)
+            try:
+                with self.writing() as connection:
+                    ended = land_all(connection, batches, self._clock.now(), warn, note)
+            except UnbalancedError as error:
+                self._record_unbalanced(batches, error)
+                raise
             if made is not None:
                 written = [each for each in ended if isinstance(each, WriteResult)]
                 made.set(rows_added=sum(each.rows_added for each in written))
@@ -442,23 +448,35 @@ class Warehouse:
                 write_derived(connection, written, self._clock.now())
 
     def record_refused(
-        self, target: WriteTarget, delivery: Delivery, rejects: pl.DataFrame | None = None
+        self,
+        target: WriteTarget,
+        delivery: Delivery,
+        rejects: pl.DataFrame | None = None,
+        balances: Sequence[Balance] = (NOTHING_COUNTED,),
     ) -> None:
         """Record what was fetched for a delivery that could not even be checked.
 
-        ``rejects``: Of ``REJECT_SCHEMA``; why it could not.
+        ``rejects``: Of ``REJECT_SCHEMA``; why it could not. ``balances``: Its equations.
 
         Raises:
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
         if rejects is None:
             rejects = pl.DataFrame(schema=REJECT_SCHEMA)
-        nothing = Validated(pl.DataFrame(), rejects)
+        nothing = Validated(pl.DataFrame(), rejects, balances=balances)
         with self.writing() as connection:
             known_from = take_fence(connection, target, self._clock.now(), None)
             refused = ValidatedBatch(target, delivery, nothing, "", None)
             record_evidence(connection, [refused], known_from, "refused")
             chain_deliveries(connection, [refused], REFUSAL, known_from)
+
+    def _record_unbalanced(
+        self, batches: Sequence[ValidatedBatch[Any]], error: UnbalancedError
+    ) -> None:
+        """Record the delivery whose write did not balance, with its equations."""
+        for batch in batches:
+            if batch.target.partition_key == error.context.get("partition"):
+                self.record_refused(batch.target, batch.delivery, None, error.balances)
 
 
 def _first(

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from orchestration_project.connections.clock import NEW_YORK
 from orchestration_project.contracts.partitioning import Partition, Partitioning
+from orchestration_project.contracts.record_counts import CountRecords, count_lines
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
 from orchestration_project.domains.finra.anomaly_bands import (
     BandLimits,
@@ -93,6 +94,7 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
     table: Table = finra_otc_weekly
     partitioning: Partitioning = PARTITIONING
     source_dataset: str = ""  # each version names it: weeklySummary or weeklySummaryHistoric
+    count_records: CountRecords | None = count_lines
     source_setting: str = "FINRA_SOURCE"
     source_of: Callable[[Any], Source] = WeeklySource
     transforms: Derive = field(default_factory=lambda: DERIVED)

@@ -10,7 +10,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.domains.prices.audits import PriceLimits, checked_prices
-from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
+from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_counted
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.environment import open_all
@@ -191,7 +191,9 @@ class PriceReplay:
         asked = []
         for each, captures in found:
             spelled = str(captures[0].request["symbol"])
-            answer, days = read_prices(each.source, parts_of(captures)), delivered_days(each)
+            received = sum(capture.byte_count for capture in captures)
+            answer, count = read_counted(each.source, parts_of(captures), received)
+            days = delivered_days(each)
             ranged = RequestedRange(answer, symbol, spelled, each.source, days.first, days.last)
-            asked.append(replace(ranged, is_until_now=is_until_now(captures)))
+            asked.append(replace(ranged, is_until_now=is_until_now(captures), count=count))
         return checked_prices(check_prices(asked), self.limits)

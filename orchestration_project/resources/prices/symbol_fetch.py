@@ -9,7 +9,12 @@ import polars as pl
 
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import NEW_YORK, sessions_from
-from orchestration_project.domains.prices.contract import RequestedRange, read_prices
+from orchestration_project.domains.prices.contract import (
+    AnswerCount,
+    RequestedRange,
+    read_counted,
+    read_prices,
+)
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError, UnavailableError
@@ -47,6 +52,7 @@ class SymbolFetch:
         self.seconds = 0.0
         self._source, self._spelled = source, spelled
         self._answer: pl.DataFrame | None = None
+        self._count: AnswerCount | None = None
 
     @property
     def range(self) -> RequestedRange:
@@ -56,7 +62,8 @@ class SymbolFetch:
         answered_at = max(each.fetched_at for each in self.captures)
         asked = self._ranged(self._answer, self._source, self._spelled, self.asked)
         said_on = answered_at.astimezone(NEW_YORK).date()
-        return replace(asked, said_on=said_on, is_until_now=is_until_now(self.captures))
+        is_now = is_until_now(self.captures)
+        return replace(asked, said_on=said_on, is_until_now=is_now, count=self._count)
 
     @property
     def byte_count(self) -> int:
@@ -72,7 +79,9 @@ class SymbolFetch:
         started = time.monotonic()
         asked = PriceRange(self.symbol, days.first, days.last)
         self.captures = self._source.fetch(asked, self.kept)
-        self._answer = read_prices(self._source.name, parts_of(self.captures))
+        received = sum(capture.byte_count for capture in self.captures)
+        parts = parts_of(self.captures)
+        self._answer, self._count = read_counted(self._source.name, parts, received)
         self.asked = days
         self.seconds += time.monotonic() - started
 

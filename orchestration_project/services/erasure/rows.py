@@ -39,6 +39,7 @@ from orchestration_project.tables.erasures import (
 from orchestration_project.tables.schema import HISTORY, key_names
 from orchestration_project.tables.spine import (
     audits,
+    balances,
     blobs,
     captures,
     chain_heads,
@@ -53,7 +54,7 @@ from orchestration_project.tables.spine import (
 
 ROWS_AT_ONCE = 1_000
 
-OF_GROUPS = (rejects, captures, audits, landings, pending_announcements, deliveries)
+OF_GROUPS = (*(rejects, captures, audits, balances, landings, pending_announcements, deliveries),)
 """Tables with the records of a delivery."""
 
 SEPARATOR = "\n"
@@ -267,9 +268,8 @@ def _delete_group(connection: Connection, group: str) -> Counter[str]:
     ).all()
     own = _of_group(connection, group)
     for each in OF_GROUPS:
-        condition = (
-            each.c.capture_id.in_(own) if "capture_id" in each.c else each.c.group_id == group
-        )
+        named = each.c.subject if each is balances else each.c.get("group_id")
+        condition = each.c.capture_id.in_(own) if "capture_id" in each.c else named == group
         counts[each.name] += connection.execute(delete(each).where(condition)).rowcount
     for table_name, key in place:
         others = select(deliveries.c.group_id).where(

@@ -21,6 +21,7 @@ from orchestration_project.tables.operations import (
 from orchestration_project.tables.operations_events import operations_events
 from orchestration_project.tables.spine import (
     audits,
+    balances,
     blobs,
     captures,
     deliveries,
@@ -59,6 +60,8 @@ def _evidence(subject: EvidenceSubject) -> Iterator[EvidenceRows]:
     yield _rows("blobs", blobs, blobs.c.sha256.in_(contents))
     yield _rows("rejects", rejects, rejects.c.capture_id.in_(fetched))
     yield _rows("audits", audits, audits.c.group_id.in_(groups))
+    named = (balances.c.subject.in_(groups), balances.c.subject.in_(runs))
+    yield _rows("balances", balances, or_(*named))
     yield _rows("landings", landings, landings.c.group_id.in_(groups))
     yield _rows("alerts", operations_alerts, *of_subject)
     by_alert = operations_alert_deliveries.c.alert_id.in_(alerts)
