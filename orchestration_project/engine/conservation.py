@@ -106,7 +106,9 @@ def _read_sums(
     Millions and their rest are added up apart, so that no sum exceeds 64 bits.
     """
     parts = [part for names in columns.values() for part in _sum_parts(table, names)]
-    statement = select(*groups, *parts, func.count()).where(*_conditions(table, scope)).group_by(*groups)
+    statement = (
+        select(*groups, *parts, func.count()).where(*_conditions(table, scope)).group_by(*groups)
+    )
     if having is not None:
         statement = statement.having(having)
     sums = {}

@@ -1,6 +1,7 @@
 """Equations that are computed from the tables alone, for any range of time.
 
-A domain declares each as an `Equation`; `services.balance` computes all of them. They only read.
+A domain declares each as an `Equation`; `services.balance` computes all of them. Stages record what
+their tables do not hold.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, true
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, true
 
 from orchestration_project.contracts.balance import Balance
+from orchestration_project.errors import ContractError
+from orchestration_project.tables.spine import balances
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,39 @@ class SubjectBalance(NamedTuple):
     subject: str
     balance: Balance
     is_recorded: bool = True
+
+
+def record_balance(
+    connection: Connection, stage: SubjectBalance, *, run_id: str, at: datetime
+) -> None:
+    """Record the equation of a stage in its transaction; a later one of the subject replaces it.
+
+    Raises:
+        ContractError: It has a difference: the transaction must not be committed.
+    """
+    balance = stage.balance
+    if balance.difference:
+        raise ContractError(
+            f"{stage.subject} of {stage.table_name} does not balance; nothing of it was written",
+            expected="what came in is what went out",
+            found=str(balance),
+            remedy="report it with these numbers: the stage lost or doubled something",
+        )
+    place = {
+        "table_name": stage.table_name,
+        "subject": stage.subject,
+        "equation": balance.equation,
+    }
+    own = (balances.c[name] == value for name, value in place.items())
+    connection.execute(delete(balances).where(*own))
+    numbers = {
+        "came_in": balance.came_in,
+        "went_to": balance.went_to_json,
+        "state": balance.state,
+        "run_id": run_id,
+        "recorded_at": at,
+    }
+    connection.execute(insert(balances), [{**place, **numbers}])
 
 
 ReadBalances = Callable[[Connection, BalanceFilter], Iterator[SubjectBalance]]

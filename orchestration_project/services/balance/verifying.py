@@ -8,6 +8,7 @@ from orchestration_project.engine.equations import BalanceFilter, Equation, Subj
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.balance.loads import LOAD_EQUATIONS
+from orchestration_project.services.balance.outbox import OUTBOX_EQUATION
 
 MAX_IMBALANCES = 1_000
 """Imbalances that a verdict names; more are only counted."""
@@ -55,7 +56,7 @@ class BalanceVerdict:
 
 def list_equations(registry: Registry) -> Sequence[Equation]:
     """Return the equations of loads and those of all domains."""
-    return [*LOAD_EQUATIONS, *registry.equations]
+    return [*LOAD_EQUATIONS, OUTBOX_EQUATION, *registry.equations]
 
 
 def verify_balances(
