@@ -32,6 +32,7 @@ from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.environment import open_clock, open_store
+from orchestration_project.engine.equations import Equation
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
@@ -511,6 +512,7 @@ class Domain:
             neither waits long for the database nor raises.
         alert_conditions: Returns conditions of its rows that alerts report while they do not hold.
         mirror_lag: Returns the age of the oldest message that its mirror lacks, seconds; 0: none.
+        equations: Equations of its stages, which its tables must fulfil.
     """
 
     name: str
@@ -545,6 +547,7 @@ class Domain:
     stored_definitions: Callable[[Settings], StoredDefinitions] = _no_stored_definitions
     alert_conditions: Callable[[SqlConnection], Sequence[AlertCondition]] | None = None
     mirror_lag: Callable[[Warehouse, datetime], float] | None = None
+    equations: Sequence[Equation] = ()
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -662,6 +665,11 @@ class Registry:
     def recoveries(self) -> Sequence[Recovery]:
         """Ways to read captured bytes again, of all domains."""
         return [each for domain in self.domains for each in domain.recoveries]
+
+    @cached_property
+    def equations(self) -> Sequence[Equation]:
+        """Equations of the stages of all domains."""
+        return [equation for domain in self.domains for equation in domain.equations]
 
     @cached_property
     def tables(self) -> Mapping[str, PartitionedTable]:

@@ -10,6 +10,7 @@ from orchestration_project.catalog.factory import domain_of, open_documents
 from orchestration_project.contracts.record_counts import count_lines
 from orchestration_project.domains import cboe
 from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (
     Documents,
@@ -78,6 +79,8 @@ def _week_of(partition: Scope) -> Scope:
     return {"week_start": cboe.monday_of(cast("date", partition["trade_date"]))}
 
 
+DAILY = Transform(cboe.off_exchange_daily, conservation=cboe.CONSERVATION)
+
 VOLUME = Dataset(
     domain="cboe",
     table=market_volume_daily,
@@ -90,7 +93,9 @@ VOLUME = Dataset(
     source_label="Cboe's historical market volume",
     source_description="Cboe's yearly files of market volume",
     limits=_limits,
-    transforms={off_exchange_share_daily: Transform(cboe.off_exchange_daily)},
+    transforms={
+        off_exchange_share_daily: Transform(cboe.off_exchange_daily, conservation=cboe.CONSERVATION)
+    },
     made_of=MADE_OF,
     dependents={off_exchange_share_weekly: _week_of},
     licence="Cboe: published for free; its website's terms of use apply",
@@ -133,4 +138,5 @@ CBOE = replace(
     schedules=[*_DATASETS.schedules, sensors.cboe_charts_daily],
     sensors=[*_DATASETS.sensors, sensors.cboe_on_landing],
     as_of_module="orchestration_project.resources.cboe",
+    equations=list_equations([cboe.CONSERVATION]),
 )

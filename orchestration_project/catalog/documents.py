@@ -33,6 +33,7 @@ from orchestration_project.registry import (
     ReplayFilter,
 )
 from orchestration_project.resources.documents.bucket import DocumentBucket
+from orchestration_project.resources.documents.equations import EQUATIONS
 from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import NOT_READ, OUTCOMES, REPLAY_PREFIX
@@ -222,5 +223,6 @@ DOCUMENTS = Domain(
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [DOCUMENT],
     recoveries=RECOVERIES,
+    equations=EQUATIONS,
     loaded_inboxes=_loaded_inboxes,
 )

@@ -15,6 +15,7 @@ from orchestration_project.contracts.webhooks.sources import rows_of_delivery, w
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
+from orchestration_project.resources.events_equations import EQUATIONS
 from orchestration_project.resources.events_retention import body_retention
 from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
 from orchestration_project.resources.events_routing.rows import ROW
@@ -78,5 +79,6 @@ EVENTS = Domain(
     ],
     recoveries=RECOVERIES,
     row_retention=body_retention,
+    equations=EQUATIONS,
     subjects=_subjects,
 )

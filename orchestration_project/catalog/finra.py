@@ -9,11 +9,13 @@ from orchestration_project.assets.finra.catalogue import first_finra_week
 from orchestration_project.catalog.factory import dataset_job, oldest_missing_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK, publication_date
+from orchestration_project.domains.finra.conservation import CONSERVATIONS
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
@@ -200,5 +202,6 @@ FINRA = Domain(
     oldest_unlanded=_oldest_unlanded,
     api=["orchestration_project.gateway.api.finra"],
     recoveries=RECOVERIES,
+    equations=list_equations(CONSERVATIONS),
     state_paths=["demo"],
 )

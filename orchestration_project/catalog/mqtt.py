@@ -11,6 +11,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
 from orchestration_project.resources.mqtt.arrivals import RECOVERIES
 from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
+from orchestration_project.resources.mqtt.equations import EQUATIONS
 from orchestration_project.resources.mqtt.health import oldest_waiting
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
@@ -54,6 +55,7 @@ MQTT = Domain(
     recoveries=RECOVERIES,
     metrics=lambda warehouse: MqttMetrics(warehouse).families,
     mirror_lag=mirror_lag,
+    equations=EQUATIONS,
     load_module="orchestration_project.cli.mqtt_run",
     state_paths=[DEMO_FOLDER],
     api=[

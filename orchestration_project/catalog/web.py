@@ -32,6 +32,7 @@ from orchestration_project.registry import (
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import TOPIC_PREFIX
 from orchestration_project.resources.web.crawl_status import missed_days
+from orchestration_project.resources.web.equations import EQUATIONS
 from orchestration_project.resources.web.item_exports import export_targets, item_exports
 from orchestration_project.resources.web.page_bytes import RECOVERIES, SOURCE
 from orchestration_project.resources.web.sites import site_files_of
@@ -165,6 +166,7 @@ WEB = Domain(
         for table in (web_pages, web_items)
     ],
     item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems)],
+    equations=EQUATIONS,
     load_module="orchestration_project.cli.web_run",
     replay_modules={web_items.name: "orchestration_project.cli.web_replay"},
     state_paths=[DEMO_FOLDER],

@@ -1,7 +1,7 @@
 """The commands that operate: the UI and its gateway, verify, alerts and keys."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -10,6 +10,7 @@ import click
 
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
+from orchestration_project.cli.loads import DAY
 from orchestration_project.domains.access.roles import Role
 
 if TYPE_CHECKING:
@@ -97,16 +98,37 @@ def gateway(workspace: Path, host: str, port: int) -> int:
     metavar="TARGET",
     help="File, s3:// folder or https:// address that gets the chain heads if all tables fit.",
 )
-def verify(send_test: bool, chain: bool, heads: str | None, export_heads: str | None) -> int:
+@click.option(
+    "--balance", is_flag=True, help="Recompute all equations of what came in and went out alone."
+)
+@click.option("--table", metavar="TABLE", help="With --balance: equations of this table alone.")
+@click.option("--from", "first", type=DAY, help="With --balance: from this UTC day on.")
+@click.option("--to", "last", type=DAY, help="With --balance: up to this UTC day.")
+def verify(
+    send_test: bool,
+    chain: bool,
+    heads: str | None,
+    export_heads: str | None,
+    balance: bool,
+    table: str | None,
+    first: datetime | None,
+    last: datetime | None,
+) -> int:
     """Check that everything a load needs is ready. Exit status 1 if something failed.
 
     Checks sources, database, artifact store, disk, clocks, alerts, daemon and code server. Shows
     which settings changed since they were last verified. With --chain, checks loaded tables against
-    the records of their loads instead, and names the first record that does not fit.
+    the records of their loads instead, and names the first record that does not fit. With
+    --balance, counts instead that what came into each stage is what went out of it.
     """
     from orchestration_project.cli.verify import verify as verify_all
+    from orchestration_project.cli.verify_balance import verify_balance
     from orchestration_project.cli.verify_chain import verify_chain
 
+    if balance:
+        return verify_balance(table, first, last)
+    if table or first or last:
+        raise click.UsageError("--table, --from and --to need --balance")
     if chain or heads is not None or export_heads is not None:
         return verify_chain(heads, export_heads)
 

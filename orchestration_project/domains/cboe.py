@@ -20,6 +20,7 @@ from typing import Any
 import holidays
 import polars as pl
 
+from orchestration_project.contracts.conservation import Conservation, Measure
 from orchestration_project.contracts.contract import Claim, Contract
 from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
 from orchestration_project.contracts.partitioning import (
@@ -283,6 +284,22 @@ def off_exchange_daily(rows: pl.DataFrame) -> pl.DataFrame:
     return in_table_order(
         pl.concat(by_tape).with_columns(*_ratios(), known_from=unloaded), off_exchange_share_daily
     )
+
+
+CONSERVATION = Conservation(
+    source=market_volume_daily,
+    derived=off_exchange_share_daily,
+    partition=["trade_date"],
+    measures=[
+        Measure(
+            name,
+            [f"{scope}_{amount}" for scope in (*(f"tape_{tape}" for tape in TAPES), "total")],
+            [f"{side}_{amount}" for side in ("exchange", "off_exchange")],
+        )
+        for name, amount in {"shares": "share_quantity", "trades": "trade_count"}.items()
+    ],
+)
+"""Shares and trades of the tapes and of all of them are those on and off exchange."""
 
 
 def off_exchange_weekly(

@@ -6,6 +6,7 @@ date exactly when its inputs have another version now. Rules of a domain do not 
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,8 +15,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
+from orchestration_project.contracts.conservation import Conservation
 from orchestration_project.contracts.rules import content_sha256
+from orchestration_project.engine.conservation import read_source_sums
 from orchestration_project.engine.environment import open_all
+from orchestration_project.engine.equations import BalanceFilter
 from orchestration_project.engine.warehouse import Derivation, Warehouse
 from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
@@ -87,6 +91,7 @@ class DerivedTable(Generic[ReadT]):
         make: Returns the rows of a partition, from what was read.
         is_compared: Whether the hash of the rows ends the version, as nothing shorter names all
             inputs. Such rows are made whenever asked for, and written where they differ.
+        conservation: Sums that its rows keep.
     """
 
     table: Table
@@ -95,6 +100,7 @@ class DerivedTable(Generic[ReadT]):
     scope: Callable[[str], Scope]
     make: "Callable[[PendingDerivation, ReadT], DerivedPart]"
     is_compared: bool = False
+    conservation: Conservation | None = None
 
 
 @dataclass(frozen=True)
@@ -261,10 +267,11 @@ class DerivedLoad:
 
         Raises:
             SupersededError: Another run derived one of them meanwhile.
+            ContractError: A sum that rows keep is not that of their source; nothing is written.
         """
         started, key = time.monotonic(), taken.partition_key
         new = [_derivation(due, made) for due, made in taken.made if due.is_new]
-        self.warehouse.derive(new, partial(self._with_staleness, key, new))
+        self.warehouse.derive(new, partial(self._checked, key, new))
         seconds = taken.seconds + time.monotonic() - started
         made = {due.derived.table for due, _ in taken.made if due.key == key}
         current = [each.table for each in self.tables if each.table not in made]
@@ -272,6 +279,21 @@ class DerivedLoad:
         counts = self.warehouse.row_counts(current, own) if current else {}
         tables = {name: _rows_of(name, taken, counts) for name in taken.versions}
         return DerivedResult(key, tables, seconds, self.describe)
+
+    def _checked(
+        self, key: str, made: Sequence[Derivation], connection: Connection
+    ) -> Sequence[Derivation]:
+        """Return what was made, as it is written; its sums are those of its source.
+
+        Raises:
+            ContractError: They are not.
+        """
+        written = self._with_staleness(key, made, connection)
+        kept = {derived.table: derived.conservation for derived in self.tables}
+        for derivation in written:
+            if (conservation := kept[derivation.table]) is not None:
+                _refuse_loss(connection, conservation, derivation)
+        return written
 
     def _with_staleness(
         self, key: str, made: Sequence[Derivation], connection: Connection
@@ -289,6 +311,20 @@ class DerivedLoad:
             else each
             for each in made
         ]
+
+
+def _refuse_loss(
+    connection: Connection, conservation: Conservation, derivation: Derivation
+) -> None:
+    """Compare rows with their source, unless a load changed that since it was read."""
+    rows = derivation.rows
+    if IS_STALE in rows.columns and rows[IS_STALE].any():
+        return
+    sums = read_source_sums(connection, conservation, derivation.partition, BalanceFilter())
+    totals: Counter[str] = Counter()
+    for own in sums.values():
+        totals.update(own)
+    conservation.refuse_loss(totals, rows)
 
 
 def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, DerivedPart]:

@@ -1,4 +1,4 @@
-"""`GET /quarantined`: which partitions are quarantined, why, and what to launch."""
+"""`GET /quarantined`: which partitions are quarantined, why, what to launch; last imbalance."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,13 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id, latest_group
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.gateway.bar import Installation
-from orchestration_project.gateway.pages import table_page
+from orchestration_project.gateway.pages import tables_page
 from orchestration_project.gateway.request import current_user
 from orchestration_project.registry import Registry
+from orchestration_project.services.balance.latest import (
+    RecordedImbalance,
+    read_last_imbalance,
+)
 from orchestration_project.services.links import (
     asset_page,
     captures_path,
@@ -39,6 +43,8 @@ EXPLANATION = (
     "corrected, or replay it once a limit or rule allows it."
 )
 HEADINGS = ("Partition", "Reason", "Since (UTC)", "Details")
+IMBALANCE = "Last imbalance"
+IMBALANCE_HEADINGS = ("Subject", "Equation", "Since (UTC)", "Details")
 LAUNCH = "Launch"
 """Heading of the links for users who may launch runs."""
 
@@ -137,10 +143,24 @@ def routes(
         user = current_user()
         may_launch = user.role.covers(Role.OPERATOR)
         rows = await run_in_threadpool(table, has_launches=may_launch)
+        last = await run_in_threadpool(read_last_imbalance, warehouse)
         headings = (*HEADINGS, LAUNCH) if may_launch else HEADINGS
-        return table_page(TITLE, EXPLANATION, headings, rows, installation, user)
+        tables = [("", headings, rows), (IMBALANCE, IMBALANCE_HEADINGS, [_imbalance_row(last)])]
+        return tables_page(TITLE, EXPLANATION, tables, installation, user)
 
     return [Route(PATH, page, methods=["GET"])]
+
+
+def _imbalance_row(last: RecordedImbalance | None) -> tuple[str, ...]:
+    if last is None:
+        return ("none", "", "", "")
+    imbalance = last.imbalance
+    return (
+        escape(f"{imbalance.table_name} {imbalance.subject}".strip()),
+        escape(str(imbalance.balance)),
+        last.recorded_at.strftime("%Y-%m-%d %H:%M"),
+        _link(f"/runs/{last.run_id}", "run"),
+    )
 
 
 def _row(found: QuarantinedDelivery, registry: Registry, *, has_launches: bool) -> tuple[str, ...]:

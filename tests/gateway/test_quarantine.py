@@ -18,7 +18,7 @@ from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
 from orchestration_project.gateway.quarantine import PATH, FailedAudit, read_quarantined, routes
 from orchestration_project.gateway.request import CURRENT
-from orchestration_project.tables.spine import audits, deliveries, fences
+from orchestration_project.tables.spine import audits, balances, deliveries, fences
 from tests.gateway.door import INSTALLATION, asked
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -182,3 +182,26 @@ def test_the_page_says_that_there_are_none(warehouse):
     answer = shown(warehouse)
     assert "No entries." in answer.text
     assert "style-src 'self' 'sha256-" in answer.headers["content-security-policy"]
+
+
+def test_the_page_shows_the_last_imbalance_or_none(warehouse):
+    assert "<td>none</td>" in shown(warehouse).text
+    recorded = {
+        "table_name": "finra_otc_weekly",
+        "subject": "finra_otc_weekly:T2|2025-01-06#1",
+        "equation": "records",
+        "came_in": 7,
+        "went_to": '{"rows": 5, "rejects": 1}',
+        "state": "unbalanced",
+        "run_id": "run-1",
+        "recorded_at": NOON,
+    }
+    earlier = {"subject": "before", "recorded_at": NOON - timedelta(hours=1)}
+    balanced = {"subject": "after", "state": "balanced", "recorded_at": NOON + timedelta(hours=1)}
+    with warehouse.writing() as connection:
+        rows = [recorded, recorded | earlier, recorded | balanced]
+        connection.execute(insert(balances), rows)
+    page = shown(warehouse).text
+    assert "<td>finra_otc_weekly finra_otc_weekly:T2|2025-01-06#1</td>" in page
+    assert "<td>records: 7 != 5 rows + 1 rejects</td>" in page
+    assert '<a href="/runs/run-1">run</a>' in page

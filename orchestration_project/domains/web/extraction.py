@@ -3,7 +3,7 @@
 import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -232,7 +232,16 @@ def is_readable(page: Page, rule: ItemRule) -> bool:
     return rule.each_json_path is None and bool(MARKUP_TYPE.match(page.content_type))
 
 
-def items(page: Page, rule: ItemRule, mask_key: bytes = b"") -> Iterator[Item | RejectedItem]:
+def _ignore() -> None:
+    """Count nothing."""
+
+
+def items(
+    page: Page,
+    rule: ItemRule,
+    mask_key: bytes = b"",
+    leave_out: Callable[[], None] = _ignore,
+) -> Iterator[Item | RejectedItem]:
     """Yield the items of a page; one that breaks a rule is a reject with its reason.
 
     A page that cannot be parsed yields one reject. An item without any field is left out.
@@ -241,6 +250,7 @@ def items(page: Page, rule: ItemRule, mask_key: bytes = b"") -> Iterator[Item | 
         page: The page.
         rule: Items of its site.
         mask_key: Secret by which personal values are masked, see `masked`.
+        leave_out: Called for each item that is left out.
     """
     for number, part in enumerate(_parts(page, rule)):
         if number >= MAX_ITEMS:
@@ -250,6 +260,8 @@ def items(page: Page, rule: ItemRule, mask_key: bytes = b"") -> Iterator[Item | 
             yield part
         elif (made := _item(part, rule, mask_key)) is not None:
             yield made
+        else:
+            leave_out()
 
 
 def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:

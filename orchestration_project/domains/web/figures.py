@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration_project.domains.web.extraction import Item, RejectedItem
+from orchestration_project.domains.web.item_counts import ItemCounts
 
 MAX_EXAMPLES = 3
 """Reasons of rejects that are kept as examples, for each kind."""
@@ -23,6 +24,7 @@ class ItemFigures:
         examples: First sentences of each reason code.
         read_count: Items and rejects whose fields were read.
         filled: Of these, how many have a value, by field.
+        counts: Pages that were read, and items counted apart.
     """
 
     item_count: int = 0
@@ -31,6 +33,7 @@ class ItemFigures:
     examples: dict[str, list[str]] = field(default_factory=dict)
     read_count: int = 0
     filled: Counter[str] = field(default_factory=Counter)
+    counts: ItemCounts = field(default_factory=ItemCounts)
 
     def add(self, found: Item | RejectedItem) -> None:
         """Count an item or reject."""

@@ -1,7 +1,9 @@
 """Items of pages as rows of `web_items`; where they are many, they are spilled by ranges of key."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +28,7 @@ from orchestration_project.domains.web.extraction import (
     items,
 )
 from orchestration_project.domains.web.figures import ItemFigures
+from orchestration_project.domains.web.item_counts import count_items
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.web import web_items
@@ -135,14 +138,18 @@ def item_rows(
             members |= members_of(page)
         if not is_readable(page, rule):
             unclear_urls.add(read.url)
-        for number, found in enumerate(items(page, rule, mask_key), start=1):
+        went_to = Counter[str]()
+        leave_out = partial(went_to.update, ["without_fields"])
+        for number, found in enumerate(items(page, rule, mask_key, leave_out), start=1):
             figures.add(found)
             place = part_number, number
+            went_to["items" if isinstance(found, Item) else "rejects"] += 1
             if isinstance(found, Item):
                 rows.add((site, found.key, read.url, found.payload, read.capture_id, *place))
             else:
                 unclear_urls.add(read.url)
                 rejects.append((*place, *_rejected(found), read.capture_id))
+        figures.counts.add(count_items(page, rule), went_to)
     carried_count = 0
     if carried is not None:
         carried_count, figures.unread_count = rows.carry_over(site, carried, unclear_urls)

@@ -6,10 +6,11 @@ unchanged under the lock: of two runs the slower cannot put older figures over n
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
@@ -29,7 +30,7 @@ from orchestration_project.engine.warehouse.frames import (
     within,
 )
 from orchestration_project.engine.warehouse.staleness import stamped
-from orchestration_project.engine.warehouse.target import BOOKKEEPING, WriteTarget
+from orchestration_project.engine.warehouse.target import BOOKKEEPING, Transform, WriteTarget
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, fences
 
@@ -162,33 +163,62 @@ def derive_rows(
     return seconds
 
 
+class _RangeTransform:
+    """Rows that a transform makes range by range, and the sums of those they are made of."""
+
+    def __init__(self, maker: Transform) -> None:
+        self._maker = maker
+        self._unfinished: list[pl.DataFrame] = []
+        self._sums: Counter[str] = Counter()
+
+    def make(self, rows: pl.DataFrame) -> pl.DataFrame | None:
+        """Return the finished rows of a range; None: they need those of all ranges."""
+        made = self._maker.of_rows(rows)
+        if self._maker.of_ranges is None:
+            return made
+        if self._maker.conservation is not None:
+            self._sums.update(self._maker.conservation.read_source(rows))
+        self._unfinished.append(made)
+        return None
+
+    def finish(self) -> pl.DataFrame | None:
+        """Return the rows of all ranges; None: each range finished its own.
+
+        Raises:
+            ContractError: A sum that they keep differs.
+        """
+        if self._maker.of_ranges is None:
+            return None
+        rows = self._maker.of_ranges(pl.concat(self._unfinished))
+        if self._maker.conservation is not None:
+            self._maker.conservation.refuse_loss(self._sums, rows)
+        return rows
+
+
 def derive_ranges(
     connection: Connection, batch: ValidatedBatch, known_from: datetime
 ) -> Mapping[str, float]:
     """Do the same for a delivery in ranges that was written, range by range."""
     target, scope = batch.target, batch.delivery.scope
-    unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in target.spec.transforms}
+    made_by = {table: _RangeTransform(maker) for table, maker in target.spec.transforms.items()}
     seconds: defaultdict[str, float] = defaultdict(float)
-    for table in target.spec.transforms:
+    for table in made_by:
         connection.execute(delete(table).where(within(table, target.partition)))
+
+    def insert(table: Table, make: Callable[[], pl.DataFrame | None]) -> None:
+        started = time.monotonic()
+        if (rows := make()) is not None:
+            insert_frame(connection, table, stamped(rows, known_from))
+        seconds[table.name] += time.monotonic() - started
+
     for condition, delivered in batch.validated.ranges or ():
         rows = delivered
         if scope or not target.replaces_scope:  # the rest of the partition counts too
             rows = read_scope(connection, target.table, {**target.partition, **condition})
-        for table, maker in target.spec.transforms.items():
-            started = time.monotonic()
-            made = maker.of_rows(rows)
-            if maker.of_ranges is None:
-                insert_frame(connection, table, stamped(made, known_from))
-            else:
-                unfinished[table].append(made)
-            seconds[table.name] += time.monotonic() - started
-    for table, maker in target.spec.transforms.items():
-        if maker.of_ranges is not None:
-            started = time.monotonic()
-            rows = maker.of_ranges(pl.concat(unfinished[table]))
-            insert_frame(connection, table, stamped(rows, known_from))
-            seconds[table.name] += time.monotonic() - started
+        for table, made in made_by.items():
+            insert(table, partial(made.make, rows))
+    for table, made in made_by.items():
+        insert(table, made.finish)
     return seconds
 
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Table
 
+from orchestration_project.contracts.conservation import Conservation
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.tables.schema import HISTORY
@@ -51,16 +52,25 @@ class Transform:
         of_ranges: Makes them of all that ``of_rows`` made, put together; None: these are they.
         is_by_row: Whether each follows from one row alone, with whose key its own begins, so that a
             load replaces those of rows that it changes.
+        conservation: Sums that they keep.
     """
 
     of_rows: Callable[[pl.DataFrame], pl.DataFrame]
     of_ranges: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     is_by_row: bool = False
+    conservation: Conservation | None = None
 
     def of_all(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Make them of all rows at once."""
+        """Make them of all rows at once.
+
+        Raises:
+            ContractError: A sum that they keep differs.
+        """
         made = self.of_rows(rows)
-        return made if self.of_ranges is None else self.of_ranges(made)
+        made = made if self.of_ranges is None else self.of_ranges(made)
+        if self.conservation is not None:
+            self.conservation.refuse_loss(self.conservation.read_all(rows), made)
+        return made
 
 
 Derive = Mapping[Table, Transform]

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, select
 
-from orchestration_project.domains.finra import across, movers, recomputation
+from orchestration_project.domains.finra import across, conservation, movers, recomputation
 from orchestration_project.domains.finra.selection import parsed
 from orchestration_project.engine.derived import (
     DerivedPart,
@@ -170,6 +170,7 @@ ROLLING = DerivedTable(
     reach=recomputation.ROLLING,
     scope=_of_tier_week,
     make=_make_rolling,
+    conservation=conservation.ROLLING,
 )
 CONCENTRATION = DerivedTable(
     table=finra_concentration_week,
@@ -177,6 +178,7 @@ CONCENTRATION = DerivedTable(
     reach=recomputation.CONCENTRATION,
     scope=_of_tier_week,
     make=_make_concentration,
+    conservation=conservation.CONCENTRATION,
 )
 SYMBOL_MOVERS = DerivedTable(
     table=finra_symbol_movers_week,
@@ -205,6 +207,7 @@ CROSS_TIER = DerivedTable(
     reach=recomputation.CROSS_TIER,
     scope=_of_week,
     make=_make_tiers,
+    conservation=conservation.TIERS,
 )
 ALL_TIER_VENUES = DerivedTable(
     table=finra_venue_week_all_tiers,
@@ -212,6 +215,7 @@ ALL_TIER_VENUES = DerivedTable(
     reach=recomputation.CROSS_TIER,
     scope=_of_week,
     make=_make_venues,
+    conservation=conservation.ALL_TIERS,
 )
 
 WINDOWS = (ROLLING, CONCENTRATION, SYMBOL_MOVERS, VENUE_MOVERS, ANOMALIES)

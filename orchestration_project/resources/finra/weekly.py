@@ -14,6 +14,7 @@ from orchestration_project.connections.clock import NEW_YORK
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.record_counts import CountRecords, count_lines
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
+from orchestration_project.domains.finra import conservation
 from orchestration_project.domains.finra.anomaly_bands import (
     BandLimits,
     EarlierWeeks,
@@ -67,8 +68,8 @@ from orchestration_project.tables.finra import (
 )
 
 DERIVED = {
-    finra_symbol_week: Transform(symbol_sums, symbols_of_tier),
-    finra_venue_week: Transform(venue_sums, venue_week),
+    finra_symbol_week: Transform(symbol_sums, symbols_of_tier, conservation=conservation.SYMBOLS),
+    finra_venue_week: Transform(venue_sums, venue_week, conservation=conservation.VENUES),
 }
 
 

@@ -108,6 +108,16 @@ class MirrorCounts:
     cleared_count: int = 0
     refused_ids: frozenset[int] = frozenset()
 
+    @property
+    def went_to(self) -> dict[str, int]:
+        """Numbers of messages by what they became."""
+        return {
+            "events": self.by_topic_and_kind.total(),
+            "duplicates": self.duplicate_count,
+            "dead_letters": self.by_reason.total(),
+            "cleared": self.cleared_count,
+        }
+
     def add(self, other: "MirrorCounts") -> None:
         """Add the counts of another transaction."""
         self.by_topic_and_kind += other.by_topic_and_kind

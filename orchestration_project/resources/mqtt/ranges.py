@@ -10,19 +10,24 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.mqtt.judging import RULE_VERSION, Message
+from orchestration_project.engine.equations import SubjectBalance, record_balance
 from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror, MirrorCounts
-from orchestration_project.tables.mqtt import mqtt_cursors, mqtt_inbox
+from orchestration_project.tables.mqtt import mqtt_cursors, mqtt_inbox, mqtt_mirror
 from orchestration_project.tables.spine import work_items
 
 TOPIC = "mqtt/mirror"
 """Topic of the work items of ranges."""
+
+MESSAGES = "messages"
+"""Equation of a range."""
 
 CONSUMER = "mirror"
 """Row of `mqtt_cursors`."""
@@ -145,7 +150,7 @@ def first_unread(connection: Connection) -> int:
         .limit(1)
     )
     key = connection.execute(open_keys).scalar()
-    return planned + 1 if key is None else min(planned + 1, _bounds(key)[0])
+    return planned + 1 if key is None else min(planned + 1, bounds_of(key)[0])
 
 
 def read_messages(connection: Connection, first: int, last: int) -> list[Message]:
@@ -169,6 +174,12 @@ def read_messages(connection: Connection, first: int, last: int) -> list[Message
         Message(*row[:3], base64.b64decode(row.payload), *row[4:])
         for row in connection.execute(wanted)
     ]
+
+
+def count_messages(connection: Connection, first: int, last: int) -> int:
+    """Return the number of stored messages of a range of arrivals."""
+    wanted = select(func.count()).where(mqtt_inbox.c.arrival_id.between(first, last))
+    return connection.execute(wanted).scalar_one()
 
 
 @dataclass(frozen=True)
@@ -205,18 +216,29 @@ class RangeLoader:
     def extract(self, item: ClaimedItem) -> KeptMessages:
         """Return the messages of a range, judged, with their bytes stored."""
         with self.mirror.warehouse.reading() as connection:
-            messages = read_messages(connection, *_bounds(item.key))
+            messages = read_messages(connection, *bounds_of(item.key))
         return self.mirror.keep(messages)
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, KeptMessages]]
     ) -> Sequence[ItemSettlement]:
-        """Write ranges, in the transaction that settles them."""
+        """Write ranges, in the transaction that settles them.
+
+        Raises:
+            ContractError: A range has other messages than those that were written.
+        """
         settlements: list[ItemSettlement] = []
         for item, kept in batch:
             self.written[item.key] = self.mirror.write(connection, kept)
+            self._record_balance(connection, item.key)
             settlements.append(ItemSettlement(item, "done", result_version=RULE_VERSION))
         return settlements
+
+    def _record_balance(self, connection: Connection, key: str) -> None:
+        count = count_messages(connection, *bounds_of(key))
+        balance = Balance(MESSAGES, count, self.written[key].went_to)
+        stage = SubjectBalance(mqtt_mirror.name, key, balance)
+        record_balance(connection, stage, run_id=self.mirror.run_id, at=self.mirror.clock.now())
 
 
 @dataclass
@@ -260,7 +282,8 @@ def _ranges(
         yield start, end
 
 
-def _bounds(key: str) -> tuple[int, int]:
+def bounds_of(key: str) -> tuple[int, int]:
+    """Return the first and last arrival of a range, by the key of its item."""
     first, _, last = key.partition("-")
     return int(first), int(last)
 

@@ -13,11 +13,14 @@ import polars as pl
 from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.rules import Audit
+from orchestration_project.domains.web.item_counts import ItemCounts
 from orchestration_project.domains.web.item_rows import ReadPage, item_rows
 from orchestration_project.domains.web.pages import version_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.equations import SubjectBalance, record_balance
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -69,6 +72,7 @@ def load_items(
 
     Raises:
         BlobError: The store lacks the bytes of a page.
+        ContractError: A page was not read once, or an item of a page is nowhere.
     """
     with warehouse.reading() as connection:
         if _is_overtaken(connection, site.site, day):
@@ -108,6 +112,9 @@ def load_items(
             "carried_count": carried.count,
         }
         connection.execute(update(web_crawls).where(*own).values(values))
+        for balance in _balances(listing, figures.counts):
+            subject = SubjectBalance(web_items.name, f"{site.site}|{day}", balance)
+            record_balance(connection, subject, run_id=run_id, at=clock.now())
         if not listing.page_count:
             return LoadedItems(*counts, audits=validated.audits, carried=carried)
         state = read_states(connection, web_items, [site.site])[site.site]
@@ -139,6 +146,11 @@ def _is_overtaken(connection: Connection, site: str, day: date) -> bool:
         web_crawls.c.site == site, web_crawls.c.day > day, web_crawls.c.outcome == "complete"
     )
     return connection.execute(later.limit(1)).first() is not None
+
+
+def _balances(listing: "_Listing", counts: ItemCounts) -> list[Balance]:
+    """Return the equations of an extraction: the pages of the crawl were read once each."""
+    return [Balance("pages", listing.page_count, {"read": counts.page_count}), counts.balance]
 
 
 @dataclass

@@ -1,0 +1,144 @@
+"""Sums of derived tables beside those of their sources, read from the database."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Table,
+    false,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
+
+from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.conservation import Conservation
+from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
+from orchestration_project.engine.warehouse.frames import Scope, within
+from orchestration_project.engine.warehouse.staleness import IS_STALE, KNOWN_FROM
+from orchestration_project.tables.schema import USD_SCALE
+
+MILLION = 10**USD_SCALE
+
+Sums = Mapping[tuple[Any, ...], Mapping[str, int]]
+"""Sums by name, of each partition."""
+
+
+def read_source_sums(
+    connection: Connection, conservation: Conservation, scope: Scope, chosen: BalanceFilter
+) -> Sums:
+    """Return sums and counts of keys of the source, of the partitions that a filter selects."""
+    source = conservation.source
+    columns = {measure.name: measure.source for measure in conservation.measures}
+    latest = func.max(source.c[KNOWN_FROM])
+    groups = _partition_of(source, conservation)
+    sums = _read_sums(connection, source, groups, columns, scope, chosen.holds(latest))
+    if not conservation.keys:
+        return {group: {name: own[name] for name in columns} for group, own in sums.items()}
+    names = [*conservation.partition, *conservation.keys]
+    distinct_keys = select(*(source.c[name] for name in names)).where(*_conditions(source, scope))
+    keys = distinct_keys.distinct().subquery()
+    own = [keys.c[name] for name in conservation.partition]
+    counted = connection.execute(select(*own, func.count()).group_by(*own))
+    counts = {tuple(row[:-1]): row[-1] for row in counted}
+    return {group: {**own_sums, "keys": counts[group]} for group, own_sums in sums.items()}
+
+
+def read_balances(
+    connection: Connection, chosen: BalanceFilter, *, conservation: Conservation
+) -> Iterator[SubjectBalance]:
+    """Yield the equations of each partition of a derived table that was loaded in a range.
+
+    What is marked stale, or not derived yet, is not counted: its source is newer.
+    """
+    derived, place = conservation.derived, conservation.derived.name
+    sums = read_source_sums(connection, conservation, {}, chosen)
+    columns = {measure.name: measure.derived for measure in conservation.measures}
+    groups = _partition_of(derived, conservation)
+    made = _read_sums(connection, derived, groups, columns, {}, None)
+    stale = _read_stale(connection, conservation)
+    positions = [conservation.partition.index(name) for name in conservation.together]
+    present = {tuple(group[position] for position in positions) for group in made}
+    for group, came_in in sums.items():
+        together = tuple(group[position] for position in positions)
+        is_counted = group not in stale and together in present if positions else True
+        for name in conservation.names:
+            went_to = {place: made.get(group, {}).get(name, 0)}
+            balance = Balance(name, came_in[name] if is_counted else None, went_to)
+            yield SubjectBalance(place, "|".join(map(str, group)), balance)
+
+
+def list_equations(conservations: Sequence[Conservation]) -> list[Equation]:
+    """Return the equations of derived tables."""
+    return [
+        Equation(
+            name="conservation",
+            meaning=(
+                f"{', '.join(conservation.names)} of {conservation.source.name} = those of "
+                f"{conservation.derived.name}, by {', '.join(conservation.partition)}"
+            ),
+            table_names=[conservation.derived.name],
+            read=partial(read_balances, conservation=conservation),
+        )
+        for conservation in conservations
+    ]
+
+
+def _partition_of(table: Table, conservation: Conservation) -> list[ColumnElement[Any]]:
+    return [table.c[name] for name in conservation.partition]
+
+
+def _read_sums(
+    connection: Connection,
+    table: Table,
+    groups: Sequence[ColumnElement[Any]],
+    columns: Mapping[str, Sequence[str]],
+    scope: Scope,
+    having: ColumnElement[bool] | None,
+) -> dict[tuple[Any, ...], dict[str, int]]:
+    """Return the exact sums of columns, and of rows as keys, by group.
+
+    Millions and their rest are added up apart, so that no sum exceeds 64 bits.
+    """
+    parts = [part for names in columns.values() for part in _sum_parts(table, names)]
+    statement = (
+        select(*groups, *parts, func.count()).where(*_conditions(table, scope)).group_by(*groups)
+    )
+    if having is not None:
+        statement = statement.having(having)
+    sums = {}
+    for row in connection.execute(statement):
+        group, numbers = tuple(row[: len(groups)]), [int(one or 0) for one in row[len(groups) :]]
+        pairs = zip(numbers[:-1:2], numbers[1::2], strict=False)
+        totals = [millions * MILLION + rest for millions, rest in pairs]
+        sums[group] = {**dict(zip(columns, totals, strict=True)), "keys": numbers[-1]}
+    return sums
+
+
+def _conditions(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
+    return [within(table, scope)] if scope else []
+
+
+def _sum_parts(table: Table, names: Sequence[str]) -> list[ColumnElement[Any]]:
+    columns = [type_coerce(table.c[name], BigInteger()) for name in names]
+    millions: ColumnElement[Any] = literal(0)
+    rests: ColumnElement[Any] = literal(0)
+    for column in columns:
+        millions += func.sum(column // MILLION)
+        rests += func.sum(column % MILLION)
+    return [millions, rests]
+
+
+def _read_stale(connection: Connection, conservation: Conservation) -> set[tuple[Any, ...]]:
+    derived = conservation.derived
+    if IS_STALE not in derived.c:
+        return set()
+    groups = _partition_of(derived, conservation)
+    is_stale = func.coalesce(derived.c[IS_STALE], false())
+    statement = select(*groups).where(is_stale).distinct()
+    return {tuple(row) for row in connection.execute(statement)}

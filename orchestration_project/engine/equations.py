@@ -1,0 +1,115 @@
+"""Equations that are computed from the tables alone, for any range of time.
+
+A domain declares each as an `Equation`; `services.balance` computes all of them. Stages record what
+their tables do not hold.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, true
+
+from orchestration_project.contracts.balance import Balance
+from orchestration_project.errors import ContractError
+from orchestration_project.tables.spine import balances
+
+
+@dataclass(frozen=True)
+class BalanceFilter:
+    """Subjects whose equations are computed.
+
+    Attributes:
+        table_name: Their table; None: all.
+        start: Earliest time of a subject, UTC; None: no bound.
+        end: First time after the latest, UTC; None: no bound.
+    """
+
+    table_name: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def includes(self, at: datetime) -> bool:
+        """Whether a time is in the range."""
+        return (self.start is None or self.start <= at) and (self.end is None or at < self.end)
+
+    def holds(self, column: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Return the condition that the time of ``column`` is in the range."""
+        start = true() if self.start is None else column >= self.start
+        end = true() if self.end is None else column < self.end
+        return and_(start, end)
+
+
+class SubjectBalance(NamedTuple):
+    """Equation of one subject.
+
+    Attributes:
+        table_name: Table of the subject; empty: it is of no table.
+        subject: Delivery, partition, run or item.
+        balance: The equation.
+        is_recorded: Whether the stage recorded what the equation needs; older ones did not.
+    """
+
+    table_name: str
+    subject: str
+    balance: Balance
+    is_recorded: bool = True
+
+
+def record_balance(
+    connection: Connection, stage: SubjectBalance, *, run_id: str, at: datetime
+) -> None:
+    """Record the equation of a stage in its transaction; a later one of the subject replaces it.
+
+    Raises:
+        ContractError: It has a difference: the transaction must not be committed.
+    """
+    balance = stage.balance
+    if balance.difference:
+        raise ContractError(
+            f"{stage.subject} of {stage.table_name} does not balance; nothing of it was written",
+            expected="what came in is what went out",
+            found=str(balance),
+            remedy="report it with these numbers: the stage lost or doubled something",
+        )
+    place = {
+        "table_name": stage.table_name,
+        "subject": stage.subject,
+        "equation": balance.equation,
+    }
+    own = (balances.c[name] == value for name, value in place.items())
+    connection.execute(delete(balances).where(*own))
+    numbers = {
+        "came_in": balance.came_in,
+        "went_to": balance.went_to_json,
+        "state": balance.state,
+        "run_id": run_id,
+        "recorded_at": at,
+    }
+    connection.execute(insert(balances), [{**place, **numbers}])
+
+
+ReadBalances = Callable[[Connection, BalanceFilter], Iterator[SubjectBalance]]
+"""Yields the equations of subjects that a filter selects, reading a part of them at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equation:
+    """Equation of a stage.
+
+    Attributes:
+        name: Its name, such as messages.
+        meaning: The equation in words.
+        table_names: Tables of its subjects; empty: any loaded table.
+        read: Computes it.
+    """
+
+    name: str
+    meaning: str
+    table_names: Sequence[str] = ()
+    read: ReadBalances
+
+    def concerns(self, table_name: str | None) -> bool:
+        """Whether it has subjects of a table; None: of any."""
+        return table_name is None or not self.table_names or table_name in self.table_names

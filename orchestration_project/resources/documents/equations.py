@@ -1,0 +1,114 @@
+"""Equations of documents: pages and chunks of each, and where each upload is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, func, not_, or_, select
+
+from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.uploads import TOPIC_PREFIX
+from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
+from orchestration_project.resources.documents.uploads import PREFIX
+from orchestration_project.tables.documents import (
+    documents,
+    documents_chunks,
+    documents_files,
+    documents_pages,
+)
+from orchestration_project.tables.spine import uploads, work_items
+
+ROWS_AT_ONCE = 10_000
+AFTER_SLASH = "0"
+"""The character that follows a slash: texts that begin with a path and a slash are before it."""
+
+PARTS: Mapping[str, tuple[Table, ColumnElement[int]]] = {
+    "pages": (documents_pages, documents.c.page_count),
+    "chunks": (documents_chunks, documents.c.chunk_count),
+}
+"""By equation: stored parts of a document, and the column that counts them."""
+
+
+def read_parts(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
+    """Yield of each document: pages and chunks that its extraction counted = those stored."""
+    stored = [
+        select(func.count()).where(table.c.document_id == documents.c.document_id).scalar_subquery()
+        for table, _ in PARTS.values()
+    ]
+    counted = [column for _, column in PARTS.values()]
+    statement = (
+        select(documents.c.document_id, *counted, *stored)
+        .where(chosen.holds(documents.c.extracted_at))
+        .execution_options(yield_per=ROWS_AT_ONCE)
+    )
+    for document_id, *numbers in map(tuple, connection.execute(statement)):
+        for name, came_in, count in zip(PARTS, numbers[:2], numbers[2:], strict=True):
+            balance = Balance(name, came_in, {"stored": count})
+            yield SubjectBalance(documents.name, document_id, balance)
+
+
+def read_uploads(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
+    """Yield the equation of each inbox of uploads.
+
+    Runs work on uploads that have a work item; documents are polled. So an upload without an item
+    waits for a poll, unless others of its inbox have one.
+    """
+    row = uploads.c
+    places = {
+        name: func.sum(case((condition, 1), else_=0)) for name, condition in _places().items()
+    }
+    statement = (
+        select(row.inbox, func.count(), *places.values())
+        .where(chosen.holds(row.received_at))
+        .group_by(row.inbox)
+        .order_by(row.inbox)
+    )
+    for inbox, accepted, *counts in map(tuple, connection.execute(statement)):
+        went_to = dict(zip(places, map(int, counts), strict=True))
+        yield SubjectBalance(uploads.name, inbox, Balance("uploads", accepted, went_to))
+
+
+def _places() -> dict[str, ColumnElement[bool]]:
+    """Return the condition of each place; an upload is at one, unless it was lost."""
+    refused = exists().where(_is_file(["loaded"]), documents_files.c.document_id.is_(None))
+    loaded = exists().where(_is_file(["loaded"]))
+    listed = exists().where(_is_file(["seen", "stable", "changed"]))
+    is_polled = and_(not_(_has_item()), not_(exists().where(_is_in_inbox())))
+    return {
+        "stored": or_(_has_item("done", "skipped"), and_(loaded, not_(refused))),
+        "refused": or_(_has_item("dead"), refused),
+        "waiting": or_(
+            _has_item("ready", "leased", "failed"),
+            and_(is_polled, not_(loaded), or_(listed, not_(exists().where(_is_file())))),
+        ),
+    }
+
+
+def _is_in_inbox() -> ColumnElement[bool]:
+    return work_items.c.topic == TOPIC_PREFIX + uploads.c.inbox
+
+
+def _has_item(*states: str) -> ColumnElement[bool]:
+    own = and_(_is_in_inbox(), work_items.c.item_key == uploads.c.upload_id)
+    return exists().where(own, *([work_items.c.state.in_(states)] if states else []))
+
+
+def _is_file(states: Sequence[str] = ()) -> ColumnElement[bool]:
+    folder = PREFIX + uploads.c.inbox + "/" + uploads.c.upload_id
+    path = documents_files.c.path
+    own = and_(path > folder + "/", path < folder + AFTER_SLASH)
+    return and_(own, documents_files.c.state.in_(states)) if states else own
+
+
+EQUATIONS = [
+    Equation(
+        name="pages, chunks",
+        meaning="pages and chunks that the extraction of a document counted = those stored",
+        table_names=[documents.name],
+        read=read_parts,
+    ),
+    Equation(
+        name="uploads",
+        meaning="accepted uploads of an inbox = stored + refused + waiting",
+        table_names=[uploads.name],
+        read=read_uploads,
+    ),
+]

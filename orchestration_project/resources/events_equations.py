@@ -1,0 +1,67 @@
+"""Equation of webhooks: where each accepted delivery is."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, select
+
+from orchestration_project.contracts.balance import Balance
+from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
+from orchestration_project.services.inbox.rows import WAITING
+from orchestration_project.tables.spine import deliveries, inbox, landings
+from orchestration_project.tables.webhooks import events_webhooks
+
+
+def read_deliveries(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
+    """Yield the equation of each source."""
+    row = inbox.c
+    places = {
+        name: func.sum(case((condition, 1), else_=0)) for name, condition in _places().items()
+    }
+    statement = (
+        select(row.source, func.count(), *places.values())
+        .where(chosen.holds(row.received_at))
+        .group_by(row.source)
+        .order_by(row.source)
+    )
+    for source, accepted, *counts in map(tuple, connection.execute(statement)):
+        went_to = dict(zip(places, map(int, counts), strict=True))
+        yield SubjectBalance(inbox.name, source, Balance("deliveries", accepted, went_to))
+
+
+def _places() -> dict[str, ColumnElement[bool]]:
+    """Return the condition of each place; a delivery is at one, unless it was lost."""
+    row = inbox.c
+    is_done = row.state == "done"
+    key = row.source + "|" + row.delivery_id
+    own = (events_webhooks.c.source == row.source, events_webhooks.c.delivery_id == row.delivery_id)
+    is_loaded = exists().where(*own)
+    is_recorded = exists().where(
+        deliveries.c.table_name == events_webhooks.name, deliveries.c.partition_key == key
+    )
+    is_rejected = exists().where(
+        landings.c.table_name == events_webhooks.name,
+        landings.c.partition_key == key,
+        landings.c.rows_rejected > 0,
+    )
+    has_run = row.run_id.is_not(None)
+    return {
+        "loaded": and_(is_done, is_loaded),
+        "rejected": and_(is_done, not_(is_loaded), is_rejected),
+        "handled_by_runs": and_(is_done, not_(is_recorded), has_run),
+        "without_work": and_(is_done, not_(is_recorded), not_(has_run), row.allowed_count == 0),
+        "dead": row.state == "dead",
+        "waiting": row.state.in_(WAITING),
+    }
+
+
+EQUATIONS = [
+    Equation(
+        name="deliveries",
+        meaning=(
+            "accepted deliveries of a source = loaded + rejected + handled by runs + without work "
+            "+ dead + waiting"
+        ),
+        table_names=[inbox.name],
+        read=read_deliveries,
+    )
+]

@@ -1,0 +1,1 @@
+"""Recomputation of balances: what came into each stage, and where all of it went."""

@@ -1,0 +1,72 @@
+"""Recomputation of all equations of a range, and what of them does not balance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from orchestration_project.contracts.balance import Imbalance
+from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
+from orchestration_project.services.balance.loads import LOAD_EQUATIONS
+from orchestration_project.services.balance.outbox import OUTBOX_EQUATION
+
+MAX_IMBALANCES = 1_000
+"""Imbalances that a verdict names; more are only counted."""
+
+
+@dataclass
+class EquationCounts:
+    """Numbers of subjects of an equation, by state."""
+
+    balanced: int = 0
+    unbalanced: int = 0
+    not_counted: int = 0
+    not_recorded: int = 0
+
+    def add(self, subject: SubjectBalance) -> None:
+        """Count a subject."""
+        state = subject.balance.state if subject.is_recorded else "not_recorded"
+        setattr(self, state, getattr(self, state) + 1)
+
+
+@dataclass
+class BalanceVerdict:
+    """Result of a recomputation.
+
+    Attributes:
+        counts: Subjects by table and name of the equation.
+        imbalances: Equations with a difference, the first `MAX_IMBALANCES`.
+    """
+
+    counts: dict[tuple[str, str], EquationCounts] = field(default_factory=dict)
+    imbalances: list[Imbalance] = field(default_factory=list)
+
+    @property
+    def imbalance_count(self) -> int:
+        """Number of equations with a difference."""
+        return sum(counts.unbalanced for counts in self.counts.values())
+
+    def add(self, subject: SubjectBalance) -> None:
+        """Count a subject, and keep it if it does not balance."""
+        place = (subject.table_name, subject.balance.equation)
+        self.counts.setdefault(place, EquationCounts()).add(subject)
+        if subject.balance.difference and len(self.imbalances) < MAX_IMBALANCES:
+            self.imbalances.append(Imbalance(subject.table_name, subject.subject, subject.balance))
+
+
+def list_equations(registry: Registry) -> Sequence[Equation]:
+    """Return the equations of loads and those of all domains."""
+    return [*LOAD_EQUATIONS, OUTBOX_EQUATION, *registry.equations]
+
+
+def verify_balances(
+    warehouse: Warehouse, equations: Sequence[Equation], chosen: BalanceFilter
+) -> BalanceVerdict:
+    """Compute equations of one state of the database; nothing is written."""
+    verdict = BalanceVerdict()
+    with warehouse.reading() as connection:
+        for equation in equations:
+            if equation.concerns(chosen.table_name):
+                for subject in equation.read(connection, chosen):
+                    verdict.add(subject)
+    return verdict

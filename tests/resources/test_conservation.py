@@ -1,0 +1,139 @@
+"""Sums of derived tables: those of the rows that they are made of, or the derivation fails."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.domains.finra.gold import symbols_of_tier
+from orchestration_project.engine.derived import DerivedLoad, DerivedPart, DerivedTable
+from orchestration_project.engine.equations import BalanceFilter
+from orchestration_project.errors import ContractError
+from orchestration_project.resources.finra.gold import ALL_TIER_VENUES, CROSS_TIER, ROLLING
+from orchestration_project.resources.finra.weekly import DERIVED
+from orchestration_project.tables.finra import finra_symbol_week
+from tests.resources.balances import differences, plant, verify
+from tests.resources.gold_desk import derive, land_week
+from tests.resources.weeks import MONDAY, Desk, row
+
+ROWS = [
+    {"symbol": "AAA", "share_quantity": 7},
+    {"symbol": "AAA", "venue": "YATS", "share_quantity": 5},
+    {"symbol": "BBB", "trade_count": 3},
+]
+
+
+@pytest.fixture
+def gold(desk: Desk) -> Desk:
+    """A week of all tiers, with all that is derived of it."""
+    for tier in TIERS:
+        land_week(desk, tier, MONDAY, ROWS)
+    derive(desk, [MONDAY])
+    return desk
+
+
+def test_derived_tables_keep_shares_trades_and_keys(gold):
+    verdict = verify(gold.warehouse)
+    assert not verdict.imbalances
+    balanced = {
+        place: counts.balanced
+        for place, counts in verdict.counts.items()
+        if place[0] != "finra_otc_weekly"
+    }
+    assert balanced == {
+        ("finra_symbol_week", "shares"): 3,
+        ("finra_symbol_week", "trades"): 3,
+        ("finra_symbol_week", "keys"): 3,
+        ("finra_venue_week", "shares"): 3,
+        ("finra_venue_week", "trades"): 3,
+        ("finra_venue_week", "keys"): 3,
+        ("finra_tier_week", "shares"): 3,
+        ("finra_tier_week", "trades"): 3,
+        ("finra_venue_week_all_tiers", "shares"): 1,
+        ("finra_venue_week_all_tiers", "trades"): 1,
+        ("finra_venue_week_all_tiers", "keys"): 1,
+        ("finra_symbol_rolling_6w", "keys"): 3,
+        ("finra_concentration_week", "keys"): 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (
+            "DELETE FROM finra_symbol_week WHERE symbol = 'AAA' AND tier = 'T1'",
+            {
+                ("finra_symbol_week", "shares"): 12_000_000,
+                ("finra_symbol_week", "trades"): 2,
+                ("finra_symbol_week", "keys"): 1,
+                # what is derived of symbols has more keys than they now
+                ("finra_symbol_rolling_6w", "keys"): -1,
+                ("finra_concentration_week", "keys"): -1,
+            },
+        ),
+        (
+            "UPDATE finra_venue_week SET share_quantity_micros = share_quantity_micros - 1 "
+            "WHERE venue_id = 'YATS' AND tier = 'T2'",
+            {("finra_venue_week", "shares"): 1},
+        ),
+        (
+            "DELETE FROM finra_tier_week WHERE tier = 'OTCE'",
+            {("finra_tier_week", "shares"): 112_000_000, ("finra_tier_week", "trades"): 5},
+        ),
+        (
+            "DELETE FROM finra_symbol_rolling_6w WHERE tier = 'T1' AND symbol = 'BBB'",
+            {("finra_symbol_rolling_6w", "keys"): 1},
+        ),
+    ],
+)
+def test_a_lost_or_changed_derived_row_is_found(gold, fault, found):
+    plant(gold.warehouse, fault)
+    assert differences(gold.warehouse) == found
+
+
+def test_what_is_stale_or_not_derived_yet_is_not_counted(gold):
+    land_week(gold, "T1", MONDAY, ROWS[:1])
+    verdict = verify(gold.warehouse)
+    assert not verdict.imbalances
+    assert verdict.counts["finra_venue_week_all_tiers", "shares"].not_counted == 1
+    assert verdict.counts["finra_symbol_week", "shares"].balanced == 3
+
+
+def test_a_range_chooses_by_the_latest_load_of_the_source(gold):
+    later = BalanceFilter("finra_symbol_week", start=datetime(2030, 1, 1, tzinfo=UTC))
+    assert not verify(gold.warehouse, later).counts
+
+
+@pytest.mark.parametrize("ranges_of", [0, 1])
+def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(desk, monkeypatch, ranges_of):
+    made = DERIVED[finra_symbol_week]
+    losing = replace(made, of_ranges=lambda rows: symbols_of_tier(rows).head(-1))
+    target = desk.target()
+    spec = replace(target.spec, transforms={finra_symbol_week: losing})
+    rows = [row("AAA"), row("BBB", share_quantity=5)]
+    with pytest.raises(ContractError) as refused:
+        desk.land(*rows, target=replace(target, spec=spec), ranges_of=ranges_of)
+    assert "shares: 105000000 != " in refused.value.found
+    assert desk.rows(finra_symbol_week, "symbol") == []
+    assert not verify(desk.warehouse).counts
+
+
+@pytest.mark.parametrize("derived", [CROSS_TIER, ALL_TIER_VENUES, ROLLING])
+def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(desk, derived):
+    for tier in TIERS:
+        land_week(desk, tier, MONDAY, ROWS)
+
+    def make(*read: object) -> DerivedPart:
+        part = derived.make(*read)
+        return replace(part, rows=part.rows.head(-1))
+
+    losing: DerivedTable = replace(derived, make=make)
+    key = f"T1|{MONDAY}" if derived is ROLLING else str(MONDAY)
+    load = DerivedLoad([losing], desk.warehouse, [key])
+    with pytest.raises(ContractError, match="does not balance"):
+        load.land(load.take(key))
+    with desk.warehouse.reading() as connection:
+        statement = select(func.count()).select_from(derived.table)
+        assert connection.execute(statement).scalar_one() == 0
