@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import dagster as dg
@@ -458,8 +459,17 @@ def _no_stored_definitions(_: Settings) -> StoredDefinitions:
     return StoredDefinitions()
 
 
-def _no_retention(_: Settings) -> Mapping[tuple[str, str], int]:
-    return {}
+class DomainRetention(NamedTuple):
+    """Data of a domain that goes by age.
+
+    Attributes:
+        captured_days: Days after which captured bytes of datasets that no current row needs are
+            cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
+        rows: Rows that are emptied by age, with their captured bytes.
+    """
+
+    captured_days: Mapping[tuple[str, str], int] = MappingProxyType({})
+    rows: Sequence[RowRetention] = ()
 
 
 def _no_exports(_: Settings) -> Mapping[str, DeclaredExport]:
@@ -501,9 +511,7 @@ class Domain:
         metrics: Makes what reads its metrics for Prometheus at a time, from a database; only where
             it has a source.
         loaded_inboxes: Returns the inboxes of uploads that it loads as documents.
-        captured_days: Returns the days after which captured bytes of datasets that no current row
-            needs are cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
-        row_retention: Returns which of its rows are emptied by age, with their captured bytes.
+        retention: Returns its data that goes by age.
         exports: Returns the exports that its files declare, by names that EXPORTS_FILE cannot have.
         actions: Actions that routing rules of webhooks may ask for.
         flag_uses: Returns what of it uses flags, beside schedules that are data.
@@ -538,8 +546,7 @@ class Domain:
     subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
     metrics: Callable[[Warehouse], Callable[[datetime], Iterable[Metric]]] | None = None
     loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
-    captured_days: Callable[[Settings], Mapping[tuple[str, str], int]] = _no_retention
-    row_retention: Callable[[Settings], Sequence[RowRetention]] = lambda _: ()
+    retention: Callable[[Settings], DomainRetention] = lambda _: DomainRetention()
     exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports
     actions: Sequence[RoutingAction] = ()
     flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
@@ -699,17 +706,13 @@ class Registry:
             name for domain in self.domains for name in domain.loaded_inboxes(settings)
         )
 
-    def captured_days(self, settings: Settings) -> Mapping[tuple[str, str], int]:
-        """Return the days of captured bytes of datasets that have some, by source and dataset."""
-        return {
-            place: days
-            for domain in self.domains
-            for place, days in domain.captured_days(settings).items()
-        }
-
-    def row_retention(self, settings: Settings) -> Sequence[RowRetention]:
-        """Return which rows of all domains are emptied by age."""
-        return [rule for domain in self.domains for rule in domain.row_retention(settings)]
+    def retention(self, settings: Settings) -> DomainRetention:
+        """Return the data of all domains that goes by age."""
+        stated = [domain.retention(settings) for domain in self.domains]
+        return DomainRetention(
+            {place: days for own in stated for place, days in own.captured_days.items()},
+            [rule for own in stated for rule in own.rows],
+        )
 
     def exports(self, settings: Settings) -> Mapping[str, DeclaredExport]:
         """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""

@@ -14,7 +14,13 @@ from orchestration_project.contracts.webhooks.queue import TOPIC_PREFIX
 from orchestration_project.contracts.webhooks.sources import rows_of_delivery, webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
+from orchestration_project.registry import (
+    Domain,
+    DomainRetention,
+    ItemTopics,
+    Job,
+    PartitionedTable,
+)
 from orchestration_project.resources.events_equations import EQUATIONS
 from orchestration_project.resources.events_retention import body_retention
 from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
@@ -78,7 +84,7 @@ EVENTS = Domain(
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
     ],
     recoveries=RECOVERIES,
-    row_retention=body_retention,
+    retention=lambda settings: DomainRetention(rows=body_retention(settings)),
     equations=EQUATIONS,
     subjects=_subjects,
 )

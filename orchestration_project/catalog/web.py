@@ -24,6 +24,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
     Connection,
     Domain,
+    DomainRetention,
     Environment,
     ItemTopics,
     Job,
@@ -92,10 +93,11 @@ def _missed(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[
     return missed_days(warehouse, files.sites.values(), clock.now())
 
 
-def _captured_days(settings: Settings) -> Mapping[tuple[str, str], int]:
+def _retention(settings: Settings) -> DomainRetention:
     files = site_files_of(WebSettings.of(settings))
     found = {name: site.retention.captures_days for name, site in files.sites.items()}
-    return {(SOURCE, name): days for name, days in found.items() if days is not None}
+    days_of = {(SOURCE, name): days for name, days in found.items() if days is not None}
+    return DomainRetention(captured_days=days_of)
 
 
 def _exports(settings: Settings) -> Mapping[str, DeclaredExport]:
@@ -171,7 +173,7 @@ WEB = Domain(
     replay_modules={web_items.name: "orchestration_project.cli.web_replay"},
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [PERSON],
-    captured_days=_captured_days,
+    retention=_retention,
     recoveries=RECOVERIES,
     exports=_exports,
     flag_uses=_flag_uses,

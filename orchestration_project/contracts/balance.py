@@ -46,7 +46,7 @@ class Balance:
 
     @property
     def as_document(self) -> dict[str, object]:
-        """The equation as what JSON can hold."""
+        """The equation as values of JSON."""
         return {
             "equation": self.equation,
             "came_in": self.came_in,

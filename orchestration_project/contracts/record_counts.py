@@ -53,7 +53,7 @@ class CountedPieces:
             self._total = RecordCount(records + counted.record_count, read + counted.byte_count)
 
     def balances(self, received_byte_count: int, went_to: Mapping[str, int]) -> list[Balance]:
-        """Return the equations of what was read so far.
+        """Return the equations of the bytes that were read so far.
 
         - bytes: received = read to their end.
         - records: counted = rows + rejects + those that were filtered, by the name of the filter.

@@ -283,7 +283,7 @@ class DerivedLoad:
     def _checked(
         self, key: str, made: Sequence[Derivation], connection: Connection
     ) -> Sequence[Derivation]:
-        """Return what was made, as it is written; its sums are those of its source.
+        """Return the derived rows; their sums are those of the source.
 
         Raises:
             ContractError: They are not.

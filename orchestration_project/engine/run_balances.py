@@ -87,7 +87,10 @@ def _in_order(places: Sequence[str], counts: Counter[str]) -> Mapping[str, int]:
 def record_run_balances(
     warehouse: Warehouse, table_name: str, now: Callable[[], datetime]
 ) -> RecordBalances:
-    """Return what stores the equations of a run that loads a table; its last attempt counts."""
+    """Return a function that stores the equations of a run that loads a table.
+
+    The last attempt of a run counts.
+    """
 
     def record(run_id: str, made: Sequence[Balance]) -> None:
         rows = [

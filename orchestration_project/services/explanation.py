@@ -223,7 +223,7 @@ class InputPlace:
     line: ReadLine | None
 
     def shown(self, number: Number) -> InputRow:
-        """Return what is shown of it."""
+        """Return the fields that are shown."""
         keys = key_names(number.source.table)
         text = None if self.line is None else self.line.content.decode(errors="replace")
         return InputRow(

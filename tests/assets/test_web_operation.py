@@ -332,4 +332,4 @@ def test_the_clean_up_knows_the_days_of_each_site(demo_settings, tmp_path, monke
         text = f"site: {name}\nbase_url: https://a.example\nstart: [/]\n{item}\n{days}\n"
         (folder / f"{name}.yaml").write_text(text)
     monkeypatch.setenv("WEB_SITES_DIR", str(folder))
-    assert REGISTRY.captured_days(load_settings()) == {("web", "a"): 30}
+    assert REGISTRY.retention(load_settings()).captured_days == {("web", "a"): 30}

@@ -67,16 +67,16 @@ def removals(
     reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
-    retention = retention_of(settings)._replace(of_datasets=registry.captured_days(settings))
-    rules = registry.row_retention(settings)
-    plan = plan_cleanup(warehouse, artifacts, retention, now=now, row_retention=rules)
+    of_domains = registry.retention(settings)
+    retention = retention_of(settings)._replace(of_datasets=of_domains.captured_days)
+    plan = plan_cleanup(warehouse, artifacts, retention, now=now, row_retention=of_domains.rows)
     went = plan.files
     if config.dry_run:
         with warehouse.reading() as connection:
-            emptied = {rule.kind: rule.measure(connection, now) for rule in rules}
+            emptied = {rule.kind: rule.measure(connection, now) for rule in of_domains.rows}
     else:
         refuse_shared_store(plan, only_database=config.only_database)
-        emptied = {rule.kind: rule.remove(warehouse, now) for rule in rules}
+        emptied = {rule.kind: rule.remove(warehouse, now) for rule in of_domains.rows}
         went = clean_up(warehouse, artifacts, plan, now=now, run_id=context.run.run_id)
     kinds = totals(went)
     names = [file.name for files in went.values() for file in files]

@@ -110,7 +110,7 @@ class MirrorCounts:
 
     @property
     def went_to(self) -> dict[str, int]:
-        """Numbers of messages by what they became."""
+        """Numbers of messages by their result."""
         return {
             "events": self.by_topic_and_kind.total(),
             "duplicates": self.duplicate_count,

@@ -1,4 +1,4 @@
-"""Recomputation of all equations of a range, and what of them does not balance."""
+"""Recomputation of all equations of a range, and a list of those that do not balance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -373,5 +373,5 @@ def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
 
 
 def as_document(counts: RowCounts) -> Mapping[str, Mapping[str, int]]:
-    """Return the counts as what JSON can hold."""
+    """Return the counts as values of JSON."""
     return {"deleted": dict(counts.deleted), "masked": dict(counts.masked)}
