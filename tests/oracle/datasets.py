@@ -27,7 +27,7 @@ def read_cusip(text: str) -> str:
         total = sum(value // 10 + value % 10 for value in doubled)
         is_valid = text[8] == str(-total % 10)
     if not is_valid:
-        raise RejectError("not_a_cusip", f"cusip is not a CUSIP of nine characters: {text}")
+        raise RejectError("not_a_cusip", f"not a CUSIP of nine characters: {text}")
     return text
 
 
@@ -35,8 +35,17 @@ def read_iso_day(text: str) -> str:
     """Return a day as the exports write it."""
     day = read_day(text)
     if day is None:
-        raise RejectError("impossible_date", f"a date is no date: {text}")
+        raise RejectError("impossible_date", f"no date: {text}")
     return day.isoformat()
+
+
+def read_amount(text: str) -> int | None:
+    """Return a number times 10^6; one with more decimals rejects the line."""
+    units = read_units(text)
+    if units is None:
+        reason = f"no number with up to 6 decimals that 64 bits keep exactly: {text}"
+        raise RejectError("not_an_amount", reason)
+    return units
 
 
 KINDS: dict[str, Callable[[str], object]] = {
@@ -45,10 +54,20 @@ KINDS: dict[str, Callable[[str], object]] = {
     "cusip": read_cusip,
     "day": read_iso_day,
     "count": read_count,
-    "units": read_units,
-    "shares": lambda text: show_units(read_units(text)),
+    "units": read_amount,
+    "shares": lambda text: show_units(read_amount(text)),
 }
 """Readers of values; units are x 10^6, and shares have six decimals. A blank one is NULL."""
+
+
+def read_field(source: str, kind: str, text: str) -> object:
+    """Return the value of a field; a reason of a reject begins with its name."""
+    if not text and kind not in ("key", "cusip"):
+        return None
+    try:
+        return KINDS[kind](text)
+    except RejectError as reject:
+        raise RejectError(reject.code, f"{source} is {reject.reason}") from reject
 
 
 @dataclass(frozen=True)
@@ -72,9 +91,8 @@ class Dataset:
             for line in split_lines(capture.content, "|"):
                 try:
                     row = {
-                        name: KINDS[kind](text) if text or kind in ("key", "cusip") else None
+                        name: read_field(source, kind, line.fields[source.lower()])
                         for name, source, kind in columns
-                        for text in [line.fields[source.lower()]]
                     }
                 except RejectError as reject:
                     rejects.append(reject_row(delivery, capture, line, reject))

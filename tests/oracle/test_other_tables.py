@@ -156,7 +156,7 @@ def mirror(deliveries: list[Delivery], kinds: dict[str, Row]) -> tuple[list[Row]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", ["1"])
+@pytest.mark.parametrize("seed", ["1", "7", "20250106"])
 def test_restated_and_late_loads_of_other_seeds_are_recomputed(state, seed):
     state.set("DEMO_SEED", seed)
     state.set("DEMO_ROWS_PER_WEEK", "2500")
