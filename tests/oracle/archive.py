@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -50,34 +50,31 @@ def read_deliveries(archives: Iterable[Path]) -> list[Delivery]:
 
     A replay has the captures of the delivery that it replays.
     """
-    deliveries: dict[str, Row] = {}
+    deliveries: dict[tuple[str, str], Row] = {}
     landings: dict[tuple[str, str], str] = {}
     captures: dict[str, dict[int, Capture]] = {}
     for path in archives:
         with ZipFile(path) as archive:
             for row in read_lines(archive, "deliveries.jsonl"):
-                deliveries[f"{row['table_name']} {row['group_id']}"] = row
+                deliveries[row["group_id"], row["table_name"]] = row
             for row in read_lines(archive, "landings.jsonl"):
                 landings[row["group_id"], row["table_name"]] = row["landed_at"]
             for row in read_lines(archive, "captures.jsonl"):
                 capture = read_capture(archive, row)
                 captures.setdefault(row["group_id"], {})[capture.part_number] = capture
-    result = []
-    for row in sorted(deliveries.values(), key=lambda row: (row["recorded_at"], row["group_id"])):
+    ordered = []
+    for key, row in sorted(deliveries.items(), key=lambda pair: (pair[1]["recorded_at"], pair[0])):
         parts = captures.get(row["replay_of"] or row["group_id"], {})
-        landed_at = landings.get((row["group_id"], row["table_name"]))
-        values = {name: row[name] for name in COLUMNS}
         count = int(row["part_count"])  # what was fetched beside it was not used
-        ordered = tuple(parts[number] for number in sorted(parts) if number <= count)
-        result.append(Delivery(**values, landed_at=landed_at, captures=ordered))
-    return result
+        used = tuple(parts[number] for number in sorted(parts) if number <= count)
+        columns = {name: row[name] for name in COLUMNS}
+        ordered.append(Delivery(**columns, landed_at=landings.get(key), captures=used))
+    return ordered
 
 
-def read_lines(archive: ZipFile, member: str) -> Iterator[Row]:
-    """Yield the JSON objects of a member, one a line."""
-    for line in archive.read(member).decode().split("\n"):
-        if line:
-            yield json.loads(line)
+def read_lines(archive: ZipFile, member: str) -> list[Row]:
+    """Return the JSON objects of a member, one a line."""
+    return [json.loads(line) for line in archive.read(member).decode().split("\n") if line]
 
 
 def read_capture(archive: ZipFile, row: Row) -> Capture:
@@ -85,11 +82,6 @@ def read_capture(archive: ZipFile, row: Row) -> Capture:
     content = archive.read(f"bytes/{row['sha256']}")
     if hashlib.sha256(content).hexdigest() != row["sha256"]:
         raise ValueError(f"changed bytes: {row['sha256']}")
-    return Capture(
-        capture_id=int(row["capture_id"]),
-        part_number=int(row["part_number"]),
-        request=json.loads(row["request"]),
-        url=row["url"],
-        fetched_at=row["fetched_at"],
-        content=content,
-    )
+    request = json.loads(row["request"])
+    numbers = int(row["capture_id"]), int(row["part_number"])
+    return Capture(*numbers, request, row["url"], row["fetched_at"], content)

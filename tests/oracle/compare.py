@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from tests.oracle.archive import Row
 
@@ -22,30 +23,35 @@ def compare(
     table: str, expected: Iterable[Row], exported: Iterable[Row], key: Sequence[str]
 ) -> Comparison:
     """Return all differences of two sets of rows; each has every column of the other."""
-    result = Comparison(table)
+    comparison = Comparison(table)
     left = {tuple(row[name] for name in key): row for row in expected}
     right: dict[tuple, Row] = {}
     for row in exported:
         place = tuple(row[name] for name in key)
         if place in right:
-            result.differences.append((place, "key", "once", "twice"))
+            comparison.differences.append((place, "key", "once", "twice"))
         right[place] = row
     for place in sorted(left.keys() | right.keys(), key=repr):
         if place not in left or place not in right:
             side = "exported" if place in right else "expected"
-            result.differences.append((place, "row", place in left, f"only {side}"))
+            comparison.differences.append((place, "row", place in left, f"only {side}"))
             continue
         for name in left[place].keys() | right[place].keys():
-            result.value_count += 1
+            comparison.value_count += 1
             values = left[place].get(name, "no column"), right[place].get(name, "no column")
             if not is_equal(*values):
-                result.differences.append((place, name, *values))
-    return result
+                comparison.differences.append((place, name, *values))
+    return comparison
 
 
 def is_equal(expected: object, exported: object) -> bool:
-    """Return whether two values are equal; doubles may differ in their last digits."""
+    """Return whether two values are equal; doubles may differ in their last digits.
+
+    A decimal is exported as text with six decimals.
+    """
     if isinstance(expected, float) and isinstance(exported, float | int):
         limit = MAX_RELATIVE_ERROR * max(1.0, abs(expected))
         return abs(expected - exported) <= limit
+    if isinstance(expected, Decimal):
+        return f"{expected:.6f}" == exported
     return expected == exported and isinstance(expected, bool) == isinstance(exported, bool)
