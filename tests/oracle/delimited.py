@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
-from tests.oracle.archive import Capture, Delivery, Row
+from tests.oracle.archive import Row
 from tests.oracle.documented import Column
 
 MICROS = 10**6
@@ -55,12 +55,12 @@ class Parsed:
 
 
 def parse_lines(
-    delivery: Delivery, key: Sequence[str], read: Callable[[dict[str, str]], Row | None]
+    delivery: Row, key: Sequence[str], read: Callable[[dict[str, str]], Row | None]
 ) -> Parsed:
     """Return the rows that ``read`` makes of the lines of a delivery; None: a line is no row."""
     parsed = Parsed()
-    for capture in delivery.captures:
-        for line in split_lines(capture.content):
+    for capture in delivery["captures"]:
+        for line in split_lines(capture["content"]):
             parsed.line_count += 1
             try:
                 row = read(line.read())
@@ -70,7 +70,7 @@ def parse_lines(
             if row is not None:
                 place = tuple(row[name] for name in key)
                 parsed.has_unique_keys &= place not in parsed.rows
-                parsed.rows[place] = row | {"capture_id": capture.capture_id}
+                parsed.rows[place] = row | {"capture_id": capture["capture_id"]}
     return parsed
 
 
@@ -94,18 +94,18 @@ def split_fields(text: str, is_quoted: bool) -> list[str]:
     return [text.strip() for text in texts]
 
 
-def reject_row(delivery: Delivery, capture: Capture, line: Line, reject: RejectError) -> Row:
+def reject_row(delivery: Row, capture: Row, line: Line, reject: RejectError) -> Row:
     """Return the row of `rejects` of a line."""
     return {
-        "capture_id": capture.capture_id,
-        "table_name": delivery.table_name,
+        "capture_id": capture["capture_id"],
+        "table_name": delivery["table_name"],
         "line_number": line.number,
         "byte_offset": line.offset,
         "record": "".join(map(escape, line.content)),
         "reason_code": reject.code,
         "reason": reject.reason,
-        "run_id": delivery.run_id,
-        "rejected_at": delivery.recorded_at,
+        "run_id": delivery["run_id"],
+        "rejected_at": delivery["recorded_at"],
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from tests.oracle.archive import Delivery, Row
+from tests.oracle.archive import Row
 from tests.oracle.documented import columns_of, key_of
 from tests.oracle.tables import METADATA, PARSERS, WEEKLY, partition_of
 
@@ -35,15 +35,15 @@ class Folded:
         return list(self.current.values())
 
     def load(
-        self, delivery: Delivery, rows: dict[tuple, Row], is_in_scope: Callable[[Row], bool]
+        self, delivery: Row, rows: dict[tuple, Row], is_in_scope: Callable[[Row], bool]
     ) -> None:
         """Load the rows of a delivery, which is complete for the rows in its scope."""
-        at = delivery.landed_at or ""
+        at = delivery["landed_at"] or ""
         loaded = {key: row for key, row in self.current.items() if is_in_scope(row)}
-        ended: Row = {"known_to": at, "rule_version": delivery.rule_version}
+        ended: Row = {"known_to": at, "rule_version": delivery["rule_version"]}
         if self.is_dated:
             published = publication_day(rows.values(), loaded.values(), at)
-            self.published[delivery.group_id] = published
+            self.published[delivery["group_id"]] = published
             ended |= dict(zip(("ended_on", "is_load_day"), published, strict=True))
         differing = {
             key: {name for name in row if name not in UNCOMPARED and row[name] != loaded[key][name]}
@@ -58,9 +58,9 @@ class Folded:
             self.history.append(self.current.pop(key) | ended | {"change_cause": cause})
         for key in (*changed, *added):
             self.current[key] = rows[key] | {"known_from": at}
-        self.loads[delivery.partition_key] = at
+        self.loads[delivery["partition_key"]] = at
         sizes = len(added), len(changed), len(removed), len(differing) - len(changed)
-        self.counts[delivery.group_id] = sizes
+        self.counts[delivery["group_id"]] = sizes
 
     def as_of(self, moment: str) -> list[Row]:
         """Return the rows that were known at a time, written as the exports write it."""
@@ -87,24 +87,24 @@ class Folded:
         return [{name: row[name] for name in names} for row in rows]
 
 
-def fold(deliveries: Iterable[Delivery], name: str) -> Folded:
+def fold(deliveries: Iterable[Row], name: str) -> Folded:
     """Fold the deliveries of a table that is loaded by partitions, in the order of their loads."""
     dates = [column.name for column in columns_of(name) if column.name in METADATA]
     folded = Folded(key_of(name), dates, is_dated=name == WEEKLY)
     for delivery in deliveries:
-        if delivery.table_name == name:
+        if delivery["table_name"] == name:
             parsed = PARSERS[name](delivery)
             folded.rejects += parsed.rejects
-            if delivery.landed_at:
+            if delivery["landed_at"]:
                 folded.load(delivery, parsed.rows, scope_of(delivery, folded.key))
     return folded
 
 
-def scope_of(delivery: Delivery, key: Sequence[str]) -> Callable[[Row], bool]:
+def scope_of(delivery: Row, key: Sequence[str]) -> Callable[[Row], bool]:
     """Return which rows a delivery is complete for: those of its partition, and of its days."""
-    ranges = json.loads(delivery.scope).items()
+    ranges = json.loads(delivery["scope"]).items()
     return lambda row: (
-        partition_of(row, key) == delivery.partition_key
+        partition_of(row, key) == delivery["partition_key"]
         and all(days["first"] <= row[name] <= days["last"] for name, days in ranges)
     )
 

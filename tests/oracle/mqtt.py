@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.oracle.archive import Capture, Delivery, Row
+from tests.oracle.archive import Row
 from tests.oracle.documented import columns_of, key_of
 from tests.oracle.history import write_moment
 
@@ -112,15 +112,15 @@ def is_valid_member(value: Any, rule: Row) -> bool:
     return True
 
 
-def mirror(deliveries: Iterable[Delivery], kinds: dict[str, Row]) -> tuple[list[Row], list[Row]]:
+def mirror(deliveries: Iterable[Row], kinds: dict[str, Row]) -> tuple[list[Row], list[Row]]:
     """Return the mirrored events and the dead letters of the messages of all hours, by arrival."""
     rows, dead = [], []
     for delivery in deliveries:
         events: dict[str, Row] = {}
-        is_mirror = delivery.table_name == "mqtt_mirror"
-        captures = delivery.captures if is_mirror else ()
-        for capture in sorted(captures, key=lambda capture: capture.request["arrival_id"]):
-            event, reason = judge(capture.content, kinds)
+        is_mirror = delivery["table_name"] == "mqtt_mirror"
+        captures = delivery["captures"] if is_mirror else ()
+        for capture in sorted(captures, key=lambda capture: capture["request"]["arrival_id"]):
+            event, reason = judge(capture["content"], kinds)
             if reason is None and events.setdefault(event["idempotency_key"], event) != event:
                 reason = "key_reused"
             if reason:
@@ -128,33 +128,33 @@ def mirror(deliveries: Iterable[Delivery], kinds: dict[str, Row]) -> tuple[list[
                 dead.append(describe(capture) | dead_letter(capture, kind, reason))
             elif events[event["idempotency_key"]] is event:
                 row = mirrored(event, capture, kinds.get(event["kind"], {}))
-                rows.append(describe(capture) | row | {"known_from": delivery.landed_at})
+                rows.append(describe(capture) | row | {"known_from": delivery["landed_at"]})
     return rows, dead
 
 
-def describe(capture: Capture) -> Row:
+def describe(capture: Row) -> Row:
     """Return when and on which topic a message arrived: the path of its address."""
     return {
-        "arrival_id": capture.request["arrival_id"],
-        "received_at": capture.fetched_at,
-        "topic": unquote(urlsplit(capture.url).path.removeprefix("/")),
+        "arrival_id": capture["request"]["arrival_id"],
+        "received_at": capture["fetched_at"],
+        "topic": unquote(urlsplit(capture["url"]).path.removeprefix("/")),
     }
 
 
-def dead_letter(capture: Capture, kind: object, reason: str) -> Row:
+def dead_letter(capture: Row, kind: object, reason: str) -> Row:
     """Return the columns of `mqtt_dead_letters` of a message, without the reason in words."""
     return {
         "kind": kind,
         "reason_code": reason,
-        "payload": base64.b64encode(capture.content[:MAX_PAYLOAD]).decode(),
-        "sha256": hashlib.sha256(capture.content).hexdigest(),
+        "payload": base64.b64encode(capture["content"][:MAX_PAYLOAD]).decode(),
+        "sha256": hashlib.sha256(capture["content"]).hexdigest(),
     }
 
 
-def mirrored(event: Row, capture: Capture, schema: Row) -> Row:
+def mirrored(event: Row, capture: Row, schema: Row) -> Row:
     """Return the columns of `mqtt_mirror` of a valid event."""
     entity, payload = schema.get("x-entity"), event["payload"]
-    sent, received = (datetime.fromisoformat(text) for text in (event["ts"], capture.fetched_at))
+    sent, received = (datetime.fromisoformat(text) for text in (event["ts"], capture["fetched_at"]))
     return {name: event[name] for name in ("idempotency_key", "trace_id", "kind")} | {
         "schema_version": schema.get("version"),
         "ts": write_moment(sent),
@@ -164,7 +164,7 @@ def mirrored(event: Row, capture: Capture, schema: Row) -> Row:
         "payload": canonical(payload),
         "arrival_hour": received.astimezone(UTC).strftime("%Y-%m-%d-%H:00"),
         "skew_seconds": (sent - received).total_seconds(),
-        "capture_id": capture.capture_id,
+        "capture_id": capture["capture_id"],
     }
 
 

@@ -5,13 +5,16 @@ import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from tests.oracle.archive import Capture, Delivery, Row
+from tests.oracle.archive import Row
+from tests.oracle.delimited import read_units
 from tests.oracle.documented import key_of
 from tests.oracle.history import Folded
 from tests.oracle.mqtt import canonical
 
 PRODUCT = re.compile(r"/product/\d+$")
 REQUIRED = {"sku", "name", "price", "currency"}
+NUMBERS = ("price", "stock", "weight_g")
+"""Fields that are read as numbers, prices or quantities."""
 
 
 def first(pattern: str, text: str) -> str | None:
@@ -70,40 +73,93 @@ def grams(text: str) -> str | None:
 READERS: dict[str, Callable[[bytes], list[Row]]] = {"shop": read_page, "shop_api": read_answer}
 
 
-def items(deliveries: Sequence[Delivery]) -> tuple[Folded, set[str]]:
+def items(deliveries: Sequence[Row]) -> tuple[Folded, set[str]]:
     """Return `web_items` with its history, and the deliveries that are quarantined.
 
     Each crawl loads the items of the latest capture of each page.
     """
     table, quarantined = Folded(key_of("web_items")), set()
-    pages: dict[tuple[str, str], Capture] = {}
+    pages: dict[tuple[str, str], Row] = {}
     for delivery in deliveries:
-        site = delivery.partition_key
-        if delivery.table_name == "web_pages":
-            for capture in delivery.captures:
-                is_item = site == "shop_api" or PRODUCT.search(capture.url)
-                if is_item and capture.content:  # an unchanged page, of status 304, has no body
-                    pages[site, capture.url] = capture
-        elif delivery.table_name == "web_items":
+        site = delivery["partition_key"]
+        if delivery["table_name"] == "web_pages":
+            for capture in delivery["captures"]:
+                is_item = site == "shop_api" or PRODUCT.search(capture["url"])
+                if is_item and capture["content"]:  # an unchanged page, of status 304, has no body
+                    pages[site, capture["url"]] = capture
+        elif delivery["table_name"] == "web_items":
             rows = read_items(site, pages)
             if rows is None:
-                quarantined.add(delivery.group_id)
-            elif delivery.landed_at:
+                quarantined.add(delivery["group_id"])
+            elif delivery["landed_at"]:
                 table.load(delivery, rows, lambda row, site=site: row["site"] == site)
     return table, quarantined
 
 
-def read_items(site: str, pages: dict[tuple[str, str], Capture]) -> dict[tuple, Row] | None:
+def read_items(site: str, pages: dict[tuple[str, str], Row]) -> dict[tuple, Row] | None:
     """Return the items of a site's pages by key; None: one lacks a required field."""
     rows = {}
     for capture in (capture for (of_site, _), capture in pages.items() if of_site == site):
-        for item in READERS[site](capture.content):
+        for item in READERS[site](capture["content"]):
             payload = {name: value for name, value in item.items() if value is not None}
             if not payload.keys() >= REQUIRED:
                 return None
-            place = {"site": site, "item_key": item["sku"], "url": capture.url}
-            row = place | {"payload": canonical(payload), "capture_id": capture.capture_id}
+            place = {"site": site, "item_key": item["sku"], "url": capture["url"]}
+            row = place | {"payload": canonical(payload), "capture_id": capture["capture_id"]}
             rows[site, item["sku"]] = row
+    return rows
+
+
+def fields_of(row: Row) -> dict[str, list[str]]:
+    """Return the values of each field of an item as texts."""
+    payload = json.loads(row["payload"])
+    fields = {
+        name: value if isinstance(value, list) else [value] for name, value in payload.items()
+    }
+    return {
+        name: [value if isinstance(value, str) else canonical(value) for value in values]
+        for name, values in fields.items()
+    }
+
+
+def item_fields(rows: Sequence[Row]) -> list[Row]:
+    """Return `web_item_fields`; the kind of a value is that of the field's rule."""
+    return [
+        {
+            **{name: row[name] for name in ("site", "item_key")},
+            "field": name,
+            "position": position,
+            "text_value": text,
+            "amount": read_units(text) if name in NUMBERS else None,
+            "currency": fields["currency"][0] if name == "price" else None,
+            "time_value": f"{text}T00:00:00.000000Z" if name == "published_on" else None,
+        }
+        for row in rows
+        for fields in [fields_of(row)]
+        for name, texts in fields.items()
+        for position, text in enumerate(texts, start=1)
+    ]
+
+
+def changes(table: Folded) -> list[Row]:
+    """Return `web_changes` of items that were replaced: each field with another value."""
+    states = {(row["site"], row["item_key"], row["known_from"]): row for row in table.rows}
+    states |= {(row["site"], row["item_key"], row["known_from"]): row for row in table.history}
+    rows = []
+    for old in table.history:
+        new = states[old["site"], old["item_key"], old["known_to"]]
+        before, after = fields_of(old), fields_of(new)
+        for name in before.keys() | after.keys():
+            if before.get(name) != after.get(name):
+                change = {"site": old["site"], "item_key": old["item_key"], "at": old["known_to"]}
+                change |= {"field": name, "change_cause": old["change_cause"]}
+                change["before"], change["after"] = (
+                    ", ".join(fields[name]) if name in fields else None
+                    for fields in (before, after)
+                )
+                is_both = name in before and name in after
+                kind = "changed" if is_both else "added" if name in after else "removed"
+                rows.append(change | {"kind": kind})
     return rows
 
 

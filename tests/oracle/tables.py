@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cache
 
 from tests.oracle import vendors
-from tests.oracle.archive import Delivery, Row
+from tests.oracle.archive import Row
 from tests.oracle.delimited import Parsed, RejectError, parse_lines, read_columns
 from tests.oracle.documented import Column, columns_of, key_of
 
@@ -33,10 +33,10 @@ FIRM, SYMBOL, SUMS = "_W_SMBL_FIRM", "_W_SMBL", ("_W_FIRM", "_W_VOL_STATS")
 QUANTITIES = ("share_quantity", "trade_count")
 
 
-def parse_dataset(delivery: Delivery) -> Parsed:
+def parse_dataset(delivery: Row) -> Parsed:
     """Return what a delivery of one of FINRA's further datasets contains."""
-    columns = columns_without(delivery.table_name, ("capture_id", "known_from"))
-    key = key_of(delivery.table_name)
+    columns = columns_without(delivery["table_name"], ("capture_id", "known_from"))
+    key = key_of(delivery["table_name"])
     return parse_lines(delivery, key, lambda fields: read_columns(columns, fields))
 
 
@@ -90,14 +90,14 @@ def read_firm(fields: dict[str, str]) -> Row:
     return row | {"venue_id": row["mpid"] or unlisted, "week_end": friday.isoformat()}
 
 
-def parse_week(delivery: Delivery) -> ParsedWeek:
+def parse_week(delivery: Row) -> ParsedWeek:
     """Return what a delivery of FINRA's weekly data contains."""
     week = ParsedWeek()
     parsed = parse_lines(delivery, key_of(WEEKLY), week.read)
     return ParsedWeek(**vars(parsed), totals=week.totals, sums=week.sums)
 
 
-PARSERS: dict[str, Callable[[Delivery], Parsed]] = {
+PARSERS: dict[str, Callable[[Row], Parsed]] = {
     WEEKLY: parse_week,
     **dict.fromkeys(DATASETS, parse_dataset),
     "fx_rates_daily": vendors.parse_rates,

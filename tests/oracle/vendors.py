@@ -10,7 +10,7 @@ from fractions import Fraction
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
-from tests.oracle.archive import Delivery, Row
+from tests.oracle.archive import Row
 from tests.oracle.delimited import MICROS, Parsed, read_count, read_decimal, read_units
 
 CUBE = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
@@ -18,17 +18,17 @@ TAPES = {"A": "tape_a", "B": "tape_b", "C": "tape_c", "all": "total"}
 PRICES = ("open", "high", "low", "close")
 
 
-def parse_rates(delivery: Delivery) -> Parsed:
+def parse_rates(delivery: Row) -> Parsed:
     """Return the ECB's rates of the delivery's day; a rate that is not available is NULL."""
-    parsed, day = Parsed(), delivery.partition_key
-    for capture in delivery.captures:
-        read = read_csv if capture.content.startswith(b"PK") else read_xml
-        for currency, rate in read(capture.content, day):
+    parsed, day = Parsed(), delivery["partition_key"]
+    for capture in delivery["captures"]:
+        read = read_csv if capture["content"].startswith(b"PK") else read_xml
+        for currency, rate in read(capture["content"], day):
             parsed.rows[day, currency] = {
                 "rate_date": day,
                 "currency_code": currency,
                 "rate": None if rate == "N/A" else read_units(rate),
-                "capture_id": capture.capture_id,
+                "capture_id": capture["capture_id"],
             }
     return parsed
 
@@ -60,11 +60,11 @@ def read_csv(content: bytes, day: str) -> list[tuple[str, str]]:
     return rates
 
 
-def parse_volume(delivery: Delivery) -> Parsed:
+def parse_volume(delivery: Row) -> Parsed:
     """Return the rows of the delivery's day from Cboe's file of its year."""
-    parsed, day = Parsed(), delivery.partition_key
-    for capture in delivery.captures:
-        for line in csv.DictReader(io.StringIO(capture.content.decode())):
+    parsed, day = Parsed(), delivery["partition_key"]
+    for capture in delivery["captures"]:
+        for line in csv.DictReader(io.StringIO(capture["content"].decode())):
             if line["Day"] == day:
                 name = line["Market Participant"].strip()
                 code = name.rpartition("(")[2].rstrip(")")
@@ -74,19 +74,19 @@ def parse_volume(delivery: Delivery) -> Parsed:
                     row[f"{prefix}_share_quantity"] = read_decimal(line[f"{title} Shares"])
                     row[f"{prefix}_notional_usd"] = read_units(line[f"{title} Notional"])
                     row[f"{prefix}_trade_count"] = read_count(line[f"{title} Trade Count"])
-                parsed.rows[day, code] = row | {"capture_id": capture.capture_id}
+                parsed.rows[day, code] = row | {"capture_id": capture["capture_id"]}
     return parsed
 
 
-def parse_prices(delivery: Delivery) -> Parsed:
+def parse_prices(delivery: Row) -> Parsed:
     """Return the days of the delivery's scope from Yahoo's chart."""
-    parsed, scope = Parsed(), json.loads(delivery.scope)["trade_date"]
-    for capture in delivery.captures:
-        [chart] = json.loads(capture.content)["chart"]["result"]
+    parsed, scope = Parsed(), json.loads(delivery["scope"])["trade_date"]
+    for capture in delivery["captures"]:
+        [chart] = json.loads(capture["content"])["chart"]["result"]
         for row in read_chart(chart):
             if scope["first"] <= row["trade_date"] <= scope["last"]:
-                place = {"symbol": delivery.partition_key, "source": delivery.source}
-                row |= place | {"capture_id": capture.capture_id}
+                place = {"symbol": delivery["partition_key"], "source": delivery["source"]}
+                row |= place | {"capture_id": capture["capture_id"]}
                 parsed.rows[row["symbol"], row["trade_date"]] = row
     return parsed
 
