@@ -168,12 +168,19 @@ def _cusip(number: int) -> str:
 
 
 def _corrected(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return other numbers in every third row, without the last row but one."""
+    """Return other numbers in every third row, without the last row but one.
+
+    A sum of binary fractions is rounded: 0.64 + 1 is 1.6400000000000001.
+    """
     kinds = rows.drop("firmCRDNumber", strict=False).schema.items()
-    numbers = [name for name, kind in kinds if kind.is_numeric()]
     is_changed = pl.int_range(pl.len()) % 3 == 0
     changed = rows.with_columns(
-        pl.when(is_changed).then(pl.col(name) + 1).otherwise(name).alias(name) for name in numbers
+        pl.when(is_changed)
+        .then((pl.col(name) + 1).round(6) if kind.is_float() else pl.col(name) + 1)
+        .otherwise(name)
+        .alias(name)
+        for name, kind in kinds
+        if kind.is_numeric()
     )
     return changed.filter(pl.int_range(pl.len()) != pl.len() - 2)
 

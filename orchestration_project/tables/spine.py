@@ -254,10 +254,10 @@ balances = table(
     text("equation", "Name of the equation, such as records", key=True),
     count(
         "came_in",
-        "Count that came in, apart from what it became; NULL: not counted",
+        "What came in, counted apart from what it became; NULL: not counted",
         optional=True,
     ),
-    text("went_to", "JSON object: count by name of the place where it went"),
+    text("went_to", "Where it went, a JSON object: count by name of the place"),
     text(
         "state",
         "State: balanced, unbalanced or not_counted",

@@ -6,7 +6,7 @@ import pytest
 from orchestration_project.contracts.values import has_right_digit
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
-from tests.demo.program import Demo, equal
+from tests.demo.program import Demo, StartDemo, equal
 
 WHERE = "group/fixedIncomeMarket/name"
 TREASURY, BONDS, BREADTH = (
@@ -111,3 +111,12 @@ def test_sums_of_a_month_are_those_of_its_firms(demo: Demo):
     firms, symbols = sums.sort("summaryTypeCode", descending=True).rows()
     assert (firms[0], symbols[0]) == ("OTC_M_SMBL_FIRM", "OTC_M_SMBL")
     assert firms[1:] == symbols[1:]
+
+
+def test_corrected_percentages_have_as_few_decimals_as_published_ones(start_demo: StartDemo):
+    start_demo(clock_now="2026-02-24T15:00:00+00:00", seed=7).stop()
+    later = start_demo(clock_now="2026-03-13T15:00:00+00:00", seed=7)
+    rows = records(later, "blocksSummary", "group/otcMarket/name", monthStartDate="2025-12-01")
+    names = [name for name in rows[0] if name.endswith("Percent") and name.startswith("ATS")]
+    ats = [str(row[name]) for row in rows for name in names if row["atsOtc"] == "ATS"]
+    assert {len(text.partition(".")[2]) for text in ats} == {1, 2}

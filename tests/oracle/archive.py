@@ -1,9 +1,12 @@
-"""Reads evidence archives: deliveries in the order of their loads, with captures and bytes."""
+"""Reads evidence archives: deliveries in the order of their loads, with captures and bytes.
+
+A delivery is a row of `deliveries` with its captures and `landed_at`, NULL where it is not loaded;
+a capture is a row of `captures` with its `content`.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -11,85 +14,41 @@ from zipfile import ZipFile
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Capture:
-    """Bytes of one response or file, and how they were requested."""
-
-    capture_id: int
-    part_number: int
-    request: dict[str, Any]
-    url: str
-    fetched_at: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One state of a partition: its captures, and when it was loaded; NULL: quarantined."""
-
-    group_id: str
-    table_name: str
-    partition_key: str
-    source: str
-    outcome: str
-    run_id: str
-    recorded_at: str
-    rule_version: str
-    scope: str
-    replay_of: str | None
-    landed_at: str | None
-    captures: tuple[Capture, ...]
-
-
-COLUMNS = [column.name for column in fields(Delivery)][:-2]
-"""Columns of `deliveries` that are read."""
-
-
-def read_deliveries(archives: Iterable[Path]) -> list[Delivery]:
+def read_deliveries(archives: Iterable[Path]) -> list[Row]:
     """Return the deliveries of all archives, each once, in the order in which they were recorded.
 
     A replay has the captures of the delivery that it replays.
     """
-    deliveries: dict[str, Row] = {}
+    deliveries: dict[tuple[str, str], Row] = {}
     landings: dict[tuple[str, str], str] = {}
-    captures: dict[str, dict[int, Capture]] = {}
+    captures: dict[str, dict[int, Row]] = {}
     for path in archives:
         with ZipFile(path) as archive:
             for row in read_lines(archive, "deliveries.jsonl"):
-                deliveries[f"{row['table_name']} {row['group_id']}"] = row
+                deliveries[row["group_id"], row["table_name"]] = row
             for row in read_lines(archive, "landings.jsonl"):
                 landings[row["group_id"], row["table_name"]] = row["landed_at"]
             for row in read_lines(archive, "captures.jsonl"):
-                capture = read_capture(archive, row)
-                captures.setdefault(row["group_id"], {})[capture.part_number] = capture
-    result = []
-    for row in sorted(deliveries.values(), key=lambda row: (row["recorded_at"], row["group_id"])):
+                capture = row | read_content(archive, row)
+                captures.setdefault(row["group_id"], {})[int(row["part_number"])] = capture
+    ordered = []
+    for key, row in sorted(deliveries.items(), key=lambda pair: (pair[1]["recorded_at"], pair[0])):
         parts = captures.get(row["replay_of"] or row["group_id"], {})
-        landed_at = landings.get((row["group_id"], row["table_name"]))
-        values = {name: row[name] for name in COLUMNS}
         count = int(row["part_count"])  # what was fetched beside it was not used
-        ordered = tuple(parts[number] for number in sorted(parts) if number <= count)
-        result.append(Delivery(**values, landed_at=landed_at, captures=ordered))
-    return result
+        used = [parts[number] for number in sorted(parts) if number <= count]
+        ordered.append(row | {"landed_at": landings.get(key), "captures": used})
+    return ordered
 
 
-def read_lines(archive: ZipFile, member: str) -> Iterator[Row]:
-    """Yield the JSON objects of a member, one a line."""
-    for line in archive.read(member).decode().split("\n"):
-        if line:
-            yield json.loads(line)
+def read_lines(archive: ZipFile, member: str) -> list[Row]:
+    """Return the JSON objects of a member, one a line."""
+    return [json.loads(line) for line in archive.read(member).decode().split("\n") if line]
 
 
-def read_capture(archive: ZipFile, row: Row) -> Capture:
-    """Return a capture with its bytes, whose SHA-256 must be the recorded one."""
-    content = archive.read(f"bytes/{row['sha256']}")
-    if hashlib.sha256(content).hexdigest() != row["sha256"]:
-        raise ValueError(f"changed bytes: {row['sha256']}")
-    return Capture(
-        capture_id=int(row["capture_id"]),
-        part_number=int(row["part_number"]),
-        request=json.loads(row["request"]),
-        url=row["url"],
-        fetched_at=row["fetched_at"],
-        content=content,
-    )
+def read_content(archive: ZipFile, capture: Row) -> Row:
+    """Return request and bytes of a capture, whose SHA-256 must be the recorded one."""
+    content = archive.read(f"bytes/{capture['sha256']}")
+    if hashlib.sha256(content).hexdigest() != capture["sha256"]:
+        raise ValueError(f"changed bytes: {capture['sha256']}")
+    request, number = json.loads(capture["request"]), int(capture["capture_id"])
+    return {"content": content, "request": request, "capture_id": number}

@@ -1,11 +1,14 @@
 """Folds deliveries into current rows and history (SCD2) with the clocks of load and source."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from tests.oracle.archive import Row
+from tests.oracle.documented import columns_of, key_of
+from tests.oracle.tables import METADATA, PARSERS, WEEKLY, partition_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 UNCOMPARED = ("capture_id", "known_from")
@@ -13,94 +16,57 @@ UNCOMPARED = ("capture_id", "known_from")
 
 
 @dataclass
-class Table:
-    """Current rows by key, replaced and removed rows, and the publication day by scope."""
+class Folded:
+    """A table after its deliveries, and by delivery: counts of rows, and day of publication."""
 
     key: Sequence[str]
     metadata: Sequence[str] = ()
     is_dated: bool = False
-    rows: dict[tuple, Row] = field(default_factory=dict)
+    current: dict[tuple, Row] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
-    published: dict[object, tuple[str | None, bool | None]] = field(default_factory=dict)
+    rejects: list[Row] = field(default_factory=list)
+    loads: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    published: dict[str, tuple[str, bool]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The current rows."""
+        return list(self.current.values())
 
     def load(
-        self,
-        delivered: dict[tuple, Row],
-        landed_at: str,
-        rule_version: str,
-        is_in_scope: Callable[[Row], bool],
-        scope: object = None,
-        is_removing: bool = True,
-    ) -> tuple[int, int, int, int]:
-        """Load a delivery; return the rows added, changed, removed and unchanged."""
-        loaded = {key: row for key, row in self.rows.items() if is_in_scope(row)}
-        ended_on, is_load_day = self.publication_day(delivered, landed_at, scope, loaded)
-        added = changed = removed = 0
-        for key, row in delivered.items():
-            old = loaded.get(key)
-            if old is not None and not self.differing(old, row):
-                continue
-            if old is None:
-                added += 1
-            else:
-                changed += 1
-                only_metadata = self.differing(old, row) <= set(self.metadata)
-                cause = "metadata" if only_metadata else "source"
-                self.end(old, landed_at, cause, rule_version, ended_on, is_load_day)
-            self.rows[key] = row | {"known_from": landed_at}
-        if is_removing:
-            for key in loaded.keys() - delivered.keys():
-                removed += 1
-                self.end(
-                    self.rows.pop(key), landed_at, "source", rule_version, ended_on, is_load_day
-                )
-        return added, changed, removed, len(delivered) - added - changed
-
-    def differing(self, old: Row, new: Row) -> set[str]:
-        """Return the columns in which two rows of a key differ."""
-        return {name for name in new if name not in UNCOMPARED and old[name] != new[name]}
-
-    def end(
-        self,
-        old: Row,
-        known_to: str,
-        cause: str,
-        rule_version: str,
-        ended_on: str | None,
-        is_load_day: bool | None,
+        self, delivery: Row, rows: dict[tuple, Row], is_in_scope: Callable[[Row], bool]
     ) -> None:
-        """Move a row to the history."""
-        state = old | {"known_to": known_to, "change_cause": cause, "rule_version": rule_version}
+        """Load the rows of a delivery, which is complete for the rows in its scope."""
+        at = delivery["landed_at"] or ""
+        loaded = {key: row for key, row in self.current.items() if is_in_scope(row)}
+        ended: Row = {"known_to": at, "rule_version": delivery["rule_version"]}
         if self.is_dated:
-            state |= {"ended_on": ended_on, "is_load_day": is_load_day}
-        self.history.append(state)
-
-    def publication_day(
-        self, delivered: dict[tuple, Row], landed_at: str, scope: object, loaded: dict[tuple, Row]
-    ) -> tuple[str | None, bool | None]:
-        """Return the day on which a delivery was published, and whether it is that of its load.
-
-        It is the latest day of change of its rows, not after the load. If that is not later than
-        any loaded row's, it is the day of the load in New York.
-        """
-        if not self.is_dated:
-            return None, None
-        load_day = day_in_new_york(landed_at).isoformat()
-        days = {row["last_update_date"] for row in delivered.values()} - {None}
-        latest = max((day for day in days if day <= load_day), default=None)
-        previous = max(
-            (row["last_update_date"] for row in loaded.values() if row["last_update_date"]),
-            default=None,
-        )
-        is_load_day = latest is None or (previous is not None and latest <= previous)
-        self.published[scope] = (load_day if is_load_day else latest, is_load_day)
-        return self.published[scope]
+            published = publication_day(rows.values(), loaded.values(), at)
+            self.published[delivery["group_id"]] = published
+            ended |= dict(zip(("ended_on", "is_load_day"), published, strict=True))
+        differing = {
+            key: {name for name in row if name not in UNCOMPARED and row[name] != loaded[key][name]}
+            for key, row in rows.items()
+            if key in loaded
+        }
+        changed = [key for key, names in differing.items() if names]
+        removed, added = loaded.keys() - rows.keys(), rows.keys() - loaded.keys()
+        for key in (*changed, *removed):
+            only_metadata = key in rows and differing[key] <= set(self.metadata)
+            cause = "metadata" if only_metadata else "source"
+            self.history.append(self.current.pop(key) | ended | {"change_cause": cause})
+        for key in (*changed, *added):
+            self.current[key] = rows[key] | {"known_from": at}
+        self.loads[delivery["partition_key"]] = at
+        sizes = len(added), len(changed), len(removed), len(differing) - len(changed)
+        self.counts[delivery["group_id"]] = sizes
 
     def as_of(self, moment: str) -> list[Row]:
         """Return the rows that were known at a time, written as the exports write it."""
-        current = [row for row in self.rows.values() if row["known_from"] <= moment]
+        current = [row for row in self.rows if row["known_from"] <= moment]
         past = [row for row in self.history if row["known_from"] <= moment < row["known_to"]]
-        return self.ordered(current + past)
+        return self.choose_columns(current + past)
 
     def published_by(self, day: str) -> list[Row]:
         """Return the rows as their source had published them by a day, whenever they were loaded.
@@ -109,17 +75,54 @@ class Table:
         states of one day the later delivery counts.
         """
         states: dict[tuple, Row] = {}
-        for row in sorted([*self.history, *self.rows.values()], key=lambda row: row["known_from"]):
+        for row in sorted([*self.history, *self.rows], key=lambda row: row["known_from"]):
             begin, end = row["last_update_date"], row.get("ended_on")
             if begin is not None and begin <= day and (end is None or end > day):
                 states[tuple(row[name] for name in self.key)] = row
-        return self.ordered(states.values())
+        return self.choose_columns(states.values())
 
-    def ordered(self, rows: Iterable[Row]) -> list[Row]:
-        """Return rows by key, with the columns of the table alone."""
-        names = next(iter(self.rows.values()), {}).keys()
-        chosen = [{name: row[name] for name in names} for row in rows]
-        return sorted(chosen, key=lambda row: tuple(row[name] for name in self.key))
+    def choose_columns(self, rows: Iterable[Row]) -> list[Row]:
+        """Return rows with the columns of the table alone."""
+        names = next(iter(self.rows), {}).keys()
+        return [{name: row[name] for name in names} for row in rows]
+
+
+def fold(deliveries: Iterable[Row], name: str) -> Folded:
+    """Fold the deliveries of a table that is loaded by partitions, in the order of their loads."""
+    dates = [column.name for column in columns_of(name) if column.name in METADATA]
+    folded = Folded(key_of(name), dates, is_dated=name == WEEKLY)
+    for delivery in deliveries:
+        if delivery["table_name"] == name:
+            parsed = PARSERS[name](delivery)
+            folded.rejects += parsed.rejects
+            if delivery["landed_at"]:
+                folded.load(delivery, parsed.rows, scope_of(delivery, folded.key))
+    return folded
+
+
+def scope_of(delivery: Row, key: Sequence[str]) -> Callable[[Row], bool]:
+    """Return which rows a delivery is complete for: those of its partition, and of its days."""
+    ranges = json.loads(delivery["scope"]).items()
+    return lambda row: (
+        partition_of(row, key) == delivery["partition_key"]
+        and all(days["first"] <= row[name] <= days["last"] for name, days in ranges)
+    )
+
+
+def publication_day(
+    delivered: Iterable[Row], loaded: Iterable[Row], landed_at: str
+) -> tuple[str, bool]:
+    """Return the day on which a delivery was published, and whether it is that of its load.
+
+    It is the latest day of change of its rows, not after the load. If that is not later than
+    any loaded row's, it is the day of the load in New York.
+    """
+    load_day = datetime.fromisoformat(landed_at).astimezone(NEW_YORK).date().isoformat()
+    days = {row["last_update_date"] for row in delivered} - {None}
+    latest = max((day for day in days if day <= load_day), default="")
+    previous = max((row["last_update_date"] or "" for row in loaded), default="")
+    is_load_day = latest <= previous
+    return (load_day if is_load_day else latest), is_load_day
 
 
 def difference(before: Iterable[Row], after: Iterable[Row], key: Sequence[str]) -> list[Row]:
@@ -127,23 +130,16 @@ def difference(before: Iterable[Row], after: Iterable[Row], key: Sequence[str]) 
     old = {tuple(row[name] for name in key): row for row in before}
     new = {tuple(row[name] for name in key): row for row in after}
     changes = []
-    for place in sorted(old.keys() | new.keys()):
-        was, is_now = old.get(place), new.get(place)
-        if was == is_now:
-            continue
-        change = "added" if was is None else "removed" if is_now is None else "changed"
-        row = dict(zip(key, place, strict=True)) | {"change": change}
-        for name in was or is_now or {}:
-            if name not in key:
+    for place in old.keys() | new.keys():
+        was, becomes = old.get(place), new.get(place)
+        if was != becomes:
+            kind = "added" if was is None else "removed" if becomes is None else "changed"
+            row = dict(zip(key, place, strict=True)) | {"change": kind}
+            for name in (was or becomes or {}).keys() - set(key):
                 row[f"old_{name}"] = was and was[name]
-                row[f"new_{name}"] = is_now and is_now[name]
-        changes.append(row)
+                row[f"new_{name}"] = becomes and becomes[name]
+            changes.append(row)
     return changes
-
-
-def day_in_new_york(moment: str) -> date:
-    """Return the day of a UTC time in New York."""
-    return datetime.fromisoformat(moment).astimezone(NEW_YORK).date()
 
 
 def write_moment(moment: datetime) -> str:

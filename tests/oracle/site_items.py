@@ -5,45 +5,43 @@ import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from tests.oracle.archive import Capture, Delivery, Row
-from tests.oracle.history import Table
+from tests.oracle.archive import Row
+from tests.oracle.delimited import read_units
+from tests.oracle.documented import key_of
+from tests.oracle.history import Folded
 from tests.oracle.mqtt import canonical
 
-KEY = ("site", "item_key")
 PRODUCT = re.compile(r"/product/\d+$")
-REQUIRED = ("sku", "name", "price", "currency")
+REQUIRED = {"sku", "name", "price", "currency"}
+NUMBERS = ("price", "stock", "weight_g")
+"""Fields that are read as numbers, prices or quantities."""
 
 
 def first(pattern: str, text: str) -> str | None:
     """Return the first group of a pattern without blanks around it; None: it does not occur."""
-    found = re.search(pattern, text, re.DOTALL)
-    return found[1].strip() if found else None
-
-
-def read_price(text: str | None) -> str | None:
-    """Return a price such as 1.234,56 as an exact decimal."""
-    number = first(r"([\d.]+(?:,\d+)?)", text or "")
-    return number and str(Decimal(number.replace(".", "").replace(",", ".")))
+    match = re.search(pattern, text, re.DOTALL)
+    return match[1].strip() if match else None
 
 
 def read_page(content: bytes) -> list[Row]:
-    """Return the item of a page by sites/shop.yaml; a field without value is left out."""
+    """Return the item of a page by sites/shop.yaml."""
     text = content.decode()
-    data = first(r"<script type=\"?application/ld\+json\"?>(.*?)</script>", text)
-    rating = data and first(r'"ratingValue":\s*([\d.]+)', data)
+    linked = first(r"<script type=\"?application/ld\+json\"?>(.*?)</script>", text)
     stock = first(r"<p class=stock>\s*(\d+) in stock", text)
     day = first(r"<time>(.*?)</time>", text)
-    item = {
-        "sku": first(r"itemprop=sku>(.*?)</i>", text),
-        "name": first(r"<h1>(.*?)</h1>", text),
-        "price": read_price(first(r"<p class=price>(.*?)<", text)),
-        "currency": first(r"itemprop=priceCurrency content=(\w+)", text),
-        "rating": rating,
-        "stock": None if stock is None else int(stock),
-        "published_on": day and "-".join(reversed(day.split("."))),
-        "tags": re.findall(r"<b class=tag>(.*?)</b>", text) or None,
-    }
-    return [{name: value for name, value in item.items() if value is not None}]
+    price = first(r"([\d.]+(?:,\d+)?)", first(r"<p class=price>(.*?)<", text) or "")
+    return [
+        {
+            "sku": first(r"itemprop=sku>(.*?)</i>", text),
+            "name": first(r"<h1>(.*?)</h1>", text),
+            "price": price and str(Decimal(price.replace(".", "").replace(",", "."))),
+            "currency": first(r"itemprop=priceCurrency content=(\w+)", text),
+            "rating": first(r'"ratingValue":\s*([\d.]+)', linked or ""),
+            "stock": None if stock is None else int(stock),
+            "published_on": day and "-".join(reversed(day.split("."))),
+            "tags": re.findall(r"<b class=tag>(.*?)</b>", text) or None,
+        }
+    ]
 
 
 def read_answer(content: bytes) -> list[Row]:
@@ -51,78 +49,121 @@ def read_answer(content: bytes) -> list[Row]:
 
     Its key is chosen by similarity of names, which is not recomputed.
     """
-    items = []
-    for product in json.loads(content, parse_float=str)["items"]:
-        weight = re.fullmatch(r"([\d.]+) (k?g)", product.get("weight") or "")
-        item = {
+    return [
+        {
             "sku": product["sku"],
             "name": product["name"],
             "price": str(product["price"]["amount"]),
             "currency": product["price"]["currency"],
             "stock": product.get("stock"),
-            "weight_g": weight and grams(weight[1], weight[2]),
+            "weight_g": grams(product.get("weight") or ""),
             "seller": "***" if product.get("seller", {}).get("email") else None,
         }
-        items.append({name: value for name, value in item.items() if value is not None})
-    return items
+        for product in json.loads(content, parse_float=str)["items"]
+    ]
 
 
-def grams(number: str, unit: str) -> str:
+def grams(text: str) -> str | None:
     """Return a weight in grams without needless decimals."""
-    value = Decimal(number) * (1000 if unit == "kg" else 1)
-    return format(value.normalize(), "f")
+    weight = re.fullmatch(r"([\d.]+) (k?g)", text)
+    factor = 1000 if text.endswith("kg") else 1
+    return weight and format((Decimal(weight[1]) * factor).normalize(), "f")
 
 
 READERS: dict[str, Callable[[bytes], list[Row]]] = {"shop": read_page, "shop_api": read_answer}
 
 
-def items(deliveries: Sequence[Delivery]) -> tuple[Table, set[str]]:
+def items(deliveries: Sequence[Row]) -> tuple[Folded, set[str]]:
     """Return `web_items` with its history, and the deliveries that are quarantined.
 
     Each crawl loads the items of the latest capture of each page.
     """
-    table, quarantined = Table(KEY), set()
-    pages: dict[tuple[str, str], Capture] = {}
+    table, quarantined = Folded(key_of("web_items")), set()
+    pages: dict[tuple[str, str], Row] = {}
     for delivery in deliveries:
-        site = delivery.partition_key
-        if delivery.table_name == "web_pages":
-            for capture in delivery.captures:
-                is_item = site == "shop_api" or PRODUCT.search(capture.url)
-                if is_item and capture.content:  # an unchanged page, of status 304, has no body
-                    pages[site, capture.url] = capture
-        elif delivery.table_name == "web_items":
+        site = delivery["partition_key"]
+        if delivery["table_name"] == "web_pages":
+            for capture in delivery["captures"]:
+                is_item = site == "shop_api" or PRODUCT.search(capture["url"])
+                if is_item and capture["content"]:  # an unchanged page, of status 304, has no body
+                    pages[site, capture["url"]] = capture
+        elif delivery["table_name"] == "web_items":
             rows = read_items(site, pages)
             if rows is None:
-                quarantined.add(delivery.group_id)
-            elif delivery.landed_at:
-                table.load(
-                    rows,
-                    delivery.landed_at,
-                    delivery.rule_version,
-                    lambda row, site=site: row["site"] == site,
-                )
+                quarantined.add(delivery["group_id"])
+            elif delivery["landed_at"]:
+                table.load(delivery, rows, lambda row, site=site: row["site"] == site)
     return table, quarantined
 
 
-def read_items(site: str, pages: dict[tuple[str, str], Capture]) -> dict[tuple, Row] | None:
+def read_items(site: str, pages: dict[tuple[str, str], Row]) -> dict[tuple, Row] | None:
     """Return the items of a site's pages by key; None: one lacks a required field."""
     rows = {}
-    for (of_site, url), capture in pages.items():
-        for item in READERS[site](capture.content) if of_site == site else []:
-            if any(name not in item for name in REQUIRED):
+    for capture in (capture for (of_site, _), capture in pages.items() if of_site == site):
+        for item in READERS[site](capture["content"]):
+            payload = {name: value for name, value in item.items() if value is not None}
+            if not payload.keys() >= REQUIRED:
                 return None
-            rows[site, item["sku"]] = {
-                "site": site,
-                "item_key": item["sku"],
-                "url": url,
-                "payload": canonical(item),
-                "capture_id": capture.capture_id,
-            }
+            place = {"site": site, "item_key": item["sku"], "url": capture["url"]}
+            row = place | {"payload": canonical(payload), "capture_id": capture["capture_id"]}
+            rows[site, item["sku"]] = row
+    return rows
+
+
+def fields_of(row: Row) -> dict[str, list[str]]:
+    """Return the values of each field of an item as texts."""
+    payload = json.loads(row["payload"])
+    fields = {
+        name: value if isinstance(value, list) else [value] for name, value in payload.items()
+    }
+    return {
+        name: [value if isinstance(value, str) else canonical(value) for value in values]
+        for name, values in fields.items()
+    }
+
+
+def item_fields(rows: Sequence[Row]) -> list[Row]:
+    """Return `web_item_fields`; the kind of a value is that of the field's rule."""
+    return [
+        {
+            **{name: row[name] for name in ("site", "item_key")},
+            "field": name,
+            "position": position,
+            "text_value": text,
+            "amount": read_units(text) if name in NUMBERS else None,
+            "currency": fields["currency"][0] if name == "price" else None,
+            "time_value": f"{text}T00:00:00.000000Z" if name == "published_on" else None,
+        }
+        for row in rows
+        for fields in [fields_of(row)]
+        for name, texts in fields.items()
+        for position, text in enumerate(texts, start=1)
+    ]
+
+
+def changes(table: Folded) -> list[Row]:
+    """Return `web_changes` of items that were replaced: each field with another value."""
+    states = {(row["site"], row["item_key"], row["known_from"]): row for row in table.rows}
+    states |= {(row["site"], row["item_key"], row["known_from"]): row for row in table.history}
+    rows = []
+    for old in table.history:
+        new = states[old["site"], old["item_key"], old["known_to"]]
+        before, after = fields_of(old), fields_of(new)
+        for name in before.keys() | after.keys():
+            if before.get(name) != after.get(name):
+                change = {"site": old["site"], "item_key": old["item_key"], "at": old["known_to"]}
+                change |= {"field": name, "change_cause": old["change_cause"]}
+                change["before"], change["after"] = (
+                    ", ".join(fields[name]) if name in fields else None
+                    for fields in (before, after)
+                )
+                is_both = name in before and name in after
+                kind = "changed" if is_both else "added" if name in after else "removed"
+                rows.append(change | {"kind": kind})
     return rows
 
 
 def without_brand(row: Row) -> Row:
     """Return an exported item without its brand."""
-    payload = json.loads(row["payload"])
-    payload.pop("brand", None)
+    payload = {name: value for name, value in json.loads(row["payload"]).items() if name != "brand"}
     return row | {"payload": canonical(payload)}

@@ -28,13 +28,13 @@ Judge = Callable[[Edit, EditResult[StoredT]], Awaitable[None]]
 
 
 class EditedName(Parameters):
-    """What to change."""
+    """Changes to make."""
 
     name: Name = Field(description="Name")
 
 
 class DeletedName(EditedName):
-    """What to delete."""
+    """Definition to delete."""
 
     expected_version: int = Field(ge=1, description=VERSION)
 

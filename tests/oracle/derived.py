@@ -1,0 +1,197 @@
+"""Derives tables by gold.sql from recomputed rows; SQLite is part of the standard library."""
+
+import math
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from tests.oracle.archive import Row
+from tests.oracle.documented import columns_of
+from tests.oracle.history import Folded
+from tests.oracle.trading_days import count_sessions
+
+MICROS = 10**6
+FREQUENT_WORDS = {"common", "company", "corp", "corporation", "fund", "holdings", "inc", "ltd"}
+FREQUENT_WORDS |= {"ordinary", "plc", "shares", "stock", "the", "trust"}
+
+
+class Derived:
+    """Tables that are derived from the folded ones."""
+
+    def __init__(self, folded: Mapping[str, Folded]) -> None:
+        self._connection = sqlite3.connect(":memory:")
+        self._connection.execute("CREATE TABLE loads (table_name, partition_key, landed_at)")
+        for name, table in folded.items():
+            self._insert("loads", [(name, *load) for load in table.loads.items()], 3)
+            names = [column.name for column in columns_of(name)]
+            self._connection.execute(f"CREATE TABLE {name} ({', '.join(names)})")
+            rows = [[stored(row[name]) for name in names] for row in table.rows]
+            self._insert(name, rows, len(names))
+        define_functions(self._connection, folded["finra_otc_weekly"].rows)
+        self._connection.executescript(Path(__file__).with_name("gold.sql").read_text())
+
+    def _insert(self, table: str, rows: Iterable[Sequence], count: int) -> None:
+        marks = ", ".join("?" * count)
+        self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608
+
+    def rows(self, table: str, condition: str = "1") -> list[Row]:
+        """Return the documented columns of a derived table."""
+        columns = columns_of(table)
+        names = ", ".join(column.name for column in columns)
+        cursor = self._connection.execute(f"SELECT {names} FROM {table} WHERE {condition}")  # noqa: S608
+        return [
+            {
+                column.name: loaded(value, column.kind)
+                for column, value in zip(columns, values, strict=True)
+            }
+            for values in cursor
+        ]
+
+
+def stored(value: Any) -> Any:
+    """Return a value for SQLite: decimals are whole numbers of 10^-6."""
+    return int(value * MICROS) if isinstance(value, Decimal) else value
+
+
+def loaded(value: Any, kind: str) -> Any:
+    """Return a value of SQLite as its documented kind."""
+    if value is None:
+        return None
+    if kind == "decimal":
+        return Decimal(value) / MICROS
+    return bool(value) if kind == "boolean" else value
+
+
+def define_functions(connection: sqlite3.Connection, weekly: Sequence[Row]) -> None:
+    """Define the functions of gold.sql that SQLite lacks."""
+    traded = {(row["week_start"], row["symbol"]) for row in weekly}
+    functions: dict[str, tuple[int, Callable[..., Any]]] = {
+        "later": (-1, lambda *times: max(filter(None, times), default=None)),
+        "ln": (1, lambda ratio: ratio and math.log(ratio)),
+        "plain": (1, plain),
+        "has_common_word": (2, lambda name, other: not words(name).isdisjoint(words(other))),
+        "session_count": (2, lambda *days: count_sessions(*days) if None not in days else None),
+        "spell": (2, lambda symbol, week: finra_symbol(symbol, week, traded)),
+        "split_factor": (1, lambda splits: float(split_factor(splits))),
+        "round_product": (2, round_product),
+    }
+    for name, (count, function) in functions.items():
+        connection.create_function(name, count, function, deterministic=True)
+    aggregates: dict[str, tuple[int, Callable[[list[tuple]], Any]]] = {
+        "strict_sum": (1, lambda rows: None if (None,) in rows else sum(row[0] for row in rows)),
+        "deviation": (1, deviation),
+        "week_price": (3, week_price),
+        "member_count": (3, lambda rows: len(sizes_of(rows))),
+        "top_member": (3, lambda rows: next((member for _, member in sizes_of(rows)), None)),
+        "top_1": (3, lambda rows: top(rows, 1)),
+        "top_3": (3, lambda rows: top(rows, 3)),
+        "top_5": (3, lambda rows: top(rows, 5)),
+        "hhi_lower": (3, lambda rows: concentration(rows, is_upper=False)),
+        "hhi_upper": (3, lambda rows: concentration(rows, is_upper=True)),
+    }
+    for name, (count, finish) in aggregates.items():
+        aggregate: Any = type(name, (Aggregate,), {"finish": staticmethod(finish)})
+        connection.create_window_function(name, count, aggregate)
+
+
+class Aggregate:
+    """Collects the arguments of all rows of a group or window."""
+
+    finish: Callable[[list[tuple]], Any]
+
+    def __init__(self) -> None:
+        self._rows: list[tuple] = []
+
+    def step(self, *arguments: Any) -> None:
+        """Add a row."""
+        self._rows.append(arguments)
+
+    def inverse(self, *arguments: Any) -> None:
+        """Remove the row that leaves the window."""
+        self._rows.remove(arguments)
+
+    def value(self) -> Any:
+        """Return what is made of the rows."""
+        return self.finish(self._rows)
+
+    finalize = value
+
+
+def sizes_of(rows: list[tuple]) -> list[tuple[int, str]]:
+    """Return shares of named venues or firms, the largest first; of equal ones by name."""
+    sizes: dict[Any, int] = defaultdict(int)
+    for member, shares, is_named in rows:
+        if is_named:
+            sizes[member] += shares
+    pairs = [(shares, str(member)) for member, shares in sizes.items()]
+    return sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
+
+
+def top(rows: list[tuple], count: int) -> float | None:
+    """Return the part of the largest members; NULL: none is named, or no shares."""
+    sizes, total = sizes_of(rows), sum(shares for _, shares, _ in rows)
+    return sum(shares for shares, _ in sizes[:count]) / total if sizes and total else None
+
+
+def concentration(rows: list[tuple], *, is_upper: bool) -> float | None:
+    """Return the index of shares: De Minimis Firms are many tiny members, or one (upper)."""
+    sizes = [shares for shares, _ in sizes_of(rows)]
+    total = sum(shares for _, shares, _ in rows)
+    rest = total - sum(sizes) if is_upper else 0
+    return (sum(size**2 for size in sizes) + rest**2) / total**2 if total else None
+
+
+def deviation(rows: list[tuple]) -> float | None:
+    """Return the sample standard deviation (n - 1) of numbers, without NULL."""
+    numbers = [Fraction(number) for (number,) in rows if number is not None]
+    if len(numbers) < 2:
+        return None
+    mean = sum(numbers) / len(numbers)
+    return math.sqrt(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
+
+
+def week_price(days: list[tuple]) -> str | None:
+    """Return the exact mean close x 10^6 as traded, by volume if there is any."""
+    if any(splits is None for *_, splits in days):
+        return None
+    weights = [volume for _, volume, _ in days]
+    weights = weights if any(weights) else [1] * len(days)
+    total = sum(day[0] * weight for day, weight in zip(days, weights, strict=True))
+    return str(Fraction(total, sum(weights)) * split_factor(days[0][2]))
+
+
+def round_product(exact: str | None, shares: int) -> int | None:
+    """Return an exact price times shares in 10^-6, rounded once."""
+    return None if exact is None else round(Fraction(exact) * shares / MICROS)
+
+
+def split_factor(splits: str) -> Fraction:
+    """Return by how much all splits of `later_splits` multiplied the shares."""
+    ratios = [Fraction(split.split(" ")[1]) for split in splits.split(", ") if split != "none"]
+    return math.prod(ratios, start=Fraction(1))
+
+
+def plain(name: str | None) -> str | None:
+    """Return the letters and digits of a name, without regard to case; NULL: it has none."""
+    return "".join(filter(str.isalnum, (name or "").casefold())) or None
+
+
+def words(name: str) -> set[str]:
+    """Return the words of a name without frequent ones and without regard to case."""
+    return set(re.findall(r"[^\W_]+", name.casefold())) - FREQUENT_WORDS
+
+
+def finra_symbol(symbol: str, week: str, traded: set[tuple[str, str]]) -> str:
+    """Return a symbol of the SIP as FINRA spells it, if that traded in the week.
+
+    BRK/B is BRK.B, EPpC is EP$C, PL/WS is PL.W or PL.WS.
+    """
+    dotted = symbol.replace("/", ".")
+    preferred = re.sub("p([A-Z]?)$", r"$\1", dotted)
+    spellings = (symbol, dotted, preferred, dotted.removesuffix("S"))
+    return next((spelling for spelling in spellings if (week, spelling) in traded), symbol)

@@ -1,0 +1,425 @@
+-- Derived tables of docs/reference/tables.md, and tables that these are made from.
+-- Decimals are whole numbers of 10^-6. Functions in lower case that SQLite lacks are in derived.py.
+
+CREATE VIEW week_load AS
+SELECT substr(partition_key, 1, instr(partition_key, '|') - 1) AS tier,
+    substr(partition_key, instr(partition_key, '|') + 1) AS week_start, landed_at
+FROM loads WHERE table_name = 'finra_otc_weekly';
+
+CREATE VIEW complete_week AS
+SELECT week_start, max(landed_at) AS known_from
+FROM week_load GROUP BY week_start HAVING count(*) = 3;
+
+CREATE TABLE weekly AS
+SELECT *, market = 'ATS' AS is_ats, firm_crd_number IS NOT 0 AS is_named,
+    coalesce(firm_crd_number, venue_id) AS firm
+FROM finra_otc_weekly;
+
+-- Trading of each symbol, and of all symbols of a tier ('').
+CREATE TABLE trading AS
+SELECT week_start, tier, scope AS symbol,
+    sum(share_quantity) AS share_quantity, sum(share_quantity) AS total_share_quantity,
+    sum(iif(is_ats, share_quantity, 0)) AS ats_share_quantity,
+    sum(iif(is_ats, 0, share_quantity)) AS non_ats_share_quantity,
+    sum(trade_count) AS trade_count, sum(trade_count) AS total_trade_count,
+    sum(iif(is_ats, trade_count, 0)) AS ats_trade_count,
+    sum(iif(is_ats, 0, trade_count)) AS non_ats_trade_count,
+    strict_sum(notional_usd) AS notional_usd,
+    1.0 * strict_sum(notional_usd) / sum(share_quantity) AS vwap,
+    1.0 * sum(iif(is_ats, share_quantity, 0)) / sum(share_quantity) AS ats_share_of_shares,
+    1.0 * sum(iif(is_ats, trade_count, 0)) / sum(trade_count) AS ats_share_of_trades,
+    1.0 * sum(share_quantity) / sum(trade_count) / 1e6 AS average_trade_size,
+    count(*) AS row_count, count(DISTINCT symbol) AS symbol_count,
+    count(DISTINCT iif(is_named, market || ' ' || venue_id, NULL)) AS market_venue_count,
+    member_count(venue_id, share_quantity, is_named) AS venue_count,
+    top_member(venue_id, share_quantity, is_named) AS top_venue_id,
+    top_1(venue_id, share_quantity, is_named) AS top_venue_share,
+    top_3(venue_id, share_quantity, is_named) AS top_3_venue_share,
+    top_5(venue_id, share_quantity, is_named) AS top_5_venue_share,
+    hhi_lower(venue_id, share_quantity, is_named) AS hhi_lower,
+    hhi_upper(venue_id, share_quantity, is_named) AS hhi_upper,
+    member_count(firm, share_quantity, is_named) AS firm_count,
+    hhi_lower(firm, share_quantity, is_named) AS firm_hhi_lower,
+    hhi_upper(firm, share_quantity, is_named) AS firm_hhi_upper,
+    max(last_update_date) || 'T00:00:00.000000Z' AS published_at
+FROM (SELECT *, symbol AS scope FROM weekly UNION ALL SELECT *, '' FROM weekly)
+GROUP BY week_start, tier, scope;
+
+CREATE TABLE finra_symbol_week AS
+SELECT trading.*, landed_at AS known_from,
+    1.0 * notional_usd / strict_sum(notional_usd) OVER (PARTITION BY week_start, tier)
+        AS notional_share
+FROM trading JOIN week_load USING (tier, week_start) WHERE symbol <> '';
+CREATE UNIQUE INDEX by_symbol ON finra_symbol_week (symbol, tier, week_start);
+
+CREATE VIEW finra_tier_week AS
+SELECT week_start, tier, share_quantity, trade_count, row_count, symbol_count,
+    market_venue_count AS venue_count, ats_share_quantity, ats_trade_count, notional_usd, vwap,
+    ats_share_of_shares, ats_share_of_trades, firm_count, firm_hhi_lower, firm_hhi_upper,
+    published_at, known_from, 0 AS is_stale,
+    1.0 * share_quantity / sum(share_quantity) OVER whole AS market_share,
+    1.0 * notional_usd / strict_sum(notional_usd) OVER whole AS notional_share
+FROM trading JOIN complete_week USING (week_start) WHERE symbol = ''
+WINDOW whole AS (PARTITION BY week_start);
+
+-- Trading of venues in each tier, and in all tiers of a week ('').
+CREATE TABLE venue_trading AS
+WITH named AS (
+    SELECT *, row_number() OVER (
+        PARTITION BY week_start, scope, market, venue_id ORDER BY tier DESC, symbol DESC
+    ) = 1 AS is_last
+    FROM (SELECT *, tier AS scope FROM weekly UNION ALL SELECT *, '' FROM weekly)
+), venue AS (
+    SELECT week_start, scope AS tier, market, venue_id, sum(share_quantity) AS share_quantity,
+        sum(trade_count) AS trade_count, count(DISTINCT symbol) AS symbol_count,
+        count(DISTINCT tier) AS tier_count, strict_sum(notional_usd) AS notional_usd,
+        max(iif(is_last, firm_crd_number, NULL)) AS firm_crd_number,
+        max(iif(is_last, participant_name, NULL)) AS participant_name,
+        max(last_update_date) || 'T00:00:00.000000Z' AS published_at
+    FROM named GROUP BY week_start, scope, market, venue_id
+)
+SELECT *, 1.0 * notional_usd / share_quantity AS vwap,
+    1.0 * notional_usd / strict_sum(notional_usd) OVER whole AS notional_share,
+    1.0 * share_quantity / sum(share_quantity) OVER whole AS share_of_all,
+    1.0 * share_quantity / sum(share_quantity) OVER in_market AS share_in_market,
+    iif(firm_crd_number IS NOT 0, rank() OVER (
+        PARTITION BY week_start, tier, firm_crd_number IS 0 ORDER BY share_quantity DESC
+    ), NULL) AS rank,
+    iif(firm_crd_number IS NOT 0, rank() OVER (
+        PARTITION BY week_start, tier, market, firm_crd_number IS 0 ORDER BY share_quantity DESC
+    ), NULL) AS rank_in_market
+FROM venue
+WINDOW whole AS (PARTITION BY week_start, tier), in_market AS (PARTITION BY week_start, tier, market);
+
+CREATE TABLE finra_venue_week AS
+SELECT venue_trading.*, share_of_all AS tier_share, landed_at AS known_from
+FROM venue_trading JOIN week_load USING (tier, week_start);
+
+CREATE VIEW finra_venue_week_all_tiers AS
+SELECT *, share_of_all AS market_share, 0 AS is_stale
+FROM venue_trading JOIN complete_week USING (week_start) WHERE tier = '';
+
+CREATE VIEW finra_firms AS
+SELECT market, venue_id, coalesce(participant_name, venue_id) AS participant_name, firm_crd_number,
+    (SELECT max(mpid) FROM weekly WHERE (market, venue_id) = (week.market, week.venue_id)) AS mpid,
+    min(week_start) AS first_week, max(week_start) AS last_week,
+    count(DISTINCT week_start) AS week_count
+FROM finra_venue_week AS week WHERE firm_crd_number > 0 GROUP BY 1, 2, 3, 4;
+
+-- Weeks of a symbol, with all before them, and how many weeks lie between.
+CREATE VIEW week_pair AS
+SELECT week.week_start, week.tier, week.symbol, past.total_share_quantity AS shares,
+    past.total_trade_count AS trades, past.published_at, past.hhi_lower, past.hhi_upper,
+    CAST(julianday(week.week_start) - julianday(past.week_start) AS INTEGER) / 7 AS age
+FROM finra_symbol_week AS week JOIN finra_symbol_week AS past
+    ON (past.symbol, past.tier) = (week.symbol, week.tier)
+    AND past.week_start BETWEEN date(week.week_start, '-35 days') AND week.week_start;
+
+-- Latest load of a week and the weeks before it, and how many of them are loaded.
+CREATE TABLE window_load AS
+SELECT week.tier, week.week_start, max(landed_at) AS window_load, count(*) AS week_count,
+    max(iif(past.week_start >= date(week.week_start, '-7 days'), landed_at, NULL))
+        AS pair_load
+FROM (SELECT tier, week_start FROM week_load) AS week JOIN week_load AS past
+    ON past.tier = week.tier
+    AND past.week_start BETWEEN date(week.week_start, '-35 days') AND week.week_start
+GROUP BY week.tier, week.week_start;
+
+CREATE VIEW finra_symbol_rolling_6w AS
+WITH rolled AS (
+    SELECT week_start, tier, symbol, count(*) AS weeks_in_window,
+        avg(shares) / 1e6 AS average_shares_per_week, avg(trades) AS average_trades_per_week,
+        min(shares) AS min_share_quantity, max(shares) AS max_share_quantity,
+        min(trades) AS min_trade_count, max(trades) AS max_trade_count,
+        avg(iif(age < 3, shares, NULL)) / avg(iif(age >= 3, shares, NULL)) AS trend,
+        max(published_at) AS published_at
+    FROM week_pair GROUP BY week_start, tier, symbol
+)
+SELECT rolled.*, week_count = 6 AS is_complete, iif(week_count = 6, trend, NULL) AS trend_ratio,
+    CASE WHEN week_count < 6 OR trend IS NULL THEN NULL
+        WHEN trend > 1.1 THEN 'up' WHEN trend < 0.9 THEN 'down' ELSE 'flat' END AS trend_direction,
+    window_load AS known_from, 0 AS is_stale
+FROM rolled JOIN window_load USING (tier, week_start);
+
+CREATE VIEW finra_concentration_week AS
+SELECT week.week_start, week.tier, week.symbol, week.hhi_lower, week.hhi_upper,
+    top_venue_share, top_3_venue_share, top_5_venue_share,
+    week.hhi_lower - past.hhi_lower AS hhi_lower_change,
+    week.hhi_upper - past.hhi_upper AS hhi_upper_change,
+    later(week.published_at, past.published_at) AS published_at,
+    pair_load AS known_from, 0 AS is_stale
+FROM finra_symbol_week AS week JOIN window_load USING (tier, week_start)
+LEFT JOIN week_pair AS past
+    ON (past.symbol, past.tier, past.week_start, past.age)
+    = (week.symbol, week.tier, week.week_start, 1);
+
+CREATE VIEW finra_symbol_anomalies_week AS
+WITH trailing AS (
+    SELECT week_start, tier, symbol, max(published_at) AS published_at,
+        max(iif(age = 0, shares, NULL)) AS share_quantity,
+        avg(iif(age > 0, shares, NULL)) / 1e6 AS trailing_mean,
+        deviation(iif(age > 0, shares, NULL)) / 1e6 AS trailing_deviation,
+        count(*) - 1 AS trailing_week_count
+    FROM week_pair GROUP BY week_start, tier, symbol
+)
+SELECT trailing.*, (share_quantity / 1e6 - trailing_mean) / trailing_deviation AS z_score,
+    5 AS window_weeks, 4 AS min_week_count, 4.0 AS z_limit, window_load AS known_from, 0 AS is_stale
+FROM trailing JOIN window_load USING (tier, week_start)
+WHERE trailing_week_count >= 4 AND abs(z_score) >= 4;
+
+-- Shares of symbols (market '') and venues beside those of the week before.
+CREATE VIEW movers AS
+WITH traded AS (
+    SELECT week_start, tier, '' AS market, symbol AS member, total_share_quantity AS shares,
+        published_at
+    FROM finra_symbol_week
+    UNION ALL
+    SELECT week_start, tier, market, venue_id, share_quantity, published_at FROM finra_venue_week
+), pair AS (
+    SELECT *, shares AS new, NULL AS old FROM traded
+    UNION ALL SELECT *, NULL, shares FROM (
+        SELECT date(week_start, '+7 days'), tier, market, member, shares, published_at FROM traded
+    )
+), change AS (
+    SELECT week_start, tier, market, member, coalesce(max(new), 0) AS share_quantity,
+        coalesce(max(old), 0) AS previous_share_quantity, max(published_at) AS published_at,
+        iif(max(new) IS NULL, 'left', iif(max(old) IS NULL, 'entered', 'moved')) AS movement
+    FROM pair GROUP BY week_start, tier, market, member
+), ratio AS (
+    SELECT *, market = '' AS is_symbol, share_quantity - previous_share_quantity AS share_change,
+        1.0 * (share_quantity - previous_share_quantity) / previous_share_quantity AS change_ratio
+    FROM change
+)
+SELECT *, pair_load AS known_from, 0 AS is_stale,
+    rank() OVER (
+        PARTITION BY week_start, tier, is_symbol ORDER BY abs(share_change) DESC
+    ) AS change_rank,
+    iif(change_ratio IS NULL, NULL, rank() OVER (
+        PARTITION BY week_start, tier, is_symbol ORDER BY abs(change_ratio) DESC NULLS LAST
+    )) AS ratio_rank
+FROM ratio JOIN window_load USING (tier, week_start)
+WHERE EXISTS (SELECT 1 FROM week_load AS past
+    WHERE past.tier = ratio.tier AND past.week_start = date(ratio.week_start, '-7 days'));
+
+CREATE VIEW finra_symbol_movers_week AS
+SELECT *, member AS symbol FROM movers
+WHERE is_symbol AND (movement <> 'moved' OR change_rank <= 100 OR ratio_rank <= 100);
+
+CREATE VIEW finra_venue_movers_week AS
+SELECT *, member AS venue_id FROM movers WHERE NOT is_symbol;
+
+-- Each week of a symbol: its tier with most shares, and that tier's issue name.
+CREATE TABLE symbol_week AS
+WITH tiers AS (
+    SELECT week.week_start, week.symbol, week.tier, week.total_share_quantity AS shares,
+        max(issue_name) AS issue_name, max(top_venue_id) AS top_venue_id
+    FROM finra_symbol_week AS week JOIN weekly USING (week_start, tier, symbol)
+    GROUP BY 1, 2, 3
+), ordered AS (
+    SELECT *, row_number() OVER most AS place, lead(tier) OVER most AS second_tier
+    FROM tiers WINDOW most AS (PARTITION BY symbol, week_start ORDER BY shares DESC, tier)
+)
+SELECT *, (SELECT count(DISTINCT week_start) FROM week_load AS week
+        WHERE week.week_start <= ordered.week_start) AS week_number
+FROM ordered WHERE place = 1;
+
+CREATE TABLE symbol_clock AS
+SELECT symbol, max(landed_at) AS known_from, 0 AS is_stale,
+    max(last_update_date) || 'T00:00:00.000000Z' AS published_at
+FROM weekly JOIN week_load USING (tier, week_start) GROUP BY symbol;
+
+CREATE TABLE finra_symbol_changes AS
+WITH pair AS (
+    SELECT *, lag(week_start) OVER weeks AS previous_week, lag(tier) OVER weeks AS old_tier,
+        lag(issue_name) OVER weeks AS old_name,
+        week_number - lag(week_number) OVER weeks - 1 AS gap_weeks
+    FROM symbol_week WINDOW weeks AS (PARTITION BY symbol ORDER BY week_start)
+), change AS (
+    SELECT symbol, week_start, 'two_tiers' AS kind, week_start AS previous_week,
+        second_tier AS previous_value, tier AS value, 0 AS gap_weeks
+    FROM symbol_week WHERE second_tier IS NOT NULL
+    UNION ALL SELECT symbol, week_start, 'tier_move', previous_week, old_tier, tier, gap_weeks
+    FROM pair WHERE old_tier <> tier
+    UNION ALL SELECT symbol, week_start,
+        iif(gap_weeks >= 4 AND NOT has_common_word(old_name, issue_name),
+            'reuse_candidate', 'issue_name_change'),
+        previous_week, old_name, issue_name, gap_weeks
+    FROM pair WHERE plain(old_name) <> plain(issue_name)
+)
+SELECT * FROM change JOIN symbol_clock USING (symbol);
+
+CREATE VIEW finra_symbols AS
+SELECT symbol, min(week_start) AS first_week, max(week_start) AS last_week,
+    count(*) AS week_count, count(DISTINCT plain(issue_name)) AS issue_name_count,
+    substr(max(week_start || tier), 11) AS tier,
+    substr(max(week_start || issue_name), 11) AS issue_name,
+    (SELECT count(*) FROM finra_symbol_changes AS change
+        WHERE change.symbol = week.symbol AND kind = 'tier_move') AS tier_move_count,
+    EXISTS (SELECT 1 FROM finra_symbol_changes AS change
+        WHERE change.symbol = week.symbol AND kind = 'reuse_candidate') AS is_reuse_candidate,
+    known_from, published_at, is_stale
+FROM symbol_week AS week JOIN symbol_clock USING (symbol) GROUP BY symbol;
+
+CREATE VIEW prices_corporate_actions AS
+SELECT symbol, trade_date, 'dividend' AS kind, dividend, NULL AS split_ratio, source, known_from
+FROM prices_daily WHERE dividend <> 0
+UNION ALL
+SELECT symbol, trade_date, 'split', NULL, split_ratio, source, known_from
+FROM prices_daily WHERE split_ratio <> 1000000;
+
+CREATE VIEW prices_returns AS
+WITH pair AS (
+    SELECT *, lag(trade_date) OVER days AS previous_date,
+        adjusted_close IS NOT NULL AND lag(adjusted_close) OVER days IS NOT NULL AS is_adjusted,
+        1.0 * adjusted_close / lag(adjusted_close) OVER days AS adjusted_ratio,
+        1.0 * close / lag(close) OVER days AS close_ratio,
+        max(known_from) OVER (days ROWS 60 PRECEDING) AS latest_load
+    FROM prices_daily WINDOW days AS (PARTITION BY symbol ORDER BY trade_date)
+), returned AS (
+    SELECT *, iif(is_adjusted, adjusted_ratio, close_ratio) AS ratio,
+        session_count(date(previous_date, '+1 day'), date(trade_date, '-1 day')) AS missing_count
+    FROM pair
+), daily AS (
+    SELECT *, ln(ratio) AS log_return, iif(missing_count = 0, ln(ratio), NULL) AS daily_return
+    FROM returned
+)
+SELECT * FROM (
+    SELECT symbol, trade_date, previous_date, missing_count, missing_count > 0 AS is_after_gap,
+        is_adjusted, ratio - 1 AS simple_return, log_return, latest_load AS known_from,
+        iif(count(daily_return) OVER month = 20, deviation(daily_return) OVER month, NULL)
+            AS volatility_20d,
+        iif(count(daily_return) OVER quarter = 60, deviation(daily_return) OVER quarter, NULL)
+            AS volatility_60d
+    FROM daily
+    WINDOW month AS (PARTITION BY symbol ORDER BY trade_date ROWS 19 PRECEDING),
+        quarter AS (PARTITION BY symbol ORDER BY trade_date ROWS 59 PRECEDING)
+) WHERE previous_date IS NOT NULL;
+
+CREATE VIEW tape_volume AS
+SELECT trade_date, 'A' AS tape, participant_code LIKE 'D%' AS is_off,
+    tape_a_share_quantity AS shares, tape_a_notional_usd AS notional, tape_a_trade_count AS trades
+FROM market_volume_daily
+UNION ALL SELECT trade_date, 'B', participant_code LIKE 'D%', tape_b_share_quantity,
+    tape_b_notional_usd, tape_b_trade_count FROM market_volume_daily
+UNION ALL SELECT trade_date, 'C', participant_code LIKE 'D%', tape_c_share_quantity,
+    tape_c_notional_usd, tape_c_trade_count FROM market_volume_daily
+UNION ALL SELECT trade_date, 'all', participant_code LIKE 'D%', total_share_quantity,
+    total_notional_usd, total_trade_count FROM market_volume_daily;
+
+-- Volume on and off exchange by day ('') and by week.
+CREATE TABLE off_exchange AS
+SELECT period, tape, count(DISTINCT trade_date) AS day_count,
+    sum(iif(is_off, 0, shares)) AS exchange_share_quantity,
+    sum(iif(is_off, shares, 0)) AS off_exchange_share_quantity,
+    1.0 * sum(iif(is_off, shares, 0)) / sum(shares) AS off_exchange_share_ratio,
+    sum(iif(is_off, 0, notional)) AS exchange_notional_usd,
+    sum(iif(is_off, notional, 0)) AS off_exchange_notional_usd,
+    1.0 * sum(iif(is_off, notional, 0)) / sum(notional) AS off_exchange_notional_ratio,
+    sum(iif(is_off, 0, trades)) AS exchange_trade_count,
+    sum(iif(is_off, trades, 0)) AS off_exchange_trade_count,
+    1.0 * sum(iif(is_off, trades, 0)) / sum(trades) AS off_exchange_trade_ratio,
+    max(landed_at) AS loaded_at, sum(shares) AS all_shares
+FROM (
+    SELECT *, trade_date AS period FROM tape_volume
+    UNION ALL SELECT *, 'week ' || date(trade_date, '-6 days', 'weekday 1') FROM tape_volume
+) JOIN loads ON (table_name, partition_key) = ('market_volume_daily', trade_date)
+GROUP BY period, tape;
+
+CREATE VIEW off_exchange_share_daily AS
+SELECT *, period AS trade_date, loaded_at AS known_from FROM off_exchange WHERE period NOT LIKE 'week %';
+
+CREATE VIEW off_exchange_share_weekly AS
+WITH nms AS (
+    SELECT week_start, sum(ats_share_quantity) AS ats, sum(non_ats_share_quantity) AS non_ats,
+        max(published_at) AS published_at, max(known_from) AS nms_load,
+        count(DISTINCT tier) AS tier_count
+    FROM finra_symbol_week WHERE tier IN ('T1', 'T2') GROUP BY week_start
+), week AS (
+    SELECT off_exchange.*, substr(period, 6) AS week_start,
+        session_count(substr(period, 6), date(substr(period, 6), '+4 days')) AS session_count
+    FROM off_exchange WHERE period LIKE 'week %'
+), beside AS (
+    SELECT week.*, later(loaded_at, nms_load) AS known_from, published_at,
+        iif(tape = 'all' AND tier_count = 2, ats, NULL) AS finra_ats_share_quantity,
+        iif(tape = 'all' AND tier_count = 2, non_ats, NULL) AS finra_non_ats_share_quantity,
+        iif(day_count >= session_count, 1.0 * all_shares, NULL) AS whole
+    FROM week LEFT JOIN nms USING (week_start)
+)
+SELECT *, finra_ats_share_quantity / whole AS finra_ats_share_ratio, 0 AS is_stale,
+    finra_non_ats_share_quantity / whole AS finra_non_ats_share_ratio
+FROM beside;
+
+-- Short sales by week and FINRA's spelling of the symbol, if that traded in the week.
+CREATE TABLE sale AS
+SELECT date(trade_date, '-6 days', 'weekday 1') AS week_start, trade_date, short_quantity,
+    short_exempt_quantity, total_quantity, landed_at,
+    spell(symbol, date(trade_date, '-6 days', 'weekday 1')) AS symbol
+FROM finra_reg_sho_daily
+JOIN loads ON (table_name, partition_key) = ('finra_reg_sho_daily', trade_date);
+
+-- Weeks with all tiers, and the latest settlement date by their Friday.
+CREATE TABLE short_week AS
+WITH settlement AS (
+    SELECT settlement_date AS settled_on, max(known_from) AS settled_load
+    FROM finra_short_interest GROUP BY settlement_date
+), sales AS (
+    SELECT week_start, max(landed_at) AS sales_load, count(DISTINCT trade_date) AS loaded_day_count
+    FROM sale GROUP BY week_start
+)
+SELECT week_start, max(settled_on) AS settled_on, coalesce(loaded_day_count, 0) AS loaded_day_count,
+    later(known_from, sales_load, settled_load) AS known_from
+FROM complete_week LEFT JOIN sales USING (week_start)
+LEFT JOIN settlement ON settled_on <= date(week_start, '+4 days')
+GROUP BY week_start;
+
+CREATE VIEW finra_symbol_week_short AS
+WITH input AS (
+    SELECT week_start, symbol, total_share_quantity AS otc_share_quantity, ats_share_quantity,
+        published_at, NULL AS trade_date, NULL AS short_quantity, NULL AS short_exempt_quantity,
+        NULL AS total_quantity
+    FROM finra_symbol_week
+    UNION ALL SELECT week_start, symbol, NULL, NULL, NULL, trade_date, short_quantity,
+        short_exempt_quantity, total_quantity FROM sale
+), member AS (
+    SELECT week_start, symbol, sum(otc_share_quantity) AS otc_share_quantity,
+        sum(ats_share_quantity) AS ats_share_quantity, max(published_at) AS published_at,
+        count(DISTINCT trade_date) AS short_day_count, sum(short_quantity) AS short_quantity,
+        sum(short_exempt_quantity) AS short_exempt_quantity, sum(total_quantity) AS total_quantity
+    FROM input GROUP BY week_start, symbol
+)
+SELECT member.*, loaded_day_count, settlement_date, known_from, 0 AS is_stale,
+    held.short_quantity AS short_interest_quantity,
+    1.0 * member.short_quantity / total_quantity AS short_volume_ratio,
+    1.0 * held.short_quantity / otc_share_quantity AS short_interest_to_otc_ratio
+FROM member JOIN short_week USING (week_start)
+LEFT JOIN (SELECT settlement_date, symbol AS held_symbol, short_quantity FROM finra_short_interest)
+    AS held ON (settlement_date, held_symbol) = (settled_on, symbol);
+
+CREATE VIEW finra_symbol_week_value AS
+WITH priced AS (
+    SELECT week.*, count(*) AS session_count,
+        week_price(close, volume, later_splits) AS exact, min(later_splits) AS splits,
+        1.0 * total_share_quantity / sum(volume) AS part
+    FROM finra_symbol_week AS week JOIN prices_daily AS day
+        ON day.symbol = week.symbol
+        AND day.trade_date BETWEEN week_start AND date(week_start, '+4 days')
+    GROUP BY week.symbol, week.tier, week_start
+    HAVING count(*) = session_count(week_start, date(week_start, '+4 days'))
+), valued AS (
+    SELECT *, round_product(exact, 1000000) AS price,
+        round_product(exact, total_share_quantity) AS estimated_notional_usd
+    FROM priced
+)
+SELECT week_start, tier, symbol, total_share_quantity AS share_quantity, price, session_count,
+    iif(price IS NULL, NULL, splits) AS undone_splits, NULL AS price_reason,
+    estimated_notional_usd, 0 AS is_stale, published_at,
+    1.0 * estimated_notional_usd / sum(estimated_notional_usd) OVER (PARTITION BY week_start, tier)
+        AS dollar_volume_share,
+    part * split_factor(splits) AS market_volume_share,
+    later(
+        (SELECT max(known_from) FROM finra_symbol_week AS week
+            WHERE week.week_start = valued.week_start),
+        (SELECT max(known_from) FROM prices_daily
+            WHERE trade_date BETWEEN week_start AND date(week_start, '+4 days'))
+    ) AS known_from
+FROM valued;
