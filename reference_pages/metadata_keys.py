@@ -123,6 +123,7 @@ LOADS = KeyGroup(
             "link",
             captured_as="Partition of the captures",
             captured="Captures of the delivery",
+            explanation="How the shares of the row with most shares came about",
             diff="Rows that the load added, changed or removed, with both values",
             log_lines="Log lines of the run, for operators",
             trace="Trace of the run",

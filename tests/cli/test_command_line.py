@@ -164,7 +164,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
     of_settings = {name for name in has[JSON] if name.startswith("config ")}
     assert has[JSON] - of_settings == {
         *("run", "run-saas", "load", "backfill", "replay", "items list", "datasets", "tables"),
-        *("automation list", "automation on", "automation off"),
+        *("explain", "automation list", "automation on", "automation off"),
         *("verify", "alerts list", "alerts test", "alerts check", "alerts watch"),
         *("keys create", "keys list", "keys rotate", "keys revoke"),
         *("evidence verify", "evidence export", "artifacts list", "erase", "documents show"),

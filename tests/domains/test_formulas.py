@@ -7,19 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.catalog import REGISTRY
-from orchestration_project.cli.explain import read_rules
 from orchestration_project.contracts.formulas import (
-    NOT_DECLARED,
     OPERATORS,
+    ROW,
+    UNREADABLE,
     RowSet,
     SourceRows,
     evaluate,
-    rules_document,
+    line_rows,
+    read_lines,
+    read_value,
+    show_value,
 )
+from orchestration_project.domains.finra.contract import LINE_RULES, WEEKLY_FORMULAS
 from orchestration_project.errors import ContractError
 from orchestration_project.services.evidence import recompute
-from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.finra import finra_otc_weekly
+from tests.domains.test_finra_contract import REJECTED
+from tests.domains.weekly import WEEK, checked, line, page
 
 ROWS = [
     {"venue": "B", "firm": 7, "shares": 30, "usd": 5, "text": " x", "day": "2026-01-05"},
@@ -117,22 +122,45 @@ def test_the_program_is_one_file_of_at_most_200_lines():
         assert len(program.readlines()) <= 200
 
 
-def test_the_command_and_the_archive_have_the_same_rules():
-    assert read_rules() == REGISTRY.rules
+PARTITION = {"tier": "T1", "week_start": WEEK.isoformat()}
 
 
-def test_each_column_of_a_table_with_rules_has_a_formula_or_is_not_declared():
-    others = REGISTRY.tables_as_of.keys() - REGISTRY.rules.keys()
-    document = rules_document(
-        REGISTRY.rules.values(), [METADATA.tables[name] for name in sorted(others)]
-    )
-    assert document[NOT_DECLARED].keys() == others
-    assert "market_share" in document[NOT_DECLARED]["finra_tier_week"]
-    assert len(REGISTRY.rules.items()) == len(document["tables"]) >= 3
-    for name, rules in REGISTRY.rules.items():
-        columns = document["tables"][name]["columns"]
-        assert list(columns) == [column.key for column in rules.table.columns]
-        undeclared = {
-            column for column, entry in columns.items() if entry["formula"] == NOT_DECLARED
+@pytest.mark.parametrize(("change", "code", "reason"), REJECTED)
+def test_a_line_is_rejected_for_the_code_of_the_contract(change, code, reason):
+    body = page(line(), line(change), line(issueSymbolIdentifier="MSFT")).body
+    outcomes = [read.outcome for read in read_lines(body, LINE_RULES, PARTITION)]
+    is_unreadable = code in ("wrong_field_count", "nul_byte")
+    assert outcomes == [ROW, UNREADABLE if is_unreadable else code, ROW], reason
+
+
+def test_the_formulas_of_a_line_have_the_row_of_the_contract():
+    lines = (line(), line(MPID="", totalNotionalSum=""), line(summaryTypeCode="OTC_W_SMBL_FIRM"))
+    rows = checked(*lines).rows.sort("market", "venue_id").to_dicts()
+    kinds = {column.key: str(column.type) for column in finra_otc_weekly.columns}
+    read = [
+        {
+            name: evaluate(formula, line_rows(found.fields, PARTITION))
+            for name, formula in WEEKLY_FORMULAS.items()
         }
-        assert undeclared == columns.keys() - rules.columns.keys()
+        for found in read_lines(page(*lines).body, LINE_RULES, PARTITION)
+    ]
+    read.sort(key=lambda row: (row["market"], row["venue_id"]))
+    assert len(read) == len(rows) == 3
+    for row, of_line in zip(rows, read, strict=True):
+        del row["part_number"]
+        expected = {name: read_value(kinds[name], value) for name, value in row.items()}
+        assert {name: of_line[name] for name in expected} == expected
+
+
+def test_lines_have_places_and_sums_are_filtered_by_name():
+    body = page(line(summaryTypeCode="ATS_W_SMBL"), line(), line(summaryTypeCode="OTC_W_FIRM")).body
+    places = list(read_lines(b"\xef\xbb\xbf" + body + b"\n", LINE_RULES, PARTITION))
+    assert [place.outcome for place in places] == ["symbol_totals", ROW, "other_sums"]
+    assert [place.number for place in places] == [2, 3, 4]
+    for place in places:
+        assert (b"\xef\xbb\xbf" + body)[place.offset :].startswith(place.content)
+
+
+def test_quantities_are_shown_with_six_decimals():
+    assert show_value(Fraction(-5, 4)) == "-1.250000"
+    assert show_value(7) == 7
