@@ -1,6 +1,6 @@
 """Sums that a derivation keeps: those over its rows are those over the rows it is made of."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -58,14 +58,10 @@ class Conservation:
         keys = {"keys": rows.select(self.keys).n_unique()} if self.keys else {}
         return {**self.read_source(rows), **keys}
 
-    def balance(self, sums: Mapping[str, int], derived: pl.DataFrame) -> Iterator[Balance]:
-        """Yield the equation of each sum of source rows, and of keys if their count is given."""
-        place = self.derived.name
-        for measure in self.measures:
-            total = _sum_columns(derived, measure.derived)
-            yield Balance(measure.name, sums[measure.name], {place: total})
-        if "keys" in sums:
-            yield Balance("keys", sums["keys"], {place: len(derived)})
+    def read_derived(self, sums: Mapping[str, int], derived: pl.DataFrame) -> Mapping[str, int]:
+        """Return the sums of derived rows, and their number if keys are counted in ``sums``."""
+        totals = {measure.name: _sum_columns(derived, measure.derived) for measure in self.measures}
+        return {**totals, "keys": len(derived)} if "keys" in sums else totals
 
     def refuse_loss(self, sums: Mapping[str, int], derived: pl.DataFrame) -> None:
         """Refuse derived rows whose sums are not those of the source.
@@ -73,12 +69,16 @@ class Conservation:
         Raises:
             ContractError: A sum differs.
         """
-        unbalanced = [str(balance) for balance in self.balance(sums, derived) if balance.difference]
-        if unbalanced:
+        totals = self.read_derived(sums, derived)
+        lost = [name for name, total in totals.items() if total != sums[name]]
+        if lost:
+            place = self.derived.name
             raise ContractError(
-                f"{self.derived.name} does not balance with {self.source.name}",
+                f"{place} does not balance with {self.source.name}",
                 expected="the same sums and keys in both",
-                found="; ".join(unbalanced),
+                found="; ".join(
+                    str(Balance(name, sums[name], {place: totals[name]})) for name in lost
+                ),
                 remedy="correct the derivation; nothing was written",
             )
 

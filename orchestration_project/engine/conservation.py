@@ -1,5 +1,6 @@
 """Sums of derived tables beside those of their sources, read from the database."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,10 +19,12 @@ from sqlalchemy import (
 
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.conservation import Conservation
+from orchestration_project.domains.operations.chain import ERASURE
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.engine.warehouse.staleness import IS_STALE, KNOWN_FROM
 from orchestration_project.tables.schema import USD_SCALE
+from orchestration_project.tables.spine import load_chain
 
 MILLION = 10**USD_SCALE
 
@@ -54,7 +57,8 @@ def read_balances(
 ) -> Iterator[SubjectBalance]:
     """Yield the equations of each partition of a derived table that was loaded in a range.
 
-    What is marked stale, or not derived yet, is not counted: its source is newer.
+    What is marked stale, or not derived yet, is not counted: its source is newer. Neither are
+    partitions of which an erasure deleted source rows.
     """
     derived, place = conservation.derived, conservation.derived.name
     sums = read_source_sums(connection, conservation, {}, chosen)
@@ -62,11 +66,13 @@ def read_balances(
     groups = _partition_of(derived, conservation)
     made = _read_sums(connection, derived, groups, columns, {}, None)
     stale = _read_stale(connection, conservation)
+    erased = _read_erased(connection, conservation)
     positions = [conservation.partition.index(name) for name in conservation.together]
     present = {tuple(group[position] for position in positions) for group in made}
     for group, came_in in sums.items():
         together = tuple(group[position] for position in positions)
-        is_counted = group not in stale and together in present if positions else True
+        is_derived = together in present if positions else True
+        is_counted = is_derived and group not in stale and tuple(map(str, group)) not in erased
         for name in conservation.names:
             went_to = {place: made.get(group, {}).get(name, 0)}
             balance = Balance(name, came_in[name] if is_counted else None, went_to)
@@ -132,6 +138,13 @@ def _sum_parts(table: Table, names: Sequence[str]) -> list[ColumnElement[Any]]:
         millions += func.sum(column // MILLION)
         rests += func.sum(column % MILLION)
     return [millions, rests]
+
+
+def _read_erased(connection: Connection, conservation: Conservation) -> set[tuple[str, ...]]:
+    own = (load_chain.c.table_name == conservation.source.name, load_chain.c.kind == ERASURE)
+    texts = connection.scalars(select(load_chain.c.partition).where(*own).distinct())
+    partitions = (json.loads(text) for text in texts if text)
+    return {tuple(str(one.get(name)) for name in conservation.partition) for one in partitions}
 
 
 def _read_stale(connection: Connection, conservation: Conservation) -> set[tuple[Any, ...]]:

@@ -29,6 +29,7 @@ from orchestration_project.tables.documents import (
 from orchestration_project.tables.spine import captures, work_items
 from tests import databases
 from tests.assets.conftest import BOTH
+from tests.resources.balances import assert_balanced
 from tests.resources.definitions import RESOURCES
 from tests.runs import metadata_by_partition
 
@@ -122,6 +123,7 @@ def test_mixed_files_end_as_the_manifest_says_with_exact_spans_and_a_second_run_
             assert found[each["path"]] == (each["state"], each["reason_code"])
     assert_words(url, expected)
     assert_spans(url)
+    assert_balanced(url, "documents", "documents_pages")
     failed = {each["path"] for each in expected if each["state"] not in ("loaded", "empty")}
     assert set(failed_items(url)) == failed
     before = everything(url)

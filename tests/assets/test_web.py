@@ -36,6 +36,7 @@ from tests.assets.web_shop import (
     items_of,
     with_budget,
 )
+from tests.resources.balances import assert_balanced
 from tests.runs import declared
 
 
@@ -88,6 +89,8 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert seconds > 0
     assert first["changes"]["changed_count"] == 0
     assert "shop" in str(first["crawls"]["latest_crawls"].records)
+
+    assert_balanced(url, "web_crawls", "web_items", "web_pages")
 
     before = counted(url, captures)
     again = crawl(instance, "2026-02-01")

@@ -23,6 +23,7 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.spine import captures, rejects
 from tests import databases, programs
 from tests.faults.disks import tiny_disk
+from tests.resources.balances import assert_balanced
 
 REAL_FILES = PROJECT_ROOT.parent / "shared" / "data" / "finra"
 RUN = ("orchestration_project", "run", "--weeks")
@@ -50,6 +51,11 @@ def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(lande
     ]
     assert weekly[2:5] == ["0", "0", "0"]  # added, changed, removed: by this run
     assert databases.contents(databases.sqlite_url(landed)) == before
+
+
+def test_all_that_is_landed_and_derived_balances(landed):
+    tables = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
+    assert_balanced(databases.sqlite_url(landed), *tables)
 
 
 def test_all_that_a_run_leaves_is_for_its_user_alone(landed):

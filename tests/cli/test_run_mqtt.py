@@ -15,6 +15,7 @@ from orchestration_project.domains.mqtt.entities import ENTITIES, Entity
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.mqtt import mqtt_mirror
 from tests import databases
+from tests.resources.balances import assert_balanced
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ def test_the_mirror_has_each_event_once_and_the_state_that_the_demo_expects(stat
     assert reused == manifest["reused_key_count"]
     assert letters == manifest["poison_counts"]
     url = databases.sqlite_url(state_dir)
+    assert_balanced(url, "mqtt_mirror")
     keys = databases.rows(url, select(mqtt_mirror.c.idempotency_key))
     assert len(keys) == len(set(keys)) == 300
     for entity in ENTITIES.values():

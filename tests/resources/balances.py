@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import text
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.equations import BalanceFilter
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.balance.verifying import (
@@ -26,6 +27,15 @@ def differences(warehouse: Warehouse) -> Mapping[tuple[str, str], int]:
         place = (imbalance.table_name, imbalance.balance.equation)
         found[place] = found.get(place, 0) + imbalance.balance.difference
     return found
+
+
+def assert_balanced(url: str, *table_names: str) -> None:
+    """Make sure that nothing in a database is unbalanced, and that these tables were counted."""
+    with Warehouse(url, clock=Clock()) as warehouse:
+        verdict = verify(warehouse)
+    assert not verdict.imbalances
+    balanced = {table for (table, _), counts in verdict.counts.items() if counts.balanced}
+    assert balanced >= set(table_names)
 
 
 def plant(warehouse: Warehouse, statement: str) -> None:
