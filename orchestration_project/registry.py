@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -68,13 +68,13 @@ class Probe:
         dependency: Its name, a plain word.
         needed_by: The resources that open only while it is ready, or `ANY_WORK`, `QUEUED_RUNS`;
             empty if it refuses no resource.
-        tried: What ``run`` does, for people; without secrets.
+        tried: Says what ``run`` does, for people; without secrets.
         run: Does it. One of our errors means: not ready, and what to do.
     """
 
     dependency: str
     needed_by: tuple[str, ...]
-    tried: str
+    tried: Callable[[], str]
     run: Callable[[], Answer]
 
 
@@ -782,4 +782,4 @@ class Registry:
             with connection.open(environment) as opened:
                 return Answer(probe(opened, environment))
 
-        return Probe(name, (name,), connection.tried(settings), run)
+        return Probe(name, (name,), partial(connection.tried, settings), run)

@@ -131,7 +131,7 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
     ]
     assert shown == ["http://127.0.0.1:9/api?***"] * 2
     [tried] = [
-        each.tried
+        each.tried()
         for each in every_probe(REGISTRY, settings, no_instance)
         if each.dependency == "finra"
     ]

@@ -84,7 +84,7 @@ def backup_probe(open_warehouse: OpenWarehouse, clock: Clock, max_age_hours: flo
             )
         return Answer(f"the latest backup is of {state.latest_at:%Y-%m-%d %H:%M} UTC")
 
-    return Probe("backup", (), "read the time of the latest backup", run)
+    return Probe("backup", (), lambda: "read the time of the latest backup", run)
 
 
 def restore_probe(open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
@@ -109,7 +109,7 @@ def restore_probe(open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
             else "the first backup is new"
         )
 
-    return Probe("restore", (), "read when a backup was restored last", run)
+    return Probe("restore", (), lambda: "read when a backup was restored last", run)
 
 
 def _read(open_warehouse: OpenWarehouse) -> BackupState | None:

@@ -238,4 +238,4 @@ def _host_probe(host: str, programs: Sequence[HostRole], now: datetime) -> Probe
             )
         return Answer(f"{len(recent)} programs sent heartbeats")
 
-    return Probe("hosts", (), "read the heartbeats of programs", run)
+    return Probe("hosts", (), lambda: "read the heartbeats of programs", run)

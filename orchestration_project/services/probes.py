@@ -91,7 +91,7 @@ def daemon_probe(
         )
 
     tried = "read the heartbeats of the daemon's parts from Dagster's storage"
-    return Probe("daemon", (QUEUED_RUNS,), tried, run)
+    return Probe("daemon", (QUEUED_RUNS,), lambda: tried, run)
 
 
 def code_server_probe(home: Path) -> Probe:
@@ -112,7 +112,9 @@ def code_server_probe(home: Path) -> Probe:
             ) from error
         return Answer(f"answers at {address['host']}:{address['port']}")
 
-    return Probe("code_server", (), "pinged the code server of the `ui` on this STATE_DIR", run)
+    return Probe(
+        "code_server", (), lambda: "pinged the code server of the `ui` on this STATE_DIR", run
+    )
 
 
 def _ui_runs(home: Path) -> bool:
@@ -156,7 +158,7 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
         return Answer(said) if channels else NO_CHANNEL
 
     tried = "read rules and channels, connected where one names a port; sent nothing"
-    return Probe("alerts", (), tried, run)
+    return Probe("alerts", (), lambda: tried, run)
 
 
 def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
@@ -175,7 +177,7 @@ def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
             )
         return Answer(f"taken by {', '.join(refusals)}")
 
-    return Probe("alerts", (), "sent a test message to each channel", run)
+    return Probe("alerts", (), lambda: "sent a test message to each channel", run)
 
 
 STORAGE_DEPENDENCIES = ("database", "disk", "artifacts")

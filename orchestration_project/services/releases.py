@@ -59,4 +59,4 @@ def releases_probe(
             )
         return Answer(", ".join(releases) or "no program sends heartbeats")
 
-    return Probe("releases", (), "read the releases of the programs that run", run)
+    return Probe("releases", (), lambda: "read the releases of the programs that run", run)

@@ -14,16 +14,16 @@ def failing() -> Answer:
 
 
 def test_a_process_that_lives_says_so_whatever_else_fails():
-    client = Client(routes(Readiness([Probe("database", (), "", failing)])))
+    client = Client(routes(Readiness([Probe("database", (), lambda: "", failing)])))
     answer = client.get("/healthz")
     assert (answer.status_code, answer.text) == (200, "ok")
 
 
 def test_what_is_missing_is_named_and_the_reason_is_in_the_log_alone(caplog):
     probes = [
-        Probe("database", (), "", failing),
-        Probe("disk", (), "", lambda: Answer("free")),
-        Probe("daemon", (), "", lambda: Answer("none", is_applicable=False)),
+        Probe("database", (), lambda: "", failing),
+        Probe("disk", (), lambda: "", lambda: Answer("free")),
+        Probe("daemon", (), lambda: "", lambda: Answer("none", is_applicable=False)),
     ]
     answer = Client(routes(Readiness(probes))).get("/readyz")
     assert answer.status_code == 503
@@ -38,7 +38,7 @@ def test_what_is_missing_is_named_and_the_reason_is_in_the_log_alone(caplog):
 
 def test_it_looks_every_five_seconds_at_most():
     looks, now = [], [0.0]
-    probe = Probe("disk", (), "", lambda: looks.append(1) or Answer("free"))
+    probe = Probe("disk", (), lambda: "", lambda: looks.append(1) or Answer("free"))
     readiness = Readiness([probe], monotonic=lambda: now[0])
     for at, count in ((0.0, 1), (4.9, 1), (5.0, 2)):
         now[0] = at

@@ -190,7 +190,7 @@ def hooks_over(
         def waiting_count(self, most: int) -> int:
             return 0
 
-    disk = Probe("disk", (), "", lambda: Answer("free"))
+    disk = Probe("disk", (), lambda: "", lambda: Answer("free"))
     room = room or Admission(inbox or Empty(), disk, most_rows=1)  # pyright: ignore[reportArgumentType] - as far as it is asked
     return Hooks(senders, GroupCommit(take), room, clock=Clock(), max_body_bytes=100, **options)
 
@@ -239,7 +239,7 @@ def test_while_the_inbox_is_full_senders_are_told_to_come_later(settings, wareho
 @pytest.mark.parametrize("body_kind", ["with a length", "chunked"])
 def test_parallel_deliveries_do_not_exceed_the_rows_of_the_inbox(settings, warehouse, body_kind):
     store = Inbox(warehouse, Clock())
-    disk = Probe("disk", (), "", lambda: Answer("free"))
+    disk = Probe("disk", (), lambda: "", lambda: Answer("free"))
     room = Admission(store, disk, most_rows=3, monotonic=lambda: 0.0)
     hooks = hooks_over(store.take, room=room, job="any")
 
@@ -269,7 +269,7 @@ def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, war
 
     room = Admission(
         Inbox(warehouse, Clock()),
-        Probe("disk", (), "", disk),
+        Probe("disk", (), lambda: "", disk),
         most_rows=9,
         monotonic=lambda: now[0],
     )

@@ -30,7 +30,7 @@ class Thing:
     looks: int = 0
 
     def probe(self) -> Probe:
-        return Probe(self.name, self.needed_by, f"looked at {self.name}", self.look)
+        return Probe(self.name, self.needed_by, lambda: f"looked at {self.name}", self.look)
 
     def look(self) -> Answer:
         self.looks += 1
@@ -163,7 +163,7 @@ def test_another_machine_looks_for_itself(scene: Scene):
 def test_a_verification_looks_at_all_of_it_and_stores_nothing_by_itself(scene: Scene):
     scene.source.error = ConfigurationError("not let in")
     gate = scene.gate()
-    instead = Probe("disk", (), "looked harder", lambda: Answer("nothing to see", False))
+    instead = Probe("disk", (), lambda: "looked harder", lambda: Answer("nothing to see", False))
     found = gate.verify(instead=[instead])
     assert [(each.dependency, each.outcome, each.tried, each.got) for each in found] == [
         ("source", "failed", "looked at source", "not let in"),

@@ -193,7 +193,7 @@ def test_there_is_room_until_as_many_wait_as_may_or_a_disk_is_full():
 
     room = Admission(
         waiting,  # pyright: ignore[reportArgumentType] - as far as it is asked
-        Probe("disk", (), "", disk),
+        Probe("disk", (), lambda: "", disk),
         most_rows=2,
         monotonic=lambda: now[0],
     )

@@ -90,7 +90,7 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
                 check_spec(
                     check_name(each.dependency),
                     asset=READINESS,
-                    description=f"We {each.tried}.",
+                    description=f"We {each.tried()}.",
                     remedy="follow the remedy in the metadata of the result",
                 )
                 for each in probes

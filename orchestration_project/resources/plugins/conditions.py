@@ -28,7 +28,7 @@ def plugin_conditions(connection: Connection) -> Sequence[AlertCondition]:
     for name in names:
         violations = _latest_violations(connection, name) if name in rows else ""
         judge = partial(_judge, rows.get(name), violations)
-        probe = Probe(ALERT_KIND, (), "read the state of plugins", judge)
+        probe = Probe(ALERT_KIND, (), lambda: "read the state of plugins", judge)
         found.append(AlertCondition(ALERT_KIND, probe, subject=name))
     return found
 

@@ -44,7 +44,9 @@ def failed_daemon(error: OrchestrationError) -> AlertCondition:
     def run() -> Answer:
         raise error
 
-    return AlertCondition("daemon_silent", Probe("daemon", (), "saw what happened to it", run))
+    return AlertCondition(
+        "daemon_silent", Probe("daemon", (), lambda: "saw what happened to it", run)
+    )
 
 
 def rules_condition(policy: Policy, names: Names | None) -> AlertCondition:
@@ -62,7 +64,9 @@ def rules_condition(policy: Policy, names: Names | None) -> AlertCondition:
             )
         return Answer(f"{len(policy.rules)} rules")
 
-    return AlertCondition("alert_rules", Probe("alert_rules", (), "read the rules of alerts", run))
+    return AlertCondition(
+        "alert_rules", Probe("alert_rules", (), lambda: "read the rules of alerts", run)
+    )
 
 
 def see(conditions: Sequence[AlertCondition], clock: Clock) -> list[ConditionResult]:

@@ -38,7 +38,7 @@ def certificate_probe(settings: Settings, clock: Clock) -> Probe:
         return _judged(found, host, clock.now())
 
     tried = "read until when the certificate of PUBLIC_URL is valid"
-    return Probe("certificate", (), tried, run)
+    return Probe("certificate", (), lambda: tried, run)
 
 
 def _judged(found: Certificate, host: str, now: datetime) -> Answer:

@@ -58,7 +58,7 @@ def database_probe(
 
     compared = "tables, columns, types, keys and indexes" if compares_tables else "version"
     tried = f"connected, compared the {compared}, wrote a row and took it back"
-    return Probe("database", (ANY_WORK,), tried, run)
+    return Probe("database", (ANY_WORK,), lambda: tried, run)
 
 
 def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
@@ -78,7 +78,7 @@ def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
         return Answer(f"{store.url} keeps what it is given")
 
     tried = f"wrote {TRIAL_BYTES} bytes, read them back, deleted them"
-    return Probe("artifacts", ("artifacts",), tried, run)
+    return Probe("artifacts", ("artifacts",), lambda: tried, run)
 
 
 def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe:
@@ -98,7 +98,10 @@ def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe
         return Answer(_listed(free))
 
     return Probe(
-        "disk", (ANY_WORK,), "measured the free space of the folders that loads write to", run
+        "disk",
+        (ANY_WORK,),
+        lambda: "measured the free space of the folders that loads write to",
+        run,
     )
 
 
@@ -137,7 +140,9 @@ def clock_probe(
             )
         return Answer(differences + (f"; no time from {silent}" if silent else ""))
 
-    return Probe("clock", ("finra",), "compared this machine's time with that of others", run)
+    return Probe(
+        "clock", ("finra",), lambda: "compared this machine's time with that of others", run
+    )
 
 
 def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
@@ -206,4 +211,4 @@ def queue_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -
             "end a run that hangs, free a pool's slots, or start the daemon again",
         )
 
-    return Probe("queue", (), "read the queue from Dagster's storage", run)
+    return Probe("queue", (), lambda: "read the queue from Dagster's storage", run)

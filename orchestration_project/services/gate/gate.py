@@ -111,7 +111,7 @@ def examine(probe: Probe, clock: Clock, config_hash: str) -> ProbeResult:
     seconds = time.monotonic() - started
     return ProbeResult(
         Finding(
-            probe.dependency, outcome, probe.tried, got, remedy, seconds, checked_at, config_hash
+            probe.dependency, outcome, probe.tried(), got, remedy, seconds, checked_at, config_hash
         ),
         error,
     )
@@ -190,7 +190,7 @@ class Gate:
         if not errors:
             return
         if not self._run.is_forced:
-            raise refusal(errors, {each.dependency: each.tried for each in needed})
+            raise refusal(errors, {each.dependency: each.tried() for each in needed})
         self._run.note_forced(list(errors))
         self._register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
 

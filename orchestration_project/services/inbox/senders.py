@@ -81,4 +81,4 @@ def webhooks_probe(settings: Settings) -> Probe:
             )
         return Answer(f"{len(senders)} sources", is_applicable=bool(senders))
 
-    return Probe("webhooks", (), "read the declared sources and their secrets", run)
+    return Probe("webhooks", (), lambda: "read the declared sources and their secrets", run)

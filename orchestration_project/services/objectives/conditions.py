@@ -76,7 +76,9 @@ def _objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition
     return [
         AlertCondition(
             BURNING,
-            Probe(BURNING, (), "read the burn rates", partial(_judge, rows.get(name), clock)),
+            Probe(
+                BURNING, (), lambda: "read the burn rates", partial(_judge, rows.get(name), clock)
+            ),
             subject=name,
         )
         for name in names
@@ -115,7 +117,10 @@ def _hosts(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
         AlertCondition(
             OVERLOADED,
             Probe(
-                OVERLOADED, (), "read the samples", partial(_judge_host, name, by_host.get(name))
+                OVERLOADED,
+                (),
+                lambda: "read the samples",
+                partial(_judge_host, name, by_host.get(name)),
             ),
             subject=name,
         )

@@ -81,4 +81,4 @@ def losses_probe(folder: Path, clock: Clock) -> Probe:
             "keeps lines for longer",
         )
 
-    return Probe("log_lines", (), "count the lost log lines", run)
+    return Probe("log_lines", (), lambda: "count the lost log lines", run)
