@@ -254,10 +254,10 @@ balances = table(
     text("equation", "Name of the equation, such as records", key=True),
     count(
         "came_in",
-        "What came in, counted apart from what it became; NULL: not counted",
+        "Number that came in, counted apart from what it became; NULL: not counted",
         optional=True,
     ),
-    text("went_to", "Where it went, a JSON object: count by name of the place"),
+    text("went_to", "Numbers by the place where they went, a JSON object"),
     text(
         "state",
         "State: balanced, unbalanced or not_counted",
