@@ -93,6 +93,8 @@ LOADS = KeyGroup(
         **_keys("timestamp", known_from="Time of the load that made the current rows"),
         **_keys(
             "text",
+            balance="Equations of the delivery: what came in, and where it went",
+            balance_of_the_run="The same of the whole run, added up",
             source="Source that the rows came from",
             source_version="Version of the delivery, as the source names it",
             data="SYNTHETIC DATA: the rows are of the demo",

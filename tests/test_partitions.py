@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,10 +16,12 @@ import dagster as dg
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from orchestration_project.assets.finra.catalogue import finra_weeks, first_finra_week
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import ProgressLine
+from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.partitioning import Calendar
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
@@ -28,8 +31,9 @@ from orchestration_project.domains.finra.datasets import (
 from orchestration_project.engine import runner
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.loads import ItemResult, Load
+from orchestration_project.engine.run_balances import record_run_balances
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
-from orchestration_project.engine.warehouse import SupersededError
+from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -38,6 +42,8 @@ from orchestration_project.errors import (
 )
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import settings_class
+from orchestration_project.tables.spine import balances
+from tests.prepared import Prepared
 from tests.runs import failure_of, metadata_by_partition
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
@@ -407,6 +413,49 @@ class Pairs:
             return key
         self.overtaken[key] -= 1
         return SupersededError("overtaken")
+
+
+class Swallowing(Pairs):
+    """Pieces of which one that fails is dropped in silence."""
+
+    def land(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
+        return {key: key for key in taken if key != "y"}
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, prepared: Prepared) -> Iterator[Warehouse]:
+    """An empty warehouse."""
+    url = prepared.sqlite(tmp_path / "warehouse.sqlite")
+    with Warehouse(url, clock=Clock()) as opened:
+        opened.prepare(holds="real")
+        yield opened
+
+
+def test_a_piece_whose_error_was_swallowed_fails_the_run_with_its_numbers(instance, warehouse):
+    load = Swallowing()
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec(THING)],
+        partitions_def=LETTERS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def thing(context: dg.AssetExecutionContext):
+        record = record_run_balances(warehouse, "thing", Clock().now)
+        report = Report[str](lambda key: {THING: {"key": key}}, record_balances=record)
+        plan = ItemPlan[str](lambda keys, _: [ItemResult(key, key) for key in keys], "piece")
+        yield from each_item(context, lambda: load, report, plan)
+
+    job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
+    result = job.resolve_job_def("all").execute_in_process(
+        instance=instance, raise_on_error=False, tags={"dagster/partition": "a"}
+    )
+    assert "pieces: 5 != 4 ended" in error_of(result)
+    names = ("subject", "equation", "came_in", "went_to", "state")
+    statement = select(*(balances.c[name] for name in names)).order_by(balances.c.equation)
+    assert warehouse.frame(statement, balances).rows() == [
+        (result.run_id, "partitions", 1, '{"loaded": 1}', "balanced"),
+        (result.run_id, "pieces", 5, '{"ended": 4}', "unbalanced"),
+    ]
 
 
 def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:

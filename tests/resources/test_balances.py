@@ -1,18 +1,24 @@
 """What came in is what went out: planted faults of a load are found, and nothing lands."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.assets.finra import engine_dataset
+from orchestration_project.catalog.cboe import VOLUME
+from orchestration_project.catalog.fx import RATES
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.record_counts import NOT_COUNTED
 from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.engine.warehouse.delivery import UnbalancedError
@@ -186,3 +192,16 @@ def test_a_refused_delivery_is_not_counted(loader):
     with pytest.raises(ContractError, match="header"):
         loader.load("some|other|header\n1|2|3\n")
     assert loader.balances(1) == {"records": [None, "{}", "not_counted"]}
+
+
+@pytest.mark.parametrize("declared", DATASETS, ids=lambda declared: declared.name)
+def test_each_declared_dataset_counts_its_records(declared):
+    assert engine_dataset(declared).count_records is not NOT_COUNTED
+
+
+def test_a_dataset_must_say_how_its_records_are_counted():
+    assert all(each.count_records is not NOT_COUNTED for each in (RATES, VOLUME, FaultyDataset()))
+    given = {each.name: getattr(RATES, each.name) for each in fields(RATES)}
+    del given["count_records"]
+    with pytest.raises(TypeError, match="count_records"):
+        Dataset(**given)
