@@ -45,6 +45,7 @@ from orchestration_project.services.gate.certificates import certificate_probe
 from orchestration_project.services.gate.dependencies import (
     OpenWarehouse,
     artifacts_probe,
+    Clocks,
     clock_probe,
     database_probe,
     disk_probe,
@@ -189,7 +190,7 @@ def open_probes(
     instance: Callable[[], dg.DagsterInstance],
     warehouse: Warehouse | None = None,
     *,
-    clocks: Mapping[str, Callable[[], datetime | None]] | None = None,
+    clocks: Clocks = dict,
 ) -> Sequence[Probe]:
     """Return the probes of what every domain depends on; this opens nothing.
 
@@ -197,7 +198,7 @@ def open_probes(
         settings: The settings of this process.
         instance: Returns Dagster's instance.
         warehouse: The database of a run, which has it open and need not connect again.
-        clocks: Outside systems that return the time, by name, besides the database.
+        clocks: Returns outside systems that tell the time, by name, besides the database.
     """
     real_time = Clock()
     opened = None if warehouse is None else partial(nullcontext, warehouse)
@@ -207,7 +208,9 @@ def open_probes(
         open_database_probe(settings, warehouse),
         open_disk_probe(settings),
         artifacts_probe(partial(open_store, settings)),
-        clock_probe({**own, **(clocks or {})}, real_time, most_seconds=settings.clock_skew_seconds),
+        clock_probe(
+            lambda: {**own, **clocks()}, real_time, most_seconds=settings.clock_skew_seconds
+        ),
         alerts_probe(partial(open_alerts, settings)),
         daemon_probe(instance, real_time),
         code_server_probe(settings.state_path / "dagster"),
@@ -221,7 +224,7 @@ def every_probe(
     warehouse: Warehouse | None = None,
 ) -> list[Probe]:
     """Return every probe: of what data needs, of connections, of what runs need. Opens nothing."""
-    shared = open_probes(settings, instance, warehouse, clocks=registry.clocks(settings))
+    shared = open_probes(settings, instance, warehouse, clocks=partial(registry.clocks, settings))
     compared = open_database_probe(settings, warehouse, compares_tables=True)
     of_data = [
         compared if probe.dependency == compared.dependency else probe

@@ -117,13 +117,15 @@ def _free_mib(place: Path) -> int:
 Time = datetime | None
 
 
-def clock_probe(
-    others: Mapping[str, Callable[[], Time]], clock: Clock, *, most_seconds: float
-) -> Probe:
-    """Return the probe of ``clock`` against ``others``: who they are, and how to ask them."""
+Clocks = Callable[[], Mapping[str, Callable[[], Time]]]
+"""Returns the systems that tell the time, and how to ask each of them."""
+
+
+def clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
+    """Return the probe of ``clock`` against those of ``others``."""
 
     def run() -> Answer:
-        skews = {who: _skew_seconds(ask, clock) for who, ask in others.items()}
+        skews = {who: _skew_seconds(ask, clock) for who, ask in others().items()}
         known = {who: skew for who, skew in skews.items() if skew is not None}
         differences = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known.items())
         if any(abs(skew) > most_seconds for skew in known.values()):
@@ -133,7 +135,7 @@ def clock_probe(
                 found=differences,
                 remedy="set the clock by NTP, here or there",
             )
-        silent = ", ".join(who for who in others if who not in known)
+        silent = ", ".join(who for who in skews if who not in known)
         if not known:
             return Answer(
                 f"no time was compared: {silent or 'no remote clock is set'}", is_applicable=False
