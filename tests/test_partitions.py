@@ -30,8 +30,7 @@ from orchestration_project.domains.finra.datasets import (
 )
 from orchestration_project.engine import runner
 from orchestration_project.engine.dataset import dagster_partitions
-from orchestration_project.engine.loads import ItemResult, Load
-from orchestration_project.engine.run_balances import record_run_balances
+from orchestration_project.engine.loads import ItemResult, Load, record_run_balances
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import (
@@ -415,7 +414,7 @@ class Pairs:
         return SupersededError("overtaken")
 
 
-class Swallowing(Pairs):
+class SwallowingPairs(Pairs):
     """Pieces of which one that fails is dropped in silence."""
 
     def land(self, taken: list[str]) -> Mapping[str, str | OrchestrationError]:
@@ -432,7 +431,8 @@ def warehouse(tmp_path: Path, prepared: Prepared) -> Iterator[Warehouse]:
 
 
 def test_a_piece_whose_error_was_swallowed_fails_the_run_with_its_numbers(instance, warehouse):
-    load = Swallowing()
+    def load() -> Pairs:
+        return SwallowingPairs()
 
     @dg.multi_asset(
         specs=[dg.AssetSpec(THING)],
@@ -443,7 +443,7 @@ def test_a_piece_whose_error_was_swallowed_fails_the_run_with_its_numbers(instan
         record = record_run_balances(warehouse, "thing", Clock().now)
         report = Report[str](lambda key: {THING: {"key": key}}, record_balances=record)
         plan = ItemPlan[str](lambda keys, _: [ItemResult(key, key) for key in keys], "piece")
-        yield from each_item(context, lambda: load, report, plan)
+        yield from each_item(context, load, report, plan)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     result = job.resolve_job_def("all").execute_in_process(

@@ -47,9 +47,13 @@ from orchestration_project.engine.deliveries import (
     SourceDeliveries,
 )
 from orchestration_project.engine.loader import DatasetLoader
-from orchestration_project.engine.loads import ReplayOptions, options_of, refuse_unused_options
+from orchestration_project.engine.loads import (
+    ReplayOptions,
+    options_of,
+    record_run_balances,
+    refuse_unused_options,
+)
 from orchestration_project.engine.options import describe_defaults
-from orchestration_project.engine.run_balances import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError

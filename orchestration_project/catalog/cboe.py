@@ -7,7 +7,7 @@ from typing import cast
 
 from orchestration_project.assets import cboe as assets
 from orchestration_project.catalog.factory import domain_of, open_documents
-from orchestration_project.contracts.record_counts import count_lines
+from orchestration_project.contracts.balance import count_lines
 from orchestration_project.domains import cboe
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.conservation import list_equations

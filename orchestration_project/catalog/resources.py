@@ -164,7 +164,9 @@ def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
     settings, instance, run_id = load_shared_settings(), _instance_of(context), _run_id(context)
     warehouse = context.resources.warehouse
     return Gate(
-        open_probes(settings, lambda: instance, warehouse, clocks=partial(registry.clocks, settings)),
+        open_probes(
+            settings, lambda: instance, warehouse, clocks=partial(registry.clocks, settings)
+        ),
         Register(warehouse),
         clock=Clock(),
         max_age=timedelta(minutes=settings.preflight_cache_minutes),

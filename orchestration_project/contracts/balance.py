@@ -1,13 +1,23 @@
 """Equations of whole numbers: what came into a stage, and where all of it went.
 
 What came in is counted apart from the code that decides where it goes, so that what this code
-drops, or takes twice, is a difference and not an absence.
+drops, or takes twice, is a difference and not an absence. A count of records knows nothing of
+fields, rules and partitions: it counts what marks a record, such as line ends, brackets and tags.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sqlalchemy import Table
+
+from orchestration_project.errors import ContractError
+from orchestration_project.tables.schema import USD_SCALE
 
 BalanceState = Literal["balanced", "unbalanced", "not_counted"]
 """State of an equation; not_counted: what came in cannot be counted apart, as in a PDF."""
@@ -95,3 +105,129 @@ def _sum_equation(name: str, balances: Sequence[Balance]) -> Balance:
     counted = [balance.came_in for balance in balances if balance.came_in is not None]
     is_counted = len(counted) == len(balances)
     return Balance(name, sum(counted) if is_counted else None, went_to)
+
+
+# -- records of raw bytes -------------------------------------------------------------------------
+
+
+RecordCount = tuple[int, int]
+"""Records in some bytes, and the bytes up to the end of the last one that was understood."""
+
+CountRecords = Callable[[bytes], RecordCount]
+"""Counts the records of one answer or file."""
+
+NOT_COUNTED = None
+"""Choice of a dataset whose records cannot be counted apart from its parser."""
+
+
+def count_lines(body: bytes) -> RecordCount:
+    """Count the lines below a header; a last one need not have its end."""
+    line_count = _count_byte(body, b"\n") + (not body.endswith(b"\n"))
+    return max(line_count - 1, 0) if body else 0, len(body)
+
+
+def count_quoted_lines(body: bytes) -> RecordCount:
+    r"""Count the lines below a header as CSV has them: a line end within quotes ends none.
+
+    Lines end in ``\n``, ``\r\n`` or ``\r``.
+    """
+    text = _as_bytes(body)
+    ends = (text == ord("\n")) | (text == ord("\r"))
+    ends[1:] &= ~((text[:-1] == ord("\r")) & (text[1:] == ord("\n")))
+    if b'"' in body:
+        ends &= ~np.logical_xor.accumulate(text == ord('"'))
+    line_count = int(np.count_nonzero(ends)) + (not body.endswith((b"\n", b"\r")))
+    return max(line_count - 1, 0) if body else 0, len(body)
+
+
+def _count_byte(body: bytes, byte: bytes) -> int:
+    return int(np.count_nonzero(_as_bytes(body) == byte[0]))
+
+
+def _as_bytes(body: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(body, np.uint8)
+
+
+# -- sums that a derivation keeps ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Additive measure: the sum of some columns of the source is that of some derived ones."""
+
+    name: str
+    source: Sequence[str]
+    derived: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conservation:
+    """Measures and keys that a derived table keeps.
+
+    Attributes:
+        source: Table that it is made of, directly or by others.
+        derived: The derived table.
+        partition: Columns of both by which sums are equal, such as week_start and tier.
+        together: Those of them by which rows are derived at once; if none of them has rows yet,
+            nothing is compared.
+        measures: Its measures.
+        keys: Columns whose distinct values in the source are rows of the derived table; empty:
+            rows are not counted.
+    """
+
+    source: Table
+    derived: Table
+    partition: Sequence[str]
+    together: Sequence[str] = ()
+    measures: Sequence[Measure] = ()
+    keys: Sequence[str] = ()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of its equations."""
+        keys = ["keys"] if self.keys else []
+        return [*(measure.name for measure in self.measures), *keys]
+
+    def read_source(self, rows: pl.DataFrame) -> Mapping[str, int]:
+        """Return the sums of source rows by name; not of keys, which ranges of rows share."""
+        return {measure.name: _sum_columns(rows, measure.source) for measure in self.measures}
+
+    def read_all(self, rows: pl.DataFrame) -> Mapping[str, int]:
+        """Return the sums of all source rows of a partition, and the count of keys."""
+        keys = {"keys": rows.select(self.keys).n_unique()} if self.keys else {}
+        return {**self.read_source(rows), **keys}
+
+    def read_derived(self, sums: Mapping[str, int], derived: pl.DataFrame) -> Mapping[str, int]:
+        """Return the sums of derived rows, and their number if keys are counted in ``sums``."""
+        totals = {measure.name: _sum_columns(derived, measure.derived) for measure in self.measures}
+        return {**totals, "keys": len(derived)} if "keys" in sums else totals
+
+    def refuse_loss(self, sums: Mapping[str, int], derived: pl.DataFrame) -> None:
+        """Refuse derived rows whose sums are not those of the source.
+
+        Raises:
+            ContractError: A sum differs.
+        """
+        totals = self.read_derived(sums, derived)
+        lost = [name for name, total in totals.items() if total != sums[name]]
+        if lost:
+            place = self.derived.name
+            raise ContractError(
+                f"{place} does not balance with {self.source.name}",
+                expected="the same sums and keys in both",
+                found="; ".join(
+                    str(Balance(name, sums[name], {place: totals[name]})) for name in lost
+                ),
+                remedy="correct the derivation; nothing was written",
+            )
+
+
+def _sum_columns(rows: pl.DataFrame, names: Sequence[str]) -> int:
+    """Return an exact sum; quantities count in whole millionths."""
+    return sum(_sum_column(rows[name]) for name in names)
+
+
+def _sum_column(column: pl.Series) -> int:
+    if column.dtype == pl.Decimal:
+        return int(Decimal(column.sum() or 0).scaleb(USD_SCALE))
+    return int(column.cast(pl.Int128).sum() or 0)

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.balance import Balance, CountRecords, RecordCount
 from orchestration_project.tables.schema import QUANTITY, USD_SCALE, as_number
 
 Outcome = Literal["passed", "failed", "not_applicable"]
@@ -218,16 +218,13 @@ class Acceptance(NamedTuple):
     reason: str
 
 
-class KeyComparison(NamedTuple):
-    """Rows that are loaded in a delivery's scope, and those of them whose keys it lacks."""
-
-    loaded_count: int
-    missing_count: int
+LoadedKeys = tuple[int, int]
+"""Rows that are loaded in a delivery's scope, and how many of their keys it lacks."""
 
 
 def completeness_audit(
     row_count: int,
-    keys: KeyComparison,
+    keys: LoadedKeys,
     neighbours: Sequence[int],
     limits: CompletenessLimits,
 ) -> Audit:
@@ -239,16 +236,17 @@ def completeness_audit(
         neighbours: Rows of the nearest loaded partitions, the nearest first.
         limits: When it is not.
     """
-    if 0 < keys.loaded_count < limits.min_key_count:
+    loaded_count, missing_count = keys
+    if 0 < loaded_count < limits.min_key_count:
         expected = f"at least {limits.min_key_count} loaded keys"
-        return Audit(COMPLETE, "not_applicable", expected, f"{keys.loaded_count}")
-    if keys.loaded_count:
-        lack = max(1, floor(round(keys.loaded_count * (1 - limits.min_key_ratio), 6)))
+        return Audit(COMPLETE, "not_applicable", expected, f"{loaded_count}")
+    if loaded_count:
+        lack = max(1, floor(round(loaded_count * (1 - limits.min_key_ratio), 6)))
         return Audit(
             COMPLETE,
-            verdict(keys.missing_count <= lack),
-            f"at least {keys.loaded_count - lack} of the {keys.loaded_count} loaded keys",
-            f"{keys.loaded_count - keys.missing_count} of them in {row_count} rows",
+            verdict(missing_count <= lack),
+            f"at least {loaded_count - lack} of the {loaded_count} loaded keys",
+            f"{loaded_count - missing_count} of them in {row_count} rows",
         )
     sizes = [max(count, 1) for count in neighbours[: limits.neighbour_count]]
     if len(sizes) < limits.min_neighbour_count:
@@ -335,6 +333,48 @@ class Part:
     part_number: int
     body: bytes
     market: str | None = None
+
+
+class CountedPieces:
+    """Pieces of a delivery, whose records and bytes are counted as they are read.
+
+    Args:
+        pieces: The pieces.
+        count: Counts records; `NOT_COUNTED`: neither these nor bytes are counted.
+    """
+
+    def __init__(self, pieces: Iterable[Sequence[Part]], count: CountRecords | None) -> None:
+        self._pieces, self._count = pieces, count
+        self._total: RecordCount = (0, 0)
+
+    def __iter__(self) -> Iterator[Sequence[Part]]:
+        for parts in self._pieces:
+            for part in parts:
+                self._add(part.body)
+            yield parts
+
+    def _add(self, body: bytes) -> None:
+        if self._count is not None:
+            (records, read), counted = self._total, self._count(body)
+            self._total = (records + counted[0], read + counted[1])
+
+    def balances(self, received_byte_count: int, went_to: Mapping[str, int]) -> list[Balance]:
+        """Return the equations of the bytes that were read so far.
+
+        - bytes: received = read to their end.
+        - records: counted = rows + rejects + those that were filtered, by the name of the filter.
+
+        Args:
+            received_byte_count: Bytes of all captures, as they were counted when they came.
+            went_to: Records by the place that the parser and the rules say.
+        """
+        if self._count is None:
+            return [Balance("records", None, went_to)]
+        record_count, byte_count = self._total
+        return [
+            Balance("bytes", received_byte_count, {"read": byte_count}),
+            Balance("records", record_count, went_to),
+        ]
 
 
 REJECT_SCHEMA = {

@@ -20,7 +20,7 @@ from typing import Any
 import holidays
 import polars as pl
 
-from orchestration_project.contracts.conservation import Conservation, Measure
+from orchestration_project.contracts.balance import Conservation, Measure
 from orchestration_project.contracts.contract import Claim, Contract
 from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
 from orchestration_project.contracts.partitioning import (

@@ -17,6 +17,7 @@ from xml.parsers import expat
 import holidays
 import polars as pl
 
+from orchestration_project.contracts.balance import RecordCount
 from orchestration_project.contracts.contract import Claim, Contract
 from orchestration_project.contracts.delimited import REJECT, Parsed
 from orchestration_project.contracts.partitioning import (
@@ -25,7 +26,6 @@ from orchestration_project.contracts.partitioning import (
     Partitioning,
     day_or_none,
 )
-from orchestration_project.contracts.record_counts import RecordCount
 from orchestration_project.contracts.rules import Part, in_ascii
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
@@ -169,15 +169,15 @@ def count_rates(body: bytes) -> RecordCount:
         end = body.rfind(b">") + 1
         is_rest_blank = not body[end:].strip()
         rate_count = len(CURRENCY_OF_RATE.findall(body))
-        return RecordCount(rate_count, len(body) if is_rest_blank else end)
+        return rate_count, len(body) if is_rest_blank else end
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             names = [name for name in archive.namelist() if name.endswith(".csv")]
             text = archive.read(names[0]) if names else b""
     except UNREADABLE_ARCHIVE:
-        return RecordCount(0, 0)
+        return 0, 0
     cells = (cell for line in text.splitlines()[1:] for cell in line.split(b",")[1:])
-    return RecordCount(sum(bool(cell.strip()) for cell in cells), _archive_end(body))
+    return sum(bool(cell.strip()) for cell in cells), _archive_end(body)
 
 
 def _archive_end(body: bytes) -> int:

@@ -17,8 +17,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.conservation import Conservation
+from orchestration_project.contracts.balance import Balance, Conservation
 from orchestration_project.domains.operations.chain import ERASURE
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse.frames import Scope, within

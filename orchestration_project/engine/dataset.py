@@ -16,10 +16,10 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Column, Connection, Table
 
+from orchestration_project.contracts.balance import CountRecords
 from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
-from orchestration_project.contracts.record_counts import CountRecords
 from orchestration_project.contracts.rules import (
     Audit,
     CompletenessLimits,

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts.conservation import Conservation
+from orchestration_project.contracts.balance import Conservation
 from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.conservation import read_source_sums
 from orchestration_project.engine.environment import open_all

@@ -15,8 +15,13 @@ from sqlalchemy import Connection
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.record_counts import CountedPieces
-from orchestration_project.contracts.rules import Acceptance, Audit, SpillStore, Validated
+from orchestration_project.contracts.rules import (
+    Acceptance,
+    Audit,
+    CountedPieces,
+    SpillStore,
+    Validated,
+)
 from orchestration_project.engine.announcements import Announcements, IsReported
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.dataset import (

@@ -23,14 +23,12 @@ from orchestration_project.engine.loads import (
     ItemResult,
     Load,
     Loaded,
+    RecordBalances,
     SingleItemLoad,
     Taken,
-    partition_keys,
-)
-from orchestration_project.engine.run_balances import (
-    RecordBalances,
     balance_partitions,
     balance_pieces,
+    partition_keys,
     place_of_error,
 )
 from orchestration_project.engine.warehouse import SupersededError
@@ -103,7 +101,7 @@ class Report(Generic[Loaded]):
     record_balances: RecordBalances = lambda run_id, balances: None
 
     def place_of(self, outcome: ItemResult[Loaded]) -> str:
-        """Return how a partition ended, as `run_balances.PLACES` names it."""
+        """Return how a partition ended, as `loads.PLACES` names it."""
         loaded = outcome.loaded
         if outcome.error is not None or loaded is None:
             return place_of_error(outcome.error) if outcome.error else "failed"

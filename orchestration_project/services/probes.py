@@ -43,9 +43,9 @@ from orchestration_project.services.dagster_instance import (
 )
 from orchestration_project.services.gate.certificates import certificate_probe
 from orchestration_project.services.gate.dependencies import (
+    Clocks,
     OpenWarehouse,
     artifacts_probe,
-    Clocks,
     clock_probe,
     database_probe,
     disk_probe,

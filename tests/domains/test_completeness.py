@@ -9,14 +9,13 @@ from orchestration_project.contracts.partitioning import Calendar, Partitioning
 from orchestration_project.contracts.rules import (
     Acceptance,
     CompletenessLimits,
-    KeyComparison,
     accepted,
     completeness_audit,
 )
 from orchestration_project.domains.fx import PARTITIONING
 
 LIMITS = CompletenessLimits()
-NOTHING = KeyComparison(0, 0)
+NOTHING = (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +31,9 @@ NOTHING = KeyComparison(0, 0)
     ],
 )
 def test_a_delivery_has_most_of_the_keys_that_it_replaces(loaded: int, missing: int, outcome: str):
-    keys = KeyComparison(loaded, missing)
-    audit = completeness_audit(100, keys, (), LIMITS)  # new keys do not stand for missing ones
+    audit = completeness_audit(
+        100, (loaded, missing), (), LIMITS
+    )  # new keys do not stand for missing ones
     assert audit.outcome == outcome
 
 
@@ -58,7 +58,7 @@ def test_a_first_delivery_is_about_as_large_as_the_partitions_around_it(
 
 
 def test_the_delivery_of_a_sha256_is_accepted_with_its_reason_and_no_other():
-    audit = completeness_audit(3, KeyComparison(16, 13), (), LIMITS)
+    audit = completeness_audit(3, (16, 13), (), LIMITS)
     assert accepted(audit, "aa", None).found == "3 of them in 3 rows; SHA-256 aa"
     assert accepted(audit, "aa", Acceptance("bb", "a holiday")).blocks
     found = accepted(audit, "aa", Acceptance("aa", "a holiday"))

@@ -10,7 +10,7 @@ from sqlalchemy import Table
 from orchestration_project.assets import specs
 from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.connections.clock import NEW_YORK, Clock
-from orchestration_project.contracts.record_counts import count_lines
+from orchestration_project.contracts.balance import count_lines
 from orchestration_project.domains.finra.calendar import (
     FIRST_WEEK_OF_ALL,
     PUBLICATION_DELAY,

@@ -43,8 +43,7 @@ from orchestration_project.engine.announcements import (
 from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
-from orchestration_project.engine.loads import options_of
-from orchestration_project.engine.run_balances import record_run_balances
+from orchestration_project.engine.loads import options_of, record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING

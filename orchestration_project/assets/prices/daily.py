@@ -38,9 +38,9 @@ from orchestration_project.engine.loads import (
     BatchLoad,
     SingleItemLoad,
     options_of,
+    record_run_balances,
     refuse_unused_options,
 )
-from orchestration_project.engine.run_balances import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource

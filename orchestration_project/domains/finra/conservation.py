@@ -2,7 +2,7 @@
 
 from sqlalchemy import Table
 
-from orchestration_project.contracts.conservation import Conservation, Measure
+from orchestration_project.contracts.balance import Conservation, Measure
 from orchestration_project.tables.finra import (
     finra_concentration_week,
     finra_otc_weekly,

@@ -12,8 +12,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.record_counts import RecordCount
+from orchestration_project.contracts.balance import Balance, RecordCount
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     BATCH_INDEX,
@@ -143,7 +142,7 @@ def read_counted(
     filtered = Counter[str]()
     days = pl.concat(read_answer(source, part, filtered) for part in parts)
     counts = [count_days(source, part.body) for part in parts]
-    counted = RecordCount(*map(sum, zip(*counts, strict=True)))
+    counted = (sum(found for found, _ in counts), sum(read for _, read in counts))
     return days, AnswerCount(received_byte_count, counted, filtered)
 
 

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 
-from orchestration_project.contracts.record_counts import RecordCount, count_quoted_lines
+from orchestration_project.contracts.balance import RecordCount, count_quoted_lines
 from orchestration_project.domains.prices.answers import CHART, SERIES
 from orchestration_project.domains.prices.tabular import PARQUET
 
@@ -15,7 +15,7 @@ def count_days(source: str, body: bytes) -> RecordCount:
     if source == "files":
         return _count_parquet_rows(body) if body.startswith(PARQUET) else count_quoted_lines(body)
     is_chart = CHART in body[:200]
-    return RecordCount(_count_bars(body) if is_chart else _count_series(body), _json_end(body))
+    return _count_bars(body) if is_chart else _count_series(body), _json_end(body)
 
 
 def _count_series(body: bytes) -> int:
@@ -44,6 +44,6 @@ def _count_parquet_rows(body: bytes) -> RecordCount:
     from pyarrow.parquet import read_metadata
 
     try:
-        return RecordCount(read_metadata(BytesIO(body)).num_rows, len(body))
+        return read_metadata(BytesIO(body)).num_rows, len(body)
     except (pa.ArrowException, OSError, ValueError):
-        return RecordCount(0, 0)
+        return 0, 0

@@ -24,7 +24,7 @@ from orchestration_project.contracts.rules import (
     Acceptance,
     Audit,
     CompletenessLimits,
-    KeyComparison,
+    LoadedKeys,
     accepted,
     completeness_audit,
     verdict,
@@ -370,7 +370,7 @@ def completeness_audits(
             expected = "a delivery of the source that replaces its partition"
             audits.append(Audit(COMPLETE, "not_applicable", expected, "a replay, merge or append"))
             continue
-        around = () if found.loaded_count else neighbours(batch)
+        around = () if found[0] else neighbours(batch)
         audit = completeness_audit(batch.validated.row_count, found, around, limits)
         audits.append(accepted(audit, batch.content_sha256, acceptance))
     return audits
@@ -382,9 +382,9 @@ def _is_compared(batch: ValidatedBatch) -> bool:
 
 def _compare_keys(
     connection: Connection, batches: Sequence[ValidatedBatch]
-) -> dict[str, KeyComparison]:
+) -> dict[str, LoadedKeys]:
     """Count the loaded rows in the scope of each delivery, and those whose keys it lacks."""
-    found = {batch.target.partition_key: KeyComparison(0, 0) for batch in batches}
+    found: dict[str, LoadedKeys] = {batch.target.partition_key: (0, 0) for batch in batches}
     loaded = [batch for batch in batches if batch.target.token > 0]
     small = [batch for batch in loaded if not batch.validated.ranges]
     if small:
@@ -397,10 +397,8 @@ def _compare_keys(
         for condition, rows in batch.validated.ranges or ():
             scope = {**condition, **batch.scope}
             own = _counted_keys(_lacking_keys(connection, batch.target, [scope], rows))
-            before = found[batch.target.partition_key]
-            found[batch.target.partition_key] = KeyComparison(
-                before.loaded_count + own.loaded_count, before.missing_count + own.missing_count
-            )
+            loaded_count, missing_count = found[batch.target.partition_key]
+            found[batch.target.partition_key] = (loaded_count + own[0], missing_count + own[1])
     return found
 
 
@@ -420,8 +418,8 @@ def _lacking_keys(
     return loaded.with_columns(pl.col("is_lacking").fill_null(value=True))
 
 
-def _counted_keys(keys: pl.DataFrame) -> KeyComparison:
-    return KeyComparison(len(keys), int(keys["is_lacking"].sum()))
+def _counted_keys(keys: pl.DataFrame) -> LoadedKeys:
+    return len(keys), int(keys["is_lacking"].sum())
 
 
 def _compare(

@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.contracts.conservation import Conservation
+from orchestration_project.contracts.balance import Conservation
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.tables.schema import HISTORY
