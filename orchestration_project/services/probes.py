@@ -198,7 +198,7 @@ def open_probes(
         settings: The settings of this process.
         instance: Returns Dagster's instance.
         warehouse: The database of a run, which has it open and need not connect again.
-        clocks: Returns outside systems that tell the time, by name, besides the database.
+        clocks: Returns clocks of outside systems, by name, besides the database.
     """
     real_time = Clock()
     opened = None if warehouse is None else partial(nullcontext, warehouse)

@@ -118,7 +118,7 @@ Time = datetime | None
 
 
 Clocks = Callable[[], Mapping[str, Callable[[], Time]]]
-"""Returns the systems that tell the time, and how to ask each of them."""
+"""Returns the clocks of other systems, by the name of the system."""
 
 
 def clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
