@@ -68,7 +68,7 @@ class Probe:
         dependency: Its name, a plain word.
         needed_by: The resources that open only while it is ready, or `ANY_WORK`, `QUEUED_RUNS`;
             empty if it refuses no resource.
-        tried: Says what ``run`` does, for people; without secrets.
+        tried: Returns the action of ``run`` in words, without secrets.
         run: Does it. One of our errors means: not ready, and what to do.
     """
 
