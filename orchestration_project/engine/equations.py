@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, true
 
 from orchestration_project.contracts.balance import Balance
+from orchestration_project.engine.warehouse.balancing import balance_row
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.spine import balances
 
@@ -73,21 +74,12 @@ def record_balance(
             found=str(balance),
             remedy="report it with these numbers: the stage lost or doubled something",
         )
-    place = {
-        "table_name": stage.table_name,
-        "subject": stage.subject,
-        "equation": balance.equation,
-    }
-    own = (balances.c[name] == value for name, value in place.items())
+    row = balance_row(
+        balance, table_name=stage.table_name, subject=stage.subject, run_id=run_id, at=at
+    )
+    own = (balances.c[name] == row[name] for name in ("table_name", "subject", "equation"))
     connection.execute(delete(balances).where(*own))
-    numbers = {
-        "came_in": balance.came_in,
-        "went_to": balance.went_to_json,
-        "state": balance.state,
-        "run_id": run_id,
-        "recorded_at": at,
-    }
-    connection.execute(insert(balances), [{**place, **numbers}])
+    connection.execute(insert(balances), [row])
 
 
 ReadBalances = Callable[[Connection, BalanceFilter], Iterator[SubjectBalance]]
