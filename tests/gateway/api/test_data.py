@@ -123,6 +123,17 @@ def test_rows_are_sorted_as_asked_for_and_filtered_by_a_list(api, landed):
     assert api.problem("GET", f"{WEEKLY}?order_by=symbol")["status"] == 413
 
 
+def test_equations_of_a_load_and_its_run_are_rows_that_balance(api, landed):
+    rows = api.get("/tables/balances?where=table_name=finra_otc_weekly")["rows"]
+    of_run = [row for row in rows if row["subject"] == landed]
+    assert [(row["equation"], row["came_in"], row["went_to"]) for row in of_run] == [
+        ("partitions", 1, '{"loaded": 1}')
+    ]
+    [records] = [row for row in rows if row["equation"] == "records"]
+    assert records["came_in"] == sum(json.loads(records["went_to"]).values()) > 700
+    assert {row["state"] for row in rows} <= {"balanced", "not_counted"}
+
+
 def test_filters_take_ranges_and_alternatives(api, landed):
     everything = frame_of(api, "?format=parquet")
     is_wanted = (pl.col("market") == "ATS") | pl.col("share_quantity").is_between(100, 50_000)
