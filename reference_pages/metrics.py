@@ -24,7 +24,7 @@ def write() -> str:
         settings = load_settings().model_copy(update={"state_dir": Path(folder)})
         parts = probes_of(settings, instance)
         families = _families(settings, instance)
-    ready = [(code(each.dependency), each.tried, _effect(each.dependency)) for each in parts]
+    ready = [(code(each.dependency), each.tried(), _effect(each.dependency)) for each in parts]
     return page(
         "metrics",
         [
