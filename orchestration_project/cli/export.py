@@ -42,7 +42,7 @@ READER_WENT_AWAY = 141
 STANDARD_OUTPUT = "-"
 
 SHOWN_KEYS = 5
-"""Of rows that are left out, in a note."""
+"""A note of rows that are left out."""
 
 SUFFIXES = {**{f".{name}": name for name in WRITERS}, ".htm": "html", ".jsonl": "ndjson"}
 """The formats by the end of a file's name."""

@@ -82,7 +82,7 @@ TABLE_HEADINGS = {
 PAGE = 500
 
 DATASET_OPTIONS = ("table", "dataset", "partition_by", "where", "columns", "internal", "dry_run")
-"""What `export --dataset` takes: all present rows, divided and in the order of the key."""
+"""Rows that `export --dataset` takes: all present rows, divided and in the order of the key."""
 
 
 def refuse_beside(context: click.Context, option: str, *, keep: Collection[str]) -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 1000
 FILE_ROWS = 1_000_000
 GROUPS = 10_000
-"""What the gateway gives at once: rows of a page and of a file, and groups."""
+"""Limits of one answer of the gateway: rows of a page and of a file, and groups."""
 
 _log = logging.getLogger(__name__)
 
