@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, create_engine, inspect, select, text
+from sqlalchemy import Column, create_engine, inspect, select, text, true
 
 from orchestration_project.domains.operations.chain import ChainProblem
 from orchestration_project.engine.warehouse import Warehouse
@@ -12,7 +12,7 @@ from orchestration_project.engine.warehouse.chain_checking import chained_tables
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
-from orchestration_project.tables.spine import load_chain
+from orchestration_project.tables.spine import balances, load_chain
 
 Rows = list[tuple[Any, ...]]
 
@@ -32,8 +32,8 @@ def sqlite_url(state_dir: Path, source: str = "demo") -> str:
 def contents(url: str) -> Mapping[str, Rows]:
     """Return every table's rows, sorted, without what differs between two runs of the same.
 
-    What was found of the surroundings and when, who came to look, and which events Dagster is not
-    known to have, is no data.
+    What was found of the surroundings and when, who came to look, which events Dagster is not known
+    to have, and what a run was asked for, is no data.
     """
     engine = create_engine(parsed_url(url))
     with engine.connect() as connection:
@@ -41,7 +41,9 @@ def contents(url: str) -> Mapping[str, Rows]:
             table.name: sorted(
                 tuple(row)
                 for row in connection.execute(
-                    select(*(column for column in table.columns if not _varies(column)))
+                    select(*(column for column in table.columns if not _varies(column))).where(
+                        true() if table is not balances else balances.c.subject != balances.c.run_id
+                    )
                 )
             )
             for table in METADATA.sorted_tables

@@ -1,6 +1,7 @@
 """What came in is what went out: planted faults of a load are found, and nothing lands."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
-from orchestration_project.engine.warehouse import HeldBackError
+from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.delivery import UnbalancedError
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.finra import FinraFiles
@@ -173,13 +174,29 @@ CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS
 $$BEGIN IF NEW.symbol = 'BBB' THEN RETURN NULL; END IF; RETURN NEW; END$$;
 CREATE TRIGGER lose BEFORE INSERT ON finra_otc_weekly FOR EACH ROW EXECUTE FUNCTION lose()
 """
+LOSE_NO_MORE = "DROP TRIGGER lose ON finra_otc_weekly; DROP FUNCTION lose()"
+"""Other tests use the schema after this one."""
+
+
+@contextmanager
+def row_loss(warehouse: Warehouse) -> Iterator[None]:
+    """Have the database drop a row of each load in silence."""
+    with warehouse.writing() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        connection.exec_driver_sql(LOSE_IN_SQLITE if is_sqlite else LOSE_IN_POSTGRESQL)
+    try:
+        yield
+    finally:
+        if not is_sqlite:
+            with warehouse.writing() as connection:
+                connection.exec_driver_sql(LOSE_NO_MORE)
 
 
 def test_a_row_that_the_write_drops_undoes_the_load(loader):
-    with loader.desk.warehouse.writing() as connection:
-        is_sqlite = connection.dialect.name == "sqlite"
-        connection.exec_driver_sql(LOSE_IN_SQLITE if is_sqlite else LOSE_IN_POSTGRESQL)
-    with pytest.raises(UnbalancedError, match="does not balance") as error:
+    with (
+        row_loss(loader.desk.warehouse),
+        pytest.raises(UnbalancedError, match="does not balance") as error,
+    ):
         loader.load(text_of(AAA=1, BBB=2))
     assert error.value.found == "rows_after: 1 != 2 added + 0 changed + 0 unchanged"
     assert loader.desk.count(finra_otc_weekly) == 0
