@@ -270,7 +270,10 @@ def _kept(table: Table) -> list[Column[Any]]:
 
 
 def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
-    """Return the rows of each table, sorted; one that is not there yet has none."""
+    """Return the rows of each table, sorted; one that is not there yet has none.
+
+    No version makes equations of earlier loads: they are not recorded.
+    """
     with warehouse.reading() as connection:
         there = set(inspect(connection).get_table_names())
         return {
@@ -280,6 +283,7 @@ def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
             if name in there
             else []
             for name, table in METADATA.tables.items()
+            if table is not spine.balances
         }
 
 
