@@ -109,6 +109,8 @@ def _fill(connection: Connection, rows: pl.DataFrame, week: date, *, has_history
                 known_to=pl.lit(LOADED),
                 change_cause=pl.lit("source"),
                 rule_version=pl.lit(RULE_VERSION),
+                ended_on=pl.lit(LOADED.date()),
+                is_load_day=pl.lit(value=False),
             )
         for table, frame in made.items():
             stamped = frame.with_columns(pl.col("known_from").fill_null(LOADED))
@@ -129,7 +131,7 @@ def _queries(rows: pl.DataFrame, week: date) -> Iterator[Query]:
     past = relation_as_of("finra_otc_weekly", ASKED)
     published = published_by("finra_otc_weekly", ASKED.date()).relation
     of_week, shares = f"week_start={week}", ["sum(share_quantity)", "sum(trade_count)"]
-    all_columns = [column.name for column in finra_symbol_week.columns]
+    all_columns = [column.key for column in finra_symbol_week.columns]
     yield Query("a symbol over a year", present.select(WEEKLY, of_symbol), 0.05)
     yield Query("a symbol over a year as of a time", past.select(WEEKLY, of_symbol), 0.05)
     yield Query("a symbol over a year as published", published.select(WEEKLY, of_symbol), 0.1)
