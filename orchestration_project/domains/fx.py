@@ -171,12 +171,10 @@ def count_rates(body: bytes) -> RecordCount:
         rate_count = len(CURRENCY_OF_RATE.findall(body))
         return rate_count, len(body) if is_rest_blank else end
     try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".csv")]
-            text = archive.read(names[0]) if names else b""
-    except UNREADABLE_ARCHIVE:
+        text = _unpacked(body)
+    except SourceError:
         return 0, 0
-    cells = (cell for line in text.splitlines()[1:] for cell in line.split(b",")[1:])
+    cells = (cell for line in text.splitlines()[1:] for cell in line.split(",")[1:])
     return sum(bool(cell.strip()) for cell in cells), _archive_end(body)
 
 

@@ -169,6 +169,7 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_unread():
     bomb = archive("Date,USD,\n" + " " * (fx.LARGEST_TEXT_BYTES + 1))
     with pytest.raises(SourceError, match="not a document"):
         list(fx.rates_in(bomb))
+    assert fx.count_rates(bomb) == (0, 0)
 
 
 def test_target_holidays_have_no_rates_and_make_nothing_late():
