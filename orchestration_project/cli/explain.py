@@ -89,9 +89,7 @@ def _describe_change(explanation: "NumberExplanation") -> Iterator[str]:
 def _describe_row(row: "InputRow") -> Iterator[str]:
     values = ", ".join(f"{name} {value}" for name, value in row.values.items())
     yield f"  {row.key}  {values}"
-    place = "its bytes are not stored"
-    if row.line is not None:
-        place = f"line {row.line_number}, byte {row.byte_offset}"
+    place = row.problem or f"line {row.line_number}, byte {row.byte_offset}"
     yield f"    capture {row.capture_id}, {place}, SHA-256 {row.sha256}"
     yield f"    fetched {row.fetched_at:%Y-%m-%d %H:%M:%S} UTC by run {row.fetched_by}: {row.url}"
     if row.line is not None:

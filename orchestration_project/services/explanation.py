@@ -158,6 +158,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
     places = list(_find_lines(connection, store, number, inputs[:MAX_INPUTS]))
     load = _last_load(connection, number, inputs)
     given = {**number.key, "loaded_at": read_value("", load and load.landed_at)}
+    is_computed = number.rules.rows_of is not None or all(place.line for place in places)
     if number.rules.rows_of is None:
         recomputed = _read_again(places, number.formula, given)
     else:
@@ -171,7 +172,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
         formula_sha256=formula_sha256(number.formula),
         published=show_value(published),
         recomputed=show_value(recomputed),
-        is_equal=are_equal(published, recomputed),
+        is_equal=is_computed and are_equal(published, recomputed),
         rows_of=source.name,
         input_count=len(inputs),
         inputs=[place.shown(number) for place in places],
@@ -216,11 +217,12 @@ def _read_rows(connection: Connection, number: Number) -> list[Row]:
 
 @dataclass(frozen=True)
 class InputPlace:
-    """An input row, its capture, and its line; None: the bytes are not stored."""
+    """An input row, its capture, and its line; None: ``problem`` says why."""
 
     row: Row
     capture: RowMapping
     line: ReadLine | None
+    problem: str | None
 
     def shown(self, number: Number) -> InputRow:
         """Return the fields that are shown."""
@@ -239,6 +241,7 @@ class InputPlace:
             line_number=self.line and self.line.number,
             byte_offset=None if self.line is None else self.line.offset,
             line=None if text is None else redacted(text),
+            problem=self.problem,
             url=self.capture["url"],
             request=json.loads(self.capture["request"]),
             fetched_at=self.capture["fetched_at"],
@@ -261,17 +264,21 @@ def _find_lines(
     contents = {name: _content(store, capture) for name, capture in fetched.items()}
     for row in rows:
         capture, content = fetched[row["capture_id"]], contents[row["capture_id"]]
-        line = None
-        if content is not None and lines is not None:
+        if isinstance(content, BlobError):
+            yield InputPlace(row, capture, None, f"{content.what}: {content.found}")
+        elif lines is None:
+            yield InputPlace(row, capture, None, "the rows of its table are not read from lines")
+        else:
             line = _find_line(number.source, lines, content, capture, row)
-        yield InputPlace(row, capture, line)
+            problem = None if line else "no line of the capture has the key of the row"
+            yield InputPlace(row, capture, line, problem)
 
 
-def _content(store: Captures, capture: RowMapping) -> bytes | None:
+def _content(store: Captures, capture: RowMapping) -> bytes | BlobError:
     try:
         return store.read(Blob(*(capture[f"blob_{name}"] for name in Blob._fields)))
-    except BlobError:
-        return None
+    except BlobError as error:
+        return error
 
 
 def _given(capture: RowMapping, row: Row) -> dict[str, Value]:
@@ -297,7 +304,7 @@ def _find_line(
 def _read_again(
     places: Sequence[InputPlace], formula: Formula, given: Mapping[str, Value]
 ) -> Value:
-    """Return a column of the row as its line has it; None: the bytes are not stored."""
+    """Return a column of the row as its line has it; None: its line is missing."""
     [place] = places
     if place.line is None:
         return None

@@ -3,7 +3,11 @@
 import dagster as dg
 import pytest
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import Client
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.engine.captures import Captures
+from orchestration_project.services.explanation import choose_number, explain_number
 from tests.gateway.api.conftest import HOME, WEEK
 
 GOLD = "/tables/finra_symbol_week"
@@ -77,3 +81,18 @@ def test_the_client_reads_explanations(api, symbol):
         explained = client.explain("finra_symbol_week", f"{WEEK}|{symbol}", "venue_count")
     assert explained.published == explained.recomputed
     assert len(explained.inputs) == explained.input_count
+
+
+def test_a_number_whose_bytes_are_missing_is_not_equal_and_says_why(api, landed, tmp_path):
+    rows = api.get("/tables/finra_otc_weekly?where=market=NON_ATS&limit=200")["rows"]
+    unnamed = next(row for row in rows if row["mpid"] is None)
+    key = "|".join([WEEK, *(unnamed[name] for name in ("market", "symbol", "venue_id"))])
+    number = choose_number(REGISTRY.rules, "finra_otc_weekly", key, "mpid")
+    elsewhere = Captures(FolderStore(tmp_path))
+    with api.services.warehouse.reading() as connection:
+        explained = explain_number(connection, elsewhere, number)
+    [place] = explained.inputs
+    assert (explained.published, explained.recomputed, explained.is_equal) == (None, None, False)
+    assert place.line is None
+    assert place.problem is not None
+    assert "is not what was captured: " in place.problem
