@@ -79,8 +79,6 @@ def _week_of(partition: Scope) -> Scope:
     return {"week_start": cboe.monday_of(cast("date", partition["trade_date"]))}
 
 
-DAILY = Transform(cboe.off_exchange_daily, conservation=cboe.CONSERVATION)
-
 VOLUME = Dataset(
     domain="cboe",
     table=market_volume_daily,

@@ -54,7 +54,15 @@ from orchestration_project.tables.spine import (
 
 ROWS_AT_ONCE = 1_000
 
-OF_GROUPS = (*(rejects, captures, audits, balances, landings, pending_announcements, deliveries),)
+OF_GROUPS = (
+    rejects,
+    captures,
+    audits,
+    balances,
+    landings,
+    pending_announcements,
+    deliveries,
+)
 """Tables with the records of a delivery."""
 
 SEPARATOR = "\n"
