@@ -15,6 +15,7 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
+from orchestration_project.contracts.balance import count_byte, count_lines
 from orchestration_project.contracts.rules import Part, RowRule, apply_rules, in_ascii
 from orchestration_project.errors import ContractError
 
@@ -168,13 +169,7 @@ class Parsed:
 
 def row_count(body: bytes) -> int:
     """Return the number of lines after the header."""
-    lines = _count(body, b"\n") + (not body.endswith(b"\n"))
-    return max(lines - 1, 0) if body else 0
-
-
-def _count(body: bytes, byte: bytes) -> int:
-    """Count a single byte: six times as fast as `bytes.count`, and other threads go on."""
-    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == byte[0]))
+    return count_lines(body)[0]
 
 
 def unfinished_line(body: bytes) -> bytes:
@@ -277,7 +272,7 @@ def _plain_rows(part: Part, header: Header) -> int:
     if not body.isascii() and _utf8_or_none(body) is None:
         return 0
     count = row_count(body)
-    return count if _count(body, DELIMITER.encode()) == (count + 1) * (width - 1) else 0
+    return count if count_byte(body, DELIMITER.encode()) == (count + 1) * (width - 1) else 0
 
 
 def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:

@@ -17,7 +17,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from orchestration_project.contracts.balance import Balance, CountRecords, RecordCount
+from orchestration_project.contracts.balance import (
+    Balance,
+    CountRecords,
+    RecordCount,
+    balance_records,
+)
 from orchestration_project.tables.schema import QUANTITY, USD_SCALE, as_number
 
 Outcome = Literal["passed", "failed", "not_applicable"]
@@ -359,22 +364,10 @@ class CountedPieces:
             self._total = (records + counted[0], read + counted[1])
 
     def balances(self, received_byte_count: int, went_to: Mapping[str, int]) -> list[Balance]:
-        """Return the equations of the bytes that were read so far.
-
-        - bytes: received = read to their end.
-        - records: counted = rows + rejects + those that were filtered, by the name of the filter.
-
-        Args:
-            received_byte_count: Bytes of all captures, as they were counted when they came.
-            went_to: Records by the place that the parser and the rules say.
-        """
+        """Return the equations of the bytes that were read so far, as `balance_records`."""
         if self._count is None:
             return [Balance("records", None, went_to)]
-        record_count, byte_count = self._total
-        return [
-            Balance("bytes", received_byte_count, {"read": byte_count}),
-            Balance("records", record_count, went_to),
-        ]
+        return balance_records(received_byte_count, self._total, went_to)
 
 
 REJECT_SCHEMA = {

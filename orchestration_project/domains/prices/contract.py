@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from orchestration_project.contracts.balance import Balance, RecordCount
+from orchestration_project.contracts.balance import Balance, RecordCount, balance_records
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     BATCH_INDEX,
@@ -66,11 +66,7 @@ class AnswerCount:
 
     def balances(self, went_to: Mapping[str, int]) -> list[Balance]:
         """Return the equations of bytes and records, by where the days went."""
-        records, read = self.counted
-        return [
-            Balance("bytes", self.received_byte_count, {"read": read}),
-            Balance("records", records, went_to),
-        ]
+        return balance_records(self.received_byte_count, self.counted, went_to)
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def read_prices(source: str, parts: Sequence[Part]) -> pl.DataFrame:
     Raises:
         SourceError: It is no such answer.
     """
-    return read_counted(source, parts, 0)[0]
+    return pl.concat(read_answer(source, part) for part in parts)
 
 
 def read_counted(
