@@ -4,12 +4,23 @@ A domain declares each as an `Equation`; `services.balance` computes all of them
 their tables do not hold.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, true
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+)
 
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.engine.warehouse.balancing import balance_row
@@ -80,6 +91,30 @@ def record_balance(
     own = (balances.c[name] == row[name] for name in ("table_name", "subject", "equation"))
     connection.execute(delete(balances).where(*own))
     connection.execute(insert(balances), [row])
+
+
+def read_places(
+    connection: Connection,
+    name: str,
+    subject: Column[str],
+    places: Mapping[str, ColumnElement[bool]],
+    is_chosen: ColumnElement[bool],
+) -> Iterator[SubjectBalance]:
+    """Yield the equation of each subject: its chosen rows = its rows at each place.
+
+    Args:
+        connection: Reads one state of the database.
+        name: Name of the equation.
+        subject: Column of the subjects; its table has the rows.
+        places: Condition of each place; a row that meets none was lost.
+        is_chosen: Condition of the rows.
+    """
+    counts = (func.sum(case((condition, 1), else_=0)) for condition in places.values())
+    statement = select(subject, func.count(), *counts).where(is_chosen)
+    rows = connection.execute(statement.group_by(subject).order_by(subject))
+    for text, total, *numbers in map(tuple, rows):
+        went_to = dict(zip(places, map(int, numbers), strict=True))
+        yield SubjectBalance(subject.table.name, text, Balance(name, total, went_to))
 
 
 ReadBalances = Callable[[Connection, BalanceFilter], Iterator[SubjectBalance]]

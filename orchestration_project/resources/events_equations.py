@@ -2,30 +2,23 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, not_
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
+from orchestration_project.engine.equations import (
+    BalanceFilter,
+    Equation,
+    SubjectBalance,
+    read_places,
+)
 from orchestration_project.services.inbox.rows import WAITING
 from orchestration_project.tables.spine import deliveries, inbox, landings
 from orchestration_project.tables.webhooks import events_webhooks
 
 
 def read_deliveries(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
-    """Yield the equation of each source."""
-    row = inbox.c
-    places = {
-        name: func.sum(case((condition, 1), else_=0)) for name, condition in _places().items()
-    }
-    statement = (
-        select(row.source, func.count(), *places.values())
-        .where(chosen.holds(row.received_at))
-        .group_by(row.source)
-        .order_by(row.source)
-    )
-    for source, accepted, *counts in map(tuple, connection.execute(statement)):
-        went_to = dict(zip(places, map(int, counts), strict=True))
-        yield SubjectBalance(inbox.name, source, Balance("deliveries", accepted, went_to))
+    """Return the equation of each source."""
+    is_chosen = chosen.holds(inbox.c.received_at)
+    return read_places(connection, "deliveries", inbox.c.source, _places(), is_chosen)
 
 
 def _places() -> dict[str, ColumnElement[bool]]:

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, not_, or_, select
 
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.uploads import TOPIC_PREFIX
-from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
+from orchestration_project.engine.equations import (
+    BalanceFilter,
+    Equation,
+    SubjectBalance,
+    read_places,
+)
 from orchestration_project.resources.documents.uploads import PREFIX
 from orchestration_project.tables.documents import (
     documents,
@@ -46,24 +51,13 @@ def read_parts(connection: Connection, chosen: BalanceFilter) -> Iterator[Subjec
 
 
 def read_uploads(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
-    """Yield the equation of each inbox of uploads.
+    """Return the equation of each inbox of uploads.
 
     Runs work on uploads that have a work item; documents are polled. So an upload without an item
     waits for a poll, unless others of its inbox have one.
     """
-    row = uploads.c
-    places = {
-        name: func.sum(case((condition, 1), else_=0)) for name, condition in _places().items()
-    }
-    statement = (
-        select(row.inbox, func.count(), *places.values())
-        .where(chosen.holds(row.received_at))
-        .group_by(row.inbox)
-        .order_by(row.inbox)
-    )
-    for inbox, accepted, *counts in map(tuple, connection.execute(statement)):
-        went_to = dict(zip(places, map(int, counts), strict=True))
-        yield SubjectBalance(uploads.name, inbox, Balance("uploads", accepted, went_to))
+    is_chosen = chosen.holds(uploads.c.received_at)
+    return read_places(connection, "uploads", uploads.c.inbox, _places(), is_chosen)
 
 
 def _places() -> dict[str, ColumnElement[bool]]:
