@@ -57,7 +57,8 @@ def read_balances(
     """Yield the equations of each partition of a derived table that was loaded in a range.
 
     What is marked stale, or not derived yet, is not counted: its source is newer. Neither are
-    partitions of which an erasure deleted source rows.
+    partitions of which an erasure deleted source rows. Derived rows of a partition without source
+    rows are a difference, unless the filter may have left these out.
     """
     derived, place = conservation.derived, conservation.derived.name
     sums = read_source_sums(connection, conservation, {}, chosen)
@@ -68,7 +69,9 @@ def read_balances(
     erased = _read_erased(connection, conservation)
     positions = [conservation.partition.index(name) for name in conservation.together]
     present = {tuple(group[position] for position in positions) for group in made}
-    for group, came_in in sums.items():
+    nothing = dict.fromkeys(conservation.names, 0)
+    groups_without_source = [] if chosen.is_bounded else [key for key in made if key not in sums]
+    for group, came_in in [*sums.items(), *((key, nothing) for key in groups_without_source)]:
         together = tuple(group[position] for position in positions)
         is_derived = together in present if positions else True
         is_counted = is_derived and group not in stale and tuple(map(str, group)) not in erased

@@ -42,6 +42,11 @@ class BalanceFilter:
     start: datetime | None = None
     end: datetime | None = None
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it leaves out some times."""
+        return self.start is not None or self.end is not None
+
     def includes(self, at: datetime) -> bool:
         """Whether a time is in the range."""
         return (self.start is None or self.start <= at) and (self.end is None or at < self.end)

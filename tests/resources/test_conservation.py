@@ -86,6 +86,21 @@ def test_derived_tables_keep_shares_trades_and_keys(gold):
             "DELETE FROM finra_symbol_rolling_6w WHERE tier = 'T1' AND symbol = 'BBB'",
             {("finra_symbol_rolling_6w", "keys"): 1},
         ),
+        (
+            "DELETE FROM finra_otc_weekly WHERE tier = 'OTCE'",
+            {
+                ("finra_symbol_week", "shares"): -112_000_000,
+                ("finra_symbol_week", "trades"): -5,
+                ("finra_symbol_week", "keys"): -2,
+                ("finra_venue_week", "shares"): -112_000_000,
+                ("finra_venue_week", "trades"): -5,
+                ("finra_venue_week", "keys"): -2,
+                ("finra_tier_week", "shares"): -112_000_000,
+                ("finra_tier_week", "trades"): -5,
+                ("finra_venue_week_all_tiers", "shares"): -112_000_000,
+                ("finra_venue_week_all_tiers", "trades"): -5,
+            },
+        ),
     ],
 )
 def test_a_lost_or_changed_derived_row_is_found(gold, fault, found):
