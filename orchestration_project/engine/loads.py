@@ -425,6 +425,9 @@ PLACES = (
 """Ends of a partition; `refused`: its data or its settings cannot be used; `failed`: any other
 error, or the run ended before it."""
 
+REFUSALS = (SourceError, ContractError, ConfigurationError)
+"""Errors that another attempt does not mend."""
+
 RecordBalances = Callable[[str, Sequence[Balance]], None]
 """Stores the equations of a run, by its id."""
 
@@ -433,8 +436,7 @@ def place_of_error(error: OrchestrationError) -> str:
     """Return where a partition with an error went."""
     if isinstance(error, HeldBackError):
         return "quarantined"
-    is_refusal = isinstance(error, SourceError | ContractError | ConfigurationError)
-    return "refused" if is_refusal else "failed"
+    return "refused" if isinstance(error, REFUSALS) else "failed"
 
 
 def balance_partitions(keys: Sequence[str], ended: Mapping[str, str], *, is_early: bool) -> Balance:

@@ -19,6 +19,7 @@ from orchestration_project.domains.operations.failures import (
 from orchestration_project.domains.operations.partition_tags import own_tags
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.loads import (
+    REFUSALS,
     BatchLoad,
     ItemResult,
     Load,
@@ -34,9 +35,7 @@ from orchestration_project.engine.loads import (
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import (
     ConfigurationError,
-    ContractError,
     OrchestrationError,
-    SourceError,
     TransientError,
 )
 from orchestration_project.tracing.span import Span
@@ -57,7 +56,7 @@ LONGEST_WAIT_SECONDS = 600
 DID_NOT_LAND = "partitions did not land"
 """How the failure of a step begins that held partitions back, each with its reason."""
 
-KINDS = {kind.category: kind for kind in (SourceError, ContractError, ConfigurationError)}
+KINDS = {kind.category: kind for kind in REFUSALS}
 """The errors that are refusals for good, by what an observation says of them."""
 
 Checked = dg.AssetCheckResult | dg.AssetCheckEvaluation
