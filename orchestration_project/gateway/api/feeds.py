@@ -224,8 +224,8 @@ class Feed(Generic[CursorT]):
             place += 1
         return self._kept[start:place]
 
-    def has_kept_after(self, cursor: CursorT) -> int | None:
-        """Return the number of the first entry if all entries after a cursor are kept."""
+    def first_number_after(self, cursor: CursorT) -> int | None:
+        """Return the number of the first kept entry; None: some after the cursor are not kept."""
         is_behind = self.after is not None and self.source.is_behind(cursor, self.after)
         return None if is_behind else self._first
 
@@ -360,9 +360,10 @@ class FeedResponse(StreamingResponse, Generic[CursorT]):
         """
         kept = None if number is None else self._feed.entries(number)
         if number is not None and kept is not None:
+            cursor, chosen = self._choose(cursor, kept)
             number += len(kept)
-            return *self._choose(cursor, number, kept), number < self._feed.end
-        number, end = self._feed.has_kept_after(cursor), self._feed.end
+            return cursor, number, chosen, number < self._feed.end
+        number, end = self._feed.first_number_after(cursor), self._feed.end
         if number is not None:
             return cursor, number, b"", True
         try:
@@ -372,12 +373,11 @@ class FeedResponse(StreamingResponse, Generic[CursorT]):
             return cursor, None, b"", False
         if not page.entries:  # an equal cursor: the feed had read more, which was deleted since
             return page.last, end if page.last == cursor else None, b"", True
-        return *self._choose(cursor, None, page.entries), True
+        cursor, chosen = self._choose(cursor, page.entries)
+        return cursor, None, chosen, True
 
-    def _choose(
-        self, cursor: CursorT, number: int | None, entries: Sequence[Entry[CursorT]]
-    ) -> tuple[CursorT, int | None, bytes]:
-        """Return the cursor after entries, ``number``, and the events that are selected and new."""
+    def _choose(self, cursor: CursorT, entries: Sequence[Entry[CursorT]]) -> tuple[CursorT, bytes]:
+        """Return the cursor after entries, and the events that are selected and new."""
         source, chosen = self._feed.source, list[bytes]()
         for entry in entries:
             following = source.advance(cursor, entry)
@@ -387,7 +387,7 @@ class FeedResponse(StreamingResponse, Generic[CursorT]):
             if self._selects(entry.subject):
                 is_same = cursor == entry.cursor
                 chosen.append(entry.event if is_same else source.write_event(entry.data, cursor))
-        return cursor, number, b"".join(chosen)
+        return cursor, b"".join(chosen)
 
     def _comment(self, cursor: CursorT, text: str) -> bytes:
         return f"id: {self._feed.source.write_cursor(cursor)}\n: {text}\n\n".encode()
