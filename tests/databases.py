@@ -32,8 +32,8 @@ def sqlite_url(state_dir: Path, source: str = "demo") -> str:
 def contents(url: str) -> Mapping[str, Rows]:
     """Return every table's rows, sorted, without what differs between two runs of the same.
 
-    What was found of the surroundings and when, who came to look, which events Dagster is not known
-    to have, and what a run was asked for, is no data.
+    Left out are results of checks of the surroundings, visits, events that Dagster is not known to
+    have, and the equations of runs.
     """
     engine = create_engine(parsed_url(url))
     with engine.connect() as connection:

@@ -57,7 +57,10 @@ class Parsed:
 def parse_lines(
     delivery: Row, key: Sequence[str], read: Callable[[dict[str, str]], Row | None]
 ) -> Parsed:
-    """Return the rows that ``read`` makes of the lines of a delivery; None: a line is no row."""
+    """Return the rows that ``read`` makes of the lines of a delivery.
+
+    It returns None for other lines.
+    """
     parsed = Parsed()
     for capture in delivery["captures"]:
         for line in split_lines(capture["content"]):
@@ -89,7 +92,7 @@ def split_lines(content: bytes) -> Iterator[Line]:
 
 
 def split_fields(text: str, is_quoted: bool) -> list[str]:
-    """Return the fields of a line without blanks around them, no-break ones too."""
+    """Return the fields of a line, trimmed of all whitespace, including no-break spaces."""
     texts = next(csv.reader([text], delimiter="|")) if is_quoted else text.split("|")
     return [text.strip() for text in texts]
 

@@ -159,7 +159,7 @@ CONTENTS = {
     "run_events.jsonl": "Dagster's log of the runs, in Dagster's own form",
     "settings.jsonl": "values and origin of the settings, by config_hash (see runs.jsonl)",
     "versions.json": "the program that made this archive, and the rules that made the rows",
-    "rows/": "the published rows of the partition as they were known at the time",
+    "rows/": "the loaded rows of the partition as known at the time, and those derived from them",
     RULES_FILE: "the formula of each column, and which lines of captures are rows",
     RECOMPUTE: "recomputes a published number from the contents, with Python alone",
     "missing_bytes.jsonl": "contents that are not stored any more, and why",

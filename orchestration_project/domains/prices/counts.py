@@ -33,7 +33,7 @@ def _count_bars(body: bytes) -> int:
 
 
 def _json_end(body: bytes) -> int:
-    """Return the end of the outermost object, with blanks after it."""
+    """Return the end of the outermost object, including whitespace after it."""
     end = body.rfind(b"}") + 1
     return end if body[end:].strip() else len(body)
 

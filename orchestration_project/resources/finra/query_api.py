@@ -392,7 +392,7 @@ def moved(before: str, after: str) -> MovedError:
 GZIP = b"\x1f\x8b"
 
 STARTS_WITHIN = 200
-"""Number of bytes at the start of a body that show its format; some may be blanks."""
+"""Number of leading bytes, including whitespace, that show the format of a body."""
 
 
 def is_html(response: Response) -> bool:
