@@ -125,11 +125,16 @@ def verify(
     from orchestration_project.cli.verify_balance import verify_balance
     from orchestration_project.cli.verify_chain import verify_chain
 
+    is_chain = chain or heads is not None or export_heads is not None
+    if balance and (is_chain or send_test):
+        raise click.UsageError("--balance excludes --chain, --heads, --export-heads, --send-test")
+    if first and last and first > last:
+        raise click.UsageError("invalid --from: expected a day up to that of --to, found a later")
     if balance:
         return verify_balance(table, first, last)
     if table or first or last:
         raise click.UsageError("--table, --from and --to need --balance")
-    if chain or heads is not None or export_heads is not None:
+    if is_chain:
         return verify_chain(heads, export_heads)
 
     return verify_all(send_test=send_test)

@@ -86,6 +86,8 @@ def _show(verdict: BalanceVerdict) -> None:
         )
         return
     show_rows(rows, HEADINGS)
+    if not rows:
+        echo("nothing was counted: no stage of this range or table has an equation")
     for imbalance in imbalances[:MAX_SHOWN]:
         echo(f"{imbalance.table_name} {imbalance.subject}: {imbalance.balance}".strip())
     if verdict.imbalance_count > MAX_SHOWN:

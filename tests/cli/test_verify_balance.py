@@ -120,3 +120,25 @@ def test_a_day_and_a_table_choose_the_loads(database, capsys):
     assert verify(capsys, "--table", "prices_daily")[0] == 0
     assert main(["verify", "--balance", "--table", "no_table"]) == 1
     assert "invalid --table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--balance", "--chain"], "--balance excludes --chain"),
+        (["--balance", "--heads", "heads.json"], "--balance excludes --chain"),
+        (["--balance", "--send-test"], "--balance excludes --chain"),
+        (["--balance", "--from", "2026-02-02", "--to", "2026-02-01"], "invalid --from"),
+        (["--from", "2026-02-02"], "need --balance"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(capsys, options, problem):
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", *options])
+    assert ended.value.code == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_range_without_a_load_is_said_to_count_nothing(database, capsys):
+    assert main(["verify", "--balance", "--from", "2001-01-01", "--to", "2001-01-02"]) == 0
+    assert "nothing was counted" in capsys.readouterr().out
