@@ -27,6 +27,29 @@ def test_each_test_of_the_project_can_fail_and_patches_and_sleeps_are_no_more():
     assert {name: count for name, count in numbers.items() if count > bounds[name]} == {}
 
 
+def test_each_expected_failure_is_listed_and_strict_and_names_its_error():
+    lines = (PROJECT_ROOT / ".ci" / "expected_failures.txt").read_text().splitlines()
+    marks = expected_failures()
+    assert [*marks] == [line for line in lines if not line.startswith("#")]
+    for mark in marks.values():
+        assert {"raises", "strict", "reason"} == {keyword.arg for keyword in mark.keywords}
+        assert "strict=True" in ast.unparse(mark)
+
+
+def expected_failures() -> dict[str, ast.Call]:
+    """Return the marks `xfail` of the tests, by path and name."""
+    paths = sorted((PROJECT_ROOT / "tests").rglob("test_*.py"))
+    texts = {path: text for path in paths if "xfail(" in (text := path.read_text())}
+    return {
+        f"{path.relative_to(PROJECT_ROOT)}::{node.name}": mark
+        for path, text in texts.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and CHECK["last_name"](mark.func) == "xfail"
+    }
+
+
 def test_contributing_has_the_numbers():
     numbers = json.loads(CHECK["FILE"].read_text())
     text = " ".join((PROJECT_ROOT / "CONTRIBUTING.md").read_text().split())
