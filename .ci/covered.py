@@ -17,7 +17,14 @@ PACKAGE = "orchestration_project"
 TOLERANCE = 0.2
 """Percent points that a result may be below its bound."""
 
-TESTS = ("tests/domains", "tests/tables", "tests/test_contracts.py", "tests/test_partitions.py")
+TESTS = (
+    "tests/domains",
+    "tests/contracts",
+    "tests/services",
+    "tests/tables",
+    "tests/test_contracts.py",
+    "tests/test_partitions.py",
+)
 """Tests of the pure packages; others start databases, and would hide what these lack."""
 
 

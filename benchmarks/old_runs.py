@@ -21,11 +21,11 @@ from sqlalchemy import insert, select, text
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.retention import STAGED
+from orchestration_project.contracts.retention import STAGED
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.services.cleanup.removing import Retention, clean_up, plan_cleanup
 from orchestration_project.services.ledger import Ledger, reconcile
 from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import load_settings

@@ -66,6 +66,11 @@ def error_text(what: str, parts: Mapping[str, str]) -> str:
     return "\n".join([what, *(f"  {label}: {text}" for label, text in parts.items() if text)])
 
 
+def cut(text: str, length: int) -> str:
+    """Return ``text``, or of a longer one its beginning and a sign that it goes on."""
+    return text if len(text) <= length else text[: length - 2] + " …"
+
+
 def did_you_mean(written: str, known: Iterable[str]) -> str:
     """Return the remedy for a mistyped name: the known one that is most like it; empty: none is."""
     return "".join(f"did you mean {name}?" for name in get_close_matches(written, list(known), 1))

@@ -20,16 +20,15 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.exports import DeclaredExport
+from orchestration_project.contracts.flags import FlagUse
 from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.matching import TargetFields
+from orchestration_project.contracts.pipelines import Parameter, Pipeline
+from orchestration_project.contracts.presets import PresetTarget
+from orchestration_project.contracts.problems import OldestMissing, Problem
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
-from orchestration_project.domains.operations.alerts import Problem
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.exports import DeclaredExport
-from orchestration_project.domains.operations.flags import FlagUse
-from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
-from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.environment import open_clock, open_store

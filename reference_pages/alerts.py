@@ -1,7 +1,7 @@
 """The page of alerts: what raises one, and what a rule of alerts.yaml may hold."""
 
-from orchestration_project.domains.operations.alerts import KINDS, UNRULED_KINDS
-from orchestration_project.domains.operations.rules import Match, RoutingRule
+from orchestration_project.services.alerts.rules.decisions import KINDS, UNRULED_KINDS
+from orchestration_project.services.alerts.rules.notification import Match, RoutingRule
 from reference_pages.markdown import code, page, section, table
 from reference_pages.models import fields_table
 

@@ -2,7 +2,7 @@
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.formulas import OPERATORS
-from orchestration_project.domains.operations.evidence import CONTENTS
+from orchestration_project.services.evidence.rules import CONTENTS
 from reference_pages.markdown import code, page, section, table
 
 

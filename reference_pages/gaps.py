@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import PurePath
 
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.alerts import KINDS, UNRULED_KINDS
+from orchestration_project.services.alerts.rules.decisions import KINDS, UNRULED_KINDS
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.catalogue import known_tables
 from reference_pages.error_messages import FUNCTIONS, PACKAGE, Module, name_of

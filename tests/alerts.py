@@ -6,10 +6,10 @@ from pathlib import Path
 from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.alerts.rules.notification import Policy
 from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.tables.operations import operations_alerts
 

@@ -20,6 +20,7 @@ PLANTED = {
         "domains/finra/calendar.py",
         "os",
     ),
+    "Rules of services are pure: no Dagster, no I/O": ("services/gate/rules.py", "os"),
     "Domains do not know each other (rules)": ("domains/prices/calendar.py", "domains.saas.jira"),
     "Domains do not know each other (assets): depend by key, not by import": (
         "assets/prices/charts.py",

@@ -4,8 +4,8 @@ import dagster as dg
 import pytest
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.contracts.failures import run_category
 from orchestration_project.definitions import build, defs
-from orchestration_project.domains.operations.failures import run_category
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.reading import read_facts

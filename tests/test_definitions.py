@@ -10,20 +10,20 @@ import pytest
 import yaml
 
 from orchestration_project.catalog import DOMAINS, REGISTRY
+from orchestration_project.contracts.presets import PresetTarget, read_preset
 from orchestration_project.definitions import defs
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.channels import channels
-from orchestration_project.domains.operations.presets import PresetTarget, read_preset
-from orchestration_project.domains.operations.rules import (
+from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.loads import ReplayOptions, options_of
+from orchestration_project.engine.options import not_dry
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
+from orchestration_project.services.alerts import names_of
+from orchestration_project.services.alerts.rules.channels import channels
+from orchestration_project.services.alerts.rules.notification import (
     Match,
     RoutingRule,
     read_rules,
     unknown_names,
 )
-from orchestration_project.engine.dagster_private import models_of
-from orchestration_project.engine.loads import ReplayOptions, options_of
-from orchestration_project.engine.options import not_dry
-from orchestration_project.services.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import asset_of

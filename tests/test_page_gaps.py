@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
 from orchestration_project.catalog import FX
-from orchestration_project.domains.operations.failures import Category
+from orchestration_project.contracts.failures import Category
 from orchestration_project.registry import Job, Registry
 from orchestration_project.settings import PROJECT_ROOT
 from reference_pages import errors
@@ -29,7 +29,7 @@ from reference_pages.gaps import (
 FOLDER = PROJECT_ROOT / "docs" / "reference"
 METRICS = "from orchestration_project.services.metrics.families import gauge\n"
 ALERTS = (
-    "from orchestration_project.domains.operations.alerts import Notice, Problem\n"
+    "from orchestration_project.services.alerts.rules.decisions import Notice, Problem\n"
     "from orchestration_project.services.alerts.conditions import AlertCondition\n"
 )
 KNOWN = "from orchestration_project.errors import OrchestrationError, SourceError, TransientError\n"

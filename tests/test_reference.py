@@ -7,8 +7,8 @@ import pytest
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.alerts import KINDS
 from orchestration_project.gateway.api.app import operations_of
+from orchestration_project.services.alerts.rules.decisions import KINDS
 from orchestration_project.settings import PROJECT_ROOT, settings_class
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.catalogue import known_tables

@@ -169,7 +169,7 @@ def test_runs_load_with_the_same_options(found):
     assert run_options([*found, own]) == [*RUN_OPTIONS, "Own"]
 
 
-def test_domains_are_the_folders_and_modules_of_domains_without_the_shared_ones(found):
+def test_domains_are_the_folders_and_modules_of_domains(found):
     assert {"documents", "finra", "fx", "mqtt", "plugins", "prices", "saas"} < set(
         find_domains(found)
     )
@@ -201,9 +201,9 @@ def test_an_import_of_a_new_domain_by_shared_code_is_found(path: str, text: str)
         Module("domains/lamps/rules.py", ""),
         Module("tables/lamps.py", ""),
         Module("tables/lamps_history.py", ""),
-        Module("domains/operations/rules.py", ""),
+        Module("services/alerts/rules/notification.py", ""),
     ]
-    shared = "from orchestration_project.domains.operations.rules import read_rules\n"
+    shared = "from orchestration_project.services.alerts.rules.notification import read_rules\n"
     assert domain_imports([*lamps, Module(path, shared)]) == []
     planted = Package([*lamps, Module(path, shared + text)])
     assert planted.domain_imports().value == 1 > BOUNDS["falls"]["domain_imports_of_shared_code"]

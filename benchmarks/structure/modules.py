@@ -13,9 +13,6 @@ PACKAGE = PROJECT_ROOT / "orchestration_project"
 NOT_OWN = ("demo/", "migrations/versions/")
 """Folders whose modules are not counted as own ones: simulators, and generated versions."""
 
-SHARED = ("access", "api", "operations")
-"""Folders of `domains/` that serve every domain, and are no business domain."""
-
 WEB_SERVER = "web_server"
 """Module of Dagster's web server, and not of the domain web."""
 
@@ -89,10 +86,10 @@ def read_modules(root: Path = PACKAGE) -> list[Module]:
 
 
 def find_domains(modules: Sequence[Module]) -> list[str]:
-    """Return the business domains: the folders and modules of `domains/` but the shared ones."""
+    """Return the business domains: the folders and modules of `domains/`."""
     parts = [module.path.removesuffix(".py").split("/") for module in modules]
     names = {part[1] for part in parts if part[0] == "domains" and len(part) > 1}
-    return sorted(names - {"__init__", *SHARED})
+    return sorted(names - {"__init__"})
 
 
 def iterate_functions(module: Module) -> Iterator[Function]:

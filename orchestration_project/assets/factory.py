@@ -19,10 +19,10 @@ from orchestration_project.assets.specs import SOURCE, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import HELP
+from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.partition_tags import consecutive_ranges
 from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.contracts.values import decimal_texts
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.partition_tags import consecutive_ranges
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     REPORTED_LATE,

@@ -8,8 +8,8 @@ from typing import cast
 from orchestration_project.assets import cboe as assets
 from orchestration_project.catalog.factory import domain_of, open_documents
 from orchestration_project.contracts.balance import count_lines
+from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.domains import cboe
-from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (

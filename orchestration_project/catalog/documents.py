@@ -14,10 +14,10 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import PACKAGE
+from orchestration_project.contracts.pipelines import DAY
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.reasons import REASONS
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.environment import open_shared_state, state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems

@@ -16,8 +16,8 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.contracts.partitioning import Partition, Partitioning
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.contracts.pipelines import Parameter
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.document_source import Documents, DocumentSource
 from orchestration_project.engine.environment import open_shared_state

@@ -8,13 +8,13 @@ from orchestration_project.assets import finra
 from orchestration_project.assets.finra.catalogue import first_finra_week
 from orchestration_project.catalog.factory import dataset_job, oldest_missing_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.pipelines import Parameter
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.finra.calendar import WEEK, publication_date
 from orchestration_project.domains.finra.conservation import CONSERVATIONS
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse

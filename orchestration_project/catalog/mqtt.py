@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orchestration_project.assets import mqtt
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.control_tower import OldestMissing
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems

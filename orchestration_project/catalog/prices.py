@@ -6,8 +6,8 @@ from datetime import date, datetime
 from orchestration_project.assets import prices
 from orchestration_project.assets.prices.catalogue import MONTHS, first_price_month
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.contracts.pipelines import Parameter
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.prices.calendar import month_named, month_of
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse

@@ -16,7 +16,6 @@ import dagster as dg
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.ledger import CONFIG_TAG
 from orchestration_project.engine.environment import (
     at_first_use,
     open_clock,
@@ -27,6 +26,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Connection, Domain, Environment, Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate import Gate, GatedRun, Register
+from orchestration_project.services.ledger.rules.entries import CONFIG_TAG
 from orchestration_project.services.presets import effective_config
 from orchestration_project.services.probes import open_alerts, open_probes
 from orchestration_project.settings import Settings, load_shared_settings

@@ -13,11 +13,11 @@ from orchestration_project.assets.web.replay import replay_job
 from orchestration_project.assets.web.switch import set_web_switch, switch_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
+from orchestration_project.contracts.exports import DeclaredExport
+from orchestration_project.contracts.flags import FlagUse
+from orchestration_project.contracts.pipelines import DAY
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.exports import DeclaredExport
-from orchestration_project.domains.operations.flags import FlagUse
-from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError

@@ -19,8 +19,8 @@ from orchestration_project.cli.console import (
     preview,
     show_rows,
 )
-from orchestration_project.domains.operations.evidence import MANIFEST
 from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.services.evidence.rules import MANIFEST
 
 if TYPE_CHECKING:
     from orchestration_project.engine.warehouse import Warehouse

@@ -14,9 +14,8 @@ from sqlalchemy import delete, insert
 
 from orchestration_project.cli.alert_trial import Trial
 from orchestration_project.connections.log_files import FOLDER, LOST
-from orchestration_project.domains.operations.edits import Action
-from orchestration_project.domains.operations.failures import QUARANTINED
-from orchestration_project.domains.operations.objectives import Events, GatewayLatency
+from orchestration_project.contracts.edits import Action
+from orchestration_project.contracts.failures import QUARANTINED
 from orchestration_project.engine.dagster_private import add_queued_run, add_tick
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
@@ -24,6 +23,7 @@ from orchestration_project.services.edits import Edit
 from orchestration_project.services.hosts import record_heartbeat
 from orchestration_project.services.objectives.counting import add_events
 from orchestration_project.services.objectives.evaluating import evaluate
+from orchestration_project.services.objectives.rules.objectives import Events, GatewayLatency
 from orchestration_project.services.schedules.launching import raise_alerts
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_deployment import operations_backups

@@ -6,12 +6,12 @@ from orchestration_project.cli.console import OUTPUT, echo, emit, emit_or, previ
 from orchestration_project.cli.execution import repository
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.messages import cut, trial_message
-from orchestration_project.domains.operations.rules import RoutingRule, unknown_names
-from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError, cut
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.alerts import Alerts, AlertState, names_of
 from orchestration_project.services.alerts.conditions import ConditionResult, failed_daemon, see
+from orchestration_project.services.alerts.rules.messages import trial_message
+from orchestration_project.services.alerts.rules.notification import RoutingRule, unknown_names
 from orchestration_project.services.alerts.sending import refuse_unusable
 from orchestration_project.services.alerts.watching import watch
 from orchestration_project.services.probes import open_alerts

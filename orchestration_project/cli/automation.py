@@ -138,15 +138,15 @@ def simulate_year(
     """
     from orchestration_project.cli.execution import repository
     from orchestration_project.connections.clock import Clock
-    from orchestration_project.domains.operations.capacity import (
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.instance.launchers import DEQUEUE_SECONDS
+    from orchestration_project.services.schedules.rules.capacity import (
         QueueLimits,
         busy_share,
         simulate,
         waiting_begins,
         with_backfill,
     )
-    from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.instance.launchers import DEQUEUE_SECONDS
     from orchestration_project.services.schedules.workloads import read_past, workloads_of_year
     from orchestration_project.settings import load_settings
 

@@ -121,8 +121,8 @@ def _read_alert_rules(settings: "Settings") -> None:
     """
     from datetime import timedelta
 
-    from orchestration_project.domains.operations.channels import channels
     from orchestration_project.services.alerts import read_policy
+    from orchestration_project.services.alerts.rules.channels import channels
 
     policy = read_policy(
         settings.alert_rules_path,

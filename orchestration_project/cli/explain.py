@@ -11,8 +11,8 @@ from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, echo, emit, printable
 
 if TYPE_CHECKING:
+    from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
     from orchestration_project.contracts.formulas import TableRules
-    from orchestration_project.domains.api.explanation import InputRow, NumberExplanation
 
 RULES_MODULES = ("orchestration_project.domains.finra.formulas",)
 """Modules with the rules that the catalog names; its import takes longer than the command."""

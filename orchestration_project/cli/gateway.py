@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.cli.execution import repository
-from orchestration_project.domains.operations.job_options import require_valid
+from orchestration_project.contracts.job_options import require_valid
 from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import installation_of

@@ -25,9 +25,9 @@ from orchestration_project.cli.execution import (
     unpublished_lines,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.contracts.partition_tags import consecutive_ranges
 from orchestration_project.contracts.partitioning import EXIT_STATUSES
-from orchestration_project.domains.operations.partition_tags import consecutive_ranges
-from orchestration_project.domains.operations.pipelines import (
+from orchestration_project.contracts.pipelines import (
     DateRange,
     KnownPartitions,
     Parameter,

@@ -42,9 +42,9 @@ def list_objectives() -> int:
 def evaluate() -> int:
     """Evaluate all objectives now. Exit status 1 if one burns or is exhausted."""
     from orchestration_project.catalog import REGISTRY
-    from orchestration_project.domains.operations.objectives import row_of
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.services.objectives.evaluating import evaluate_declared
+    from orchestration_project.services.objectives.rules.objectives import row_of
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -71,7 +71,7 @@ def check() -> int:
 )
 def rules(output: Path | None) -> int:
     """Write the Prometheus rules of all objectives."""
-    from orchestration_project.domains.operations.objective_rules import prometheus_rules
+    from orchestration_project.services.objectives.rules.prometheus import prometheus_rules
 
     text = prometheus_rules(_declared())
     if output is None:

@@ -11,13 +11,13 @@ import click
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
 from orchestration_project.cli.loads import DAY
-from orchestration_project.domains.access.roles import Role
+from orchestration_project.services.access.rules.roles import Role
 
 if TYPE_CHECKING:
     from orchestration_project.connections.clock import Clock
-    from orchestration_project.domains.access.credentials import Key
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.services.access import KeyFacts
+    from orchestration_project.services.access.rules.credentials import Key
 
 Function = Callable[..., Any]
 

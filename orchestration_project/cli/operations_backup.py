@@ -8,7 +8,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, progress
-from orchestration_project.domains.operations.backups import Manifest, named
+from orchestration_project.contracts.backups import Manifest, named
 from orchestration_project.errors import ContractError
 
 if TYPE_CHECKING:

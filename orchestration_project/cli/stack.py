@@ -33,7 +33,6 @@ from orchestration_project.cli.stack_services import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
-from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.environment import (
     open_warehouse,
     state_folder,
@@ -41,6 +40,7 @@ from orchestration_project.engine.environment import (
 )
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.access import Keys
+from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.settings import Settings, load_settings
 
 MAX_PORT = 65535

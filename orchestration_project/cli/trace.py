@@ -12,7 +12,7 @@ from orchestration_project.errors import ConfigurationError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orchestration_project.domains.api.traces import Trace, TracedPartition, TracedRun
+    from orchestration_project.contracts.api.traces import Trace, TracedPartition, TracedRun
 
 
 @click.command(cls=Command, has_json=True)

@@ -23,8 +23,7 @@ from orchestration_project.cli.services import RestartPolicy, StopRequest, Super
 from orchestration_project.cli.watching import DaemonWatch, is_silent
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
-from orchestration_project.domains.access.addresses import is_loopback
-from orchestration_project.domains.access.credentials import Key
+from orchestration_project.contracts.addresses import is_loopback
 from orchestration_project.engine.environment import (
     compared_warehouse,
     open_warehouse,
@@ -39,6 +38,7 @@ from orchestration_project.gateway.bind_address import (
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import DEFINITIONS
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
+from orchestration_project.services.access.rules.credentials import Key
 from orchestration_project.settings import Settings, child_environment, default_path, load_settings
 
 DAEMON = "orchestration_project.instance.daemon"

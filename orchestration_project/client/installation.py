@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
-from orchestration_project.domains.api.edits import (
+from orchestration_project.contracts.api.edits import (
     FlagEdited,
     FlagList,
     ScheduleEdited,
     ScheduleList,
     ScheduleShown,
 )
-from orchestration_project.domains.api.models import (
+from orchestration_project.contracts.api.models import (
     AccessEntries,
     AccessEntry,
     Automation,
@@ -26,14 +26,14 @@ from orchestration_project.domains.api.models import (
     Sessions,
     Switched,
 )
-from orchestration_project.domains.api.routing import (
+from orchestration_project.contracts.api.routing import (
     RoutingDeadLetter,
     RoutingDeadLetters,
     RoutingDryRun,
     RoutingRules,
 )
-from orchestration_project.domains.api.runs import Launched
-from orchestration_project.domains.api.traces import Trace
+from orchestration_project.contracts.api.runs import Launched
+from orchestration_project.contracts.api.traces import Trace
 
 Kind = Literal["schedule", "sensor"]
 

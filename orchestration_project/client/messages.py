@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
 from orchestration_project.client.transport import LOG_ATTEMPTS, RETRIED_STATUSES, ApiError
-from orchestration_project.domains.api.messages import (
+from orchestration_project.contracts.api.messages import (
     MqttBridges,
     MqttComponent,
     MqttDeadLetter,
@@ -25,8 +25,8 @@ from orchestration_project.domains.api.messages import (
     MqttReceived,
     MqttTask,
 )
-from orchestration_project.domains.api.models import Page
-from orchestration_project.domains.api.runs import Launched
+from orchestration_project.contracts.api.models import Page
+from orchestration_project.contracts.api.runs import Launched
 
 if TYPE_CHECKING:
     import pandas as pd

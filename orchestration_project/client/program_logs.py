@@ -10,7 +10,7 @@ import httpx
 
 from orchestration_project.client.asking import Asking, frame_of_models
 from orchestration_project.client.transport import LOG_ATTEMPTS, RETRIED_STATUSES, ApiError
-from orchestration_project.domains.api.program_logs import LogLine, LogLines
+from orchestration_project.contracts.api.program_logs import LogLine, LogLines
 
 if TYPE_CHECKING:
     import pandas as pd

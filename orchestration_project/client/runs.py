@@ -15,8 +15,8 @@ from orchestration_project.client.transport import (
     ApiError,
     RunFailedError,
 )
-from orchestration_project.domains.api.models import Asked, Backfill
-from orchestration_project.domains.api.pipelines import (
+from orchestration_project.contracts.api.models import Asked, Backfill
+from orchestration_project.contracts.api.pipelines import (
     Declared,
     Executed,
     Execution,
@@ -25,7 +25,7 @@ from orchestration_project.domains.api.pipelines import (
     Pipelines,
     State,
 )
-from orchestration_project.domains.api.runs import (
+from orchestration_project.contracts.api.runs import (
     Ending,
     Event,
     Events,

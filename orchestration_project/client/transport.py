@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import ValidationError
 
-from orchestration_project.domains.api.models import Problem
-from orchestration_project.domains.api.runs import RunStatus
+from orchestration_project.contracts.api.models import Problem
+from orchestration_project.contracts.api.runs import RunStatus
 from orchestration_project.redaction import hide
 
 PATH = "/api/v1"

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestration_project.domains.operations.log_lines import MAX_LINE_BYTES, SERVICE
+from orchestration_project.contracts.log_lines import MAX_LINE_BYTES, SERVICE
 
 FOLDER = "logs"
 """Folder below STATE_DIR; each service has one below it."""

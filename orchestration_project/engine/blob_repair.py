@@ -12,7 +12,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.domains.operations.repair import DAMAGED, Problem, is_expired
+from orchestration_project.contracts.repair import DAMAGED, Problem, is_expired
 from orchestration_project.engine.blob_streams import STREAM_BYTES, compress_file, hash_file
 from orchestration_project.engine.captures import BlobError, Captures, blob_name
 from orchestration_project.engine.packs import PACKS, Blob

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.contracts.balance import Balance, Conservation
-from orchestration_project.domains.operations.chain import ERASURE
+from orchestration_project.contracts.chain import ERASURE
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.engine.warehouse.staleness import IS_STALE, KNOWN_FROM

@@ -19,6 +19,7 @@ from sqlalchemy import Column, Connection, Table
 from orchestration_project.contracts.balance import CountRecords
 from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
+from orchestration_project.contracts.failures import NO_DATA, NOT_PUBLISHED
 from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
 from orchestration_project.contracts.rules import (
     Audit,
@@ -27,7 +28,6 @@ from orchestration_project.contracts.rules import (
     SpillStore,
     Validated,
 )
-from orchestration_project.domains.operations.failures import NO_DATA, NOT_PUBLISHED
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,

@@ -30,12 +30,7 @@ from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.connections.http.sqlite_state import (
     read_systems as read_systems_of_file,
 )
-from orchestration_project.domains.operations.chain import (
-    ChainKey,
-    new_key_text,
-    read_key,
-    read_public_keys,
-)
+from orchestration_project.contracts.chain import ChainKey, new_key_text, read_key, read_public_keys
 from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url

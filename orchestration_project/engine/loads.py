@@ -14,9 +14,9 @@ from pydantic import Field
 from sqlalchemy import Connection, delete
 
 from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.partition_tags import Dimensions, asked_partitions
+from orchestration_project.contracts.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.contracts.rules import Acceptance, Validated
-from orchestration_project.domains.operations.partition_tags import Dimensions, asked_partitions
-from orchestration_project.domains.operations.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import (

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration_project.domains.operations.job_options import with_limits
+from orchestration_project.contracts.job_options import with_limits
 
 
 class JobOptions(dg.Config):

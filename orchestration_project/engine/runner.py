@@ -10,13 +10,13 @@ from typing import Any, Generic, TypeAlias, cast
 import dagster as dg
 
 from orchestration_project.contracts.balance import Balance
-from orchestration_project.domains.operations.failures import (
+from orchestration_project.contracts.failures import (
     NO_DATA,
     QUARANTINED,
     quarantine_lines,
     read_quarantine,
 )
-from orchestration_project.domains.operations.partition_tags import own_tags
+from orchestration_project.contracts.partition_tags import own_tags
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.loads import (
     REFUSALS,

@@ -8,7 +8,7 @@ from threading import Lock
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration_project.domains.operations.objectives import LATENCY_BUCKETS, Events
+from orchestration_project.services.objectives.rules.objectives import LATENCY_BUCKETS, Events
 
 GATEWAY = CollectorRegistry()
 

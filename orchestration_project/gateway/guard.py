@@ -16,7 +16,6 @@ from itsdangerous import BadSignature, Signer
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.limits import BODY_SECONDS, ConcurrencyLimiter
@@ -39,6 +38,7 @@ from orchestration_project.services.access import (
     DeniedCaller,
     KnownCaller,
 )
+from orchestration_project.services.access.rules.roles import Principal, Role
 
 LOG = logging.getLogger(__name__)
 

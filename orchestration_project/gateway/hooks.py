@@ -20,12 +20,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.webhooks.admission import BodyBudget, TokenBucket
 from orchestration_project.contracts.webhooks.schemes import Headers, headers_of, verify
 from orchestration_project.contracts.webhooks.sources import delivery_id_of, kept_headers, kind_of
-from orchestration_project.domains.access.credentials import network_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.counted import DELIVERIES
 from orchestration_project.gateway.request import address_of
+from orchestration_project.services.access.rules.credentials import network_of
 from orchestration_project.services.inbox import (
     GroupCommit,
     Inbox,

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope
 
-from orchestration_project.domains.access.addresses import host_name, is_plain_path
+from orchestration_project.contracts.addresses import host_name, is_plain_path
 from orchestration_project.gateway.request import Place, Refusal, header_of
 
 HEADER_BYTES = 16 * 1024

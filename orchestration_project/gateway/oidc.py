@@ -17,8 +17,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.addresses import safe_next
-from orchestration_project.domains.access.members import (
+from orchestration_project.contracts.addresses import safe_next
+from orchestration_project.gateway.guard import AuthServices
+from orchestration_project.gateway.login import begin_session
+from orchestration_project.gateway.pages import login_page
+from orchestration_project.services.access.rules.members import (
     hosted_domain_problem,
     invalid_claim,
     is_google,
@@ -27,10 +30,7 @@ from orchestration_project.domains.access.members import (
     shown_claim,
     subject_name,
 )
-from orchestration_project.domains.access.roles import Principal
-from orchestration_project.gateway.guard import AuthServices
-from orchestration_project.gateway.login import begin_session
-from orchestration_project.gateway.pages import login_page
+from orchestration_project.services.access.rules.roles import Principal
 
 LOG = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.contracts.rules import BALANCE_AUDIT
-from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id, latest_group
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
@@ -20,6 +19,7 @@ from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import tables_page
 from orchestration_project.gateway.request import current_user
 from orchestration_project.registry import Registry
+from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.services.balance.latest import (
     RecordedImbalance,
     read_last_imbalance,

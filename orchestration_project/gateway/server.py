@@ -16,8 +16,6 @@ from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.credentials import LoginLimits
-from orchestration_project.domains.access.members import read_rules
 from orchestration_project.engine.environment import compared_warehouse
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.gateway import health, hooks, metrics, plugins, quarantine
@@ -33,6 +31,8 @@ from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.registry import Registry
 from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.services.access import Access, AccessLog, session_secret
+from orchestration_project.services.access.rules.credentials import LoginLimits
+from orchestration_project.services.access.rules.members import read_rules
 from orchestration_project.settings import Settings
 
 MALLOC_OPTIONS = ((-8, 1), (-3, 128 * 1024), (-1, 128 * 1024))

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.events import EngineEventData
 
 from orchestration_project.catalog.configuration import CONFIGURATION
-from orchestration_project.domains.operations.job_options import require_valid, within
+from orchestration_project.contracts.job_options import require_valid, within
 from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.errors import ConfigurationError

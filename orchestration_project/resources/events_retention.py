@@ -24,8 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.domains.operations.chain import RETENTION
-from orchestration_project.domains.operations.retention import WEBHOOK_BODIES
+from orchestration_project.contracts.chain import RETENTION
+from orchestration_project.contracts.retention import WEBHOOK_BODIES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.registry import ExpiredRows, RowRetention

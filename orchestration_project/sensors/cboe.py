@@ -9,8 +9,8 @@ from orchestration_project.assets.cboe import (
     off_exchange_weeks_job,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.derivations import requests
-from orchestration_project.domains.operations.partition_tags import consecutive_ranges
+from orchestration_project.contracts.derivations import requests
+from orchestration_project.contracts.partition_tags import consecutive_ranges
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.cboe import WEEKLY

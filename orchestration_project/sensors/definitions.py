@@ -7,13 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.domains.operations.automation import (
-    PROFILE,
-    automation_text,
-    interval_text,
-)
-from orchestration_project.domains.operations.derivations import RecomputationRequest
-from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.contracts.automation import PROFILE, automation_text, interval_text
+from orchestration_project.contracts.derivations import RecomputationRequest
+from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.loads import partition_keys
 from orchestration_project.errors import ConfigurationError
 

@@ -19,8 +19,6 @@ from orchestration_project.assets.operations import (
 from orchestration_project.assets.operations.current_state import snapshots, state_changes
 from orchestration_project.assets.operations.run_logs import PRUNE_OP
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.alerts import Progress
-from orchestration_project.domains.operations.control_tower import DAYS
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
@@ -32,11 +30,13 @@ from orchestration_project.sensors.definitions import (
     while_under_way,
 )
 from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.alerts.rules.decisions import Progress
 from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.exports import declared_exports, scheduled_since
 from orchestration_project.services.exports.work import due_exports
 from orchestration_project.services.ledger import Ledger, follow
 from orchestration_project.services.ledger.comparing import compare
+from orchestration_project.services.ledger.rules.standings import DAYS
 from orchestration_project.services.objectives.evaluating import evaluate_declared
 from orchestration_project.settings import Settings
 

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.automation import (
-    PROFILE,
-    automation_text,
-    interval_text,
-)
+from orchestration_project.contracts.automation import PROFILE, automation_text, interval_text
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry

@@ -8,7 +8,7 @@ import dagster as dg
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
-from orchestration_project.domains.operations.alerts import FailedBackfill, Unit
+from orchestration_project.contracts.problems import FailedBackfill, Unit
 from orchestration_project.engine.dagster_private import (
     BulkActionStatus,
     PartitionBackfill,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from orchestration_project.connections.artifacts import open_artifacts
-from orchestration_project.domains.operations.chain import (
+from orchestration_project.contracts.chain import (
     ChainHead,
     ChainProblem,
     heads_document,

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select
 
-from orchestration_project.domains.operations.edits import Action, EditedKind, Stored
+from orchestration_project.contracts.edits import Action, EditedKind, Stored
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable

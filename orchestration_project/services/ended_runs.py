@@ -8,20 +8,20 @@ import dagster as dg
 from dagster import DagsterEventType as Happened
 from sqlalchemy.exc import DatabaseError
 
-from orchestration_project.domains.operations.alerts import (
+from orchestration_project.contracts.failures import (
+    NOT_PUBLISHED,
+    WITHOUT_DATA,
+    is_ours,
+    read_quarantine,
+)
+from orchestration_project.contracts.partition_tags import PARTITION_TAGS
+from orchestration_project.contracts.problems import (
     EVALUATED_BY_LOAD,
     CheckResult,
     EndedRun,
     Notice,
     Unit,
 )
-from orchestration_project.domains.operations.failures import (
-    NOT_PUBLISHED,
-    WITHOUT_DATA,
-    is_ours,
-    read_quarantine,
-)
-from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.engine.announcements import time_of
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
 from orchestration_project.tracing.traceparent import trace_of_tags

@@ -8,6 +8,12 @@ from functools import cached_property
 
 from sqlalchemy import Connection, Date, RowMapping, Table, func, or_, select
 
+from orchestration_project.contracts.api.explanation import (
+    InputRow,
+    LastChange,
+    LoadSignature,
+    NumberExplanation,
+)
 from orchestration_project.contracts.formulas import (
     NOT_DECLARED,
     ROW,
@@ -28,12 +34,6 @@ from orchestration_project.contracts.formulas import (
     read_value,
     shared_columns,
     show_value,
-)
-from orchestration_project.domains.api.explanation import (
-    InputRow,
-    LastChange,
-    LoadSignature,
-    NumberExplanation,
 )
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.packs import Blob

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.flags import (
+from orchestration_project.contracts.flags import (
     FLAG_KIND,
     Flag,
     FlagSet,

@@ -9,12 +9,14 @@ from typing import Any
 import psutil
 from sqlalchemy import Row, delete, func, select
 
-from orchestration_project.domains.operations.objectives import slot_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.tables.operations_objectives import operations_host_samples
 
 KEPT_FOR = timedelta(days=7)
+
+SLOT = timedelta(minutes=5)
+"""Time of a sample."""
 
 LATEST_WITHIN = timedelta(minutes=11)
 """A sample before this is of a program that is silent or has stopped."""
@@ -90,3 +92,9 @@ def latest_samples(warehouse: Warehouse, now: datetime) -> Sequence[Row]:
     )
     with warehouse.reading() as connection:
         return connection.execute(wanted).all()
+
+
+def slot_of(at: datetime) -> datetime:
+    """Return the start of the slot of samples that ``at`` is in."""
+    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + (at - day) // SLOT * SLOT

@@ -8,12 +8,14 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import dagster as dg
 import yaml
 
-from orchestration_project.domains.access.addresses import is_loopback
-from orchestration_project.domains.operations.retries import RETRY_JOB, RETRY_OP
+from orchestration_project.contracts.addresses import is_loopback
 from orchestration_project.settings import load_shared_settings, without_secrets
 
 API = "/api/v1"
 FILES = f"{API}/files"
+RETRY_JOB, RETRY_OP = "operations_retry_failures", "retry_failures"
+"""The job that retries failures, and its op."""
+
 JOBS = "/locations/orchestration_project.definitions/jobs"
 """Address of the jobs of the code location."""
 

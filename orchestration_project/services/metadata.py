@@ -11,14 +11,14 @@ import polars as pl
 from sqlalchemy import Column
 
 from orchestration_project.connections.artifacts import ArtifactStore, put_content
+from orchestration_project.contracts.problems import EVALUATED_BY_LOAD
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, AuditSummary
-from orchestration_project.domains.operations.alerts import EVALUATED_BY_LOAD
-from orchestration_project.domains.operations.ledger import NOT_APPLICABLE
 from orchestration_project.engine.announcements import event_metadata, time_of
 from orchestration_project.engine.dagster_private import UnenforcedCheckResult
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.redaction import redacted
+from orchestration_project.services.ledger.rules.entries import NOT_APPLICABLE
 from orchestration_project.services.links import file_path, link, partition_page
 from orchestration_project.settings import Settings, load_shared_settings, shown_values
 from orchestration_project.tables.schema import as_number

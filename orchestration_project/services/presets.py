@@ -15,12 +15,8 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, func, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.effective_config import (
-    ConfigValue,
-    EffectiveConfig,
-    leaves,
-)
-from orchestration_project.domains.operations.presets import (
+from orchestration_project.contracts.effective_config import ConfigValue, EffectiveConfig, leaves
+from orchestration_project.contracts.presets import (
     Preset,
     PresetTarget,
     as_written,

@@ -16,9 +16,6 @@ from orchestration_project.connections.artifacts import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.log_files import FOLDER
-from orchestration_project.domains.operations.channels import channels
-from orchestration_project.domains.operations.messages import trial_message
-from orchestration_project.domains.operations.readiness import QUEUED_RUNS, error_line
 from orchestration_project.engine.dagster_private import ping_code_server
 from orchestration_project.engine.environment import (
     database_url,
@@ -33,6 +30,8 @@ from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import AlertCondition, Answer, Probe, Registry
 from orchestration_project.services.alerts import Alerts, Links, read_policy
+from orchestration_project.services.alerts.rules.channels import channels
+from orchestration_project.services.alerts.rules.messages import trial_message
 from orchestration_project.services.alerts.sending import LastResortLog, look_at
 from orchestration_project.services.backup_state import backup_probe, restore_probe
 from orchestration_project.services.dagster_instance import (
@@ -52,6 +51,7 @@ from orchestration_project.services.gate.dependencies import (
     queue_probe,
     time_of_database,
 )
+from orchestration_project.services.gate.rules import QUEUED_RUNS, error_line
 from orchestration_project.services.hosts import host_probes
 from orchestration_project.services.objectives.conditions import lasting_conditions
 from orchestration_project.services.program_logs.losses import losses_probe

@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import BaseModel
 from sqlalchemy import Column, Connection, Select, Table, select
 
-from orchestration_project.domains.api.traces import (
+from orchestration_project.contracts.api.traces import (
     Trace,
     TracedAlert,
     TracedEvent,
@@ -25,10 +25,10 @@ from orchestration_project.domains.api.traces import (
     TracedWebhook,
     TraceTotals,
 )
-from orchestration_project.domains.operations.ledger import LedgerEntry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
+from orchestration_project.services.ledger.rules.entries import LedgerEntry
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.operations import (

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import String, func, select, update
 
 from orchestration_project.demo.documents.packages import archive
-from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.erasure import (
     DOCUMENT,
@@ -20,6 +19,7 @@ from orchestration_project.resources.documents.erasure import (
 )
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests
+from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables

@@ -13,8 +13,6 @@ from sqlalchemy import select
 from orchestration_project.assets.operations import retry_failures_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ItemSettlement
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.retries import why_left_out
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.runner import Report, each_partition
 from orchestration_project.errors import (
@@ -23,8 +21,10 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
-from orchestration_project.services.retries import MANUAL_RETRIES_TAG, failed_partitions
+from orchestration_project.services.retries.retrying import MANUAL_RETRIES_TAG, failed_partitions
+from orchestration_project.services.retries.rules import why_left_out
 from orchestration_project.tables.spine import inbox
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, op_metadata

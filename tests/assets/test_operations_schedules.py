@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.schedules import SCHEDULE_KIND
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.services.presets import preset_as_written, preset_names
 from orchestration_project.services.schedules.jobs import ScheduledJobs
+from orchestration_project.services.schedules.rules.schedules import SCHEDULE_KIND
 from orchestration_project.tables.operations_edits import (
     operations_schedule_versions,
     operations_schedules,

@@ -10,8 +10,8 @@ from sqlalchemy import insert, select
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
 from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.domains.operations.edits import Action
-from orchestration_project.domains.operations.flags import FlagUse
+from orchestration_project.contracts.edits import Action
+from orchestration_project.contracts.flags import FlagUse
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.errors import ConfigurationError

@@ -14,9 +14,9 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.exports import read_exports
+from orchestration_project.contracts.retention import CAPTURED
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.exports import read_exports
-from orchestration_project.domains.operations.retention import CAPTURED
 from orchestration_project.domains.web.sites import Budget, Retention, Site, read_site
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_store, open_warehouse
@@ -26,8 +26,8 @@ from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import CrawlState
 from orchestration_project.resources.web.site_lease import hold_site, lease_name
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
-from orchestration_project.services.cleanup import Retention as CleanUpRetention
-from orchestration_project.services.cleanup import clean_up, plan_cleanup
+from orchestration_project.services.cleanup.removing import Retention as CleanUpRetention
+from orchestration_project.services.cleanup.removing import clean_up, plan_cleanup
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings

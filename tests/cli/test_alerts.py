@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
-from orchestration_project.domains.operations.alerts import AlertDecision, Problem
-from orchestration_project.domains.operations.messages import Message
+from orchestration_project.contracts.problems import Problem
+from orchestration_project.services.alerts.rules.decisions import AlertDecision
+from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings

@@ -7,7 +7,7 @@ import pytest
 from orchestration_project.__main__ import main
 from orchestration_project.cli.alert_causes import CAUSES
 from orchestration_project.cli.alerts_cause import CausedAlert, cause_one
-from orchestration_project.domains.operations.alerts import KINDS
+from orchestration_project.services.alerts.rules.decisions import KINDS
 from orchestration_project.settings import load_settings
 
 

@@ -8,8 +8,8 @@ from orchestration_project.__main__ import main
 from orchestration_project.assets.operations.automation import automations, switch
 from orchestration_project.cli.execution import repository
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.edits import Action
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.edits import Action
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin

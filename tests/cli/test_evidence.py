@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestration_project.__main__ import main
-from orchestration_project.domains.operations.evidence import MANIFEST, SUMS
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.evidence.archive import Archive
+from orchestration_project.services.evidence.rules import MANIFEST, SUMS
 from orchestration_project.services.evidence.verifying import verify as verify_file
 from tests.properties import bounded
 

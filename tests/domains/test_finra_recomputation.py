@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration_project.contracts.derivations import requests
 from orchestration_project.domains.finra.calendar import TIERS, publication_date
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
@@ -15,7 +16,6 @@ from orchestration_project.domains.finra.recomputation import (
     tier_ranges,
     week_ranges,
 )
-from orchestration_project.domains.operations.derivations import requests
 from orchestration_project.engine.derived import out_of_date
 from tests.properties import bounded
 

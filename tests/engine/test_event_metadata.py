@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from orchestration_project.domains.operations.failures import read_quarantine
+from orchestration_project.contracts.failures import read_quarantine
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     event_metadata,

@@ -14,7 +14,7 @@ from random import Random
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.retention import CAPTURED
+from orchestration_project.contracts.retention import CAPTURED
 from orchestration_project.engine.captures import Captures, unstored
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
@@ -23,7 +23,7 @@ from orchestration_project.engine.warehouse.capture_log import (
     CaptureLog,
     read_blobs,
 )
-from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.services.cleanup.removing import Retention, clean_up, plan_cleanup
 
 BODIES, PER_DELIVERY, DOCUMENTS = 400, 12, 3
 DAY = timedelta(days=1)

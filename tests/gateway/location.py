@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b"])
 

@@ -8,12 +8,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.credentials import Key
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.guard import UNAVAILABLE_MESSAGE, AuthServices
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog
+from orchestration_project.services.access.rules.credentials import Key
 from tests.gateway.door import INSTALLATION, LIMITS, SECRET, asked
 
 KEY = str(Key("0" * 12, "A" * 43))

@@ -10,7 +10,6 @@ from threading import Event
 
 import pytest
 
-from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway import health
 from orchestration_project.gateway.executions import (
     MAX_DOCUMENTS,
@@ -18,6 +17,7 @@ from orchestration_project.gateway.executions import (
     QUERY_SECONDS,
     Executions,
 )
+from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.door import Answer, Door, open_door
 
 

@@ -11,7 +11,6 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 
-from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.connection_limits import ConnectionLimits
 from orchestration_project.gateway.limits import (
     BODY_BYTES,
@@ -20,6 +19,7 @@ from orchestration_project.gateway.limits import (
     ConcurrencyLimiter,
 )
 from orchestration_project.gateway.request import Refusal
+from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.door import Door, open_door, running
 from tests.programs import wait_for
 

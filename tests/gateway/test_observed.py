@@ -9,10 +9,10 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.domains.operations.objectives import Events
 from orchestration_project.gateway.counted import LATENCIES, LatencyCounts, RequestCounter
 from orchestration_project.gateway.latency import LatencyRecorder
 from orchestration_project.gateway.metrics import parts_of, routes
+from orchestration_project.services.objectives.rules.objectives import Events
 from orchestration_project.tables.operations import operations_control_tower
 from orchestration_project.tables.operations_objectives import (
     operations_host_samples,

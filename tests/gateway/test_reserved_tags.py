@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 import orchestration_project
-from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.operations.ledger import (
+from orchestration_project.services.access.rules.roles import Role
+from orchestration_project.services.ledger.rules.entries import (
     DESCRIBING_TAGS,
     RESERVED_TAGS,
     without_reserved_tags,

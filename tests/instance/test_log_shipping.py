@@ -16,12 +16,7 @@ import pytest
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.log_files import LogFile, segments_of
-from orchestration_project.domains.operations.log_lines import encode_line
-from orchestration_project.domains.operations.otlp_logs import (
-    NumberedLine,
-    encode_request,
-    rejected_count,
-)
+from orchestration_project.contracts.log_lines import encode_line
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted
 from orchestration_project.services.gate.gate import examine
@@ -32,6 +27,11 @@ from orchestration_project.services.program_logs.losses import (
     losses_probe,
     read_losses,
     read_shipped,
+)
+from orchestration_project.services.program_logs.rules import (
+    NumberedLine,
+    encode_request,
+    rejected_count,
 )
 from orchestration_project.services.program_logs.shipping import (
     LogShipper,

@@ -7,7 +7,6 @@ import pytest
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
 from orchestration_project.connections.artifacts import open_artifacts
-from orchestration_project.domains.operations.evidence import Manifest
 from orchestration_project.instance.shared_logs import FOLDER, SharedLogs
 from orchestration_project.instance.storage import StateComputeLogs
 from orchestration_project.services.evidence.exporting import (
@@ -16,6 +15,7 @@ from orchestration_project.services.evidence.exporting import (
     open_archive,
     share_archive,
 )
+from orchestration_project.services.evidence.rules import Manifest
 from orchestration_project.settings import load_settings
 from tests.s3 import s3, s3_endpoint  # noqa: F401 - fixtures
 

@@ -4,8 +4,8 @@ from xml.etree import ElementTree
 
 import polars as pl
 
-from orchestration_project.domains.operations.control_tower import COUNTS, by_day
 from orchestration_project.plots.operations import control_tower
+from orchestration_project.services.ledger.rules.standings import COUNTS, by_day
 
 SVG = "{http://www.w3.org/2000/svg}"
 

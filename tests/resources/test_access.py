@@ -10,14 +10,6 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.credentials import (
-    ADDRESS_LIMIT,
-    KEY_LIMIT,
-    WINDOW,
-    LoginLimits,
-)
-from orchestration_project.domains.access.members import AccessRule, Member
-from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
@@ -31,6 +23,14 @@ from orchestration_project.services.access import (
     session_secret,
 )
 from orchestration_project.services.access.audit import LONGEST
+from orchestration_project.services.access.rules.credentials import (
+    ADDRESS_LIMIT,
+    KEY_LIMIT,
+    WINDOW,
+    LoginLimits,
+)
+from orchestration_project.services.access.rules.members import AccessRule, Member
+from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.tables.access import (
     access_audit,
     access_failures,

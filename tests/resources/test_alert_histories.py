@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from orchestration_project.domains.operations.alerts import EndedRun, Unit, problems, wellness
-from orchestration_project.domains.operations.channels import channels
-from orchestration_project.domains.operations.messages import run_messages
-from orchestration_project.domains.operations.rules import Policy
+from orchestration_project.contracts.problems import EndedRun, Unit
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.alerts.rules.channels import channels
+from orchestration_project.services.alerts.rules.decisions import problems, wellness
+from orchestration_project.services.alerts.rules.messages import run_messages
+from orchestration_project.services.alerts.rules.notification import Policy
 from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration_project.connections.artifacts import FolderStore, open_artifacts
-from orchestration_project.domains.operations.repair import DAMAGED
+from orchestration_project.contracts.repair import DAMAGED
 from orchestration_project.engine.blob_repair import put_blob
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.packs import PACKS

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from orchestration_project.assets.operations import artifacts, damaged_artifacts
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.domains.operations.repair import DAMAGED
+from orchestration_project.contracts.repair import DAMAGED
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.repair.damage import damaged_files
 from orchestration_project.settings import load_settings

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.domains.operations.chain import (
+from orchestration_project.contracts.chain import (
     ChainKey,
     ChainProblem,
     heads_document,

@@ -13,7 +13,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.services.cleanup.removing import Retention, clean_up, plan_cleanup
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.finra import finra_otc_weekly

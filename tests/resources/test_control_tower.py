@@ -5,16 +5,16 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.domains.operations.control_tower import (
+from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.control_tower import read_observation, write_tower
+from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts
+from orchestration_project.services.ledger.rules.standings import (
     ActiveRuns,
     Subject,
     standings,
     table_rows,
 )
-from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
-from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
-from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_control_tower
 from tests.resources.weeks import MONDAY, NOON, rejected, row

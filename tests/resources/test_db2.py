@@ -20,18 +20,12 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.contracts.presets import Preset
+from orchestration_project.contracts.problems import Problem
 from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
 from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
-from orchestration_project.domains.access.credentials import LoginLimits
-from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.operations.alerts import AlertDecision, Problem
-from orchestration_project.domains.operations.cleanup import File
-from orchestration_project.domains.operations.control_tower import standings, table_rows
-from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
-from orchestration_project.domains.operations.messages import Message
-from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -53,12 +47,19 @@ from orchestration_project.services.access import (
     Keys,
     KnownCaller,
 )
-from orchestration_project.services.cleanup import Plan, Retention, clean_up, plan_cleanup
+from orchestration_project.services.access.rules.credentials import LoginLimits
+from orchestration_project.services.access.rules.roles import Role
+from orchestration_project.services.alerts.rules.decisions import AlertDecision
+from orchestration_project.services.alerts.rules.messages import Message
+from orchestration_project.services.cleanup.removing import Plan, Retention, clean_up, plan_cleanup
+from orchestration_project.services.cleanup.rules import File
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.services.inventory import read_captures, take_inventory
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
+from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts
+from orchestration_project.services.ledger.rules.standings import standings, table_rows
 from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.presets import Presets
 from orchestration_project.services.probes import open_alerts

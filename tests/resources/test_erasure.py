@@ -20,7 +20,6 @@ from orchestration_project.contracts.subjects import (
 from orchestration_project.contracts.uploads import FILE, FileInbox
 from orchestration_project.contracts.webhooks.sources import read_sources, webhook_subjects
 from orchestration_project.demo.documents.damage import encrypted_member
-from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.domains.saas.subjects import PERSON, TASK
 from orchestration_project.engine.captures import Captures, unstored
 from orchestration_project.engine.packs import Blob
@@ -36,6 +35,7 @@ from orchestration_project.services.erasure.dagster_tables import (
 )
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
+from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.uploads import NewFile, Reservations, Uploads
 from orchestration_project.services.inbox.work import InboxQueue

@@ -17,8 +17,7 @@ from sqlalchemy import insert
 from orchestration_project.assets.operations import evidence
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.domains.operations.evidence import MANIFEST
-from orchestration_project.domains.operations.presets import Preset
+from orchestration_project.contracts.presets import Preset
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError
@@ -28,6 +27,7 @@ from orchestration_project.services.evidence.exporting import (
     chosen_file,
     export_evidence,
 )
+from orchestration_project.services.evidence.rules import MANIFEST
 from orchestration_project.services.evidence.subjects import EvidenceRequest
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.inbox.rows import Content

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.domains.operations.exports import read_exports
+from orchestration_project.contracts.exports import read_exports
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import TransientError
 from orchestration_project.services.exports import scheduled_since

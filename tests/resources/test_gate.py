@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.readiness import ANY_WORK, QUEUED_RUNS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate import Gate, GatedRun, Register
+from orchestration_project.services.gate.rules import ANY_WORK, QUEUED_RUNS
 from orchestration_project.tables.operations import operations_readiness as readiness
 from tests.programs import free_port
 from tests.resources.weeks import StoppedClock

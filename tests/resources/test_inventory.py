@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestration_project.assets.operations import artifacts
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.retention import by_kind, compared
+from orchestration_project.contracts.retention import by_kind, compared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inventory import find_blob, read_captures, take_inventory
 from tests.properties import bounded

@@ -7,7 +7,6 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
-from orchestration_project.domains.operations.retries import ItemFilter, TopicCount
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import (
     ConfigurationError,
@@ -17,7 +16,8 @@ from orchestration_project.errors import (
 )
 from orchestration_project.services import retries
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items, topic_of
-from orchestration_project.services.retries import ItemRetries
+from orchestration_project.services.retries.retrying import ItemRetries
+from orchestration_project.services.retries.rules import ItemFilter, TopicCount
 from orchestration_project.tables.spine import inbox, work_items
 
 LEASE = timedelta(minutes=15)

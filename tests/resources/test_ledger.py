@@ -9,10 +9,10 @@ from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import delete, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.services.ledger import Written, follow, reconcile
 from orchestration_project.services.ledger.control_tower import read_observation
+from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts
 from orchestration_project.tables.operations import (
     operations_runs,
     operations_steps,

@@ -7,9 +7,9 @@ import pytest
 from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import delete, select, update
 
-from orchestration_project.domains.operations.ledger import HourSum, ranges_that_differ
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger import Written, reconcile
+from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ
 from orchestration_project.tables.operations import operations_runs
 
 STARTED, SUCCESS = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS

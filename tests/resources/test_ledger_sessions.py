@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.services.ledger.sessions import SessionFilter, listed, read_sessions
 from tests.resources.weeks import NOON, row
 

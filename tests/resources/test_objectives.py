@@ -7,8 +7,12 @@ import pytest
 from sqlalchemy import Engine, event, insert, select
 
 from orchestration_project.assets.operations.objectives import objectives_metadata
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.objectives import (
+from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.registry import Domain, Registry
+from orchestration_project.services.objectives.conditions import lasting_conditions
+from orchestration_project.services.objectives.counting import add_events, take_samples
+from orchestration_project.services.objectives.evaluating import evaluate, read_days, read_slo
+from orchestration_project.services.objectives.rules.objectives import (
     Events,
     Freshness,
     GatewayLatency,
@@ -16,10 +20,6 @@ from orchestration_project.domains.operations.objectives import (
     MirrorLag,
     WebhookToLoaded,
 )
-from orchestration_project.registry import Domain, Registry
-from orchestration_project.services.objectives.conditions import lasting_conditions
-from orchestration_project.services.objectives.counting import add_events, take_samples
-from orchestration_project.services.objectives.evaluating import evaluate, read_days, read_slo
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import (

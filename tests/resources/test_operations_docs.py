@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from orchestration_project.domains.operations.control_tower import standings, table_rows
-from orchestration_project.domains.operations.failures import Category
-from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
+from orchestration_project.contracts.failures import Category
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
+from orchestration_project.services.ledger.rules.entries import Check, RunFacts, StepFacts
+from orchestration_project.services.ledger.rules.standings import standings, table_rows
 from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import NOON, row
 

@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import FolderStore, open_artifacts
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.retention import CAPTURED
+from orchestration_project.contracts.retention import CAPTURED
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.packs import PACK_BYTES, PACKED_BYTES, PACKS, Blob
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.services.cleanup.removing import Retention, clean_up, plan_cleanup
 from orchestration_project.services.inventory import find_blob, take_inventory
 from orchestration_project.tables.spine import blobs
 from tests.resources.weeks import NOON, row

@@ -17,11 +17,11 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config, newest_version
 from orchestration_project.services.gate import examine
 from orchestration_project.services.gate.dependencies import queue_probe
+from orchestration_project.services.gate.rules import Finding
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.schema import METADATA

@@ -7,9 +7,13 @@ import pytest
 from sqlalchemy import text
 
 from orchestration_project.__main__ import root
-from orchestration_project.domains.operations.alerts import KINDS
-from orchestration_project.domains.operations.messages import trial_message
-from orchestration_project.domains.operations.runbooks import RUNBOOKS, runbook_link, with_runbook
+from orchestration_project.services.alerts.rules.decisions import KINDS
+from orchestration_project.services.alerts.rules.messages import trial_message
+from orchestration_project.services.alerts.rules.runbooks import (
+    RUNBOOKS,
+    runbook_link,
+    with_runbook,
+)
 from orchestration_project.settings import PROJECT_ROOT
 
 PAGES = {path.stem: path.read_text() for path in (PROJECT_ROOT / RUNBOOKS).glob("*.md")}

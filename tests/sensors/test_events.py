@@ -9,7 +9,6 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.retries import ItemFilter
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -17,7 +16,8 @@ from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
-from orchestration_project.services.retries import ItemRetries
+from orchestration_project.services.retries.retrying import ItemRetries
+from orchestration_project.services.retries.rules import ItemFilter
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks

@@ -11,9 +11,8 @@ import pytest
 from sqlalchemy import Table, func, select, text
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.presets import Preset
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.ledger import RunFacts
-from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.prices.audits import SECOND_SOURCE
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -22,6 +21,7 @@ from orchestration_project.gateway.quarantine import read_quarantined
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation
+from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.services.presets import Presets
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_presets, operations_runs

@@ -25,12 +25,12 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations import alerts_asset
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.alerts import MAX_POLLS_FOR_RETRY
 from orchestration_project.sensors.operations import (
     operations_on_run_end,
     operations_on_state_change,
     operations_on_undelivered_alert,
 )
+from orchestration_project.services.alerts.rules.decisions import MAX_POLLS_FOR_RETRY
 from orchestration_project.services.backfills import request_backfill
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.tables.alert_states import operations_alert_states

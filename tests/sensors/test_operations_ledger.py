@@ -12,7 +12,6 @@ from sqlalchemy import select
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import (
@@ -22,6 +21,7 @@ from orchestration_project.sensors.operations import (
     operations_reconcile_hourly,
 )
 from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import (
     operations_control_tower,

@@ -10,7 +10,6 @@ import pytest
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.http.sqlite_state import SqliteState
-from orchestration_project.domains.operations.retries import ItemFilter
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
@@ -27,7 +26,8 @@ from orchestration_project.sensors.prices import (
     prices_on_new_symbol,
     prices_waiting_hourly,
 )
-from orchestration_project.services.retries import ItemRetries
+from orchestration_project.services.retries.retrying import ItemRetries
+from orchestration_project.services.retries.rules import ItemFilter
 from orchestration_project.settings import load_settings
 from tests.domains.prices import line
 from tests.resources.prices_desk import BOTH, FRIDAY_EVENING, JANUARY, Desk

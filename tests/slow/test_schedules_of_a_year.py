@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.domains.schedule_model import require_equal_to_model, utc
+from tests.services.schedule_model import require_equal_to_model, utc
 
 FIRST = utc("2026-01-01T00:00")
 

@@ -31,10 +31,10 @@ from orchestration_project.assets.documents.options import (
 from orchestration_project.assets.documents.report import load_results
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
-from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import run_items

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.documents.catalogue import LOAD_JOB, LOAD_OP
-from orchestration_project.domains.operations.presets import Default, PresetTarget
+from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.engine.options import JobOptions, describe_defaults
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.documents import FailOn as FailOnName

@@ -15,8 +15,8 @@ from orchestration_project.assets.documents.catalogue import (
 )
 from orchestration_project.assets.documents.options import fail_on_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.problems import ITEMS_FAILED
 from orchestration_project.domains.documents.verdict import Verdict, is_failure
-from orchestration_project.domains.operations.alerts import ITEMS_FAILED
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.reporting import (
     SettledItems,

@@ -10,19 +10,15 @@ from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS, wee
 from orchestration_project.assets.finra.loading import LOAD_OP
 from orchestration_project.assets.finra.weekly import SPECS
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.pipelines import LOADED_RANGE, REQUESTED_RANGE, require_known
+from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     latest_weeks,
     of_known_tiers,
     summary,
 )
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.pipelines import (
-    LOADED_RANGE,
-    REQUESTED_RANGE,
-    require_known,
-)
-from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.options import JobOptions, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately

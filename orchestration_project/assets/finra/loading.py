@@ -1,7 +1,7 @@
 """How a run loads its weeks: from the source, or, in the replay job, from recorded deliveries."""
 
+from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
-from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.loads import ReplayOptions, refuse_unused_options
 from orchestration_project.engine.options import describe_defaults
 from orchestration_project.settings import load_shared_settings

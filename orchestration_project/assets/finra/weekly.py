@@ -28,13 +28,13 @@ from orchestration_project.assets.finra.loading import (
 from orchestration_project.assets.finra.materialization_metadata import metadata_of
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS
 from orchestration_project.domains.finra.audits import AUDITS, HELP
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.restatement import WeekChange
-from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.announcements import (
     ReportLog,
     earlier_metadata,
@@ -58,7 +58,7 @@ from orchestration_project.services.metadata import (
     evaluated,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.retries import MANUAL_RETRIES_TAG
+from orchestration_project.services.retries.retrying import MANUAL_RETRIES_TAG
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,

@@ -16,8 +16,8 @@ from orchestration_project.assets.mqtt.catalogue import (
 from orchestration_project.assets.mqtt.mirror import letters_metadata
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.mqtt.envelope import parse_time
-from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse

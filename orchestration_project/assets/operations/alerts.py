@@ -7,9 +7,9 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
-from orchestration_project.domains.operations.channels import ChannelReach
-from orchestration_project.domains.operations.readiness import error_line
 from orchestration_project.services.alerts import Alerts, AlertState
+from orchestration_project.services.alerts.rules.channels import ChannelReach
+from orchestration_project.services.gate.rules import error_line
 from orchestration_project.services.metadata import check_spec, table_of
 from orchestration_project.tables.operations import operations_alerts
 

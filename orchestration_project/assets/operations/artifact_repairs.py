@@ -16,16 +16,16 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.job_options import Digests, job_text
-from orchestration_project.domains.operations.messages import cut
-from orchestration_project.domains.operations.repair import DAMAGED, NAMES
+from orchestration_project.contracts.job_options import Digests, job_text
+from orchestration_project.contracts.repair import DAMAGED, NAMES
 from orchestration_project.engine.blob_repair import delete_expired
 from orchestration_project.engine.environment import Lazy, state_folder
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import cut
 from orchestration_project.registry import Registry
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.exports import declared_exports
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.exports.work import FOLDER

@@ -11,7 +11,7 @@ from orchestration_project.assets.operations.artifact_repairs import damage_meta
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory

@@ -6,9 +6,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.automation import PROFILE, Automation, chosen
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.contracts.automation import PROFILE, Automation, chosen
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.dagster_private import (
     AnyAutomation,
     RepositoryOrigin,
@@ -17,6 +16,7 @@ from orchestration_project.engine.dagster_private import (
 )
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.metadata import table_of
 
 

@@ -22,7 +22,13 @@ from orchestration_project.assets.operations.flags import check_flags
 from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.assets.operations.plugins import plugins_metadata
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.control_tower import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import frame_of
+from orchestration_project.plots import operations as plots
+from orchestration_project.plots.sparkline import sparkline, svg_uri
+from orchestration_project.registry import Registry
+from orchestration_project.services.ledger.control_tower import read_observation, write_tower
+from orchestration_project.services.ledger.rules.standings import (
     WEEK,
     Observation,
     SubjectHealth,
@@ -32,12 +38,6 @@ from orchestration_project.domains.operations.control_tower import (
     verdict,
     verdict_of,
 )
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import frame_of
-from orchestration_project.plots import operations as plots
-from orchestration_project.plots.sparkline import sparkline, svg_uri
-from orchestration_project.registry import Registry
-from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.links import asset_page, job_page, link, retry_launchpad
 from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.settings import Settings

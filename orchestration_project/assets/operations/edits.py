@@ -8,10 +8,10 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.edits import Action
-from orchestration_project.domains.operations.ledger import editor_of
+from orchestration_project.contracts.edits import Action
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.services.edits import Edit, EditResult, EditStore
+from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import table_of
 
 DIFFERENCE_COLUMNS: dict[str, Any] = dict.fromkeys(("field", "before", "after"), pl.String)

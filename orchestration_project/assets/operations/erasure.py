@@ -9,16 +9,16 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURES, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.masking import Subject
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.environment import Lazy, open_second_store
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, kind_of
+from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.erasures import operations_erasures

@@ -14,7 +14,7 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import Moment, job_text
+from orchestration_project.contracts.job_options import Moment, job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse

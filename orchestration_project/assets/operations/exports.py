@@ -17,12 +17,12 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import Moment, job_text
-from orchestration_project.domains.operations.messages import cut
+from orchestration_project.contracts.job_options import Moment, job_text
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import read_day
+from orchestration_project.errors import cut
 from orchestration_project.registry import Registry
 from orchestration_project.services.exports import (
     GoldRequest,

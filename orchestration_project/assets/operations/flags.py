@@ -12,9 +12,8 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import CONTROL_TOWER, FLAGS, asset_spec
 from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.edits import Action
-from orchestration_project.domains.operations.flags import (
+from orchestration_project.contracts.edits import Action
+from orchestration_project.contracts.flags import (
     FlagUse,
     StoredFlag,
     flag_problems,
@@ -22,10 +21,11 @@ from orchestration_project.domains.operations.flags import (
     require_unused,
     uses_by_flag,
 )
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.flags import FLAG_STORE, flag_uses
 from orchestration_project.services.metadata import (
     as_metadata,

@@ -7,12 +7,12 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Row
 
-from orchestration_project.domains.operations.objectives import WINDOW_DAYS, Events
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.objectives import BudgetLine, error_budgets
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.services.metadata import image, table_of
 from orchestration_project.services.objectives.evaluating import read_days, read_slo
+from orchestration_project.services.objectives.rules.objectives import WINDOW_DAYS, Events
 
 SHOWN = 20
 """Budgets in the picture, those with the least left: an event should stay below 100 KB."""

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.ledger import editor_of
-from orchestration_project.domains.operations.presets import Preset, difference
+from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.presets import Preset, difference
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
+from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.presets import (
     AppliedPreset,

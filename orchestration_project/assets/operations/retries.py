@@ -11,11 +11,21 @@ from pydantic_core import PydanticCustomError
 
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import Moment, job_text
-from orchestration_project.domains.operations.messages import cut
-from orchestration_project.domains.operations.retries import (
-    RETRY_JOB,
-    RETRY_OP,
+from orchestration_project.contracts.job_options import Moment, job_text
+from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError, cut
+from orchestration_project.registry import Registry
+from orchestration_project.services.backfills import (
+    LAUNCHED_BY_JOB,
+    active_backfill,
+    launched_by_job,
+    request_backfill,
+)
+from orchestration_project.services.links import RETRY_JOB, RETRY_OP
+from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.retries.retrying import ItemRetries, failed_partitions
+from orchestration_project.services.retries.rules import (
     TRANSIENT_CATEGORIES,
     Batch,
     FailedItem,
@@ -26,18 +36,6 @@ from orchestration_project.domains.operations.retries import (
     check_kinds,
     why_left_out,
 )
-from orchestration_project.engine.options import JobOptions, report_dry_run
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Registry
-from orchestration_project.services.backfills import (
-    LAUNCHED_BY_JOB,
-    active_backfill,
-    launched_by_job,
-    request_backfill,
-)
-from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.services.retries import ItemRetries, failed_partitions
 
 MAX_PARTITIONS_LISTED = 200
 """Partitions that a table lists, so that an event stays below 100 KB; the counts are of all."""

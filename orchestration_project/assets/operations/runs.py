@@ -8,7 +8,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset_spec, moment_of
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import Moment, job_text
+from orchestration_project.contracts.job_options import Moment, job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile

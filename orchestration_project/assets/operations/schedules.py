@@ -12,16 +12,16 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import SCHEDULES, asset_spec
 from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.edits import Action
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.scheduled import next_times
-from orchestration_project.domains.operations.schedules import StoredSchedule
+from orchestration_project.contracts.edits import Action
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.edits import EditResult
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.schedules.jobs import ScheduledJobs
+from orchestration_project.services.schedules.rules.schedules import StoredSchedule
+from orchestration_project.services.schedules.rules.timetable import next_times
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_edits import operations_schedules
 

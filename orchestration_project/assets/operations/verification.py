@@ -14,18 +14,18 @@ from orchestration_project.assets.operations.catalogue import (
     report_spec,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.effective_config import (
+from orchestration_project.contracts.effective_config import (
     ConfigDifference,
     ConfigValue,
     differences,
 )
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.readiness import Finding, are_ready
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate import Gate
+from orchestration_project.services.gate.rules import Finding, are_ready
 from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
 from orchestration_project.services.presets import (
     Presets,

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.specs import asset_spec, utc_days
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.options import JobOptions

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, SETTINGS, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse

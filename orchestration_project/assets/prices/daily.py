@@ -27,8 +27,8 @@ from orchestration_project.assets.prices.loading import (
 from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.rules import COMPLETE_AUDIT, summarised
-from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.engine.announcements import UNCHANGED
@@ -58,7 +58,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.retries import MANUAL_RETRIES_TAG
+from orchestration_project.services.retries.retrying import MANUAL_RETRIES_TAG
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures

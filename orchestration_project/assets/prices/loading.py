@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS, SETTINGS
+from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.contracts.rules import Acceptance
-from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.loads import ReplayOptions

@@ -19,8 +19,8 @@ from orchestration_project.assets.saas.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.presets import Default, PresetTarget
+from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import (

@@ -9,7 +9,7 @@ from pydantic import Field
 from orchestration_project.assets.saas.catalogue import DEAD_LETTERS, OUTBOX, table_spec
 from orchestration_project.assets.saas.reconcile import failure_of
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.reconciling import Reconciler

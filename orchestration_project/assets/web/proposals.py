@@ -18,8 +18,7 @@ from orchestration_project.assets.web.crawls import CRAWLS, GROUP, OWNERS, SITE_
 from orchestration_project.assets.web.replay import ReplayEvent, declared_site, load_replay
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.ledger import editor_of
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
@@ -32,6 +31,7 @@ from orchestration_project.resources.web.proposals import (
     apply_accepted,
 )
 from orchestration_project.resources.web.replaying import day_of_replay
+from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
 from orchestration_project.settings.domains.web import WebSettings

@@ -13,7 +13,7 @@ from orchestration_project.assets.web.crawls import GROUP, SITE_FILES
 from orchestration_project.assets.web.shared import load_failure
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.web.differences import ItemDiff
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.captures import Captures

@@ -1,7 +1,7 @@
 """Records of the chain, written in the transaction of the load.
 
 Writer and verifier read recorded evidence by the same functions, so what is hashed is what is
-stored. Rows are hashed by contract columns and public names, as `domains.operations.chain` says.
+stored. Rows are hashed by contract columns and public names, as `contracts.chain` says.
 """
 
 import json
@@ -13,9 +13,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
 
-from orchestration_project.contracts.rules import Days, KeyRange
-from orchestration_project.contracts.values import BATCH_INDEX
-from orchestration_project.domains.operations.chain import (
+from orchestration_project.contracts.chain import (
     COLUMNS,
     GROUP,
     START,
@@ -30,6 +28,8 @@ from orchestration_project.domains.operations.chain import (
     sha256_of,
     subject_sha256,
 )
+from orchestration_project.contracts.rules import Days, KeyRange
+from orchestration_project.contracts.values import BATCH_INDEX
 from orchestration_project.engine.warehouse.delivery import (
     Publication,
     ValidatedBatch,

@@ -18,6 +18,7 @@ from typing import Generic
 import polars as pl
 from sqlalchemy import Connection, delete, select
 
+from orchestration_project.contracts.chain import LOAD, QUARANTINE
 from orchestration_project.contracts.rules import (
     COMPLETE,
     OFFENDERS_KEPT,
@@ -30,7 +31,6 @@ from orchestration_project.contracts.rules import (
     verdict,
 )
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
-from orchestration_project.domains.operations.chain import LOAD, QUARANTINE
 from orchestration_project.engine.warehouse.balancing import (
     count_rows_after,
     count_rows_before,

@@ -13,8 +13,8 @@ from sqlalchemy.engine import URL
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance
+from orchestration_project.contracts.chain import REFUSAL, ChainKey
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
-from orchestration_project.domains.operations.chain import REFUSAL, ChainKey
 from orchestration_project.engine.warehouse.bounded import (
     ended_after,
     ended_without_progress,

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import Page
+from orchestration_project.contracts.api.models import Page
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     RowPage,

@@ -11,13 +11,7 @@ from urllib.parse import quote
 from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from orchestration_project.domains.api.models import (
-    Archive,
-    Archives,
-    Artifacts,
-    Capture,
-    Export,
-)
+from orchestration_project.contracts.api.models import Archive, Archives, Artifacts, Capture, Export
 from orchestration_project.engine.blob_streams import STREAM_BYTES
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob

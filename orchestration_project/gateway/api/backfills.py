@@ -9,8 +9,8 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.api.models import Asked, Backfill
-from orchestration_project.domains.operations.pipelines import (
+from orchestration_project.contracts.api.models import Asked, Backfill
+from orchestration_project.contracts.pipelines import (
     LOADED_RANGE,
     REQUESTED_RANGE,
     DateRange,

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import NEXT_CURSOR, Column, Described, Page, Tables
+from orchestration_project.contracts.api.models import NEXT_CURSOR, Column, Described, Page, Tables
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (
     CHUNK_BYTES,
@@ -24,7 +24,7 @@ from orchestration_project.gateway.api.problems import ProblemError, problem_of,
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS, with_escaped_formulas, write_parquet
-from orchestration_project.services.retries import stored_topics
+from orchestration_project.services.retries.retrying import stored_topics
 from orchestration_project.tables.catalogue import (
     Relation,
     known_tables,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import Document, Page
+from orchestration_project.contracts.api.models import Document, Page
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,

@@ -5,8 +5,8 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from orchestration_project.domains.api.edits import FieldChange
-from orchestration_project.domains.operations.edits import (
+from orchestration_project.contracts.api.edits import FieldChange
+from orchestration_project.contracts.edits import (
     Action,
     EditConflictError,
     Stored,

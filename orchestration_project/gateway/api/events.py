@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import select
 
-from orchestration_project.domains.api.routing import (
+from orchestration_project.contracts.api.routing import (
     RoutingChange,
     RoutingDeadLetter,
     RoutingDeadLetters,
@@ -15,7 +15,7 @@ from orchestration_project.domains.api.routing import (
     RoutingRuleInEffect,
     RoutingRules,
 )
-from orchestration_project.domains.api.runs import Launched
+from orchestration_project.contracts.api.runs import Launched
 from orchestration_project.domains.events_routing.rules import RoutingRule, RuleSet, RulesText
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from orchestration_project.domains.api.explanation import NumberExplanation
+from orchestration_project.contracts.api.explanation import NumberExplanation
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.gateway.api.data import TableName, Text, require_served

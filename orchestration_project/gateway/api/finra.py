@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import GoldExport, Page
+from orchestration_project.contracts.api.models import GoldExport, Page
 from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.engine.warehouse.as_of import DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError

@@ -4,9 +4,9 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.domains.api.edits import FlagEdited, FlagList, FlagShown
-from orchestration_project.domains.operations.edits import Action
-from orchestration_project.domains.operations.flags import (
+from orchestration_project.contracts.api.edits import FlagEdited, FlagList, FlagShown
+from orchestration_project.contracts.edits import Action
+from orchestration_project.contracts.flags import (
     FlagUse,
     StoredFlag,
     flag_problems,

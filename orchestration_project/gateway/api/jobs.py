@@ -7,11 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.domains.api.runs import Launched
-from orchestration_project.domains.operations.edits import EditConflictError
-from orchestration_project.domains.operations.ledger import LAUNCHED_BY
-from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
-from orchestration_project.domains.operations.pipelines import KnownPartitions, propose_key
+from orchestration_project.contracts.api.runs import Launched
+from orchestration_project.contracts.edits import EditConflictError
+from orchestration_project.contracts.partition_tags import PARTITION_TAGS
+from orchestration_project.contracts.pipelines import KnownPartitions, propose_key
 from orchestration_project.engine.loads import known_partitions
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.gateway.api.admission import admit
@@ -22,6 +21,7 @@ from orchestration_project.gateway.api.problems import ProblemError, not_found, 
 from orchestration_project.gateway.request import launch_tags
 from orchestration_project.registry import Registry
 from orchestration_project.services.inbox.work import ACTIVE_STATUSES
+from orchestration_project.services.ledger.rules.entries import LAUNCHED_BY
 
 WHERE = """{ repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name } jobs { name } } }

@@ -8,14 +8,14 @@ from pydantic import Field
 from sqlalchemy import Table, select
 from starlette.responses import Response
 
-from orchestration_project.domains.api.messages import (
+from orchestration_project.contracts.api.messages import (
     MqttBridge,
     MqttBridges,
     MqttEntity,
     MqttEvent,
     MqttEvents,
 )
-from orchestration_project.domains.api.models import Page
+from orchestration_project.contracts.api.models import Page
 from orchestration_project.domains.mqtt.entities import COMPONENT_STATUSES, TASK_STATUSES
 from orchestration_project.domains.mqtt.topics import TopicFilter, read_topic_filter
 from orchestration_project.gateway.api.data import USUAL_ROWS, Text, page_response, read_page

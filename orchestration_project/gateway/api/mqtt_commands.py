@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from orchestration_project.domains.api.messages import MqttEntity
+from orchestration_project.contracts.api.messages import MqttEntity
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.audit import record

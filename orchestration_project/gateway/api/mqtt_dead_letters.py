@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from orchestration_project.domains.api.messages import MqttDeadLetter, MqttDeadLetters
-from orchestration_project.domains.api.runs import Launched
+from orchestration_project.contracts.api.messages import MqttDeadLetter, MqttDeadLetters
+from orchestration_project.contracts.api.runs import Launched
 from orchestration_project.domains.mqtt.envelope import ReasonCode
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.mqtt import (

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 from sqlalchemy import select
 
-from orchestration_project.domains.api.models import (
+from orchestration_project.contracts.api.models import (
     Config,
     ConfigEntry,
     ControlTower,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import Field, StringConstraints
 
-from orchestration_project.domains.api.pipelines import (
+from orchestration_project.contracts.api.pipelines import (
     Declared,
     Executed,
     Execution,
@@ -17,8 +17,7 @@ from orchestration_project.domains.api.pipelines import (
     Pipelines,
     State,
 )
-from orchestration_project.domains.operations.ledger import LedgerEntry
-from orchestration_project.domains.operations.pipelines import Pipeline, partition_key
+from orchestration_project.contracts.pipelines import Pipeline, partition_key
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -36,6 +35,7 @@ from orchestration_project.gateway.api.runs import (
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
+from orchestration_project.services.ledger.rules.entries import LedgerEntry
 from orchestration_project.tables.operations import STATES
 
 FIGURES = ("rows_in", "rows_landed", "rows_rejected", "byte_count")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from orchestration_project.domains.api.extensions import (
+from orchestration_project.contracts.api.extensions import (
     AdviceShown,
     PermissionShown,
     PluginAdded,

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.domains.api.models import Change, InForce, Preset, PresetList, Preview
-from orchestration_project.domains.operations.presets import difference
+from orchestration_project.contracts.api.models import Change, InForce, Preset, PresetList, Preview
+from orchestration_project.contracts.presets import difference
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from orchestration_project.domains.api.models import Problem, WrongField
+from orchestration_project.contracts.api.models import Problem, WrongField
 from orchestration_project.errors import OrchestrationError, TransientError, did_you_mean
 from orchestration_project.gateway.request import Refusal
 from orchestration_project.tracing.traceparent import current_trace

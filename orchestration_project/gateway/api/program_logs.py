@@ -7,8 +7,8 @@ from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from orchestration_project.connections.log_files import FOLDER, services_of
-from orchestration_project.domains.api.program_logs import LogLine, LogLines
-from orchestration_project.domains.operations.log_lines import (
+from orchestration_project.contracts.api.program_logs import LogLine, LogLines
+from orchestration_project.contracts.log_lines import (
     PROGRAMS,
     InvalidPositionError,
     LogFilter,

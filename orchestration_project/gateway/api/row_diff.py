@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import MissingRows, Page
+from orchestration_project.contracts.api.models import MissingRows, Page
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import Field, StringConstraints
 
-from orchestration_project.domains.api.runs import (
+from orchestration_project.contracts.api.runs import (
     Ending,
     FailedItems,
     RetryLaunched,
@@ -16,20 +16,6 @@ from orchestration_project.domains.api.runs import (
     Runs,
     RunStatus,
     Step,
-)
-from orchestration_project.domains.operations.ledger import (
-    LAUNCHED_BY,
-    RESERVED_TAGS,
-    LedgerEntry,
-    partition_of,
-    trigger_of,
-)
-from orchestration_project.domains.operations.retries import (
-    RETRY_JOB,
-    RETRY_OP,
-    ItemFilter,
-    check_domain,
-    check_kinds,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
@@ -53,8 +39,17 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import launch_tags
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
+from orchestration_project.services.ledger.rules.entries import (
+    LAUNCHED_BY,
+    RESERVED_TAGS,
+    LedgerEntry,
+    partition_of,
+    trigger_of,
+)
+from orchestration_project.services.links import RETRY_JOB, RETRY_OP
 from orchestration_project.services.presets import config_of_preset
-from orchestration_project.services.retries import ItemRetries
+from orchestration_project.services.retries.retrying import ItemRetries
+from orchestration_project.services.retries.rules import ItemFilter, check_domain, check_kinds
 
 MAX_PAGE_ENTRIES = 1000
 """Maximum number of entries of a page."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 from sqlalchemy import Row
 
-from orchestration_project.domains.api.models import (
+from orchestration_project.contracts.api.models import (
     AuditEntries,
     AuditEntry,
     RuleInEffect,
@@ -16,7 +16,7 @@ from orchestration_project.domains.api.models import (
     SyncChange,
     SyncDryRun,
 )
-from orchestration_project.domains.api.runs import Launched
+from orchestration_project.contracts.api.runs import Launched
 from orchestration_project.domains.saas.rules import RuleSet, SyncRule, read_rules
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch

@@ -7,23 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.domains.api.edits import (
-    ScheduleEdited,
-    ScheduleList,
-    ScheduleShown,
-)
-from orchestration_project.domains.operations.edits import REMEDY, Action
-from orchestration_project.domains.operations.scheduled import (
-    CatchUp,
-    PartitionRule,
-    next_times,
-)
-from orchestration_project.domains.operations.schedules import (
-    JobShape,
-    Schedule,
-    StoredSchedule,
-    partition_problems,
-)
+from orchestration_project.contracts.api.edits import ScheduleEdited, ScheduleList, ScheduleShown
+from orchestration_project.contracts.edits import REMEDY, Action
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.edits import (
     VERSION,
@@ -41,6 +26,17 @@ from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.edits import Edit, EditResult
 from orchestration_project.services.schedules.jobs import run_config_of
+from orchestration_project.services.schedules.rules.schedules import (
+    JobShape,
+    Schedule,
+    StoredSchedule,
+    partition_problems,
+)
+from orchestration_project.services.schedules.rules.timetable import (
+    CatchUp,
+    PartitionRule,
+    next_times,
+)
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
 NEXT_SHOWN = 5

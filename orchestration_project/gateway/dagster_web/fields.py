@@ -19,8 +19,8 @@ from graphql import (
     default_field_resolver,
 )
 
-from orchestration_project.domains.access.addresses import is_log_key
-from orchestration_project.domains.access.roles import Role, shown_to
+from orchestration_project.contracts.addresses import is_log_key
+from orchestration_project.services.access.rules.roles import Role, shown_to
 
 Resolver = Callable[..., Any]
 

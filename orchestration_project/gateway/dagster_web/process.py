@@ -33,13 +33,6 @@ from dagster_webserver.version import __version__
 from starlette.types import ASGIApp
 from yaml import YAMLError
 
-from orchestration_project.domains.access.roles import (
-    Principal,
-    Role,
-    may_run,
-    permissions_of,
-)
-from orchestration_project.domains.operations.ledger import without_reserved_tags
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
@@ -51,6 +44,13 @@ from orchestration_project.gateway.request import (
     LAUNCH_TAGS,
     REJECTED_TRACEPARENT,
 )
+from orchestration_project.services.access.rules.roles import (
+    Principal,
+    Role,
+    may_run,
+    permissions_of,
+)
+from orchestration_project.services.ledger.rules.entries import without_reserved_tags
 from orchestration_project.tracing.traceparent import REJECTED_TAG, current_trace
 
 REASON = "RUNTIME_TYPE_MISMATCH"

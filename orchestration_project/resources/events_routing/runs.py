@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.matching import TargetFields
-from orchestration_project.domains.operations.pipelines import Pipeline, partition_key, propose_key
+from orchestration_project.contracts.pipelines import Pipeline, partition_key, propose_key
 from orchestration_project.engine.loads import known_partitions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within

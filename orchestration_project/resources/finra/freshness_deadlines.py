@@ -2,10 +2,10 @@
 
 from datetime import date, datetime, timedelta
 
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.freshness import State, due_at, due_weeks
 from orchestration_project.domains.finra.selection import tier_week
-from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, select
 
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.mqtt.graph import Node
-from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.ranges import TOPIC, first_unread, waiting
 from orchestration_project.tables.mqtt import (

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from orchestration_project.connections.artifacts import PARTIAL, ArtifactStore, FolderStore, S3Store
 from orchestration_project.connections.files import PRIVATE_FILE_MODE
-from orchestration_project.domains.operations.backups import (
+from orchestration_project.contracts.backups import (
     BACKUPS,
     MANIFEST,
     OBJECTS,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.domains.operations.backups import (
+from orchestration_project.contracts.backups import (
     BACKUPS,
     MANIFEST,
     OBJECT_LIST,

@@ -18,7 +18,7 @@ from sqlalchemy import insert, select, update
 
 from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.backups import (
+from orchestration_project.contracts.backups import (
     BACKUPS,
     INVALID,
     MANIFEST,

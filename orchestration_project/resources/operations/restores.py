@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.domains.operations.backups import (
+from orchestration_project.contracts.backups import (
     BACKUPS,
     MANIFEST,
     DatabaseBackup,

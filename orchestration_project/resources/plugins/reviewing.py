@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.domains.operations.cron import read_cron
+from orchestration_project.contracts.cron import read_cron
 from orchestration_project.domains.plugins.advice import Advice, advise
 from orchestration_project.domains.plugins.archives import (
     Files,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from sqlalchemy import Connection, RowMapping, select
 
-from orchestration_project.domains.operations.flags import POSITIONS, position_of
+from orchestration_project.contracts.flags import POSITIONS, position_of
 from orchestration_project.domains.plugins.manifest import (
     Budget,
     Manifest,

@@ -5,8 +5,8 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import and_, desc, func, or_, select
 
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.finra.calendar import TIERS, latest_published_week
-from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.prices.calendar import (
     closes_at,
     last_complete_session,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
-from orchestration_project.domains.operations.edits import EditConflictError
+from orchestration_project.contracts.edits import EditConflictError
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
 from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, StateMapping, SyncRule
 from orchestration_project.domains.saas.stored_tasks import read_task

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.flags import FlagSet
+from orchestration_project.contracts.flags import FlagSet
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.dagster_private import previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse

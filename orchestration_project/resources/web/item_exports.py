@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.exports import (
+from orchestration_project.contracts.exports import (
     DatabaseTarget,
     DeclaredExport,
     Export,

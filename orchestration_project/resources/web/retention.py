@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from orchestration_project.domains.operations.chain import RETENTION
+from orchestration_project.contracts.chain import RETENTION
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.resources.web.crawl import topic_of

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration_project.domains.operations.exports import Target
+from orchestration_project.contracts.exports import Target
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import ConfigurationError

@@ -11,6 +11,7 @@ from orchestration_project.assets.finra import (
     week_keys,
 )
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.derivations import requests
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
@@ -18,7 +19,6 @@ from orchestration_project.domains.finra.recomputation import (
     tier_ranges,
     week_ranges,
 )
-from orchestration_project.domains.operations.derivations import requests
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of

@@ -16,6 +16,7 @@ from orchestration_project.assets.finra import (
     week_keys,
 )
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.finra.recomputation import week_ranges
 from orchestration_project.domains.finra.selection import (
     horizon_start,
@@ -23,7 +24,6 @@ from orchestration_project.domains.finra.selection import (
     summary,
     within_horizon,
 )
-from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks

@@ -4,7 +4,7 @@ import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS, daily_job, freshness_job
 from orchestration_project.connections.clock import NEW_YORK, Clock
-from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting

@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS, daily_job, gold_job
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.connection import prices_source_name
 from orchestration_project.resources.prices.gold import outdated_symbols

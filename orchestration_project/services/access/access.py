@@ -10,7 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.credentials import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.redaction import hide
+from orchestration_project.services.access.rules.credentials import (
     WINDOW,
     Failures,
     Key,
@@ -25,11 +28,8 @@ from orchestration_project.domains.access.credentials import (
     read_key,
     subjects,
 )
-from orchestration_project.domains.access.members import AccessRule, Member, role_of
-from orchestration_project.domains.access.roles import Principal, Role
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_absent, storable
-from orchestration_project.redaction import hide
+from orchestration_project.services.access.rules.members import AccessRule, Member, role_of
+from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.tables.access import access_failures, access_keys, access_sessions
 
 KEYS, SESSIONS, FAILURES = access_keys.c, access_sessions.c, access_failures.c

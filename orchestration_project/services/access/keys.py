@@ -8,18 +8,18 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.credentials import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.redaction import hide
+from orchestration_project.services.access.rules.credentials import (
     ID_BYTES,
     SECRET_BYTES,
     Key,
     hash_of,
     new_key,
 )
-from orchestration_project.domains.access.roles import Role
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.redaction import hide
+from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.tables.access import access_keys
 
 

@@ -8,17 +8,17 @@ from datetime import datetime
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.alerts import is_lately
-from orchestration_project.domains.operations.channels import Channel
-from orchestration_project.domains.operations.digest import AlertDelivery, batches, message_of
-from orchestration_project.domains.operations.messages import Message, database_failure
-from orchestration_project.domains.operations.rules import Policy
-from orchestration_project.domains.operations.runbooks import with_runbook
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import AlertCondition
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.alerts.rules.channels import Channel
+from orchestration_project.services.alerts.rules.decisions import is_lately
+from orchestration_project.services.alerts.rules.digest import AlertDelivery, batches, message_of
+from orchestration_project.services.alerts.rules.messages import Message, database_failure
+from orchestration_project.services.alerts.rules.notification import Policy
+from orchestration_project.services.alerts.rules.runbooks import with_runbook
 from orchestration_project.services.alerts.sending import LastResortLog, send
 
 MESSAGES_PER_TICK = 10

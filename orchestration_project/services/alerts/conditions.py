@@ -9,10 +9,7 @@ from functools import partial
 from operator import eq
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.alerts import Problem
-from orchestration_project.domains.operations.messages import Message, condition_failure
-from orchestration_project.domains.operations.readiness import Finding
-from orchestration_project.domains.operations.rules import Names, Policy, unknown_names
+from orchestration_project.contracts.problems import Problem
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.inbox import (
@@ -22,7 +19,10 @@ from orchestration_project.services.alerts.inbox import (
     words_of_recovery,
 )
 from orchestration_project.services.alerts.policy import Links
+from orchestration_project.services.alerts.rules.messages import Message, condition_failure
+from orchestration_project.services.alerts.rules.notification import Names, Policy, unknown_names
 from orchestration_project.services.gate.gate import examine
+from orchestration_project.services.gate.rules import Finding
 
 
 @dataclass(frozen=True)

@@ -10,29 +10,7 @@ from typing import cast
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.alerts import (
-    CLOCK_SKEW_TOLERANCE,
-    AlertDecision,
-    Problem,
-    Severity,
-    decide,
-    wait_after,
-)
-from orchestration_project.domains.operations.channels import (
-    FAILURE_WINDOW,
-    ChannelReach,
-    Pending,
-    reaches,
-)
-from orchestration_project.domains.operations.digest import AlertDelivery
-from orchestration_project.domains.operations.messages import RECOVERED, Message, recovery
-from orchestration_project.domains.operations.rules import (
-    EVERYTHING,
-    Facts,
-    Policy,
-    facts_of,
-    facts_of_message,
-)
+from orchestration_project.contracts.problems import Problem, Severity
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -46,6 +24,27 @@ from orchestration_project.services.alerts.rows import (
     settle,
     store,
     with_notifications,
+)
+from orchestration_project.services.alerts.rules.channels import (
+    FAILURE_WINDOW,
+    ChannelReach,
+    Pending,
+    reaches,
+)
+from orchestration_project.services.alerts.rules.decisions import (
+    CLOCK_SKEW_TOLERANCE,
+    AlertDecision,
+    decide,
+    wait_after,
+)
+from orchestration_project.services.alerts.rules.digest import AlertDelivery
+from orchestration_project.services.alerts.rules.messages import RECOVERED, Message, recovery
+from orchestration_project.services.alerts.rules.notification import (
+    EVERYTHING,
+    Facts,
+    Policy,
+    facts_of,
+    facts_of_message,
 )
 from orchestration_project.tables.operations import (
     operations_alert_deliveries as deliveries,

@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 
 import dagster as dg
 
-from orchestration_project.domains.operations.channels import Channel
-from orchestration_project.domains.operations.rules import Names, Policy, read_rules
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.alerts.rules.channels import Channel
+from orchestration_project.services.alerts.rules.notification import Names, Policy, read_rules
 
 
 class Links:

@@ -9,16 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from orchestration_project.domains.operations.alerts import (
+from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.services.alerts.rules.decisions import (
     AlertDecision,
     Notification,
     OpenAlert,
-    Problem,
 )
-from orchestration_project.domains.operations.digest import AlertDelivery
-from orchestration_project.domains.operations.messages import Message
-from orchestration_project.domains.operations.rules import EVERYTHING
-from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.services.alerts.rules.digest import AlertDelivery
+from orchestration_project.services.alerts.rules.messages import Message
+from orchestration_project.services.alerts.rules.notification import EVERYTHING
 from orchestration_project.tables.operations import (
     operations_alert_deliveries as deliveries,
 )

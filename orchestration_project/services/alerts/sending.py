@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration_project.domains.operations.channels import Channel, unusable
-from orchestration_project.domains.operations.messages import RECOVERED, Message
 from orchestration_project.errors import TransientError
+from orchestration_project.services.alerts.rules.channels import Channel, unusable
+from orchestration_project.services.alerts.rules.messages import RECOVERED, Message
 
 log = logging.getLogger(__name__)
 

@@ -14,21 +14,7 @@ from operator import eq
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.alerts import (
-    MAX_POLLS_FOR_RETRY,
-    EndedRun,
-    Progress,
-    problems,
-    wellness,
-)
-from orchestration_project.domains.operations.messages import (
-    Message,
-    backfill_failure,
-    database_recovery,
-    run_messages,
-    tick_failure,
-)
-from orchestration_project.domains.operations.rules import facts_of
+from orchestration_project.contracts.problems import EndedRun
 from orchestration_project.engine.dagster_private import (
     FINISHED_TICKS,
     InstigatorTick,
@@ -47,6 +33,20 @@ from orchestration_project.services.alerts.conditions import (
 )
 from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
 from orchestration_project.services.alerts.policy import Links, names_of
+from orchestration_project.services.alerts.rules.decisions import (
+    MAX_POLLS_FOR_RETRY,
+    Progress,
+    problems,
+    wellness,
+)
+from orchestration_project.services.alerts.rules.messages import (
+    Message,
+    backfill_failure,
+    database_recovery,
+    run_messages,
+    tick_failure,
+)
+from orchestration_project.services.alerts.rules.notification import facts_of
 from orchestration_project.services.backfills import failed_backfills
 from orchestration_project.services.ended_runs import (
     RunEnd,

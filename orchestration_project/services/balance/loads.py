@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, or_, select, true
 
 from orchestration_project.contracts.balance import Balance
-from orchestration_project.domains.operations.chain import ERASURE, LOAD
+from orchestration_project.contracts.chain import ERASURE, LOAD
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse.chaining import partition_scope
 from orchestration_project.engine.warehouse.frames import Scope, within

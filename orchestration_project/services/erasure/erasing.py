@@ -17,9 +17,8 @@ from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.chain import ERASURE
 from orchestration_project.contracts.subjects import SubjectKind
-from orchestration_project.domains.operations.chain import ERASURE
-from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
@@ -31,6 +30,7 @@ from orchestration_project.services.erasure.dagster_tables import (
 from orchestration_project.services.erasure.files import erase_files, rewrite_databases
 from orchestration_project.services.erasure.requests import ErasureRequest, ErasureRequests
 from orchestration_project.services.erasure.rows import RowCounts, as_document, erase_rows
+from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.erasure.stored import (
     RecordedBlobs,
     StoreCounts,

@@ -11,7 +11,7 @@ from orchestration_project.connections.sqlite_files import (
     replace_values,
     rewrite_file,
 )
-from orchestration_project.domains.operations.masking import Subject
+from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.erasure.stored import OVERLAP_BYTES, PIECE_BYTES, is_in_content
 
 OF_SQLITE = ("-wal", "-shm", "-journal")

@@ -12,9 +12,9 @@ from sqlalchemy import delete, insert, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.subjects import SubjectKind
-from orchestration_project.domains.operations.masking import Subject, checked_identifiers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.erasure.rules import Subject, checked_identifiers
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,
     operations_erasures,

@@ -25,12 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
-from orchestration_project.domains.operations.masking import (
-    Subject,
-    ascii_lower,
-    has_subject_at,
-)
 from orchestration_project.engine.warehouse.frames import in_statements
+from orchestration_project.services.erasure.rules import Subject, ascii_lower, has_subject_at
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,

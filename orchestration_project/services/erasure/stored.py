@@ -22,10 +22,9 @@ import zstandard
 from sqlalchemy import Connection, delete, select, update
 
 from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
+from orchestration_project.contracts.chain import ERASURE
+from orchestration_project.contracts.retention import EXPORTED, kind_of
 from orchestration_project.contracts.subjects import SubjectKind
-from orchestration_project.domains.operations.chain import ERASURE
-from orchestration_project.domains.operations.masking import Subject, without_records
-from orchestration_project.domains.operations.retention import EXPORTED, kind_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.engine.warehouse import Warehouse
@@ -36,6 +35,7 @@ from orchestration_project.engine.warehouse.chain_checking import (
 )
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.erasure.rules import Subject, without_records
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries
 

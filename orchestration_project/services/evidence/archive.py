@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import IO, Self
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from orchestration_project.domains.operations.evidence import (
+from orchestration_project.redaction import redacted
+from orchestration_project.services.evidence.rules import (
     MANIFEST,
     README,
     SUMS,
@@ -17,7 +18,6 @@ from orchestration_project.domains.operations.evidence import (
     Member,
     readme,
 )
-from orchestration_project.redaction import redacted
 
 LEVEL = 6
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -12,14 +12,8 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Connection, select
 
+from orchestration_project.contracts.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.contracts.formulas import TableRules, rules_document
-from orchestration_project.domains.operations.effective_config import ConfigValue, EffectiveConfig
-from orchestration_project.domains.operations.evidence import (
-    CAPTURED_BYTES,
-    RECOMPUTE,
-    RULES_FILE,
-    Manifest,
-)
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.environment import open_shared_store, state_folder
 from orchestration_project.engine.packs import Blob
@@ -30,6 +24,12 @@ from orchestration_project.redaction import redacted
 from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence import recompute
 from orchestration_project.services.evidence.archive import Archive
+from orchestration_project.services.evidence.rules import (
+    CAPTURED_BYTES,
+    RECOMPUTE,
+    RULES_FILE,
+    Manifest,
+)
 from orchestration_project.services.evidence.run_events import check_results, run_events
 from orchestration_project.services.evidence.subjects import (
     EvidenceRequest,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
-from orchestration_project.domains.operations.evidence import (
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.services.evidence.rules import (
     MANIFEST,
     SUMS,
     Manifest,
@@ -20,7 +21,6 @@ from orchestration_project.domains.operations.evidence import (
     read_manifest,
     sum_of,
 )
-from orchestration_project.errors import ConfigurationError, ContractError
 
 PIECE_BYTES = 1024 * 1024
 LARGEST_TEXT_BYTES = 256 * 1024 * 1024

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.domains.operations.exports import (
+from orchestration_project.contracts.exports import (
     DeclaredExport,
     Target,
     read_exports,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.sql.util import find_tables
 
 from orchestration_project.connections.files import partial_file
-from orchestration_project.domains.operations.exports import (
+from orchestration_project.contracts.exports import (
     ARTIFACTS,
     SUFFIXES,
     DeclaredExport,

@@ -19,15 +19,15 @@ from orchestration_project.connections.artifacts import ArtifactStore, S3Store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
-from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
-from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
-from orchestration_project.domains.operations.exports import (
+from orchestration_project.contracts.exports import (
     DatabaseTarget,
     FolderTarget,
     S3Target,
     WebhookTarget,
     secret_names,
 )
+from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
+from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
 from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.engine.warehouse.connecting import (
     explained,

@@ -14,13 +14,13 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, sel
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import partial_file
+from orchestration_project.contracts.exports import DeclaredExport, LoadRange
 from orchestration_project.contracts.work_items import (
     ClaimedItem,
     ItemSettlement,
     NewItem,
     WorkItem,
 )
-from orchestration_project.domains.operations.exports import DeclaredExport, LoadRange
 from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse

@@ -14,12 +14,12 @@ from dagster import DagsterRunStatus as Status
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.domains.operations.readiness import ANY_WORK
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import named
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate.gate import write_and_take_back
+from orchestration_project.services.gate.rules import ANY_WORK
 
 MIB = 1024 * 1024
 TRIAL_BYTES = 1024

@@ -11,17 +11,17 @@ from uuid import uuid4
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.readiness import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.registry import Probe
+from orchestration_project.services.gate.rules import (
     Finding,
     counts,
     error_line,
     is_needed,
     refusal,
 )
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.errors import OrchestrationError
-from orchestration_project.registry import Probe
 from orchestration_project.tables.operations import operations_readiness as readiness
 
 FINDING_COLUMNS = [each for each in readiness.columns if each.name in Finding.__dataclass_fields__]

@@ -32,7 +32,6 @@ from orchestration_project.contracts.work_items import (
     ItemState,
     pause_after,
 )
-from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
@@ -42,6 +41,7 @@ from orchestration_project.services.inbox.rows import (
     item_of,
     topic_of,
 )
+from orchestration_project.services.ledger.rules.entries import LAUNCHED_BY
 from orchestration_project.tables.spine import inbox
 from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, TraceContext, read_tag
 

@@ -22,10 +22,10 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.domains.operations.ledger import HourSum, ranges_that_differ
 from orchestration_project.engine.dagster_private import RunsTable, connect_to_runs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.recording import Ledger
+from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.schema import UtcTimestamp
 

@@ -25,17 +25,17 @@ from sqlalchemy import (
     union_all,
 )
 
-from orchestration_project.domains.operations.control_tower import (
+from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.services.ledger.recording import LEDGER
+from orchestration_project.services.ledger.rules.standings import (
     COUNTS,
     DAYS,
     ActiveRuns,
     Observation,
     Subject,
 )
-from orchestration_project.engine.leases import lock_row
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
-from orchestration_project.services.ledger.recording import LEDGER
 from orchestration_project.tables.operations import (
     PENDING,
     operations_control_tower,

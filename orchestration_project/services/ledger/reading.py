@@ -7,13 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterEventType as Happened
 
-from orchestration_project.domains.operations.failures import read_quarantine
-from orchestration_project.domains.operations.ledger import (
-    NOT_APPLICABLE,
-    Check,
-    RunFacts,
-    StepFacts,
-)
+from orchestration_project.contracts.failures import read_quarantine
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
 from orchestration_project.services.ended_runs import (
     asset_of,
@@ -21,6 +15,12 @@ from orchestration_project.services.ended_runs import (
     error_of,
     unpublished_in,
     what_failed,
+)
+from orchestration_project.services.ledger.rules.entries import (
+    NOT_APPLICABLE,
+    Check,
+    RunFacts,
+    StepFacts,
 )
 
 READ = {

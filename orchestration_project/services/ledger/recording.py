@@ -13,13 +13,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.ledger import LedgerEntry, RunFacts, Volume, entry_of
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import (
     frame_of,
     insert_frame,
     storable,
+)
+from orchestration_project.services.ledger.rules.entries import (
+    LedgerEntry,
+    RunFacts,
+    Volume,
+    entry_of,
 )
 from orchestration_project.settings import SECRET_QUERY_WORDS
 from orchestration_project.tables.operations import operations_runs, operations_steps

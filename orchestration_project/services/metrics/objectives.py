@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from prometheus_client.core import Exemplar, HistogramMetricFamily, Metric
 from sqlalchemy import Row, select
 
-from orchestration_project.domains.operations.control_tower import DAY, STATES
-from orchestration_project.domains.operations.objectives import BURN_ALERTS, WINDOWS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.host_samples import latest_samples
+from orchestration_project.services.ledger.rules.standings import DAY, STATES
 from orchestration_project.services.metrics.families import MOST_NAMES, Values, gauge
 from orchestration_project.services.objectives.evaluating import read_slo
+from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS, WINDOWS
 from orchestration_project.tables.operations import operations_control_tower, operations_runs
 
 OBJECTIVE_STATES = ("met", "burning", "exhausted", "no_data")

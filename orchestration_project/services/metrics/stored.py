@@ -7,9 +7,9 @@ import polars as pl
 from prometheus_client.core import Metric
 from sqlalchemy import Connection, Row, func, select
 
-from orchestration_project.domains.operations.control_tower import DAY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inbox.rows import WAITING
+from orchestration_project.services.ledger.rules.standings import DAY
 from orchestration_project.services.metrics.families import Values, counter, gauge
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,

@@ -6,7 +6,8 @@ Here is what the file declares; `counting.py` counts events, `evaluating.py` kee
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestration_project.domains.operations.objectives import (
+from orchestration_project.registry import Registry
+from orchestration_project.services.objectives.rules.objectives import (
     GatewayLatency,
     KnownNames,
     Objective,
@@ -14,7 +15,6 @@ from orchestration_project.domains.operations.objectives import (
     parse_objectives,
     read_objectives,
 )
-from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
 
 

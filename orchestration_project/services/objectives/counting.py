@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, case, func, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.objectives import (
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.registry import Registry
+from orchestration_project.services.host_samples import slot_of
+from orchestration_project.services.objectives.rules.objectives import (
     Events,
     Freshness,
     Loads,
     MirrorLag,
     Objective,
     WebhookToLoaded,
-    slot_of,
 )
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import operations_slo_samples

@@ -7,14 +7,6 @@ from functools import partial
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.objectives import (
-    WINDOW_DAYS,
-    WINDOWS,
-    Evaluation,
-    Events,
-    Objective,
-    row_of,
-)
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -23,6 +15,14 @@ from orchestration_project.registry import Registry
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.objectives import declared_objectives
 from orchestration_project.services.objectives.counting import count_events, take_samples
+from orchestration_project.services.objectives.rules.objectives import (
+    WINDOW_DAYS,
+    WINDOWS,
+    Evaluation,
+    Events,
+    Objective,
+    row_of,
+)
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_objectives import (
     operations_slo,

@@ -13,7 +13,7 @@ from orchestration_project.connections.log_files import (
     read_before,
     services_of,
 )
-from orchestration_project.domains.operations.log_lines import LogFilter, decode_line
+from orchestration_project.contracts.log_lines import LogFilter, decode_line
 
 MAX_SEARCHED_BYTES = 64 * 2**20
 """Bytes that one search reads; the next page goes on from there."""

@@ -30,14 +30,14 @@ from orchestration_project.connections.log_files import (
     segments_of,
     services_of,
 )
-from orchestration_project.domains.operations.log_lines import decode_line
-from orchestration_project.domains.operations.otlp_logs import (
+from orchestration_project.contracts.log_lines import decode_line
+from orchestration_project.redaction import hide
+from orchestration_project.services.program_logs.losses import SHIPPED, read_shipped
+from orchestration_project.services.program_logs.rules import (
     NumberedLine,
     encode_request,
     rejected_count,
 )
-from orchestration_project.redaction import hide
-from orchestration_project.services.program_logs.losses import SHIPPED, read_shipped
 from orchestration_project.settings import Settings, without_secrets
 
 LOCK = "shipper.lock"

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, func, select, update
 
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.domains.operations.repair import Outcome, Problem
+from orchestration_project.contracts.repair import Outcome, Problem
 from orchestration_project.engine.blob_repair import problem_of, problem_of_file
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.recovery import RecordedCapture

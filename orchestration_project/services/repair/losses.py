@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.domains.operations.repair import LostCapture, loss_text
+from orchestration_project.contracts.repair import LostCapture, loss_text
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.services.repair.damage import OPEN
 from orchestration_project.tables.operations_deployment import (

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.repair import (
+from orchestration_project.contracts.repair import (
     Attempt,
     Outcome,
     Result,

@@ -8,20 +8,19 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from orchestration_project.domains.operations.edits import REMEDY
-from orchestration_project.domains.operations.job_options import require_valid
-from orchestration_project.domains.operations.messages import cut
-from orchestration_project.domains.operations.scheduled import Window, chosen_window
-from orchestration_project.domains.operations.schedules import (
+from orchestration_project.contracts.edits import REMEDY
+from orchestration_project.contracts.job_options import require_valid
+from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.loads import time_periods
+from orchestration_project.errors import ConfigurationError, cut, did_you_mean
+from orchestration_project.services.presets import config_of_preset
+from orchestration_project.services.schedules.rules.schedules import (
     JobShape,
     Schedule,
     partition_problems,
     read_zone,
 )
-from orchestration_project.engine.dagster_private import models_of
-from orchestration_project.engine.loads import time_periods
-from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.services.presets import config_of_preset
+from orchestration_project.services.schedules.rules.timetable import Window, chosen_window
 
 MAX_WINDOWS = 400
 """Latest partitions that a rule chooses from: a year of days."""

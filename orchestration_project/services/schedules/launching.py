@@ -15,11 +15,8 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
-from orchestration_project.domains.operations.alerts import Problem
-from orchestration_project.domains.operations.flags import FlagSet
-from orchestration_project.domains.operations.messages import Message
-from orchestration_project.domains.operations.scheduled import due_times
-from orchestration_project.domains.operations.schedules import StoredSchedule
+from orchestration_project.contracts.flags import FlagSet
+from orchestration_project.contracts.problems import Problem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, insert_absent
 from orchestration_project.services.alerts import Alerts
@@ -28,8 +25,11 @@ from orchestration_project.services.alerts.inbox import (
     words_of,
     words_of_recovery,
 )
+from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.flags import flags_in_effect
 from orchestration_project.services.schedules.jobs import ScheduledJobs, run_config_of
+from orchestration_project.services.schedules.rules.schedules import StoredSchedule
+from orchestration_project.services.schedules.rules.timetable import due_times
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,

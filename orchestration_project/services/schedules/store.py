@@ -6,16 +6,16 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select, update
 
-from orchestration_project.domains.operations.edits import REMEDY, Action
-from orchestration_project.domains.operations.scheduled import next_times
-from orchestration_project.domains.operations.schedules import (
+from orchestration_project.contracts.edits import REMEDY, Action
+from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, storable
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.services.edits import Edit, EditStore
+from orchestration_project.services.schedules.rules.schedules import (
     SCHEDULE_KIND,
     Schedule,
     StoredSchedule,
 )
-from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, storable
-from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.services.edits import Edit, EditStore
+from orchestration_project.services.schedules.rules.timetable import next_times
 from orchestration_project.tables.operations_edits import operations_flags
 from orchestration_project.tables.operations_edits import (
     operations_schedule_versions as versions,

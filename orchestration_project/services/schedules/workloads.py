@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from sqlalchemy import func, select
 
-from orchestration_project.domains.operations.capacity import Workload
-from orchestration_project.domains.operations.cron import read_cron
-from orchestration_project.domains.operations.scheduled import Timetable
+from orchestration_project.contracts.cron import read_cron
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.schedules.rules.capacity import Workload
+from orchestration_project.services.schedules.rules.timetable import Timetable
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations import operations_runs
 

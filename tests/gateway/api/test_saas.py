@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import insert
 
 from orchestration_project.client import ApiError, Client
-from orchestration_project.domains.operations.edits import EditConflictError
+from orchestration_project.contracts.edits import EditConflictError
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.domains.saas.stored_tasks import recorded

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.contracts.uploads import FILE
-from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.services.erasure.rows import erase_rows
+from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.tables.documents import documents, documents_files, documents_pages
 from orchestration_project.tables.spine import uploads, work_items
 from tests.gateway.door import running

@@ -21,7 +21,7 @@ from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.replay import PriceReplay
-from orchestration_project.services.cleanup import Retention, plan_cleanup
+from orchestration_project.services.cleanup.removing import Retention, plan_cleanup
 from orchestration_project.tables.prices import (
     prices_daily,
     prices_daily_history,

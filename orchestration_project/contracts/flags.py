@@ -1,0 +1,209 @@
+"""Flags: which share of partitions and items something is enabled for, and what is wrong with them.
+
+A flag holds for a key by a hash of both, so that the answer never changes while the share does not,
+and a larger share only adds keys.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_serializer,
+    model_validator,
+)
+
+from orchestration_project.contracts.edits import (
+    MAX_NAME_CHARACTERS,
+    NAME,
+    REMEDY,
+    EditConflictError,
+    EditedKind,
+    Stored,
+    require_plain,
+)
+from orchestration_project.errors import ConfigurationError, did_you_mean
+
+MAX_LISTED_KEYS = 500
+POSITIONS = 2**64
+
+FlagName = Annotated[str, Field(pattern=NAME)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
+
+def _read_time(given: object) -> object:
+    """Return a text as the UTC time that it is; a number is none."""
+    try:
+        at = datetime.fromisoformat(given) if isinstance(given, str) else given
+        if isinstance(at, datetime) and at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):  # no time, or of the years 1 and 9999 elsewhere
+        pass
+    raise ValueError(
+        f"expected a time with its zone, e.g. 2026-12-31T00:00:00Z, found {given!r:.60}"
+    )
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_read_time)]
+
+
+class Flag(BaseModel):
+    """A flag.
+
+    Attributes:
+        name: Its name.
+        share: Share of keys that it holds for, 0 to 1.
+        listed_keys: Keys that it always holds for, such as partitions.
+        owner: Person or team that answers for it.
+        expires_at: Time from which it holds for no key; None: never.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: FlagName
+    share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    listed_keys: list[Key] = Field(default=[], max_length=MAX_LISTED_KEYS)
+    owner: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
+    expires_at: Time | None = None
+
+    @field_serializer("expires_at")
+    def _as_text(self, value: datetime | None) -> str | None:
+        return None if value is None else value.isoformat()
+
+    @model_validator(mode="after")
+    def _is_plain(self) -> Self:
+        require_plain(self, "flag")
+        return self
+
+    def holds_for(self, key: str) -> bool:
+        """Whether its list or its share has a key; it may have expired."""
+        return key in self.listed_keys or position_of(self.name, key) < int(self.share * POSITIONS)
+
+
+FLAG_KIND = EditedKind(
+    "flag", Flag, "name and owner, e.g. {name: new_layout, share: 0.1, owner: ada}"
+)
+
+StoredFlag = Stored[Flag]
+
+
+def position_of(flag: str, key: str) -> int:
+    """Return where a key stands among all keys of a flag, 0 to 2**64 - 1.
+
+    It is the first 8 bytes, big-endian, of the SHA-256 of the flag's name, a NUL byte and the key,
+    in UTF-8. A flag with ``share`` holds for positions below ``share * 2**64``.
+    """
+    content = flag.encode() + b"\0" + key.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+
+
+@dataclass(frozen=True)
+class FlagSet:
+    """The flags in effect at a time.
+
+    Attributes:
+        flags: Flags by name.
+        now: Time at which flags may have expired.
+    """
+
+    flags: Mapping[str, Flag]
+    now: datetime
+
+    def is_enabled(self, name: str, key: str) -> bool:
+        """Whether a flag holds for a key; one that is missing or expired holds for none."""
+        return not self.why_off(name, key)
+
+    def why_off(self, name: str, key: str) -> str:
+        """Return why a flag does not hold for a key; empty: it does."""
+        flag = self.flags.get(name)
+        if flag is None:
+            return f"the flag {name} does not exist, so it is off"
+        if is_expired(flag, self.now):
+            return f"the flag {name} of {flag.owner} expired at {_time(flag.expires_at)}"
+        return "" if flag.holds_for(key) else f"the flag {name} is off for {key[:200]}"
+
+
+def is_expired(flag: Flag, now: datetime) -> bool:
+    """Whether a flag holds for no key any more."""
+    return flag.expires_at is not None and flag.expires_at <= now
+
+
+def require_unexpired(flag: Flag, now: datetime) -> None:
+    """Make sure that a flag may hold for a key.
+
+    Raises:
+        ConfigurationError: It has expired.
+    """
+    if is_expired(flag, now):
+        raise ConfigurationError(
+            "invalid flag: expected expires_at after now",
+            expected=f"a time after {_time(now)}, or null",
+            found=_time(flag.expires_at),
+            remedy=REMEDY,
+        )
+
+
+class FlagUse(NamedTuple):
+    """A use of a flag: its name, and what uses it, such as ``schedule nightly``."""
+
+    flag: str
+    used_by: str
+
+
+def uses_by_flag(uses: Sequence[FlagUse]) -> Mapping[str, list[str]]:
+    """Return what uses each flag, sorted."""
+    found: dict[str, list[str]] = {}
+    for use in sorted(set(uses)):
+        found.setdefault(use.flag, []).append(use.used_by)
+    return found
+
+
+def flag_problems(flags: Sequence[Flag], uses: Sequence[FlagUse], now: datetime) -> list[str]:
+    """Return each expired flag, each that nothing uses, and each use of a missing one."""
+    used = uses_by_flag(uses)
+    names = [flag.name for flag in flags]
+    problems = [
+        f"{flag.name} of {flag.owner} expired at {_time(flag.expires_at)}: it is off"
+        for flag in flags
+        if is_expired(flag, now)
+    ]
+    problems += [
+        f"nothing uses {flag.name} of {flag.owner}" for flag in flags if flag.name not in used
+    ]
+    for name in sorted(used.keys() - set(names)):
+        guess = did_you_mean(name, names)
+        hint = f"; {guess}" if guess else ""
+        problems.append(f"{name} does not exist, so it is off for {_listed(used[name])}{hint}")
+    return problems
+
+
+def require_unused(name: str, uses: Sequence[FlagUse]) -> None:
+    """Make sure that a flag can be deleted.
+
+    Raises:
+        EditConflictError: Something uses it.
+    """
+    if found := uses_by_flag(uses).get(name):
+        raise EditConflictError(
+            f"the flag {name} is in use",
+            expected="a flag that nothing uses",
+            found=_listed(found),
+            remedy="remove the flag from what uses it, or set share: 0 to switch it off",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
+
+
+def _time(at: datetime | None) -> str:
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,1 @@
+"""Rules of alerts: which are raised, who gets them, and their texts."""

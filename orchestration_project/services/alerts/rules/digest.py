@@ -1,0 +1,84 @@
+"""Contents of a message: one alert, or a digest of many alerts for each rule."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orchestration_project.contracts.problems import SEVERITIES
+from orchestration_project.errors import cut
+from orchestration_project.services.alerts.rules.decisions import worst
+from orchestration_project.services.alerts.rules.messages import LISTED, RECOVERED, Message
+
+FLOOD_QUIET_PERIOD = timedelta(seconds=45)
+"""A flood is over when so long nothing came: more than the time between two looks at what ended."""
+
+LONGEST_FLOOD = timedelta(minutes=5)
+"""Maximum wait before a digest is sent; later alerts go into the next digest."""
+
+
+@dataclass(frozen=True)
+class AlertDelivery:
+    """An alert that is to be sent to a channel, by a rule, and the attempts that were begun."""
+
+    alert_id: str
+    channel: str
+    rule: str
+    attempts: int
+    raised_at: datetime
+    message: Message
+
+
+def batches(
+    due: Sequence[AlertDelivery], digest_above: Callable[[str], int], *, now: datetime
+) -> list[Sequence[AlertDelivery]]:
+    """Return what of ``due``, deliveries to one channel in order, is sent now, message by message.
+
+    More than ``digest_above(rule)`` of a rule go together, once no more of them come.
+    """
+    by_rule: dict[str, list[AlertDelivery]] = {}
+    for each in due:
+        by_rule.setdefault(each.rule, []).append(each)
+    found: list[Sequence[AlertDelivery]] = []
+    for rule, waiting in by_rule.items():
+        if len(waiting) <= digest_above(rule):
+            found += [[each] for each in waiting]
+        elif _is_over(waiting, now):
+            found.append(waiting)
+    return sorted(found, key=lambda batch: (batch[0].raised_at, batch[0].alert_id))
+
+
+def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
+    raised = [each.raised_at for each in waiting]
+    return (
+        max(raised) <= now - FLOOD_QUIET_PERIOD
+        or min(raised) <= now - LONGEST_FLOOD
+        or max(raised) > now + FLOOD_QUIET_PERIOD  # the clock was set back
+    )
+
+
+def message_of(batch: Sequence[AlertDelivery]) -> Message:
+    """Return the message for a batch: the alert's own, or a digest of several."""
+    if len(batch) == 1:
+        return batch[0].message
+    messages = [each.message for each in batch]
+    kinds = Counter(message.kind for message in messages).most_common()
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
+    first = sorted(messages, key=lambda each: -SEVERITIES.index(each.severity))[:LISTED]
+    shown = [f"{each.title}\n  {each.link or '(no page)'}" for each in first]
+    more = len(messages) - len(first)
+    return Message(
+        kind=RECOVERED if kinds == [(RECOVERED, len(messages))] else "digest",
+        severity=worst(message.severity for message in messages),
+        title=cut(f"{len(messages)} alerts at once: {counts}", 200),
+        body="\n".join(
+            [
+                f"Grouped by the rule {batch[0].rule}: {counts}.",
+                "",
+                *shown,
+                *([f"and {more} more"] if more else []),
+                "",
+                "All: the table operations_alerts, `orchestrate alerts list`.",
+            ]
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Removal of artifacts that are old and that nothing references."""

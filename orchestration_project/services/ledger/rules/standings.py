@@ -1,0 +1,323 @@
+"""How each domain and asset stands: figures by window of time, and a state by fixed thresholds.
+
+What ran comes as counts by day, failures and rows; `docs/how-to/monitor.md` has the thresholds in
+words.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+import polars as pl
+
+from orchestration_project.contracts.problems import OldestMissing
+
+State = Literal["healthy", "attention", "stale", "failing"]
+"""From the best to the worst."""
+
+STATES: tuple[State, ...] = get_args(State)
+
+DAY, WEEK, MONTH = 24, 7 * 24, 28 * 24
+WINDOWS = (DAY, WEEK, MONTH)
+"""Hours before a look."""
+
+DAYS = MONTH // DAY
+
+FAILING_SUCCESS_SHARE = 0.5
+"""Below this share of successes, in the shortest window in which anything ended, it is failing."""
+
+MANY_REJECTS_SHARE = 0.005
+"""Above this share of rejected lines within a day it asks for attention."""
+
+MANY_RETRIES = 3
+"""From so many retries within a day on it asks for attention."""
+
+LONG_WAIT_HOURS = 1.0
+"""A run that waits for longer asks for attention."""
+
+SHOWN_IN_HOURS = 48
+"""A shorter time is shown in hours, a longer one in days."""
+
+LINE_CHARACTERS, HARD_BREAK = 42, "  \n  "
+"""Dagster's table of metadata does not wrap a cell, and cuts it after about 45 characters."""
+
+FAILURE_REMEDY = "fix the cause that the failed runs show, then start operations_retry_failures"
+
+COUNTS: dict[str, Any] = {
+    "domain": pl.String,
+    "asset": pl.String,
+    "days_ago": pl.Int64,
+    "status": pl.String,
+    "error_category": pl.String,
+    "run_count": pl.Int64,
+    "retry_count": pl.Int64,
+    "rows_in": pl.Int64,
+    "rows_landed": pl.Int64,
+    "rows_rejected": pl.Int64,
+    "byte_count": pl.Int64,
+}
+"""Columns of what ended: sums by subject, day (0: the last 24 hours), status and category."""
+
+SUMS = ("run_count", "retry_count", "rows_in", "rows_landed", "rows_rejected", "byte_count")
+
+
+class Subject(NamedTuple):
+    """A domain, or with ``asset`` one of its assets."""
+
+    domain: str
+    asset: str = ""
+
+
+@dataclass(frozen=True)
+class ActiveRuns:
+    """Unfinished runs: waiting ones, running ones, and the first wait's start."""
+
+    queue_depth: int = 0
+    running_count: int = 0
+    waiting_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Figures from the database.
+
+    Attributes:
+        ended: What ended in the last 28 days, see `COUNTS`.
+        under_way: What has not.
+        landed_at: When each asset last landed.
+    """
+
+    ended: pl.DataFrame
+    under_way: Mapping[Subject, ActiveRuns] = field(default_factory=dict)
+    landed_at: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Ended runs of a subject in one window."""
+
+    hours: int
+    run_count: int = 0
+    success_count: int = 0
+    failure_count: int = 0
+    retry_count: int = 0
+    rows_in: int = 0
+    rows_landed: int = 0
+    rows_rejected: int = 0
+    byte_count: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def success_share(self) -> float | None:
+        """Succeeded among succeeded and failed; None: neither."""
+        ended_count = self.success_count + self.failure_count
+        return self.success_count / ended_count if ended_count else None
+
+    @property
+    def reject_share(self) -> float | None:
+        """Rejected among the lines that came in; None: none came."""
+        return self.rows_rejected / self.rows_in if self.rows_in else None
+
+
+@dataclass(frozen=True)
+class SubjectHealth:
+    """How a subject stands, and why."""
+
+    subject: Subject
+    figures: Sequence[Figures]
+    under_way: ActiveRuns
+    landed_at: datetime | None
+    unlanded: OldestMissing | None
+    state: State
+    reasons: Sequence[str]
+
+
+def standings(
+    look: Observation, unlanded: Iterable[OldestMissing], *, now: datetime, machine_now: datetime
+) -> list[SubjectHealth]:
+    """Return how every subject stands, domains before their assets.
+
+    Args:
+        look: What the database tells.
+        unlanded: Late partitions of calendars, at most one of an asset.
+        now: The project's time, in which landings and promises are told.
+        machine_now: Dagster's time, in which runs are told.
+    """
+    late = sorted(unlanded, key=lambda each: each.due_at)
+    assets = {*look.landed_at, *(each.asset for each in late)}
+    of_assets = {Subject(asset.split("/")[0], asset) for asset in assets}
+    seen = {Subject(*each) for each in look.ended.select("domain", "asset").unique().rows()}
+    subjects = seen | of_assets | set(look.under_way)
+    subjects |= {Subject(subject.domain) for subject in subjects}
+    figures = {hours: _figures(look.ended, hours) for hours in WINDOWS}
+    found: list[SubjectHealth] = []
+    for subject in sorted(subjects):
+        of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
+        own = [each for each in late if _is_of(each.asset, subject)]
+        landed = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
+        way = look.under_way.get(subject, ActiveRuns())
+        state, reasons = state_of(of_it, way, own, now=now, machine_now=machine_now)
+        landed_at = max(landed, default=None)
+        oldest = own[0] if own else None
+        found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons))
+    return found
+
+
+def state_of(
+    figures: Sequence[Figures],
+    under_way: ActiveRuns,
+    unlanded: Sequence[OldestMissing],
+    *,
+    now: datetime,
+    machine_now: datetime,
+) -> tuple[State, list[str]]:
+    """Return the worst state that a threshold gives, and every reason, the worst first."""
+    reasons: list[tuple[State, str]] = []
+    recent = next((each for each in figures if each.success_share is not None), None)
+    if recent and (recent.success_share or 0.0) < FAILING_SUCCESS_SHARE:
+        reasons.append(("failing", _failures(recent)))
+    reasons.extend(("stale", _lateness(each, now)) for each in unlanded)
+    worries = _worries(figures[0], under_way, machine_now)
+    reasons.extend(("attention", worry) for worry in worries)
+    worst: State = reasons[0][0] if reasons else "healthy"
+    return worst, list(dict.fromkeys(reason for _, reason in reasons))
+
+
+def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list[str]:
+    worries = [_failures(day)] if day.failure_count else []
+    if (day.reject_share or 0.0) > MANY_REJECTS_SHARE:
+        share = f"{day.reject_share:.2%} of the lines of the last 24 h were rejected"
+        worries.append(f"{share}; do this: read the table rejects")
+    if day.retry_count >= MANY_RETRIES:
+        worries.append(f"{day.retry_count} retries in the last 24 h")
+    waiting = under_way.waiting_since
+    if waiting and (hours := _hours(waiting, machine_now)) > LONG_WAIT_HOURS:
+        wait = f"a run has waited for {hours:.1f} h to start"
+        worries.append(f"{wait}; do this: see what runs, and whether the daemon does")
+    return worries
+
+
+def _lateness(oldest: OldestMissing, now: datetime) -> str:
+    if oldest.reason:
+        return f"{oldest.reason}; do this: {oldest.remedy}"
+    late = _duration(_hours(oldest.due_at, now))
+    units = f"{oldest.missing_count} {oldest.unit}{'s' * (oldest.missing_count > 1)}"
+    missing = f"{units} missing, oldest {oldest.partition}"
+    return f"{oldest.asset} is {late} late, {missing}; do this: {oldest.remedy}"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.0f} h" if hours < SHOWN_IN_HOURS else f"{hours / DAY:.0f} days"
+
+
+def verdict(found: Iterable[SubjectHealth]) -> str:
+    """Return the domains by state, the worst first, e.g. "stale: finra; healthy: fx, saas"."""
+    names: dict[State, list[str]] = {}
+    for each in found:
+        names.setdefault(each.state, []).append(each.subject.domain)
+    worst_first = sorted(names, key=STATES.index, reverse=True)
+    found_by_state = (f"{state}: {', '.join(names[state])}" for state in worst_first)
+    return "; ".join(found_by_state) or "no run has ended, and nothing is loaded"
+
+
+def verdict_of(standing: SubjectHealth) -> str:
+    """Return the Markdown of a subject's state, with its reasons in a list of short lines."""
+    reasons = map(_in_short_lines, standing.reasons)
+    return "\n".join([f"**{standing.state}**\n", *(f"- {reason}" for reason in reasons)]).rstrip()
+
+
+def _in_short_lines(reason: str) -> str:
+    parts = reason.replace("; do this:", "\ndo this:").splitlines()
+    lines = [line for part in parts for line in textwrap.wrap(part, LINE_CHARACTERS)]
+    return HARD_BREAK.join(lines)
+
+
+def _failures(figures: Figures) -> str:
+    ended = figures.success_count + figures.failure_count
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.failures.items()))
+    failed = f"{figures.failure_count} of {ended} failed in the last {_duration(figures.hours)}"
+    return f"{failed}: {kinds}; do this: {FAILURE_REMEDY}"
+
+
+def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
+    """Return the rows of ``operations_control_tower``, one by subject and window."""
+    return [_row(each, figures, now) for each in found for figures in each.figures]
+
+
+def _row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, Any]:
+    late = standing.unlanded
+    ended_count = figures.success_count + figures.failure_count
+    return {
+        "domain": standing.subject.domain,
+        "asset": standing.subject.asset,
+        "window_hours": figures.hours,
+        "state": standing.state,
+        "reasons": json.dumps(list(standing.reasons)),
+        "run_count": figures.run_count,
+        "success_count": figures.success_count,
+        "failure_count": figures.failure_count,
+        "canceled_count": figures.run_count - ended_count,
+        "success_share": figures.success_share,
+        "retry_count": figures.retry_count,
+        "failures_by_category": json.dumps(dict(sorted(figures.failures.items()))),
+        "runs_per_hour": figures.run_count / figures.hours,
+        "rows_in": figures.rows_in,
+        "rows_landed": figures.rows_landed,
+        "rows_rejected": figures.rows_rejected,
+        "reject_share": figures.reject_share,
+        "byte_count": figures.byte_count,
+        "queue_depth": standing.under_way.queue_depth,
+        "running_count": standing.under_way.running_count,
+        "last_landed_at": standing.landed_at,
+        "hours_since_landing": _hours(standing.landed_at, now) if standing.landed_at else None,
+        "oldest_unlanded_partition": late.partition if late else None,
+        "hours_late": _hours(late.due_at, now) if late else None,
+        "looked_at": now,
+    }
+
+
+def by_day(ended: pl.DataFrame, domain: str | None = None) -> pl.DataFrame:
+    """Return for each of the last 28 days, the oldest first, what ended of a domain, or of all."""
+    runs = ended.filter(pl.col("asset") == "")
+    if domain is not None:
+        runs = runs.filter(pl.col("domain") == domain)
+    sums = runs.group_by("days_ago").agg(
+        success_count=pl.col("run_count").filter(pl.col("status") == "SUCCESS").sum(),
+        failure_count=pl.col("run_count").filter(pl.col("status") == "FAILURE").sum(),
+        rows_landed=pl.col("rows_landed").sum(),
+    )
+    days = pl.DataFrame({"days_ago": range(DAYS - 1, -1, -1)}, {"days_ago": pl.Int64})
+    return days.join(sums, on="days_ago", how="left").fill_null(0)
+
+
+def _figures(ended: pl.DataFrame, hours: int) -> dict[Subject, Figures]:
+    within = ended.filter(pl.col("days_ago") < hours // DAY)
+    of = {"SUCCESS": "success_count", "FAILURE": "failure_count"}
+    grouped = within.group_by("domain", "asset").agg(
+        pl.col(SUMS).sum(),
+        *(
+            pl.col("run_count").filter(pl.col("status") == status).sum().alias(name)
+            for status, name in of.items()
+        ),
+    )
+    failed = within.filter(pl.col("status") == "FAILURE")
+    kinds: dict[Subject, dict[str, int]] = {}
+    by_kind = failed.group_by("domain", "asset", "error_category").agg(pl.col("run_count").sum())
+    for domain, asset, kind, count in by_kind.rows():
+        kinds.setdefault(Subject(domain, asset), {})[kind] = count
+    found: dict[Subject, Figures] = {}
+    for row in grouped.rows(named=True):
+        subject = Subject(row.pop("domain"), row.pop("asset"))
+        found[subject] = Figures(hours, **row, failures=kinds.get(subject, {}))
+    return found
+
+
+def _is_of(asset: str, subject: Subject) -> bool:
+    return asset == subject.asset or (not subject.asset and asset.split("/")[0] == subject.domain)
+
+
+def _hours(since: datetime, until: datetime) -> float:
+    return (until - since).total_seconds() / 3600

@@ -1,0 +1,1 @@
+"""Rules of objectives: error budgets, burn rates, and Prometheus' rules of them."""

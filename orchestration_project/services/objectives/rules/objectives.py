@@ -1,0 +1,342 @@
+"""Service level objectives: what slo.yaml declares, error budgets, and burn rates.
+
+An objective has good events among all events. Its error budget is the share of bad events that its
+target allows; the burn rate is how many times as fast as allowed a window spends it.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from yaml import YAMLError
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.yaml import located, read_yaml, syntax_problem, value_problems
+
+WINDOW_DAYS = 28
+"""Days of a budget: today so far, and the 27 days before, in UTC."""
+
+
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+"""Upper bounds of the gateway's histogram, seconds: a limit of latency is one of them."""
+
+FIVE_MINUTES, HALF_HOUR = timedelta(minutes=5), timedelta(minutes=30)
+HOUR, SIX_HOURS = timedelta(hours=1), timedelta(hours=6)
+WINDOWS = {"5m": FIVE_MINUTES, "30m": HALF_HOUR, "1h": HOUR, "6h": SIX_HOURS}
+"""Windows of burn rates, by the names that Prometheus gives them."""
+
+State = Literal["met", "burning", "exhausted", "no_data"]
+
+
+class BurnAlert(NamedTuple):
+    """Burn rate that raises an alert, if both windows have it: it is great, and it lasts.
+
+    Attributes:
+        long: The window in which it counts.
+        short: The window that ends the alert soon after the cause.
+        rate: Times as fast as the target allows.
+    """
+
+    long: str
+    short: str
+    rate: float
+
+
+BURN_ALERTS = (BurnAlert("1h", "5m", 14.4), BurnAlert("6h", "30m", 6.0))
+"""2 % of the budget in an hour, or 5 % in six hours."""
+
+
+class _Objective(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")
+    """Name, in lower case."""
+
+    target: float = Field(gt=0, lt=1)
+    """Share (0-1) of good events that is promised."""
+
+    min_events: int = Field(default=4, ge=1)
+    """Minimum number of events of a burn rate's longer window; with fewer, no alert is raised."""
+
+    @property
+    def domain_name(self) -> str:
+        """The domain that it is about; operations if it is about none."""
+        return str(getattr(self, "domain", None) or "operations")
+
+
+class Freshness(_Objective):
+    """Samples, each 5 minutes, in which no partition of a domain is overdue."""
+
+    indicator: Literal["freshness"]
+
+    domain: str
+    """Domain with deadlines."""
+
+    max_late_hours: float = Field(default=0, ge=0)
+    """Hours after the deadline in which a missing partition is still good."""
+
+
+class Loads(_Objective):
+    """Runs of a domain that ended in success, among those that succeeded or failed."""
+
+    indicator: Literal["loads"]
+
+    domain: str
+    """Domain of the runs."""
+
+
+class GatewayLatency(_Objective):
+    """Requests that the gateway answered within a time, and not with a status of 500 or more."""
+
+    indicator: Literal["gateway_latency"]
+
+    max_seconds: float = Field(json_schema_extra={"enum": list(LATENCY_BUCKETS)})
+    """Time from the first byte of a request to the last of its answer, one of the histogram's."""
+
+    @model_validator(mode="after")
+    def _is_a_bucket(self) -> "GatewayLatency":
+        if self.max_seconds not in LATENCY_BUCKETS:
+            bounds = ", ".join(f"{each:g}" for each in LATENCY_BUCKETS)
+            raise ValueError(f"max_seconds: expected one of {bounds}, found {self.max_seconds:g}")
+        return self
+
+
+class WebhookToLoaded(_Objective):
+    """Webhook deliveries that were done within a time after their receipt."""
+
+    indicator: Literal["webhook_to_loaded"]
+
+    max_seconds: float = Field(gt=0)
+    """Time from the receipt to the end of the run that worked on it."""
+
+    sources: tuple[str, ...] = Field(default=(), strict=False)
+    """Sources of webhooks.yaml; none: all."""
+
+
+class MirrorLag(_Objective):
+    """Samples, each 5 minutes, in which the oldest message that a mirror lacks is young enough."""
+
+    indicator: Literal["mirror_lag"]
+
+    domain: str
+    """Domain with a mirror."""
+
+    max_seconds: float = Field(gt=0)
+    """Age of that message."""
+
+
+Objective: TypeAlias = Freshness | Loads | GatewayLatency | WebhookToLoaded | MirrorLag
+
+
+DeclaredObjective = Annotated[Objective, Field(discriminator="indicator")]
+
+
+class ObjectivesFile(BaseModel):
+    """The content of slo.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    objectives: tuple[DeclaredObjective, ...] = Field(strict=False, max_length=100)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "ObjectivesFile":
+        counted = Counter(each.name for each in self.objectives)
+        if twice := sorted(name for name, count in counted.items() if count > 1):
+            raise ValueError(f"two objectives are called {', '.join(twice)}")
+        return self
+
+
+@dataclass(frozen=True)
+class KnownNames:
+    """Names that objectives may have.
+
+    Attributes:
+        domains: All domains.
+        with_deadlines: Those that know which partitions are due.
+        with_mirrors: Those that mirror a stream.
+    """
+
+    domains: Collection[str]
+    with_deadlines: Collection[str]
+    with_mirrors: Collection[str]
+
+
+def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective, ...]:
+    """Read the text of slo.yaml.
+
+    Raises:
+        ConfigurationError: It is not YAML, has invalid values, or names a domain that cannot have
+            such an objective; names each problem with its line.
+    """
+    content = _read_content(text, file)
+    problems: list[str] = []
+    objectives: list[tuple[int, Objective]] = []
+    try:
+        objectives = list(enumerate(ObjectivesFile.model_validate(content).objectives))
+    except ValidationError as error:
+        problems = value_problems(text, error)
+        objectives = _valid_objectives(content)
+    problems += [
+        located(text, ("objectives", number, "domain"), problem)
+        for number, objective in objectives
+        if (problem := _unknown_domain(objective, known))
+    ]
+    if problems:
+        raise invalid_file(file, "; ".join(problems))
+    return tuple(objective for _, objective in objectives)
+
+
+def _valid_objectives(content: Any) -> list[tuple[int, Objective]]:
+    """Return those objectives that are valid, whatever else the file has, by their position."""
+    listed = content.get("objectives") if isinstance(content, dict) else None
+    adapter: TypeAdapter[Objective] = TypeAdapter(DeclaredObjective)
+    valid: list[tuple[int, Objective]] = []
+    for number, value in enumerate(listed if isinstance(listed, list) else ()):
+        with suppress(ValidationError):
+            valid.append((number, adapter.validate_python(value)))
+    return valid
+
+
+def parse_objectives(text: str, file: str) -> tuple[Objective, ...]:
+    """Read the text of slo.yaml, whichever domains it names.
+
+    Raises:
+        ConfigurationError: It is not YAML or has invalid values; names each problem with its line.
+    """
+    try:
+        return ObjectivesFile.model_validate(_read_content(text, file)).objectives
+    except ValidationError as error:
+        raise invalid_file(file, "; ".join(value_problems(text, error))) from None
+
+
+def _read_content(text: str, file: str) -> Any:
+    try:
+        return read_yaml(text) or {"objectives": []}
+    except YAMLError as error:
+        raise invalid_file(file, syntax_problem(error)) from error
+
+
+def invalid_file(file: str, found: str) -> ConfigurationError:
+    """Return the refusal of a file of objectives."""
+    return ConfigurationError(
+        f"invalid objectives in {file}",
+        expected="objectives as schemas/slo.schema.json describes them",
+        found=found,
+        remedy="correct the file; `orchestrate objectives check` reads it again",
+    )
+
+
+def _unknown_domain(objective: Objective, known: KnownNames) -> str:
+    match objective:
+        case Freshness():
+            names = known.with_deadlines
+        case Loads():
+            names = known.domains
+        case MirrorLag():
+            names = known.with_mirrors
+        case _:
+            return ""
+    if objective.domain in names:
+        return ""
+    return (
+        f"{objective.name}: invalid domain {objective.domain!r} of {objective.indicator}: "
+        f"expected one of {', '.join(sorted(names))}"
+    )
+
+
+class Events(NamedTuple):
+    """Good events among all."""
+
+    good: int = 0
+    total: int = 0
+
+    def plus(self, other: "Events") -> "Events":
+        """Return the events of both."""
+        return Events(self.good + other.good, self.total + other.total)
+
+
+def burn_rate(events: Events, target: float) -> float | None:
+    """Return how many times as fast as allowed the budget is spent; None: no event."""
+    if not events.total:
+        return None
+    return (events.total - events.good) / events.total / (1 - target)
+
+
+def budget_left(events: Events, target: float) -> float | None:
+    """Return the share of the budget that is left; None: no event.
+
+    1 is all, 0 none; below 0 it is overspent.
+    """
+    rate = burn_rate(events, target)
+    return None if rate is None else 1 - rate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An objective at a time.
+
+    Attributes:
+        events: Those of the window of the budget.
+        recent: Those of each window of burn rates, by its name.
+    """
+
+    objective: Objective
+    events: Events
+    recent: Mapping[str, Events]
+    evaluated_at: datetime
+
+    @property
+    def burn(self) -> Mapping[str, float | None]:
+        """Burn rate of each window, by its name; None: no event."""
+        return {name: burn_rate(each, self.objective.target) for name, each in self.recent.items()}
+
+    @property
+    def budget_left(self) -> float | None:
+        """Share of the budget that is left; None: no event."""
+        return budget_left(self.events, self.objective.target)
+
+    @property
+    def burns(self) -> Collection[BurnAlert]:
+        """The burn alerts that hold; a window with few events raises none."""
+        burn, least = self.burn, self.objective.min_events
+        return [
+            each
+            for each in BURN_ALERTS
+            if self.recent[each.long].total >= least
+            and (burn[each.long] or 0) >= each.rate
+            and (burn[each.short] or 0) >= each.rate
+        ]
+
+    @property
+    def state(self) -> State:
+        """State: without any event neither good nor bad."""
+        left = self.budget_left
+        if left is None:
+            return "no_data"
+        if self.burns:
+            return "burning"
+        return "exhausted" if left <= 0 else "met"
+
+
+def row_of(found: Evaluation) -> dict[str, Any]:
+    """Return the row of ``operations_slo``."""
+    return {
+        "name": found.objective.name,
+        "window_days": WINDOW_DAYS,
+        "domain": found.objective.domain_name,
+        "indicator": found.objective.indicator,
+        "target": found.objective.target,
+        "state": found.state,
+        "good": found.events.good,
+        "total": found.events.total,
+        "budget_left": found.budget_left,
+        **{f"burn_{name}": rate for name, rate in found.burn.items()},
+        **{f"events_{each.long}": found.recent[each.long].total for each in BURN_ALERTS},
+        "evaluated_at": found.evaluated_at,
+    }

@@ -1,0 +1,1 @@
+"""Retries of failed partitions and work items."""

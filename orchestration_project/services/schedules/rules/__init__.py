@@ -1,0 +1,1 @@
+"""Rules of schedules: fields, due times, and the load that they make."""

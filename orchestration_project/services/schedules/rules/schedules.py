@@ -1,0 +1,164 @@
+"""Schedules that are data: their fields, what is valid, and what an edit makes of one."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from orchestration_project.contracts.cron import MAX_CHARACTERS, read_cron
+from orchestration_project.contracts.edits import (
+    MAX_NAME_CHARACTERS,
+    NAME,
+    EditedKind,
+    Stored,
+    require_plain,
+)
+from orchestration_project.services.schedules.rules.timetable import (
+    MAX_CATCH_UP,
+    CatchUp,
+    PartitionRule,
+    Timetable,
+)
+
+MAX_PARTITION_DAYS = 366
+
+ZONE = re.compile(r"[A-Za-z0-9_+/-]{1,100}", re.ASCII)
+
+
+class Schedule(BaseModel):
+    """A schedule.
+
+    Attributes:
+        name: Its name.
+        job: Job that it starts.
+        cron: Cron expression of five fields.
+        timezone: Time zone of the cron expression.
+        partitions: Partition rule: none, latest (the last complete period), previous (the one
+            before) or days_before.
+        days_before: Days between the partition and the due time, of the rule days_before.
+        partition_values: Values of the other dimensions of a partition.
+        run_config: Run config of its runs.
+        preset: Preset whose run config its runs have, in place of ``run_config``.
+        catch_up: Rule for due times that no tick saw in time: none, latest or all.
+        max_catch_up: Most runs that one tick starts.
+        is_enabled: Whether it starts runs.
+        owner: Person or team that answers for it.
+        flag: Flag that must hold for a due time, or for its partition; None: each starts a run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=NAME)
+    job: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
+    cron: str = Field(max_length=MAX_CHARACTERS)
+    timezone: str = "UTC"
+    partitions: PartitionRule = "none"
+    days_before: int = Field(default=0, ge=0, le=MAX_PARTITION_DAYS)
+    partition_values: dict[str, str] = {}
+    run_config: dict[str, Any] | None = None
+    preset: str | None = Field(default=None, min_length=1, max_length=MAX_NAME_CHARACTERS)
+    catch_up: CatchUp = "latest"
+    max_catch_up: int = Field(default=10, ge=1, le=MAX_CATCH_UP)
+    is_enabled: bool = True
+    owner: str = Field(default="", max_length=MAX_NAME_CHARACTERS)
+    flag: str | None = Field(default=None, pattern=NAME)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.run_config is not None and self.preset is not None:
+            raise ValueError("expected run_config or preset, e.g. preset: full, found both")
+        if self.partitions != "days_before" and self.days_before:
+            raise ValueError("days_before needs partitions: days_before")
+        if self.partitions == "none" and self.partition_values:
+            raise ValueError("partition_values need a partition rule, e.g. partitions: latest")
+        require_plain(self, "schedule")
+        try:
+            read_cron(self.cron)
+        except ValueError as error:
+            raise ValueError(f"invalid cron: {error}") from error
+        read_zone(self.timezone)
+        return self
+
+    @property
+    def timetable(self) -> Timetable:
+        """When it is due."""
+        return Timetable(read_cron(self.cron), read_zone(self.timezone))
+
+
+def read_zone(name: str) -> ZoneInfo:
+    """Return a time zone.
+
+    Raises:
+        ValueError: The machine has no time zone of that name.
+    """
+    try:
+        if ZONE.fullmatch(name):
+            return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # OSError: a folder of zones
+        pass
+    raise ValueError(f"invalid timezone: expected a name, e.g. Europe/Berlin, found {name[:60]!r}")
+
+
+SCHEDULE_KIND = EditedKind(
+    "schedule",
+    Schedule,
+    "name, job and cron, e.g. {name: nightly, job: prices_daily, cron: 0 6 * * *}",
+)
+
+
+@dataclass(frozen=True)
+class StoredSchedule(Stored[Schedule]):
+    """A schedule in effect.
+
+    Attributes:
+        disabled_reason: Why the sensor disabled it.
+        next_due_at: When it is due next.
+    """
+
+    disabled_reason: str | None = None
+    next_due_at: datetime | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its definition."""
+        return self.definition
+
+
+@dataclass(frozen=True)
+class JobShape:
+    """Partitions of the runs of a job.
+
+    Attributes:
+        is_partitioned: Whether a run needs a partition.
+        is_by_time: Whether its partitions, or one dimension of them, are periods of time.
+        dimensions: The other dimensions, and their values.
+    """
+
+    is_partitioned: bool = False
+    is_by_time: bool = False
+    dimensions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def partition_problems(schedule: Schedule, shape: JobShape) -> list[str]:
+    """Return why the partition rule of a schedule does not fit its job; empty: it does."""
+    if not shape.is_partitioned:
+        if schedule.partitions == "none":
+            return []
+        return [f"the job {schedule.job} has no partitions: expected partitions: none"]
+    if schedule.partitions == "none":
+        return [f"a run of {schedule.job} needs a partition: expected e.g. partitions: latest"]
+    if not shape.is_by_time:
+        return [f"the partitions of {schedule.job} are not periods of time: no rule chooses one"]
+    given, problems = schedule.partition_values, list[str]()
+    for name, values in shape.dimensions.items():
+        if given.get(name) not in values:
+            shown = ", ".join(values[:10])
+            problems.append(f"partition_values.{name}: expected one of {shown}")
+    if unknown := sorted(given.keys() - shape.dimensions.keys()):
+        expected = ", ".join(shape.dimensions) or "none"
+        problems.append(f"unknown partition_values: {unknown[0]}, expected {expected}")
+    return problems

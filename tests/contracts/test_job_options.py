@@ -1,0 +1,77 @@
+"""Options of jobs in words: ranges, choices, examples, and the description of a job."""
+
+from enum import Enum
+
+import pytest
+from pydantic import BaseModel, Field
+
+from orchestration_project.contracts.automation import (
+    Automation,
+    automation_text,
+    chosen,
+    interval_text,
+    profiles,
+)
+from orchestration_project.contracts.job_options import job_text, range_of
+from orchestration_project.errors import ConfigurationError
+
+
+class State(Enum):
+    OPEN = "open"
+    DONE = "done"
+
+
+class Options(BaseModel):
+    weeks: int | None = Field(default=None, ge=1, examples=[4], description="Weeks.")
+    share: float | None = Field(default=None, ge=0, le=1, examples=[0.5], description="Share.")
+    state: State | None = Field(default=None, description="State.")
+    dry_run: bool = Field(default=True, description="Dry run.")
+
+
+class Wanted(BaseModel):
+    name: str = Field(examples=["a: b"], description="Name.")
+    above: int = Field(default=2, gt=0, lt=9, description="Above.")
+
+
+def test_the_description_of_a_job_lists_each_option_with_its_range_and_a_config_to_copy():
+    assert job_text("Loads.", "load", Options) == (
+        "Loads.\n\nOptions:\n\n"
+        "- `weeks`: Weeks. Range: 1 or more.\n"
+        "- `share`: Share. Range: 0 to 1.\n"
+        "- `state`: State. One of: open, done.\n"
+        "- `dry_run`: Dry run.\n\n"
+        "```yaml\nops:\n  load:\n    config:\n"
+        "      weeks: 4\n      # share: 0.5\n      # state: open\n      # dry_run: false\n```"
+    )
+
+
+def test_a_config_to_copy_gives_the_required_options_and_only_those_of_the_job():
+    text = job_text("Sends.", "send", Wanted)
+    assert text.endswith("    config:\n      name: 'a: b'\n      # above: 2\n```")
+    assert "`weeks`" not in job_text("Loads.", "load", Options, only=["share"])
+
+
+def test_open_ranges_are_named():
+    assert range_of(Wanted.model_fields["above"]) == "more than 0, less than 9"
+    assert range_of(Wanted.model_fields["name"]) == ""
+
+
+def test_an_automation_says_what_starts_it_what_it_needs_and_what_switches_it_on():
+    text = automation_text(
+        "Loads.", "Looks every 5 min", needs="FX_SOURCE", profile="fx", is_on=False
+    )
+    assert text == (
+        "Loads. Looks every 5 min. Needs: FX_SOURCE. On in a normal installation: yes, after "
+        "`orchestrate automation on fx`. Profile: fx."
+    )
+    texts = [interval_text(seconds) for seconds in (4, 300, 7200)]
+    assert texts == ["every 4 s", "every 5 min", "every 2 h"]
+
+
+def test_a_profile_has_its_automations_and_demo_has_all():
+    found = [Automation("a", "sensor", "fx", True), Automation("b", "schedule", "sync", False)]
+    assert profiles(found) == {"fx": ["a"], "sync": ["b"], "demo": ["a", "b"]}
+    assert list(chosen(found, "fx")) == found[:1]
+    assert list(chosen(found, "demo")) == found
+    with pytest.raises(ConfigurationError, match="profile not found: 'sink'"):
+        chosen(found, "sink")

@@ -1,0 +1,83 @@
+"""Rules of repairs: the ways and their order, how a repair ends, and what is said to be lost."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration_project.contracts.repair import (
+    WAYS,
+    Attempt,
+    LostCapture,
+    is_expired,
+    loss_text,
+    outcome_of,
+    ways_of,
+)
+from tests.properties import bounded
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def test_the_second_store_is_tried_before_the_source_and_rows():
+    every = {"has_second_store": True, "has_source": True, "has_derivation": True}
+    assert ways_of(**every) == ["second_store", "source", "derived"]
+    assert ways_of(**{**every, "has_second_store": False}) == ["source", "derived"]
+    assert ways_of(has_second_store=False, has_source=False, has_derivation=False) == []
+
+
+attempts = st.lists(
+    st.builds(Attempt, st.sampled_from(WAYS), st.sampled_from(["absent", "other_bytes", "failed"])),
+    max_size=4,
+)
+
+
+@given(failed=attempts, last=st.sampled_from(["repaired", "rederived", None]))
+@bounded
+def test_an_artifact_is_lost_only_if_no_way_may_still_have_its_bytes(failed, last):
+    tried = [*failed, Attempt("source", last)] if last else failed
+    ended = outcome_of(tried)
+    if last:
+        assert (ended.state, ended.way) == (last, "source")
+    else:
+        is_open = any(each.result == "failed" for each in failed)
+        assert (ended.state, ended.way) == ("damaged" if is_open else "lost", None)
+    assert ended.reason
+
+
+def lost(**changes):
+    usual = {
+        "source": "api",
+        "dataset": "weeklySummary",
+        "partition_key": "T1|2025-11-10",
+        "fetched_at": NOON,
+        "rows": {},
+        "later_at": None,
+    }
+    return LostCapture(**usual | changes)
+
+
+def test_a_loss_says_what_the_bytes_were_of_and_what_is_left():
+    assert loss_text([lost(rows={"b": 2, "a": 1}, later_at=NOON)]) == (
+        "The bytes of weeklySummary of api, partition T1|2025-11-10, fetched at 2026-01-05 12:00 "
+        "UTC, are lost; the database still has 1 rows in a, 2 rows in b; a later capture of "
+        "2026-01-05 12:00 UTC is whole."
+    )
+    assert loss_text([lost()] * 5).endswith("2 other captures had the same bytes.")
+    assert loss_text([]) == "Bytes that no capture needs are lost."
+
+
+@pytest.mark.parametrize(
+    ("name", "expired"),
+    [
+        ("damaged/2026-01-01/blobs/a", True),
+        ("damaged/2026-01-02/blobs/a", False),
+        ("damaged/2026-02-30/a", False),
+        ("damaged/2026-01-01", False),
+        ("blobs/damaged/2026-01-01/a", False),
+        ("damaged/\u0662026-01-01/a", False),
+    ],
+)
+def test_what_was_set_aside_expires_by_the_day_in_its_name(name, expired):
+    assert is_expired(name, date(2026, 1, 31), 30) is expired

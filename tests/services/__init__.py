@@ -1,0 +1,1 @@
+"""Rules of services, without their databases."""
