@@ -244,10 +244,16 @@ class Sources:
                     index = names.index(name) - ("self" in names) if name in names else None
                     values = [
                         (where, value)
-                        for where, call in self._calls.get(function.name, [])
+                        for where, call in self._calls_of(module, function.name)
                         if (value := _argument(call, name, index)) is not None
                     ]
         return values
+
+    def _calls_of(self, module: Module, name: str) -> Iterator[tuple[Module, ast.Call]]:
+        """Yield the calls of a module's function: of a private one, those of the module alone."""
+        for where, call in self._calls.get(name, []):
+            if where is module or not name.startswith("_"):
+                yield where, call
 
     def _refuse_hidden_classes(self) -> None:
         """Refuse classes of the same name, and one that is named by way of its module."""

@@ -105,6 +105,14 @@ def test_texts_between_which_the_code_chooses_are_messages_each(
     assert read(source) == found
 
 
+def test_a_private_function_is_called_by_its_own_module_alone():
+    refuse = f"{HEAD}def _refuse(expected): raise ConfigurationError('no row', expected=expected)\n"
+    planted = {"a.py": f"{refuse}_refuse('a day')", "b.py": f"{refuse}_refuse('a week')"}
+    sources = Sources({"errors.py": package_sources()["errors.py"], **planted})
+    texts = {message.expected for message in sources.messages() if message.text == "no row"}
+    assert texts == {"a day", "a week"}
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
