@@ -28,7 +28,7 @@ with _without_garbage_collection():
     from orchestration_project.catalog.resources import resource_definitions
     from orchestration_project.instance.logs import write_in_log_format
     from orchestration_project.instance.run_config import in_process_if_valid
-    from orchestration_project.registry import Registry
+    from orchestration_project.registry import DefinitionsMaker, Registry, SensorMaker
     from orchestration_project.settings import load_shared_settings
 
 
@@ -41,25 +41,29 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
     """
     domains, settings = registry.selected, load_shared_settings()
     started = [domain for domain in domains if domain.is_on(settings)]
-    stored = [domain.stored_definitions(settings) for domain in domains]
+    made = [
+        maker.make(registry, settings)
+        for domain in domains
+        for maker in domain.registered(DefinitionsMaker)
+    ]
+    sensors_of_all = [maker.make(registry) for maker in registry.registered(SensorMaker)]
     return dg.Definitions(
         assets=[
             *(each for domain in domains for each in domain.assets),
             *(configuration_asset(domain) for domain in domains),
-            *(make(registry) for domain in domains for make in domain.assets_of_all),
-            *(asset for each in stored for asset in each.assets),
+            *(asset for each in made for asset in each.assets),
         ],
         asset_checks=[each for domain in domains for each in domain.asset_checks],
         jobs=[
             *(job.definition for domain in domains for job in domain.jobs),
-            *(job for each in stored for job in each.jobs),
+            *(job for each in made for job in each.jobs),
         ],
         schedules=[
             *(each for domain in started for each in domain.schedules),
-            *(schedule for each in stored for schedule in each.schedules),
+            *(schedule for each in made for schedule in each.schedules),
         ],
         sensors=[
-            *(each for make in registry.sensors_of_all if (each := make(registry))),
+            *(sensor for sensor in sensors_of_all if sensor),
             *(each for domain in started for each in domain.sensors),
         ],
         resources={**resource_definitions(registry), **overrides},

@@ -4,40 +4,31 @@ Types only: this module imports no domain. The values stand in `catalog/`, one m
 """
 
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property, partial
 from importlib import import_module
-from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import dagster as dg
-from prometheus_client.core import Metric
 from pydantic import BaseModel
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.exports import DeclaredExport
-from orchestration_project.contracts.flags import FlagUse
 from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.pipelines import Parameter, Pipeline
 from orchestration_project.contracts.presets import PresetTarget
-from orchestration_project.contracts.problems import OldestMissing, Problem
-from orchestration_project.contracts.subjects import SubjectKind
-from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.contracts.problems import Problem
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.environment import open_clock, open_store
-from orchestration_project.engine.equations import Equation
-from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
 from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
@@ -299,21 +290,6 @@ class Replay:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemTopics:
-    """Topics of work items that can be retried on request.
-
-    Attributes:
-        prefix: What the names of the topics begin with, e.g. ``webhooks/``.
-        open: Opens their items, so that each change is also written to the copies of their state.
-        remedies: By reason code of permanent failures: what has to change before another attempt.
-    """
-
-    prefix: str
-    open: Callable[[Warehouse, Clock], WorkItems]
-    remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
-
-
-@dataclass(frozen=True, kw_only=True)
 class ActionRequest:
     """An action that a routing rule asks for.
 
@@ -418,65 +394,57 @@ class RoutingAction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredDefinitions:
-    """Definitions that rows of the database add to a code location when it loads."""
+class MadeDefinitions:
+    """Definitions that a code location makes when it loads."""
 
     assets: Sequence[dg.AssetsDefinition] = ()
     jobs: Sequence[AnyJob] = ()
     schedules: Sequence[dg.ScheduleDefinition] = ()
 
 
-class ExpiredRows(NamedTuple):
-    """Number of rows, and bytes of what they hold."""
+@dataclass(frozen=True)
+class DefinitionsMaker:
+    """Registers definitions that need the whole registry, or rows of the database.
 
-    row_count: int
-    byte_count: int
-
-
-class RowRetention(Protocol):
-    """Rows that lose contents by age, together with the captured bytes of these."""
-
-    @property
-    def kind(self) -> str:
-        """Contents that are removed, in words."""
-        ...
-
-    def measure(self, connection: SqlConnection, now: datetime) -> ExpiredRows:
-        """Return number and bytes of what is old."""
-        ...
-
-    def unneeded_blobs(self, connection: SqlConnection, now: datetime) -> set[str]:
-        """Return the SHA-256 of captured bytes that only old or removed contents need."""
-        ...
-
-    def remove(self, warehouse: Warehouse, now: datetime) -> ExpiredRows:
-        """Remove what is old from the tables, and return what was removed."""
-        ...
-
-
-def _no_stored_definitions(_: Settings) -> StoredDefinitions:
-    return StoredDefinitions()
-
-
-class DomainRetention(NamedTuple):
-    """Data of a domain that goes by age.
-
-    Attributes:
-        captured_days: Days after which captured bytes of datasets that no current row needs are
-            cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
-        rows: Rows that are emptied by age, with their captured bytes.
+    ``make`` neither waits long for the database nor raises.
     """
 
-    captured_days: Mapping[tuple[str, str], int] = MappingProxyType({})
-    rows: Sequence[RowRetention] = ()
+    make: "Callable[[Registry, Settings], MadeDefinitions]"
 
 
-def _no_exports(_: Settings) -> Mapping[str, DeclaredExport]:
-    return {}
+@dataclass(frozen=True)
+class SensorMaker:
+    """Registers a sensor of each code location, whichever domains it selects.
+
+    ``make`` returns None where the sensor has nothing to do.
+    """
+
+    make: "Callable[[Registry], dg.SensorDefinition | None]"
 
 
-def _no_subjects(_: Settings) -> Sequence[SubjectKind]:
-    return ()
+@dataclass(frozen=True, kw_only=True)
+class CommandModule:
+    """Registers a module that only the command line imports.
+
+    Attributes:
+        command: ``load`` or ``replay``, which is also the name of the module's function.
+        name: Name that the command takes: the domain's for ``load``, a table's for ``replay``.
+        module: Name of the module.
+    """
+
+    command: Literal["load", "replay"]
+    name: str
+    module: str
+
+
+@dataclass(frozen=True)
+class AsOfModule:
+    """Registers a module for derived tables, which the catalog does not import.
+
+    Its `AS_OF` is how they are derived as of a time, its `RULES` how numbers are recomputed.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -485,75 +453,33 @@ class Domain:
 
     Attributes:
         name: Group of its assets, first part of their keys, and tag of its jobs.
-        assets_of_all: Functions that make an asset of the whole registry.
         source_setting: The setting that names its source. Where that is not set, the domain is off:
             it has no schedules and sensors, and what asks its source says why it cannot.
+        read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         resources: Its connections, by the names under which assets ask for them.
         tables: Its tables whose partitions the evidence can export.
         replays: How its tables are replayed.
-        item_topics: Its work items that can be retried on request.
-        oldest_unlanded: Returns the oldest due and missing partition of each asset that has one.
-        sensors_of_all: Functions that make a sensor of a code location's whole registry, whichever
-            domains it selects; None where it has nothing to do there.
+        state_paths: What it keeps in STATE_DIR, by file or folder name.
         api: Names of modules with routes of the API, as ``OPERATIONS``; only the gateway imports
             them.
-        load_module: Name of a module with a function `load`, which the command `load` calls with
-            partitions for the domain's name; only the command line imports it.
-        replay_modules: By table: name of a module with a function `replay`, which the command
-            `replay` calls with the words after the table, and the file of ``--with``; for tables
-            that rules of a file make.
-        as_of_module: Name of a module with `AS_OF`: how its derived tables are derived as of a
-            time, and `RULES`: how their numbers are recomputed; the catalog does not import it.
-        state_paths: What it keeps in STATE_DIR, by file or folder name.
-        read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
-        subjects: Returns the kinds of persons and documents that it has data of, for erasures.
-        metrics: Makes what reads its metrics for Prometheus at a time, from a database; only where
-            it has a source.
-        loaded_inboxes: Returns the inboxes of uploads that it loads as documents.
-        retention: Returns its data that goes by age.
-        exports: Returns the exports that its files declare, by names that EXPORTS_FILE cannot have.
-        actions: Actions that routing rules of webhooks may ask for.
-        flag_uses: Returns what of it uses flags, beside schedules that are data.
-        recoveries: Ways to read its captured bytes again, for repairs of artifacts.
-        stored_definitions: Returns what rows of the database add when a code location loads; it
-            neither waits long for the database nor raises.
-        alert_conditions: Returns conditions of its rows that alerts report while they do not hold.
-        mirror_lag: Returns the age of the oldest message that its mirror lacks, seconds; 0: none.
-        equations: Equations of its stages, which its tables must fulfil.
+        registrations: Values for services that ask the domains for more: what is erased, exported,
+            balanced. Each service has a class for its own, and reads them by `Registry.registered`.
     """
 
     name: str
     source_setting: str | None = None
+    read_files: Callable[[Settings], object] | None = None
     assets: Sequence[dg.AssetsDefinition | dg.AssetSpec] = ()
-    assets_of_all: "Sequence[Callable[[Registry], dg.AssetsDefinition]]" = ()
     asset_checks: Sequence[dg.AssetChecksDefinition] = ()
     jobs: Sequence[Job] = ()
     schedules: Sequence[dg.ScheduleDefinition] = ()
     sensors: Sequence[dg.SensorDefinition] = ()
-    sensors_of_all: "Sequence[Callable[[Registry], dg.SensorDefinition | None]]" = ()
-    api: Sequence[str] = ()
-    load_module: str | None = None
-    replay_modules: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
     tables: Sequence[PartitionedTable] = ()
     replays: Sequence[Replay] = ()
-    item_topics: Sequence[ItemTopics] = ()
-    oldest_unlanded: Callable[[Settings, Warehouse, Clock], Sequence[OldestMissing]] | None = None
-    as_of_module: str | None = None
     state_paths: Sequence[str] = ()
-    read_files: Callable[[Settings], object] | None = None
-    subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
-    metrics: Callable[[Warehouse], Callable[[datetime], Iterable[Metric]]] | None = None
-    loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
-    retention: Callable[[Settings], DomainRetention] = lambda _: DomainRetention()
-    exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports
-    actions: Sequence[RoutingAction] = ()
-    flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
-    recoveries: Sequence[Recovery] = ()
-    stored_definitions: Callable[[Settings], StoredDefinitions] = _no_stored_definitions
-    alert_conditions: Callable[[SqlConnection], Sequence[AlertCondition]] | None = None
-    mirror_lag: Callable[[Warehouse, datetime], float] | None = None
-    equations: Sequence[Equation] = ()
+    api: Sequence[str] = ()
+    registrations: Sequence[object] = ()
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -564,6 +490,10 @@ class Domain:
         settings.require_domain(self.name)
         if self.read_files is not None:
             self.read_files(settings)
+
+    def registered(self, kind: type[T]) -> list[T]:
+        """Return its registrations of a class."""
+        return [entry for entry in self.registrations if isinstance(entry, kind)]
 
     def is_on(self, settings: Settings) -> bool:
         """Whether it has a source, or needs none."""
@@ -600,22 +530,26 @@ class Registry:
             )
         return replace(self, selected=tuple(known[name] for name in names))
 
+    def registered(self, kind: type[T]) -> list[T]:
+        """Return the registrations of a class, of all domains."""
+        return [entry for domain in self.domains for entry in domain.registered(kind)]
+
     @cached_property
     def tables_as_of(self) -> AsOf:
         """Derivations of tables as of a time, of all domains, by name of the table."""
-        modules = [domain.as_of_module for domain in self.domains if domain.as_of_module]
         return {
             name: derive
-            for module in modules
-            for name, derive in import_module(module).AS_OF.items()
+            for module in self.registered(AsOfModule)
+            for name, derive in import_module(module.name).AS_OF.items()
         }
 
     @cached_property
     def rules(self) -> Mapping[str, TableRules]:
         """Rules by which numbers of tables are recomputed, of all domains, by table."""
-        modules = [domain.as_of_module for domain in self.domains if domain.as_of_module]
         return {
-            name: rules for module in modules for name, rules in import_module(module).RULES.items()
+            name: rules
+            for module in self.registered(AsOfModule)
+            for name, rules in import_module(module.name).RULES.items()
         }
 
     @cached_property
@@ -665,17 +599,7 @@ class Registry:
     @cached_property
     def actions(self) -> Mapping[str, RoutingAction]:
         """The actions that routing rules may ask for, by name."""
-        return {each.name: each for domain in self.domains for each in domain.actions}
-
-    @cached_property
-    def recoveries(self) -> Sequence[Recovery]:
-        """Ways to read captured bytes again, of all domains."""
-        return [each for domain in self.domains for each in domain.recoveries]
-
-    @cached_property
-    def equations(self) -> Sequence[Equation]:
-        """Equations of the stages of all domains."""
-        return [equation for domain in self.domains for equation in domain.equations]
+        return {action.name: action for action in self.registered(RoutingAction)}
 
     @cached_property
     def tables(self) -> Mapping[str, PartitionedTable]:
@@ -687,71 +611,10 @@ class Registry:
         """How the tables of all domains are replayed, by the name of the table."""
         return {replay.table: replay for domain in self.domains for replay in domain.replays}
 
-    def subjects(self, settings: Settings) -> Mapping[str, SubjectKind]:
-        """Return the kinds of persons and documents of all domains, as ``saas/person``.
-
-        Raises:
-            ConfigurationError: A file in which a domain declares some is invalid.
-        """
-        return {
-            f"{domain.name}/{kind.name}": kind
-            for domain in self.domains
-            for kind in domain.subjects(settings)
-        }
-
-    def loaded_inboxes(self, settings: Settings) -> frozenset[str]:
-        """Return the inboxes of uploads that a domain loads as documents."""
-        return frozenset(
-            name for domain in self.domains for name in domain.loaded_inboxes(settings)
-        )
-
-    def retention(self, settings: Settings) -> DomainRetention:
-        """Return the data of all domains that goes by age."""
-        stated = [domain.retention(settings) for domain in self.domains]
-        return DomainRetention(
-            {place: days for own in stated for place, days in own.captured_days.items()},
-            [rule for own in stated for rule in own.rows],
-        )
-
-    def exports(self, settings: Settings) -> Mapping[str, DeclaredExport]:
-        """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""
-        return {
-            name: declared
-            for domain in self.domains
-            for name, declared in domain.exports(settings).items()
-        }
-
-    def flag_uses(self, settings: Settings) -> Sequence[FlagUse]:
-        """Return what domains use flags for, beside schedules that are data."""
-        return [use for domain in self.domains for use in domain.flag_uses(settings)]
-
-    def item_topics(self, domain: str | None = None) -> Sequence[ItemTopics]:
-        """Return the work items that can be retried on request, of one domain or of all."""
-        chosen = [each for each in self.domains if domain in (None, each.name)]
-        return [topics for each in chosen for topics in each.item_topics]
-
-    @property
-    def sensors_of_all(self) -> Sequence[Callable[["Registry"], dg.SensorDefinition | None]]:
-        """Functions that make the sensors across several domains, selected or not."""
-        return [make for domain in self.domains for make in domain.sensors_of_all]
-
     @property
     def webhook_jobs(self) -> Sequence[Job]:
         """The jobs of this code location whose runs work on webhook deliveries."""
         return [job for domain in self.selected for job in domain.jobs if job.consumes_webhooks]
-
-    def oldest_unlanded(
-        self, settings: Settings, warehouse: Warehouse, clock: Clock
-    ) -> Iterator[OldestMissing]:
-        """Yield the oldest due and missing partition of each asset that has one."""
-        for domain in self.domains:
-            if domain.oldest_unlanded is not None:
-                yield from domain.oldest_unlanded(settings, warehouse, clock)
-
-    def alert_conditions(self, connection: SqlConnection) -> Sequence[AlertCondition]:
-        """Return the conditions of rows of all domains that alerts report."""
-        readers = [domain.alert_conditions for domain in self.domains]
-        return [condition for read in readers if read is not None for condition in read(connection)]
 
     def clocks(self, settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
         """Return what asks outside systems for their time, by the names of the systems."""

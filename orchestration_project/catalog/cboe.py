@@ -19,7 +19,7 @@ from orchestration_project.engine.document_source import (
 )
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import Transform
-from orchestration_project.registry import Connection, Environment, Job
+from orchestration_project.registry import AsOfModule, Connection, Environment, Job
 from orchestration_project.sensors import cboe as sensors
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.cboe import CboeSettings
@@ -107,7 +107,7 @@ WEEK = Parameter(
 _DATASETS = domain_of(
     "cboe",
     [VOLUME],
-    recoveries=[document_recovery("cboe", VOLUME.source_dataset)],
+    registrations=[document_recovery("cboe", VOLUME.source_dataset)],
     resources={
         "cboe": Connection(
             description="Source of daily market volume.",
@@ -135,6 +135,9 @@ CBOE = replace(
     ],
     schedules=[*_DATASETS.schedules, sensors.cboe_charts_daily],
     sensors=[*_DATASETS.sensors, sensors.cboe_on_landing],
-    as_of_module="orchestration_project.resources.cboe",
-    equations=list_equations([cboe.CONSERVATION]),
+    registrations=[
+        *_DATASETS.registrations,
+        AsOfModule("orchestration_project.resources.cboe"),
+        *list_equations([cboe.CONSERVATION]),
+    ],
 )

@@ -23,10 +23,10 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
+    CommandModule,
     Connection,
     Domain,
     Environment,
-    ItemTopics,
     Job,
     PartitionedTable,
     Replay,
@@ -45,6 +45,10 @@ from orchestration_project.sensors.documents import (
     documents_freshness_hourly,
     documents_on_arrival,
 )
+from orchestration_project.services.erasure.requests import SubjectKinds
+from orchestration_project.services.inbox.uploads import LoadedInboxes
+from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.settings import (
     Settings,
     child_environment,
@@ -175,7 +179,6 @@ DOCUMENTS = Domain(
     asset_checks=[documents.files_are_loaded_in_time, documents.judge_documents],
     schedules=[documents_freshness_hourly],
     sensors=[documents_on_arrival],
-    oldest_unlanded=_oldest_waiting,
     resources={
         "documents": Connection(
             description="Files of documents: a folder, a bucket, or none beside uploads.",
@@ -211,18 +214,21 @@ DOCUMENTS = Domain(
             counts=[*(f"{outcome}_document_count" for outcome in OUTCOMES), NOT_READ],
         )
     ],
-    item_topics=[
-        ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES),
-        ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
-    ],
     api=[
         "orchestration_project.gateway.api.documents",
         "orchestration_project.gateway.api.documents_timeline",
     ],
-    load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],
-    subjects=lambda _: [DOCUMENT],
-    recoveries=RECOVERIES,
-    equations=EQUATIONS,
-    loaded_inboxes=_loaded_inboxes,
+    registrations=[
+        CommandModule(
+            command="load", name="documents", module="orchestration_project.cli.documents_run"
+        ),
+        Deadlines(_oldest_waiting),
+        *EQUATIONS,
+        ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES),
+        ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
+        LoadedInboxes(_loaded_inboxes),
+        *RECOVERIES,
+        SubjectKinds(lambda _: [DOCUMENT]),
+    ],
 )

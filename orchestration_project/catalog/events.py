@@ -14,13 +14,7 @@ from orchestration_project.contracts.webhooks.queue import TOPIC_PREFIX
 from orchestration_project.contracts.webhooks.sources import rows_of_delivery, webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import (
-    Domain,
-    DomainRetention,
-    ItemTopics,
-    Job,
-    PartitionedTable,
-)
+from orchestration_project.registry import Domain, Job, PartitionedTable, SensorMaker
 from orchestration_project.resources.events_equations import EQUATIONS
 from orchestration_project.resources.events_retention import body_retention
 from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
@@ -28,9 +22,12 @@ from orchestration_project.resources.events_routing.rows import ROW
 from orchestration_project.resources.events_routing.runs import RUN_JOB
 from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.sensors.events_routing import routing_sensor
+from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
+from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.inbox.rows import RECOVERIES, delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.uploads import declared_inboxes
+from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import ROUTED_TABLES
 from orchestration_project.tables.webhooks import events_webhooks
@@ -72,19 +69,19 @@ EVENTS = Domain(
         Job(definition=events_routing.replay_routing_job),
         Job(definition=events_routing.try_routing_job),
     ],
-    sensors_of_all=[webhook_sensor, routing_sensor],
     api=["orchestration_project.gateway.api.events"],
-    actions=[HTTP_REQUEST, ROW, RUN_JOB],
     read_files=lambda settings: (declared_sources(settings), declared_inboxes(settings)),
     tables=[
         PartitionedTable(table=events_webhooks, scope_of=_scope, partitions_of=lambda *_: None)
     ],
-    item_topics=[
+    registrations=[
+        *EQUATIONS,
         ItemTopics(prefix=TOPIC_PREFIX, open=delivery_items),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
+        *RECOVERIES,
+        RetentionReader(lambda settings: DomainRetention(rows=body_retention(settings))),
+        *(HTTP_REQUEST, ROW, RUN_JOB),
+        *(SensorMaker(webhook_sensor), SensorMaker(routing_sensor)),
+        SubjectKinds(_subjects),
     ],
-    recoveries=RECOVERIES,
-    retention=lambda settings: DomainRetention(rows=body_retention(settings)),
-    equations=EQUATIONS,
-    subjects=_subjects,
 )

@@ -21,12 +21,12 @@ from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.document_source import Documents, DocumentSource
 from orchestration_project.engine.environment import open_shared_state
-from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Connection, Domain, Environment, Job, PartitionedTable
 from orchestration_project.sensors.definitions import cron_schedule
 from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
+from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.settings import Settings
 
 FRESHNESS_CRON = "0 13 * * *"
@@ -38,7 +38,7 @@ def domain_of(
     *,
     resources: Mapping[str, Connection[Any]],
     state_paths: Sequence[str] = (),
-    recoveries: Sequence[Recovery] = (),
+    registrations: Sequence[object] = (),
 ) -> Domain:
     """Return the domain of declared datasets, which are all that it has.
 
@@ -71,9 +71,8 @@ def domain_of(
             for each in datasets
         ],
         replays=[each.replay for each in made],
-        oldest_unlanded=partial(oldest_missing_of, datasets),
         state_paths=state_paths,
-        recoveries=recoveries,
+        registrations=[Deadlines(partial(oldest_missing_of, datasets)), *registrations],
         read_files=lambda settings: settings.checks_of(name),
     )
 

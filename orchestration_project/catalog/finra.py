@@ -20,6 +20,7 @@ from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
+    AsOfModule,
     Connection,
     Domain,
     Environment,
@@ -36,6 +37,7 @@ from orchestration_project.resources.finra.connection import (
 from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.resources.finra.recovery import RECOVERIES
 from orchestration_project.sensors import finra as sensors
+from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -91,7 +93,6 @@ def _dataset_scope(dataset: FinraDataset, key: str) -> Scope:
 
 FINRA = Domain(
     name="finra",
-    as_of_module="orchestration_project.resources.finra.gold_as_of",
     source_setting="finra_source",
     read_files=lambda settings: settings.checks_of("finra"),
     assets=[
@@ -199,9 +200,12 @@ FINRA = Domain(
         ),
     ],
     replays=finra.REPLAYS,
-    oldest_unlanded=_oldest_unlanded,
     api=["orchestration_project.gateway.api.finra"],
-    recoveries=RECOVERIES,
-    equations=list_equations(CONSERVATIONS),
     state_paths=["demo"],
+    registrations=[
+        AsOfModule("orchestration_project.resources.finra.gold_as_of"),
+        Deadlines(_oldest_unlanded),
+        *list_equations(CONSERVATIONS),
+        *RECOVERIES,
+    ],
 )

@@ -79,7 +79,7 @@ RATES = Dataset(
 FX = domain_of(
     "fx",
     [RATES],
-    recoveries=[document_recovery("fx", RATES.source_dataset)],
+    registrations=[document_recovery("fx", RATES.source_dataset)],
     resources={
         "fx": Connection(
             description="Source of euro reference rates.",

@@ -8,7 +8,7 @@ from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
+from orchestration_project.registry import CommandModule, Domain, Job, PartitionedTable
 from orchestration_project.resources.mqtt.arrivals import RECOVERIES
 from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
 from orchestration_project.resources.mqtt.equations import EQUATIONS
@@ -19,6 +19,10 @@ from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import mirror_lag, range_items
 from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
 from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
+from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.metrics.families import MetricsReader
+from orchestration_project.services.objectives import MirrorLagReader
+from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.tables.mqtt import mqtt_mirror
@@ -47,16 +51,9 @@ MQTT = Domain(
     ],
     schedules=[mqtt_flow_check],
     sensors=[mqtt_on_arrival],
-    oldest_unlanded=_oldest,
     tables=[
         PartitionedTable(table=mqtt_mirror, scope_of=lambda hour: {"arrival_hour": hour}),
     ],
-    actions=[MQTT_EVENT],
-    recoveries=RECOVERIES,
-    metrics=lambda warehouse: MqttMetrics(warehouse).families,
-    mirror_lag=mirror_lag,
-    equations=EQUATIONS,
-    load_module="orchestration_project.cli.mqtt_run",
     state_paths=[DEMO_FOLDER],
     api=[
         "orchestration_project.gateway.api.mqtt",
@@ -64,8 +61,15 @@ MQTT = Domain(
         "orchestration_project.gateway.api.mqtt_dead_letters",
         "orchestration_project.gateway.api.mqtt_stream",
     ],
-    item_topics=[
+    registrations=[
+        CommandModule(command="load", name="mqtt", module="orchestration_project.cli.mqtt_run"),
+        Deadlines(_oldest),
+        *EQUATIONS,
         ItemTopics(prefix=RANGES_TOPIC, open=range_items),
         ItemTopics(prefix=LETTERS_TOPIC, open=WorkItems),
+        MetricsReader(lambda warehouse: MqttMetrics(warehouse).families),
+        MirrorLagReader(mirror_lag),
+        MQTT_EVENT,
+        *RECOVERIES,
     ],
 )

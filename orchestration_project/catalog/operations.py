@@ -2,10 +2,17 @@
 
 from orchestration_project.assets import operations
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import Domain, ItemTopics, Job
+from orchestration_project.registry import (
+    DefinitionsMaker,
+    Domain,
+    Job,
+    MadeDefinitions,
+    SensorMaker,
+)
 from orchestration_project.sensors import operations as sensors
 from orchestration_project.sensors.schedules import scheduled_sensor
 from orchestration_project.services.exports.work import FOLDER, TOPIC
+from orchestration_project.services.retries.retrying import ItemTopics
 
 OPERATIONS = Domain(
     name="operations",
@@ -27,7 +34,6 @@ OPERATIONS = Domain(
         operations.schedules,
         operations.sessions,
     ],
-    assets_of_all=[operations.verification_asset],
     asset_checks=[operations.check_flags],
     jobs=[
         Job(definition=operations.apply_preset_job),
@@ -65,7 +71,12 @@ OPERATIONS = Domain(
         sensors.operations_on_state_change,
         sensors.operations_on_undelivered_alert,
     ],
-    sensors_of_all=[scheduled_sensor],
-    item_topics=[ItemTopics(prefix=TOPIC, open=WorkItems)],
     state_paths=[FOLDER],
+    registrations=[
+        DefinitionsMaker(
+            lambda registry, _: MadeDefinitions(assets=[operations.verification_asset(registry)])
+        ),
+        SensorMaker(scheduled_sensor),
+        ItemTopics(prefix=TOPIC, open=WorkItems),
+    ],
 )

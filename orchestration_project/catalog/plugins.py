@@ -20,10 +20,12 @@ from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import (
     Connection,
+    DefinitionsMaker,
     Domain,
     Environment,
     Job,
-    StoredDefinitions,
+    MadeDefinitions,
+    Registry,
 )
 from orchestration_project.resources.plugins.conditions import disabled_plugins, plugin_conditions
 from orchestration_project.resources.plugins.isolation import isolation_status
@@ -31,6 +33,9 @@ from orchestration_project.resources.plugins.metrics import PluginMetrics
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugins
 from orchestration_project.resources.plugins.store import FOLDER
 from orchestration_project.sensors.plugins import plugin_schedule
+from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.metrics.families import MetricsReader
+from orchestration_project.services.objectives.conditions import RowConditions
 from orchestration_project.settings import Settings
 
 MAX_SECONDS = 2.0
@@ -39,12 +44,12 @@ MAX_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-def stored_definitions(settings: Settings) -> StoredDefinitions:
+def stored_definitions(_: Registry, settings: Settings) -> MadeDefinitions:
     """Return what the enabled plugins add; nothing if the database does not answer."""
     enabled = [each for each in _stored(settings) if each.state == "enabled"]
     jobs = [plugin_job(each) for each in enabled]
     schedules = [plugin_schedule(each, job) for each, job in zip(enabled, jobs, strict=True)]
-    return StoredDefinitions(
+    return MadeDefinitions(
         assets=[plugin_asset(each) for each in enabled],
         jobs=jobs,
         schedules=[each for each in schedules if each is not None],
@@ -136,14 +141,16 @@ PLUGINS = Domain(
     assets=[edit_plugins],
     tables=[ROWS],
     jobs=[Job(definition=edit_job)],
-    stored_definitions=stored_definitions,
     state_paths=[FOLDER],
     api=[
         "orchestration_project.gateway.api.plugins",
         "orchestration_project.gateway.api.plugins_endpoints",
     ],
     resources={"plugins_isolation": ISOLATION},
-    metrics=lambda warehouse: PluginMetrics(warehouse).families,
-    oldest_unlanded=lambda _settings, warehouse, _clock: disabled_plugins(warehouse),
-    alert_conditions=plugin_conditions,
+    registrations=[
+        Deadlines(lambda _settings, warehouse, _clock: disabled_plugins(warehouse)),
+        DefinitionsMaker(stored_definitions),
+        MetricsReader(lambda warehouse: PluginMetrics(warehouse).families),
+        RowConditions(plugin_conditions),
+    ],
 )

@@ -13,13 +13,7 @@ from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import (
-    Connection,
-    Domain,
-    ItemTopics,
-    Job,
-    PartitionedTable,
-)
+from orchestration_project.registry import AsOfModule, Connection, Domain, Job, PartitionedTable
 from orchestration_project.resources.prices.connection import (
     in_second_place,
     opened_prices,
@@ -33,6 +27,8 @@ from orchestration_project.resources.prices.universe import (
 )
 from orchestration_project.resources.prices.work import SYMBOLS_TOPIC
 from orchestration_project.sensors import prices as sensors
+from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
@@ -75,7 +71,6 @@ def _unused(settings: Settings) -> str:
 
 PRICES = Domain(
     name="prices",
-    as_of_module="orchestration_project.resources.prices.gold",
     source_setting="prices_source",
     assets=[prices.quotes, prices.charts, prices.daily, prices.derived, prices.spellings],
     asset_checks=[prices.as_new_as_the_calendar],
@@ -139,8 +134,11 @@ PRICES = Domain(
         )
     ],
     replays=[prices.DAILY_REPLAY],
-    item_topics=[ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems)],
-    recoveries=RECOVERIES,
-    oldest_unlanded=_oldest_unlanded,
+    registrations=[
+        AsOfModule("orchestration_project.resources.prices.gold"),
+        Deadlines(_oldest_unlanded),
+        ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems),
+        *RECOVERIES,
+    ],
     read_files=lambda settings: (read_spellings(settings), settings.checks_of("prices")),
 )

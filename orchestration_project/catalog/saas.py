@@ -7,6 +7,7 @@ from orchestration_project.registry import Connection, Domain, Job
 from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
 from orchestration_project.resources.saas.routed_issues import JIRA_ISSUE
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
+from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.settings import Settings, without_secrets
 from orchestration_project.settings.domains.saas import SaasSettings
 
@@ -82,8 +83,7 @@ SAAS = Domain(
             attributes={"system": jira.SYSTEM},
         ),
     },
-    actions=[JIRA_ISSUE],
     api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
-    subjects=lambda _: SUBJECTS,
+    registrations=[JIRA_ISSUE, SubjectKinds(lambda _: SUBJECTS)],
 )

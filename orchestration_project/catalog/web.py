@@ -22,11 +22,10 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
+    CommandModule,
     Connection,
     Domain,
-    DomainRetention,
     Environment,
-    ItemTopics,
     Job,
     PartitionedTable,
 )
@@ -38,6 +37,12 @@ from orchestration_project.resources.web.item_exports import export_targets, ite
 from orchestration_project.resources.web.page_bytes import RECOVERIES, SOURCE
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.web import site_schedules
+from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
+from orchestration_project.services.erasure.requests import SubjectKinds
+from orchestration_project.services.exports import FileExports
+from orchestration_project.services.flags import FlagUses
+from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items, web_pages
@@ -149,7 +154,6 @@ WEB = Domain(
         *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
     ],
     schedules=site_schedules,
-    oldest_unlanded=_missed,
     resources={
         "web": Connection(
             description="Requests of sites: robots.txt, rates and guard.",
@@ -167,14 +171,19 @@ WEB = Domain(
         )
         for table in (web_pages, web_items)
     ],
-    item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems)],
-    equations=EQUATIONS,
-    load_module="orchestration_project.cli.web_run",
-    replay_modules={web_items.name: "orchestration_project.cli.web_replay"},
     state_paths=[DEMO_FOLDER],
-    subjects=lambda _: [PERSON],
-    retention=_retention,
-    recoveries=RECOVERIES,
-    exports=_exports,
-    flag_uses=_flag_uses,
+    registrations=[
+        CommandModule(command="load", name="web", module="orchestration_project.cli.web_run"),
+        CommandModule(
+            command="replay", name=web_items.name, module="orchestration_project.cli.web_replay"
+        ),
+        Deadlines(_missed),
+        *EQUATIONS,
+        FileExports(_exports),
+        FlagUses(_flag_uses),
+        ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems),
+        *RECOVERIES,
+        RetentionReader(_retention),
+        SubjectKinds(lambda _: [PERSON]),
+    ],
 )

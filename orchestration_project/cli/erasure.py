@@ -62,14 +62,14 @@ def erase(
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.instance.storage import open_instance
-    from orchestration_project.services.erasure.requests import ErasureRequests, kind_of
+    from orchestration_project.services.erasure.requests import ErasureRequests, kind_of, read_kinds
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
     if request is None:
         if not kind or not reason:
             raise click.UsageError("expected KIND and --reason, or --request")
-        kind_of(REGISTRY.subjects(settings), kind)
+        kind_of(read_kinds(REGISTRY, settings), kind)
     with open_instance() as instance, open_warehouse(settings) as warehouse:
         requests = ErasureRequests(warehouse, open_clock(settings))
         if request is None:

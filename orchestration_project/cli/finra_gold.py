@@ -17,7 +17,7 @@ AS_OF_MODULES = tuple(
     f"orchestration_project.resources.{name}"
     for name in ("cboe", "finra.gold_as_of", "prices.gold")
 )
-"""Modules that the catalog declares as `as_of_module`; its import takes twice as long as all
+"""Modules that the catalog registers by `AsOfModule`; its import takes twice as long as all
 else that the command does."""
 
 

@@ -81,11 +81,9 @@ def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None
     `load web [SITE] [DAY]...` crawls a site, or all, for UTC days, by default today. A crawl that
     is not complete has failed.
     """
-    from orchestration_project.catalog import REGISTRY
     from orchestration_project.cli.loading import load as load_partitions
 
-    modules = {domain.name: domain.load_module for domain in REGISTRY.domains}
-    if module := modules.get(dataset):
+    if module := _command_module("load", dataset):
         if any(options.values()):
             raise click.UsageError(f"{dataset} takes no --full, --accept or --reason")
         return import_module(module).load(partitions)
@@ -178,7 +176,7 @@ def replay(
     if group and table:
         raise click.UsageError("a --group names its table; leave --table out")
     words = [table, *partitions] if table else list(partitions)
-    if module := _replay_module(words[0] if words else ""):
+    if module := _command_module("replay", words[0] if words else ""):
         if given or is_all or allow_older or accept or reason:
             raise click.UsageError(f"{words[0]} takes a site, a day, --with and --dry-run")
         return import_module(module).replay(words[1:], file)
@@ -194,12 +192,19 @@ def replay(
     )
 
 
-def _replay_module(table: str) -> str | None:
-    """Return the module that replays a table whose rows the rules of a file make."""
+def _command_module(command: str, name: str) -> str | None:
+    """Return the module that a domain registered for a command and a name."""
     from orchestration_project.catalog import REGISTRY
+    from orchestration_project.registry import CommandModule
 
-    found = [each.replay_modules for each in REGISTRY.domains if table in each.replay_modules]
-    return found[0][table] if found else None
+    return next(
+        (
+            registered.module
+            for registered in REGISTRY.registered(CommandModule)
+            if (registered.command, registered.name) == (command, name)
+        ),
+        None,
+    )
 
 
 @click.command(cls=Command, has_json=True)

@@ -36,6 +36,7 @@ from orchestration_project.services.metrics.database import (
 )
 from orchestration_project.services.metrics.deployment import program_families, queue_families
 from orchestration_project.services.metrics.families import (
+    MetricsReader,
     gauge,
     host_families,
     log_families,
@@ -130,9 +131,10 @@ def parts_of(
     @cache
     def readers() -> Sequence[Callable[[datetime], Iterable[Metric]]]:
         return [
-            each.metrics(warehouse)
-            for each in registry().domains
-            if each.metrics is not None and each.is_on(settings)
+            metrics.open(warehouse)
+            for domain in registry().domains
+            if domain.is_on(settings)
+            for metrics in domain.registered(MetricsReader)
         ]
 
     return {

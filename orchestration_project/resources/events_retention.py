@@ -28,7 +28,7 @@ from orchestration_project.contracts.chain import RETENTION
 from orchestration_project.contracts.retention import WEBHOOK_BODIES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
-from orchestration_project.registry import ExpiredRows, RowRetention
+from orchestration_project.services.cleanup.retention import ExpiredRows, RowRetention
 from orchestration_project.services.inbox.rows import CAPTURE_SOURCE, topic_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed

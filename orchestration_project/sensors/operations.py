@@ -32,7 +32,7 @@ from orchestration_project.sensors.definitions import (
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.rules.decisions import Progress
 from orchestration_project.services.alerts.watching import first_poll, look
-from orchestration_project.services.exports import declared_exports, scheduled_since
+from orchestration_project.services.exports import all_exports, scheduled_since
 from orchestration_project.services.exports.work import due_exports
 from orchestration_project.services.ledger import Ledger, follow
 from orchestration_project.services.ledger.comparing import compare
@@ -202,7 +202,7 @@ def operations_on_due_export(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Start exports whose schedule is due, and those whose next attempt is."""
-    now, declared = clock.now(), {**registry.exports(settings), **declared_exports(settings)}
+    now, declared = clock.now(), all_exports(registry, settings)
     if not declared:
         return dg.SkipReason("No export is declared.")
     since = datetime.fromisoformat(context.cursor) if context.cursor else now

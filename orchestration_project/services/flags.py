@@ -1,6 +1,7 @@
 """Flags as everything reads them: one that is missing or expired is off."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select
@@ -79,8 +80,15 @@ def flags_in_effect(connection: Connection, now: datetime, *names: str) -> FlagS
     return FlagSet({each.definition.name: each.definition for each in stored}, now)
 
 
+@dataclass(frozen=True)
+class FlagUses:
+    """Registers what reads the uses of flags by a domain."""
+
+    read: Callable[[Settings], Sequence[FlagUse]]
+
+
 def flag_uses(connection: Connection, registry: Registry, settings: Settings) -> Sequence[FlagUse]:
     """Return what uses flags: schedules that are data, and what domains declare."""
     wanted = select(schedules.c.flag, schedules.c.name).where(schedules.c.flag.is_not(None))
     found = [FlagUse(flag, f"schedule {name}") for flag, name in connection.execute(wanted)]
-    return [*found, *registry.flag_uses(settings)]
+    return [*found, *(use for uses in registry.registered(FlagUses) for use in uses.read(settings))]

@@ -53,7 +53,7 @@ from orchestration_project.services.gate.dependencies import (
 )
 from orchestration_project.services.gate.rules import QUEUED_RUNS, error_line
 from orchestration_project.services.hosts import host_probes
-from orchestration_project.services.objectives.conditions import lasting_conditions
+from orchestration_project.services.objectives.conditions import RowConditions, lasting_conditions
 from orchestration_project.services.program_logs.losses import losses_probe
 from orchestration_project.services.releases import releases_probe
 from orchestration_project.settings import Settings, without_secrets
@@ -310,6 +310,6 @@ def _conditions(
         ),
         AlertCondition("restore_untried", restore_probe(as_it_is, real_time)),
         AlertCondition("certificate_expiring", certificate_probe(settings, real_time)),
-        *lasting_conditions(as_it_is, real_time, domains.alert_conditions),
+        *lasting_conditions(as_it_is, real_time, domains.registered(RowConditions)),
         AlertCondition("log_lines_lost", losses_probe(settings.state_path / FOLDER, real_time)),
     ]

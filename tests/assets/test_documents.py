@@ -18,6 +18,7 @@ from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.definitions import defs
 from orchestration_project.demo.documents.corpus import write_corpus
 from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.services.ledger.control_tower import read_deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.documents import (
     documents,
@@ -374,7 +375,7 @@ def test_a_file_that_waits_too_long_fails_the_check_and_makes_the_domain_late(
     reason = "1 file waits, the oldest since 2026-03-02 15:"  # and the minutes of the tests so far
     assert reason in str(check.description)
     with dg.build_resources(RESOURCES, instance) as made:
-        [late] = REGISTRY.oldest_unlanded(load_settings(), made.warehouse, made.clock)
+        [late] = read_deadlines(REGISTRY, load_settings(), made.warehouse, made.clock)
     assert (late.reason[: len(reason)], late.job) == (reason, "documents_load")
 
 

@@ -17,6 +17,7 @@ from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedule
+from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.web import web_crawls
 from tests.assets.conftest import BOTH
@@ -80,9 +81,10 @@ def test_the_control_tower_has_missed_days_and_the_outcome_of_the_latest_crawl(u
         assert missed("2026-02-06T08:01", shop) == [
             ("web/shop_items", "2026-02-03", 4, "4 days missed; 2026-02-06: no crawl")
         ]
-        domain = WEB.oldest_unlanded
-        assert domain is not None
-        found = domain(load_settings(), warehouse, Clock(datetime(2026, 2, 3, 9, tzinfo=UTC)))
+        [deadlines] = WEB.registered(Deadlines)
+        found = deadlines.read(
+            load_settings(), warehouse, Clock(datetime(2026, 2, 3, 9, tzinfo=UTC))
+        )
         assert [each.job for each in found] == ["web_shop"]
 
 

@@ -14,7 +14,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.resources.web.replaying import ReplayPreview, preview_replay
 from orchestration_project.services.erasure.erasing import Erased, Places, erase
-from orchestration_project.services.erasure.requests import ErasureRequests
+from orchestration_project.services.erasure.requests import ErasureRequests, SubjectKinds
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.web import web_changes, web_crawls, web_item_fields, web_items
 from tests import databases
@@ -84,7 +84,8 @@ def payloads(url: str) -> list[dict[str, Any]]:
 def test_a_person_is_erased_from_items_changes_and_pages_and_stays_so(
     url, kept_instance, monkeypatch
 ):
-    assert WEB.subjects(load_settings()) == [PERSON]
+    [kinds] = WEB.registered(SubjectKinds)
+    assert kinds.read(load_settings()) == [PERSON]
     site: Site = read_site(SITE)
     replies = {"/": page("Bob")}
     unchanged = Reply(304, {"ETag": '"ann"'})

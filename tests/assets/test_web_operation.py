@@ -28,6 +28,7 @@ from orchestration_project.resources.web.site_lease import hold_site, lease_name
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
 from orchestration_project.services.cleanup.removing import Retention as CleanUpRetention
 from orchestration_project.services.cleanup.removing import clean_up, plan_cleanup
+from orchestration_project.services.cleanup.retention import read_retention
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings
@@ -332,4 +333,4 @@ def test_the_clean_up_knows_the_days_of_each_site(demo_settings, tmp_path, monke
         text = f"site: {name}\nbase_url: https://a.example\nstart: [/]\n{item}\n{days}\n"
         (folder / f"{name}.yaml").write_text(text)
     monkeypatch.setenv("WEB_SITES_DIR", str(folder))
-    assert REGISTRY.retention(load_settings()).captured_days == {("web", "a"): 30}
+    assert read_retention(REGISTRY, load_settings()).captured_days == {("web", "a"): 30}

@@ -19,6 +19,7 @@ from orchestration_project.domains.cboe import off_exchange_daily
 from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
 from orchestration_project.engine.warehouse.staleness import stamped
+from orchestration_project.registry import AsOfModule
 from orchestration_project.resources.cboe import weekly_load
 from orchestration_project.resources.finra.short import short_load
 from orchestration_project.resources.finra.symbols import derive_symbols
@@ -153,8 +154,8 @@ def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(desk, c
 
 
 def test_the_command_knows_the_gold_of_every_domain():
-    declared = {each.as_of_module for each in REGISTRY.domains}
-    assert set(AS_OF_MODULES) == declared - {None}
+    declared = {module.name for module in REGISTRY.registered(AsOfModule)}
+    assert set(AS_OF_MODULES) == declared
 
 
 @pytest.mark.parametrize(

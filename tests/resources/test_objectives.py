@@ -9,6 +9,8 @@ from sqlalchemy import Engine, event, insert, select
 from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.registry import Domain, Registry
+from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.objectives.conditions import lasting_conditions
 from orchestration_project.services.objectives.counting import add_events, take_samples
 from orchestration_project.services.objectives.evaluating import evaluate, read_days, read_slo
@@ -168,8 +170,7 @@ def domain(lag: float, *due_at: datetime) -> Registry:
         [
             Domain(
                 name="finra",
-                oldest_unlanded=lambda *_: missing,
-                mirror_lag=lambda *_: lag,
+                registrations=[Deadlines(lambda *_: missing), MirrorLagReader(lambda *_: lag)],
             )
         ]
     )

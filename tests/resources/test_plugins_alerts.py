@@ -11,7 +11,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.plugins.conditions import disabled_plugins
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
-from orchestration_project.services.objectives.conditions import lasting_conditions
+from orchestration_project.services.objectives.conditions import RowConditions, lasting_conditions
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.plugins import plugins, plugins_violations
 from tests.resources.weeks import StoppedClock
@@ -62,7 +62,7 @@ def conditions(warehouse):
     return {
         each.subject: each.probe
         for each in lasting_conditions(
-            lambda: warehouse, StoppedClock(NOON), REGISTRY.alert_conditions
+            lambda: warehouse, StoppedClock(NOON), REGISTRY.registered(RowConditions)
         )
         if each.kind == "plugin_disabled"
     }

@@ -78,7 +78,7 @@ def read_again(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | 
 
 def ways(capture: RecordedCapture) -> Sequence[Recovery]:
     settings = load_settings()
-    return [each for each in REGISTRY.recoveries if each.applies(capture, settings)]
+    return [each for each in REGISTRY.registered(Recovery) if each.applies(capture, settings)]
 
 
 def test_a_page_of_finra_is_requested_again_with_its_query(ask, monkeypatch):

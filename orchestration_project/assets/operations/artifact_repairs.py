@@ -26,7 +26,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import cut
 from orchestration_project.registry import Registry
 from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
-from orchestration_project.services.exports import declared_exports
+from orchestration_project.services.exports import all_exports
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.exports.work import FOLDER
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
@@ -110,7 +110,7 @@ def damaged_artifacts(
         for work in (DAMAGED_ARTIFACTS, ERASURES, REMOVALS):  # they change the same objects
             acquire_for_run(warehouse, context.instance, work, run_id=context.run.run_id)
     found = _chosen(config, warehouse)
-    declared = {**registry.exports(settings), **declared_exports(settings)}
+    declared = all_exports(registry, settings)
     render = renderer(warehouse, declared, state_folder(settings, FOLDER))
     results: list[Repaired] = []
     with open_repairs(

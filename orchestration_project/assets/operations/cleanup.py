@@ -23,6 +23,7 @@ from orchestration_project.services.cleanup.removing import (
     refuse_shared_store,
     totals,
 )
+from orchestration_project.services.cleanup.retention import read_retention
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_removals
@@ -67,7 +68,7 @@ def removals(
     reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
-    of_domains = registry.retention(settings)
+    of_domains = read_retention(registry, settings)
     retention = retention_of(settings)._replace(of_datasets=of_domains.captured_days)
     plan = plan_cleanup(warehouse, artifacts, retention, now=now, row_retention=of_domains.rows)
     went = plan.files

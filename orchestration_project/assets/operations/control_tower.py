@@ -27,7 +27,11 @@ from orchestration_project.engine.warehouse.frames import frame_of
 from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
-from orchestration_project.services.ledger.control_tower import read_observation, write_tower
+from orchestration_project.services.ledger.control_tower import (
+    read_deadlines,
+    read_observation,
+    write_tower,
+)
 from orchestration_project.services.ledger.rules.standings import (
     WEEK,
     Observation,
@@ -40,6 +44,7 @@ from orchestration_project.services.ledger.rules.standings import (
 )
 from orchestration_project.services.links import asset_page, job_page, link, retry_launchpad
 from orchestration_project.services.metadata import as_metadata, image, table_of
+from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
 
@@ -75,7 +80,7 @@ def control_tower(
     """Look at all domains, keep what was found, and show it."""
     now, machine_now = clock.now(), Clock().now()
     look = read_observation(warehouse, machine_now)
-    unlanded = list(registry.oldest_unlanded(settings, warehouse, clock))
+    unlanded = read_deadlines(registry, settings, warehouse, clock)
     found = standings(look, unlanded, now=now, machine_now=machine_now)
     rows = table_rows(found, now)
     write_tower(warehouse, rows)
@@ -103,7 +108,9 @@ def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str,
 
     A link to load leads to the oldest missing partition, one to retry to all failures of a domain.
     """
-    retried = {each.name for each in registry.domains if each.replays or each.item_topics}
+    retried = {
+        each.name for each in registry.domains if each.replays or each.registered(ItemTopics)
+    }
     shown: dict[str, Any] = {}
     for each in domains:
         name, oldest = each.subject.domain, each.unlanded

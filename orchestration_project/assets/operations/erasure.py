@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
-from orchestration_project.services.erasure.requests import ErasureRequests, kind_of
+from orchestration_project.services.erasure.requests import ErasureRequests, kind_of, read_kinds
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
@@ -62,7 +62,7 @@ def erasures(
     """Count what there is of a subject, and erase it unless this is a dry run."""
     requests = ErasureRequests(warehouse, clock)
     request = requests.read(config.request_id)
-    kind = kind_of(registry.subjects(settings), request.kind)
+    kind = kind_of(read_kinds(registry, settings), request.kind)
     reported = report_dry_run(context.log, "nothing is erased", is_dry_run=config.dry_run)
     places = Places(
         warehouse=warehouse,

@@ -29,6 +29,7 @@ from orchestration_project.services.exports import (
     chosen_exports,
     declared_exports,
     export_gold,
+    exports_of_domains,
 )
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import (
@@ -94,7 +95,7 @@ def exports(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Deliver what was loaded since, or what earlier attempts left; report what waits too long."""
-    of_domains = registry.exports(settings)
+    of_domains = exports_of_domains(registry, settings)
     chosen = chosen_exports(settings, config.names, of_domains)
     work = Exports(warehouse, Surroundings(settings, artifacts), clock)
     is_under_way = cache(partial(is_at_work, context.instance))

@@ -24,7 +24,11 @@ from orchestration_project.services.backfills import (
 )
 from orchestration_project.services.links import RETRY_JOB, RETRY_OP
 from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.services.retries.retrying import ItemRetries, failed_partitions
+from orchestration_project.services.retries.retrying import (
+    ItemRetries,
+    ItemTopics,
+    failed_partitions,
+)
 from orchestration_project.services.retries.rules import (
     TRANSIENT_CATEGORIES,
     Batch,
@@ -177,7 +181,7 @@ def _failed_partitions(
         domain=config.domain,
         since=wanted.since,
         left_by=config.run_id,
-        other_domains=[each.name for each in registry.domains if each.item_topics],
+        other_domains=[each.name for each in registry.domains if each.registered(ItemTopics)],
     )
 
 

@@ -24,7 +24,7 @@ from orchestration_project.gateway.api.problems import ProblemError, problem_of,
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS, with_escaped_formulas, write_parquet
-from orchestration_project.services.retries.retrying import stored_topics
+from orchestration_project.services.retries.retrying import ItemTopics, stored_topics
 from orchestration_project.tables.catalogue import (
     Relation,
     known_tables,
@@ -220,7 +220,7 @@ async def list_items(call: Call[Items, Body]) -> Response:
 
 def _require_topic(services: Services, topic: str | None) -> None:
     """Refuse a topic that no item has, and that no domain declares."""
-    declared = services.registry().item_topics()
+    declared = services.registry().registered(ItemTopics)
     if topic is None or any(topic.startswith(topics.prefix) for topics in declared):
         return
     with services.warehouse.reading() as connection:

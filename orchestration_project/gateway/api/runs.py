@@ -48,7 +48,7 @@ from orchestration_project.services.ledger.rules.entries import (
 )
 from orchestration_project.services.links import RETRY_JOB, RETRY_OP
 from orchestration_project.services.presets import config_of_preset
-from orchestration_project.services.retries.retrying import ItemRetries
+from orchestration_project.services.retries.retrying import ItemRetries, ItemTopics
 from orchestration_project.services.retries.rules import ItemFilter, check_domain, check_kinds
 
 MAX_PAGE_ENTRIES = 1000
@@ -387,7 +387,9 @@ def _failed_items(services: Services, wanted: RetryItems) -> FailedItems:
     try:
         if wanted.domain is not None:
             partitioned = {path[0] for path in registry.partitions}
-            with_items = {domain.name for domain in registry.domains if domain.item_topics}
+            with_items = {
+                domain.name for domain in registry.domains if domain.registered(ItemTopics)
+            }
             check_domain(wanted.domain, partitioned | with_items)
         return FailedItems.model_validate(items.plan(chosen), from_attributes=True)
     except ConfigurationError as error:

@@ -18,6 +18,7 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.inbox.uploads import (
     BusyUploadError,
     IncomingFile,
+    LoadedInboxes,
     NewFile,
     QuotaError,
     Uploads,
@@ -75,7 +76,8 @@ async def upload_file(call: Call[InboxFile, Body]) -> Response:
 
 
 def _loaded_inboxes(services: Services) -> frozenset[str]:
-    return services.registry().loaded_inboxes(services.settings)
+    registered = services.registry().registered(LoadedInboxes)
+    return frozenset(name for inboxes in registered for name in inboxes.read(services.settings))
 
 
 def _uploads(services: Services) -> Uploads:

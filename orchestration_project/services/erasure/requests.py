@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,9 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Registry
 from orchestration_project.services.erasure.rules import Subject, checked_identifiers
+from orchestration_project.settings import Settings
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,
     operations_erasures,
@@ -165,6 +167,27 @@ class ErasureRequests:
             connection.execute(
                 delete(operations_erasure_requests).where(_requests.request_id == request_id)
             )
+
+
+@dataclass(frozen=True)
+class SubjectKinds:
+    """Registers what reads the kinds of persons and documents that a domain has data of."""
+
+    read: Callable[[Settings], Sequence[SubjectKind]]
+
+
+def read_kinds(registry: Registry, settings: Settings) -> Mapping[str, SubjectKind]:
+    """Return the kinds of persons and documents of all domains, as ``saas/person``.
+
+    Raises:
+        ConfigurationError: A file in which a domain declares some is invalid.
+    """
+    return {
+        f"{domain.name}/{kind.name}": kind
+        for domain in registry.domains
+        for kinds in domain.registered(SubjectKinds)
+        for kind in kinds.read(settings)
+    }
 
 
 def kind_of(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:

@@ -24,6 +24,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.redaction import hide
+from orchestration_project.registry import Registry
 from orchestration_project.services.export import write_parquet
 from orchestration_project.settings import Settings, read_secrets
 from orchestration_project.settings.values import passwords_in, tokens_in
@@ -38,6 +39,28 @@ def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
         ConfigurationError: The file cannot be read or is invalid.
     """
     return _read(settings, lambda content: read_exports(content, is_valid_cron_string))
+
+
+@dataclass(frozen=True)
+class FileExports:
+    """Registers what reads the exports of a domain's files, by names EXPORTS_FILE cannot have."""
+
+    read: Callable[[Settings], Mapping[str, DeclaredExport]]
+
+
+def exports_of_domains(registry: Registry, settings: Settings) -> Mapping[str, DeclaredExport]:
+    """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""
+    registered = registry.registered(FileExports)
+    return {name: export for own in registered for name, export in own.read(settings).items()}
+
+
+def all_exports(registry: Registry, settings: Settings) -> Mapping[str, DeclaredExport]:
+    """Return the exports that EXPORTS_FILE and files of domains declare.
+
+    Raises:
+        ConfigurationError: EXPORTS_FILE cannot be read or is invalid.
+    """
+    return {**exports_of_domains(registry, settings), **declared_exports(settings)}
 
 
 def declared_targets(settings: Settings) -> Mapping[str, Target]:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,13 @@ from orchestration_project.tables.spine import uploads
 
 PARTIAL_SECONDS = 7 * 24 * 3600
 """Age from which a partial upload is deleted."""
+
+
+@dataclass(frozen=True)
+class LoadedInboxes:
+    """Registers what reads the inboxes whose files a domain loads."""
+
+    read: Callable[[Settings], Collection[str]]
 
 
 class QuotaError(ConfigurationError):

@@ -2,12 +2,15 @@
 
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from orchestration_project.connections.http.shared_state import SystemState
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.program_logs.losses import read_losses
 
 MOST_NAMES = 200
@@ -15,6 +18,13 @@ MOST_NAMES = 200
 
 Values = Mapping[tuple[str, ...], float]
 """Values of a metric, by its labels."""
+
+
+@dataclass(frozen=True)
+class MetricsReader:
+    """Registers what opens a reader of a domain's metrics at a time; used where it has a source."""
+
+    open: Callable[[Warehouse], Callable[[datetime], Iterable[Metric]]]
 
 
 def counter(name: str, what: str, labels: tuple[str, ...], values: Values) -> Metric:

@@ -3,10 +3,14 @@
 Here is what the file declares; `counting.py` counts events, `evaluating.py` keeps budgets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
+from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.services.objectives.rules.objectives import (
     GatewayLatency,
     KnownNames,
@@ -16,6 +20,13 @@ from orchestration_project.services.objectives.rules.objectives import (
     read_objectives,
 )
 from orchestration_project.settings import Settings
+
+
+@dataclass(frozen=True)
+class MirrorLagReader:
+    """Registers what reads the age of the oldest message that a mirror lacks, seconds; 0: none."""
+
+    read: Callable[[Warehouse, datetime], float]
 
 
 def declared_objectives(settings: Settings, registry: Registry) -> Sequence[Objective]:
@@ -30,8 +41,8 @@ def declared_objectives(settings: Settings, registry: Registry) -> Sequence[Obje
     domains = registry.domains
     known = KnownNames(
         domains=[each.name for each in domains],
-        with_deadlines=[each.name for each in domains if each.oldest_unlanded is not None],
-        with_mirrors=[each.name for each in domains if each.mirror_lag is not None],
+        with_deadlines=[each.name for each in domains if each.registered(Deadlines)],
+        with_mirrors=[each.name for each in domains if each.registered(MirrorLagReader)],
     )
     return read_objectives(_text(path), str(path), known)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -29,7 +30,6 @@ SAMPLES_OF_A_LOOK = timedelta(minutes=16)
 """Three samples of 5 minutes: a peak in one of them raises nothing."""
 
 OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
-ReadConditions = Callable[[Connection], Sequence[AlertCondition]]
 
 
 class Limit(NamedTuple):
@@ -49,8 +49,15 @@ LIMITS = (
 """Shares in use above which a host is overloaded, if each sample of a look has more."""
 
 
+@dataclass(frozen=True)
+class RowConditions:
+    """Registers what reads conditions of rows; alerts report them while they do not hold."""
+
+    read: Callable[[Connection], Sequence[AlertCondition]]
+
+
 def lasting_conditions(
-    open_warehouse: OpenWarehouse, clock: Clock, read_others: ReadConditions = lambda _: ()
+    open_warehouse: OpenWarehouse, clock: Clock, registered: Sequence[RowConditions] = ()
 ) -> Sequence[AlertCondition]:
     """Return a condition per objective and host, also of ones with an open alert, and the others.
 
@@ -64,7 +71,7 @@ def lasting_conditions(
                 return [
                     *_objectives(connection, clock),
                     *_hosts(connection, clock),
-                    *read_others(connection),
+                    *(one for rows in registered for one in rows.read(connection)),
                 ]
     except OrchestrationError:
         return []

@@ -10,6 +10,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.registry import Registry
 from orchestration_project.services.host_samples import slot_of
+from orchestration_project.services.ledger.control_tower import read_deadlines
+from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.objectives.rules.objectives import (
     Events,
     Freshness,
@@ -44,7 +46,7 @@ def take_samples(
         clock: The project's time, in which deadlines are due.
         machine_now: The time of the samples.
     """
-    late = list(registry.oldest_unlanded(settings, warehouse, clock))
+    late = read_deadlines(registry, settings, warehouse, clock)
     domains = {each.name: each for each in registry.domains if each.is_on(settings)}
     now, found = clock.now(), dict[str, bool]()
     for each in objectives:
@@ -53,9 +55,8 @@ def take_samples(
             own = [one for one in late if one.asset.split("/")[0] == each.domain]
             found[each.name] = all(now - one.due_at <= allowed for one in own)
         elif isinstance(each, MirrorLag) and each.domain in domains:
-            lag = domains[each.domain].mirror_lag
-            if lag is not None:
-                found[each.name] = lag(warehouse, machine_now) <= each.max_seconds
+            for lag in domains[each.domain].registered(MirrorLagReader):
+                found[each.name] = lag.read(warehouse, machine_now) <= each.max_seconds
     starts_at = slot_of(machine_now)
     rows = [
         {"name": name, "starts_at": starts_at, "good": int(is_good), "total": 1}

@@ -8,7 +8,7 @@ from typing import Any
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_second_store
-from orchestration_project.engine.recovery import RecoveryEnvironment
+from orchestration_project.engine.recovery import Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Environment, Registry
 from orchestration_project.services.repair.repairing import RenderFile, Repairs
@@ -46,7 +46,7 @@ def open_repairs(
             warehouse=warehouse,
             artifacts=artifacts,
             second_store=open_second_store(settings),
-            recoveries=registry.recoveries,
+            recoveries=registry.registered(Recovery),
             environment=RecoveryEnvironment(
                 settings=settings,
                 warehouse=warehouse,

@@ -5,8 +5,8 @@ read rather than the ledger, which may be some ticks behind; what kind of failur
 from the same facts and rules as in the ledger.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -19,9 +19,10 @@ from orchestration_project.contracts.failures import (
     run_category,
     step_category,
 )
+from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
-from orchestration_project.registry import ItemTopics, Registry
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
+from orchestration_project.registry import Registry
 from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.ended_runs import (
     asset_of,
@@ -59,6 +60,21 @@ backfill is over, keeps the word that it will be."""
 
 Quarantined = Mapping[tuple[str, str], tuple[str, str]]
 """By asset and partition: category and reason of a quarantined one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemTopics:
+    """Registers topics of work items that can be retried on request.
+
+    Attributes:
+        prefix: What the names of the topics begin with, e.g. ``webhooks/``.
+        open: Opens their items, so that each change is also written to the copies of their state.
+        remedies: By reason code of permanent failures: what has to change before another attempt.
+    """
+
+    prefix: str
+    open: Callable[[Warehouse, Clock], WorkItems]
+    remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
 
 
 def failed_partitions(
@@ -273,7 +289,12 @@ class ItemRetries:
 
     def _topics(self, connection: Connection, wanted: ItemFilter) -> Mapping[str, ItemTopics]:
         """Return the topics to retry, by name."""
-        declared = self._registry.item_topics(wanted.domain)
+        declared = [
+            topics
+            for domain in self._registry.domains
+            if wanted.domain in (None, domain.name)
+            for topics in domain.registered(ItemTopics)
+        ]
         known = {
             topic: each
             for topic in stored_topics(connection)
