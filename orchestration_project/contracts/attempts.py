@@ -20,6 +20,6 @@ def may_pass(status: int) -> bool:
     return status in PASSING_STATUSES or status >= 500
 
 
-def wait_after(failed_count: int) -> timedelta:
+def wait_after(failed_count: int, first: timedelta = FIRST_WAIT) -> timedelta:
     """Return how long an action waits after so many failed attempts."""
-    return min(FIRST_WAIT * 2 ** min(failed_count - 1, 10), LONGEST_WAIT)
+    return min(first * 2 ** min(failed_count - 1, 20), LONGEST_WAIT)

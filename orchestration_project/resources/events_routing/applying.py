@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS, wait_after
-from orchestration_project.engine.leases import is_outbox_due
+from orchestration_project.engine.outbox import is_due
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.errors import (
@@ -160,7 +160,7 @@ class ActionApplier:
         until = now + LEASE
         claimed = connection.execute(
             update(outbox)
-            .where(*_is(due), is_outbox_due(now))
+            .where(*_is(due), is_due(now))
             .values(due_at=until, changed_at=now, run_id=self.run_id)
         )
         if not claimed.rowcount:
@@ -304,7 +304,7 @@ def due_actions(
         .where(
             outbox.c.topic.in_([TOPIC_PREFIX + each for each in actions]),
             outbox.c.state == "waiting",
-            is_outbox_due(clock.now()),
+            is_due(clock.now()),
         )
         .order_by(outbox.c.due_at, outbox.c.entity)
         .limit(limit)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.leases import is_outbox_due
+from orchestration_project.engine.outbox import is_due
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError
@@ -149,7 +149,7 @@ class OutboxPublisher:
                 *(columns.topic, columns.entity, columns.version_number),
                 *(columns.payload, columns.attempt_count),
             )
-            .where(columns.state == "waiting", is_outbox_due(self.clock.now()))
+            .where(columns.state == "waiting", is_due(self.clock.now()))
             .order_by(columns.due_at, columns.topic, columns.entity, columns.version_number)
             .limit(limit)
         )

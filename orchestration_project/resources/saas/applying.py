@@ -17,11 +17,11 @@ from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
     give_back,
-    is_outbox_due,
     lock_row,
     still_held,
     take,
 )
+from orchestration_project.engine.outbox import is_due
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable, within
 from orchestration_project.errors import (
@@ -148,7 +148,7 @@ class Applier:
     def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
         wanted = (
             select(outbox.c.entity)
-            .where(_waits(self._desk.topic), is_outbox_due(self._clock.now()))
+            .where(_waits(self._desk.topic), is_due(self._clock.now()))
             .order_by(outbox.c.due_at, outbox.c.entity)
         )
         if entities is not None:
@@ -198,7 +198,7 @@ class Applier:
                 _waits(self._desk.topic),
                 outbox.c.entity == entity.outbox_entity,
                 outbox.c.version_number == state.version_number,
-                is_outbox_due(now),
+                is_due(now),
             )
         ).first()
         if row is None:  # another run did it meanwhile, or tried

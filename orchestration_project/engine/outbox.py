@@ -1,0 +1,222 @@
+"""Intended changes of outside systems: recorded, due, claimed, and settled after each attempt.
+
+An entry is claimed by a later due time: a process that ends during an attempt leaves a claim that
+expires, and the next attempt has the same key. What one process alone sends, because it has a
+lease of its own, needs no claim.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+
+from orchestration_project.contracts.attempts import FIRST_WAIT, LEASE, MAX_ATTEMPTS, wait_after
+from orchestration_project.tables.spine import outbox
+
+
+class Intention(NamedTuple):
+    """A version of what is intended for an entity; one with ``refusal`` is dead from the start."""
+
+    topic: str
+    entity: str
+    version_number: int
+    payload: str = "{}"
+    cause: str = "source"
+    refusal: str | None = None
+
+
+class Latest(NamedTuple):
+    """Number, state and payload of the latest version of an entity."""
+
+    version_number: int
+    state: str
+    payload: str
+
+
+class Entry(NamedTuple):
+    """A row of the outbox that waits; ``due_at`` is the end of its claim once it is claimed."""
+
+    topic: str
+    entity: str
+    version_number: int
+    payload: str
+    attempt_count: int
+    due_at: datetime
+
+
+class Outcome(NamedTuple):
+    """State of an entry after an attempt, why that failed, and how long the next one waits."""
+
+    state: Literal["done", "waiting", "dead", "superseded"]
+    reason: str | None = None
+    wait: timedelta = timedelta(0)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether an attempt failed."""
+        return self.state in ("waiting", "dead")
+
+
+DONE = Outcome("done")
+
+
+def add_intentions(
+    connection: Connection, intentions: Iterable[Intention], *, now: datetime, run_id: str
+) -> None:
+    """Record intentions; those that are not refused are due at once."""
+    rows = [
+        {
+            "topic": intention.topic,
+            "entity": intention.entity,
+            "version_number": intention.version_number,
+            "payload": intention.payload,
+            "cause": intention.cause,
+            "state": "waiting" if intention.refusal is None else "dead",
+            "attempt_count": 0,
+            "reason": intention.refusal,
+            "planned_at": now,
+            "due_at": now,
+            "changed_at": now,
+            "run_id": run_id,
+        }
+        for intention in intentions
+    ]
+    if rows:
+        connection.execute(insert(outbox), rows)
+
+
+def read_latest(connection: Connection, topic: str, entity: str) -> Latest:
+    """Return the latest version of an entity; version 0: it has none."""
+    row = outbox.c
+    latest = (
+        select(row.version_number, row.state, row.payload)
+        .where(row.topic == topic, row.entity == entity)
+        .order_by(row.version_number.desc())
+        .limit(1)
+    )
+    columns = connection.execute(latest).first()
+    return Latest(0, "", "") if columns is None else Latest(*columns)
+
+
+def is_due(now: datetime) -> ColumnElement[bool]:
+    """Return whether a row of the outbox is due for its next attempt.
+
+    A row that was changed later than a lease from now is of before the clock was set back: it
+    waits for no time that the clock may reach much later.
+    """
+    return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
+
+
+def read_due(
+    connection: Connection,
+    topics: Sequence[str],
+    now: datetime,
+    *,
+    entities: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> list[Entry]:
+    """Return the entries of topics that are due, the oldest first.
+
+    Args:
+        connection: A transaction.
+        topics: Their topics.
+        now: The present.
+        entities: Only entries of these entities; None: of all.
+        limit: Maximum of entries; None: all.
+    """
+    row = outbox.c
+    due = (
+        select(*(row[name] for name in Entry._fields))
+        .where(row.topic.in_(topics), row.state == "waiting", is_due(now))
+        .order_by(row.due_at, row.entity, row.version_number, row.topic)
+        .limit(limit)
+    )
+    if entities is not None:
+        due = due.where(row.entity.in_(entities))
+    return [Entry(*columns) for columns in connection.execute(due)]
+
+
+def claim(connection: Connection, entry: Entry, *, now: datetime, run_id: str) -> Entry | None:
+    """Claim an entry for the time of an attempt; return None if another process has it."""
+    until = now + LEASE
+    claimed = connection.execute(
+        update(outbox)
+        .where(_is_unchanged(entry))
+        .values(due_at=until, changed_at=now, run_id=run_id)
+    )
+    return entry._replace(due_at=until) if claimed.rowcount else None
+
+
+def settle(
+    connection: Connection,
+    entries: Sequence[Entry],
+    outcome: Outcome,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+) -> int:
+    """Record the outcome of attempts; return how many entries it holds for.
+
+    An entry that was superseded meanwhile, or that another process has claimed, stays as it is.
+    ``run_id``: Dagster's run; None: that of the latest change stays.
+    """
+    changes = {"state": outcome.state, "reason": outcome.reason, "changed_at": now}
+    if run_id is not None:
+        changes["run_id"] = run_id
+    if outcome.is_failed:
+        changes["attempt_count"] = outbox.c.attempt_count + 1
+        changes["due_at"] = now + outcome.wait
+    settled = connection.execute(
+        update(outbox).where(or_(*map(_is_unchanged, entries))).values(**changes)
+    )
+    return settled.rowcount
+
+
+def fail(
+    entry: Entry,
+    reason: str,
+    *,
+    may_pass: bool = True,
+    retry_in_seconds: float = 0,
+    max_attempts: int | None = MAX_ATTEMPTS,
+    first_wait: timedelta = FIRST_WAIT,
+) -> Outcome:
+    """Return the outcome of a failed attempt: the entry waits for the next one, or is dead.
+
+    Args:
+        entry: The entry.
+        reason: Why the attempt failed.
+        may_pass: Whether another attempt may succeed.
+        retry_in_seconds: Wait that the receiver asks for; a longer one of ours has precedence.
+        max_attempts: Attempts after which the entry is dead; None: it never is.
+        first_wait: Wait before the second attempt, doubled for each further one.
+    """
+    failed_count = entry.attempt_count + 1
+    if not may_pass or (max_attempts is not None and failed_count >= max_attempts):
+        return Outcome("dead", reason)
+    wait = max(wait_after(failed_count, first_wait), timedelta(seconds=retry_in_seconds))
+    return Outcome("waiting", reason, wait)
+
+
+def supersede(
+    connection: Connection, topic: str, entities: Sequence[str], *, now: datetime, run_id: str
+) -> None:
+    """Have nothing sent of what waits for entities of a topic."""
+    row = outbox.c
+    connection.execute(
+        update(outbox)
+        .where(row.topic == topic, row.state == "waiting", row.entity.in_(entities))
+        .values(state="superseded", changed_at=now, run_id=run_id)
+    )
+
+
+def _is_unchanged(entry: Entry) -> ColumnElement[bool]:
+    row = outbox.c
+    return and_(
+        row.topic == entry.topic,
+        row.entity == entry.entity,
+        row.version_number == entry.version_number,
+        row.state == "waiting",
+        row.due_at == entry.due_at,
+    )
