@@ -12,6 +12,11 @@ from typing import Literal, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from orchestration_project.contracts.attempts import FIRST_WAIT, LEASE, MAX_ATTEMPTS, wait_after
+from orchestration_project.errors import (
+    ConfigurationError,
+    OrchestrationError,
+    TransientError,
+)
 from orchestration_project.tables.spine import outbox
 
 
@@ -197,6 +202,18 @@ def fail(
         return Outcome("dead", reason)
     wait = max(wait_after(failed_count, first_wait), timedelta(seconds=retry_in_seconds))
     return Outcome("waiting", reason, wait)
+
+
+def may_pass_later(error: OrchestrationError) -> bool:
+    """Whether another attempt may succeed after an error."""
+    return isinstance(error, TransientError | ConfigurationError)
+
+
+def fail_with(entry: Entry, error: OrchestrationError, reason: str) -> Outcome:
+    """Return the outcome of an attempt that an error ended; it may say when to try again."""
+    seconds = error.retry_in_seconds if isinstance(error, TransientError) else 0
+    may_pass = may_pass_later(error)
+    return fail(entry, reason, may_pass=may_pass, retry_in_seconds=seconds)
 
 
 def supersede(

@@ -19,15 +19,14 @@ from orchestration_project.engine.outbox import (
     Outcome,
     claim,
     fail,
+    fail_with,
     read_due,
     settle,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
-    ConfigurationError,
     ContractError,
     OrchestrationError,
-    TransientError,
 )
 from orchestration_project.resources.plugins.fetching import Fetcher, Stopwatch
 from orchestration_project.resources.plugins.loading import action_topic
@@ -86,8 +85,7 @@ class ActionApplier:
             status = self._request(message, entry)
         except OrchestrationError as error:
             self.recorder.add(*target_of(message), "failed", seconds=watch.seconds)
-            is_passing = isinstance(error, TransientError | ConfigurationError)
-            return fail(entry, error.line[:MAX_REASON_CHARACTERS], may_pass=is_passing)
+            return fail_with(entry, error, error.line[:MAX_REASON_CHARACTERS])
         self.recorder.add(*target_of(message), "allowed", seconds=watch.seconds)
         if 200 <= status < 300:
             return DONE
