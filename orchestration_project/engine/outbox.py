@@ -7,9 +7,9 @@ lease of its own, needs no claim.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 
 from orchestration_project.contracts.attempts import FIRST_WAIT, LEASE, MAX_ATTEMPTS, wait_after
 from orchestration_project.errors import (
@@ -64,6 +64,15 @@ class Outcome(NamedTuple):
 
 
 DONE = Outcome("done")
+
+_UNCHANGED = (
+    outbox.c.topic == bindparam("entry_topic"),
+    outbox.c.entity == bindparam("entry_entity"),
+    outbox.c.version_number == bindparam("entry_version_number"),
+    outbox.c.due_at == bindparam("entry_due_at"),
+    outbox.c.state == "waiting",
+)
+"""Condition of an entry that was neither settled nor claimed since it was read or claimed."""
 
 
 def add_intentions(
@@ -146,9 +155,8 @@ def claim(connection: Connection, entry: Entry, *, now: datetime, run_id: str) -
     """Claim an entry for the time of an attempt; return None if another process has it."""
     until = now + LEASE
     claimed = connection.execute(
-        update(outbox)
-        .where(_is_unchanged(entry))
-        .values(due_at=until, changed_at=now, run_id=run_id)
+        update(outbox).where(*_UNCHANGED).values(due_at=until, changed_at=now, run_id=run_id),
+        _key(entry),
     )
     return entry._replace(due_at=until) if claimed.rowcount else None
 
@@ -172,10 +180,8 @@ def settle(
     if outcome.is_failed:
         changes["attempt_count"] = outbox.c.attempt_count + 1
         changes["due_at"] = now + outcome.wait
-    settled = connection.execute(
-        update(outbox).where(or_(*map(_is_unchanged, entries))).values(**changes)
-    )
-    return settled.rowcount
+    unchanged = update(outbox).where(*_UNCHANGED).values(**changes)
+    return connection.execute(unchanged, [_key(entry) for entry in entries]).rowcount
 
 
 def fail(
@@ -228,12 +234,7 @@ def supersede(
     )
 
 
-def _is_unchanged(entry: Entry) -> ColumnElement[bool]:
-    row = outbox.c
-    return and_(
-        row.topic == entry.topic,
-        row.entity == entry.entity,
-        row.version_number == entry.version_number,
-        row.state == "waiting",
-        row.due_at == entry.due_at,
-    )
+def _key(entry: Entry) -> dict[str, Any]:
+    """Return an entry's key and due time as parameters of `_UNCHANGED`."""
+    names = ("topic", "entity", "version_number", "due_at")
+    return {f"entry_{name}": getattr(entry, name) for name in names}
