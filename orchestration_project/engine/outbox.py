@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Column, Connection, Select, bindparam, insert, or_, select, update
 
 from orchestration_project.contracts.attempts import FIRST_WAIT, LEASE, MAX_ATTEMPTS, wait_after
 from orchestration_project.errors import (
@@ -113,21 +113,12 @@ def read_latest(connection: Connection, topic: str, entity: str) -> Latest:
     return Latest(0, "", "") if columns is None else Latest(*columns)
 
 
-def is_due(now: datetime) -> ColumnElement[bool]:
-    """Return whether a row of the outbox is due for its next attempt.
-
-    A row that was changed later than a lease from now is of before the clock was set back: it
-    waits for no time that the clock may reach much later.
-    """
-    return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
-
-
 def read_due(
     connection: Connection,
     topics: Sequence[str],
     now: datetime,
     *,
-    entities: Sequence[str] | None = None,
+    entity: str | None = None,
     limit: int | None = None,
 ) -> list[Entry]:
     """Return the entries of topics that are due, the oldest first.
@@ -136,19 +127,26 @@ def read_due(
         connection: A transaction.
         topics: Their topics.
         now: The present.
-        entities: Only entries of these entities; None: of all.
+        entity: Only entries of this entity; None: of all.
         limit: Maximum of entries; None: all.
     """
-    row = outbox.c
-    due = (
-        select(*(row[name] for name in Entry._fields))
-        .where(row.topic.in_(topics), row.state == "waiting", is_due(now))
-        .order_by(row.due_at, row.entity, row.version_number, row.topic)
-        .limit(limit)
-    )
-    if entities is not None:
-        due = due.where(row.entity.in_(entities))
+    due = _select_due([outbox.c[name] for name in Entry._fields], topics, now).limit(limit)
+    if entity is not None:
+        due = due.where(outbox.c.entity == entity)
     return [Entry(*columns) for columns in connection.execute(due)]
+
+
+def read_due_entities(
+    connection: Connection, topic: str, now: datetime, *, among: Sequence[str] | None = None
+) -> list[str]:
+    """Return the entities of a topic with entries that are due, the oldest first.
+
+    ``among``: only these; None: all, which may be too many to hold their payloads.
+    """
+    due = _select_due([outbox.c.entity], [topic], now)
+    if among is not None:
+        due = due.where(outbox.c.entity.in_(among))
+    return list(connection.execute(due).scalars())
 
 
 def claim(connection: Connection, entry: Entry, *, now: datetime, run_id: str) -> Entry | None:
@@ -231,6 +229,23 @@ def supersede(
         update(outbox)
         .where(row.topic == topic, row.state == "waiting", row.entity.in_(entities))
         .values(state="superseded", changed_at=now, run_id=run_id)
+    )
+
+
+def _select_due(
+    columns: Sequence[Column[Any]], topics: Sequence[str], now: datetime
+) -> Select[Any]:
+    """Return the query of entries that are due.
+
+    A row that was changed later than a lease from now is of before the clock was set back: it
+    waits for no time that the clock may reach much later.
+    """
+    row = outbox.c
+    is_due = or_(row.due_at <= now, row.changed_at > now + LEASE)
+    return (
+        select(*columns)
+        .where(row.topic.in_(topics), row.state == "waiting", is_due)
+        .order_by(row.due_at, row.entity, row.version_number, row.topic)
     )
 
 
