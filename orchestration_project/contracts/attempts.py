@@ -1,6 +1,9 @@
-"""Attempts at actions that wait in the outbox: how many, how far apart, and after which answers."""
+"""Attempts at what may fail: how many, how far apart, and after which answers another follows."""
 
 from datetime import timedelta
+from typing import TypeVar
+
+Wait = TypeVar("Wait", float, timedelta)
 
 LEASE = timedelta(minutes=5)
 """For longer than a request takes, its time limits included."""
@@ -22,4 +25,9 @@ def may_pass(status: int) -> bool:
 
 def wait_after(failed_count: int, first: timedelta = FIRST_WAIT) -> timedelta:
     """Return how long an action waits after so many failed attempts."""
-    return min(first * 2 ** min(failed_count - 1, 20), LONGEST_WAIT)
+    return back_off(failed_count, first, LONGEST_WAIT)
+
+
+def back_off(failed_count: int, first: Wait, longest: Wait) -> Wait:
+    """Return the wait after so many failures: ``first``, doubled for each further one."""
+    return min(first * 2 ** min(failed_count - 1, 30), longest)
