@@ -320,7 +320,7 @@ def _counts(summary: ApplySummary) -> dict[str, Any]:
         for name in outcomes
     }
     rows = [
-        [*each.due.key, each.due.action, each.target, each.outcome, each.detail[:500]]
+        [*each.key, each.action, each.target, each.outcome, each.detail[:500]]
         for each in summary.results
     ]
     names = ("source", "delivery_id", "rule_id", "action", "target", "outcome", "detail")

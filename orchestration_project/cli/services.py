@@ -20,6 +20,7 @@ from typing import IO, NamedTuple, NoReturn, Self
 import psutil
 
 from orchestration_project.cli.watching import GRACE_SECONDS, end_groups
+from orchestration_project.contracts.attempts import back_off
 from orchestration_project.errors import TransientError
 
 LAST_LINES = 15
@@ -52,7 +53,7 @@ class RestartPolicy(NamedTuple):
 
     def wait_seconds(self, end_count: int) -> float:
         """Return the wait before a restart after so many ends within the window."""
-        return min(self.first_wait_seconds * 2 ** (end_count - 1), MAX_WAIT_SECONDS)
+        return back_off(end_count, self.first_wait_seconds, MAX_WAIT_SECONDS)
 
 
 class Launch(NamedTuple):

@@ -1,6 +1,9 @@
-"""Attempts at actions that wait in the outbox: how many, how far apart, and after which answers."""
+"""Attempts at what may fail: how many, how far apart, and after which answers another follows."""
 
 from datetime import timedelta
+from typing import TypeVar
+
+Wait = TypeVar("Wait", float, timedelta)
 
 LEASE = timedelta(minutes=5)
 """For longer than a request takes, its time limits included."""
@@ -20,6 +23,11 @@ def may_pass(status: int) -> bool:
     return status in PASSING_STATUSES or status >= 500
 
 
-def wait_after(failed_count: int) -> timedelta:
+def wait_after(failed_count: int, first: timedelta = FIRST_WAIT) -> timedelta:
     """Return how long an action waits after so many failed attempts."""
-    return min(FIRST_WAIT * 2 ** min(failed_count - 1, 10), LONGEST_WAIT)
+    return back_off(failed_count, first, LONGEST_WAIT)
+
+
+def back_off(failed_count: int, first: Wait, longest: Wait) -> Wait:
+    """Return the wait after so many failures: ``first``, doubled for each further one."""
+    return min(first * 2 ** min(failed_count - 1, 30), longest)

@@ -5,14 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from orchestration_project.contracts.attempts import LEASE
 from orchestration_project.engine.dagster_private import is_worker_gone
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, within
 from orchestration_project.errors import TransientError
-from orchestration_project.tables.spine import fences, leases, outbox
+from orchestration_project.tables.spine import fences, leases
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,15 +36,6 @@ def lock_row(connection: Connection, name: str) -> Row[Any]:
     insert_absent(connection, leases, [empty])
     wanted = select(leases).where(leases.c.name == name).with_for_update()
     return connection.execute(wanted).one()
-
-
-def is_outbox_due(now: datetime) -> ColumnElement[bool]:
-    """Return whether a row of the outbox is due for its next attempt.
-
-    A row that was changed later than a lease from now is of before the clock was set back: it
-    waits for no time that the clock may reach much later.
-    """
-    return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
 
 
 def take(

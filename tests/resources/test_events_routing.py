@@ -10,14 +10,11 @@ from sqlalchemy import delete, func, select, update
 from standardwebhooks import Webhook
 
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS
 from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import RulesText
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.events_routing.applying import (
-    LEASE,
-    MAX_ATTEMPTS,
-    due_actions,
-)
+from orchestration_project.resources.events_routing.applying import due_actions
 from orchestration_project.resources.events_routing.rules import (
     RulesChangedError,
     rules_in_effect,

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
+from orchestration_project.contracts.attempts import LEASE
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.events_routing.applying import LEASE
 from orchestration_project.tables.events_routing import (
     events_routed,
     events_routed_rows,

@@ -9,21 +9,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS, wait_after
-from orchestration_project.engine.leases import is_outbox_due
+from orchestration_project.engine.outbox import (
+    DONE,
+    Entry,
+    Outcome,
+    claim,
+    fail_with,
+    may_pass_later,
+    read_due,
+    settle,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within
-from orchestration_project.errors import (
-    ConfigurationError,
-    OrchestrationError,
-    TransientError,
-)
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import (
     ActionEnvironment,
     ActionRequest,
@@ -43,37 +47,17 @@ from orchestration_project.resources.events_routing.targets import (
 )
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed
-from orchestration_project.tables.spine import outbox
 
 MAX_FAILURES_IN_ROW = 3
 """Failed attempts at a target, one after the other, after which a run leaves it alone."""
 
 ACTIONS_PER_RUN = 5_000
-
-
-class DueAction(NamedTuple):
-    """A row of the outbox that is due."""
-
-    topic: str
-    entity: str
-    version_number: int
-    attempt_count: int
-
-    @property
-    def action(self) -> str:
-        """Name of the action."""
-        return self.topic.removeprefix(TOPIC_PREFIX)
-
-    @property
-    def key(self) -> RoutedKey:
-        """Delivery and rule."""
-        return RoutedKey.of_entity(self.entity)
+REPLACED = Outcome("superseded", "the delivery was erased, or a later intention replaces it")
 
 
 @dataclass(frozen=True)
 class _Claim:
-    due: DueAction
-    until: datetime
+    entry: Entry
     routed: Row[Any]
 
 
@@ -81,10 +65,20 @@ class _Claim:
 class ActionResult:
     """End of an attempt: ``outcome`` is done, waiting, dead, superseded, busy or overtaken."""
 
-    due: DueAction
+    entry: Entry
     outcome: str
     target: str = ""
     detail: str = ""
+
+    @property
+    def action(self) -> str:
+        """Name of the action."""
+        return action_of(self.entry)
+
+    @property
+    def key(self) -> RoutedKey:
+        """Delivery and rule."""
+        return RoutedKey.of_entity(self.entry.entity)
 
 
 @dataclass
@@ -96,7 +90,7 @@ class ApplySummary:
 
     def add(self, result: ActionResult) -> None:
         """Count an attempt."""
-        self.counts[result.due.action, result.outcome] += 1
+        self.counts[result.action, result.outcome] += 1
         if len(self.results) < 100:
             self.results.append(result)
 
@@ -120,7 +114,7 @@ class ActionApplier:
     settings: Settings
     run_id: str
     open_connection: Callable[[str], Any]
-    _failures: Counter[str] = field(default_factory=Counter)
+    _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def apply_due(self, *, limit: int = ACTIONS_PER_RUN) -> ApplySummary:
         """Take the actions that are due, the oldest first; what fails waits for its next attempt.
@@ -129,43 +123,36 @@ class ActionApplier:
             OrchestrationError: The database cannot be used.
         """
         summary = ApplySummary()
-        own = [each.name for each in self.targets.registry.actions.values() if not each.run]
-        for due in due_actions(self.warehouse, self.clock, own, limit=limit):
-            result = self._apply(due)
+        actions = self.targets.registry.actions.values()
+        applied = [action.name for action in actions if not action.run]
+        for entry in due_actions(self.warehouse, self.clock, applied, limit=limit):
+            result = self._apply(entry)
             if result is not None:
                 summary.add(result)
         return summary
 
-    def _apply(self, due: DueAction) -> ActionResult | None:
-        action = self.targets.registry.actions[due.action]
+    def _apply(self, entry: Entry) -> ActionResult | None:
+        action = self.targets.registry.actions[action_of(entry)]
         with self.warehouse.writing() as connection:
-            claim = self._claim(connection, due)
+            claim = self._claim(connection, entry)
             if not isinstance(claim, _Claim):
                 return claim
             if action.write is not None:
                 return self._write(connection, claim, action, action.write)
         return self._send(claim, action)
 
-    def _claim(self, connection: Connection, due: DueAction) -> _Claim | ActionResult | None:
+    def _claim(self, connection: Connection, entry: Entry) -> _Claim | ActionResult | None:
         """Claim an action; None: its target is left alone for now."""
-        wanted = select(events_routed).where(within(events_routed, due.key._asdict()))
-        routed = connection.execute(wanted.with_for_update()).first()
-        if routed is None or routed.intention_number != due.version_number:
-            reason = "the delivery was erased, or a later intention replaces it"
-            settle(connection, due, "superseded", self.clock.now(), self.run_id, reason=reason)
-            return ActionResult(due, "superseded", detail=reason)
-        if self._failures[f"{due.action}|{routed.target}"] >= MAX_FAILURES_IN_ROW:
+        now, routed = self.clock.now(), read_routed(connection, entry, is_locked=True)
+        if routed is None:
+            record_outcome(connection, entry, REPLACED, now=now, run_id=self.run_id)
+            return ActionResult(entry, REPLACED.state, detail=str(REPLACED.reason))
+        if self._failures[entry.topic, routed.target] >= MAX_FAILURES_IN_ROW:
             return None
-        now = self.clock.now()
-        until = now + LEASE
-        claimed = connection.execute(
-            update(outbox)
-            .where(*_is(due), is_outbox_due(now))
-            .values(due_at=until, changed_at=now, run_id=self.run_id)
-        )
-        if not claimed.rowcount:
-            return ActionResult(due, "busy", routed.target)
-        return _Claim(due, until, routed)
+        claimed = claim(connection, entry, now=now, run_id=self.run_id)
+        if claimed is None:
+            return ActionResult(entry, "busy", routed.target)
+        return _Claim(claimed, routed)
 
     def _write(
         self,
@@ -177,33 +164,30 @@ class ActionApplier:
         """Take an action in the transaction that settles it; an error writes nothing of it."""
         try:
             with connection.begin_nested():
-                found = write(connection, self._request(claim, action), self._environment(claim))
+                request = request_of(claim.routed, self.targets, action)
+                answer = write(connection, request, self._environment(claim))
         except OrchestrationError as error:
             return self._settle_failed(connection, claim, error)
-        return self._settle_done(connection, claim, found)
+        return self._settle(connection, claim, DONE, answer=answer)
 
     def _send(self, claim: _Claim, action: RoutingAction) -> ActionResult:
         """Take an action outside of a transaction."""
         if action.send is None:
             raise AssertionError("an action has one of write, send and run")
         try:
-            found = action.send(self._request(claim, action), self._environment(claim))
+            request = request_of(claim.routed, self.targets, action)
+            answer = action.send(request, self._environment(claim))
         except OrchestrationError as error:
             with self.warehouse.writing() as connection:
                 return self._settle_failed(connection, claim, error)
         with self.warehouse.writing() as connection:
-            return self._settle_done(connection, claim, found)
-
-    def _request(self, claim: _Claim, action: RoutingAction) -> ActionRequest:
-        return request_of(claim.routed, self.targets, action)
+            return self._settle(connection, claim, DONE, answer=answer)
 
     def _environment(self, claim: _Claim) -> ActionEnvironment:
         def record_progress(text: str) -> None:
             with self.warehouse.writing() as connection:
                 connection.execute(
-                    update(events_routed)
-                    .where(within(events_routed, claim.due.key._asdict()))
-                    .values(progress=text)
+                    update(events_routed).where(_is_routed(claim.entry)).values(progress=text)
                 )
 
         return ActionEnvironment(
@@ -215,49 +199,38 @@ class ActionApplier:
             record_progress=record_progress,
         )
 
-    def _settle_done(self, connection: Connection, claim: _Claim, found: str) -> ActionResult:
-        now, due = self.clock.now(), claim.due
-        self._failures[f"{due.action}|{claim.routed.target}"] = 0
-        if not settle(connection, due, "done", now, self.run_id, until=claim.until):
-            return ActionResult(due, "overtaken", claim.routed.target)
-        note_outcome(connection, due, "done", now, self.run_id, result=shown(found), reason=None)
-        return ActionResult(due, "done", claim.routed.target, found)
-
     def _settle_failed(
         self, connection: Connection, claim: _Claim, error: OrchestrationError
     ) -> ActionResult:
-        now, due, target = self.clock.now(), claim.due, claim.routed.target
-        reason = shown(str(error))
-        may_pass = isinstance(error, TransientError | ConfigurationError)
-        is_dead = not may_pass or due.attempt_count + 1 >= MAX_ATTEMPTS
-        if may_pass:
-            self._failures[f"{due.action}|{target}"] += 1
-        state = "dead" if is_dead else "waiting"
-        wait = max(
-            wait_after(due.attempt_count + 1),
-            timedelta(seconds=getattr(error, "retry_in_seconds", 0)),
-        )
-        is_own = settle(
+        outcome = fail_with(claim.entry, error, shown(str(error)))
+        return self._settle(connection, claim, outcome, error=error)
+
+    def _settle(
+        self,
+        connection: Connection,
+        claim: _Claim,
+        outcome: Outcome,
+        *,
+        answer: str | None = None,
+        error: OrchestrationError | None = None,
+    ) -> ActionResult:
+        target = claim.routed.target
+        if error is None:
+            self._failures[claim.entry.topic, target] = 0
+        elif may_pass_later(error):
+            self._failures[claim.entry.topic, target] += 1
+        is_own = record_outcome(
             connection,
-            due,
-            state,
-            now,
-            self.run_id,
-            reason=reason,
-            until=claim.until,
-            due_at=now + wait,
-            failed=1,
+            claim.entry,
+            outcome,
+            now=self.clock.now(),
+            run_id=self.run_id,
+            answer=answer,
+            letter=None if error is None else letter_of(claim.routed, error),
         )
         if not is_own:
-            return ActionResult(due, "overtaken", target)
-        note_outcome(connection, due, state, now, self.run_id, reason=reason, failed=1)
-        if is_dead:
-            routed = claim.routed
-            letter = Letter(
-                routed.version_number, due.action, target, "apply", error.category, reason
-            )
-            add_letter(connection, due.key, letter, now=now, run_id=self.run_id)
-        return ActionResult(due, state, target, reason)
+            return ActionResult(claim.entry, "overtaken", target)
+        return ActionResult(claim.entry, outcome.state, target, answer or outcome.reason or "")
 
 
 @contextmanager
@@ -295,89 +268,83 @@ def request_of(routed: Row[Any], targets: RoutingTargets, action: RoutingAction)
     )
 
 
+def action_of(entry: Entry) -> str:
+    """Return the name of an entry's action."""
+    return entry.topic.removeprefix(TOPIC_PREFIX)
+
+
 def due_actions(
     warehouse: Warehouse, clock: Clock, actions: Sequence[str], *, limit: int
-) -> list[DueAction]:
-    """Return the intentions of actions that are due, the oldest first."""
-    wanted = (
-        select(*(outbox.c[name] for name in DueAction._fields))
-        .where(
-            outbox.c.topic.in_([TOPIC_PREFIX + each for each in actions]),
-            outbox.c.state == "waiting",
-            is_outbox_due(clock.now()),
-        )
-        .order_by(outbox.c.due_at, outbox.c.entity)
-        .limit(limit)
-    )
+) -> list[Entry]:
+    """Return the entries of actions that are due, the oldest first."""
+    topics = [TOPIC_PREFIX + action for action in actions]
     with warehouse.reading() as connection:
-        return [DueAction(*row) for row in connection.execute(wanted)]
+        return read_due(connection, topics, clock.now(), limit=limit)
 
 
-def settle(
+def read_routed(
+    connection: Connection, entry: Entry, *, is_locked: bool = False
+) -> Row[Any] | None:
+    """Return the row of `events_routed` that an entry is of; None: it was erased or replaced.
+
+    ``is_locked``: have others wait for it until this transaction ends.
+    """
+    row = select(events_routed).where(_is_routed(entry))
+    routed = connection.execute(row.with_for_update() if is_locked else row).first()
+    is_latest = routed is not None and routed.intention_number == entry.version_number
+    return routed if is_latest else None
+
+
+def letter_of(routed: Row[Any], error: OrchestrationError) -> Letter:
+    """Return the dead letter of an action that failed for good."""
+    return Letter(
+        routed.version_number, routed.action, routed.target, "apply", error.category, str(error)
+    )
+
+
+def record_outcome(
     connection: Connection,
-    due: DueAction,
-    state: str,
+    entry: Entry,
+    outcome: Outcome,
+    *,
     now: datetime,
     run_id: str,
-    *,
-    reason: str | None = None,
-    until: datetime | None = None,
-    due_at: datetime | None = None,
-    failed: int = 0,
+    answer: str | None = None,
+    letter: Letter | None = None,
 ) -> bool:
-    """Record the end of an attempt in the outbox; return whether its claim was the current one.
+    """Settle an entry, and its row of `events_routed`; return whether its claim was still valid.
 
     Args:
         connection: A transaction that writes.
-        due: The row.
-        state: Its state from now on.
+        entry: The entry.
+        outcome: End of its attempt.
         now: The present.
         run_id: Dagster's run.
-        reason: Why it failed.
-        until: End of the claim; None: it was not claimed.
-        due_at: When the next attempt is due.
-        failed: Failed attempts to add.
+        answer: What the target answered.
+        letter: Dead letter of an action that is dead.
     """
-    own = [*_is(due)]
-    if until is not None:
-        own += [outbox.c.due_at == until, outbox.c.run_id == run_id]
-    values: dict[str, Any] = {"state": state, "reason": reason, "changed_at": now, "run_id": run_id}
-    if due_at is not None:
-        values["due_at"] = due_at
-    settled = connection.execute(
-        update(outbox).where(*own).values(**values, attempt_count=outbox.c.attempt_count + failed)
-    )
-    return bool(settled.rowcount)
-
-
-def note_outcome(
-    connection: Connection,
-    due: DueAction,
-    outcome: str,
-    now: datetime,
-    run_id: str,
-    *,
-    failed: int = 0,
-    **values: Any,
-) -> None:
-    """Record the end of an attempt in `events_routed`."""
+    if not settle(connection, [entry], outcome, now=now, run_id=run_id):
+        return False
+    if outcome.state == "superseded":
+        return True
+    changes: dict[str, Any] = {"outcome": outcome.state, "reason": outcome.reason}
+    if answer is not None:
+        changes["result"] = shown(answer)
     connection.execute(
         update(events_routed)
-        .where(within(events_routed, due.key._asdict()))
+        .where(_is_routed(entry))
         .values(
-            outcome=outcome,
-            attempt_count=events_routed.c.attempt_count + failed,
+            **changes,
+            attempt_count=events_routed.c.attempt_count + int(outcome.is_failed),
             changed_at=now,
             run_id=run_id,
-            **values,
         )
     )
+    if outcome.state == "dead" and letter is not None:
+        key = RoutedKey.of_entity(entry.entity)
+        add_letter(connection, key, letter, now=now, run_id=run_id)
+    return True
 
 
-def _is(due: DueAction) -> Sequence[Any]:
-    return (
-        outbox.c.topic == due.topic,
-        outbox.c.entity == due.entity,
-        outbox.c.version_number == due.version_number,
-        outbox.c.state == "waiting",
-    )
+def _is_routed(entry: Entry) -> ColumnElement[bool]:
+    return within(events_routed, RoutedKey.of_entity(entry.entity)._asdict())

@@ -20,6 +20,7 @@ from orchestration_project.domains.events_routing.planning import (
     plan_delivery,
 )
 from orchestration_project.domains.events_routing.rules import RoutedDelivery
+from orchestration_project.engine.outbox import Intention, add_intentions
 from orchestration_project.engine.warehouse.frames import insert_absent, storable, within
 from orchestration_project.redaction import redacted
 from orchestration_project.resources.events_routing.rules import CachedRules
@@ -29,7 +30,6 @@ from orchestration_project.tables.events_routing import (
     events_routed,
     events_routing_dead_letters,
 )
-from orchestration_project.tables.spine import outbox
 
 TOPIC_PREFIX = "routing/"
 """Topics of the outbox: the prefix and the name of an action."""
@@ -170,24 +170,10 @@ def enqueue(
 ) -> None:
     """Write intentions to the outbox: key, action and version of each."""
     rows = [
-        {
-            "topic": TOPIC_PREFIX + action,
-            "entity": key.entity,
-            "version_number": number,
-            "payload": "{}",
-            "cause": cause,
-            "state": "waiting",
-            "attempt_count": 0,
-            "reason": None,
-            "planned_at": now,
-            "due_at": now,
-            "changed_at": now,
-            "run_id": run_id,
-        }
+        Intention(TOPIC_PREFIX + action, key.entity, number, cause=cause)
         for key, action, number in intentions
     ]
-    if rows:
-        connection.execute(insert(outbox), rows)
+    add_intentions(connection, rows, now=now, run_id=run_id)
 
 
 class Letter(NamedTuple):

@@ -11,21 +11,22 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.pipelines import Pipeline, partition_key, propose_key
 from orchestration_project.engine.loads import known_partitions
+from orchestration_project.engine.outbox import DONE, Entry, Outcome
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
 from orchestration_project.resources.events_routing.applying import (
-    DueAction,
+    REPLACED,
+    action_of,
     due_actions,
-    note_outcome,
+    letter_of,
+    read_routed,
+    record_outcome,
     request_of,
-    settle,
 )
-from orchestration_project.resources.events_routing.planning import Letter, add_letter, shown
+from orchestration_project.resources.events_routing.planning import Letter, shown
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import events_routed
 from orchestration_project.tables.spine import inbox
 from orchestration_project.tracing.traceparent import TraceContext
 
@@ -123,33 +124,26 @@ class RunRequester:
         registry = self._targets.registry
         actions = [each.name for each in registry.actions.values() if each.run]
         due = due_actions(self._warehouse, self._clock, actions, limit=RUNS_PER_TICK)
-        return [each for row in due if (each := self._request(instance, row))]
+        requests = [self._request(instance, entry) for entry in due]
+        return [request for request in requests if request is not None]
 
-    def _request(self, instance: dg.DagsterInstance, due: DueAction) -> dg.RunRequest | None:
-        action = self._targets.registry.actions[due.action]
-        wanted = select(events_routed).where(within(events_routed, due.key._asdict()))
+    def _request(self, instance: dg.DagsterInstance, entry: Entry) -> dg.RunRequest | None:
+        action = self._targets.registry.actions[action_of(entry)]
         with self._warehouse.reading() as connection:
-            routed = connection.execute(wanted).first()
-        if routed is None or routed.intention_number != due.version_number or action.run is None:
-            self._settle(due, "superseded", reason="the delivery was erased")
+            routed = read_routed(connection, entry)
+        if routed is None or action.run is None:
+            self._record(entry, REPLACED)
             return None
-        own = dg.RunsFilter(tags={ROUTING_TAG: routed.idempotency_key})
-        if runs := instance.get_run_ids(own, limit=1):
-            self._settle(due, "done", result=runs[0])
+        tagged = dg.RunsFilter(tags={ROUTING_TAG: routed.idempotency_key})
+        if run_ids := instance.get_run_ids(tagged, limit=1):
+            self._record(entry, DONE, run_id=run_ids[0])
             return None
         try:
             request = action.run(request_of(routed, self._targets, action), self._targets.registry)
             self._require_partition(request)
         except ConfigurationError as error:
-            letter = Letter(
-                routed.version_number,
-                due.action,
-                routed.target,
-                "apply",
-                error.category,
-                str(error),
-            )
-            self._settle(due, "dead", reason=str(error), letter=letter)
+            outcome = Outcome("dead", shown(str(error)))
+            self._record(entry, outcome, letter=letter_of(routed, error))
             return None
         if request.job_name not in self._jobs:
             return None
@@ -180,19 +174,22 @@ class RunRequester:
             remedy="correct the mapping, then replay the dead letter",
         )
 
-    def _settle(
+    def _record(
         self,
-        due: DueAction,
-        state: str,
+        entry: Entry,
+        outcome: Outcome,
         *,
-        reason: str | None = None,
-        result: str | None = None,
+        run_id: str | None = None,
         letter: Letter | None = None,
     ) -> None:
-        now, run_id = self._clock.now(), result or ""
-        text = None if reason is None else shown(reason)
+        now = self._clock.now()
         with self._warehouse.writing() as connection:
-            if settle(connection, due, state, now, run_id, reason=text) and state != "superseded":
-                note_outcome(connection, due, state, now, run_id, reason=text, result=result)
-                if letter is not None:
-                    add_letter(connection, due.key, letter, now=now, run_id=run_id)
+            record_outcome(
+                connection,
+                entry,
+                outcome,
+                now=now,
+                run_id=run_id or "",
+                answer=run_id,
+                letter=letter,
+            )

@@ -17,6 +17,7 @@ from threading import Event
 from typing import TypeVar
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.attempts import back_off
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
@@ -64,8 +65,7 @@ def backoff_seconds(attempt: int, first: float, longest: float, draw: float) -> 
     It doubles with each attempt, from ``first`` to ``longest``; ``draw``, from 0 to 1, takes up
     to half of it away, so that not all clients of a broker come back at once.
     """
-    delay = min(longest, first * 2 ** min(attempt, 30))
-    return delay * (1 - draw / 2)
+    return back_off(attempt + 1, first, longest) * (1 - draw / 2)
 
 
 def holder_name() -> str:

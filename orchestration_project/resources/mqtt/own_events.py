@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, select
 
 from orchestration_project.domains.mqtt.envelope import Refusal
 from orchestration_project.domains.mqtt.judging import Event, Message, judge
+from orchestration_project.engine.outbox import Intention, add_intentions, read_latest
 from orchestration_project.resources.mqtt.arrivals import allocate_arrivals
 from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
-from orchestration_project.tables.spine import outbox
 from orchestration_project.tracing.traceparent import (
     TRACEPARENT,
     TraceContext,
@@ -108,29 +108,12 @@ def _trace_context(event: Event) -> TraceContext:
 
 
 def _add_to_outbox(connection: Connection, mirror: Mirror, own: OwnEvent, entity: str) -> None:
-    columns, now = outbox.c, mirror.clock.now()
-    last = select(func.max(columns.version_number)).where(
-        columns.topic == OUTBOX_TOPIC, columns.entity == entity
-    )
-    row = {
-        "topic": OUTBOX_TOPIC,
-        "entity": entity,
-        "version_number": (connection.execute(last).scalar() or 0) + 1,
-        "payload": json.dumps(
-            {
-                "topic": own.event.message.topic,
-                "message": own.text,
-                TRACEPARENT: str(_trace_context(own.event)),
-            },
-            ensure_ascii=False,
-        ),
-        "cause": "source",
-        "state": "waiting",
-        "attempt_count": 0,
-        "reason": None,
-        "planned_at": now,
-        "due_at": now,
-        "changed_at": now,
-        "run_id": mirror.run_id,
+    message = {
+        "topic": own.event.message.topic,
+        "message": own.text,
+        TRACEPARENT: str(_trace_context(own.event)),
     }
-    connection.execute(insert(outbox), row)
+    number = read_latest(connection, OUTBOX_TOPIC, entity).version_number + 1
+    payload = json.dumps(message, ensure_ascii=False)
+    intention = Intention(OUTBOX_TOPIC, entity, number, payload)
+    add_intentions(connection, [intention], now=mirror.clock.now(), run_id=mirror.run_id)

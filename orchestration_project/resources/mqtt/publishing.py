@@ -7,24 +7,27 @@ same idempotency key.
 import json
 import logging
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
-from typing import Any, NamedTuple
-
-from sqlalchemy import bindparam, select, update
+from typing import NamedTuple
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.leases import is_outbox_due
+from orchestration_project.engine.outbox import (
+    DONE,
+    Entry,
+    Outcome,
+    fail,
+    read_due,
+    settle,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.mqtt.bridge import backoff_seconds
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
 from orchestration_project.resources.mqtt.reading import PLUGIN_TOPICS, published_topics
-from orchestration_project.tables.spine import outbox
 from orchestration_project.tracing.traceparent import (
     TRACEPARENT,
     TraceContext,
@@ -36,8 +39,8 @@ LOG = logging.getLogger(__name__)
 MAX_IN_FLIGHT = 100
 """Events that are published and not acknowledged yet."""
 
-FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 3_600.0
-"""Delay after a failed attempt: it doubles. A row never becomes dead, as the broker may return."""
+FIRST_WAIT = timedelta(seconds=1)
+"""Wait after the first failed attempt. An event never becomes dead, as the broker may return."""
 
 UNANSWERED = "the connection ended before the broker's answer"
 POLL_SECONDS = 0.2
@@ -45,19 +48,10 @@ FAILURE_SECONDS = 5.0
 MAX_REASON = 1_000
 
 
-class EventKey(NamedTuple):
-    """Key of a row of the outbox."""
-
-    topic: str
-    entity: str
-    version_number: int
-
-
 class Attempt(NamedTuple):
     """An event that was published, or could not be; ``problem`` is empty if the broker has it."""
 
-    key: EventKey
-    attempt_count: int
+    entry: Entry
     problem: str
 
 
@@ -72,7 +66,7 @@ class OutboxPublisher:
 
     warehouse: Warehouse
     clock: Clock
-    _in_flight: dict[int, tuple[EventKey, int]] = field(default_factory=dict, init=False)
+    _in_flight: dict[int, Entry] = field(default_factory=dict, init=False)
     _ended: list[Attempt] = field(default_factory=list, init=False)
 
     def start(self, connection: BrokerConnection) -> Callable[[], None]:
@@ -110,7 +104,7 @@ class OutboxPublisher:
         """
         self._collect(connection, 0)
         if connection.problem is not None:
-            self._ended += [Attempt(*each, UNANSWERED) for each in self._in_flight.values()]
+            self._ended += [Attempt(entry, UNANSWERED) for entry in self._in_flight.values()]
         self._in_flight.clear()
         try:
             self.settle(connection, 0)
@@ -127,49 +121,36 @@ class OutboxPublisher:
         room = MAX_IN_FLIGHT - len(self._in_flight)
         if room <= 0:
             return 0
-        on_their_way = {key for key, _ in self._in_flight.values()}
-        on_their_way |= {each.key for each in self._ended}
+        on_their_way = {*self._in_flight.values(), *(attempt.entry for attempt in self._ended)}
         count = 0
-        for row in self._due(room + len(on_their_way)):
-            key = EventKey(row["topic"], row["entity"], row["version_number"])
-            if key in on_their_way:
+        for entry in self._due(room + len(on_their_way)):
+            if entry in on_their_way:
                 continue
-            if row["attempt_count"] and (count or self._in_flight):
+            if entry.attempt_count and (count or self._in_flight):
                 break  # one that failed goes alone: it may end the connection of the others
-            self._publish(connection, key, row)
+            self._publish(connection, entry)
             count += 1
-            if row["attempt_count"]:
+            if entry.attempt_count:
                 break
         return count
 
-    def _due(self, limit: int) -> Sequence[Mapping[Any, Any]]:
-        columns = outbox.c
-        wanted = (
-            select(
-                *(columns.topic, columns.entity, columns.version_number),
-                *(columns.payload, columns.attempt_count),
-            )
-            .where(columns.state == "waiting", is_outbox_due(self.clock.now()))
-            .order_by(columns.due_at, columns.topic, columns.entity, columns.version_number)
-            .limit(limit)
-        )
+    def _due(self, limit: int) -> Sequence[Entry]:
         with self.warehouse.reading() as reader:
-            own = columns.topic.in_(published_topics(reader))
-            return reader.execute(wanted.where(own)).mappings().all()
+            return read_due(reader, published_topics(reader), self.clock.now(), limit=limit)
 
-    def _publish(self, connection: BrokerConnection, key: EventKey, row: Mapping[Any, Any]) -> None:
-        attempts = row["attempt_count"]
+    def _publish(self, connection: BrokerConnection, entry: Entry) -> None:
         try:
-            number = connection.publish(*_read(key, row["payload"]))
+            number = connection.publish(*_read(entry))
         except ValueError as error:
-            self._ended.append(Attempt(key, attempts, f"not published: {error}"))
+            self._ended.append(Attempt(entry, f"not published: {error}"))
         else:
-            self._in_flight[number] = key, attempts
+            self._in_flight[number] = entry
 
     def _collect(self, connection: BrokerConnection, timeout_seconds: float) -> None:
         for answer in _answers(connection, timeout_seconds):
-            if (found := self._in_flight.pop(answer.message_id, None)) is not None:
-                self._ended.append(Attempt(*found, answer.problem))
+            entry = self._in_flight.pop(answer.message_id, None)
+            if entry is not None:
+                self._ended.append(Attempt(entry, answer.problem))
 
     def settle(self, connection: BrokerConnection, timeout_seconds: float) -> int:
         """Record the broker's answers, waiting for the first so long; return how many.
@@ -181,47 +162,24 @@ class OutboxPublisher:
         if not self._ended:
             return 0
         now = self.clock.now()
-        own = (
-            outbox.c.topic == bindparam("of_topic"),
-            outbox.c.entity == bindparam("of_entity"),
-            outbox.c.version_number == bindparam("of_version"),
-            outbox.c.state == "waiting",
-        )
-        done = [_keys(each) for each in self._ended if not each.problem]
-        failed = [
-            {
-                **_keys(each),
-                "attempt_count": each.attempt_count + 1,
-                "reason": storable(each.problem)[:MAX_REASON],
-                "due_at": now + timedelta(seconds=_delay_seconds(each.attempt_count)),
-            }
-            for each in self._ended
-            if each.problem
-        ]
+        published = [attempt.entry for attempt in self._ended if not attempt.problem]
+        failed = [attempt for attempt in self._ended if attempt.problem]
         with self.warehouse.writing() as writer:
-            if done:
-                writer.execute(
-                    update(outbox).where(*own).values(state="done", changed_at=now), done
-                )
-            if failed:
-                changes = {name: bindparam(name) for name in ("attempt_count", "reason", "due_at")}
-                writer.execute(update(outbox).where(*own).values(changed_at=now, **changes), failed)
+            if published:
+                settle(writer, published, DONE, now=now)
+            for entry, problem in failed:
+                settle(writer, [entry], _fail(entry, problem), now=now)
         count = len(self._ended)
         self._ended.clear()
         return count
 
 
-def _delay_seconds(attempt_count: int) -> float:
-    """Return the delay after a failed attempt that ``attempt_count`` others came before."""
-    return backoff_seconds(attempt_count, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, draw=0)
+def _fail(entry: Entry, problem: str) -> Outcome:
+    reason = storable(problem)[:MAX_REASON]
+    return fail(entry, reason, max_attempts=None, first_wait=FIRST_WAIT)
 
 
-def _keys(attempt: Attempt) -> dict[str, Any]:
-    key = attempt.key
-    return {"of_topic": key.topic, "of_entity": key.entity, "of_version": key.version_number}
-
-
-def _read(key: EventKey, payload: str) -> tuple[str, bytes, TraceContext | None]:
+def _read(entry: Entry) -> tuple[str, bytes, TraceContext | None]:
     """Return topic, message and trace of a row; older rows have no trace.
 
     The payload of an event is a JSON object of topic, message and traceparent. That of a plugin is
@@ -230,12 +188,12 @@ def _read(key: EventKey, payload: str) -> tuple[str, bytes, TraceContext | None]
     Raises:
         ValueError: It has none.
     """
-    if key.topic.startswith(PLUGIN_TOPICS):
-        message = {"key": key.entity, "version_number": key.version_number}
-        message["payload"] = json.loads(payload)
-        return key.topic, json.dumps(message, ensure_ascii=False).encode(errors="replace"), None
+    if entry.topic.startswith(PLUGIN_TOPICS):
+        message = {"key": entry.entity, "version_number": entry.version_number}
+        message["payload"] = json.loads(entry.payload)
+        return entry.topic, json.dumps(message, ensure_ascii=False).encode(errors="replace"), None
     try:
-        found = json.loads(payload)
+        found = json.loads(entry.payload)
         trace = read_traceparent(str(found.get(TRACEPARENT, "")))
         return str(found["topic"]), str(found["message"]).encode(), trace
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,7 +12,7 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Validated, content_sha256
@@ -20,6 +20,12 @@ from orchestration_project.domains.plugins.manifest import Manifest, validator_o
 from orchestration_project.domains.plugins.protocol import Act, Emit, Publish
 from orchestration_project.domains.plugins.rows import RULE_VERSION, RowSet
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.outbox import (
+    Intention,
+    Latest,
+    add_intentions,
+    read_latest,
+)
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -31,7 +37,6 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.target import ScopeState, no_summary
 from orchestration_project.tables.plugins import plugins_rows
-from orchestration_project.tables.spine import outbox
 
 SOURCE = "plugin"
 ACTION_TOPIC = "plugins_actions"
@@ -160,34 +165,18 @@ class Emissions:
 
     def _write_events(self, connection: Connection, now: datetime, run_id: str) -> None:
         """Write the events and actions that are new: a retried run asks for none twice."""
-        latest: dict[tuple[str, str], tuple[int, str, str]] = {}
-        rows: list[dict[str, Any]] = []
-        for each in self.events:
-            topic, fields = self._event(each)
-            key = (topic, each.key)
+        latest: dict[tuple[str, str], Latest] = {}
+        intentions: list[Intention] = []
+        for message in self.events:
+            topic, fields = self._event(message)
+            key = (topic, message.key)
             payload = json.dumps(fields, sort_keys=True)
-            number, state, earlier = latest.get(key) or _latest(connection, *key)
-            if number and state != "dead" and (isinstance(each, Act) or earlier == payload):
+            number, state, earlier = latest.get(key) or read_latest(connection, *key)
+            if number and state != "dead" and (isinstance(message, Act) or earlier == payload):
                 continue
-            latest[key] = (number + 1, "waiting", payload)
-            rows.append(
-                {
-                    "topic": topic,
-                    "entity": each.key,
-                    "version_number": number + 1,
-                    "payload": payload,
-                    "cause": "source",
-                    "state": "waiting",
-                    "attempt_count": 0,
-                    "reason": None,
-                    "planned_at": now,
-                    "due_at": now,
-                    "changed_at": now,
-                    "run_id": run_id,
-                }
-            )
-        if rows:
-            connection.execute(insert(outbox), rows)
+            latest[key] = Latest(number + 1, "waiting", payload)
+            intentions.append(Intention(topic, message.key, number + 1, payload))
+        add_intentions(connection, intentions, now=now, run_id=run_id)
 
     def _event(self, message: Publish | Act) -> tuple[str, dict[str, Any]]:
         if isinstance(message, Publish):
@@ -206,16 +195,3 @@ def _unstaged(validated: Validated, columns: Sequence[str]) -> tuple[bytes, str]
 def action_topic(plugin: str, action: str) -> str:
     """Return the topic of an action in the outbox."""
     return f"{ACTION_TOPIC}/{plugin}/{action}"
-
-
-def _latest(connection: Connection, topic: str, entity: str) -> tuple[int, str, str]:
-    """Return number, state and payload of the latest event of an entity; number 0: none."""
-    columns = outbox.c
-    wanted = (
-        select(columns.version_number, columns.state, columns.payload)
-        .where(columns.topic == topic, columns.entity == entity)
-        .order_by(columns.version_number.desc())
-        .limit(1)
-    )
-    row = connection.execute(wanted).first()
-    return (0, "", "") if row is None else (row.version_number, row.state, row.payload)

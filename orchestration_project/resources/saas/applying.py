@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.attempts import LEASE
 from orchestration_project.domains.saas.intents import Intent
 from orchestration_project.domains.saas.stored_tasks import canonical, read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
@@ -17,10 +18,18 @@ from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
     give_back,
-    is_outbox_due,
     lock_row,
     still_held,
     take,
+)
+from orchestration_project.engine.outbox import (
+    DONE,
+    Entry,
+    Outcome,
+    fail,
+    read_due,
+    read_due_entities,
+    settle,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable, within
@@ -47,12 +56,8 @@ from orchestration_project.resources.saas.systems import (
     TargetSystem,
 )
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
-from orchestration_project.tables.spine import outbox
 
-LEASE = timedelta(minutes=5)
-"""For longer than all requests about one task take, their retries included."""
-
-FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
+FIRST_WAIT = timedelta(minutes=1)
 """Before the second try, doubled for each further one."""
 
 MAX_FAILURES_IN_ROW = 3
@@ -83,23 +88,20 @@ class ApplyResult:
 
 @dataclass(frozen=True)
 class ClaimedIntent:
-    """An intention that is worked on: its row of the outbox, its task's state, our lease."""
+    """An intention that is worked on: its entry of the outbox, its task's state, our lease."""
 
     entity: Entity
-    row: Row[Any]
+    entry: Entry
     state: Row[Any]
     lease: Lease
 
 
-@dataclass(frozen=True)
-class _End:
+class _End(NamedTuple):
     """How a try ended, as the outbox and the dead letters say it."""
 
-    state: str
-    reason: str | None = None
+    outcome: Outcome
     reason_code: str = ""
     http_status: int | None = None
-    wait: timedelta = timedelta(0)
 
 
 class Applier:
@@ -146,17 +148,10 @@ class Applier:
         return applied
 
     def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
-        wanted = (
-            select(outbox.c.entity)
-            .where(_waits(self._desk.topic), is_outbox_due(self._clock.now()))
-            .order_by(outbox.c.due_at, outbox.c.entity)
-        )
-        if entities is not None:
-            names = [each.outbox_entity for each in entities]
-            wanted = wanted.where(outbox.c.entity.in_(names))
+        names = None if entities is None else [entity.outbox_entity for entity in entities]
         with self._warehouse.reading() as connection:
-            found = connection.execute(wanted).scalars().all()
-        return [Entity.of_outbox(self._source.system, name) for name in found]
+            due = read_due_entities(connection, self._desk.topic, self._clock.now(), among=names)
+        return [Entity.of_outbox(self._source.system, name) for name in due]
 
     def _try(self, entity: Entity) -> tuple[str, TransientError | None]:
         """Do what is intended for one task; return in a word what came of it."""
@@ -169,22 +164,22 @@ class Applier:
         try:
             try:
                 self._both(waiting).agree(agreement, _intent(waiting))
-                end = _End("done")
+                end = _End(DONE)
             except LostLeaseError:
                 raise
             except (TransientError, SourceError, ContractError, UnfitValueError) as error:
                 end = _end_of(waiting, error)
-                is_due_to_us = end.state != "waiting" or isinstance(error, UnderWayError)
+                is_due_to_us = end.outcome.state != "waiting" or isinstance(error, UnderWayError)
                 problem = None if is_due_to_us else _passing(error)
             except ConfigurationError as error:  # as of a key that ends: no task goes on
                 with self._warehouse.writing() as connection:
-                    self._record(connection, waiting, agreement, _again(waiting, error, 0))
+                    self._record(connection, waiting, agreement, _End(_again(waiting, error)))
                 raise
             with self._warehouse.writing() as connection:
                 self._record(connection, waiting, agreement, end)
         except LostLeaseError:
             return "overtaken", None
-        return end.state, problem
+        return end.outcome.state, problem
 
     def _begin(self, connection: Connection, entity: Entity) -> ClaimedIntent | str:
         now = self._clock.now()
@@ -193,18 +188,12 @@ class Applier:
         if lease is None:
             return "busy"
         state = _state(connection, entity)
-        row = connection.execute(
-            select(outbox).where(
-                _waits(self._desk.topic),
-                outbox.c.entity == entity.outbox_entity,
-                outbox.c.version_number == state.version_number,
-                is_outbox_due(now),
-            )
-        ).first()
-        if row is None:  # another run did it meanwhile, or tried
+        due = read_due(connection, [self._desk.topic], now, entity=entity.outbox_entity)
+        latest = [entry for entry in due if entry.version_number == state.version_number]
+        if not latest:  # another run did it meanwhile, or tried
             give_back(connection, lease)
             return "done_before"
-        return ClaimedIntent(entity, row, state, lease)
+        return ClaimedIntent(entity, latest[0], state, lease)
 
     def _both(self, waiting: ClaimedIntent) -> SyncPair:
         return SyncPair(
@@ -251,38 +240,19 @@ class Applier:
         still_held(connection, waiting.lease)
         lock_row(connection, self._desk.topic)
         now = self._clock.now()
-        ended = connection.execute(
-            update(outbox)
-            .where(
-                outbox.c.topic == self._desk.topic,
-                outbox.c.entity == waiting.row.entity,
-                outbox.c.version_number == waiting.row.version_number,
-                outbox.c.state == "waiting",
-            )
-            .values(
-                state=end.state,
-                attempt_count=outbox.c.attempt_count + int(end.state != "done"),
-                reason=end.reason,
-                due_at=now + end.wait,
-                changed_at=now,
-                run_id=self._desk.run_id,
-            )
-        )
+        outcome, run_id = end.outcome, self._desk.run_id
+        is_current = settle(connection, [waiting.entry], outcome, now=now, run_id=run_id)
         latest = _state(connection, waiting.entity)
         facts = _facts(waiting, agreement, latest.record, now)
-        if latest.version_number != waiting.row.version_number:
+        if latest.version_number != waiting.entry.version_number:
             facts.pop("intended", None)  # something newer is intended already
         _update_state(connection, waiting.entity, facts)
-        if end.state == "dead":
-            agreement.note("refused", reason_code=end.reason_code, reason=end.reason)
-            if ended.rowcount:  # what was superseded meanwhile is nobody's to mend
-                _insert_letter(connection, waiting, agreement, end, now, self._desk.run_id)
-        record(connection, agreement.entries, at=now, run_id=self._desk.run_id)
+        if outcome.state == "dead":
+            agreement.note("refused", reason_code=end.reason_code, reason=outcome.reason)
+            if is_current:  # what was superseded meanwhile is nobody's to mend
+                _insert_letter(connection, waiting, agreement, end, now, run_id)
+        record(connection, agreement.entries, at=now, run_id=run_id)
         give_back(connection, waiting.lease)
-
-
-def _waits(topic: str) -> Any:
-    return and_(outbox.c.topic == topic, outbox.c.state == "waiting")
 
 
 def _agreement(waiting: ClaimedIntent) -> SyncState:
@@ -308,7 +278,7 @@ def _applied(agreement: SyncState) -> str | None:
 
 def _intent(waiting: ClaimedIntent) -> Intent:
     """Return what is intended; we may have completed the task since that was planned."""
-    intent = Intent.read(waiting.row.payload)
+    intent = Intent.read(waiting.entry.payload)
     return intent.completed() if waiting.state.is_completed else intent
 
 
@@ -330,7 +300,7 @@ def _facts(
             "state_hash": "",  # so the next look also sees a task that was opened again meanwhile
             "record": recorded(replace(read_task(record), is_completed=True)),
             "last_seen_at": now,
-            "intended": Intent.read(waiting.row.payload).completed().payload,
+            "intended": Intent.read(waiting.entry.payload).completed().payload,
         }
     return facts
 
@@ -349,23 +319,31 @@ def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, An
 def _end_of(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError) -> _End:
     """Return the end of a try that failed: another one follows, or it is refused for good."""
     if isinstance(error, UnfitValueError):
-        return _End("dead", storable(str(error)), "unfit_value")
+        return _End(Outcome("dead", storable(str(error))), "unfit_value")
     if isinstance(error, TransientError):
-        return _again(waiting, error, error.retry_in_seconds)
+        return _End(_again(waiting, error, error.retry_in_seconds))
     if isinstance(error, ContractError):
         code = "no_transition" if isinstance(error, NoStepError) else "unreadable"
-        return _End("dead", _reason(error), code)
+        return _End(Outcome("dead", _reason(error)), code)
     status = error.http_status if isinstance(error, RefusedError) else None
-    may_pass = status is None or status in AMBIGUOUS_STATUSES
-    if may_pass and waiting.row.attempt_count + 1 < MAX_AMBIGUOUS_ATTEMPTS:
-        return _again(waiting, error, 0)
-    return _End("dead", _reason(error), f"http_{status}" if status else "senseless", status)
+    outcome = fail(
+        waiting.entry,
+        _reason(error),
+        may_pass=status is None or status in AMBIGUOUS_STATUSES,
+        max_attempts=MAX_AMBIGUOUS_ATTEMPTS,
+        first_wait=FIRST_WAIT,
+    )
+    return _End(outcome, f"http_{status}" if status else "senseless", status)
 
 
-def _again(waiting: ClaimedIntent, error: OrchestrationError, seconds: float) -> _End:
-    doubled = FIRST_WAIT * 2 ** min(waiting.row.attempt_count, 10)
-    wait = max(min(doubled, LONGEST_WAIT), timedelta(seconds=seconds))
-    return _End("waiting", _reason(error), wait=wait)
+def _again(waiting: ClaimedIntent, error: OrchestrationError, seconds: float = 0) -> Outcome:
+    return fail(
+        waiting.entry,
+        _reason(error),
+        retry_in_seconds=seconds,
+        max_attempts=None,
+        first_wait=FIRST_WAIT,
+    )
 
 
 def _passing(error: Exception) -> TransientError:
@@ -387,11 +365,11 @@ def _insert_letter(
     connection.execute(
         insert(saas_dead_letters).values(
             **waiting.entity.key,
-            version_number=waiting.row.version_number,
+            version_number=waiting.entry.version_number,
             target_key=agreement.target_key,
-            payload=waiting.row.payload,
+            payload=waiting.entry.payload,
             reason_code=end.reason_code,
-            reason=end.reason,
+            reason=end.outcome.reason,
             http_status=end.http_status,
             failed_at=now,
             ended_at=None,

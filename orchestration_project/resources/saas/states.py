@@ -13,10 +13,10 @@ from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import Action, RuleSet
 from orchestration_project.domains.saas.stored_tasks import read_task, recorded, state_hash
 from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.outbox import Intention, add_intentions, supersede
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
-from orchestration_project.tables.spine import outbox
 
 STATES = saas_source_states.c
 MISSING_PATH = "missing_path"
@@ -220,7 +220,7 @@ class _Writer:
         self._now = now
         self._superseded: list[Entity] = []
         self._states: list[dict[str, Any]] = []
-        self._intentions: list[dict[str, Any]] = []
+        self._intentions: list[Intention] = []
         self._letters: list[dict[str, Any]] = []
         self.entries: list[SyncLogEntry] = []
 
@@ -265,11 +265,12 @@ class _Writer:
             self._connection.execute(delete(saas_source_states).where(_among(batch)))
         for table, rows in (
             (saas_source_states, self._states),
-            (outbox, self._intentions),
             (saas_dead_letters, self._letters),
         ):
             if rows:
                 self._connection.execute(insert(table), rows)
+        now, run_id = self._now, self._desk.run_id
+        add_intentions(self._connection, self._intentions, now=now, run_id=run_id)
         record(self._connection, self.entries, at=self._now, run_id=self._desk.run_id)
 
     def _leave(self, entity: Entity, row: Row[Any] | None, state: dict[str, Any]) -> str:
@@ -311,20 +312,14 @@ class _Writer:
         state["version_number"] += 1
         self.supersede(entity)
         self._intentions.append(
-            {
-                "topic": self._desk.topic,
-                "entity": entity.outbox_entity,
-                "version_number": state["version_number"],
-                "payload": "{}" if problem else state["intended"],
-                "cause": cause,
-                "state": "dead" if problem else "waiting",
-                "attempt_count": 0,
-                "reason": problem,
-                "planned_at": self._now,
-                "due_at": self._now,
-                "changed_at": self._now,
-                "run_id": self._desk.run_id,
-            }
+            Intention(
+                self._desk.topic,
+                entity.outbox_entity,
+                state["version_number"],
+                "{}" if problem else state["intended"],
+                cause,
+                refusal=problem,
+            )
         )
         if problem:
             state["intended"] = None
@@ -344,16 +339,9 @@ class _Writer:
             )
 
     def _end_earlier(self, entities: Sequence[Entity]) -> None:
-        names = [each.outbox_entity for each in entities]
-        self._connection.execute(
-            update(outbox)
-            .where(
-                outbox.c.topic == self._desk.topic,
-                outbox.c.state == "waiting",
-                outbox.c.entity.in_(names),
-            )
-            .values(state="superseded", changed_at=self._now, run_id=self._desk.run_id)
-        )
+        names = [entity.outbox_entity for entity in entities]
+        now, run_id = self._now, self._desk.run_id
+        supersede(self._connection, self._desk.topic, names, now=now, run_id=run_id)
         open_letters = and_(
             saas_dead_letters.c.system == entities[0].system,
             saas_dead_letters.c.entity_id.in_([each.entity_id for each in entities]),

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.attempts import LEASE
 from orchestration_project.contracts.problems import Problem, Severity
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
@@ -51,9 +52,6 @@ from orchestration_project.tables.operations import (
 )
 from orchestration_project.tables.operations import operations_alerts as alerts
 from orchestration_project.tables.operations import operations_evaluations as evaluations
-
-LEASE = timedelta(minutes=5)
-"""Lease of a delivery in progress; after that its process may be dead."""
 
 MOST_DUE = 5000
 """Deliveries to one channel that a tick looks at."""

@@ -30,6 +30,7 @@ from orchestration_project.connections.log_files import (
     segments_of,
     services_of,
 )
+from orchestration_project.contracts.attempts import back_off
 from orchestration_project.contracts.log_lines import decode_line
 from orchestration_project.redaction import hide
 from orchestration_project.services.program_logs.losses import SHIPPED, read_shipped
@@ -156,7 +157,7 @@ class LogShipper:
         """Time to wait before the next attempt: exponential backoff with jitter."""
         if not self.failure_count:
             return 0.0
-        backoff = min(2.0 ** min(self.failure_count - 1, 10), MAX_BACKOFF_SECONDS)
+        backoff = back_off(self.failure_count, 1.0, MAX_BACKOFF_SECONDS)
         jitter = random.uniform(0.5, 1.0)  # noqa: S311 - hosts do not come back all at once
         return max(backoff * jitter, self._retry_after)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
+from orchestration_project.contracts.attempts import LONGEST_WAIT, back_off
 from orchestration_project.contracts.problems import (
     ITEMS_FAILED,
     SEVERITIES,
@@ -21,8 +22,7 @@ from orchestration_project.contracts.problems import (
 )
 
 FIRST_WAIT = timedelta(minutes=1)
-LONGEST_WAIT = timedelta(hours=1)
-"""Between the attempts to deliver an alert; the wait doubles with each."""
+"""After the first failed attempt to deliver an alert; the wait doubles with each further one."""
 
 EARLY = timedelta(minutes=10)
 """A window counts as over this long, or a tenth of it, before its end: a daily check comes some
@@ -277,7 +277,7 @@ def admits(least: Severity, severity: Severity) -> bool:
 
 def wait_after(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts in vain to deliver an alert."""
-    return min(FIRST_WAIT * 2 ** min(attempts - 1, 10), LONGEST_WAIT)
+    return back_off(attempts, FIRST_WAIT, LONGEST_WAIT)
 
 
 READ_OVERLAP = 20

@@ -1,0 +1,255 @@
+"""Intended changes of outside systems: recorded, due, claimed, and settled after each attempt.
+
+An entry is claimed by a later due time: a process that ends during an attempt leaves a claim that
+expires, and the next attempt has the same key. What one process alone sends, because it has a
+lease of its own, needs no claim.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Column, Connection, Select, bindparam, insert, or_, select, update
+
+from orchestration_project.contracts.attempts import FIRST_WAIT, LEASE, MAX_ATTEMPTS, wait_after
+from orchestration_project.errors import (
+    ConfigurationError,
+    OrchestrationError,
+    TransientError,
+)
+from orchestration_project.tables.spine import outbox
+
+
+class Intention(NamedTuple):
+    """A version of what is intended for an entity; one with ``refusal`` is dead from the start."""
+
+    topic: str
+    entity: str
+    version_number: int
+    payload: str = "{}"
+    cause: str = "source"
+    refusal: str | None = None
+
+
+class Latest(NamedTuple):
+    """Number, state and payload of the latest version of an entity."""
+
+    version_number: int
+    state: str
+    payload: str
+
+
+class Entry(NamedTuple):
+    """A row of the outbox that waits; ``due_at`` is the end of its claim once it is claimed."""
+
+    topic: str
+    entity: str
+    version_number: int
+    payload: str
+    attempt_count: int
+    due_at: datetime
+
+
+class Outcome(NamedTuple):
+    """State of an entry after an attempt, why that failed, and how long the next one waits."""
+
+    state: Literal["done", "waiting", "dead", "superseded"]
+    reason: str | None = None
+    wait: timedelta = timedelta(0)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether an attempt failed."""
+        return self.state in ("waiting", "dead")
+
+
+DONE = Outcome("done")
+
+_UNCHANGED = (
+    outbox.c.topic == bindparam("entry_topic"),
+    outbox.c.entity == bindparam("entry_entity"),
+    outbox.c.version_number == bindparam("entry_version_number"),
+    outbox.c.due_at == bindparam("entry_due_at"),
+    outbox.c.state == "waiting",
+)
+"""Condition of an entry that was neither settled nor claimed since it was read or claimed."""
+
+
+def add_intentions(
+    connection: Connection, intentions: Iterable[Intention], *, now: datetime, run_id: str
+) -> None:
+    """Record intentions; those that are not refused are due at once."""
+    rows = [
+        {
+            "topic": intention.topic,
+            "entity": intention.entity,
+            "version_number": intention.version_number,
+            "payload": intention.payload,
+            "cause": intention.cause,
+            "state": "waiting" if intention.refusal is None else "dead",
+            "attempt_count": 0,
+            "reason": intention.refusal,
+            "planned_at": now,
+            "due_at": now,
+            "changed_at": now,
+            "run_id": run_id,
+        }
+        for intention in intentions
+    ]
+    if rows:
+        connection.execute(insert(outbox), rows)
+
+
+def read_latest(connection: Connection, topic: str, entity: str) -> Latest:
+    """Return the latest version of an entity; version 0: it has none."""
+    row = outbox.c
+    latest = (
+        select(row.version_number, row.state, row.payload)
+        .where(row.topic == topic, row.entity == entity)
+        .order_by(row.version_number.desc())
+        .limit(1)
+    )
+    columns = connection.execute(latest).first()
+    return Latest(0, "", "") if columns is None else Latest(*columns)
+
+
+def read_due(
+    connection: Connection,
+    topics: Sequence[str],
+    now: datetime,
+    *,
+    entity: str | None = None,
+    limit: int | None = None,
+) -> list[Entry]:
+    """Return the entries of topics that are due, the oldest first.
+
+    Args:
+        connection: A transaction.
+        topics: Their topics.
+        now: The present.
+        entity: Only entries of this entity; None: of all.
+        limit: Maximum of entries; None: all.
+    """
+    due = _select_due([outbox.c[name] for name in Entry._fields], topics, now).limit(limit)
+    if entity is not None:
+        due = due.where(outbox.c.entity == entity)
+    return [Entry(*columns) for columns in connection.execute(due)]
+
+
+def read_due_entities(
+    connection: Connection, topic: str, now: datetime, *, among: Sequence[str] | None = None
+) -> list[str]:
+    """Return the entities of a topic with entries that are due, the oldest first.
+
+    ``among``: only these; None: all, which may be too many to hold their payloads.
+    """
+    due = _select_due([outbox.c.entity], [topic], now)
+    if among is not None:
+        due = due.where(outbox.c.entity.in_(among))
+    return list(connection.execute(due).scalars())
+
+
+def claim(connection: Connection, entry: Entry, *, now: datetime, run_id: str) -> Entry | None:
+    """Claim an entry for the time of an attempt; return None if another process has it."""
+    until = now + LEASE
+    claimed = connection.execute(
+        update(outbox).where(*_UNCHANGED).values(due_at=until, changed_at=now, run_id=run_id),
+        _key(entry),
+    )
+    return entry._replace(due_at=until) if claimed.rowcount else None
+
+
+def settle(
+    connection: Connection,
+    entries: Sequence[Entry],
+    outcome: Outcome,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+) -> int:
+    """Record the outcome of attempts; return how many entries it holds for.
+
+    An entry that was superseded meanwhile, or that another process has claimed, stays as it is.
+    ``run_id``: Dagster's run; None: that of the latest change stays.
+    """
+    changes = {"state": outcome.state, "reason": outcome.reason, "changed_at": now}
+    if run_id is not None:
+        changes["run_id"] = run_id
+    if outcome.is_failed:
+        changes["attempt_count"] = outbox.c.attempt_count + 1
+        changes["due_at"] = now + outcome.wait
+    unchanged = update(outbox).where(*_UNCHANGED).values(**changes)
+    return connection.execute(unchanged, [_key(entry) for entry in entries]).rowcount
+
+
+def fail(
+    entry: Entry,
+    reason: str,
+    *,
+    may_pass: bool = True,
+    retry_in_seconds: float = 0,
+    max_attempts: int | None = MAX_ATTEMPTS,
+    first_wait: timedelta = FIRST_WAIT,
+) -> Outcome:
+    """Return the outcome of a failed attempt: the entry waits for the next one, or is dead.
+
+    Args:
+        entry: The entry.
+        reason: Why the attempt failed.
+        may_pass: Whether another attempt may succeed.
+        retry_in_seconds: Wait that the receiver asks for; a longer one of ours has precedence.
+        max_attempts: Attempts after which the entry is dead; None: it never is.
+        first_wait: Wait before the second attempt, doubled for each further one.
+    """
+    failed_count = entry.attempt_count + 1
+    if not may_pass or (max_attempts is not None and failed_count >= max_attempts):
+        return Outcome("dead", reason)
+    wait = max(wait_after(failed_count, first_wait), timedelta(seconds=retry_in_seconds))
+    return Outcome("waiting", reason, wait)
+
+
+def may_pass_later(error: OrchestrationError) -> bool:
+    """Whether another attempt may succeed after an error."""
+    return isinstance(error, TransientError | ConfigurationError)
+
+
+def fail_with(entry: Entry, error: OrchestrationError, reason: str) -> Outcome:
+    """Return the outcome of an attempt that an error ended; it may say when to try again."""
+    seconds = error.retry_in_seconds if isinstance(error, TransientError) else 0
+    may_pass = may_pass_later(error)
+    return fail(entry, reason, may_pass=may_pass, retry_in_seconds=seconds)
+
+
+def supersede(
+    connection: Connection, topic: str, entities: Sequence[str], *, now: datetime, run_id: str
+) -> None:
+    """Have nothing sent of what waits for entities of a topic."""
+    row = outbox.c
+    connection.execute(
+        update(outbox)
+        .where(row.topic == topic, row.state == "waiting", row.entity.in_(entities))
+        .values(state="superseded", changed_at=now, run_id=run_id)
+    )
+
+
+def _select_due(
+    columns: Sequence[Column[Any]], topics: Sequence[str], now: datetime
+) -> Select[Any]:
+    """Return the query of entries that are due.
+
+    A row that was changed later than a lease from now is of before the clock was set back: it
+    waits for no time that the clock may reach much later.
+    """
+    row = outbox.c
+    is_due = or_(row.due_at <= now, row.changed_at > now + LEASE)
+    return (
+        select(*columns)
+        .where(row.topic.in_(topics), row.state == "waiting", is_due)
+        .order_by(row.due_at, row.entity, row.version_number, row.topic)
+    )
+
+
+def _key(entry: Entry) -> dict[str, Any]:
+    """Return an entry's key and due time as parameters of `_UNCHANGED`."""
+    names = ("topic", "entity", "version_number", "due_at")
+    return {f"entry_{name}": getattr(entry, name) for name in names}

@@ -1,0 +1,150 @@
+"""The outbox: an entry is due, claimed by one process, settled once, and retried with backoff."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.contracts.attempts import LEASE, LONGEST_WAIT, MAX_ATTEMPTS
+from orchestration_project.engine.outbox import (
+    DONE,
+    Entry,
+    Intention,
+    Outcome,
+    add_intentions,
+    claim,
+    fail,
+    fail_with,
+    read_due,
+    read_latest,
+    settle,
+    supersede,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ContractError, TransientError
+from orchestration_project.tables.spine import outbox
+from tests.resources.weeks import StoppedClock
+
+TOPIC = "shop>warehouse"
+
+
+@pytest.fixture
+def add(warehouse: Warehouse, clock: StoppedClock):
+    def add_entity(entity: str, version_number: int = 1, refusal: str | None = None) -> None:
+        intention = Intention(TOPIC, entity, version_number, refusal=refusal)
+        with warehouse.writing() as connection:
+            add_intentions(connection, [intention], now=clock.now(), run_id="planner")
+
+    return add_entity
+
+
+@pytest.fixture
+def due(warehouse: Warehouse, clock: StoppedClock):
+    def due_entries(**limits: Any) -> list[Entry]:
+        with warehouse.reading() as connection:
+            return read_due(connection, [TOPIC], clock.now(), **limits)
+
+    return due_entries
+
+
+@pytest.fixture
+def settled(warehouse: Warehouse, clock: StoppedClock):
+    def settle_entry(entry: Entry, outcome: Outcome) -> int:
+        with warehouse.writing() as connection:
+            return settle(connection, [entry], outcome, now=clock.now(), run_id="run")
+
+    return settle_entry
+
+
+def claimed(warehouse: Warehouse, clock: StoppedClock, entry: Entry) -> Entry | None:
+    with warehouse.writing() as connection:
+        return claim(connection, entry, now=clock.now(), run_id="run")
+
+
+def test_the_oldest_entries_are_due_first(add, due, clock):
+    add("second")
+    clock.at -= timedelta(minutes=1)
+    add("first")
+    add("refused", refusal="a field is missing")
+    clock.at += timedelta(minutes=1)
+    assert [entry.entity for entry in due()] == ["first", "second"]
+    assert [entry.entity for entry in due(limit=1)] == ["first"]
+    assert [entry.entity for entry in due(entity="second")] == ["second"]
+
+
+def test_one_process_claims_an_entry_until_its_lease_ends(add, due, settled, warehouse, clock):
+    add("one")
+    [entry] = due()
+    first = claimed(warehouse, clock, entry)
+    assert first is not None
+    assert claimed(warehouse, clock, entry) is None
+    assert due() == []
+    clock.at += LEASE
+    [expired] = due()
+    second = claimed(warehouse, clock, expired)
+    assert second is not None
+    assert settled(first, DONE) == 0, "another process has claimed it"
+    assert settled(second, DONE) == 1
+    assert settled(second, DONE) == 0
+
+
+def test_entries_of_a_clock_that_was_set_back_are_due(add, due, warehouse, clock):
+    add("one")
+    clock.at -= LEASE + timedelta(hours=1)
+    [entry] = due()
+    assert claimed(warehouse, clock, entry) is not None
+    assert due() == []
+
+
+def test_what_was_superseded_is_not_settled(add, due, settled, warehouse, clock):
+    add("one")
+    [entry] = due()
+    with warehouse.writing() as connection:
+        supersede(connection, TOPIC, ["one"], now=clock.now(), run_id="planner")
+    add("one", 2)
+    assert settled(entry, DONE) == 0
+    assert [latest.version_number for latest in due()] == [2]
+    with warehouse.reading() as connection:
+        assert read_latest(connection, TOPIC, "one") == (2, "waiting", "{}")
+        assert read_latest(connection, TOPIC, "none") == (0, "", "")
+
+
+def test_failed_attempts_wait_twice_as_long_each_time_and_end(add, due, settled, clock):
+    add("one")
+    waits = []
+    for _ in range(MAX_ATTEMPTS):
+        [entry] = due()
+        outcome = fail(entry, "HTTP 503")
+        settled(entry, outcome)
+        waits.append(outcome.wait)
+        clock.at += outcome.wait
+    assert waits[:3] == [timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2)]
+    assert max(waits) == LONGEST_WAIT
+    assert due() == []
+
+
+def test_a_dead_entry_keeps_its_reason_and_a_done_one_has_none(add, due, settled, warehouse, clock):
+    for entity in ("dead", "done"):
+        add(entity)
+    dead, done = due()
+    settled(dead, fail_with(dead, ContractError("no such field"), "no such field"))
+    settled(done, fail_with(done, TransientError("away", retry_in_seconds=90), "away"))
+    clock.at += timedelta(seconds=89)
+    assert due() == []
+    clock.at += timedelta(seconds=1)
+    [again] = due()
+    settled(again, DONE)
+    columns = outbox.c.entity, outbox.c.state, outbox.c.attempt_count, outbox.c.reason
+    with warehouse.reading() as connection:
+        rows = connection.execute(select(*columns).order_by(outbox.c.entity)).all()
+    assert rows == [("dead", "dead", 1, "no such field"), ("done", "done", 1, None)]
+
+
+def test_a_window_is_settled_at_once(add, due, warehouse, clock):
+    for number in range(3):
+        add(f"event {number}")
+    window = due()
+    with warehouse.writing() as connection:
+        assert settle(connection, window, DONE, now=clock.now()) == 3
+    assert due() == []
