@@ -6,12 +6,14 @@ which test modules it left out, and why. `SECONDS=300` gives it more time.
 """
 
 import ast
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from heapq import heappop, heappush
@@ -19,6 +21,7 @@ from pathlib import Path, PurePath
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_FILE = Path(".pytest_cache") / "module_seconds.json"
+MENTIONS_FILE = Path(".pytest_cache") / "mentions.json"
 
 REACH_ALL = ("pyproject.toml", "requirements*.lock", "tests/conftest.py", "tests/__init__.py")
 """A change of these reaches every test, in ways that no map shows."""
@@ -32,7 +35,7 @@ FOLDER_STEPS = 2
 LONGEST_NAME = 300
 """Characters of a text that may name a file; longer ones are prose."""
 
-DEFAULT_SECONDS = 5.0
+DEFAULT_SECONDS = 3.0
 """Seconds of a test module that was never timed; a run keeps its times for the next."""
 
 START_SECONDS = 12.0
@@ -75,11 +78,47 @@ def listed_files(root: Path = ROOT) -> list[str]:
     return sorted(name for name in set(names) if (root / name).is_file())
 
 
+Mentions = Mapping[str, Sequence[str]]
+"""What a module mentions: `imports`, dotted names, and `texts`, parts of its texts."""
+
+
+def read_mentions(source: str) -> Mentions:
+    """Return what a module mentions."""
+    imports: list[str] = []
+    texts: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                imports += [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module), names=names):
+                imports += [f"{module}.{alias.name}" for alias in names]
+            case ast.Constant(value=str(text)) if len(text) < LONGEST_NAME:
+                texts.update(re.split(r"[/\s`]+", text))
+    return {"imports": imports, "texts": sorted(texts)}
+
+
+def mentions_of(source: str, known: MutableMapping[str, Mentions]) -> Mentions:
+    """Return what a module mentions, parsed only where its text is not known."""
+    key = hashlib.sha256(source.encode()).hexdigest()
+    if key not in known:
+        known[key] = read_mentions(source)
+    return known[key]
+
+
 class ImportMap:
     """What each module of a checkout depends on, by path."""
 
-    def __init__(self, sources: Mapping[str, str], data: Iterable[str]) -> None:
-        """Read the modules; ``data`` are the paths of all other files."""
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        data: Iterable[str],
+        known: MutableMapping[str, Mentions],
+    ) -> None:
+        """Read the modules; ``data`` are the paths of all other files.
+
+        ``known`` holds what modules mention by the SHA-256 of their text; new ones are added.
+        """
+        self._known = known
         self._modules = {module_name(path): path for path in sources}
         self._files: dict[str, list[str]] = {}
         self._folders: dict[tuple[str, ...], list[str]] = {}
@@ -92,19 +131,16 @@ class ImportMap:
             if str(path.parent) not in code_folders:
                 self._folders.setdefault(path.parent.parts, []).append(str(path))
         self.uses = {path: set(self._used(path, source)) for path, source in sources.items()}
+        self._users: dict[str, list[tuple[str, int]]] = {}
+        for path, used in self.uses.items():
+            for name, steps in used:
+                self._users.setdefault(name, []).append((path, steps))
 
     def _used(self, path: str, source: str) -> Iterator[tuple[str, int]]:
         """Yield the files that a module depends on, each with its steps."""
-        parts: set[str] = set()
-        for node in ast.walk(ast.parse(source)):
-            match node:
-                case ast.Import(names=names):
-                    yield from self._imported(alias.name for alias in names)
-                case ast.ImportFrom(module=str(module), names=names):
-                    yield from self._imported(f"{module}.{alias.name}" for alias in names)
-                case ast.Constant(value=str(text)) if len(text) < LONGEST_NAME:
-                    parts.update(re.split(r"[/\s`]+", text))
-        yield from self._named(parts)
+        mentions = mentions_of(source, self._known)
+        yield from self._imported(mentions["imports"])
+        yield from self._named(set(mentions["texts"]))
         if "iter_modules" in source:
             yield from self._below(f"{PurePath(path).parent}/")
         for folder in PurePath(path).parents if path.startswith("tests/") else ():
@@ -137,17 +173,13 @@ class ImportMap:
 
     def reached(self, changed: Iterable[str]) -> dict[str, Reached]:
         """Return what depends on the changed files, with the shortest way to each."""
-        users: dict[str, list[tuple[str, int]]] = {}
-        for path, used in self.uses.items():
-            for name, steps in used:
-                users.setdefault(name, []).append((path, steps))
         found: dict[str, Reached] = {}
         waiting = [(0, path, "changed") for path in changed]
         while waiting:
             steps, path, by = heappop(waiting)
             if path not in found:
                 found[path] = Reached(path, by, steps)
-                for user, more in users.get(path, ()):
+                for user, more in self._users.get(path, ()):
                     heappush(waiting, (steps + more, user, path))
         return found
 
@@ -157,17 +189,31 @@ def module_name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def read_map(root: Path, changed: Sequence[str]) -> ImportMap:
+def read_map(root: Path, changed: Sequence[str], known: MutableMapping[str, Mentions]) -> ImportMap:
     """Return the import map of a checkout, with the places of deleted files."""
     files = listed_files(root)
     sources = {name: (root / name).read_text() for name in files if name.endswith(".py")}
     gone = {name: "" for name in changed if name.endswith(".py") and name not in sources}
-    return ImportMap(sources | gone, {*files, *changed} - sources.keys() - gone.keys())
+    return ImportMap(sources | gone, {*files, *changed} - sources.keys() - gone.keys(), known)
 
 
 def is_test_module(path: str) -> bool:
     """Return whether a file has tests."""
     return path.startswith("tests/") and fnmatch(PurePath(path).name, "test_*.py")
+
+
+def is_named_after(test: str, changed: str) -> bool:
+    """Return whether a test module has the name of a changed one, such as `test_api_uploads.py`.
+
+    Tests of `app/api/uploads.py` are `test_uploads.py` and `test_api_uploads.py`.
+    """
+    path = PurePath(changed)
+    return PurePath(test).stem in (f"test_{path.stem}", f"test_{path.parent.name}_{path.stem}")
+
+
+def is_beside(test: str, changed: str) -> bool:
+    """Return whether a test module is in the folder of a changed one: `tests/api` of `app/api`."""
+    return PurePath(test).parts[1:-1] == PurePath(changed).parts[1:-1]
 
 
 @dataclass(frozen=True)
@@ -190,16 +236,29 @@ class Plan:
 
 
 def plan_run(
-    root: Path, changed: Sequence[str], seconds: float, timed: Mapping[str, float]
+    imports: ImportMap,
+    root: Path,
+    changed: Sequence[str],
+    seconds: float,
+    timed: Mapping[str, float],
 ) -> Plan:
-    """Return which test modules run within some seconds of all workers together."""
-    imports = read_map(root, changed)
+    """Return which test modules run within some seconds of all workers together.
+
+    Those named after a changed module come first, then the nearest. Of those as near, the ones in
+    its folder come first, then the quickest.
+    """
     reached = imports.reached(changed)
     tests = [path for path in imports.uses if is_test_module(path) and (root / path).is_file()]
     costs = {path: timed.get(path, DEFAULT_SECONDS) for path in tests}
     near = [reached[path] for path in tests if path in reached]
     plan = Plan([], [], [], [path for path in tests if path not in reached], [])
-    for test in sorted(near, key=lambda test: (test.steps, costs[test.path], test.path)):
+
+    def order(test: Reached) -> tuple[int, bool, float, str]:
+        is_own = any(is_named_after(test.path, path) for path in changed)
+        is_near = any(is_beside(test.path, path) for path in changed)
+        return (0 if is_own else test.steps, not is_near, costs[test.path], test.path)
+
+    for test in sorted(near, key=order):
         cost = costs[test.path]
         if OTHERS_ONLY.search((root / test.path).read_text()):
             plan.elsewhere.append(test)
@@ -266,14 +325,27 @@ class Stopwatch:
         self._file.write_text(json.dumps(self.earlier | rounded, indent=0, sort_keys=True))
 
 
+def read_map_with_cache(changed: Sequence[str]) -> ImportMap:
+    """Return the import map of this checkout; it parses what changed since the last run."""
+    file = ROOT / MENTIONS_FILE
+    known: dict[str, Mentions] = json.loads(file.read_text()) if file.is_file() else {}
+    imports = read_map(ROOT, changed, known)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(known))
+    return imports
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the plan, run its tests, and return pytest's exit code."""
+    began = time.monotonic()
     limit = float(os.environ.get("SECONDS") or 60)  # noqa: TID251 - an option of make
     base, changed = changed_files()
     print(f"{len(changed)} files changed since {base[:10]} and in the working tree")
     watch = Stopwatch(ROOT / SECONDS_FILE)
     cores = os.cpu_count() or 1
-    plan = plan_run(ROOT, changed, (limit - START_SECONDS) * cores, watch.earlier)
+    imports = read_map_with_cache(changed)
+    left = limit - START_SECONDS - (time.monotonic() - began)
+    plan = plan_run(imports, ROOT, changed, left * cores, watch.earlier)
     print(*report(plan, changed), sep="\n", flush=True)
     if not plan.run or "--plan" in arguments:
         return 0

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,10 +59,10 @@ class Mosquitto:
     def save(self) -> None:
         """Have it save sessions and messages, and wait until it has."""
         assert self.process
-        before = self.data_file.stat().st_mtime_ns if self.data_file.exists() else 0
-        time.sleep(0.01)
+        if self.data_file.exists():
+            os.utime(self.data_file, (0, 0))
         self.process.send_signal(signal.SIGUSR1)
-        wait_for(lambda: self.data_file.exists() and self.data_file.stat().st_mtime_ns > before)
+        wait_for(lambda: self.data_file.exists() and self.data_file.stat().st_mtime > 0)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import re
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +29,9 @@ DEMO = {
 }
 """A small, quick demo source on a day that stays the same: a Monday on which FINRA publishes."""
 
+
+HANGING = (sys.executable, "-c", "import time; time.sleep(600)")
+"""The command of a program that does nothing until it is killed."""
 
 PATIENCE_SECONDS = 240
 """Time after which a program of a test counts as stuck; a busy machine takes a quarter of that."""
@@ -103,14 +108,31 @@ def _was_given(process: psutil.Process, state_dir: Path) -> bool:
         return False
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 40) -> Any:
-    """Return what ``what`` returns as soon as that is true."""
+def wait_for(what: Callable[[], Any], seconds: float = 40, *, poll_seconds: float = 0.1) -> Any:
+    """Return what ``what`` returns as soon as that is true.
+
+    Raises:
+        AssertionError: It is not true within ``seconds``.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.1)
+        if answer := what():
+            return answer
+        time.sleep(poll_seconds)
     raise AssertionError(f"not within {seconds} s")
+
+
+def kill_after(process_id: int, seconds: float) -> bool:
+    """Kill a process after some seconds; return whether it had not ended before."""
+    with suppress(ProcessLookupError):
+        process = os.pidfd_open(process_id)
+        try:
+            if not select.select([process], [], [], seconds)[0]:
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                return True
+        finally:
+            os.close(process)
+    return False
 
 
 def free_port() -> int:

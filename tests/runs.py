@@ -8,11 +8,25 @@ from typing import Any
 from xml.etree import ElementTree
 
 import dagster as dg
+import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from sqlalchemy import Engine
 from sqlalchemy.event import listens_for, remove
 
 from reference_pages.metadata_keys import key_named
+
+
+def set_worker_health(
+    monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance, health: WorkerStatus | None
+) -> None:
+    """Have the launcher find each worker in this state; None: it cannot find out."""
+    launcher, answer = (
+        type(instance.run_launcher),
+        CheckRunHealthResult(health or WorkerStatus.UNKNOWN),
+    )
+    monkeypatch.setattr(launcher, "supports_check_run_worker_health", health is not None)
+    monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_: answer)
 
 
 def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: str) -> str:

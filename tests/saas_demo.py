@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
+from tests.programs import wait_for
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -57,8 +57,7 @@ class SaasDemo:
             target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True
         )
         self._thread.start()
-        while not self._server.started:
-            time.sleep(0.005)
+        wait_for(lambda: self._server.started, poll_seconds=0.005)
         self._client = httpx.Client(base_url=self.url, timeout=30)
         return self
 

@@ -2,8 +2,9 @@
 
 import runpy
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def plan_run(
+    root: Path, changed: Sequence[str], seconds: float, timed: Mapping[str, float] | None = None
+) -> Any:
+    """Return the plan for a change, by a map that was read anew."""
+    imports = PROGRAM["read_map"](root, changed, {})
+    return PROGRAM["plan_run"](imports, root, changed, seconds, timed or {})
+
+
 def append(name: str) -> Callable[[Path], None]:
     """Return a change that adds a line to a file, uncommitted."""
     return lambda root: write(root, name, f"{FILES.get(name, '')}\n")
@@ -80,7 +89,7 @@ def test_a_change_reaches_tests_by_imports_names_of_modules_and_data(
     append(name)(root)
     _, changed = PROGRAM["changed_files"](root)
     assert changed == [name]
-    plan = PROGRAM["plan_run"](root, changed, 60, {})
+    plan = plan_run(root, changed, 60)
     assert [Path(test.path).stem for test in plan.run] == tests
     assert plan.unnamed == ([] if tests else [name])
 
@@ -92,14 +101,14 @@ def test_commits_since_main_and_uncommitted_changes_count_together(root: Path):
     append("app/new.py")(root)
     _, changed = PROGRAM["changed_files"](root)
     assert changed == ["app/alone.py", "app/loads.py", "app/new.py"]
-    plan = PROGRAM["plan_run"](root, changed, 60, {})
+    plan = plan_run(root, changed, 60)
     assert [test.path for test in plan.run] == ["tests/test_alone.py", "tests/test_loads.py"]
     assert plan.unnamed == ["app/new.py"]
 
 
 def test_what_is_left_out_is_named_with_its_reason(root: Path):
     append("app/rules.py")(root)
-    plan = PROGRAM["plan_run"](root, ["app/rules.py"], 5, {"tests/test_rules.py": 4.5})
+    plan = plan_run(root, ["app/rules.py"], 5, {"tests/test_rules.py": 4.5})
     assert list(PROGRAM["report"](plan, ["app/rules.py"])) == [
         "1 of 5 test modules run:",
         "  tests/test_rules.py (app/rules.py)",
@@ -114,9 +123,44 @@ def test_what_is_left_out_is_named_with_its_reason(root: Path):
 @pytest.mark.parametrize("name", ["pyproject.toml", "tests/conftest.py"])
 def test_a_change_that_reaches_everything_is_named(root: Path, name: str):
     append(name)(root)
-    plan = PROGRAM["plan_run"](root, [name], 60, {})
+    plan = plan_run(root, [name], 60)
     first = next(PROGRAM["report"](plan, [name]))
     assert first == f"{name} reaches every test: run `make test` before you push"
+
+
+def test_tests_named_after_a_change_come_first_and_then_those_beside_it(root: Path):
+    """`api/parcels.py` is reached over two steps by its own test, over one by others."""
+    files = {
+        "app/api/parcels.py": "",
+        "app/api/routes.py": "import app.api.parcels\n",
+        "tests/api/test_parcels.py": "import app.api.routes\n",
+        "tests/api/test_zones.py": "import app.api.parcels\n",
+        "tests/test_export.py": "import app.api.parcels\n",
+        "tests/test_api_parcels.py": "import app.api.routes\n",
+        "tests/test_routes.py": "import app.api.routes\n",
+    }
+    for name, text in files.items():
+        write(root, name, text)
+    plan = plan_run(root, ["app/api/parcels.py"], 60)
+    assert [Path(test.path).stem for test in plan.run] == [
+        "test_parcels",
+        "test_api_parcels",
+        "test_zones",
+        "test_export",
+        "test_routes",
+    ]
+
+
+def test_only_a_text_that_is_not_known_is_parsed(root: Path):
+    known: dict[str, Any] = {}
+    first = PROGRAM["read_map"](root, [], known)
+    count = len(known)
+    append("app/alone.py")(root)
+    write(root, "app/rules.py", "import app.plugin\n")
+    second = PROGRAM["read_map"](root, [], known)
+    assert len(known) == count + 2
+    assert ("app/plugin.py", 1) in second.uses["app/rules.py"] - first.uses["app/rules.py"]
+    assert second.uses["tests/test_rules.py"] == first.uses["tests/test_rules.py"]
 
 
 def test_seconds_of_a_run_are_kept_for_the_next(tmp_path: Path):

@@ -17,7 +17,7 @@ from datetime import datetime
 import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.base import WorkerStatus
 from dagster._core.remote_origin import (
     InProcessCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -80,6 +80,7 @@ from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.gateway.api.conftest import IN_THIS_PROCESS
 from tests.instance.every_other import LETTERS, defs, pages
+from tests.runs import set_worker_health
 
 EVERY_OTHER = "tests.instance.every_other"
 HERE = {"execution": {"config": {"in_process": {}}}}
@@ -296,12 +297,9 @@ def test_a_repository_gives_its_definitions_and_jobs_to_execute(instance):
 )
 def test_a_launcher_says_that_a_process_is_gone(instance, monkeypatch, health, is_gone):
     """Check RunLauncher.check_run_worker_health and WorkerStatus."""
-    launcher = type(instance.run_launcher)
-    found = CheckRunHealthResult(health)
-    monkeypatch.setattr(launcher, "supports_check_run_worker_health", True)
-    monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_: found)
+    set_worker_health(monkeypatch, instance, health)
     assert is_worker_gone(instance, a_run(instance)) is is_gone
-    monkeypatch.setattr(launcher, "supports_check_run_worker_health", False)
+    set_worker_health(monkeypatch, instance, None)
     assert not is_worker_gone(instance, a_run(instance))
 
 

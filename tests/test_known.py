@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.events import StepMaterializationData
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.base import WorkerStatus
 
 from orchestration_project.engine.announcements import KNOWN_FROM, ReportLog
+from tests.runs import set_worker_health
 
 ASSET = dg.AssetKey(["finra", "otc_weekly"])
 PARTITION = "T1|2026-02-09"
@@ -54,11 +55,8 @@ def test_of_a_run_that_is_forgotten_nothing_is_owed(instance):
 
 def test_a_run_whose_process_is_gone_goes_on_no_longer(instance, monkeypatch):
     ended(instance, "a", dg.DagsterRunStatus.STARTED)
-    launcher = type(instance.run_launcher)
-    monkeypatch.setattr(launcher, "supports_check_run_worker_health", True)
     for health, answer in ((WorkerStatus.RUNNING, "not yet"), (WorkerStatus.FAILED, "no")):
-        found = CheckRunHealthResult(health)
-        monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_, found=found: found)
+        set_worker_health(monkeypatch, instance, health)
         assert knows(instance) == answer
 
 

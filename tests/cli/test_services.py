@@ -10,9 +10,10 @@ import pytest
 from orchestration_project.cli.services import RestartPolicy, StopRequest, SupervisedServices
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import child_environment
+from tests.programs import HANGING
 
 ENDS = [sys.executable, "-c", "import sys; print('no port'); sys.exit(3)"]
-STAYS = [sys.executable, "-c", "import time; time.sleep(60)"]
+STAYS = [*HANGING]
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.programs import wait_for
 
 NOW = "2026-03-16T15:00:00+00:00"  # a Monday; the newest T1 week starts on 2026-02-23
 START_SECONDS = 120
@@ -80,17 +81,17 @@ class Demo:
         return self.process.returncode
 
     def _announcement(self) -> dict[str, Any]:
+        return wait_for(self._own_announcement, START_SECONDS, poll_seconds=0.02)
+
+    def _own_announcement(self) -> dict[str, Any] | None:
+        """Return what this server announced; None before it did."""
         path = self.state_dir / "demo" / "server.json"
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            # The server removes what one before it left, at any moment.
-            with suppress(FileNotFoundError):
-                announcement = json.loads(path.read_text())
-                if announcement["pid"] == self.process.pid:
-                    return announcement
-            assert self.process.poll() is None, "the server ended before it was up"
-            time.sleep(0.02)
-        raise AssertionError(f"no server within {START_SECONDS} s")
+        with suppress(FileNotFoundError):  # the server removes what one before it left, at any time
+            announcement = json.loads(path.read_text())
+            if announcement["pid"] == self.process.pid:
+                return announcement
+        assert self.process.poll() is None, "the server ended before it was up"
+        return None
 
 
 def launch(state_dir: Path, options: Mapping[str, object]) -> subprocess.Popen[bytes]:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.demo.program import DEFAULTS, START_SECONDS, StartDemo, launch
+from tests.programs import wait_for
 
 
 @pytest.mark.slow
@@ -70,10 +71,7 @@ def test_a_second_start_leaves_the_first_alone(start_demo: StartDemo):
 def test_of_several_started_at_once_one_serves(tmp_path):
     processes = [launch(tmp_path, DEFAULTS) for _ in range(3)]
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while sum(process.poll() is None for process in processes) > 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: sum(process.poll() is None for process in processes) == 1, START_SECONDS)
         (serving,) = [process for process in processes if process.poll() is None]
         assert {process.returncode for process in processes if process is not serving} == {0}
         announced = json.loads((tmp_path / "demo" / "server.json").read_text())

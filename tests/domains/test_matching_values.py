@@ -1,12 +1,20 @@
 """Values that rules map to types, and attempts at actions, at the edges of their limits."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from orchestration_project.contracts.attempts import may_pass, wait_after
-from orchestration_project.contracts.matching import FieldType, TemplatePart, typed
+from orchestration_project.contracts.matching import (
+    FieldType,
+    TargetFields,
+    TemplatePart,
+    as_text,
+    member_at,
+    template_parts,
+    typed,
+)
 
 LARGEST = 2**63 - 1
 
@@ -70,6 +78,81 @@ def test_a_value_of_another_type_is_refused_without_quoting_it(
     with pytest.raises(ValueError, match="expected") as refused:
         typed(value, kind)
     assert str(refused.value).endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (True, "true"),
+        (False, "false"),
+        (0, "0"),
+        (4.5, "4.5"),
+        ("as it is", "as it is"),
+        (date(2026, 11, 2), "2026-11-02"),
+        ({"b": "é", "a": [1, None]}, '{"a": [1, null], "b": "é"}'),
+        ([], "[]"),
+    ],
+)
+def test_a_value_is_written_as_people_would(value: Any, text: str):
+    assert as_text(value) == text
+
+
+DOCUMENT = {"issue": {"labels": ["a", {"name": "b"}], "parent": None}, "0": "zero"}
+
+
+@pytest.mark.parametrize(
+    ("path", "member"),
+    [
+        ([], DOCUMENT),
+        (["0"], "zero"),
+        (["issue", "parent"], None),
+        (["issue", "labels", "0"], "a"),
+        (["issue", "labels", "1", "name"], "b"),
+    ],
+)
+def test_a_path_leads_to_a_member(path: list[str], member: Any):
+    assert member_at(DOCUMENT, path) == member
+
+
+@pytest.mark.parametrize(
+    ("path", "missing"),
+    [
+        (["1"], "1"),
+        (["issue", "0"], "0"),
+        (["issue", "labels", "2"], "2"),
+        (["issue", "labels", "-1"], "-1"),
+        (["issue", "labels", "0", "0"], "0"),
+        (["issue", "parent", "name"], "name"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_named_by_its_step(path: list[str], missing: str):
+    with pytest.raises(LookupError) as refused:
+        member_at(DOCUMENT, path)
+    assert refused.value.args == (missing,)
+
+
+def test_a_template_is_read_as_texts_and_the_paths_that_follow():
+    assert template_parts("") == []
+    assert template_parts("all {{of}} it") == [("all {", None), ("of}", None), (" it", None)]
+    assert template_parts("{id}: {done|yes,no}!") == [
+        ("", TemplatePart("id", None)),
+        (": ", TemplatePart("done", ("yes", "no"))),
+        ("!", None),
+    ]
+
+
+@pytest.mark.parametrize("template", ["{id:>9}", "{id!r}", "{id!r:>9}"])
+def test_a_template_has_no_formats(template: str):
+    with pytest.raises(ValueError, match=r"^\{id\} has more than a path$"):
+        template_parts(template)
+
+
+def test_a_field_has_its_own_type_or_that_of_others():
+    named = TargetFields({"count": "integer"})
+    assert (named.type_of("count"), named.type_of("note")) == ("integer", None)
+    assert TargetFields({"count": "integer"}, others="text").type_of("note") == "text"
+    assert TargetFields({"count": "integer"}, others="text").type_of("count") == "integer"
 
 
 def test_words_of_a_template_stand_for_true_and_false_alone():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from orchestration_project.contracts.balance import (
     NOT_COUNTED,
     Balance,
+    balance_records,
     count_lines,
     count_quoted_lines,
     sum_balances,
@@ -119,6 +120,14 @@ def test_what_cannot_be_counted_is_named_so():
     assert (balance.state, str(balance)) == ("not_counted", "records: not counted = 3 rows")
 
 
+def test_bytes_and_records_of_a_delivery_have_an_equation_each():
+    equations = balance_records(10, (3, 9), {"rows": 2, "rejects": 1})
+    assert [str(equation) for equation in equations] == [
+        "bytes: 10 != 9 read",
+        "records: 3 = 2 rows + 1 rejects",
+    ]
+
+
 def test_equations_of_one_name_are_added_up():
     total = sum_balances(
         [Balance("records", 3, {"rows": 2, "rejects": 1}), Balance("records", 4, {"rows": 3})]
@@ -126,3 +135,16 @@ def test_equations_of_one_name_are_added_up():
     assert [(str(each), each.difference) for each in total] == [
         ("records: 7 != 5 rows + 1 rejects", 1)
     ]
+
+
+def test_a_sum_is_not_counted_if_one_of_its_equations_is_not():
+    total = sum_balances(
+        [Balance("records", 3, {"rows": 3}), Balance("records", None, {"rows": 2})]
+    )
+    assert [(str(each), each.state) for each in total] == [
+        ("records: not counted = 5 rows", "not_counted")
+    ]
+
+
+def test_an_equation_without_places_goes_to_nothing():
+    assert str(Balance("records", 3, {})) == "records: 3 != 0"

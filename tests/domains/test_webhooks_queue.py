@@ -17,6 +17,7 @@ from orchestration_project.contracts.webhooks.queue import (
     State,
     changed,
     due,
+    failed_unclaimed,
     first,
     waits_until,
 )
@@ -157,3 +158,34 @@ def test_a_run_that_was_deleted_counts_as_an_attempt_after_which_nothing_waits()
     assert changed(row, None, now=NOON) == DeliveryChange(row, "received", 1, "run", NOON)
     last = replace(row, attempt_count=2)
     assert changed(last, None, now=NOON) == DeliveryChange(last, "dead", 3, "run", NOON)
+
+
+@pytest.mark.parametrize(
+    ("row", "run", "expected"),
+    [
+        (FIRST, ran("FAILURE", ended_at=NOON - MINUTE), ("failed", 1, NOON - MINUTE)),
+        (FIRST, ran("CANCELED", ended_at=NOON + MINUTE), ("failed", 1, NOON)),
+        (FIRST, ran("FAILURE"), ("failed", 1, NOON)),
+        (replace(FIRST, attempt_count=2), ran("FAILURE", ended_at=NOON), ("dead", 3, NOON)),
+        (FIRST, ran("FAILURE", ended_at=NOON - 9 * MINUTE, will_retry=True), None),
+        (
+            FIRST,
+            ran("FAILURE", ended_at=NOON - 10 * MINUTE, will_retry=True),
+            ("failed", 1, NOON - 10 * MINUTE),
+        ),
+        (FIRST, ran("FAILURE", will_retry=True), None),
+        (FIRST, ran("SUCCESS", ended_at=NOON), None),
+        (FIRST, ran("STARTED"), None),
+        (replace(FIRST, state="running"), ran("FAILURE", ended_at=NOON), None),
+        (FIRST, None, None),
+    ],
+)
+def test_a_delivery_whose_run_failed_before_it_claimed_any_has_one_more_attempt(
+    row: Row, run: AttemptRun | None, expected: tuple[State, int, datetime] | None
+):
+    change = failed_unclaimed(row, run, now=NOON)
+    if expected is None:
+        assert change is None
+    else:
+        state, attempt_count, at = expected
+        assert change == DeliveryChange(row, state, attempt_count, "run", at)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
+from tests.programs import wait_for
 
 MIB = 1024**2
 
@@ -139,8 +139,7 @@ ways: dict[str, Callable[[], object]] = {
 def meet(folder: str) -> None:
     """Leave a file, and wait for that of another worker."""
     Path(folder, str(os.getpid())).touch()
-    while len(list(Path(folder).iterdir())) < 2:
-        time.sleep(0.01)
+    wait_for(lambda: len(list(Path(folder).iterdir())) > 1, poll_seconds=0.01)
 
 
 def crash_in_second_item(folder: str) -> int:
@@ -157,7 +156,7 @@ def hang(item: object) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while True:
-        time.sleep(3600)
+        signal.pause()
 
 
 def write_pid_and_hang(file: str) -> None:
@@ -178,7 +177,7 @@ def fork_and_exit(file: str) -> None:
     """Leave a child that holds all files of the worker open, and end the worker."""
     child = os.fork()
     if not child:
-        time.sleep(3600)
+        signal.pause()
         os._exit(0)
     Path(file).write_text(str(child))
     os._exit(5)

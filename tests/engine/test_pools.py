@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -32,6 +31,7 @@ from orchestration_project.redaction import hide
 from orchestration_project.settings import PROJECT_ROOT
 from tests.engine import pool_functions
 from tests.engine.pool_functions import ERRORS, SECRET
+from tests.programs import wait_for
 from tests.properties import bounded
 
 LONG = timedelta(minutes=5)
@@ -79,11 +79,7 @@ def is_gone(pid: int) -> bool:
 
 def wait_for_pid(file: Path) -> int:
     """Return the number that a process writes into a file."""
-    for _ in range(GONE_SECONDS * 20):
-        if file.exists() and (text := file.read_text()):
-            return int(text)
-        time.sleep(0.05)
-    raise AssertionError(f"{file} was not written")
+    return int(wait_for(lambda: file.exists() and file.read_text(), GONE_SECONDS))
 
 
 def run(pool: Pool, function: Any, *items: Any, timeout: timedelta = LONG) -> dict[Any, Any]:

@@ -341,13 +341,17 @@ class Process:
 
     def wait_until(self, is_there: Callable[[Seen], bool]) -> bool:
         """Wait until it is seen somewhere; False: it ended before."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_there(self.seen):
-            if not self._process.is_alive():
-                return False
-            assert time.monotonic() < deadline, f"it hangs at {self.seen}"
-            time.sleep(0.0005)
-        return True
+
+        def progress() -> str:
+            if is_there(self.seen):
+                return "there"
+            return "" if self._process.is_alive() else "ended"
+
+        return wait_for(progress, PATIENCE_SECONDS, poll_seconds=0.0005) == "there"
+
+    def go_on_for(self, seconds: float) -> None:
+        """Let it go on for some seconds, or to its end."""
+        self._process.join(seconds)
 
     def wait_until_stopped(self) -> None:
         """Wait until it has stopped itself."""

@@ -1,7 +1,6 @@
 """A load that is killed leaves nothing half done, wherever it was, and a clean run lands it."""
 
 import itertools
-import time
 
 import pytest
 
@@ -38,7 +37,7 @@ def test_a_load_killed_at_a_stage_publishes_all_or_nothing_and_lands_the_next_ti
         process = struck.begin(number, plan)
         stages = STAGES[STAGES.index(fault.stage) :]
         process.wait_until(lambda seen: seen.stage in stages)
-        time.sleep(delay)
+        process.go_on_for(delay)
         process.kill()
         struck.leave(number, process)
         kill_seen(f"{pipeline.name}, {database}", process.seen.stage)
@@ -63,7 +62,7 @@ def test_a_load_killed_at_any_moment_publishes_all_or_nothing_and_lands_the_next
         process = struck.begin(number)
         point = moments.randint(1, expected.points[situation_of(number), is_large(number)])
         process.wait_until(lambda seen: seen.stage != "" and seen.number >= point)
-        time.sleep(moments.uniform(0, LINGER_SECONDS))
+        process.go_on_for(moments.uniform(0, LINGER_SECONDS))
         process.kill()
         struck.leave(number, process)
         if not process.answer():

@@ -1,7 +1,6 @@
 """A load of documents that is killed loses no file, and what it loaded is not extracted again."""
 
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def test_documents_of_killed_loads_are_loaded_once_and_all_end_as_expected(
         if is_killed:
             point = moments.randint(1, last_point)
             process.wait_until(lambda seen: seen.number >= point)
-            time.sleep(moments.uniform(0, LONGEST_DELAY_SECONDS))
+            process.go_on_for(moments.uniform(0, LONGEST_DELAY_SECONDS))
             with_workers += bool(workers_of(process.pid))
             process.kill()
         answer = process.answer()

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
@@ -18,6 +17,7 @@ from tests import databases
 from tests.faults.export_writer import installed
 from tests.faults.matrix import case_name, strikes
 from tests.postgres import new_database
+from tests.programs import kill_after
 from tests.resources.weeks import NOON, StoppedClock
 
 pytestmark = pytest.mark.faults
@@ -56,8 +56,7 @@ def test_a_target_has_each_change_once_whenever_its_exporter_is_killed(
             )
             assert writer.stdout is not None
             assert writer.stdout.readline(), writer.wait()
-            time.sleep(random.uniform(0, LONGEST_SECONDS))
-            writer.kill()
+            kill_after(writer.pid, random.uniform(0, LONGEST_SECONDS))
             writer.communicate()
             clock.at = NOON + timedelta(hours=HOURS * (number + 1) - 1)
             place.run_count = HOURS * number  # another run's id each time

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from sqlalchemy import func, select
@@ -17,6 +16,7 @@ from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import captures, deliveries
 from tests.faults.matrix import case_name, strikes
+from tests.programs import kill_after
 
 pytestmark = pytest.mark.faults
 
@@ -61,8 +61,7 @@ def test_every_row_has_its_bytes_whenever_a_writer_or_a_clean_up_of_packs_is_kil
             )
             assert writer.stdout is not None
             assert writer.stdout.readline(), writer.wait()
-            time.sleep(random.uniform(0, LONGEST_SECONDS))
-            writer.kill()
+            kill_after(writer.pid, random.uniform(0, LONGEST_SECONDS))
             writer.communicate()
             found = take_inventory(warehouse, FolderStore(folder), read_all=True)
             assert (found.found.missing, found.found.resized, found.changed) == ([], [], [])

@@ -1,7 +1,5 @@
 """A Dagster run that is killed is known to be dead, and the next run lands and records its week."""
 
-import time
-
 import pytest
 from sqlalchemy import func, select
 
@@ -56,7 +54,7 @@ def test_a_run_that_is_killed_is_found_dead_and_the_next_one_lands_and_records_t
             )
             process = begun(source.url, key, Plan(stage, "linger", LINGER_SECONDS))
             process.wait_until(lambda seen, stage=stage: is_at_or_past(stage, seen.stage))
-            time.sleep(moments.uniform(0, LONGEST_DELAY_SECONDS))
+            process.go_on_for(moments.uniform(0, LONGEST_DELAY_SECONDS))
             process.kill()
             if not process.answer():
                 dead += 1

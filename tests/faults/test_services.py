@@ -5,7 +5,6 @@ or a person would, and the rest is waited for.
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -271,13 +270,14 @@ def until_completed(stack: Stack, url: str, expected: Expected) -> Collection[st
     backfill's runs under way, then for those to be retried: if it retries the last one in between,
     neither answer has it, and the backfill is complete while that run goes on to its own end.
     """
-    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-    while stack.backfill_states() != ["COMPLETED_SUCCESS"]:
-        assert time.monotonic() < deadline, (stack.backfill_states(), stack.runs())
+
+    def is_completed() -> bool:
         assert set(weeks_of(url)) <= expected.weeks, "a reader saw a part of a week"
         if not stack.is_up:
             stack.start()
-        time.sleep(1)
+        return stack.backfill_states() == ["COMPLETED_SUCCESS"]
+
+    programs.wait_for(is_completed, seconds=ENDS_WITHIN_SECONDS, poll_seconds=1)
     statuses = programs.wait_for(lambda: ended(stack), seconds=LAST_RUN_ENDS_WITHIN_SECONDS)
     assert tables(url) == expected.tables
     return statuses

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,6 +43,7 @@ from orchestration_project.services.access.rules.members import AccessRule
 from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
+from tests.programs import wait_for
 
 SECRET = "s" * 40
 INSTALLATION = Installation("Market <data>", "demo")
@@ -222,6 +223,13 @@ def open_door(
             yield Door(port, keys, ring, access, warehouse, clock, instance, doors, dagster)
 
 
+def send_apart(connection: socket.socket, pieces: Iterable[bytes], pause_seconds: float) -> None:
+    """Send pieces as segments of their own, each so long after the one before."""
+    for number, piece in enumerate(pieces):
+        time.sleep(pause_seconds if number else 0)
+        connection.sendall(piece)
+
+
 @contextmanager
 def running(app: Any, limits: ConnectionLimits | None = None) -> Iterator[int]:
     """Serve ``app`` on a free port, and believe this machine as if it were a proxy."""
@@ -231,8 +239,7 @@ def running(app: Any, limits: ConnectionLimits | None = None) -> Iterator[int]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    wait_for(lambda: server.started, poll_seconds=0.01)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:

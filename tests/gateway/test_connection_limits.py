@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.gateway.connection_limits import ConnectionLimits, mark_authenticated
 from orchestration_project.gateway.limits import HEADER_BYTES
 from orchestration_project.services.access.rules.roles import Role
-from tests.gateway.door import Door, open_door, running
+from tests.gateway.door import Door, open_door, running, send_apart
 from tests.programs import wait_for
 
 HOST = b"Host: 127.0.0.1\r\n"
@@ -120,13 +121,7 @@ def test_a_connection_without_an_authenticated_request_ends_whatever_it_sends(
     with connected(hasty_port) as connection:
         connection.sendall(first)
         with pytest.raises(ConnectionError):
-            send_repeatedly(connection, again)
-
-
-def send_repeatedly(connection: socket.socket, sent: bytes) -> None:
-    for _ in range(1000):
-        connection.sendall(sent)
-        time.sleep(0.01)
+            send_apart(connection, [again] * 1000, 0.01)
 
 
 def test_the_last_answer_before_the_deadline_says_that_the_connection_ends(hasty_port: int):
@@ -161,17 +156,23 @@ def test_a_connection_goes_on_while_its_requests_are_authenticated(
 
 
 def test_an_authenticated_request_may_take_longer_than_the_deadline():
+    begun, is_over = threading.Event(), threading.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        mark_authenticated(scope)
+        begun.set()
+        assert await asyncio.to_thread(is_over.wait, 10)
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
     limits = ConnectionLimits(unauthenticated_seconds=0.2, last_request_seconds=0.1)
     with running(slow, limits) as port, connected(port) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+        assert begun.wait(10)
+        with connected(port) as silent:
+            assert silent.recv(1000) == b""  # it began later, and its time is over
+        is_over.set()
         assert connection.recv(1000).startswith(b"HTTP/1.1 204 ")
-
-
-async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-    mark_authenticated(scope)
-    await asyncio.sleep(0.4)
-    await send({"type": "http.response.start", "status": 204})
-    await send({"type": "http.response.body"})
 
 
 CHUNK, CHUNKS = b"x" * 65_536, 400
@@ -219,9 +220,8 @@ def test_trailers_are_no_headers_in_whatever_segment_they_come(port: int, pause:
     next_request = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     trailers = b"0\r\nX-API-Key: a\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n"
     with connected(port) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"1\r\na\r\n" * (pause > 0))
-        time.sleep(pause)
-        connection.sendall(trailers + next_request)
+        head = b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"1\r\na\r\n" * (pause > 0)
+        send_apart(connection, [head, trailers + next_request], pause)
         received = b"".join(iter(lambda: connection.recv(1000), b""))
     bodies = [each.partition(b"\r\n\r\n")[2] for each in received.split(b"HTTP/1.1 200 OK")[1:]]
     assert [b"host transfer-encoding" in bodies[0], b"host connection" in bodies[1]] == [True] * 2
@@ -246,7 +246,6 @@ def test_an_address_in_a_trailer_is_not_believed(door: Door):
 @pytest.mark.parametrize("begin", [b"0\r\nX-A: ", b"0\r\n", b"1;a="])
 def test_what_stands_between_chunks_is_limited_as_headers_are(port: int, begin: bytes):
     with connected(port) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + begin)
-        time.sleep(0.05)
-        connection.sendall(b"x" * (HEADER_BYTES + 1))
+        head = b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + begin
+        send_apart(connection, [head, b"x" * (HEADER_BYTES + 1)], 0.05)
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -19,6 +19,7 @@ from orchestration_project.gateway.executions import (
 )
 from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.door import Answer, Door, open_door
+from tests.programs import wait_for
 
 
 def jobs(levels: int) -> str:
@@ -67,10 +68,10 @@ def test_one_user_takes_no_more_than_his_turns_and_others_have_theirs():
         executions = Executions(seconds=60)
         own = [executions.run("one", partial(wait, number)) for number in range(12)]
         waiting = asyncio.gather(*own)
-        await asyncio.sleep(0)
+        await asyncio.to_thread(wait_for, lambda: len(begun) == MAX_DOCUMENTS_PER_USER)
         for number in range(3):
             assert await executions.run("other", lambda: "done") == "done", number
-        assert len(begun) <= MAX_DOCUMENTS_PER_USER < MAX_DOCUMENTS
+        assert len(begun) == MAX_DOCUMENTS_PER_USER < MAX_DOCUMENTS
         end.set()
         return await waiting
 

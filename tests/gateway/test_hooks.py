@@ -26,6 +26,7 @@ from orchestration_project.services.inbox import GroupCommit, Inbox, Sender
 from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.tables.spine import audits, inbox
 from tests.gateway.conftest import EARLIER, SECRET, Client, signed
+from tests.programs import wait_for
 
 BODY = b'{"action": "opened"}'
 
@@ -362,6 +363,7 @@ async def beside_unfinished(settings, warehouse, senders: list[tuple[str, str]])
     """
     with opened_hooks(settings, warehouse) as hooks:
         app, ending = Starlette(routes=routes(hooks)), asyncio.Event()
+        waiting: list[str] = []
 
         async def unfinished(source: str, address: str) -> int:
             pieces = iter([{"type": "http.request", "body": bytes(5 * MIB), "more_body": True}])
@@ -369,6 +371,7 @@ async def beside_unfinished(settings, warehouse, senders: list[tuple[str, str]])
             async def receive() -> dict:
                 for piece in pieces:
                     return piece
+                waiting.append(address)
                 await ending.wait()
                 return {"type": "http.disconnect"}
 
@@ -376,7 +379,9 @@ async def beside_unfinished(settings, warehouse, senders: list[tuple[str, str]])
             return await _status(app, announced, receive)
 
         tasks = [asyncio.create_task(unfinished(*each)) for each in senders[:-1]]
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(
+            wait_for, lambda: len(waiting) + sum(task.done() for task in tasks) == len(tasks)
+        )
 
         async def receive() -> dict:
             return {"type": "http.request", "body": BODY, "more_body": False}

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from select import select
@@ -20,7 +19,7 @@ from orchestration_project.gateway.limits import (
 )
 from orchestration_project.gateway.request import Refusal
 from orchestration_project.services.access.rules.roles import Role
-from tests.gateway.door import Door, open_door, running
+from tests.gateway.door import Door, open_door, running, send_apart
 from tests.programs import wait_for
 
 
@@ -133,18 +132,13 @@ def test_blank_lines_between_requests_keep_no_connection(hasty_door: Door):
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert b" 404 " in first_line(connection.recv(10_000))
         with pytest.raises(ConnectionError):
-            send_blank_lines(connection)
-
-
-def send_blank_lines(connection: socket.socket) -> None:
-    for _ in range(200):
-        connection.sendall(b"\r\n")
-        time.sleep(0.02)
+            send_apart(connection, [b"\r\n"] * 200, 0.02)
 
 
 def test_a_websocket_is_not_ended_for_want_of_another_request(hasty_door: Door):
     with hasty_door.websocket(X_API_Key=str(hasty_door.keys[Role.VIEWER])) as websocket:
-        time.sleep(0.4)
+        with socket.create_connection(("127.0.0.1", hasty_door.port), timeout=10) as silent:
+            assert silent.recv(100) == b""  # it began later, and its time is over
         websocket.send('{"type": "connection_init"}')
         assert websocket.recv(timeout=10) == '{"type":"connection_ack"}'
 

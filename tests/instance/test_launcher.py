@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import sys
 import time
 
 import dagster as dg
@@ -53,7 +52,7 @@ def test_a_process_that_was_made_after_the_run_started_is_another_one():
 
 def test_a_clock_that_is_set_forward_makes_no_process_another_one(monkeypatch):
     started = time.time()
-    process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    process = psutil.Popen(programs.HANGING)
     since = process.create_time() + 1
     assert is_alive(process.pid, since=since)
     boot = psutil.boot_time()

@@ -113,7 +113,7 @@ SPEECH = (
         "for _ in range(3):\n"
         "    if not os.fork():\n"
         "        os.setsid()\n"
-        "        time.sleep(600)\n"
+        "        break\n"
         "time.sleep(600)",
         "not permitted",
         budget={"seconds": 2},

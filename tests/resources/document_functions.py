@@ -3,9 +3,9 @@
 import ctypes
 import errno
 import os
+import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 from orchestration_project.domains.documents.extracted import Extracted
@@ -20,7 +20,7 @@ def misbehave(file: File) -> Extracted:
     """Do what the name of the file says, else extract it."""
     name = file.name.rpartition("/")[2]
     if name == "hang":
-        time.sleep(600)
+        signal.pause()
     elif name == "crash":
         ctypes.string_at(0)
     elif name == "eat":
@@ -86,6 +86,6 @@ def open_many(file: File) -> Extracted:
 def start_and_hang(file: File) -> Extracted:
     """Start a program and return its process id as name; with a name of hang, never return."""
     if file.name == "hang":
-        time.sleep(600)
+        signal.pause()
     program = subprocess.Popen(["sleep", "600"])  # noqa: S607 - as a reader might
     return Extracted(str(program.pid), "", None, 0)

@@ -5,7 +5,7 @@ from threading import Barrier
 
 import dagster as dg
 import pytest
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher import WorkerStatus
 
 from orchestration_project.assets.operations import removals, run_logs
 from orchestration_project.catalog import REGISTRY
@@ -13,6 +13,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.leases import acquire_for_run, is_at_work
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import settings_class
+from tests.runs import set_worker_health
 
 WORK, OTHER = dg.AssetKey(["operations", "run_logs"]), dg.AssetKey(["operations", "removals"])
 
@@ -99,11 +100,9 @@ def test_a_clean_up_or_prune_deletes_nothing_while_another_runs_and_may_still_me
 
 
 def test_a_run_is_at_work_until_it_has_ended_or_its_process_is_gone(instance, begun, monkeypatch):
-    run, launcher = begun(), type(instance.run_launcher)
+    run = begun()
     assert is_at_work(instance, run)
-    monkeypatch.setattr(launcher, "supports_check_run_worker_health", True)
     for health, answer in ((WorkerStatus.RUNNING, True), (WorkerStatus.FAILED, False)):
-        found = CheckRunHealthResult(health)
-        monkeypatch.setattr(launcher, "check_run_worker_health", lambda *_, found=found: found)
+        set_worker_health(monkeypatch, instance, health)
         assert is_at_work(instance, run) is answer
     assert not is_at_work(instance, "unknown")

@@ -78,17 +78,17 @@ def test_all_but_some_views_are_read_in_the_order_of_their_key(on_sqlite: Wareho
 
 @pytest.fixture
 def moved_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Clock of the time limit of a read."""
+    """Clock of the time limit of a read, whose batches have one row."""
     now = [0.0]
+    monkeypatch.setattr(bulk, "ROWS_PER_BATCH", 1)
     monkeypatch.setattr(bounded, "STEPS", 1)
     monkeypatch.setattr(bounded, "monotonic", lambda: now[0])
     return now
 
 
 def test_a_limit_of_time_begins_again_with_each_batch(
-    on_sqlite: Warehouse, moved_clock: list[float], monkeypatch: pytest.MonkeyPatch
+    on_sqlite: Warehouse, moved_clock: list[float]
 ):
-    monkeypatch.setattr(bulk, "ROWS_PER_BATCH", 1)
     insert_labels(on_sqlite, 5)
     with on_sqlite.batches(select(database_labels), database_labels, seconds=10) as batches:
         assert [moved_clock.append(moved_clock.pop() + 9) or each.height for each in batches] == [
@@ -98,9 +98,8 @@ def test_a_limit_of_time_begins_again_with_each_batch(
 
 
 def test_a_query_of_which_no_batch_comes_in_time_is_ended(
-    on_sqlite: Warehouse, moved_clock: list[float], monkeypatch: pytest.MonkeyPatch
+    on_sqlite: Warehouse, moved_clock: list[float]
 ):
-    monkeypatch.setattr(bulk, "ROWS_PER_BATCH", 1)
     insert_labels(on_sqlite, 5)
 
     def read() -> None:

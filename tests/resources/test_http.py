@@ -654,9 +654,8 @@ def test_a_tls_handshake_that_drips_is_not_waited_for_for_ever(client_of, monkey
             with here:
                 here.recv(65536)
                 here.sendall(b"\x16\x03\x03\x40\x00")  # the head of a record of 16 KiB
-                while True:
-                    here.sendall(b"x")
-                    time.sleep(0.05)
+                for part in dripping(b"x" * 16_384, 0.05):
+                    here.sendall(part)
 
     client = {"timeout_seconds": 30, "deadline_seconds": 0.5, "max_attempts": 1}
     with socket.create_server(("127.0.0.1", 0)) as listener, closing(Tunnels()) as proxy:

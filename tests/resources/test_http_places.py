@@ -13,13 +13,13 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import child_environment
 
 HOLDER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from orchestration_project.connections.http.limits import Places
 places = Places(Path(sys.argv[1]), "shop.example", 2)
 places.wait()
 print("holds", flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 

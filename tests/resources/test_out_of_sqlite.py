@@ -91,13 +91,18 @@ def test_values_of_all_types_arrive_though_the_first_rows_are_null(warehouse):
         assert read(warehouse, in_order, table).equals(rows), table.name
 
 
+def count_each_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each number of rows be read as many are."""
+    monkeypatch.setattr(frames, "MANY_ROWS", -1)
+
+
 def test_decimals_of_a_view_are_exact_either_way(warehouse, monkeypatch):
     with warehouse.writing() as connection:
         insert_frame(connection, finra_otc_weekly, filled(finra_otc_weekly)[-10:])
     view = relation("v_finra_otc_weekly")
     wanted = view.select(view.columns([]), [])
     few = read(warehouse, wanted, view.table)
-    monkeypatch.setattr(frames, "MANY_ROWS", -1)
+    count_each_as_many(monkeypatch)
     assert read(warehouse, wanted, view.table).equals(few)
     assert any(isinstance(kind, pl.Decimal) for kind in few.dtypes)
     assert few.height == 10
@@ -142,7 +147,7 @@ CONDITIONS: dict[str, tuple[ColumnElement[bool], pl.Expr]] = {
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_conditions_an_order_and_a_limit_hold(warehouse, name, monkeypatch):
-    monkeypatch.setattr(frames, "MANY_ROWS", -1)
+    count_each_as_many(monkeypatch)
     rows = blob_rows(1000)
     write(warehouse, rows)
     on_table, on_frame = CONDITIONS[name]
@@ -153,7 +158,7 @@ def test_conditions_an_order_and_a_limit_hold(warehouse, name, monkeypatch):
 
 
 def test_a_moment_of_another_time_zone_is_compared_as_that_moment(warehouse, monkeypatch):
-    monkeypatch.setattr(frames, "MANY_ROWS", -1)
+    count_each_as_many(monkeypatch)
     write(warehouse, blob_rows(10))
     eastern = (NOON + timedelta(seconds=8)).astimezone(ZoneInfo("America/New_York"))
     found = read(warehouse, select(blobs).where(blobs.c.stored_at > eastern), blobs)

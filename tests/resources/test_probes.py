@@ -1,7 +1,6 @@
 """Each dependency as it is looked at, when it is ready and when it is really broken."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import format_datetime
@@ -26,7 +25,7 @@ from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.schema import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request
-from tests.programs import free_port
+from tests.programs import HANGING, free_port
 from tests.receivers import http_receiver
 from tests.resources.finra_server import WEEK, Finra, records
 from tests.sensors.test_operations import add_sensor
@@ -301,7 +300,7 @@ def test_a_code_server_is_looked_for_while_a_ui_runs_and_missed_if_it_does_not_a
     assert look("code_server").outcome == "not_applicable"
     server = f"{{host: 127.0.0.1, port: {free_port()}, location_name: x}}"
     (home / "workspace.yaml").write_text(f"load_from: [grpc_server: {server}]")
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "ui"])
+    sleeper = subprocess.Popen([*HANGING, "ui"])  # noqa: S603 - our own program
     try:
         (home / "ui.lock").write_text(str(sleeper.pid))
         found = look("code_server")

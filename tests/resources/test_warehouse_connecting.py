@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.views import VIEWS
 from tests.migrations.test_migrations import differences
-from tests.programs import PATIENCE_SECONDS
+from tests.programs import PATIENCE_SECONDS, wait_for
 from tests.resources.weeks import NOON, Desk, StoppedClock, row
 
 SECRET = "s3cr3t-w0rd"
@@ -403,8 +402,8 @@ def test_a_transaction_that_the_server_ends_as_it_is_idle_may_be_tried_again(pos
         with warehouse.reading() as connection, psycopg.connect(postgres_url) as other:
             other.autocommit = True
             pid = connection.connection.driver_connection.info.backend_pid
-            while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
-                time.sleep(0.01)
+            backend = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+            wait_for(lambda: not other.execute(backend, (pid,)).fetchone(), poll_seconds=0.01)
             connection.execute(select(1))
 
     with pytest.raises(TransientError, match="idle-in-transaction timeout") as ended:
@@ -460,14 +459,14 @@ def test_the_time_zone_of_the_server_changes_no_moment(postgres_url, own_schema,
 
 
 PREPARE = """
-import sys, time
+import sys
 from pathlib import Path
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
+from tests.programs import wait_for
 url, schema, folder, name = sys.argv[1:]
 (Path(folder) / name).touch()
-while len(list(Path(folder).iterdir())) < 3:
-    time.sleep(0.001)
+wait_for(lambda: len(list(Path(folder).iterdir())) == 3, poll_seconds=0.001)
 with Warehouse(url, clock=Clock(), schema=schema or None) as warehouse:
     warehouse.upgrade(holds="real")
 """

@@ -5,7 +5,6 @@ ROUTING_KILLS=200 kills on each database two hundred times, which takes ten minu
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -40,6 +39,7 @@ from orchestration_project.tables.mqtt import mqtt_mirror
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer
 from tests.prepared import Prepared
+from tests.programs import kill_after
 from tests.resources.routing_desk import (
     ORDERS,
     PARTNER,
@@ -91,9 +91,8 @@ class Forks:
                 self.done = int(line)
             elif not started:
                 started = time.monotonic()
-                time.sleep(seconds or 0)
             if started and not lasted and (line == "-1") is (seconds is not None):
-                os.kill(process, signal.SIGKILL)
+                kill_after(process, seconds or 0)
                 lasted = time.monotonic() - started
         assert lasted, "the worker ended by itself"
         return lasted

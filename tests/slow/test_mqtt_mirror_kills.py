@@ -4,12 +4,9 @@ MQTT_MIRROR_KILLS=100 kills the runs on each database a hundred times.
 """
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +26,7 @@ from orchestration_project.tables.mqtt import (
 from orchestration_project.tables.spine import captures, work_items
 from tests.domains.mqtt_model import Event, expected_row, history
 from tests.prepared import Prepared
+from tests.programs import kill_after
 from tests.resources.mqtt_office import MqttOffice, message, tolerant_kinds
 
 pytestmark = pytest.mark.slow
@@ -74,9 +72,7 @@ class KilledRuns:
         print(HOUR, file=self._program.stdin, flush=True)
         process = int(self._program.stdout.readline())
         if is_killed:
-            time.sleep(self.random.uniform(0.05, 2.5))
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+            kill_after(process, self.random.uniform(0.05, 2.5))
         return self._program.stdout.readline() == "0\n"
 
 

@@ -1,8 +1,5 @@
 """Two daemons of one installation, as somebody starts them by mistake on two hosts."""
 
-import time
-from collections.abc import Callable
-
 import pytest
 from sqlalchemy import select
 
@@ -26,21 +23,16 @@ def state_dir(tmp_path):
     programs.kill_all_of(folder)
 
 
-def wait_for(is_there: Callable[[], bool]) -> None:
-    until = time.monotonic() + programs.PATIENCE_SECONDS
-    while not is_there():
-        assert time.monotonic() < until
-        time.sleep(0.2)
-
-
 def test_a_second_daemon_of_one_installation_refuses_to_start(state_dir, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(state_dir))
     open_instance().dispose()
     url, home = databases.sqlite_url(state_dir), str(state_dir / "dagster")
     first = programs.start_unheard(state_dir, *DAEMON, DAGSTER_HOME=home)
-    wait_for(lambda: databases.has_table(url, "operations_hosts"))
+    programs.wait_for(
+        lambda: databases.has_table(url, "operations_hosts"), programs.PATIENCE_SECONDS
+    )
     seen = select(operations_hosts.c.role, operations_hosts.c.stopped_at)
-    wait_for(lambda: bool(databases.rows(url, seen)))
+    programs.wait_for(lambda: databases.rows(url, seen), programs.PATIENCE_SECONDS)
     status, _, error = programs.run(state_dir, *DAEMON, DAGSTER_HOME=home)
     assert status == 1
     assert "another daemon of this installation runs" in error

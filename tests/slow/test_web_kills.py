@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -26,6 +24,7 @@ from orchestration_project.tables.web import web_crawls, web_items, web_pages
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.prepared import Prepared
+from tests.programs import PATIENCE_SECONDS, kill_after, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -86,8 +85,13 @@ def test_a_crawl_that_is_killed_often_has_all_items_and_repeats_no_captured_page
     captured: list[int] = []
     for slices in SLICES_BEFORE_KILL:
         run = started()
-        while count_of(url, web_crawls.c.slice_count) < slices and run.poll() is None:
-            time.sleep(0.01)
+        wait_for(
+            lambda run=run, slices=slices: (
+                run.poll() is not None or count_of(url, web_crawls.c.slice_count) >= slices
+            ),
+            PATIENCE_SECONDS,
+            poll_seconds=0.01,
+        )
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
         captured.append(len(databases.rows(url, select(web_pages.c.url))))
@@ -179,15 +183,12 @@ class KilledCrawls:
         process = int(self._program.stdout.readline())
         if is_killed:
             slices = self._slices(day) + self._random.randrange(4)
-            ends_at = time.monotonic() + 20
-            while self._slices(day) < slices and time.monotonic() < ends_at:
-                if has_ended(process):
-                    break
-                time.sleep(0.02)
-            time.sleep(self._random.uniform(0, 0.6))
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-                self.kill_count += 1
+            wait_for(
+                lambda: has_ended(process) or self._slices(day) >= slices,
+                PATIENCE_SECONDS,
+                poll_seconds=0.02,
+            )
+            self.kill_count += kill_after(process, self._random.uniform(0, 0.6))
         return self._program.stdout.readline() == "0\n"
 
     def _outcome(self, day: date) -> str | None:

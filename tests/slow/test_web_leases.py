@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +12,7 @@ from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.web import web_crawls, web_pages
 from tests import databases
 from tests.assets.web_shop import Shop
+from tests.programs import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +49,11 @@ def test_the_next_run_takes_over_what_a_killed_one_had_claimed(
         )
 
     run = started("same")
-    while not databases.rows(url, select(web_pages.c.url)) and run.poll() is None:
-        time.sleep(0.01)
+    wait_for(
+        lambda: run.poll() is not None or databases.rows(url, select(web_pages.c.url)),
+        PATIENCE_SECONDS,
+        poll_seconds=0.01,
+    )
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     assert databases.rows(url, select(web_crawls.c.outcome)) == [("running",)]

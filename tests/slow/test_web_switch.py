@@ -10,6 +10,7 @@ from orchestration_project.assets import web
 from orchestration_project.definitions import defs
 from orchestration_project.tables.web import web_crawls
 from tests.assets.web_shop import Shop, counted, crawled
+from tests.programs import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -35,8 +36,7 @@ def test_the_shop_counts_no_request_after_the_switch(
             args=(instance, site.model_copy(update={"politeness": slow}), DAY),
         )
         run.start()
-        while shop.politeness["requests"] < 5:
-            time.sleep(0.05)
+        wait_for(lambda: shop.politeness["requests"] >= 5, poll_seconds=0.05)
         config = {"site": "shop", "state": "off", "reason": "too fast"}
         result = defs.resolve_job_def("web_set_switch").execute_in_process(
             run_config={"ops": {"set_web_switch": {"config": config}}}, instance=other

@@ -1,19 +1,18 @@
 """A code location whose asset waits until a file lets it end; it notes begin and end in another."""
 
-import time
 from pathlib import Path
 
 import dagster as dg
 
 from orchestration_project.settings import load_shared_settings
+from tests.programs import wait_for
 
 
 @dg.asset
 def waits(context: dg.AssetExecutionContext) -> None:
     folder = load_shared_settings().state_path / context.run.tags["scene"]
     _note(folder, f"begin {context.run.run_id}")
-    while not (folder / "go").exists():
-        time.sleep(0.1)
+    wait_for((folder / "go").exists, seconds=600)
     _note(folder, f"end {context.run.run_id}")
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -76,14 +75,19 @@ def test_a_file_whose_writing_fails_is_visibly_not_whole(threads):
 
 
 def test_a_file_that_nobody_reads_any_more_is_no_longer_written(threads):
+    has_left = threading.Event()
+
     def frames():
+        yield ROWS
+        yield ROWS
+        assert has_left.wait(10)
         while True:
             yield ROWS
-            time.sleep(0.01)
 
     with running(sending(threads, frames)) as port:
         with answered(port) as answer:
             assert answer.read(1000)
+        has_left.set()
         threads.submit(int).result(10)  # its one thread is free again
 
 

@@ -20,6 +20,7 @@ from orchestration_project.gateway.api.mqtt_stream import ArrivalSource
 from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
 from tests.gateway.api.mqtt_rows import clear, message, receive
+from tests.programs import wait_for
 
 PROJECTS, TASKS = "tracker/events/projects/1", "tracker/events/tasks/1"
 
@@ -246,8 +247,8 @@ def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox):
 
     async def follow():
         async with followed(app) as stream:
-            while len(failures) == 2:  # a read that began before would find the messages
-                await asyncio.sleep(0.01)
+            # a read that began before would find the messages
+            await asyncio.to_thread(wait_for, lambda: len(failures) < 2, poll_seconds=0.01)
             await inbox((PROJECTS, message(1)), (PROJECTS, message(2)))
             return [each["arrival_id"] for each in await stream.events(2)]
 

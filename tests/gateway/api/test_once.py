@@ -1,6 +1,7 @@
 """An Idempotency-Key that is sent to two gateways at once: one of them makes the run."""
 
 import asyncio
+import threading
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -22,17 +23,21 @@ class Gateway:
     def __init__(self, warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
         self.warehouse, self.instance, self.clock = warehouse, instance, Clock()
         self.launching = asyncio.Lock()
+        self.has_looked = threading.Event()
 
     async def in_thread(self, work: Any, *arguments: Any) -> Any:
-        return await asyncio.to_thread(work, *arguments)
+        answer = await asyncio.to_thread(work, *arguments)
+        self.has_looked.set()
+        return answer
 
     def call(self, key: str) -> Any:
         request = SimpleNamespace(headers={"idempotency-key": key})
         return SimpleNamespace(services=self, caller=SimpleNamespace(name="ada"), request=request)
 
-    async def launch(self, key: str) -> str:
+    async def launch(self, key: str, *, meanwhile: threading.Event | None = None) -> str:
         async def make(tags: Any) -> str:
-            await asyncio.sleep(0.02)  # the other gateway looks meanwhile
+            if meanwhile is not None:
+                assert await asyncio.to_thread(meanwhile.wait, 10)
             run = dg.DagsterRun("load", tags=dict(tags))
             return (await asyncio.to_thread(self.instance.add_run, run)).run_id
 
@@ -50,8 +55,13 @@ def gateways(tmp_path, prepared, kept_instance):
 
 
 def test_two_gateways_make_one_run_of_a_key(gateways):
+    one, other = gateways
+
     async def both() -> list[str]:
-        return await asyncio.gather(*(each.launch("key-0") for each in gateways))
+        return await asyncio.gather(
+            one.launch("key-0", meanwhile=other.has_looked),
+            other.launch("key-0", meanwhile=one.has_looked),
+        )
 
     first, second = asyncio.run(both())
     assert first == second

@@ -36,6 +36,10 @@ from tests.resources.weeks import StoppedClock
 TITLES = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 
 
+HANG = "import time\ntime.sleep(600)"
+"""The statements of a plugin that does nothing until it is ended."""
+
+
 def body(text: str) -> str:
     """Return a plugin that does these statements in its run."""
     lines = "\n".join(f"    {line}" for line in text.strip().splitlines())

@@ -6,10 +6,8 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +19,8 @@ import pytest
 from orchestration_project.errors import ContractError
 from orchestration_project.settings.given import ENVIRONMENT, child_environment
 from tests.plugin_files import requires_namespaces
-from tests.resources.plugins.plugin_desk import PluginDesk, body
+from tests.programs import kill_after, wait_for
+from tests.resources.plugins.plugin_desk import HANG, PluginDesk, body
 
 KILLS = int(ENVIRONMENT.get("TEST_PLUGIN_KILLS", "20"))
 LEVELS = [pytest.param("namespaces", marks=requires_namespaces), "process"]
@@ -46,10 +45,7 @@ def processes_with(text: str) -> list[int]:
 
 def await_none(text: str) -> None:
     """Wait until no process has a text in its command line."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while found := processes_with(text):
-        assert time.monotonic() < deadline, f"left: {found}"
-        time.sleep(0.05)
+    wait_for(lambda: not processes_with(text), PATIENCE_SECONDS)
 
 
 def refuse_half_loads(plugins: PluginDesk) -> None:
@@ -88,8 +84,7 @@ def test_killed_hosts_leave_nothing_half_loaded_and_no_process(
         for trial in range(KILLS // 2):
             print(trial, file=program.stdin, flush=True)
             process_id = int(program.stdout.readline())
-            time.sleep(moments.uniform(0, 0.5))
-            os.kill(process_id, signal.SIGKILL)
+            kill_after(process_id, moments.uniform(0, 0.5))
             assert program.stdout.readline() == "ended\n"
             await_none(stored.sha256)
             refuse_half_loads(plugins)
@@ -103,10 +98,9 @@ def test_killed_plugins_fail_their_run_and_load_nothing(
     plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
 ):
     monkeypatch.setenv("PLUGINS_ISOLATION", level)
-    pause = "import time\nrun.log('ready')\ntime.sleep(60)"
     halves = f"for half in (range({ROWS // 2}), range({ROWS // 2}, {ROWS})):\n    "
     emit = 'run.emit("items", ((str(i), {"title": run.run_id}) for i in half))\n'
-    stored = plugins.add(body(f"{OWN}{halves}{emit}{pause}"))
+    stored = plugins.add(body(f"{OWN}{halves}{emit}{HANG}"))
     moments = random.Random(SEED)  # noqa: S311 - moments of kills
     for _ in range(KILLS // 2):
         wait = moments.uniform(0, 0.3)
@@ -121,9 +115,7 @@ def test_killed_plugins_fail_their_run_and_load_nothing(
 
 def _kill_soon(text: str, wait_seconds: float) -> None:
     """Kill what runs the plugin, once it is started."""
-    while not (found := processes_with(text)):
-        time.sleep(0.01)
-    time.sleep(wait_seconds)
-    for each in found:
-        with suppress(ProcessLookupError):
-            os.kill(each, signal.SIGKILL)
+    first, *others = wait_for(lambda: processes_with(text), poll_seconds=0.01)
+    kill_after(first, wait_seconds)
+    for process_id in others:
+        kill_after(process_id, 0)

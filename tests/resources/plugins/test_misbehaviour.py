@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestration_project.errors import ContractError
-from tests.resources.plugins.plugin_desk import PluginDesk, body
+from tests.resources.plugins.plugin_desk import HANG, PluginDesk, body
 
 ROW = '{"type": "emit", "table": "items", "rows": [{"key": "1", "payload": {"title": "x"}}]}'
 RAW = f"import sys\nsys.stdin.readline()\nprint('''{ROW}''')\n"
@@ -90,7 +90,7 @@ def test_another_end_fails_the_run(plugins: PluginDesk, code: str, reason: str):
         ("run.fetch('http://127.0.0.1:9/')", {"requests": 0}, "requests"),
         ("held = bytearray(10**9)", {"memory_mib": 64}, "memory_mib"),
         ("while True: pass", {"seconds": 1}, "seconds"),
-        ("import time\ntime.sleep(60)", {"seconds": 1}, "seconds"),
+        (HANG, {"seconds": 1}, "seconds"),
     ],
 )
 def test_a_budget_is_never_exceeded(

@@ -12,7 +12,7 @@ from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.state import disable
 from orchestration_project.tables.plugins import plugins_rows_history
 from orchestration_project.tables.spine import outbox, rejects
-from tests.resources.plugins.plugin_desk import PluginDesk, body
+from tests.resources.plugins.plugin_desk import HANG, PluginDesk, body
 
 EMIT = body('run.emit("items", [("1", {"title": "First"}), ("2", {"title": run.config["name"]})])')
 CONFIG = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -161,9 +161,8 @@ def test_a_changed_or_deleted_folder_is_refused(plugins: PluginDesk, tmp_path: P
 def test_a_plugin_that_is_disabled_while_it_runs_loads_nothing(plugins: PluginDesk):
     code = """run.emit("items", [("1", {"title": "x"})])
 run.log("ready")
-import time
-time.sleep(60)"""
-    plugins.add(body(code))
+"""
+    plugins.add(body(code + HANG))
     stopped_at: list[float] = []
 
     def disable_it(_level: str, text: str) -> None:
