@@ -4,6 +4,7 @@ A domain declares each as an `Equation`; `services.balance` computes all of them
 their tables do not hold.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,6 +97,16 @@ def record_balance(
     own = (balances.c[name] == row[name] for name in ("table_name", "subject", "equation"))
     connection.execute(delete(balances).where(*own))
     connection.execute(insert(balances), [row])
+
+
+def read_balance(
+    connection: Connection, table_name: str, subject: str, equation: str
+) -> Sequence[Balance]:
+    """Return the recorded equation of a subject; empty: there is none."""
+    row = balances.c
+    own = (row.table_name == table_name, row.subject == subject, row.equation == equation)
+    found = connection.execute(select(row.came_in, row.went_to).where(*own)).all()
+    return [Balance(equation, came_in, json.loads(went_to)) for came_in, went_to in found]
 
 
 def read_places(
