@@ -181,6 +181,13 @@ class Measure:
     derived: Sequence[str]
 
 
+class DerivedKeys(NamedTuple):
+    """Derived rows, and numbers of keys of the source that none is derived of, by their reason."""
+
+    rows: pl.DataFrame
+    excluded: Mapping[str, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conservation:
     """Measures and keys that a derived table keeps.
@@ -194,6 +201,9 @@ class Conservation:
         measures: Its measures.
         keys: Columns whose distinct values in the source are rows of the derived table; empty:
             rows are not counted.
+        other_rows: Column and value of derived rows whose keys the source lacks; None: there are
+            none.
+        has_exclusions: Whether a derivation leaves out keys, and records how many by their reason.
     """
 
     source: Table
@@ -202,12 +212,18 @@ class Conservation:
     together: Sequence[str] = ()
     measures: Sequence[Measure] = ()
     keys: Sequence[str] = ()
+    other_rows: tuple[str, str | None] | None = None
+    has_exclusions: bool = False
 
     @property
     def names(self) -> Sequence[str]:
         """Names of its equations."""
         keys = ["keys"] if self.keys else []
         return [*(measure.name for measure in self.measures), *keys]
+
+    def subject_of(self, partition: Mapping[str, object]) -> str:
+        """Return how equations name a partition, such as 2026-01-05|T1."""
+        return "|".join(str(partition[name]) for name in self.partition) or "all"
 
     def read_source(self, rows: pl.DataFrame) -> Mapping[str, int]:
         """Return the sums of source rows by name; not of keys, which ranges of rows share."""
@@ -218,29 +234,45 @@ class Conservation:
         keys = {"keys": rows.select(self.keys).n_unique()} if self.keys else {}
         return {**self.read_source(rows), **keys}
 
-    def read_derived(self, sums: Mapping[str, int], derived: pl.DataFrame) -> Mapping[str, int]:
-        """Return the sums of derived rows, and their number if keys are counted in ``sums``."""
-        totals = {measure.name: _sum_columns(derived, measure.derived) for measure in self.measures}
-        return {**totals, "keys": len(derived)} if "keys" in sums else totals
+    def compare(
+        self,
+        sums: Mapping[str, int],
+        derived: pl.DataFrame,
+        excluded: Mapping[str, int] | None = None,
+    ) -> list[Balance]:
+        """Return the equations of derived rows; of keys, if these are counted in ``sums``."""
+        place = self.derived.name
+        balances = [
+            Balance(one.name, sums[one.name], {place: _sum_columns(derived, one.derived)})
+            for one in self.measures
+        ]
+        if "keys" not in sums:
+            return balances
+        if self.other_rows is not None:
+            name, other = self.other_rows
+            derived = derived.filter(pl.col(name).ne_missing(other))
+        return [*balances, Balance("keys", sums["keys"], {place: len(derived), **(excluded or {})})]
 
-    def refuse_loss(self, sums: Mapping[str, int], derived: pl.DataFrame) -> None:
-        """Refuse derived rows whose sums are not those of the source.
+    def refuse_loss(
+        self,
+        sums: Mapping[str, int],
+        derived: pl.DataFrame,
+        excluded: Mapping[str, int] | None = None,
+    ) -> list[Balance]:
+        """Return the equations of derived rows.
 
         Raises:
-            ContractError: A sum differs.
+            ContractError: One has a difference.
         """
-        totals = self.read_derived(sums, derived)
-        lost = [name for name, total in totals.items() if total != sums[name]]
-        if lost:
-            place = self.derived.name
+        balances = self.compare(sums, derived, excluded)
+        if lost := [str(balance) for balance in balances if balance.difference]:
             raise ContractError(
-                f"{place} does not balance with {self.source.name}",
+                f"{self.derived.name} does not balance with {self.source.name}",
                 expected="the same sums and keys in both",
-                found="; ".join(
-                    str(Balance(name, sums[name], {place: totals[name]})) for name in lost
-                ),
+                found="; ".join(lost),
                 remedy="correct the derivation; nothing was written",
             )
+        return balances
 
 
 def _sum_columns(rows: pl.DataFrame, names: Sequence[str]) -> int:

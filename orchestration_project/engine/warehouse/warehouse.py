@@ -431,21 +431,23 @@ class Warehouse:
     def derive(
         self,
         derivations: Sequence[Derivation],
-        at_write: Callable[[Connection], Sequence[Derivation]] | None = None,
+        at_write: Callable[[Connection, datetime], Sequence[Derivation]] | None = None,
     ) -> None:
         """Replace partitions of derived tables, all or none.
 
         Args:
             derivations: What was made.
-            at_write: Returns it as it is to be written, from the state of that transaction.
+            at_write: Returns it as it is to be written at a time, from the state of that
+                transaction.
 
         Raises:
             SupersededError: Another run derived one of them since its inputs were read.
         """
         if derivations:
             with self.writing() as connection:
-                written = at_write(connection) if at_write else derivations
-                write_derived(connection, written, self._clock.now())
+                now = self._clock.now()
+                written = at_write(connection, now) if at_write else derivations
+                write_derived(connection, written, now)
 
     def record_refused(
         self,
