@@ -89,6 +89,26 @@ class Imbalance(NamedTuple):
     balance: Balance
 
 
+FAILED = " (failed)"
+"""Ends the subject of equations with a difference of a stage of which nothing was written."""
+
+
+class UnbalancedError(ContractError):
+    """A stage lost or doubled something; nothing of it was written.
+
+    Attributes:
+        balances: Its equations.
+        table_name: Its table; empty: they are recorded with a delivery.
+        subject: What they are of.
+        run_id: Dagster run; empty: none.
+    """
+
+    balances: Sequence[Balance] = ()
+    table_name: str = ""
+    subject: str = ""
+    run_id: str = ""
+
+
 def sum_balances(balances: Iterable[Balance]) -> list[Balance]:
     """Return one equation of each name: the sums of all its counts; not counted if one is not."""
     by_name: dict[str, list[Balance]] = {}
@@ -262,16 +282,20 @@ class Conservation:
         """Return the equations of derived rows.
 
         Raises:
-            ContractError: One has a difference.
+            UnbalancedError: One has a difference.
         """
         balances = self.compare(sums, derived, excluded)
         if lost := [str(balance) for balance in balances if balance.difference]:
-            raise ContractError(
+            error = UnbalancedError(
                 f"{self.derived.name} does not balance with {self.source.name}",
                 expected="the same sums and keys in both",
                 found="; ".join(lost),
                 remedy="correct the derivation; nothing was written",
             )
+            rows = derived.head(1).to_dicts()
+            error.balances, error.table_name = balances, self.derived.name
+            error.subject = self.subject_of(rows[0]) if rows else "all"
+            raise error
         return balances
 
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts.balance import Balance, Conservation
+from orchestration_project.contracts.balance import Balance, Conservation, UnbalancedError
 from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.conservation import read_source_sums
 from orchestration_project.engine.environment import open_all
@@ -26,6 +26,7 @@ from orchestration_project.engine.equations import (
     record_balance,
 )
 from orchestration_project.engine.warehouse import Derivation, Warehouse
+from orchestration_project.engine.warehouse.balancing import forget_failure
 from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.staleness import IS_STALE, has_stale
@@ -301,10 +302,29 @@ class DerivedLoad:
         kept = {derived.table: derived.conservation for derived in self.tables}
         for derivation in written:
             if (conservation := kept[derivation.table]) is not None:
-                balances = _refuse_loss(connection, conservation, derivation)
+                balances = self._refuse_loss(connection, conservation, derivation)
                 if conservation.has_exclusions:  # the derived rows alone do not have them
                     self._record(connection, conservation, derivation, balances, at)
         return written
+
+    def _refuse_loss(
+        self, connection: Connection, conservation: Conservation, derivation: Derivation
+    ) -> list[Balance]:
+        """Compare rows with their source, unless a load changed that since it was read."""
+        rows = derivation.rows
+        if IS_STALE in rows.columns and rows[IS_STALE].any():
+            return []
+        sums = read_source_sums(connection, conservation, derivation.partition, BalanceFilter())
+        totals: Counter[str] = Counter({"keys": 0} if conservation.keys else {})
+        for partition_sums in sums.values():
+            totals.update(partition_sums)
+        try:
+            balances = conservation.refuse_loss(totals, rows, derivation.excluded)
+        except UnbalancedError as error:
+            error.subject, error.run_id = derivation.partition_key, self.run_id
+            raise
+        forget_failure(connection, derivation.table.name, derivation.partition_key)
+        return balances
 
     def _record(
         self,
@@ -335,20 +355,6 @@ class DerivedLoad:
             else each
             for each in made
         ]
-
-
-def _refuse_loss(
-    connection: Connection, conservation: Conservation, derivation: Derivation
-) -> list[Balance]:
-    """Compare rows with their source, unless a load changed that since it was read."""
-    rows = derivation.rows
-    if IS_STALE in rows.columns and rows[IS_STALE].any():
-        return []
-    sums = read_source_sums(connection, conservation, derivation.partition, BalanceFilter())
-    totals: Counter[str] = Counter({"keys": 0} if conservation.keys else {})
-    for own in sums.values():
-        totals.update(own)
-    return conservation.refuse_loss(totals, rows, derivation.excluded)
 
 
 def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, DerivedPart]:

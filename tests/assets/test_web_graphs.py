@@ -12,7 +12,7 @@ from orchestration_project.tables.web import web_crawls
 from tests import databases
 from tests.properties import bounded
 from tests.resources.balances import assert_balanced
-from tests.resources.web_graphs import SITES, Graph, Node, agreement, crawls, graphs
+from tests.resources.web_graphs import DAY, SITES, Graph, Node, agreement, crawls, graphs
 
 
 @pytest.mark.slow
@@ -61,3 +61,5 @@ def test_a_crawl_that_loses_a_link_fails(url: str, instance: dg.DagsterInstance)
     assert state == "dead"
     assert "links: 4 != 1 repeated + 1 other_origin + 0 known + 1 queued" in reason
     assert databases.rows(url, select(web_crawls.c.outcome)) == [("stopped",)]
+    failed = select(balances.c.subject, balances.c.came_in).where(balances.c.state == "unbalanced")
+    assert databases.rows(url, failed) == [(f"graph_1|{DAY} (failed)", 4)]

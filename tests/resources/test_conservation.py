@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Table, func, select
 
+from orchestration_project.contracts.balance import UnbalancedError
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.gold import symbols_of_tier
 from orchestration_project.engine.derived import DerivedLoad, DerivedPart, DerivedTable
@@ -25,6 +26,7 @@ from orchestration_project.resources.finra.symbols import TABLES as SYMBOL_TABLE
 from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE, value_load
 from orchestration_project.resources.finra.weekly import DERIVED
+from orchestration_project.services.balance.latest import read_last_imbalance
 from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
 from orchestration_project.tables.finra_market import (
     finra_symbol_anomalies_week,
@@ -150,11 +152,14 @@ def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(desk, monk
     target = desk.target()
     spec = replace(target.spec, transforms={finra_symbol_week: losing})
     rows = [row("AAA"), row("BBB", share_quantity=5)]
-    with pytest.raises(ContractError) as refused:
+    with pytest.raises(UnbalancedError) as refused:
         desk.land(*rows, target=replace(target, spec=spec), ranges_of=ranges_of)
     assert "shares: 105000000 != " in refused.value.found
+    assert refused.value.table_name == "finra_symbol_week"
     assert desk.rows(finra_symbol_week, "symbol") == []
-    assert not verify(desk.warehouse).counts
+    counts = verify(desk.warehouse).counts.values()
+    assert sum(count.unbalanced for count in counts) == 2 * ranges_of  # within the transaction
+    assert not any(count.balanced for count in counts)
 
 
 @pytest.mark.parametrize(
@@ -172,12 +177,20 @@ def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(desk, deri
     losing: DerivedTable = replace(derived, make=make)
     keys = {ROLLING.table: f"T1|{MONDAY}", finra_symbols: "all"}
     key = keys.get(derived.table, str(MONDAY))
-    load = DerivedLoad([losing], desk.warehouse, [key])
+    load = DerivedLoad([losing], desk.warehouse, [key], run_id="lossy")
     with pytest.raises(ContractError, match="does not balance"):
         load.land(load.take(key))
     with desk.warehouse.reading() as connection:
         statement = select(func.count()).select_from(derived.table)
         assert connection.execute(statement).scalar_one() == 0
+    shown = read_last_imbalance(desk.warehouse)
+    assert shown is not None
+    assert shown.imbalance.table_name == derived.table.name
+    assert shown.imbalance.subject.endswith(" (failed)")
+    assert shown.run_id == "lossy"
+    load = DerivedLoad([derived], desk.warehouse, [key])
+    load.land(load.take(key))
+    assert read_last_imbalance(desk.warehouse) is None
 
 
 def keys_of(warehouse: Warehouse, table: Table) -> dict[str, Mapping[str, int]]:

@@ -78,7 +78,8 @@ def _gold_assets(
         chosen = [each for each in gold if each.key in context.selected_asset_keys]
         tables = [each.derived for each in chosen]
         where = {"tables": ", ".join(each.table.name for each in tables)}
-        load = DerivedLoad(tables, warehouse, frozenset(asked_keys(context)), where)
+        keys = frozenset(asked_keys(context))
+        load = DerivedLoad(tables, warehouse, keys, where, run_id=context.run.run_id)
         label = data_label(is_synthetic=settings.is_demo)
         report = Report(
             partial(_metadata, chosen, label, partial(earlier_metadata, context.instance)),
