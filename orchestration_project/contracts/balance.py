@@ -89,6 +89,26 @@ class Imbalance(NamedTuple):
     balance: Balance
 
 
+FAILED = " (failed)"
+"""Ends the subject of equations with a difference of a stage of which nothing was written."""
+
+
+class UnbalancedError(ContractError):
+    """A stage lost or doubled something; nothing of it was written.
+
+    Attributes:
+        balances: Its equations.
+        table_name: Its table; empty: they are recorded with a delivery.
+        subject: What they are of.
+        run_id: Dagster run; empty: none.
+    """
+
+    balances: Sequence[Balance] = ()
+    table_name: str = ""
+    subject: str = ""
+    run_id: str = ""
+
+
 def sum_balances(balances: Iterable[Balance]) -> list[Balance]:
     """Return one equation of each name: the sums of all its counts; not counted if one is not."""
     by_name: dict[str, list[Balance]] = {}
@@ -181,6 +201,13 @@ class Measure:
     derived: Sequence[str]
 
 
+class DerivedKeys(NamedTuple):
+    """Derived rows, and numbers of keys of the source that none is derived of, by their reason."""
+
+    rows: pl.DataFrame
+    excluded: Mapping[str, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conservation:
     """Measures and keys that a derived table keeps.
@@ -194,6 +221,9 @@ class Conservation:
         measures: Its measures.
         keys: Columns whose distinct values in the source are rows of the derived table; empty:
             rows are not counted.
+        other_rows: Column and value of derived rows whose keys the source lacks; None: there are
+            none.
+        has_exclusions: Whether a derivation leaves out keys, and records how many by their reason.
     """
 
     source: Table
@@ -202,12 +232,18 @@ class Conservation:
     together: Sequence[str] = ()
     measures: Sequence[Measure] = ()
     keys: Sequence[str] = ()
+    other_rows: tuple[str, str | None] | None = None
+    has_exclusions: bool = False
 
     @property
     def names(self) -> Sequence[str]:
         """Names of its equations."""
         keys = ["keys"] if self.keys else []
         return [*(measure.name for measure in self.measures), *keys]
+
+    def subject_of(self, partition: Mapping[str, object]) -> str:
+        """Return how equations name a partition, such as 2026-01-05|T1."""
+        return "|".join(str(partition[name]) for name in self.partition) or "all"
 
     def read_source(self, rows: pl.DataFrame) -> Mapping[str, int]:
         """Return the sums of source rows by name; not of keys, which ranges of rows share."""
@@ -218,29 +254,49 @@ class Conservation:
         keys = {"keys": rows.select(self.keys).n_unique()} if self.keys else {}
         return {**self.read_source(rows), **keys}
 
-    def read_derived(self, sums: Mapping[str, int], derived: pl.DataFrame) -> Mapping[str, int]:
-        """Return the sums of derived rows, and their number if keys are counted in ``sums``."""
-        totals = {measure.name: _sum_columns(derived, measure.derived) for measure in self.measures}
-        return {**totals, "keys": len(derived)} if "keys" in sums else totals
+    def compare(
+        self,
+        sums: Mapping[str, int],
+        derived: pl.DataFrame,
+        excluded: Mapping[str, int] | None = None,
+    ) -> list[Balance]:
+        """Return the equations of derived rows; of keys, if these are counted in ``sums``."""
+        place = self.derived.name
+        balances = [
+            Balance(one.name, sums[one.name], {place: _sum_columns(derived, one.derived)})
+            for one in self.measures
+        ]
+        if "keys" not in sums:
+            return balances
+        if self.other_rows is not None:
+            name, other = self.other_rows
+            derived = derived.filter(pl.col(name).ne_missing(other))
+        return [*balances, Balance("keys", sums["keys"], {place: len(derived), **(excluded or {})})]
 
-    def refuse_loss(self, sums: Mapping[str, int], derived: pl.DataFrame) -> None:
-        """Refuse derived rows whose sums are not those of the source.
+    def refuse_loss(
+        self,
+        sums: Mapping[str, int],
+        derived: pl.DataFrame,
+        excluded: Mapping[str, int] | None = None,
+    ) -> list[Balance]:
+        """Return the equations of derived rows.
 
         Raises:
-            ContractError: A sum differs.
+            UnbalancedError: One has a difference.
         """
-        totals = self.read_derived(sums, derived)
-        lost = [name for name, total in totals.items() if total != sums[name]]
-        if lost:
-            place = self.derived.name
-            raise ContractError(
-                f"{place} does not balance with {self.source.name}",
+        balances = self.compare(sums, derived, excluded)
+        if lost := [str(balance) for balance in balances if balance.difference]:
+            error = UnbalancedError(
+                f"{self.derived.name} does not balance with {self.source.name}",
                 expected="the same sums and keys in both",
-                found="; ".join(
-                    str(Balance(name, sums[name], {place: totals[name]})) for name in lost
-                ),
+                found="; ".join(lost),
                 remedy="correct the derivation; nothing was written",
             )
+            rows = derived.head(1).to_dicts()
+            error.balances, error.table_name = balances, self.derived.name
+            error.subject = self.subject_of(rows[0]) if rows else "all"
+            raise error
+        return balances
 
 
 def _sum_columns(rows: pl.DataFrame, names: Sequence[str]) -> int:

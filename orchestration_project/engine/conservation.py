@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    case,
     false,
     func,
     literal,
@@ -23,7 +24,7 @@ from orchestration_project.engine.equations import BalanceFilter, Equation, Subj
 from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.engine.warehouse.staleness import IS_STALE, KNOWN_FROM
 from orchestration_project.tables.schema import USD_SCALE
-from orchestration_project.tables.spine import load_chain
+from orchestration_project.tables.spine import balances, load_chain
 
 MILLION = 10**USD_SCALE
 
@@ -46,7 +47,8 @@ def read_source_sums(
     distinct_keys = select(*(source.c[name] for name in names)).where(*_conditions(source, scope))
     keys = distinct_keys.distinct().subquery()
     own = [keys.c[name] for name in conservation.partition]
-    counted = connection.execute(select(*own, func.count()).group_by(*own))
+    counting = select(*own, func.count()).select_from(keys).group_by(*own)
+    counted = connection.execute(counting)
     counts = {tuple(row[:-1]): row[-1] for row in counted}
     return {group: {**own_sums, "keys": counts[group]} for group, own_sums in sums.items()}
 
@@ -64,21 +66,29 @@ def read_balances(
     sums = read_source_sums(connection, conservation, {}, chosen)
     columns = {measure.name: measure.derived for measure in conservation.measures}
     groups = _partition_of(derived, conservation)
-    made = _read_sums(connection, derived, groups, columns, {}, None)
+    made = _read_sums(connection, derived, groups, columns, {}, None, conservation.other_rows)
     stale = _read_stale(connection, conservation)
     erased = _read_erased(connection, conservation)
     positions = [conservation.partition.index(name) for name in conservation.together]
+    is_whole = bool(conservation.partition) and not positions
     present = {tuple(group[position] for position in positions) for group in made}
     nothing = dict.fromkeys(conservation.names, 0)
     groups_without_source = [] if chosen.is_bounded else [key for key in made if key not in sums]
+    recorded = _read_recorded(connection, conservation)
     for group, came_in in [*sums.items(), *((key, nothing) for key in groups_without_source)]:
+        subject = conservation.subject_of(dict(zip(conservation.partition, group, strict=True)))
         together = tuple(group[position] for position in positions)
-        is_derived = together in present if positions else True
+        is_recorded = not conservation.has_exclusions or subject in recorded
+        excluded = dict(recorded.get(subject, {}))
+        row_count = excluded.pop(place, 0)
+        has_row = group in made or row_count > 0  # without one, none is marked stale
+        is_derived = has_row if conservation.has_exclusions else is_whole or together in present
         is_counted = is_derived and group not in stale and tuple(map(str, group)) not in erased
         for name in conservation.names:
-            went_to = {place: made.get(group, {}).get(name, 0)}
+            others = excluded if name == "keys" else {}
+            went_to = {place: made.get(group, {}).get(name, 0), **others}
             balance = Balance(name, came_in[name] if is_counted else None, went_to)
-            yield SubjectBalance(place, "|".join(map(str, group)), balance)
+            yield SubjectBalance(place, subject, balance, is_recorded)
 
 
 def list_equations(conservations: Sequence[Conservation]) -> list[Equation]:
@@ -108,22 +118,28 @@ def _read_sums(
     columns: Mapping[str, Sequence[str]],
     scope: Scope,
     having: ColumnElement[bool] | None,
+    other_rows: tuple[str, str | None] | None = None,
 ) -> dict[tuple[Any, ...], dict[str, int]]:
-    """Return the exact sums of columns, and of rows as keys, by group.
+    """Return the exact sums of columns, and of rows as keys, by group; other rows have no key.
 
     Millions and their rest are added up apart, so that no sum exceeds 64 bits.
     """
     parts = [part for names in columns.values() for part in _sum_parts(table, names)]
-    statement = (
-        select(*groups, *parts, func.count()).where(*_conditions(table, scope)).group_by(*groups)
-    )
-    if having is not None:
+    keys: ColumnElement[int] = func.count()
+    if other_rows is not None:
+        name, other = other_rows
+        keys = func.sum(case((table.c[name].is_distinct_from(other), 1), else_=0))
+    statement = select(*groups, *parts, keys).select_from(table).group_by(*groups)
+    statement = statement.where(*_conditions(table, scope))
+    if having is not None and groups:
         statement = statement.having(having)
     sums = {}
     for row in connection.execute(statement):
         group, numbers = tuple(row[: len(groups)]), [int(one or 0) for one in row[len(groups) :]]
         pairs = zip(numbers[:-1:2], numbers[1::2], strict=False)
         totals = [millions * MILLION + rest for millions, rest in pairs]
+        if not numbers[-1] and not groups:  # no row at all
+            continue
         sums[group] = {**dict(zip(columns, totals, strict=True)), "keys": numbers[-1]}
     return sums
 
@@ -149,11 +165,24 @@ def _read_erased(connection: Connection, conservation: Conservation) -> set[tupl
     return {tuple(str(one.get(name)) for name in conservation.partition) for one in partitions}
 
 
+def _read_recorded(
+    connection: Connection, conservation: Conservation
+) -> Mapping[str, Mapping[str, int]]:
+    """Return by partition the keys of its latest derivation: its rows, and others by reason."""
+    if not conservation.has_exclusions:
+        return {}
+    row, place = balances.c, conservation.derived.name
+    statement = select(row.subject, row.went_to).where(
+        row.table_name == place, row.equation == "keys"
+    )
+    return {subject: json.loads(text) for subject, text in connection.execute(statement)}
+
+
 def _read_stale(connection: Connection, conservation: Conservation) -> set[tuple[Any, ...]]:
     derived = conservation.derived
     if IS_STALE not in derived.c:
         return set()
     groups = _partition_of(derived, conservation)
     is_stale = func.coalesce(derived.c[IS_STALE], false())
-    statement = select(*groups).where(is_stale).distinct()
-    return {tuple(row) for row in connection.execute(statement)}
+    statement = select(literal(1), *groups).where(is_stale).distinct()
+    return {tuple(row[1:]) for row in connection.execute(statement)}

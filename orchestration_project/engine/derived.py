@@ -9,18 +9,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts.balance import Conservation
+from orchestration_project.contracts.balance import Balance, Conservation, UnbalancedError
 from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.conservation import read_source_sums
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.equations import BalanceFilter
+from orchestration_project.engine.equations import (
+    BalanceFilter,
+    SubjectBalance,
+    record_balance,
+)
 from orchestration_project.engine.warehouse import Derivation, Warehouse
+from orchestration_project.engine.warehouse.balancing import forget_failure
 from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.staleness import IS_STALE, has_stale
@@ -135,12 +141,14 @@ class PendingDerivation:
 class DerivedPart:
     """The rows that were made of a partition, and what the asset reports of it besides.
 
-    ``part`` narrows the partition: only rows that meet this condition are replaced.
+    ``part`` narrows the partition: only rows that meet this condition are replaced. ``excluded``
+    are numbers of keys that no row is made of, by their reason.
     """
 
     rows: pl.DataFrame
     summary: Any = None
     part: Scope = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -203,6 +211,7 @@ class DerivedLoad:
         warehouse: The database.
         asked: All partitions that the run was asked for.
         where: What an error names besides partition and run.
+        run_id: Dagster run, recorded with its equations; empty: none.
         describe: Returns the line that is logged of a result.
     """
 
@@ -210,6 +219,7 @@ class DerivedLoad:
     warehouse: Warehouse
     asked: Collection[str] = ()
     where: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
     describe: Callable[[DerivedResult], str] = _name_recomputed
 
     def ready(self) -> None:
@@ -281,7 +291,7 @@ class DerivedLoad:
         return DerivedResult(key, tables, seconds, self.describe)
 
     def _checked(
-        self, key: str, made: Sequence[Derivation], connection: Connection
+        self, key: str, made: Sequence[Derivation], connection: Connection, at: datetime
     ) -> Sequence[Derivation]:
         """Return the derived rows; their sums are those of the source.
 
@@ -292,8 +302,42 @@ class DerivedLoad:
         kept = {derived.table: derived.conservation for derived in self.tables}
         for derivation in written:
             if (conservation := kept[derivation.table]) is not None:
-                _refuse_loss(connection, conservation, derivation)
+                balances = self._refuse_loss(connection, conservation, derivation)
+                if conservation.has_exclusions:  # the derived rows alone do not have them
+                    self._record(connection, conservation, derivation, balances, at)
         return written
+
+    def _refuse_loss(
+        self, connection: Connection, conservation: Conservation, derivation: Derivation
+    ) -> list[Balance]:
+        """Compare rows with their source, unless a load changed that since it was read."""
+        rows = derivation.rows
+        if IS_STALE in rows.columns and rows[IS_STALE].any():
+            return []
+        sums = read_source_sums(connection, conservation, derivation.partition, BalanceFilter())
+        totals: Counter[str] = Counter({"keys": 0} if conservation.keys else {})
+        for partition_sums in sums.values():
+            totals.update(partition_sums)
+        try:
+            balances = conservation.refuse_loss(totals, rows, derivation.excluded)
+        except UnbalancedError as error:
+            error.subject, error.run_id = derivation.partition_key, self.run_id
+            raise
+        forget_failure(connection, derivation.table.name, derivation.partition_key)
+        return balances
+
+    def _record(
+        self,
+        connection: Connection,
+        conservation: Conservation,
+        derivation: Derivation,
+        balances: Sequence[Balance],
+        at: datetime,
+    ) -> None:
+        subject = conservation.subject_of(derivation.partition)
+        for balance in balances:
+            stage = SubjectBalance(derivation.table.name, subject, balance)
+            record_balance(connection, stage, run_id=self.run_id, at=at)
 
     def _with_staleness(
         self, key: str, made: Sequence[Derivation], connection: Connection
@@ -313,20 +357,6 @@ class DerivedLoad:
         ]
 
 
-def _refuse_loss(
-    connection: Connection, conservation: Conservation, derivation: Derivation
-) -> None:
-    """Compare rows with their source, unless a load changed that since it was read."""
-    rows = derivation.rows
-    if IS_STALE in rows.columns and rows[IS_STALE].any():
-        return
-    sums = read_source_sums(connection, conservation, derivation.partition, BalanceFilter())
-    totals: Counter[str] = Counter()
-    for own in sums.values():
-        totals.update(own)
-    conservation.refuse_loss(totals, rows)
-
-
 def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, DerivedPart]:
     made = due.derived.make(due, read)
     if due.derived.is_compared:
@@ -336,7 +366,8 @@ def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, Derived
 
 def _derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
     partition = {**due.derived.scope(due.key), **made.part}
-    return Derivation(due.derived.table, due.key, partition, due.token, due.version, made.rows)
+    table, excluded = due.derived.table, made.excluded
+    return Derivation(table, due.key, partition, due.token, due.version, made.rows, excluded)
 
 
 def _rows_of(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -> DerivedRows:

@@ -4,6 +4,7 @@ A domain declares each as an `Equation`; `services.balance` computes all of them
 their tables do not hold.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +23,8 @@ from sqlalchemy import (
     true,
 )
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.engine.warehouse.balancing import balance_row
-from orchestration_project.errors import ContractError
+from orchestration_project.contracts.balance import Balance, UnbalancedError
+from orchestration_project.engine.warehouse.balancing import balance_row, forget_failure
 from orchestration_project.tables.spine import balances
 
 
@@ -80,22 +80,36 @@ def record_balance(
     """Record the equation of a stage in its transaction; a later one of the subject replaces it.
 
     Raises:
-        ContractError: It has a difference: the transaction must not be committed.
+        UnbalancedError: It has a difference: the transaction must not be committed.
     """
     balance = stage.balance
     if balance.difference:
-        raise ContractError(
+        error = UnbalancedError(
             f"{stage.subject} of {stage.table_name} does not balance; nothing of it was written",
             expected="what came in is what went out",
             found=str(balance),
             remedy="report it with these numbers: the stage lost or doubled something",
         )
+        error.balances, error.run_id = [balance], run_id
+        error.table_name, error.subject = stage.table_name, stage.subject
+        raise error
+    forget_failure(connection, stage.table_name, stage.subject)
     row = balance_row(
         balance, table_name=stage.table_name, subject=stage.subject, run_id=run_id, at=at
     )
     own = (balances.c[name] == row[name] for name in ("table_name", "subject", "equation"))
     connection.execute(delete(balances).where(*own))
     connection.execute(insert(balances), [row])
+
+
+def read_balance(
+    connection: Connection, table_name: str, subject: str, equation: str
+) -> Sequence[Balance]:
+    """Return the recorded equation of a subject; empty: there is none."""
+    row = balances.c
+    own = (row.table_name == table_name, row.subject == subject, row.equation == equation)
+    found = connection.execute(select(row.came_in, row.went_to).where(*own)).all()
+    return [Balance(equation, came_in, json.loads(went_to)) for came_in, went_to in found]
 
 
 def read_places(

@@ -13,7 +13,7 @@ import dagster as dg
 from pydantic import Field
 from sqlalchemy import Connection, delete
 
-from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
 from orchestration_project.contracts.partition_tags import Dimensions, asked_partitions
 from orchestration_project.contracts.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.contracts.rules import Acceptance, Validated
@@ -99,9 +99,10 @@ def evidence_kept(
     """
     try:
         yield
-    except OrchestrationError:
+    except OrchestrationError as error:
         if kept:
-            warehouse.record_refused(target, found())
+            counted = error.balances if isinstance(error, UnbalancedError) else (NOTHING_COUNTED,)
+            warehouse.record_refused(target, found(), None, counted)
         raise
 
 

@@ -159,7 +159,7 @@ def _imbalance_row(last: RecordedImbalance | None) -> tuple[str, ...]:
         escape(f"{imbalance.table_name} {imbalance.subject}".strip()),
         escape(str(imbalance.balance)),
         last.recorded_at.strftime("%Y-%m-%d %H:%M"),
-        _link(f"/runs/{last.run_id}", "run"),
+        _link(f"/runs/{last.run_id}", "run") if last.run_id else "",
     )
 
 

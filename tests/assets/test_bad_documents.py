@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.assets.documents import loading as assets
+from orchestration_project.demo.documents.packages import archive
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.tables.documents import documents
-from orchestration_project.tables.spine import work_items
+from orchestration_project.tables.spine import balances, work_items
 from tests import databases
 from tests.assets.bad_documents import (
     CHANGING,
@@ -28,7 +29,7 @@ from tests.assets.bad_documents import (
     write_good,
 )
 from tests.assets.test_documents import DAY, folder, outcomes, run, tick
-from tests.resources.document_functions import misbehave
+from tests.resources.document_functions import lose_pages, misbehave
 
 __all__ = ["folder"]
 
@@ -107,3 +108,27 @@ def test_what_a_file_does_to_its_reader_is_its_reason_and_the_others_are_loaded(
     assert tick(instance) == [DAY]
     run(instance)
     assert_ends(url, READER_ENDS)
+
+
+def test_a_document_that_lost_parts_is_quarantined_with_its_numbers(
+    url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "lossy.txt").write_text("three words lost")
+    (folder / "a.zip").write_bytes(archive([("lossy.txt", b"these are four words")]))
+    (folder / "whole.txt").write_text("two words")
+    monkeypatch.setattr(assets, "Extraction", partial(Extraction, function=lose_pages))
+    assert tick(instance) == [DAY]
+    run(instance)
+    item = work_items.c
+    items = databases.rows(url, select(item.item_key, item.state, item.reason))
+    ended = {path: (state, reason or "") for path, state, reason in items}
+    assert {path: state for path, (state, _) in ended.items()} == {
+        "lossy.txt": "dead",
+        "a.zip": "dead",
+        "whole.txt": "done",
+    }
+    assert "parts: 3 != 0 words" in ended["lossy.txt"][1]
+    assert "parts: 4 != 0 words" in ended["a.zip"][1]
+    recorded = balances.c
+    stored = select(recorded.came_in, recorded.went_to).where(recorded.state == "unbalanced")
+    assert sorted(databases.rows(url, stored)) == [(3, '{"words": 0}'), (4, '{"words": 0}')]

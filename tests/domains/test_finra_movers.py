@@ -39,7 +39,7 @@ def test_the_largest_changes_by_shares_and_by_ratio_are_kept_with_all_that_enter
     doubled = {name: shares * 2 + number for number, (name, shares) in enumerate(small.items())}
     moved = {name: shares + 10**7 + number for number, (name, shares) in enumerate(large.items())}
     now = {**moved, **doubled, "STEADY": 10**6 + 1, "ENTERED": 1}
-    found = symbol_movers(symbol_weeks({BEFORE: before, WEEK: now}), week_start=WEEK)
+    found = symbol_movers(symbol_weeks({BEFORE: before, WEEK: now}), week_start=WEEK).rows
     kept = {row["symbol"]: row for row in found.iter_rows(named=True)}
     assert set(kept) == {*large, *small, "LEFT", "ENTERED"}
     last, first = f"LARGE{LARGEST - 1:03}", "LARGE000"
@@ -54,14 +54,14 @@ def test_the_largest_changes_by_shares_and_by_ratio_are_kept_with_all_that_enter
 
 @pytest.mark.parametrize("weeks", [{WEEK: {"A": 1}}, {BEFORE: {"A": 1}}])
 def test_without_both_weeks_nothing_moved(weeks: Mapping[date, Mapping[str, int]]):
-    assert symbol_movers(symbol_weeks(weeks), week_start=WEEK).is_empty()
+    assert symbol_movers(symbol_weeks(weeks), week_start=WEEK).rows.is_empty()
 
 
 def test_every_venue_has_its_change_by_market():
     rows = symbol_weeks({BEFORE: {"V": 10, "W": 5}, WEEK: {"V": 30}}).rename(
         {"symbol": "venue_id", "total_share_quantity": "share_quantity"}
     )
-    found = venue_movers(rows.with_columns(market=pl.lit("ATS")), week_start=WEEK)
+    found = venue_movers(rows.with_columns(market=pl.lit("ATS")), week_start=WEEK).rows
     names = ["market", "venue_id", "movement", "share_change", "change_ratio", "change_rank"]
     assert found.select(names).rows() == [
         ("ATS", "V", "moved", 20, 2.0, 1),
@@ -82,7 +82,7 @@ def test_a_symbol_far_from_its_trailing_weeks_is_flagged_with_the_parameters():
         }
         for number in range(6)
     }
-    [found] = symbol_anomalies(symbol_weeks(weeks), week_start=WEEK).iter_rows(named=True)
+    [found] = symbol_anomalies(symbol_weeks(weeks), week_start=WEEK).rows.iter_rows(named=True)
     trailing = shares["FAR"][:5]
     assert (found["symbol"], found["share_quantity"]) == ("FAR", 200)
     assert found["trailing_mean"] == mean(trailing)

@@ -41,7 +41,7 @@ def prices(
 
 
 def value(symbol_weeks: pl.DataFrame, of: pl.DataFrame):
-    return symbol_week_value(symbol_weeks, of, week_start=MONDAY, session_days=DAYS)
+    return symbol_week_value(symbol_weeks, of, week_start=MONDAY, session_days=DAYS).rows
 
 
 def test_thanksgiving_week_has_four_sessions():

@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from orchestration_project.domains.documents.extracted import Extracted
+from orchestration_project.domains.documents.parts import count_parts
 from orchestration_project.resources.documents.worker import (
     ISOLATION,
     File,
@@ -89,3 +91,12 @@ def start_and_hang(file: File) -> Extracted:
         signal.pause()
     program = subprocess.Popen(["sleep", "600"])  # noqa: S607 - as a reader might
     return Extracted(str(program.pid), "", None, 0)
+
+
+def lose_pages(file: File) -> Extracted:
+    """Extract no page of a file that is called so."""
+    found = extract_file(file)
+    if "lossy" not in file.name:
+        return found
+    lost = replace(found, pages=(), chunk_spans=())
+    return replace(lost, parts=count_parts(file.content, lost))

@@ -13,7 +13,7 @@ from orchestration_project.catalog.cboe import VOLUME
 from orchestration_project.catalog.fx import RATES
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import NOT_COUNTED
+from orchestration_project.contracts.balance import NOT_COUNTED, UnbalancedError
 from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.contract import FILE_FIELDS
@@ -22,7 +22,6 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
-from orchestration_project.engine.warehouse.delivery import UnbalancedError
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.weekly import WeeklyDataset

@@ -1,23 +1,44 @@
 """Sums of derived tables: those of the rows that they are made of, or the derivation fails."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
+from orchestration_project.contracts.balance import UnbalancedError
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.gold import symbols_of_tier
 from orchestration_project.engine.derived import DerivedLoad, DerivedPart, DerivedTable
 from orchestration_project.engine.equations import BalanceFilter
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ContractError
-from orchestration_project.resources.finra.gold import ALL_TIER_VENUES, CROSS_TIER, ROLLING
+from orchestration_project.resources.finra.gold import (
+    ALL_TIER_VENUES,
+    CROSS_TIER,
+    ROLLING,
+    WINDOWS,
+)
+from orchestration_project.resources.finra.short import SYMBOL_WEEK_SHORT, short_load
+from orchestration_project.resources.finra.symbols import TABLES as SYMBOL_TABLES
+from orchestration_project.resources.finra.symbols import derive_symbols
+from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE, value_load
 from orchestration_project.resources.finra.weekly import DERIVED
-from orchestration_project.tables.finra import finra_symbol_week
+from orchestration_project.services.balance.latest import read_last_imbalance
+from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
+from orchestration_project.tables.finra_market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+)
+from orchestration_project.tables.finra_symbols import finra_symbols
+from orchestration_project.tables.spine import balances
 from tests.resources.balances import differences, plant, verify
 from tests.resources.gold_desk import derive, land_week
 from tests.resources.weeks import MONDAY, Desk, row
 
+MASTERS = [table for table in SYMBOL_TABLES if table.table is finra_symbols]
 ROWS = [
     {"symbol": "AAA", "share_quantity": 7},
     {"symbol": "AAA", "venue": "YATS", "share_quantity": 5},
@@ -40,7 +61,7 @@ def test_derived_tables_keep_shares_trades_and_keys(gold):
     balanced = {
         place: counts.balanced
         for place, counts in verdict.counts.items()
-        if place[0] != "finra_otc_weekly"
+        if place[0] != "finra_otc_weekly" and counts.balanced
     }
     assert balanced == {
         ("finra_symbol_week", "shares"): 3,
@@ -56,6 +77,9 @@ def test_derived_tables_keep_shares_trades_and_keys(gold):
         ("finra_venue_week_all_tiers", "keys"): 1,
         ("finra_symbol_rolling_6w", "keys"): 3,
         ("finra_concentration_week", "keys"): 3,
+        ("finra_symbol_movers_week", "keys"): 3,
+        ("finra_venue_movers_week", "keys"): 3,
+        ("finra_symbol_anomalies_week", "keys"): 3,
     }
 
 
@@ -128,27 +152,110 @@ def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(desk, monk
     target = desk.target()
     spec = replace(target.spec, transforms={finra_symbol_week: losing})
     rows = [row("AAA"), row("BBB", share_quantity=5)]
-    with pytest.raises(ContractError) as refused:
+    with pytest.raises(UnbalancedError) as refused:
         desk.land(*rows, target=replace(target, spec=spec), ranges_of=ranges_of)
     assert "shares: 105000000 != " in refused.value.found
+    assert refused.value.table_name == "finra_symbol_week"
     assert desk.rows(finra_symbol_week, "symbol") == []
-    assert not verify(desk.warehouse).counts
+    counts = verify(desk.warehouse).counts.values()
+    assert sum(count.unbalanced for count in counts) == 2 * ranges_of  # within the transaction
+    assert not any(count.balanced for count in counts)
 
 
-@pytest.mark.parametrize("derived", [CROSS_TIER, ALL_TIER_VENUES, ROLLING])
+@pytest.mark.parametrize(
+    "derived",
+    [CROSS_TIER, ALL_TIER_VENUES, ROLLING, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT, *MASTERS],
+)
 def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(desk, derived):
     for tier in TIERS:
         land_week(desk, tier, MONDAY, ROWS)
 
     def make(*read: object) -> DerivedPart:
         part = derived.make(*read)
-        return replace(part, rows=part.rows.head(-1))
+        return replace(part, rows=part.rows.head(-1), excluded={})
 
     losing: DerivedTable = replace(derived, make=make)
-    key = f"T1|{MONDAY}" if derived is ROLLING else str(MONDAY)
-    load = DerivedLoad([losing], desk.warehouse, [key])
+    keys = {ROLLING.table: f"T1|{MONDAY}", finra_symbols: "all"}
+    key = keys.get(derived.table, str(MONDAY))
+    load = DerivedLoad([losing], desk.warehouse, [key], run_id="lossy")
     with pytest.raises(ContractError, match="does not balance"):
         load.land(load.take(key))
     with desk.warehouse.reading() as connection:
         statement = select(func.count()).select_from(derived.table)
         assert connection.execute(statement).scalar_one() == 0
+    shown = read_last_imbalance(desk.warehouse)
+    assert shown is not None
+    assert shown.imbalance.table_name == derived.table.name
+    assert shown.imbalance.subject.endswith(" (failed)")
+    assert shown.run_id == "lossy"
+    load = DerivedLoad([derived], desk.warehouse, [key])
+    load.land(load.take(key))
+    assert read_last_imbalance(desk.warehouse) is None
+
+
+def keys_of(warehouse: Warehouse, table: Table) -> dict[str, Mapping[str, int]]:
+    """Return by partition where the recorded keys of a derived table went."""
+    row = balances.c
+    own = (row.table_name == table.name, row.equation == "keys")
+    with warehouse.reading() as connection:
+        found = connection.execute(select(row.subject, row.went_to).where(*own)).all()
+    return {subject: json.loads(went_to) for subject, went_to in found}
+
+
+def test_keys_without_a_derived_row_are_recorded_by_their_reason(desk: Desk):
+    several = [MONDAY - timedelta(weeks=number) for number in range(5, -1, -1)]
+    for number, week in enumerate(several):
+        loud = {"symbol": "LOUD", "share_quantity": 100 + number % 2 + 900 * (week == MONDAY)}
+        calm = {"symbol": "CALM", "share_quantity": 50 + number % 2}
+        flat = {"symbol": "FLAT", "share_quantity": 7}
+        new = [{"symbol": "NEW"}] if week == MONDAY else [{"symbol": "OLD"}]
+        land_week(desk, "T1", week, [loud, calm, flat, *new])
+    keys = [f"T1|{week}" for week in several]
+    for key in keys:
+        load = DerivedLoad(WINDOWS, desk.warehouse, keys)
+        load.land(load.take(key))
+    assert keys_of(desk.warehouse, finra_symbol_anomalies_week)[f"{MONDAY}|T1"] == {
+        "finra_symbol_anomalies_week": 1,
+        "few_weeks": 1,
+        "never_changed": 1,
+        "usual": 1,
+    }
+    movers = keys_of(desk.warehouse, finra_symbol_movers_week)
+    assert movers[f"{several[0]}|T1"] == {
+        "finra_symbol_movers_week": 0,
+        "no_week_before": 4,
+        "lower_rank": 0,
+    }
+    assert movers[f"{MONDAY}|T1"]["finra_symbol_movers_week"] == 4  # OLD, which left, is no key
+    assert not verify(desk.warehouse).imbalances
+    plant(desk.warehouse, "DELETE FROM finra_symbol_anomalies_week")
+    plant(desk.warehouse, "DELETE FROM finra_symbol_movers_week WHERE movement = 'entered'")
+    assert differences(desk.warehouse) == {
+        ("finra_symbol_anomalies_week", "keys"): 1,
+        ("finra_symbol_movers_week", "keys"): 1,
+    }
+
+
+def test_symbols_without_a_price_of_each_session_are_recorded(gold: Desk):
+    load = value_load(gold.warehouse)
+    load.land(load.take(str(MONDAY)))
+    assert keys_of(gold.warehouse, finra_symbol_week_value)[str(MONDAY)] == {
+        "finra_symbol_week_value": 0,
+        "no_price": 6,
+        "sessions_missing": 0,
+    }
+
+
+def test_symbols_of_short_sales_and_of_the_master_are_all_of_the_weeks(gold: Desk):
+    load = short_load(gold.warehouse)
+    load.land(load.take(str(MONDAY)))
+    derive_symbols(gold.warehouse)
+    counts = verify(gold.warehouse).counts
+    assert counts["finra_symbol_week_short", "keys"].balanced == 1
+    assert counts["finra_symbol_week_short", "shares"].balanced == 1
+    assert counts["finra_symbols", "keys"].balanced == 1
+    plant(gold.warehouse, "DELETE FROM finra_symbol_week_short WHERE symbol = 'BBB'")
+    plant(gold.warehouse, "DELETE FROM finra_symbols WHERE symbol = 'BBB'")
+    found = differences(gold.warehouse)
+    assert found["finra_symbol_week_short", "keys"] == 1
+    assert found["finra_symbols", "keys"] == 1

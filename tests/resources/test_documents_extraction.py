@@ -88,7 +88,12 @@ def test_processes_find_what_one_finds():
         *extract_all(content, name="a", limits=Limits(depth=3)),
         *extract_all(b"", name="b"),
     ]
-    assert sorted(found) == sorted(map(with_derived, alone))
+    assert sorted(map(without_parts, found)) == sorted(map(with_derived, alone))
+
+
+def without_parts(document: Document) -> Document:
+    """Return a document without the count of parts, which tests of these compare."""
+    return document._replace(extracted=replace(document.extracted, parts=None))
 
 
 def with_derived(document: Document) -> Document:

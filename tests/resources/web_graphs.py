@@ -187,14 +187,14 @@ def graphs(draw: Any) -> Graph:
 
 
 @contextmanager
-def agreement(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Graph], None]]:
-    """Give what crawls a drawing as a site of its own, and compares it with the model."""
+def crawls(instance: dg.DagsterInstance) -> Iterator[Callable[[Graph], str]]:
+    """Give what crawls a drawing as a site of its own, and returns the name of the site."""
     with ExitStack() as stack:
         served: list[Graph] = []
         server = stack.enter_context(FaultyServer(lambda request: served[-1].answer(request)))
         access = WebAccess(WebSettings.of(load_settings()), lambda: server.url)
 
-        def crawl(graph: Graph) -> None:
+        def crawl(graph: Graph) -> str:
             served.append(graph)
             name = f"graph_{len(served)}"
             result = dg.materialize(
@@ -204,7 +204,18 @@ def agreement(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Grap
                 resources={**RESOURCES, "web": access},
             )
             assert result.success
-            expected = model(graph)
+            return name
+
+        yield crawl
+
+
+@contextmanager
+def agreement(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Graph], None]]:
+    """Give what crawls a drawing, and compares the crawl with the model."""
+    with crawls(instance) as crawl:
+
+        def agree(graph: Graph) -> None:
+            name, expected = crawl(graph), model(graph)
             found = dict(_rows(url, name, web_frontier, "url", "verdict"))
             paths = {urlsplit(each).path: verdict for each, verdict in found.items()}
             assert paths == expected.frontier
@@ -215,7 +226,7 @@ def agreement(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Grap
             if all(each.kind != "moved" for each in graph.nodes):
                 assert sorted(graph.requested) == sorted(expected.visits)
 
-        yield crawl
+        yield agree
 
 
 def _rows(url: str, site: str, table: Any, *names: str) -> list[Any]:

@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
@@ -188,6 +189,13 @@ class ChunkSpan(NamedTuple):
     section_path: tuple[str, ...]
 
 
+class PartCount(NamedTuple):
+    """Parts of a document: counted in its bytes (None: not counted), and by where they went."""
+
+    in_bytes: int | None
+    went_to: Mapping[str, int]
+
+
 @dataclass(frozen=True)
 class Extracted:
     """The content of one file.
@@ -204,8 +212,10 @@ class Extracted:
         language: Of the text, ISO 639-1; None for too little text, or a mixture.
         children: Attachments and members, in their order; they are not extracted here.
         findings: Reason codes, the decisive one first; none: extracted without a remark.
+        went_to: Parts that are neither pages, rows nor children, by where the reader put them.
         fingerprint: Of its text; None: not computed here.
         chunk_spans: Places of its chunks, by the rule of the run; None: not computed here.
+        parts: Its parts, counted apart from its reader; None: not computed here.
     """
 
     name: str
@@ -219,8 +229,10 @@ class Extracted:
     language: str | None = None
     children: tuple[Child, ...] = ()
     findings: tuple[Finding, ...] = ()
+    went_to: Mapping[str, int] = field(default_factory=dict[str, int])
     fingerprint: Fingerprint | None = None
     chunk_spans: tuple[ChunkSpan, ...] | None = None
+    parts: PartCount | None = None
 
     @property
     def reason_code(self) -> str | None:
@@ -308,6 +320,7 @@ class Draft:
     pages: list[Page] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    went_to: Counter[str] = field(default_factory=Counter)
     _characters: int = 0
 
     def note(self, code: str, detail: str = "") -> None:
@@ -445,6 +458,7 @@ class Draft:
             language_of(pages),
             children,
             tuple(Finding(code, "; ".join(details)) for code, details in self.notes.items()),
+            dict(self.went_to),
         )
 
     def _property(self, text: str | None) -> str | None:

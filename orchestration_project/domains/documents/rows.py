@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.domains.documents.chunks import ChunkRule, chunks
 from orchestration_project.domains.documents.extracted import (
@@ -39,7 +40,10 @@ def rule_version(rule: ChunkRule, ocr_languages: str = "") -> str:
 
 
 def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
-    """Return the pages of each document, by its id, as rows of `documents_pages`."""
+    """Return the pages of each document, by its id, as rows of `documents_pages`.
+
+    A document with another number of parts in its bytes than were extracted is quarantined.
+    """
     rows = [
         (
             document_id,
@@ -62,7 +66,9 @@ def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
     place = 0
     for document in documents.values():
         count = len(document.extracted.pages)
-        found.append(Validated(frame.slice(place, count), no_rejects))
+        validated = Validated(frame.slice(place, count), no_rejects)
+        parts = document.extracted.parts
+        found.append(validated.balanced([Balance("parts", *parts)]) if parts else validated)
         place += count
     return found
 

@@ -1,5 +1,7 @@
 """Sums that FINRA's derived tables keep: shares and trades of the week, symbols and venues."""
 
+from dataclasses import replace
+
 from sqlalchemy import Table
 
 from orchestration_project.contracts.balance import Conservation, Measure
@@ -8,10 +10,18 @@ from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_rolling_6w,
     finra_symbol_week,
+    finra_symbol_week_value,
     finra_tier_week,
     finra_venue_week,
 )
-from orchestration_project.tables.finra_market import finra_venue_week_all_tiers
+from orchestration_project.tables.finra_market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
+)
+from orchestration_project.tables.finra_short import finra_symbol_week_short
+from orchestration_project.tables.finra_symbols import finra_symbols
 
 TIER_WEEK = ("week_start", "tier")
 
@@ -67,5 +77,41 @@ def _windows(derived: Table) -> Conservation:
 ROLLING = _windows(finra_symbol_rolling_6w)
 CONCENTRATION = _windows(finra_concentration_week)
 
-CONSERVATIONS = (SYMBOLS, VENUES, TIERS, ALL_TIERS, ROLLING, CONCENTRATION)
+LEFT = ("movement", "left")
+"""Rows of movers that the week before has, and the week has not."""
+
+SYMBOL_MOVERS = replace(
+    _windows(finra_symbol_movers_week), other_rows=LEFT, has_exclusions=True, together=()
+)
+VENUE_MOVERS = replace(
+    SYMBOL_MOVERS,
+    source=finra_venue_week,
+    derived=finra_venue_movers_week,
+    keys=["market", "venue_id"],
+)
+ANOMALIES = replace(_windows(finra_symbol_anomalies_week), has_exclusions=True, together=())
+VALUES = Conservation(
+    source=finra_symbol_week,
+    derived=finra_symbol_week_value,
+    partition=["week_start"],
+    keys=["tier", "symbol"],
+    has_exclusions=True,
+)
+SHORT = Conservation(
+    source=finra_symbol_week,
+    derived=finra_symbol_week_short,
+    partition=["week_start"],
+    together=["week_start"],
+    measures=[Measure("shares", ["total_share_quantity"], ["otc_share_quantity"])],
+    keys=["symbol"],
+    other_rows=("otc_share_quantity", None),
+)
+MASTER = Conservation(
+    source=finra_symbol_week, derived=finra_symbols, partition=[], keys=["symbol"]
+)
+
+CONSERVATIONS = (
+    *(SYMBOLS, VENUES, TIERS, ALL_TIERS, ROLLING, CONCENTRATION),
+    *(SYMBOL_MOVERS, VENUE_MOVERS, ANOMALIES, VALUES, SHORT, MASTER),
+)
 """All of them."""

@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 from sqlalchemy import Table
 
+from orchestration_project.contracts.balance import DerivedKeys
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.gold import ratio_of
@@ -23,8 +24,8 @@ WINDOW_WEEKS, MIN_WEEKS, Z_LIMIT = 5, 4, 4.0
 """Trailing weeks, the fewest of them with trading, and the z-score from which a week is far off."""
 
 
-def symbol_movers(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFrame:
-    """Return `finra_symbol_movers_week` of a week and tier.
+def symbol_movers(symbol_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
+    """Return `finra_symbol_movers_week` of a week and tier, and why other symbols have no row.
 
     ``symbol_weeks`` are rows of `finra_symbol_week` of the week and of the one before; without
     that one, no row is a mover.
@@ -36,17 +37,26 @@ def symbol_movers(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFra
         | (pl.col("change_rank") <= LARGEST)
         | (pl.col("ratio_rank") <= LARGEST)
     )
-    return _dated(moved.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week)
+    kept = _dated(moved.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week)
+    excluded = {"lower_rank": moved.filter(~is_kept).height}
+    return DerivedKeys(kept, {**_without_week_before(rows, week_start), **excluded})
 
 
-def venue_movers(venue_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFrame:
-    """Return `finra_venue_movers_week` of a week and tier.
+def venue_movers(venue_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
+    """Return `finra_venue_movers_week` of a week and tier, and why other venues have no row.
 
     ``venue_weeks`` are rows of `finra_venue_week` of the week and of the one before; without that
     one, no row is a mover.
     """
     moved = _changes(venue_weeks, ["tier", "market", "venue_id"], week_start)
-    return _dated(moved, venue_weeks, week_start, finra_venue_movers_week)
+    kept = _dated(moved, venue_weeks, week_start, finra_venue_movers_week)
+    return DerivedKeys(kept, _without_week_before(venue_weeks, week_start))
+
+
+def _without_week_before(rows: pl.DataFrame, week_start: date) -> dict[str, int]:
+    of_week = rows.filter(pl.col("week_start") == week_start).height
+    has_before = (rows["week_start"] == week_start - WEEK).any()
+    return {"no_week_before": 0 if has_before else of_week}
 
 
 def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.DataFrame:
@@ -85,8 +95,8 @@ def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.Dat
     )
 
 
-def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFrame:
-    """Return `finra_symbol_anomalies_week` of a week and tier.
+def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
+    """Return `finra_symbol_anomalies_week` of a week and tier, and why others have no row.
 
     ``symbol_weeks`` are rows of `finra_symbol_week` of the week and of those before it. A symbol
     whose shares never changed has no z-score.
@@ -102,23 +112,30 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Data
             trailing_week_count=pl.len().cast(pl.Int64),
             published_before=pl.col("published_at").max(),
         )
-        .filter(pl.col("trailing_week_count") >= MIN_WEEKS, pl.col("trailing_deviation") > 0)
     )
-    found = (
-        symbol_weeks.filter(pl.col("week_start") == week_start)
-        .join(trailing, on=["tier", "symbol"])
-        .with_columns(
-            z_score=(shares.cast(pl.Float64) - pl.col("trailing_mean"))
-            / pl.col("trailing_deviation"),
-            share_quantity=shares,
-            window_weeks=WINDOW_WEEKS,
-            min_week_count=MIN_WEEKS,
-            z_limit=Z_LIMIT,
-            published_at=pl.max_horizontal("published_at", "published_before"),
-        )
-        .filter(pl.col("z_score").abs() >= Z_LIMIT)
+    has_weeks = pl.col("trailing_week_count").fill_null(0) >= MIN_WEEKS
+    is_changing = pl.col("trailing_deviation").fill_null(0) > 0
+    compared = symbol_weeks.filter(pl.col("week_start") == week_start).join(
+        trailing, on=["tier", "symbol"], how="left"
     )
-    return _dated(found, symbol_weeks, week_start, finra_symbol_anomalies_week)
+    scored = compared.filter(has_weeks, is_changing).with_columns(
+        z_score=(shares.cast(pl.Float64) - pl.col("trailing_mean")) / pl.col("trailing_deviation"),
+        share_quantity=shares,
+        window_weeks=WINDOW_WEEKS,
+        min_week_count=MIN_WEEKS,
+        z_limit=Z_LIMIT,
+        published_at=pl.max_horizontal("published_at", "published_before"),
+    )
+    is_far = pl.col("z_score").abs() >= Z_LIMIT
+    excluded = {
+        "few_weeks": compared.filter(~has_weeks).height,
+        "never_changed": compared.filter(has_weeks, ~is_changing).height,
+        "usual": scored.filter(~is_far).height,
+    }
+    found = scored.filter(is_far)
+    return DerivedKeys(
+        _dated(found, symbol_weeks, week_start, finra_symbol_anomalies_week), excluded
+    )
 
 
 def _dated(

@@ -12,6 +12,7 @@ from math import prod
 
 import polars as pl
 
+from orchestration_project.contracts.balance import DerivedKeys
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra import finra_symbol_week_value
@@ -35,8 +36,8 @@ def symbol_week_value(
     *,
     week_start: date,
     session_days: Sequence[date],
-) -> pl.DataFrame:
-    """Return `finra_symbol_week_value` of a week.
+) -> DerivedKeys:
+    """Return `finra_symbol_week_value` of a week, and why other symbols have no value.
 
     Args:
         symbol_weeks: Its rows of `finra_symbol_week`, of all tiers.
@@ -51,10 +52,14 @@ def symbol_week_value(
         for (symbol,), rows in by_symbol.items()
         if rows.height == len(session_days)
     }
+    is_priced = pl.col("symbol").is_in(list(priced))
+    has_prices = pl.col("symbol").is_in([str(symbol) for (symbol,) in by_symbol])
+    excluded = {
+        "no_price": symbol_weeks.filter(~has_prices).height,
+        "sessions_missing": symbol_weeks.filter(has_prices, ~is_priced).height,
+    }
     shares = pl.col("share_quantity")
-    valued = symbol_weeks.rename({"total_share_quantity": "share_quantity"}).filter(
-        pl.col("symbol").is_in(list(priced))
-    )
+    valued = symbol_weeks.rename({"total_share_quantity": "share_quantity"}).filter(is_priced)
     weekly = [priced[symbol] for symbol in valued["symbol"]]
     estimates = [
         None if week.price is None else week.price * Fraction(quantity)
@@ -63,7 +68,7 @@ def symbol_week_value(
     estimate = pl.Series(
         [None if each is None else float(each) for each in estimates], dtype=pl.Float64
     )
-    return in_table_order(
+    rows = in_table_order(
         valued.with_columns(
             known_since(symbol_weeks, prices),
             week_start=pl.lit(week_start),
@@ -83,6 +88,7 @@ def symbol_week_value(
         ),
         finra_symbol_week_value,
     )
+    return DerivedKeys(rows, excluded)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,14 @@ from operator import add
 
 import polars as pl
 
+from orchestration_project.contracts.balance import Conservation, DerivedKeys, Measure
 from orchestration_project.domains.prices.calendar import session_days
 from orchestration_project.domains.prices.contract import ONE
-from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
+from orchestration_project.tables.prices import (
+    prices_corporate_actions,
+    prices_daily,
+    prices_returns,
+)
 from orchestration_project.tables.schema import in_table_order
 
 GOLD_VERSION = "2"
@@ -23,6 +28,18 @@ WINDOWS = {"volatility_20d": 20, "volatility_60d": 60}
 
 ROWS_BEFORE = max(WINDOWS.values())
 """So many rows before a row its figures are made of."""
+
+
+ACTIONS = Conservation(
+    source=prices_daily,
+    derived=prices_corporate_actions,
+    partition=["symbol"],
+    measures=[Measure("dividends", ["dividend"], ["dividend"])],
+)
+RETURNS = Conservation(
+    source=prices_daily, derived=prices_returns, partition=["symbol"], keys=["trade_date"]
+)
+"""Both are compared where a part of a symbol's days is written; other days are as they were."""
 
 
 def corporate_actions(rows: pl.DataFrame) -> pl.DataFrame:
@@ -70,6 +87,12 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
     return in_table_order(
         found.with_columns(**volatile).filter(pl.col("trade_date") >= since), prices_returns
     )
+
+
+def returns_by_day(rows: pl.DataFrame, *, since: date) -> DerivedKeys:
+    """Return `returns`, and whether the first of all days is among those from ``since`` on."""
+    has_first = len(rows) > 0 and rows.filter(pl.col("trade_date") < since).is_empty()
+    return DerivedKeys(returns(rows, since=since), {"first_day": int(has_first)})
 
 
 def _sessions_between(days: pl.Series) -> pl.Series:

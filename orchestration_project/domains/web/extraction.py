@@ -73,12 +73,14 @@ class RejectedItem(NamedTuple):
 class Link(NamedTuple):
     """A link as it is written, and how deep its target may lie; None: anywhere.
 
-    ``is_next``: whether it leads to the next page of a list: by a cursor or ``rel=next``.
+    ``is_next``: whether it leads to the next page of a list: by a cursor or ``rel=next``;
+    ``is_left_out``: whether it is beyond the first `MAX_LINKS` of a rule on a page.
     """
 
     href: str
     max_depth: int | None
     is_next: bool = False
+    is_left_out: bool = False
 
 
 def _claims(body: bytes, content_type: str) -> Iterator[str]:
@@ -191,8 +193,8 @@ def links(page: Page, site: Site) -> Iterator[Link]:
         for href in _hrefs(page, "a[rel~=next], link[rel~=next]"):
             yield Link(href, None, is_next=True)
     for rule in site.follow:
-        for href in _followed(page, rule):
-            yield Link(href, rule.max_depth)
+        for place, href in enumerate(_followed(page, rule)):
+            yield Link(href, rule.max_depth, is_left_out=place >= MAX_LINKS)
 
 
 def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
@@ -214,7 +216,7 @@ def _followed(page: Page, rule: FollowRule) -> Sequence[str]:
 
 def _hrefs(page: Page, css: str) -> list[str]:
     found = ((node.attributes.get("href") or "").strip() for node in page.root.css(css))
-    return [*filter(None, found)][:MAX_LINKS]
+    return [*filter(None, found)]
 
 
 def has_items(url: str, rule: ItemRule) -> bool:

@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
-from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.balance import FAILED, Balance, UnbalancedError
 from orchestration_project.engine.warehouse.delivery import (
     Counts,
-    UnbalancedError,
     ValidatedBatch,
     group_id,
 )
@@ -157,6 +156,29 @@ def record_balances(
         for balance in batch.validated.balances
     ]
     insert_frame(connection, balances, frame_of(rows, balances))
+
+
+def record_failure(connection: Connection, error: UnbalancedError, at: datetime) -> None:
+    """Record the equations of a stage whose transaction was undone, beside those of its success."""
+    forget_failure(connection, error.table_name, error.subject)
+    rows = [
+        balance_row(
+            balance,
+            table_name=error.table_name,
+            subject=f"{error.subject}{FAILED}",
+            run_id=error.run_id,
+            at=at,
+        )
+        for balance in error.balances
+        if balance.difference
+    ]
+    insert_frame(connection, balances, frame_of(rows, balances))
+
+
+def forget_failure(connection: Connection, table_name: str, subject: str) -> None:
+    """Forget the equations of a stage that failed, once it succeeds."""
+    own = (balances.c.table_name == table_name, balances.c.subject == f"{subject}{FAILED}")
+    connection.execute(delete(balances).where(*own))
 
 
 def balance_row(

@@ -36,16 +36,6 @@ class HeldBackError(ContractError):
     """An audit failed: the delivery is recorded with its evidence, and not landed."""
 
 
-class UnbalancedError(ContractError):
-    """A write reports other numbers of rows than the table has; nothing of it is committed.
-
-    Attributes:
-        balances: The equations of the delivery.
-    """
-
-    balances: Sequence[Balance] = ()
-
-
 @dataclass(frozen=True)
 class Delivery:
     """Delivery of a source for a partition.

@@ -8,7 +8,7 @@ unchanged under the lock: of two runs the slower cannot put older figures over n
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -316,6 +316,7 @@ class Derivation:
         token: The fence's token when the inputs were read.
         version: What the rows are made of.
         rows: All rows of the partition.
+        excluded: Numbers of keys of its inputs that no row is derived of, by their reason.
     """
 
     table: Table
@@ -324,6 +325,7 @@ class Derivation:
     token: int
     version: str
     rows: pl.DataFrame
+    excluded: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def write_derived(connection: Connection, derivations: Sequence[Derivation], now: datetime) -> None:

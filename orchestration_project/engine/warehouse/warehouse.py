@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table
 from sqlalchemy.engine import URL
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance
+from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
 from orchestration_project.contracts.chain import REFUSAL, ChainKey
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.warehouse.balancing import record_failure
 from orchestration_project.engine.warehouse.bounded import (
     ended_after,
     ended_without_progress,
@@ -34,7 +35,6 @@ from orchestration_project.engine.warehouse.copying import copy_tables
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Delivery,
-    UnbalancedError,
     ValidatedBatch,
     WarningCheck,
     WriteOutcome,
@@ -169,7 +169,21 @@ class Warehouse:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection whose changes become visible together, at the end or never."""
+        """Give a connection whose changes become visible together, at the end or never.
+
+        Of a stage that does not balance, its numbers alone are recorded.
+        """
+        try:
+            with self._transaction() as connection:
+                yield connection
+        except UnbalancedError as error:
+            if error.table_name:
+                with self._transaction() as connection:
+                    record_failure(connection, error, self._clock.now())
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with (
             span("transaction", "client", system=self._url.get_backend_name()),
             explained(self._engine),
@@ -431,21 +445,23 @@ class Warehouse:
     def derive(
         self,
         derivations: Sequence[Derivation],
-        at_write: Callable[[Connection], Sequence[Derivation]] | None = None,
+        at_write: Callable[[Connection, datetime], Sequence[Derivation]] | None = None,
     ) -> None:
         """Replace partitions of derived tables, all or none.
 
         Args:
             derivations: What was made.
-            at_write: Returns it as it is to be written, from the state of that transaction.
+            at_write: Returns it as it is to be written at a time, from the state of that
+                transaction.
 
         Raises:
             SupersededError: Another run derived one of them since its inputs were read.
         """
         if derivations:
             with self.writing() as connection:
-                written = at_write(connection) if at_write else derivations
-                write_derived(connection, written, self._clock.now())
+                now = self._clock.now()
+                written = at_write(connection, now) if at_write else derivations
+                write_derived(connection, written, now)
 
     def record_refused(
         self,

@@ -219,7 +219,8 @@ class DocumentLoader:
     ) -> ItemSettlement:
         if not taken.is_begun:
             return ItemSettlement(item, "ready")
-        error = errors.get(taken.document_id or "")
+        ids = (document.document_id or "" for document in taken.found)
+        error = next((errors[key] for key in ids if key in errors), None)
         if error is not None:
             return ItemSettlement.of_error(item, error)
         if taken.document_id is None:

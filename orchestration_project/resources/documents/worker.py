@@ -16,6 +16,7 @@ from orchestration_project.domains.documents.extracted import Extracted, Limits,
 from orchestration_project.domains.documents.extraction import extract
 from orchestration_project.domains.documents.fingerprints import fingerprint_of
 from orchestration_project.domains.documents.language import identifier
+from orchestration_project.domains.documents.parts import count_parts
 from orchestration_project.resources.documents.tesseract import OcrRule, Tesseract
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -90,7 +91,7 @@ def _lower(kind: int, limit: int) -> None:
 
 
 def extract_file(file: File) -> Extracted:
-    """Return what a file holds with fingerprint and chunks of its text, or its reason code.
+    """Return what a file holds with fingerprint, chunks and count of parts, or its reason code.
 
     A process that needs more CPU time is ended by SIGXCPU. In the process of a pool alone: its
     limits stay.
@@ -112,6 +113,7 @@ def extract_file(file: File) -> Extracted:
         found,
         fingerprint=fingerprint_of(page.text for page in found.pages),
         chunk_spans=tuple(chunk_spans(found.pages, rule)) if rule else None,
+        parts=count_parts(file.content, found),
     )
 
 

@@ -121,20 +121,20 @@ def _make_concentration(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
 
 def _make_symbol_movers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     weeks = read.of(due.inputs).symbols
-    rows = movers.symbol_movers(weeks, week_start=parsed(due.key).week_start)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+    rows, excluded = movers.symbol_movers(weeks, week_start=parsed(due.key).week_start)
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"), excluded=excluded)
 
 
 def _make_venue_movers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     weeks = read.of(due.inputs).venues
-    rows = movers.venue_movers(weeks, week_start=parsed(due.key).week_start)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+    rows, excluded = movers.venue_movers(weeks, week_start=parsed(due.key).week_start)
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"), excluded=excluded)
 
 
 def _make_anomalies(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     weeks = read.of(due.inputs).symbols
-    rows = movers.symbol_anomalies(weeks, week_start=parsed(due.key).week_start)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+    rows, excluded = movers.symbol_anomalies(weeks, week_start=parsed(due.key).week_start)
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"), excluded=excluded)
 
 
 def _make_tiers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
@@ -186,6 +186,7 @@ SYMBOL_MOVERS = DerivedTable(
     reach=recomputation.CONCENTRATION,
     scope=_of_tier_week,
     make=_make_symbol_movers,
+    conservation=conservation.SYMBOL_MOVERS,
 )
 VENUE_MOVERS = DerivedTable(
     table=finra_venue_movers_week,
@@ -193,6 +194,7 @@ VENUE_MOVERS = DerivedTable(
     reach=recomputation.CONCENTRATION,
     scope=_of_tier_week,
     make=_make_venue_movers,
+    conservation=conservation.VENUE_MOVERS,
 )
 ANOMALIES = DerivedTable(
     table=finra_symbol_anomalies_week,
@@ -200,6 +202,7 @@ ANOMALIES = DerivedTable(
     reach=recomputation.ROLLING,
     scope=_of_tier_week,
     make=_make_anomalies,
+    conservation=conservation.ANOMALIES,
 )
 CROSS_TIER = DerivedTable(
     table=finra_tier_week,

@@ -8,6 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, func, select
 
 from orchestration_project.domains.finra import recomputation
+from orchestration_project.domains.finra.conservation import SHORT
 from orchestration_project.domains.finra.short import symbol_week_short
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -105,6 +106,7 @@ SYMBOL_WEEK_SHORT = DerivedTable(
     reach=recomputation.CROSS_TIER,
     scope=lambda key: {"week_start": date.fromisoformat(key)},
     make=_make_week,
+    conservation=SHORT,
     is_compared=True,  # short sales and short interest are revised without a version of the week
 )
 

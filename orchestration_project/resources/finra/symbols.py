@@ -7,6 +7,7 @@ import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
 from orchestration_project.contracts.rules import KeyRange, content_sha256
+from orchestration_project.domains.finra.conservation import MASTER
 from orchestration_project.domains.finra.symbols import SYMBOLS_VERSION, symbol_master
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -75,6 +76,7 @@ TABLES = tuple(
         reach=_AllWeeks(),
         scope=lambda _: {"symbol": KeyRange()},
         make=partial(_make, table),
+        conservation=MASTER if table is finra_symbols else None,
     )
     for table in (finra_symbols, finra_symbol_changes, finra_symbol_renames)
 )

@@ -12,6 +12,7 @@ from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.calendar import session_days
+from orchestration_project.domains.finra.conservation import VALUES
 from orchestration_project.domains.finra.value import ONE, coverage, symbol_week_value
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -60,9 +61,10 @@ def _read_week(
 
 def _make_value(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:
     week = date.fromisoformat(due.key)
-    rows = symbol_week_value(*read, week_start=week, session_days=session_days(week))
+    rows, excluded = symbol_week_value(*read, week_start=week, session_days=session_days(week))
     dollars = float(rows["estimated_notional_usd"].cast(pl.Int128).sum() / ONE)
-    return DerivedPart(rows, ValueFigures(len(rows), coverage(rows, read[0]), dollars))
+    figures = ValueFigures(len(rows), coverage(rows, read[0]), dollars)
+    return DerivedPart(rows, figures, excluded=excluded)
 
 
 SYMBOL_WEEK_VALUE = DerivedTable(
@@ -76,6 +78,7 @@ SYMBOL_WEEK_VALUE = DerivedTable(
     reach=recomputation.CROSS_TIER,
     scope=lambda key: {"week_start": date.fromisoformat(key)},
     make=_make_value,
+    conservation=VALUES,
     is_compared=True,  # prices are revised symbol by symbol, and have no shorter version
 )
 

@@ -15,13 +15,17 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
+from orchestration_project.contracts.balance import Conservation, DerivedKeys
 from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.gold import (
+    ACTIONS,
     GOLD_VERSION,
+    RETURNS,
     ROWS_BEFORE,
     corporate_actions,
     returns,
+    returns_by_day,
 )
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -119,28 +123,33 @@ INPUTS = Inputs(landed=_delivered, read=_read, job="prices_daily")
 
 
 def _table(
-    table: Table, make: Callable[[pl.DataFrame, date], pl.DataFrame]
+    conservation: Conservation, make: Callable[[pl.DataFrame, date], DerivedKeys]
 ) -> DerivedTable[tuple[pl.DataFrame, date]]:
     """Declare a table; ``make`` returns its rows from a day on, of rows that begin earlier."""
 
     def make_changed(_: PendingDerivation, changed: tuple[pl.DataFrame, date]) -> DerivedPart:
-        return DerivedPart(make(*changed), part={"trade_date": Days(changed[1], date.max)})
+        rows, excluded = make(*changed)
+        part = {"trade_date": Days(changed[1], date.max)}
+        return DerivedPart(rows, part=part, excluded=excluded)
 
     return DerivedTable(
-        table=table,
+        table=conservation.derived,
         inputs=INPUTS,
         reach=_SameSymbol(),
         scope=lambda symbol: {"symbol": symbol},
         make=make_changed,
+        conservation=conservation,
     )
 
 
 TABLES = (
     _table(
-        prices_corporate_actions,
-        lambda rows, since: corporate_actions(rows.filter(pl.col("trade_date") >= since)),
+        ACTIONS,
+        lambda rows, since: DerivedKeys(
+            corporate_actions(rows.filter(pl.col("trade_date") >= since)), {}
+        ),
     ),
-    _table(prices_returns, lambda rows, since: returns(rows, since=since)),
+    _table(RETURNS, lambda rows, since: returns_by_day(rows, since=since)),
 )
 
 

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, union_all, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.limits import BreakerOpenError
+from orchestration_project.contracts.balance import Balance, sum_balances
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page, links
 from orchestration_project.domains.web.pages import (
@@ -27,6 +29,7 @@ from orchestration_project.domains.web.pages import (
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.verdicts import refusal_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -73,6 +76,9 @@ KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "lo
 NOT_MODIFIED = 304
 FOUND_BY = ("feed", "page", "index")
 """Ways to a URL, as `web_frontier` has them; a later one counts over those before it."""
+
+LINKS, FOUND = "links", "found"
+"""Equation of the links of a crawl, and the count of all of them."""
 
 PAGES = TableSpec(table=web_pages, rule_version=RULE_VERSION, summarise=no_summary)
 
@@ -158,8 +164,10 @@ class SliceLoader:
         batch = self._with_repeated_pages(connection, batch)
         visits = [(item, visit) for item, visit in batch if visit.answer is not None]
         self._land(connection, [(item.key, visit) for item, visit in visits])
-        found = self._links(connection, visits)
-        self._enqueue(connection, found)
+        links_by_url, places = self._links(connection, visits)
+        link_count = places.pop(FOUND)
+        places.update(self._enqueue(connection, links_by_url))
+        self._record_links(connection, Balance(LINKS, link_count, places))
         ended = [(item.key, visit) for item, visit in batch if visit.answer or visit.error]
         self._record(connection, ended)
         return [_settlement(item, visit) for item, visit in batch]
@@ -365,42 +373,63 @@ class SliceLoader:
 
     def _links(
         self, connection: Connection, visits: Sequence[tuple[ClaimedItem, Visit]]
-    ) -> Mapping[str, FoundUrl]:
-        """Return the URLs that pages lead to; of two ways to one, the later of `FOUND_BY`."""
+    ) -> tuple[dict[str, FoundUrl], Counter[str]]:
+        """Return the URLs that pages lead to, and numbers of links: all `FOUND`, and the others.
+
+        Of two ways to a URL, the later of `FOUND_BY` counts.
+        """
+        places = Counter({FOUND: 0})
         parents = self._found(connection, [item.key for item, _ in visits])
         links_by_url: dict[str, FoundUrl] = {}
         for item, visit in visits:
             if visit.verdict not in READ:
                 continue
             parent = parents.get(item.key, FoundUrl(found_by=None))._replace(found_on=item.key)
-            for url, link in self._links_of(visit, parent):
-                first = links_by_url.setdefault(url, link)
+            for url, link in self._links_of(visit, parent, places):
+                first = links_by_url.get(url)
+                if first is None:
+                    links_by_url[url] = link
+                    continue
+                places["repeated"] += 1
                 if first.rank < link.rank:
                     links_by_url[url] = first._replace(found_by=link.found_by)
-        return links_by_url
+        return links_by_url, places
 
-    def _links_of(self, visit: Visit, parent: FoundUrl) -> Iterator[tuple[str, FoundUrl]]:
+    def _links_of(
+        self, visit: Visit, parent: FoundUrl, places: Counter[str]
+    ) -> Iterator[tuple[str, FoundUrl]]:
         """Yield the URLs that a page leads to.
 
         Args:
             visit: A page that was read.
             parent: How the crawl came to it; ``found_on`` is the page itself.
+            places: Gets the number of its links as `FOUND`, and of those that lead nowhere.
         """
         if visit.answer is None:
             return
         if visit.listed is not None:
             kind = visit.listed.kind
             link = parent._replace(found_by=kind if kind in FOUND_BY else "page")
+            places[FOUND] += len(visit.listed.urls)
             yield from ((url, link) for url in visit.listed.urls)
             return
         page = Page(visit.answer.final_url, visit.body, visit.content_type)
         base = base_of(page)
         found_by = "page" if parent.found_by == "index" else parent.found_by
-        for link in links(page, self.site):
-            url = resolved(base, link.href)
+        followed = list(links(page, self.site))
+        places[FOUND] += len(followed)
+        for link in followed:
+            url = None if link.is_left_out else resolved(base, link.href)
             depth = parent.depth + (link.max_depth is not None)  # the next page is as deep
-            is_within = link.max_depth is None or depth <= link.max_depth
-            if url and is_within and origin_of(url) in self.site.origins:
+            if link.is_left_out:
+                places["left_by_limit"] += 1
+            elif url is None:
+                places["no_url"] += 1
+            elif link.max_depth is not None and depth > link.max_depth:
+                places["too_deep"] += 1
+            elif origin_of(url) not in self.site.origins:
+                places["other_origin"] += 1
+            else:
                 yield url, FoundUrl(depth, parent.found_on, found_by)
 
     def _found(self, connection: Connection, urls: Sequence[str]) -> Mapping[str, FoundUrl]:
@@ -411,11 +440,20 @@ class SliceLoader:
         )
         return {url: FoundUrl(*way) for url, *way in connection.execute(rows)}
 
-    def _enqueue(self, connection: Connection, found: Mapping[str, FoundUrl]) -> None:
+    def _enqueue(self, connection: Connection, found: Mapping[str, FoundUrl]) -> Mapping[str, int]:
+        """Enqueue the URLs that the crawl had not come to; return numbers of URLs by place."""
         self._record_ways(connection, found)
-        found = self._within_limit(connection, found)
+        known = self._in_frontier(connection, list(found))
+        new = {url: link for url, link in found.items() if url not in known}
+        places = {"known": len(known), "queued": 0}
+        counted = select(web_crawls.c.url_count).where(*self.own(web_crawls))
+        room = max(self.site.budget.urls - connection.execute(counted).scalar_one(), 0)
+        if left_out := max(len(new) - room, 0):
+            places["left_by_limit"] = left_out
+            self._add(connection, left_out_count=left_out)
+        found = dict(islice(new.items(), room))
         if not found:
-            return
+            return places
         empty = dict.fromkeys(
             (
                 *("verdict", "reason", "final_url", "content_type", "sha256", "fetched_at"),
@@ -433,6 +471,19 @@ class SliceLoader:
             connection=connection,
         )
         self._add(connection, url_count=len(inserted))
+        return {**places, "queued": len(inserted)}
+
+    def _record_links(self, connection: Connection, slice_balance: Balance) -> None:
+        """Add the links of a slice to the equation of the crawl.
+
+        Raises:
+            ContractError: Some links of the slice went nowhere.
+        """
+        subject = f"{self.site.site}|{self.day}"
+        recorded = read_balance(connection, web_crawls.name, subject, LINKS)
+        [balance] = sum_balances([*recorded, slice_balance])
+        stage = SubjectBalance(web_crawls.name, subject, balance)
+        record_balance(connection, stage, run_id=self.run_id, at=self.clock.now())
 
     def _record_ways(self, connection: Connection, found: Mapping[str, FoundUrl]) -> None:
         """Write how a crawl came to URLs that it had come to by a feed or a link before."""
@@ -460,20 +511,6 @@ class SliceLoader:
                 select(columns.url).where(*self.own(web_frontier), some)
             ).scalars()
         return urls
-
-    def _within_limit(
-        self, connection: Connection, found: Mapping[str, FoundUrl]
-    ) -> Mapping[str, FoundUrl]:
-        """Return the URLs that the frontier may still take; count the others."""
-        counted = select(web_crawls.c.url_count).where(*self.own(web_crawls))
-        room = max(self.site.budget.urls - connection.execute(counted).scalar_one(), 0)
-        if len(found) <= room:
-            return found
-        known = self._in_frontier(connection, list(found))
-        new = [url for url in found if url not in known]
-        if left_out := len(new) - room:
-            self._add(connection, left_out_count=max(left_out, 0))
-        return {url: found[url] for url in new[:room]}
 
     def _in_frontier(
         self, connection: Connection, urls: Sequence[str], *conditions: ColumnElement[bool]

@@ -1,11 +1,17 @@
 """Returns and corporate actions: what a changed day and an upgrade have derived again."""
 
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
+import pytest
 from sqlalchemy import Engine, event, select, update
 
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.domains.prices.gold import ROWS_BEFORE
+from orchestration_project.engine.derived import DerivedLoad, DerivedPart, PendingDerivation
+from orchestration_project.errors import ContractError
+from orchestration_project.resources.prices import gold
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
 from orchestration_project.tables.spine import fences
@@ -62,3 +68,24 @@ def test_of_a_changed_day_the_rows_that_its_windows_reach_back_to_are_read_once(
         found = [len(connection.exec_driver_sql(*each).all()) for each in asked]
     assert [count for count in found if count > 2] == [ROWS_BEFORE + 1, ROWS_BEFORE + 2]
     assert not any("prices_returns" in statement for statement, _ in asked)
+
+
+@pytest.mark.parametrize(
+    ("place", "numbers"),
+    [(0, "dividends: 4750000 != 4500000"), (1, "keys: 19 != 17 prices_returns + 1 first_day")],
+)
+def test_a_derivation_that_loses_a_day_fails_and_writes_nothing(light_desk: Desk, place, numbers):
+    days = [line(day, 10, dividend=0.25) for day in FEBRUARY]
+    light_desk.write("AAA", *days)
+    light_desk.load("AAA")
+    derived = gold.TABLES[place]
+
+    def make(due: PendingDerivation, read: Any) -> DerivedPart:
+        part = derived.make(due, read)
+        return replace(part, rows=part.rows.head(-1))
+
+    load = DerivedLoad([replace(derived, make=make)], light_desk.warehouse)
+    with pytest.raises(ContractError, match="does not balance") as raised:
+        load.land(load.take("AAA"))
+    assert numbers in raised.value.found
+    assert light_desk.warehouse.frame(select(derived.table), derived.table).is_empty()

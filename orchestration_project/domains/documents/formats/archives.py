@@ -39,15 +39,18 @@ def read(content: bytes, draft: Draft) -> None:
     with opened(content, draft.limits, draft.options.passwords) as archive:
         for member in archive.members:
             refuse_unsafe(member.filename)
+        draft.went_to["folders"] = archive.folder_count
         locked = 0
         for member in archive.members:
             if is_link(member):
                 draft.note("member_is_link", member.filename)
+                draft.went_to["links"] += 1
                 continue
             inflated = archive.unlocked(member)
             if inflated is None:
                 locked += 1
                 draft.note(f"member_{_lock_of(member)}", member.filename)
+                draft.went_to["encrypted"] += 1
             else:
                 draft.add_child(member.filename, inflated)
         if locked and locked == len(archive.members):
@@ -92,6 +95,7 @@ class Archive:
         self._passwords = [each.encode() for each in passwords]
         self._left = limits.inflated_bytes
         self.members = [each for each in file.infolist() if not each.is_dir()]
+        self.folder_count = len(file.infolist()) - len(self.members)
         if len(self.members) > limits.children:
             raise DocumentError("too_many_children", f"{len(self.members):,} members")
         _refuse_overlap(self.members)

@@ -30,9 +30,9 @@ def read(content: bytes, draft: Draft) -> None:
         draft.title = first_text(package, "title")
         draft.author = first_text(package, "creator")
         draft.created_at = parse_time(first_text(package, "date"))
-        chapters = [
-            relative(path, _unescaped(href)) for href, kind in _spine(package) if kind in CHAPTERS
-        ]
+        spine = _spine(package)
+        chapters = [relative(path, _unescaped(href)) for href, kind in spine if kind in CHAPTERS]
+        draft.went_to["other_types"] = len(spine) - len(chapters)
         draft.check_pages(len(chapters))
         for chapter in chapters:
             _add_chapter(archive, chapter, draft)
@@ -56,13 +56,13 @@ def _refuse_encrypted(archive: Archive) -> None:
 
 
 def _spine(package: Element) -> list[tuple[str, str]]:
-    """Return name and type of the files of the spine, in its order."""
+    """Return name and type of the files of the spine, in its order; unknown ones have neither."""
     items = {
         each.get("id", ""): (each.get("href", ""), each.get("media-type", ""))
         for each in package.iter("{*}item")
     }
     references = (each.get("idref", "") for each in package.iter("{*}itemref"))
-    return [items[each] for each in references if each in items]
+    return [items.get(each, ("", "")) for each in references]
 
 
 def _unescaped(href: str) -> str:

@@ -44,9 +44,15 @@ def read(content: bytes, draft: Draft) -> None:
     if message.get_content_maintype() == "multipart" and not message.is_multipart():
         body = _body_of_other_boundary(message)
         draft.note("parts_unreadable", "the boundary of the parts is not the declared one")
-    texts = [text for text in _texts(body, draft, 0) if text.strip()]
+    is_whole = body is message and not any(part.defects for part in message.walk())
+    found = list(_texts(body, draft, 0))
     if any(_is_cut(part) for part in message.walk()):
         draft.note("parts_unreadable", "a part has no end")
+    if is_whole:
+        draft.went_to["texts"] += len(found)
+    else:
+        draft.went_to.clear()
+    texts = [text for text in found if text.strip()]
     lines = [f"{name}: {found}" for name in HEADERS if (found := header(message, name))]
     draft.add_page("\n".join([*lines, "", *texts]))
 
@@ -113,7 +119,9 @@ def _of_parts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
     found = [(each, list(_texts(each, draft, depth + 1))) for each in parts]
     with_text = [each for each in found if any(text.strip() for text in each[1])]
     plain = [texts for each, texts in with_text if each.get_content_type() == "text/plain"]
-    yield from plain[0] if plain else next((texts for _, texts in with_text), [])
+    chosen = plain[0] if plain else next((texts for _, texts in with_text), [])
+    draft.went_to["other_alternatives"] += sum(len(each) for _, each in found) - len(chosen)
+    yield from chosen
 
 
 def _is_attached(part: Message) -> bool:
@@ -158,5 +166,6 @@ def _add_mail(part: Message, draft: Draft) -> None:
                 content = each.as_bytes(policy=AS_WRITTEN)
             except Exception:  # noqa: BLE001 - several, for malformed headers
                 draft.note("parts_unreadable", name)
+                draft.went_to["parts_unreadable"] += 1
                 continue
             draft.add_child(name, content)

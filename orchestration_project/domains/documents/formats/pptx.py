@@ -56,6 +56,9 @@ def read(content: bytes, draft: Draft) -> None:
                 draft.add_page("")
         if named and len(draft.notes.get("pages_unreadable", ())) == len(slides):
             raise DocumentError("corrupt", "no slide can be read")
+        if missing := len(named) - len(slides):
+            draft.note("pages_unreadable", f"{missing} slides that the archive lacks")
+            draft.went_to["pages_unreadable"] = missing
         read_properties(archive, draft)
 
 
