@@ -32,8 +32,9 @@ from orchestration_project.domains.operations.pipelines import Parameter, Pipeli
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
-from orchestration_project.engine.environment import open_clock, open_store
+from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.equations import Equation
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf

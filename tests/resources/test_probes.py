@@ -19,7 +19,8 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.readiness import Finding
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config, newest_version
+from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.services.gate import examine
 from orchestration_project.services.gate.dependencies import queue_probe
 from orchestration_project.services.probes import every_probe

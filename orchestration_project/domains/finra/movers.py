@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 from sqlalchemy import Table
 
+from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.gold import ratio_of
@@ -14,7 +15,6 @@ from orchestration_project.tables.finra_market import (
     finra_symbol_movers_week,
     finra_venue_movers_week,
 )
-from orchestration_project.tables.schema import in_table_order
 
 LARGEST = 100
 """Ranks of symbols' changes that are kept, besides those that entered or left."""

@@ -10,10 +10,10 @@ from operator import add
 
 import polars as pl
 
+from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.prices.calendar import session_days
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
-from orchestration_project.tables.schema import in_table_order
 
 GOLD_VERSION = "2"
 """Version of the definitions here; another one makes everything out of date."""

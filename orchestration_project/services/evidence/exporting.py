@@ -21,7 +21,8 @@ from orchestration_project.domains.operations.evidence import (
     Manifest,
 )
 from orchestration_project.engine.captures import BlobError, Captures
-from orchestration_project.engine.environment import open_shared_store, state_folder
+from orchestration_project.engine.environment import open_shared_store
+from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf, StateAsOf
