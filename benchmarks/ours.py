@@ -19,7 +19,8 @@ import polars as pl
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.delimited import parse_parts, with_records
-from orchestration_project.contracts.rules import Part, apply_rules
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import apply_rules
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
@@ -28,7 +29,8 @@ from orchestration_project.domains.finra.contract import (
     with_quantities,
 )
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.locations import open_store
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.services.gate import Gate, GatedRun, Register

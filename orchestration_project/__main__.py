@@ -105,8 +105,8 @@ def versions() -> dict[str, str]:
     """Return the versions of this program and of what it runs on."""
     from importlib.metadata import version
 
-    from orchestration_project.engine.environment import release
-    from orchestration_project.engine.warehouse.migrating import newest_version
+    from orchestration_project.migrations.newest import newest_version
+    from orchestration_project.release import release
 
     return {
         PROGRAM: release(),

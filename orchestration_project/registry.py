@@ -25,7 +25,8 @@ from orchestration_project.contracts.presets import PresetTarget
 from orchestration_project.contracts.problems import Problem
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
-from orchestration_project.engine.environment import open_clock, open_store
+from orchestration_project.engine.environment import open_clock
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
 from orchestration_project.engine.warehouse.frames import Scope

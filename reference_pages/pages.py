@@ -21,6 +21,7 @@ from reference_pages import (
     notebooks,
     python_client,
     rest_api,
+    rules,
     schemas,
     settings,
     tables,
@@ -57,6 +58,7 @@ def generated() -> Mapping[str, str]:
     return (
         {name: write() for name, write in PAGES.items()}
         | dict(diagram.write())
+        | dict(rules.write())
         | dict(schemas.write())
         | dict(notebooks.write())
     )

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import VERSION_TABLE, newest_version
+from orchestration_project.migrations.newest import VERSION_TABLE, newest_version
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
 from tests.postgres import new_database

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from orchestration_project.contracts.contract import Contract, split_rows
 from orchestration_project.contracts.delimited import parse_parts
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
-    Part,
     RowRule,
     apply_rules,
     content_sha256,
@@ -23,7 +24,7 @@ from orchestration_project.contracts.rules import (
     summarised,
 )
 from orchestration_project.contracts.values import decimal_texts, exact_scaled, signed_scaled
-from orchestration_project.tables.schema import METADATA, Field, count, day, schema_of, table
+from orchestration_project.tables.schema import METADATA, Field, count, day, table
 from orchestration_project.tables.spine import audits
 from tests.properties import bounded
 

@@ -1,13 +1,19 @@
 """Rules of tables: the command and the archive have the same, and each column is accounted for."""
 
+import json
+
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.cli.explain import read_rules
-from orchestration_project.contracts.formulas import NOT_DECLARED, rules_document
+from orchestration_project.contracts.formulas import NOT_DECLARED, rules_document, to_json
+from orchestration_project.services.explanation import read_rules
 from orchestration_project.tables.schema import METADATA
 
 
 def test_the_command_and_the_archive_have_the_same_rules():
-    assert read_rules() == REGISTRY.rules
+    rules = read_rules()
+    assert list(rules) == list(REGISTRY.rules)
+    for name, declared in REGISTRY.rules.items():
+        written = json.loads(json.dumps(to_json(declared)))
+        assert to_json(rules[name]) == written, "run `python -m reference_pages --write`"
 
 
 def test_each_column_of_a_table_with_rules_has_a_formula_or_is_not_declared():

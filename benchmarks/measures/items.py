@@ -16,13 +16,13 @@ import psycopg
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.gateway.api.data import page_response, read_page
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.paging import cursor_after
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import work_items
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

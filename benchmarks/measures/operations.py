@@ -10,12 +10,12 @@ from sqlalchemy import Table
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.standings import standings, table_rows
 from orchestration_project.tables.operations import operations_runs, operations_steps
-from orchestration_project.tables.schema import schema_of
 
 NOW = datetime(2026, 4, 6, 15, tzinfo=UTC)
 SECONDS_IN_28_DAYS = 28 * 86_400

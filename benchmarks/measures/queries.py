@@ -13,7 +13,8 @@ from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from benchmarks.source import BASE_WEEK, lines_of_a_week, pages_of, weeks
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.contract import RULE_VERSION, check_week
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
@@ -28,7 +29,6 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.published import published_by
-from orchestration_project.tables.schema import in_table_order
 
 LOADED = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ASKED = LOADED + timedelta(days=1)

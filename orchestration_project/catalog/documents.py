@@ -18,7 +18,8 @@ from orchestration_project.contracts.pipelines import DAY
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.reasons import REASONS
-from orchestration_project.engine.environment import open_shared_state, state_folder
+from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError

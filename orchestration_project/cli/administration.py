@@ -53,7 +53,8 @@ def migrate(sql: bool) -> int:
     Additional tables, columns and indexes are named and stay.
     """
     from orchestration_project.engine.environment import unprepared_warehouse, upgraded_warehouse
-    from orchestration_project.engine.warehouse.migrating import named, newest_version
+    from orchestration_project.engine.warehouse.migrating import named
+    from orchestration_project.migrations.newest import newest_version
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -316,7 +317,8 @@ def list_captures(where: tuple[str, ...], limit: int) -> int:
 def get_capture(capture: str, output: str, force: bool) -> int:
     """Write the bytes of CAPTURE, a capture id or a SHA-256, after verifying their SHA-256."""
     from orchestration_project.engine.captures import Captures
-    from orchestration_project.engine.environment import open_store, open_warehouse
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.engine.locations import open_store
     from orchestration_project.services.export import whole_file
     from orchestration_project.services.inventory import find_blob
     from orchestration_project.settings import load_settings

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -12,19 +11,6 @@ from orchestration_project.cli.console import OUTPUT, echo, emit, printable
 
 if TYPE_CHECKING:
     from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
-    from orchestration_project.contracts.formulas import TableRules
-
-RULES_MODULES = ("orchestration_project.domains.finra.formulas",)
-"""Modules with the rules that the catalog names; its import takes longer than the command."""
-
-
-def read_rules() -> "dict[str, TableRules]":
-    """Return the rules of all tables, by table."""
-    return {
-        name: rules
-        for module in RULES_MODULES
-        for name, rules in import_module(module).RULES.items()
-    }
 
 
 @click.command(cls=Command, has_json=True)
@@ -38,13 +24,14 @@ def explain(table: str, key: str, column: str) -> int:
     evaluated on the stored input rows; the exit status is 1 if its value is not the stored one.
     """
     from orchestration_project.engine.captures import Captures
-    from orchestration_project.engine.environment import open_store, open_warehouse
-    from orchestration_project.services.explanation import choose_number, explain_number
+    from orchestration_project.engine.locations import open_store
+    from orchestration_project.engine.reading import open_reading
+    from orchestration_project.services.explanation import choose_number, explain_number, read_rules
     from orchestration_project.settings import load_settings
 
     number = choose_number(read_rules(), table, key, column)
     settings = load_settings()
-    with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
+    with open_reading(settings) as connection:
         explanation = explain_number(connection, Captures(open_store(settings)), number)
     if OUTPUT.is_json:
         emit(explanation.model_dump(mode="json"))

@@ -27,7 +27,8 @@ from orchestration_project.domains.finra.selection import (
     summary,
 )
 from orchestration_project.engine.derived import find_outdated
-from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.storage import open_instance

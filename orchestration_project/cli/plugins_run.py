@@ -23,7 +23,8 @@ from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.mqtt_run import load as load_mqtt
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance

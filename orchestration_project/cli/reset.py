@@ -86,7 +86,8 @@ def _other_state(settings: Settings) -> Iterator[str]:
 
     from orchestration_project.connections.artifacts import FolderStore
     from orchestration_project.connections.clock import Clock
-    from orchestration_project.engine.environment import open_store, unprepared_warehouse
+    from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.engine.locations import open_store
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.instance.storage import postgres_url
 

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-import polars as pl
-
 from orchestration_project.connections.files import partial_file
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import project_path, read_secrets, without_secrets
 
 if TYPE_CHECKING:
+    import polars as pl
     from _typeshed import ReadableBuffer, WriteableBuffer
     from obstore.store import ObjectStore
 
@@ -132,7 +131,7 @@ def open_artifacts(url: str, *, setting: str = "ARTIFACTS_URL") -> ArtifactStore
     )
 
 
-def as_parquet(frame: pl.DataFrame) -> bytes:
+def as_parquet(frame: "pl.DataFrame") -> bytes:
     """Return ``frame`` as a Parquet file; one release of polars makes the same of equal rows."""
     buffer = io.BytesIO()
     # Level 1 is 2 % larger than the default, in 3/4 of the time; nobody asks the file for a part
@@ -141,11 +140,12 @@ def as_parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def write_parquet(frames: Iterable[pl.DataFrame], file: BinaryIO) -> None:
+def write_parquet(frames: "Iterable[pl.DataFrame]", file: BinaryIO) -> None:
     """Write frames of the same columns, one at least, as a Parquet file with a row group of each.
 
     One release of pyarrow makes the same of equal frames.
     """
+    import polars as pl
     import pyarrow.parquet as pq
 
     writer: pq.ParquetWriter | None = None

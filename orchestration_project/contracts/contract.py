@@ -21,13 +21,14 @@ from orchestration_project.contracts.field_formulas import (
     reject_unreadable,
 )
 from orchestration_project.contracts.formulas import Formula, LineRules
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
     Audit,
     AuditHelp,
-    Part,
     RowRule,
     Validated,
     apply_rules,
@@ -54,13 +55,7 @@ from orchestration_project.contracts.values import (
     unreadable,
     whole_number,
 )
-from orchestration_project.tables.schema import (
-    USD_SCALE,
-    Field,
-    Quantity,
-    key_names,
-    schema_of,
-)
+from orchestration_project.tables.schema import USD_SCALE, Field, Quantity, key_names
 from orchestration_project.tables.spine import source_fields
 
 RECORD_TOTAL = "has_all_rows_of_record_total"

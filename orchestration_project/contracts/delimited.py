@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 
 from orchestration_project.contracts.balance import count_byte, count_lines
-from orchestration_project.contracts.rules import Part, RowRule, apply_rules, in_ascii
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import RowRule, apply_rules, in_ascii
 from orchestration_project.errors import ContractError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

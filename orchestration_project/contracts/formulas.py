@@ -120,6 +120,24 @@ def to_json(rules: TableRules) -> dict[str, Any]:
     return declared
 
 
+def from_json(declared: Mapping[str, Any], table: Table) -> TableRules:
+    """Return the rules of a table that `to_json` wrote."""
+    formulas = {name: column["formula"] for name, column in declared["columns"].items()}
+    is_of_lines = declared["rows_of"] == "lines"
+    return TableRules(
+        table,
+        None if is_of_lines else declared["rows_of"],
+        declared["partition"],
+        {name: formula for name, formula in formulas.items() if formula != NOT_DECLARED},
+        _read_line_rules(declared) if is_of_lines else None,
+    )
+
+
+def _read_line_rules(declared: Mapping[str, Any]) -> LineRules:
+    rejects = [(code, condition) for code, condition in declared["rejects"]]
+    return LineRules(rejects, declared["filters"], declared["delimiter"])
+
+
 def rules_document(tables: Iterable[TableRules], others: Iterable[Table] = ()) -> dict[str, Any]:
     """Return the content of `rules.json`: rules by table, their SHA-256 by place, operators.
 

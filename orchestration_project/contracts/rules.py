@@ -23,7 +23,9 @@ from orchestration_project.contracts.balance import (
     RecordCount,
     balance_records,
 )
-from orchestration_project.tables.schema import QUANTITY, USD_SCALE, as_number
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.polars_types import QUANTITY
+from orchestration_project.tables.schema import USD_SCALE, as_number
 
 Outcome = Literal["passed", "failed", "not_applicable"]
 """How an audit ended; what a delivery or a source gives no ground for is not applicable."""
@@ -326,18 +328,6 @@ def summarised(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]
         for rows in [latest.filter(pl.col("name") == name)]
         for without in [rows.filter(outcome == "not_applicable")]
     ]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One piece of a delivery: the bytes of a page or file, and its number from 1.
-
-    ``market`` is set where a source delivers a market at a time.
-    """
-
-    part_number: int
-    body: bytes
-    market: str | None = None
 
 
 class CountedPieces:

@@ -11,8 +11,9 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 import numpy as np
 import polars as pl
 
+from orchestration_project.contracts.polars_types import QUANTITY
 from orchestration_project.contracts.rules import RowRule
-from orchestration_project.tables.schema import QUANTITY, USD_SCALE
+from orchestration_project.tables.schema import USD_SCALE
 
 LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""

@@ -31,7 +31,9 @@ from orchestration_project.contracts.partitioning import (
     Partitioning,
     day_or_none,
 )
-from orchestration_project.contracts.rules import Part, in_ascii
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.polars_types import QUANTITY, in_table_order
+from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.cboe import (
     CODE_FIELD,
@@ -41,7 +43,6 @@ from orchestration_project.tables.cboe import (
     off_exchange_share_daily,
     off_exchange_share_weekly,
 )
-from orchestration_project.tables.schema import QUANTITY, in_table_order
 
 RECENT = timedelta(days=30)
 """How far back a sensor looks for days that were never loaded."""

@@ -26,7 +26,8 @@ from orchestration_project.contracts.partitioning import (
     Partitioning,
     day_or_none,
 )
-from orchestration_project.contracts.rules import Part, in_ascii
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
 

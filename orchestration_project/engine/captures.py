@@ -13,7 +13,7 @@ import zstandard
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.engine.blob_streams import (
     STREAM_BYTES,
     VerifiedBlob,

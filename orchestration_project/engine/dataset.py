@@ -21,13 +21,8 @@ from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.failures import NO_DATA, NOT_PUBLISHED
 from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
-from orchestration_project.contracts.rules import (
-    Audit,
-    CompletenessLimits,
-    Part,
-    SpillStore,
-    Validated,
-)
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Audit, CompletenessLimits, SpillStore, Validated
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,

@@ -5,14 +5,10 @@ another attempt and without a word of what was to be done. In the step, the runn
 """
 
 import logging
-import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import Any
 
@@ -23,7 +19,7 @@ from orchestration_project.connections.artifacts import (
     open_artifacts,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import make_files_private, stored_secret
+from orchestration_project.connections.files import stored_secret
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.shared_state import SharedState, SystemState
 from orchestration_project.connections.http.sqlite_state import SqliteState
@@ -32,12 +28,13 @@ from orchestration_project.connections.http.sqlite_state import (
 )
 from orchestration_project.contracts.chain import ChainKey, new_key_text, read_key, read_public_keys
 from orchestration_project.engine.http_state import PostgresqlState
+from orchestration_project.engine.locations import database_url, open_store, state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.engine.warehouse.migrating import named
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
-from orchestration_project.settings import PROJECT_ROOT, Settings
+from orchestration_project.settings import Settings
 
 CHAIN_KEY_FILE = "chain_key"
 """File of STATE_DIR with the key that signs load records, where CHAIN_KEY is not set."""
@@ -86,40 +83,6 @@ def open_all(*resources: object) -> None:
             each.open_it()
 
 
-def state_folder(settings: Settings, *names: str) -> Path:
-    """Return the folder ``names`` below STATE_DIR, made when it is missing.
-
-    What this process makes from now on is for its user alone.
-
-    Raises:
-        ConfigurationError: STATE_DIR cannot be made or written.
-    """
-    make_files_private()
-    folder = settings.state_path.joinpath(*names)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder):  # permissions do not tell; a read-only disk is one too
-            return folder
-    except OSError as error:
-        raise ConfigurationError(
-            "STATE_DIR cannot be used",
-            expected="a folder that this user may create and write",
-            found=f"{error.strerror} at {error.filename}",
-            remedy="set STATE_DIR to a folder that is yours",
-            state_dir=settings.state_path,
-        ) from error
-
-
-@cache
-def release() -> str:
-    """Return the version of the installed package, or of the checkout where none is installed."""
-    try:
-        return version("orchestration_project")
-    except PackageNotFoundError:
-        declared = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
-        return declared["project"]["version"]
-
-
 def open_clock(settings: Settings) -> Clock:
     """Return the clock of these settings, the same in all of a process: a given time advances."""
     return _clock_from(settings.demo_clock_now)
@@ -128,11 +91,6 @@ def open_clock(settings: Settings) -> Clock:
 @cache
 def _clock_from(start: datetime | None) -> Clock:
     return Clock(start)
-
-
-def open_store(settings: Settings) -> ArtifactStore:
-    """Return the artifact store of these settings."""
-    return open_artifacts(settings.artifacts_url or str(settings.state_path / "artifacts"))
 
 
 def open_second_store(settings: Settings) -> ArtifactStore | None:
@@ -322,14 +280,3 @@ def _url_of_shared_state(settings: Settings) -> URL | None:
         return None
     url = parsed_url(settings.database_url.get_secret_value())
     return url if url.get_backend_name() == "postgresql" else None
-
-
-def database_url(settings: Settings) -> str | URL:
-    """Return DATABASE_URL; without it, a SQLite file for the data profile."""
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    folder = state_folder(settings)
-    file = folder / f"{settings.data_profile}.sqlite"
-    if (earlier := settings.earlier_database_file) and (folder / earlier).exists():
-        file = folder / earlier
-    return URL.create("sqlite", database=str(file))

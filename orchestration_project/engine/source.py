@@ -10,7 +10,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import file_bytes
 from orchestration_project.contracts.delimited import read_header, row_count, unfinished_line
 from orchestration_project.contracts.partitioning import Partition, Partitioning
-from orchestration_project.contracts.rules import Part, in_ascii
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.engine.captures import Capture, Captures, rows_version
 from orchestration_project.errors import (
     ConfigurationError,

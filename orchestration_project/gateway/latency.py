@@ -7,8 +7,8 @@ from threading import Event, Thread
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.gateway.counted import LATENCIES, LatencyCounts
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.services.objectives import latency_objectives
 from orchestration_project.services.objectives.counting import add_events
 from orchestration_project.services.objectives.rules.objectives import Events

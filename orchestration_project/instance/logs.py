@@ -19,7 +19,7 @@ from dagster._core.execution.compute_logs import redirect_to_file
 
 from orchestration_project.connections.log_files import FOLDER, REQUEST_IN_LOG, LogFile
 from orchestration_project.contracts.log_lines import encode_line
-from orchestration_project.engine.environment import release
+from orchestration_project.release import release
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tracing.spans import name_program
 from orchestration_project.tracing.traceparent import TraceContext, current_trace, trace_of_tags

@@ -8,9 +8,9 @@ by then, a run whose message waited during an upgrade has the tag of the new dae
 import socket
 from collections.abc import Mapping
 
-from orchestration_project.engine.environment import release
-from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations.newest import newest_version
+from orchestration_project.release import release
 from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 
 RELEASE_TAG, EARLIER_RELEASE_TAG = f"{HIDDEN_PREFIX}release", "orchestration_project/release"

@@ -47,9 +47,9 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.contracts.partition_tags import RANGE_START, own_tags
-from orchestration_project.engine.environment import release
 from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
 from orchestration_project.redaction import MASK, redacted
+from orchestration_project.release import release
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
 from orchestration_project.settings import project_folder
 from orchestration_project.tracing import spans

@@ -1,15 +1,12 @@
 """Alembic's configuration, and the changes of all versions."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from orchestration_project.migrations.changes import SchemaChange
-
-FOLDER = Path(__file__).parent
-VERSIONS = FOLDER / "versions"
+from orchestration_project.migrations.newest import FOLDER
 
 
 def alembic_config() -> Config:

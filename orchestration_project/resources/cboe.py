@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import Connection, cast, func, select
 
 from orchestration_project.contracts.formulas import TableRules
+from orchestration_project.contracts.polars_types import QUANTITY
 from orchestration_project.domains import cboe
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -36,7 +37,7 @@ from orchestration_project.tables.cboe import (
     off_exchange_share_weekly,
 )
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
-from orchestration_project.tables.schema import QUANTITY, Quantity
+from orchestration_project.tables.schema import Quantity
 
 FINRA_MARKETS = {"ATS": "ats_share_quantity", "NON_ATS": "non_ats_share_quantity"}
 DAYS_SHOWN = timedelta(days=365)

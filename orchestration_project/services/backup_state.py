@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.tables.operations_deployment import operations_backups
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
-from sqlalchemy import Connection, Date, RowMapping, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Date, RowMapping, Table, func, or_, select
 
 from orchestration_project.contracts.api.explanation import (
     InputRow,
@@ -29,6 +29,7 @@ from orchestration_project.contracts.formulas import (
     evaluate,
     formula_columns,
     formula_sha256,
+    from_json,
     line_rows,
     read_lines,
     read_value,
@@ -37,14 +38,26 @@ from orchestration_project.contracts.formulas import (
 )
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.redaction import redacted
-from orchestration_project.tables.schema import HISTORY, key_names
+from orchestration_project.settings import PACKAGE_FOLDER
+from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
+from orchestration_project.tables.schema import HISTORY, METADATA, key_names
 from orchestration_project.tables.spine import blobs, captures, deliveries, landings, load_chain
 
 MAX_INPUTS = 50
 """Input rows that are named; a venue has thousands."""
+
+
+RULES_FILE = PACKAGE_FOLDER / "rules.json"
+"""Rules of all tables, as in archives: written from the modules of the domains, whose imports take
+longer than an explanation."""
+
+
+def read_rules() -> dict[str, TableRules]:
+    """Return the rules of all tables, by table."""
+    declared = json.loads(RULES_FILE.read_text())["tables"]
+    return {name: from_json(rules, METADATA.tables[name]) for name, rules in declared.items()}
 
 
 @dataclass(frozen=True)
@@ -85,13 +98,13 @@ class Number:
         """Whether each load of the partition changes it: it reads other rows, or the time."""
         return bool(shared_columns(self.formula)) or self.formula == ["given", "loaded_at"]
 
-    def scope(self, table: Table, names: Sequence[str]) -> Scope:
-        """Return the condition on these columns of a table, of the key's values.
+    def conditions(self, table: Table, names: Sequence[str]) -> list[ColumnElement[bool]]:
+        """Return the conditions that these columns of a table have the values of the key.
 
         Raises:
             ConfigurationError: A part of the key is not a day, or not a number.
         """
-        return {name: _typed(table, name, self.key[name]) for name in names}
+        return [table.c[name] == _typed(table, name, self.key[name]) for name in names]
 
     def is_input(self, row: Row) -> bool:
         """Return whether a row of the source has the key."""
@@ -183,8 +196,8 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
 
 def _read_published(connection: Connection, number: Number) -> Value:
     table = number.rules.table
-    scope = number.scope(table, key_names(table))
-    statement = select(table.c[number.column]).where(within(table, scope))
+    of_key = number.conditions(table, key_names(table))
+    statement = select(table.c[number.column]).where(*of_key)
     row = connection.execute(statement).first()
     if row is None:
         raise ConfigurationError(
@@ -206,7 +219,7 @@ def _read_rows(connection: Connection, number: Number) -> list[Row]:
     kinds = {column.key: str(column.type) for column in columns}
     statement = (
         select(*(column.label(column.key) for column in columns))
-        .where(within(table, number.scope(table, number.shared)))
+        .where(*number.conditions(table, number.shared))
         .order_by(*(table.c[name] for name in key_names(table)))
     )
     return [
@@ -324,9 +337,9 @@ def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) ->
     moments = {row["known_from"] for row in inputs}
     history: Table | None = table.info.get(HISTORY)
     if history is not None:
-        ended = number.scope(history, [name for name in number.rules.group if name in history.c])
-        statement = select(func.max(history.c.known_to)).where(within(history, ended))
-        moments.add(read_value("", connection.execute(statement).scalar_one()))
+        names = [name for name in number.rules.group if name in history.c]
+        ended = select(func.max(history.c.known_to)).where(*number.conditions(history, names))
+        moments.add(read_value("", connection.execute(ended).scalar_one()))
     of_rows = (load for load in loads if read_value("", load.landed_at) in moments)
     return next(iter(loads), None) if number.reads_whole_load else next(of_rows, None)
 

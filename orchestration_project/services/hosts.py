@@ -21,12 +21,13 @@ import psutil
 from sqlalchemy import select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import release, unprepared_warehouse
+from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.registry import Answer, Probe
+from orchestration_project.release import release
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
 from orchestration_project.services.host_samples import HostSampler
 from orchestration_project.settings import Settings

@@ -11,6 +11,7 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
+from orchestration_project.contracts.polars_types import POLARS_TYPES
 from orchestration_project.contracts.repair import Problem
 from orchestration_project.contracts.retention import Compared, by_kind, compared
 from orchestration_project.engine.blob_repair import problem_of
@@ -19,7 +20,6 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.conditions import condition, refuse_contradictions
 from orchestration_project.tables.operations import operations_removals
-from orchestration_project.tables.schema import POLARS_TYPES
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 SHOWN_COLUMNS = (

@@ -18,13 +18,11 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.engine.dagster_private import ping_code_server
 from orchestration_project.engine.environment import (
-    database_url,
     open_clock,
-    open_store,
     open_warehouse,
-    state_folder,
     unprepared_warehouse,
 )
+from orchestration_project.engine.locations import database_url, open_store, state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError

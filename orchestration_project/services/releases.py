@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.hosts import HostRole, is_silent, read_hosts, releases_at_work
 

@@ -21,7 +21,7 @@ SHORTEST_SESSION_SECRET = 32
 HOST_AND_PORT = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 
-class AccessSettings(BaseSettings):
+class AccessSettings(BaseSettings, defer_build=True):
     """The gateway's door."""
 
     group: ClassVar[Group] = "security"

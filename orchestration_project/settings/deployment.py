@@ -27,7 +27,7 @@ STACK_PORTS: Mapping[str, int] = {
 }
 
 
-class DeploymentSettings(BaseSettings):
+class DeploymentSettings(BaseSettings, defer_build=True):
     """Launchers of runs, and the hosts that execute them."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(

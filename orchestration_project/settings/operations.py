@@ -3,13 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from orchestration_project.settings.checks import CheckLimits, read_checks
 from orchestration_project.settings.values import (
     MOST_HOURS,
     MOST_MINUTES,
@@ -20,8 +19,11 @@ from orchestration_project.settings.values import (
     split_entries,
 )
 
+if TYPE_CHECKING:
+    from orchestration_project.settings.checks import CheckLimits
 
-class ReadinessSettings(BaseSettings):
+
+class ReadinessSettings(BaseSettings, defer_build=True):
     """The gate before every run."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
@@ -68,7 +70,7 @@ class ReadinessSettings(BaseSettings):
     )
 
 
-class CheckSettings(BaseSettings):
+class CheckSettings(BaseSettings, defer_build=True):
     """The limits of asset checks."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"checks_file"})
@@ -80,20 +82,24 @@ class CheckSettings(BaseSettings):
     )
 
     @property
-    def checks(self) -> CheckLimits:
+    def checks(self) -> "CheckLimits":
         """The limits that CHECKS_FILE sets.
 
         Raises:
             ConfigurationError: The file cannot be read or is invalid.
         """
+        from orchestration_project.settings.checks import read_checks
+
         return read_checks(self.checks_path)
 
-    def checks_of(self, domain: str) -> CheckLimits:
+    def checks_of(self, domain: str) -> "CheckLimits":
         """Return the same for a domain: invalid limits of other domains have their defaults.
 
         Raises:
             ConfigurationError: The file cannot be read, or limits of the domain are invalid.
         """
+        from orchestration_project.settings.checks import read_checks
+
         return read_checks(self.checks_path, domain)
 
     @property
@@ -104,7 +110,7 @@ class CheckSettings(BaseSettings):
         return path if is_own or path.exists() else None
 
 
-class ExportSettings(BaseSettings):
+class ExportSettings(BaseSettings, defer_build=True):
     """Scheduled exports."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"exports_file"})
@@ -123,7 +129,7 @@ class ExportSettings(BaseSettings):
         return path if is_own or path.exists() else None
 
 
-class ObjectiveSettings(BaseSettings):
+class ObjectiveSettings(BaseSettings, defer_build=True):
     """Service level objectives."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"slo_file"})
@@ -142,7 +148,7 @@ class ObjectiveSettings(BaseSettings):
         return path if is_own or path.exists() else None
 
 
-class BackupSettings(BaseSettings):
+class BackupSettings(BaseSettings, defer_build=True):
     """Backups."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"backup_max_age_hours"})
@@ -158,7 +164,7 @@ class BackupSettings(BaseSettings):
     )
 
 
-class AlertSettings(BaseSettings):
+class AlertSettings(BaseSettings, defer_build=True):
     """Alerts."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
@@ -273,7 +279,7 @@ HEADER = re.compile(r"[A-Za-z0-9_-]+=[!-+\--~]+")
 VALUE = re.compile("[ -~]+")
 
 
-class TracingSettings(BaseSettings):
+class TracingSettings(BaseSettings, defer_build=True):
     """Export of spans; without an endpoint nothing is exported or imported for it."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(

@@ -20,7 +20,7 @@ def sources_of(settings: type[BaseSettings]) -> Sequence[str]:
     return sorted(named & set(settings.model_fields))
 
 
-class ProfileSettings(BaseSettings):
+class ProfileSettings(BaseSettings, defer_build=True):
     """The data profile."""
 
     data_profile: Profile = Field(
@@ -79,7 +79,7 @@ def switched_off(domain: str, setting: str, sources: str) -> ConfigurationError:
     )
 
 
-class DemoSettings(BaseSettings):
+class DemoSettings(BaseSettings, defer_build=True):
     """The demo."""
 
     group: ClassVar[Group] = "demo"
@@ -134,7 +134,7 @@ class DemoSettings(BaseSettings):
     )
 
 
-class StorageSettings(BaseSettings):
+class StorageSettings(BaseSettings, defer_build=True):
     """Databases, chain of loads, artifacts, state, logs and the clock."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(

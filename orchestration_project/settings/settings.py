@@ -86,6 +86,7 @@ class Settings(
     without_effect: ClassVar[frozenset[str]] = frozenset()
 
     model_config = SettingsConfigDict(
+        defer_build=True,  # of their union alone, not of each domain
         extra="ignore",
         frozen=True,
         validate_default=True,

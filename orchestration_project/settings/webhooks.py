@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 from orchestration_project.settings.values import MOST_DAYS, Words, about, default_path
 
 
-class WebhookSettings(BaseSettings):
+class WebhookSettings(BaseSettings, defer_build=True):
     """Settings of requests from other programs."""
 
     domain: ClassVar[str] = "events"

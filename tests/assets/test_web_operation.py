@@ -19,8 +19,9 @@ from orchestration_project.contracts.retention import CAPTURED
 from orchestration_project.definitions import defs
 from orchestration_project.domains.web.sites import Budget, Retention, Site, read_site
 from orchestration_project.engine.dagster_private import is_valid_cron_string
-from orchestration_project.engine.environment import open_store, open_warehouse
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.leases import LostLeaseError, end_lease_of, renew, take
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import CrawlState

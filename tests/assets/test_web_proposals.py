@@ -16,7 +16,8 @@ from orchestration_project.definitions import defs
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import read_site
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_store, open_warehouse
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.locations import open_store
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.proposals import Proposals, apply_accepted

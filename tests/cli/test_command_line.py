@@ -58,10 +58,15 @@ def state_dir(tmp_path, monkeypatch) -> Path:
     return tmp_path / "state"
 
 
-def test_no_help_and_no_usage_error_imports_anything_heavy():
+def test_no_help_version_or_usage_error_imports_anything_heavy():
     calls = [[*path, wrong] for path in LEAVES for wrong in ("--help", "--nonsense")]
+    calls += [[], ["--help"], ["--version"], ["nonsense"]]
     done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", HEAVY.format(calls=[[], ["--help"], ["nonsense"], *calls])],
+        [
+            sys.executable,
+            "-c",
+            HEAVY.format(calls=calls),
+        ],
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,

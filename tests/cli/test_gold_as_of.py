@@ -15,6 +15,7 @@ from sqlalchemy import Table, delete, select
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.finra_gold import AS_OF_MODULES
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.cboe import off_exchange_daily
 from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
@@ -30,7 +31,7 @@ from orchestration_project.tables.finra import finra_symbol_week, finra_venue_we
 from orchestration_project.tables.finra_datasets import finra_short_interest
 from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
 from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.schema import HISTORY, as_number, schema_of
+from orchestration_project.tables.schema import HISTORY, as_number
 from orchestration_project.tables.spine import fences
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices

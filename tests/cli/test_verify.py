@@ -9,7 +9,8 @@ from sqlalchemy import text
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config, newest_version
+from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.settings import load_settings
 from tests.programs import free_port
 

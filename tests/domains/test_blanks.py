@@ -6,7 +6,7 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.finra.contract import FILE_FIELDS, check_week
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
 from tests.domains import test_cboe, test_finra_datasets, test_fx

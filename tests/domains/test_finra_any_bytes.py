@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts.delimited import row_count
-from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL_TOTALS, check_week
 from orchestration_project.errors import ContractError

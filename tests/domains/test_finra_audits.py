@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from orchestration_project.contracts.rules import Audit, Part
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import check_week
 from orchestration_project.errors import ContractError

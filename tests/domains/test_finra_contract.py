@@ -12,7 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.contracts.values import exact_scaled
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
@@ -22,7 +24,6 @@ from orchestration_project.domains.finra.contract import (
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.schema import schema_of
 from tests.domains.weekly import (
     FIRM,
     TOTAL,

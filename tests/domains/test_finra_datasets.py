@@ -7,7 +7,8 @@ import pytest
 
 from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Calendar, Newest, Partition
-from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,

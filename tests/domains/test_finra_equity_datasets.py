@@ -8,7 +8,8 @@ import pytest
 
 from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.equity_datasets import (
     ATS_BLOCKS,

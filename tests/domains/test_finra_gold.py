@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.finra.gold import (
     quantities_of,
     refuse_overflow,
@@ -24,7 +25,6 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.schema import schema_of
 from tests.properties import bounded
 
 WEEK = date(2025, 11, 10)

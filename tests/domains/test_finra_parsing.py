@@ -15,7 +15,8 @@ from orchestration_project.contracts.delimited import (
     unfinished_line,
     with_records,
 )
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, in_ascii
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.errors import ContractError
 from tests.properties import bounded
 

@@ -8,7 +8,8 @@ import pytest
 
 from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains import fx
 from orchestration_project.errors import SourceError
 from orchestration_project.settings.domains.fx import FIRST_DAY_OF_ALL

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.domains.prices.days import ANSWER_SCHEMA, VALUES
 from orchestration_project.errors import SourceError

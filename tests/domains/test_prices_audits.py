@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.values import concat_batches
 from orchestration_project.domains.prices.audits import (
     AUDITS,

@@ -5,7 +5,7 @@ from datetime import date, datetime, time
 
 import pytest
 
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.prices.calendar import NEW_YORK
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
 from tests.domains.prices import line, part, week

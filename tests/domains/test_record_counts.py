@@ -18,7 +18,8 @@ from orchestration_project.contracts.balance import (
     sum_balances,
 )
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import CountedPieces, Part
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import CountedPieces
 from orchestration_project.domains.fx import count_rates, parse
 from orchestration_project.domains.prices.contract import read_counted
 

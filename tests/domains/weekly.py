@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,

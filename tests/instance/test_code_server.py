@@ -4,9 +4,10 @@ import pytest
 from alembic import command
 
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config, newest_version
+from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import TransientError
 from orchestration_project.instance.code_server import require_tables
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.settings import load_settings
 from tests import programs
 

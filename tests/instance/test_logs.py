@@ -5,8 +5,8 @@ import socket
 
 import dagster as dg
 
-from orchestration_project.engine.environment import release
 from orchestration_project.instance.logs import write_in_log_format
+from orchestration_project.release import release
 
 
 @dg.asset(

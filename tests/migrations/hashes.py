@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from orchestration_project.migrations import baseline
-from orchestration_project.migrations.scripts import VERSIONS
+from orchestration_project.migrations.newest import VERSIONS
 
 HASHES = Path(__file__).with_suffix(".txt")
 

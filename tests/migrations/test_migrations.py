@@ -18,14 +18,13 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.announcements import Announcements
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
-    VERSION_TABLE,
     current_version,
     is_current,
     migrate,
     migration_config,
-    newest_version,
 )
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations.newest import VERSION_TABLE, newest_version
 from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables import finra, spine

@@ -14,7 +14,8 @@ from orchestration_project.catalog.fx import RATES
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.balance import NOT_COUNTED, UnbalancedError
-from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.datasets import DATASETS

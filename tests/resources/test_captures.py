@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.engine.captures import (
     BlobError,
     Captures,

@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from orchestration_project.catalog.cboe import VOLUME
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.cboe import WEEKLY, read_shares, weekly_load
 from orchestration_project.tables.cboe import off_exchange_share_daily, off_exchange_share_weekly
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import fences
 from tests.resources.weeks import MONDAY, NOON, Desk, row
 

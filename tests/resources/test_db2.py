@@ -20,6 +20,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.contracts.polars_types import QUANTITY, schema_of
 from orchestration_project.contracts.presets import Preset
 from orchestration_project.contracts.problems import Problem
 from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
@@ -66,7 +67,7 @@ from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.schema import HISTORY, METADATA, QUANTITY, schema_of
+from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule

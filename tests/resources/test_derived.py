@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, MetaData, Table, delete, insert, select, update
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -19,7 +20,7 @@ from orchestration_project.engine.derived import (
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.tables.schema import count, schema_of, text
+from orchestration_project.tables.schema import count, text
 from orchestration_project.tables.spine import fences
 
 TOYS = MetaData()

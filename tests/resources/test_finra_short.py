@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from orchestration_project.assets.finra.catalogue import engine_dataset
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.warehouse.frames import insert_frame
@@ -17,7 +18,6 @@ from orchestration_project.resources.finra.value import restated_weeks
 from orchestration_project.tables.finra_datasets import finra_short_interest
 from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
 from orchestration_project.tables.finra_short import finra_symbol_week_short
-from orchestration_project.tables.schema import schema_of
 from tests.resources.weeks import MONDAY, NOON, Desk, row
 
 COLUMNS = ("symbol", "otc_share_quantity", "short_quantity", "settlement_date")

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.finra.calendar import TIERS, session_days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
@@ -17,7 +18,6 @@ from orchestration_project.resources.finra.value import (
 )
 from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
 from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.schema import schema_of
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
 from tests.resources.weeks import MONDAY, NOON, Desk, StoppedClock, row

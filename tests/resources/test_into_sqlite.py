@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, delete, func, select
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MOST_FILES
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import blobs
 from tests.faults.disks import tiny_disk
 from tests.resources.weeks import NOON

@@ -17,7 +17,8 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config, newest_version
+from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.services.gate import examine
 from orchestration_project.services.gate.dependencies import queue_probe
 from orchestration_project.services.gate.rules import Finding

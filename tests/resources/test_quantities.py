@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import contents_sha256
 from orchestration_project.domains.finra.plausible import plausibility_audits
 from orchestration_project.domains.finra.restatement import sentence, week_change
@@ -23,7 +24,7 @@ from orchestration_project.tables.cboe import market_volume_daily
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.published import published_by
 from orchestration_project.tables.row_diff import row_diff
-from orchestration_project.tables.schema import as_quantity, schema_of
+from orchestration_project.tables.schema import as_quantity
 from tests.resources.weeks import MONDAY, NOON, Desk, frame, row
 
 WEEKLY, VIEW = "finra_otc_weekly", "v_finra_otc_weekly"

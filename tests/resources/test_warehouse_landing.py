@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, union_all
 
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
@@ -32,7 +33,6 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import (
     audits,
     blobs,

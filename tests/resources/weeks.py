@@ -12,6 +12,7 @@ from sqlalchemy import Table, func, select
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.key_ranges import spans_of
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.gold import (
@@ -49,7 +50,6 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.schema import schema_of
 from tests.domains.weekly import Listed
 
 MONDAY = date(2025, 11, 10)

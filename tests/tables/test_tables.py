@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 import orchestration_project.tables
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.tables import finra
@@ -20,7 +21,6 @@ from orchestration_project.tables.schema import (
     UtcTimestamp,
     asset_of,
     key_names,
-    schema_of,
     table_of,
 )
 

@@ -19,8 +19,9 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import Digests, job_text
 from orchestration_project.contracts.repair import DAMAGED, NAMES
 from orchestration_project.engine.blob_repair import delete_expired
-from orchestration_project.engine.environment import Lazy, state_folder
+from orchestration_project.engine.environment import Lazy
 from orchestration_project.engine.leases import acquire_for_run
+from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import cut

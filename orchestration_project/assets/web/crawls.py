@@ -24,6 +24,7 @@ from orchestration_project.assets.web.shared import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import has_ended, is_at_work
@@ -63,7 +64,7 @@ from orchestration_project.services.metadata import (
     quoted_table,
 )
 from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.schema import USD_SCALE, schema_of
+from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_items, web_pages
 
 FIRST_DAY = date(2026, 1, 1)

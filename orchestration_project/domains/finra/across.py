@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 import polars as pl
 
+from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.gold import (
@@ -26,7 +27,6 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
 )
 from orchestration_project.tables.finra_market import finra_venue_week_all_tiers
-from orchestration_project.tables.schema import in_table_order
 
 TREND_PERCENT = 10
 """A symbol trends when its last three weeks differ from the three before by more than this."""

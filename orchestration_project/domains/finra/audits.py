@@ -13,13 +13,13 @@ from orchestration_project.contracts.contract import (
     repeated_keys,
     unique_keys_verdict,
 )
+from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import (
     BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
     Audit,
     AuditHelp,
-    Part,
     SpilledRows,
     SpillStore,
     Validated,

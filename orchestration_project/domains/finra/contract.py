@@ -20,7 +20,8 @@ from orchestration_project.contracts.delimited import (
     with_records,
 )
 from orchestration_project.contracts.formulas import Formula, LineRules
-from orchestration_project.contracts.rules import Part, RowRule, apply_rules
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import RowRule, apply_rules
 from orchestration_project.contracts.values import (
     days,
     exact_scaled,

@@ -15,7 +15,7 @@ from orchestration_project.contracts.partitioning import (
     day_or_none,
     same_day,
 )
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.schema import HISTORY, Field, asset_of
 

@@ -7,6 +7,7 @@ import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.contracts.balance import DerivedKeys
+from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.gold import ratio_of
@@ -15,7 +16,6 @@ from orchestration_project.tables.finra_market import (
     finra_symbol_movers_week,
     finra_venue_movers_week,
 )
-from orchestration_project.tables.schema import in_table_order
 
 LARGEST = 100
 """Ranks of symbols' changes that are kept, besides those that entered or left."""

@@ -9,10 +9,11 @@ from datetime import date
 
 import polars as pl
 
+from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra_short import finra_symbol_week_short
-from orchestration_project.tables.schema import USD_SCALE, in_table_order
+from orchestration_project.tables.schema import USD_SCALE
 
 ONE = 10**USD_SCALE
 VOLUMES = ("short_quantity", "short_exempt_quantity", "total_quantity")

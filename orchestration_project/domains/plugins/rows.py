@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
@@ -20,7 +21,6 @@ from orchestration_project.contracts.rules import (
 )
 from orchestration_project.domains.plugins.protocol import Row
 from orchestration_project.tables.plugins import plugins_rows
-from orchestration_project.tables.schema import schema_of
 
 RULE_VERSION = "plugins 1"
 MAX_REJECTS_KEPT = 1_000

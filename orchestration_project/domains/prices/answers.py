@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Part
+from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.prices.chart import read_chart
 from orchestration_project.domains.prices.days import VALUES, answer_of, json_of, refuse
 from orchestration_project.domains.prices.tabular import PARQUET, read_csv, read_parquet

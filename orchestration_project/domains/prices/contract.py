@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from orchestration_project.contracts.balance import Balance, RecordCount, balance_records
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import REJECT_SCHEMA, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     BATCH_INDEX,
     MAX_WHOLE_QUANTITY,

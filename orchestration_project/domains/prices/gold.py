@@ -11,6 +11,7 @@ from operator import add
 import polars as pl
 
 from orchestration_project.contracts.balance import Conservation, DerivedKeys, Measure
+from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.prices.calendar import session_days
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.tables.prices import (
@@ -18,7 +19,6 @@ from orchestration_project.tables.prices import (
     prices_daily,
     prices_returns,
 )
-from orchestration_project.tables.schema import in_table_order
 
 GOLD_VERSION = "2"
 """Version of the definitions here; another one makes everything out of date."""

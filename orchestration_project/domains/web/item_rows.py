@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import polars as pl
 
 from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
@@ -30,7 +31,6 @@ from orchestration_project.domains.web.extraction import (
 from orchestration_project.domains.web.figures import ItemFigures
 from orchestration_project.domains.web.item_counts import count_items
 from orchestration_project.domains.web.sites import ItemRule
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.web import web_items
 
 REJECTS = "rejects_are_few"

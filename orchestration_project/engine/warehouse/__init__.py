@@ -1,30 +1,65 @@
-"""The user's database: connections, migrations, and landing a delivery in one transaction."""
+"""The user's database: connections, migrations, and landing a delivery in one transaction.
 
-from orchestration_project.engine.warehouse.delivery import (
-    AsFile,
-    BatchFigures,
-    Delivery,
-    HeldBackError,
-    SupersededError,
-    ValidatedBatch,
-    WriteOutcome,
-    WriteResult,
-    prepare,
-    prepare_all,
-)
-from orchestration_project.engine.warehouse.difference import Derivation
-from orchestration_project.engine.warehouse.recorded import (
-    RecordedDelivery,
-    RecordedLanding,
-    RecordedPart,
-)
-from orchestration_project.engine.warehouse.target import (
-    ScopeState,
-    TableSpec,
-    Transform,
-    WriteTarget,
-)
-from orchestration_project.engine.warehouse.warehouse import Warehouse
+A name is imported from its module at first use: a command that reads a row needs neither polars
+nor Alembic, which take longer to import than it runs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.warehouse.delivery import (
+        AsFile,
+        BatchFigures,
+        Delivery,
+        HeldBackError,
+        SupersededError,
+        ValidatedBatch,
+        WriteOutcome,
+        WriteResult,
+        prepare,
+        prepare_all,
+    )
+    from orchestration_project.engine.warehouse.difference import (
+        Derivation,
+    )
+    from orchestration_project.engine.warehouse.recorded import (
+        RecordedDelivery,
+        RecordedLanding,
+        RecordedPart,
+    )
+    from orchestration_project.engine.warehouse.target import (
+        ScopeState,
+        TableSpec,
+        Transform,
+        WriteTarget,
+    )
+    from orchestration_project.engine.warehouse.warehouse import (
+        Warehouse,
+    )
+
+MODULES = {
+    "AsFile": "delivery",
+    "BatchFigures": "delivery",
+    "Delivery": "delivery",
+    "HeldBackError": "delivery",
+    "SupersededError": "delivery",
+    "ValidatedBatch": "delivery",
+    "WriteOutcome": "delivery",
+    "WriteResult": "delivery",
+    "prepare": "delivery",
+    "prepare_all": "delivery",
+    "Derivation": "difference",
+    "RecordedDelivery": "recorded",
+    "RecordedLanding": "recorded",
+    "RecordedPart": "recorded",
+    "ScopeState": "target",
+    "TableSpec": "target",
+    "Transform": "target",
+    "WriteTarget": "target",
+    "Warehouse": "warehouse",
+}
+"""The module of each name."""
 
 __all__ = [
     "AsFile",
@@ -47,3 +82,9 @@ __all__ = [
     "prepare",
     "prepare_all",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
+from orchestration_project.engine.warehouse.attached_files import ATTACHED, FILE, MAIN
 from orchestration_project.engine.warehouse.remedies import MAKE_SPACE
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.tables.schema import SQLITE_TIMESTAMP, Query
@@ -119,10 +120,6 @@ MANY_ROWS = 5_000
 MOST_FILES = 8
 """In a transaction: SQLite attaches ten databases at most, and lets go of none before its end."""
 
-FILE, ATTACHED, MAIN = "incoming file", "incoming files attached", "database file"
-"""Keys of a connection's info: path of the incoming rows, number of attached files, path of the
-database."""
-
 
 def insert_into_sqlite(
     connection: Connection, table: Table, frame: pl.DataFrame, rows_at_once: int
@@ -147,29 +144,6 @@ def insert_into_sqlite(
         _insert_file(connection, table, file, frame.columns, as_stored(frame[:1].select(same)))
     finally:
         file.unlink(missing_ok=True)  # SQLite has it open; no other process reads it
-
-
-def attach_bulk_file(driver: Any, info: dict[str, Any]) -> None:
-    """Have a new connection know the file beside its database for rows on their way."""
-    files = {name: file for _, name, file in driver.execute("PRAGMA database_list")}
-    info |= {FILE: Path(f"{files['main']}-incoming"), ATTACHED: 0, MAIN: files["main"]}
-
-
-def remove_left_file(connection: Connection) -> None:
-    """Remove the file of a process that was killed: who has the database's one lock may."""
-    connection.info[FILE].unlink(missing_ok=True)
-
-
-def detach_files(driver: Any, record: Any) -> None:
-    """Detach what a connection had attached, as it goes back to its pool.
-
-    There is no ``driver`` any more where an interrupt broke a statement off.
-    """
-    if driver is None:
-        return
-    for number in range(record.info.get(ATTACHED, 0)):
-        driver.execute(f"DETACH incoming_{number}")
-    record.info[ATTACHED] = 0
 
 
 def _write(frame: pl.DataFrame, file: Path, rows_at_once: int) -> None:

@@ -11,6 +11,7 @@ from datetime import date, datetime
 import polars as pl
 from sqlalchemy import Connection, Update, bindparam, delete, literal, select, update
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import REJECT_SCHEMA
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture
@@ -25,7 +26,6 @@ from orchestration_project.engine.warehouse.frames import (
     scope_as_json,
 )
 from orchestration_project.engine.warehouse.target import WriteDisposition
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
 from orchestration_project.tracing.traceparent import current_trace
 

@@ -28,6 +28,7 @@ from orchestration_project.contracts.chain import (
     sha256_of,
     subject_sha256,
 )
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Days, KeyRange
 from orchestration_project.contracts.values import BATCH_INDEX
 from orchestration_project.engine.warehouse.delivery import (
@@ -43,7 +44,7 @@ from orchestration_project.engine.warehouse.frames import (
     insert_absent,
 )
 from orchestration_project.engine.warehouse.target import WriteTarget
-from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names, schema_of
+from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names
 from orchestration_project.tables.spine import (
     audits,
     captures,

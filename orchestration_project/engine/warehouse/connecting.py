@@ -10,14 +10,13 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, make_url
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
 from orchestration_project.connections.files import use_write_ahead_log
 from orchestration_project.connections.sqlite_files import rewrite
-from orchestration_project.engine.warehouse.bulk import (
+from orchestration_project.engine.warehouse.attached_files import (
     attach_bulk_file,
     detach_files,
     remove_left_file,
@@ -399,10 +398,13 @@ def explain_error(error: BaseException) -> OrchestrationError | None:
     The outermost caller of a program writes it in the place of a traceback. Returns None if
     ``error`` is a defect in which no database took part.
     """
+    import psycopg  # which takes longer than what succeeds on SQLite
+
     if isinstance(error, OrchestrationError):
         return error
+    database_errors = (exc.SQLAlchemyError, sqlite3.Error, psycopg.Error)
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, DATABASE_ERRORS):
+    while cause is not None and not isinstance(cause, database_errors):
         cause = cause.__cause__ or cause.__context__
     if cause is None:
         return None
@@ -414,9 +416,6 @@ def explain_error(error: BaseException) -> OrchestrationError | None:
         remedy="run `orchestrate migrate`, which names tables that differ; if none does, report "
         "this with the traceback that --verbose prints",
     )
-
-
-DATABASE_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, psycopg.Error)
 
 
 def _explanation(error: BaseException, shown_url: str) -> OrchestrationError | None:

@@ -12,6 +12,7 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, Text, cast
 
 from orchestration_project.contracts.balance import Balance
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Audit, Validated, contents_sha256
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
@@ -24,7 +25,6 @@ from orchestration_project.engine.warehouse.target import (
     WriteTarget,
 )
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import fences
 
 

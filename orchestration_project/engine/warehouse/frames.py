@@ -32,6 +32,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from orchestration_project.contracts.polars_types import (
+    schema_of,
+    stored_schema_of,
+    with_quantities,
+    with_stored_names,
+)
 from orchestration_project.contracts.rules import Days, KeyRange
 from orchestration_project.engine.warehouse.bulk import (
     MANY_ROWS,
@@ -42,13 +48,7 @@ from orchestration_project.engine.warehouse.bulk import (
     out_of_sqlite,
 )
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.schema import (
-    Query,
-    schema_of,
-    stored_schema_of,
-    with_quantities,
-    with_stored_names,
-)
+from orchestration_project.tables.schema import Query
 
 ROWS_PER_BATCH = 20_000
 """Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""

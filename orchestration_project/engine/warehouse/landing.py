@@ -19,6 +19,7 @@ import polars as pl
 from sqlalchemy import Connection, delete, select
 
 from orchestration_project.contracts.chain import LOAD, QUARANTINE
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     COMPLETE,
     OFFENDERS_KEPT,
@@ -83,7 +84,7 @@ from orchestration_project.engine.warehouse.frames import (
 )
 from orchestration_project.engine.warehouse.staleness import mark_stale
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
-from orchestration_project.tables.schema import ENDED_ON, IS_LOAD_DAY, key_names, schema_of
+from orchestration_project.tables.schema import ENDED_ON, IS_LOAD_DAY, key_names
 
 ENDING = (ENDED_ON, IS_LOAD_DAY)
 """Columns of a history that are filled once the whole delivery is written."""

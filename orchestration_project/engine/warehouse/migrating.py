@@ -14,7 +14,8 @@ from sqlalchemy import Connection, delete, exc, insert, inspect, select, text
 from orchestration_project.engine.warehouse.connecting import sql_state
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.declared import compare_schema, schema_sha256
-from orchestration_project.migrations.scripts import VERSIONS, alembic_config
+from orchestration_project.migrations.newest import VERSION_TABLE, newest_version
+from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
@@ -32,7 +33,6 @@ MAX_NAMED = 5
 SCHEMA_LABEL = "schema"
 """Label of a database with the hash of the declaration that its tables were compared with."""
 
-VERSION_TABLE = "orchestration_project_version"
 BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
 """Statement that begins a transaction; other databases begin one implicitly."""
 
@@ -45,12 +45,6 @@ def migration_config(connection: Connection) -> Config:
     config = alembic_config()
     config.attributes.update(connection=connection, version_table=VERSION_TABLE)
     return config
-
-
-@cache
-def newest_version() -> str:
-    """Return the version that all scripts together lead to, by their files' names: none is run."""
-    return max(file.name for file in VERSIONS.glob("v[0-9]*_*.py"))[1:5]
 
 
 def current_version(connection: Connection) -> str | None:

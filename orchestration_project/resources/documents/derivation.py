@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.documents.fingerprints import Fingerprint, fingerprint_of
 from orchestration_project.domains.documents.keywords import keywords
 from orchestration_project.domains.documents.minhash import Signature, signature_of_text
@@ -45,7 +46,6 @@ from orchestration_project.tables.documents import (
     documents_pages,
     documents_topics,
 )
-from orchestration_project.tables.schema import schema_of
 
 BATCH_DOCUMENTS = 200
 """Documents of a transaction."""

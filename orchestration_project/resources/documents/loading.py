@@ -13,6 +13,7 @@ import polars as pl
 from sqlalchemy import Connection, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extraction import Document
@@ -51,7 +52,6 @@ from orchestration_project.tables.documents import (
     documents_members,
     documents_pages,
 )
-from orchestration_project.tables.schema import schema_of
 
 AfterLoad = Callable[[Connection, Mapping[str, str]], None]
 """Records which document each item, by its key, was found to be, in the transaction of the load."""

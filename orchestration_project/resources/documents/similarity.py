@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import polars as pl
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.documents.minhash import (
     MIN_SCORE,
     Groups,
@@ -26,7 +27,6 @@ from orchestration_project.tables.documents import (
     documents_fingerprints,
     documents_similarity,
 )
-from orchestration_project.tables.schema import schema_of
 
 BUCKET_DOCUMENTS = 20
 """Documents that can be found by a band: the first ones. Copies of a template need no more, as each

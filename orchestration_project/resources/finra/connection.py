@@ -15,7 +15,8 @@ from orchestration_project.contracts.delimited import DELIMITER
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.captures import Capture, Captures, rows_version
-from orchestration_project.engine.environment import open_clock, open_shared_state, open_store
+from orchestration_project.engine.environment import open_clock, open_shared_state
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.source import (
     Extraction,
     Folder,

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Table, func, select
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.finra.formulas import RULES
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week
@@ -51,7 +52,7 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.published import REASON
-from orchestration_project.tables.schema import key_names, schema_of
+from orchestration_project.tables.schema import key_names
 
 __all__ = ["AS_OF", "RULES"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Double, Table, and_, case, cast, func, select
 
+from orchestration_project.contracts.polars_types import QUANTITY
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
@@ -34,7 +35,6 @@ from orchestration_project.tables.finra import (
     finra_symbol_week_value,
 )
 from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.schema import QUANTITY
 
 _week, _daily = finra_symbol_week.c, prices_daily.c
 

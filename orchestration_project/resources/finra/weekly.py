@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 from orchestration_project.connections.clock import NEW_YORK
 from orchestration_project.contracts.balance import CountRecords, count_lines
 from orchestration_project.contracts.partitioning import Partition, Partitioning
-from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Audit, SpillStore, Validated
 from orchestration_project.domains.finra import conservation
 from orchestration_project.domains.finra.anomaly_bands import (
     BandLimits,

@@ -14,6 +14,7 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     REJECT_SCHEMA,
@@ -53,7 +54,6 @@ from orchestration_project.engine.warehouse.target import BOOKKEEPING, no_summar
 from orchestration_project.resources.mqtt.dead_letters import record_dead_letters
 from orchestration_project.resources.mqtt.folding import EntityEvent, fold_events, lock_fold
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
-from orchestration_project.tables.schema import schema_of
 
 SPEC = TableSpec(table=mqtt_mirror, rule_version=RULE_VERSION, summarise=no_summary)
 

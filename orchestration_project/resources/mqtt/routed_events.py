@@ -14,7 +14,7 @@ from orchestration_project.domains.mqtt.kind_fields import fields_of_kind, stati
 from orchestration_project.domains.mqtt.kinds import Kind, Kinds
 from orchestration_project.domains.mqtt.topics import read_topic_filter
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_store
+from orchestration_project.engine.locations import open_store
 from orchestration_project.errors import ConfigurationError, ContractError, did_you_mean
 from orchestration_project.registry import (
     ActionEnvironment,

@@ -24,8 +24,8 @@ from orchestration_project.contracts.backups import (
     refuse_foreign,
     refuse_newer,
 )
-from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.resources.operations.backup_objects import (
     Hashing,
     PlaceContents,

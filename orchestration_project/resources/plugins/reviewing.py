@@ -21,8 +21,8 @@ from orchestration_project.domains.plugins.permissions_diff import (
     is_wider,
 )
 from orchestration_project.domains.plugins.signatures import SIGNATURE_FILE, verify
-from orchestration_project.engine.environment import release
 from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.release import release
 from orchestration_project.resources.plugins.state import (
     StoredPlugin,
     UnknownPluginError,

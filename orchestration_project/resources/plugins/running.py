@@ -20,7 +20,7 @@ from orchestration_project.domains.plugins.protocol import (
     start_line,
 )
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_store
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.plugins.acting import ActionApplier

@@ -20,7 +20,7 @@ from orchestration_project.domains.plugins.archives import (
     read_archive,
 )
 from orchestration_project.domains.plugins.signatures import file_hashes
-from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.locations import state_folder
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.settings import Settings
 

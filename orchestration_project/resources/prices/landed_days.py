@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Select, func, or_, select
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.engine.warehouse.frames import (
@@ -20,7 +21,6 @@ from orchestration_project.engine.warehouse.frames import (
     within,
 )
 from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import fences
 
 _daily = prices_daily.c

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
@@ -28,7 +29,6 @@ from orchestration_project.engine.warehouse.frames import (
     within,
 )
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
-from orchestration_project.tables.schema import schema_of
 
 SCHEMA = schema_of(prices_symbol_months)
 """The columns of `SymbolMonth`, in their order."""

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, case, func, select
 
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.saas import (
@@ -16,7 +17,6 @@ from orchestration_project.tables.saas import (
     saas_routing_rules,
     saas_source_states,
 )
-from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import outbox
 
 STATES, LETTERS = saas_source_states.c, saas_dead_letters.c

@@ -26,6 +26,7 @@ from orchestration_project.contracts.exports import (
     WebhookTarget,
     secret_names,
 )
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
 from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
 from orchestration_project.engine.environment import address_guard, open_shared_state
@@ -41,7 +42,7 @@ from orchestration_project.services.exports import target_secret
 from orchestration_project.services.exports.rendering import RenderedExport, selected_rows
 from orchestration_project.settings import Settings
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.schema import BYTEWISE_TEXT, Dollars, Quantity, schema_of
+from orchestration_project.tables.schema import BYTEWISE_TEXT, Dollars, Quantity
 from orchestration_project.tables.spine import database_labels
 
 EXPORT_ID = "export_id"

@@ -21,8 +21,8 @@ from orchestration_project.contracts.work_items import (
     NewItem,
     WorkItem,
 )
-from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError

@@ -27,7 +27,7 @@ from orchestration_project.contracts.uploads import (
 )
 from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import capture_id, group_of

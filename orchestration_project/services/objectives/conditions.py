@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.migrations.newest import newest_version
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.rows import open_subjects
 from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS

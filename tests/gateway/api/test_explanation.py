@@ -1,5 +1,9 @@
 """Explanations of published numbers through the API and its client."""
 
+import json
+import subprocess
+import sys
+
 import dagster as dg
 import pytest
 
@@ -8,7 +12,9 @@ from orchestration_project.client import Client
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
 from orchestration_project.services.explanation import choose_number, explain_number
+from orchestration_project.settings import PROJECT_ROOT
 from tests.gateway.api.conftest import HOME, WEEK
+from tests.programs import PATIENCE_SECONDS
 
 GOLD = "/tables/finra_symbol_week"
 
@@ -96,3 +102,29 @@ def test_a_number_whose_bytes_are_missing_is_not_equal_and_says_why(api, landed,
     assert place.line is None
     assert place.problem is not None
     assert "is not what was captured: " in place.problem
+
+
+HEAVY = """
+import sys
+from orchestration_project.__main__ import main
+
+status = main({arguments})
+heavy = {{"alembic", "dagster", "httpx", "numpy", "pandas", "polars", "psycopg", "pyarrow", "rich"}}
+found = sorted(heavy & sys.modules.keys())
+sys.exit(f"imported: {{found}}" if found else status)
+"""
+
+
+def test_the_command_explains_the_same_without_a_heavy_import(api, symbol):
+    arguments = ["explain", "--json", "finra_symbol_week", f"{WEEK}|{symbol}", "notional_share"]
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", HEAVY.format(arguments=arguments)],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr[-300:]
+    params = {"key": f"{WEEK}|{symbol}", "column": "notional_share"}
+    assert json.loads(done.stdout) == api.get(f"{GOLD}/explanation", params=params)

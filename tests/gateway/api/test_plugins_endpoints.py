@@ -17,7 +17,7 @@ from starlette.routing import Route
 from orchestration_project.cli.plugins_run import EXAMPLES
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.plugins.judging import VIOLATIONS_TO_DISABLE
-from orchestration_project.engine.environment import open_store
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.operation import endpoint

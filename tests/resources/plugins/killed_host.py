@@ -8,7 +8,7 @@ import sys
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_store
+from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.running import run_plugin
 from orchestration_project.resources.plugins.state import read_plugin

@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, update
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.engine.captures import BlobError
 from orchestration_project.engine.warehouse import HeldBackError
@@ -27,7 +28,7 @@ from orchestration_project.tables.prices import (
     prices_daily_history,
     prices_symbol_months,
 )
-from orchestration_project.tables.schema import METADATA, schema_of
+from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, fences, landings
 from tests.domains.prices import line
 from tests.properties import bounded

@@ -1,0 +1,24 @@
+"""The file of all formulas, which `explain` reads: a line for each column."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.contracts.formulas import rules_document
+
+PATH = "../../orchestration_project/rules.json"
+DEPTH = 4
+"""Levels of names that have a line of their own: part, table, columns, column."""
+
+
+def write() -> Iterator[tuple[str, str]]:
+    """Yield the path of the file, and its text."""
+    yield PATH, f"{_text(rules_document(REGISTRY.rules.values()), DEPTH)}\n"
+
+
+def _text(content: Any, depth: int) -> str:
+    if not depth or not isinstance(content, Mapping) or not content:
+        return json.dumps(content)
+    lines = (f"{json.dumps(name)}: {_text(part, depth - 1)}" for name, part in content.items())
+    return "{\n" + ",\n".join(lines) + "\n}"
