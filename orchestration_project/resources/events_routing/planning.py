@@ -114,8 +114,9 @@ class RoutingPlanner:
                 write_row(connection, self.targets, row, now=now, run_id=self.run_id)
             else:
                 later.append((key, row["action"], 1))
-        enqueue(connection, later, cause="source", now=now, run_id=self.run_id)
-        self.has_enqueued = self.has_enqueued or bool(later)
+        if later:
+            enqueue(connection, later, cause="source", now=now, run_id=self.run_id)
+            self.has_enqueued = True
         return len(new)
 
     def _intention_number(self, action: PlannedAction | RefusedAction) -> int:
