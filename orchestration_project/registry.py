@@ -377,7 +377,8 @@ class RoutingAction:
         description: What it does, for people.
         declaration: Model of its targets in WEBHOOKS_FILE.
         fields: Returns the fields of a target; raises ConfigurationError if it cannot be used.
-        write: Writes in the transaction that settles the action; returns its result.
+        write: Writes a row in the transaction that plans the action, at the present time and as
+            a run; returns its result.
         send: Asks the target, which may have done it before under the same idempotency key;
             returns its result. Raises TransientError if another attempt may succeed.
         run: Returns the run to request, whose key is the idempotency key.
@@ -388,7 +389,7 @@ class RoutingAction:
     description: str
     declaration: type[BaseModel]
     fields: "Callable[[Any, Registry, Settings], TargetFields]"
-    write: Callable[[SqlConnection, ActionRequest, ActionEnvironment], str] | None = None
+    write: Callable[[SqlConnection, ActionRequest, datetime, str], str] | None = None
     send: Callable[[ActionRequest, ActionEnvironment], str] | None = None
     run: "Callable[[ActionRequest, Registry], dg.RunRequest] | None" = None
     examine: Callable[[ActionExamination], ActionFindings] | None = None

@@ -90,17 +90,19 @@ def webhooks(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Claim the deliveries of the source that the run's tags name, and land those that are due.
 
-    Actions that routing rules ask for are planned as they land, and those that are due are taken.
+    Actions that routing rules ask for are planned as they land. If any of them waits in the
+    outbox, those that are due are taken.
     """
     source = _source_in(context.run.tags)
     targets = RoutingTargets.of(settings, registry)
     declared = declared_sources(settings).get(source)
+    planner = RoutingPlanner(targets, clock, context.run.run_id)
     yield from run_items(
         context,
         DeliveryLoader(
             clock,
             context.run.run_id,
-            RoutingPlanner(targets, clock, context.run.run_id).plan,
+            planner.plan,
         ),
         items=InboxQueue(warehouse, clock),
         database=warehouse,
@@ -113,8 +115,10 @@ def webhooks(
         in_order=declared is None or declared.in_order,
         summary=DeliverySummary(source=source),
     )
-    with open_applier(warehouse, clock, settings, registry, run_id=context.run.run_id) as applier:
-        applier.apply_due(limit=MAX_ACTIONS_PER_RUN)
+    if planner.has_enqueued:
+        run_id = context.run.run_id
+        with open_applier(warehouse, clock, settings, registry, run_id=run_id) as applier:
+            applier.apply_due(limit=MAX_ACTIONS_PER_RUN)
 
 
 def _source_in(tags: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,10 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS
 from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import RulesText
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.events_routing.applying import due_actions
+from orchestration_project.resources.events_routing.planning import RoutedKey, enqueue
+from orchestration_project.resources.events_routing.rows import ROW
 from orchestration_project.resources.events_routing.rules import (
     RulesChangedError,
     rules_in_effect,
@@ -44,7 +47,7 @@ def test_deliveries_become_rows_and_signed_requests_once(router: Router):
     for _ in range(2):  # loaded again, nothing is planned again
         router.deliver("d1", id=7)
         router.deliver("d2", id=8, country="FR")
-    assert router.apply().counts == {("row", "done"): 2, ("http_request", "done"): 1}
+    assert router.apply().counts == {("http_request", "done"): 1}
     assert router.apply().counts == {}
     rows = {each.delivery_id: json.loads(each.data) for each in router.rows(events_routed_rows)}
     assert rows == {"d1": {"number": 7, "country": "DE"}, "d2": {"number": 8, "country": "FR"}}
@@ -155,6 +158,52 @@ def test_an_issue_that_jira_refuses_is_a_dead_letter(router: Router):
     assert "colour: the issue type has no such field" in letter.reason
 
 
+def test_a_row_that_fails_is_a_dead_letter_and_undoes_nothing(router: Router):
+    router.edit(ORDERS)
+    whole = router.targets
+
+    def write_and_fail(*arguments: Any) -> str:
+        assert ROW.write is not None
+        ROW.write(*arguments)
+        raise ContractError("the row is refused")
+
+    domains = [
+        replace(
+            domain,
+            actions=[
+                replace(action, write=write_and_fail) if action.name == ROW.name else action
+                for action in domain.actions
+            ],
+        )
+        for domain in whole.registry.domains
+    ]
+    router.targets = replace(whole, registry=replace(whole.registry, domains=domains))
+    router.deliver("d1")
+    router.targets = whole
+    router.deliver("d2")
+    assert router.outcomes() == {("d1", "orders"): "dead", ("d2", "orders"): "done"}
+    assert [row.delivery_id for row in router.rows(events_routed_rows)] == ["d2"]
+    [letter] = router.rows(events_routing_dead_letters)
+    assert (letter.stage, letter.reason_code) == ("apply", "contract")
+    assert router.replay() == ["planned"]
+    assert [row.delivery_id for row in router.rows(events_routed_rows)] == ["d1", "d2"]
+    assert router.rows(outbox) == []
+
+
+def test_a_row_that_an_earlier_release_planned_is_written(router: Router):
+    router.edit(ORDERS)
+    router.deliver("d1")
+    [routed] = router.rows(events_routed)
+    key = RoutedKey(routed.source, routed.delivery_id, routed.rule_id)
+    with router.warehouse.writing() as connection:
+        connection.execute(delete(events_routed_rows))
+        connection.execute(update(events_routed).values(outcome="waiting", intention_number=1))
+        enqueue(connection, [(key, "row", 1)], cause="source", now=router.clock.now(), run_id="r")
+    assert router.apply().counts == {("row", "done"): 1}
+    assert router.outcomes() == {("d1", "orders"): "done"}
+    assert [row.delivery_id for row in router.rows(events_routed_rows)] == ["d1"]
+
+
 @pytest.mark.slow_on_postgresql
 def test_one_target_that_fails_leaves_the_others_alone(router: Router):
     router.edit(ORDERS, PARTNER)
@@ -162,7 +211,7 @@ def test_one_target_that_fails_leaves_the_others_alone(router: Router):
         router.deliver(f"d{number}")
     router.receiver.status = 503
     counts = router.apply().counts
-    assert counts["row", "done"] == 6
+    assert len(router.rows(events_routed_rows)) == 6
     assert counts["http_request", "waiting"] == 3 == len(router.receiver.requests)
 
 

@@ -1,10 +1,9 @@
 """Application of planned actions: claimed in the outbox, taken once, and settled.
 
 A process that ends between an action and its record leaves a claim that expires; the next attempt
-has the same idempotency key. Actions that write into the database do so as they are settled.
+has the same idempotency key. Actions that only write a row are taken as they are planned.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.outbox import (
@@ -30,16 +29,19 @@ from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import (
     ActionEnvironment,
-    ActionRequest,
     Registry,
     RoutingAction,
 )
 from orchestration_project.resources.events_routing.planning import (
     TOPIC_PREFIX,
     Letter,
+    Routed,
     RoutedKey,
-    add_letter,
+    letter_of,
+    note_outcome,
+    request_of,
     shown,
+    write_row,
 )
 from orchestration_project.resources.events_routing.targets import (
     RoutingTargets,
@@ -58,7 +60,7 @@ REPLACED = Outcome("superseded", "the delivery was erased, or a later intention 
 @dataclass(frozen=True)
 class _Claim:
     entry: Entry
-    routed: Row[Any]
+    routed: Routed
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,8 @@ class ActionApplier:
             claim = self._claim(connection, entry)
             if not isinstance(claim, _Claim):
                 return claim
-            if action.write is not None:
-                return self._write(connection, claim, action, action.write)
+            if action.write is not None:  # an earlier release planned it
+                return self._write(connection, claim)
         return self._send(claim, action)
 
     def _claim(self, connection: Connection, entry: Entry) -> _Claim | ActionResult | None:
@@ -147,28 +149,18 @@ class ActionApplier:
         if routed is None:
             record_outcome(connection, entry, REPLACED, now=now, run_id=self.run_id)
             return ActionResult(entry, REPLACED.state, detail=str(REPLACED.reason))
-        if self._failures[entry.topic, routed.target] >= MAX_FAILURES_IN_ROW:
+        if self._failures[entry.topic, routed["target"]] >= MAX_FAILURES_IN_ROW:
             return None
         claimed = claim(connection, entry, now=now, run_id=self.run_id)
         if claimed is None:
-            return ActionResult(entry, "busy", routed.target)
+            return ActionResult(entry, "busy", routed["target"])
         return _Claim(claimed, routed)
 
-    def _write(
-        self,
-        connection: Connection,
-        claim: _Claim,
-        action: RoutingAction,
-        write: Callable[[Connection, ActionRequest, ActionEnvironment], str],
-    ) -> ActionResult:
-        """Take an action in the transaction that settles it; an error writes nothing of it."""
-        try:
-            with connection.begin_nested():
-                request = request_of(claim.routed, self.targets, action)
-                answer = write(connection, request, self._environment(claim))
-        except OrchestrationError as error:
-            return self._settle_failed(connection, claim, error)
-        return self._settle(connection, claim, DONE, answer=answer)
+    def _write(self, connection: Connection, claim: _Claim) -> ActionResult:
+        now, run_id, routed = self.clock.now(), self.run_id, claim.routed
+        outcome = write_row(connection, self.targets, routed, now=now, run_id=run_id)
+        settle(connection, [claim.entry], outcome, now=now, run_id=run_id)
+        return ActionResult(claim.entry, outcome.state, routed["target"], outcome.reason or "")
 
     def _send(self, claim: _Claim, action: RoutingAction) -> ActionResult:
         """Take an action outside of a transaction."""
@@ -214,7 +206,7 @@ class ActionApplier:
         answer: str | None = None,
         error: OrchestrationError | None = None,
     ) -> ActionResult:
-        target = claim.routed.target
+        target = claim.routed["target"]
         if error is None:
             self._failures[claim.entry.topic, target] = 0
         elif may_pass_later(error):
@@ -247,27 +239,6 @@ def open_applier(
         yield ActionApplier(warehouse, clock, targets, settings, run_id, open_connection)
 
 
-def request_of(routed: Row[Any], targets: RoutingTargets, action: RoutingAction) -> ActionRequest:
-    """Return the request of a row of `events_routed`.
-
-    Raises:
-        ConfigurationError: Its target is not declared any more.
-    """
-    _, declared = targets.find(action.name, routed.target)
-    return ActionRequest(
-        target=routed.target,
-        declared=declared,
-        fields=json.loads(routed.fields),
-        idempotency_key=routed.idempotency_key,
-        hops=json.loads(routed.hops),
-        source=routed.source,
-        delivery_id=routed.delivery_id,
-        rule_id=routed.rule_id,
-        planned_at=routed.planned_at,
-        progress=routed.progress,
-    )
-
-
 def action_of(entry: Entry) -> str:
     """Return the name of an entry's action."""
     return entry.topic.removeprefix(TOPIC_PREFIX)
@@ -282,24 +253,16 @@ def due_actions(
         return read_due(connection, topics, clock.now(), limit=limit)
 
 
-def read_routed(
-    connection: Connection, entry: Entry, *, is_locked: bool = False
-) -> Row[Any] | None:
+def read_routed(connection: Connection, entry: Entry, *, is_locked: bool = False) -> Routed | None:
     """Return the row of `events_routed` that an entry is of; None: it was erased or replaced.
 
     ``is_locked``: have others wait for it until this transaction ends.
     """
     row = select(events_routed).where(_is_routed(entry))
     routed = connection.execute(row.with_for_update() if is_locked else row).first()
-    is_latest = routed is not None and routed.intention_number == entry.version_number
-    return routed if is_latest else None
-
-
-def letter_of(routed: Row[Any], error: OrchestrationError) -> Letter:
-    """Return the dead letter of an action that failed for good."""
-    return Letter(
-        routed.version_number, routed.action, routed.target, "apply", error.category, str(error)
-    )
+    if routed is None or routed.intention_number != entry.version_number:
+        return None
+    return dict(routed._mapping)
 
 
 def record_outcome(
@@ -327,22 +290,8 @@ def record_outcome(
         return False
     if outcome.state == "superseded":
         return True
-    changes: dict[str, Any] = {"outcome": outcome.state, "reason": outcome.reason}
-    if answer is not None:
-        changes["result"] = shown(answer)
-    connection.execute(
-        update(events_routed)
-        .where(_is_routed(entry))
-        .values(
-            **changes,
-            attempt_count=events_routed.c.attempt_count + int(outcome.is_failed),
-            changed_at=now,
-            run_id=run_id,
-        )
-    )
-    if outcome.state == "dead" and letter is not None:
-        key = RoutedKey.of_entity(entry.entity)
-        add_letter(connection, key, letter, now=now, run_id=run_id)
+    key = RoutedKey.of_entity(entry.entity)
+    note_outcome(connection, key, outcome, now=now, run_id=run_id, answer=answer, letter=letter)
     return True
 
 

@@ -1,15 +1,17 @@
 """Actions of deliveries, planned in the transaction that loads these: once per delivery and rule.
 
-Events of the outbox name the delivery and rule alone; values are in `events_routed`.
+Actions that only write a row are taken there, too; the others wait in the outbox. Its entries name
+the delivery and rule alone; values are in `events_routed`.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.events_routing.planning import (
@@ -20,9 +22,11 @@ from orchestration_project.domains.events_routing.planning import (
     plan_delivery,
 )
 from orchestration_project.domains.events_routing.rules import RoutedDelivery
-from orchestration_project.engine.outbox import Intention, add_intentions
+from orchestration_project.engine.outbox import DONE, Intention, Outcome, add_intentions
 from orchestration_project.engine.warehouse.frames import insert_absent, storable, within
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.redaction import redacted
+from orchestration_project.registry import ActionRequest, RoutingAction
 from orchestration_project.resources.events_routing.rules import CachedRules
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content
@@ -35,6 +39,9 @@ TOPIC_PREFIX = "routing/"
 """Topics of the outbox: the prefix and the name of an action."""
 
 MAX_REASON = 2_000
+
+Routed = Mapping[str, Any]
+"""Columns of a row of `events_routed`."""
 
 Cause = Literal["source", "replay"]
 
@@ -67,11 +74,13 @@ class RoutingPlanner:
         targets: What rules may name.
         clock: The database's time.
         run_id: Dagster's run.
+        has_enqueued: Whether an action waits that was planned here.
     """
 
     targets: RoutingTargets
     clock: Clock
     run_id: str
+    has_enqueued: bool = False
     _rules: CachedRules = field(default_factory=CachedRules)
 
     def plan(self, connection: Connection, contents: Sequence[Content]) -> int:
@@ -90,24 +99,30 @@ class RoutingPlanner:
             for found in plan_delivery(rules, delivery_of(each), self.targets.fields_of)
         ]
         now = self.clock.now()
-        rows = [_row(key, found, now, self.run_id) for key, found in planned]
+        rows = [
+            _row(key, action, self._intention_number(action), now, self.run_id)
+            for key, action in planned
+        ]
         new = {RoutedKey(*each) for each in insert_absent(connection, events_routed, rows)}
-        fresh = [(key, found) for key, found in planned if key in new]
-        enqueue(
-            connection,
-            [
-                (key, found.rule.rule.action, 1)
-                for key, found in fresh
-                if isinstance(found, PlannedAction)
-            ],
-            cause="source",
-            now=now,
-            run_id=self.run_id,
-        )
-        for key, found in fresh:
-            if isinstance(found, RefusedAction):
-                add_letter(connection, key, refused_letter(found), now=now, run_id=self.run_id)
-        return len(fresh)
+        later: list[tuple[RoutedKey, str, int]] = []
+        for row, (key, action) in zip(rows, planned, strict=True):
+            if key not in new:
+                continue
+            if isinstance(action, RefusedAction):
+                add_letter(connection, key, refused_letter(action), now=now, run_id=self.run_id)
+            elif is_row(self.targets, action):
+                write_row(connection, self.targets, row, now=now, run_id=self.run_id)
+            else:
+                later.append((key, row["action"], 1))
+        if later:
+            enqueue(connection, later, cause="source", now=now, run_id=self.run_id)
+            self.has_enqueued = True
+        return len(new)
+
+    def _intention_number(self, action: PlannedAction | RefusedAction) -> int:
+        """Return 1, or 0 for an action that never waits in the outbox."""
+        is_written = isinstance(action, PlannedAction) and is_row(self.targets, action)
+        return 0 if is_written else 1
 
 
 def delivery_of(content: Content) -> RoutedDelivery:
@@ -124,13 +139,17 @@ def delivery_of(content: Content) -> RoutedDelivery:
 
 
 def _row(
-    key: RoutedKey, found: PlannedAction | RefusedAction, now: datetime, run_id: str
+    key: RoutedKey,
+    found: PlannedAction | RefusedAction,
+    number: int,
+    now: datetime,
+    run_id: str,
 ) -> dict[str, Any]:
     return {
         **key._asdict(),
         "idempotency_key": idempotency_key(*key),
         "planned_at": now,
-        **values_of(found, 1, now, run_id),
+        **values_of(found, number, now, run_id),
     }
 
 
@@ -213,6 +232,101 @@ def add_letter(
         "run_id": run_id,
     }
     connection.execute(insert(letters).values(row))
+
+
+def request_of(routed: Routed, targets: RoutingTargets, action: RoutingAction) -> ActionRequest:
+    """Return the request of a row of `events_routed`.
+
+    Raises:
+        ConfigurationError: Its target is not declared any more.
+    """
+    _, declared = targets.find(action.name, routed["target"])
+    return ActionRequest(
+        target=routed["target"],
+        declared=declared,
+        fields=json.loads(routed["fields"]),
+        idempotency_key=routed["idempotency_key"],
+        hops=json.loads(routed["hops"]),
+        source=routed["source"],
+        delivery_id=routed["delivery_id"],
+        rule_id=routed["rule_id"],
+        planned_at=routed["planned_at"],
+        progress=routed["progress"],
+    )
+
+
+def letter_of(routed: Routed, error: OrchestrationError | DBAPIError) -> Letter:
+    """Return the dead letter of an action that failed for good."""
+    category = error.category if isinstance(error, OrchestrationError) else "contract"
+    return Letter(
+        routed["version_number"], routed["action"], routed["target"], "apply", category, str(error)
+    )
+
+
+def is_row(targets: RoutingTargets, planned: PlannedAction) -> bool:
+    """Whether an action only writes a row."""
+    return targets.registry.actions[planned.rule.rule.action].write is not None
+
+
+def write_row(
+    connection: Connection,
+    targets: RoutingTargets,
+    routed: Routed,
+    *,
+    now: datetime,
+    run_id: str,
+) -> Outcome:
+    """Take an action that only writes a row; one that fails is a dead letter and writes nothing.
+
+    Args:
+        connection: The transaction that plans it.
+        targets: What rules may name.
+        routed: Its row of `events_routed`.
+        now: The present.
+        run_id: Dagster's run.
+    """
+    key = RoutedKey(routed["source"], routed["delivery_id"], routed["rule_id"])
+    action = targets.registry.actions[routed["action"]]
+    if action.write is None:
+        raise AssertionError(f"the action {action.name} writes no row")
+    try:
+        with connection.begin_nested():
+            answer = action.write(connection, request_of(routed, targets, action), now, run_id)
+    except (OrchestrationError, DataError, IntegrityError) as error:
+        reason = shown(str(error))
+        outcome, letter = Outcome("dead", reason), letter_of(routed, error)
+        note_outcome(connection, key, outcome, now=now, run_id=run_id, letter=letter)
+        return outcome
+    note_outcome(connection, key, DONE, now=now, run_id=run_id, answer=answer)
+    return DONE
+
+
+def note_outcome(
+    connection: Connection,
+    key: RoutedKey,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    run_id: str,
+    answer: str | None = None,
+    letter: Letter | None = None,
+) -> None:
+    """Record the outcome of an attempt in `events_routed`, and the dead letter of a dead one."""
+    changes: dict[str, Any] = {"outcome": outcome.state, "reason": outcome.reason}
+    if answer is not None:
+        changes["result"] = shown(answer)
+    connection.execute(
+        update(events_routed)
+        .where(within(events_routed, key._asdict()))
+        .values(
+            **changes,
+            attempt_count=events_routed.c.attempt_count + int(outcome.is_failed),
+            changed_at=now,
+            run_id=run_id,
+        )
+    )
+    if outcome.state == "dead" and letter is not None:
+        add_letter(connection, key, letter, now=now, run_id=run_id)
 
 
 def shown(reason: str) -> str:

@@ -19,8 +19,10 @@ from orchestration_project.resources.events_routing.planning import (
     add_letter,
     delivery_of,
     enqueue,
+    is_row,
     refused_letter,
     values_of,
+    write_row,
 )
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.targets import RoutingTargets
@@ -129,15 +131,21 @@ def _replay(
     )
     if not ended.rowcount or routed.outcome != "dead":  # another run replayed it meanwhile
         return _outcome(planned)
-    number = routed.intention_number + 1
+    is_written = isinstance(planned, PlannedAction) and is_row(targets, planned)
+    number = routed.intention_number + (0 if is_written else 1)
     values = values_of(planned, number, now, run_id)
     if isinstance(planned, PlannedAction):
         values["progress"] = routed.progress  # what an earlier attempt may have done
-        action = planned.rule.rule.action
-        enqueue(connection, [(key, action, number)], cause="replay", now=now, run_id=run_id)
-    else:
-        add_letter(connection, key, refused_letter(planned), now=now, run_id=run_id)
     connection.execute(update(events_routed).where(own).values(**values))
+    if isinstance(planned, RefusedAction):
+        add_letter(connection, key, refused_letter(planned), now=now, run_id=run_id)
+    elif is_written:
+        row = {**routed._mapping, **values}
+        outcome = write_row(connection, targets, row, now=now, run_id=run_id)
+        return "dead" if outcome.state == "dead" else "planned"
+    else:
+        intention = (key, values["action"], number)
+        enqueue(connection, [intention], cause="replay", now=now, run_id=run_id)
     return _outcome(planned)
 
 

@@ -1,5 +1,6 @@
 """The action row: a row of a table that WEBHOOKS_FILE declares, in `events_routed_rows`."""
 
+from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -7,7 +8,7 @@ from sqlalchemy import Connection
 
 from orchestration_project.contracts.matching import FieldType, TargetFields
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.registry import ActionEnvironment, ActionRequest, Registry, RoutingAction
+from orchestration_project.registry import ActionRequest, Registry, RoutingAction
 from orchestration_project.resources.events_routing.planning import as_json
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed_rows
@@ -39,7 +40,7 @@ def _fields(declared: RowTable, _: Registry, __: Settings) -> TargetFields:
     return TargetFields(declared.columns, frozenset(declared.required))
 
 
-def _write(connection: Connection, request: ActionRequest, given: ActionEnvironment) -> str:
+def _write(connection: Connection, request: ActionRequest, now: datetime, run_id: str) -> str:
     row = {
         "table_name": request.target,
         "row_key": request.idempotency_key,
@@ -47,8 +48,8 @@ def _write(connection: Connection, request: ActionRequest, given: ActionEnvironm
         "delivery_id": request.delivery_id,
         "rule_id": request.rule_id,
         "data": as_json(request.fields),
-        "written_at": given.clock.now(),
-        "run_id": given.run_id,
+        "written_at": now,
+        "run_id": run_id,
     }
     insert_absent(connection, events_routed_rows, [row])
     return request.idempotency_key

@@ -1,7 +1,6 @@
 """The action run_job: a run of a job that the API lists, requested by the sensor."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,12 +18,16 @@ from orchestration_project.resources.events_routing.applying import (
     REPLACED,
     action_of,
     due_actions,
-    letter_of,
     read_routed,
     record_outcome,
-    request_of,
 )
-from orchestration_project.resources.events_routing.planning import Letter, shown
+from orchestration_project.resources.events_routing.planning import (
+    Letter,
+    Routed,
+    letter_of,
+    request_of,
+    shown,
+)
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import inbox
@@ -134,7 +137,7 @@ class RunRequester:
         if routed is None or action.run is None:
             self._record(entry, REPLACED)
             return None
-        tagged = dg.RunsFilter(tags={ROUTING_TAG: routed.idempotency_key})
+        tagged = dg.RunsFilter(tags={ROUTING_TAG: routed["idempotency_key"]})
         if run_ids := instance.get_run_ids(tagged, limit=1):
             self._record(entry, DONE, run_id=run_ids[0])
             return None
@@ -149,9 +152,9 @@ class RunRequester:
             return None
         return request._replace(tags={**request.tags, **self._trace_tags(routed)})
 
-    def _trace_tags(self, routed: Any) -> dict[str, str]:
+    def _trace_tags(self, routed: Routed) -> dict[str, str]:
         """Return the tags of the delivery's trace; none where the inbox has it no more."""
-        own = (inbox.c.source == routed.source, inbox.c.delivery_id == routed.delivery_id)
+        own = (inbox.c.source == routed["source"], inbox.c.delivery_id == routed["delivery_id"])
         with self._warehouse.reading() as connection:
             row = connection.execute(select(inbox.c.trace_id, inbox.c.span_id).where(*own)).first()
         is_traced = row is not None and row.trace_id and row.span_id
