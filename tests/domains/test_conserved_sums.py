@@ -55,7 +55,7 @@ def test_derived_rows_that_lose_a_sum_or_a_key_are_refused_with_each_difference(
     kept = {"shares": 7_000_001, "trades": 2**63, "keys": 2}
     SYMBOLS.refuse_loss(kept, DERIVED)
     with pytest.raises(ContractError) as refused:
-        SYMBOLS.refuse_loss(SYMBOLS.read_all(SOURCE) | {"keys": 3}, DERIVED)
+        SYMBOLS.refuse_loss({**SYMBOLS.read_all(SOURCE), "keys": 3}, DERIVED)
     assert refused.value.args[0] == "finra_symbol_week does not balance with finra_otc_weekly"
     assert refused.value.expected == "the same sums and keys in both"
     assert refused.value.found == (

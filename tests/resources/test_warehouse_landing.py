@@ -503,6 +503,21 @@ def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(desk
 
 
 @pytest.mark.slow_on_postgresql
+def test_known_versions_are_those_of_the_latest_audit_and_of_the_latest_load(desk):
+    desk.land(row(), version="v1")
+    desk.land(row(), version="v2")
+    with pytest.raises(HeldBackError):
+        desk.land(row("BBB"), audits=[FAILED], version="v3")
+    with pytest.raises(HeldBackError):
+        Desk(desk.warehouse, desk.folder, tier="T2").land(row(), audits=[FAILED], version="v4")
+    assert desk.warehouse.known_versions(finra_otc_weekly) == {
+        "T1|2025-11-10": {"v2", "v3"},
+        "T2|2025-11-10": {"v4"},
+    }
+    assert desk.warehouse.known_versions(finra_venue_week) == {}
+
+
+@pytest.mark.slow_on_postgresql
 def test_row_counts_are_of_the_scope(desk):
     desk.land(row("AAA"), row("AAA", "YATS"))
     Desk(desk.warehouse, desk.folder, tier="T2").land(row())
