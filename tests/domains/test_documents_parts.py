@@ -6,11 +6,18 @@ from dataclasses import replace
 import pytest
 
 from orchestration_project.contracts.balance import Balance
+from orchestration_project.demo.documents.corpus import corpus
 from orchestration_project.demo.documents.packages import archive, epub, pptx, xlsx
 from orchestration_project.demo.documents.pdf import story_pdf
-from orchestration_project.domains.documents.extracted import DelimitedRows, Extracted, Page, Table
-from orchestration_project.domains.documents.extraction import extract
-from orchestration_project.domains.documents.parts import count_parts
+from orchestration_project.domains.documents.extracted import (
+    DelimitedRows,
+    Extracted,
+    Limits,
+    Page,
+    Table,
+)
+from orchestration_project.domains.documents.extraction import Delivered, extract
+from orchestration_project.domains.documents.parts import FORMATS, count_parts
 from tests.domains.documents import a_story, with_parts
 
 MAIL = b"""\
@@ -158,3 +165,20 @@ def test_a_lost_part_is_a_difference(name: str, content: bytes, lose):
     found = extract(content, name=name)
     assert Balance("parts", *count_parts(content, found)).state == "balanced"
     assert Balance("parts", *count_parts(content, lose(found))).difference == 1
+
+
+@pytest.mark.slow
+def test_of_300_documents_of_the_demo_none_has_a_false_imbalance():
+    states: dict[str, set[str]] = {}
+    for expected, content in corpus(seed=1, count=300):
+        delivered = Delivered(expected.path, content, Limits())
+        while delivered.waiting:
+            file, limits = delivered.next_up()
+            found = extract(file.content, name=file.path[-1], limits=limits)
+            balance = Balance("parts", *count_parts(file.content, found))
+            assert not balance.difference, (file.path, str(balance))
+            states.setdefault(found.media_type, set()).add(balance.state)
+            if not delivered.is_too_deep(file):
+                delivered.settle(file, found)
+    counted = {media_type for media_type, found in states.items() if "balanced" in found}
+    assert counted >= {name for name in FORMATS if "macroEnabled" not in name}
