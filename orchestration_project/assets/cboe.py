@@ -12,6 +12,7 @@ from orchestration_project.domains.cboe import WEEKS
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.derived import DerivedResult
+from orchestration_project.engine.loads import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.cboe import TITLE, off_exchange_share
@@ -74,12 +75,15 @@ _WEEKLY_LINEAGE = {
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def off_exchange_weeks(
-    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.AssetExecutionContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose inputs are the same stays as it is."""
     report = Report[DerivedResult](
         lambda derived: {OFF_EXCHANGE_WEEKLY: _metadata(derived)},
         is_unchanged=lambda derived: not derived.recomputed,
+        record_balances=record_run_balances(warehouse, off_exchange_share_weekly.name, clock.now),
     )
     yield from each_partition(context, lambda: weekly_load(warehouse), report)
 

@@ -21,6 +21,7 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.announcements import EarlierMetadata, earlier_metadata
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -28,6 +29,7 @@ from orchestration_project.engine.derived import (
     DerivedRows,
     DerivedTable,
 )
+from orchestration_project.engine.loads import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import (
@@ -72,6 +74,7 @@ def _gold_assets(
     )
     def derive(
         context: dg.AssetExecutionContext,
+        clock: dg.ResourceParam[Clock],
         settings: dg.ResourceParam[FinraSettings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[AssetEvent]:
@@ -85,6 +88,7 @@ def _gold_assets(
             partial(_metadata, chosen, label, partial(earlier_metadata, context.instance)),
             side_effects=partial(_dependents, chosen, label),
             is_unchanged=lambda derived: not derived.recomputed,
+            record_balances=record_run_balances(warehouse, tables[0].table.name, clock.now),
         )
         yield from each_partition(context, lambda: load, report)
 

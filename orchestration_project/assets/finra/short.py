@@ -10,7 +10,9 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.derived import DerivedResult
+from orchestration_project.engine.loads import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.short import figures_of, short_load
@@ -37,12 +39,15 @@ SHORT_INTEREST = dg.AssetKey(["finra", "short_interest"])
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def symbol_week_short(
-    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.AssetExecutionContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
     report = Report[DerivedResult](
         lambda derived: {SYMBOL_WEEK_SHORT: _metadata(derived)},
         is_unchanged=lambda derived: not derived.recomputed,
+        record_balances=record_run_balances(warehouse, finra_symbol_week_short.name, clock.now),
     )
     yield from each_partition(context, lambda: short_load(warehouse), report)
 

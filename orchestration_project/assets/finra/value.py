@@ -11,8 +11,10 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.value import differing_weeks
 from orchestration_project.engine.derived import DerivedResult
+from orchestration_project.engine.loads import record_run_balances
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import (
@@ -59,6 +61,7 @@ WEEKS_SHOWN = 50
 )
 def symbol_week_value(
     context: dg.AssetExecutionContext,
+    clock: dg.ResourceParam[Clock],
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
@@ -71,6 +74,7 @@ def symbol_week_value(
             _agreement_result(notional_by_week(warehouse), limits.max_notional_factor),
         ],
         is_unchanged=lambda derived: not derived.recomputed,
+        record_balances=record_run_balances(warehouse, finra_symbol_week_value.name, clock.now),
     )
     yield from each_partition(context, lambda: value_load(warehouse), report)
 
