@@ -62,6 +62,8 @@ def read_balances(
     partitions of which an erasure deleted source rows. Derived rows of a partition without source
     rows are a difference, unless the filter may have left these out.
     """
+    if chosen.is_bounded and not conservation.partition:
+        return  # all of the table is one partition, of no range
     derived, place = conservation.derived, conservation.derived.name
     sums = read_source_sums(connection, conservation, {}, chosen)
     columns = {measure.name: measure.derived for measure in conservation.measures}
@@ -131,7 +133,7 @@ def _read_sums(
         keys = func.sum(case((table.c[name].is_distinct_from(other), 1), else_=0))
     statement = select(*groups, *parts, keys).select_from(table).group_by(*groups)
     statement = statement.where(*_conditions(table, scope))
-    if having is not None and groups:
+    if having is not None and groups:  # without groups, no range is chosen
         statement = statement.having(having)
     sums = {}
     for row in connection.execute(statement):

@@ -15,6 +15,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_tier_week,
 )
+from orchestration_project.tables.spine import balances
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.runs import failure_of, metadata_by_partition
@@ -107,6 +108,10 @@ def test_running_it_twice_changes_nothing_and_says_so(url, instance):
         assert told[asset][t1(RESTATED)]["recomputed_weeks"] == "none"
         assert told[asset][t1(RESTATED)]["dagster/row_count"] > 0
         assert told[asset][t1(RESTATED)]["largest"] == first[asset][t1(RESTATED)]["largest"]
+    row = balances.c
+    of_runs = (row.equation == "partitions", row.table_name == finra_symbol_rolling_6w.name)
+    ended = select(row.came_in, row.went_to).where(*of_runs).order_by(row.went_to)
+    assert databases.rows(url, ended) == [(1, '{"loaded": 1}'), (1, '{"unchanged": 1}')]
 
 
 def test_what_was_derived_shows_the_symbols_with_most_shares(url, instance):
