@@ -76,6 +76,9 @@ def _describe_change(explanation: "NumberExplanation") -> Iterator[str]:
 def _describe_row(row: "InputRow") -> Iterator[str]:
     values = ", ".join(f"{name} {value}" for name, value in row.values.items())
     yield f"  {row.key}  {values}"
+    if row.fetched_at is None:
+        yield f"    {row.problem}"
+        return
     place = row.problem or f"line {row.line_number}, byte {row.byte_offset}"
     yield f"    capture {row.capture_id}, {place}, SHA-256 {row.sha256}"
     yield f"    fetched {row.fetched_at:%Y-%m-%d %H:%M:%S} UTC by run {row.fetched_by}: {row.url}"

@@ -56,6 +56,20 @@ class LineRules:
     delimiter: str = "|"
 
 
+class Window(NamedTuple):
+    """Days of the input rows of a row, around its own day.
+
+    Attributes:
+        column: The column of the day, in both tables.
+        first: The first of these days, as days after that of the row; negative: before it.
+        last: The last one.
+    """
+
+    column: str
+    first: int
+    last: int
+
+
 @dataclass(frozen=True)
 class TableRules:
     """Rules by which the rows of a table are recomputed.
@@ -66,6 +80,7 @@ class TableRules:
         partition: The columns of its key that a partition's key has, in its order.
         columns: Formulas by column.
         lines: Which lines are rows, where it reads lines.
+        window: Days of the input rows; None: that of the row.
     """
 
     table: Table
@@ -73,6 +88,7 @@ class TableRules:
     partition: Sequence[str]
     columns: Mapping[str, Formula]
     lines: LineRules | None = None
+    window: Window | None = None
 
     @property
     def group(self) -> Sequence[str]:
@@ -113,6 +129,8 @@ def to_json(rules: TableRules) -> dict[str, Any]:
             for column in rules.table.columns
         },
     }
+    if rules.window is not None:
+        declared["window"] = list(rules.window)
     if rules.lines is not None:
         declared["delimiter"] = rules.lines.delimiter
         declared["rejects"] = [list(reject) for reject in rules.lines.rejects]
@@ -130,6 +148,7 @@ def from_json(declared: Mapping[str, Any], table: Table) -> TableRules:
         declared["partition"],
         {name: formula for name, formula in formulas.items() if formula != NOT_DECLARED},
         _read_line_rules(declared) if is_of_lines else None,
+        Window(*declared["window"]) if "window" in declared else None,
     )
 
 
@@ -208,12 +227,11 @@ class RowSet:
 
     def grouped(self, keys: Sequence[Formula]) -> "list[RowSet]":
         """Return each row alone; with keys, the rows that share their values."""
-        singles = [self.of([row]) for row in self.rows]
         if not keys:
-            return singles
+            return [self.of([row]) for row in self.rows]
         groups: dict[tuple[Value, ...], list[Row]] = defaultdict(list)
-        for single in singles:
-            groups[tuple(evaluate(key, single) for key in keys)].append(single.rows[0])
+        for values, row in zip(zip(*map(self.values, keys), strict=True), self.rows, strict=True):
+            groups[values].append(row)
         return [self.of(rows) for rows in groups.values()]
 
     def values(self, formula: Formula, keys: Sequence[Formula] = ()) -> list[Value]:
@@ -300,6 +318,12 @@ _add_numeric(
     "above 0",
     lambda part, whole: float(part) / float(whole) if whole > 0 else None,
 )
+
+
+@operator("absolute", "a value without its sign; null: null")
+def _absolute(rows: RowSet, formula: Formula) -> Value:
+    value = evaluate(formula, rows)
+    return None if value is None else abs(value)
 
 
 @operator("text", "the argument itself")
@@ -546,23 +570,33 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_lines(
-    content: bytes, rules: LineRules, given: Mapping[str, Value], containing: bytes = b""
+    content: bytes, rules: LineRules, given: Mapping[str, Value], containing: Sequence[bytes] = ()
 ) -> Iterator[ReadLine]:
-    """Yield the lines of a capture below its header; only those that contain some bytes.
+    """Yield the lines of a capture below its header; only those that contain some texts.
 
     A byte order mark is dropped; names of fields are in lower case.
     """
-    lines = content.removesuffix(b"\n").split(b"\n")
-    header = lines[0].removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="replace")
-    is_quoted, is_windows = header.startswith('"'), lines[0].endswith(b"\r")
+    first, _, _ = content.partition(b"\n")
+    header = first.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="replace")
+    is_quoted, is_windows = header.startswith('"'), first.endswith(b"\r")
     names = [name.strip() for name in _split(header, rules.delimiter, is_quoted) or []]
-    offset = len(lines[0]) + 1
-    for number, line in enumerate(lines[1:], start=2):
-        if containing in line:
+    number, counted = 1, 0
+    for start, end in _find_places(content, max(reversed(containing), key=len, default=b"")):
+        line = content[start:end]
+        if start > len(first) and all(part in line for part in containing):
+            number, counted = number + content.count(b"\n", counted, start), start
             text = line.removesuffix(b"\r") if is_windows else line
             fields = _fields(text, names, rules.delimiter, is_quoted)
-            yield ReadLine(number, offset, line, fields, _outcome(fields, rules, given))
-        offset += len(line) + 1
+            yield ReadLine(number, start, line, fields, _outcome(fields, rules, given))
+
+
+def _find_places(content: bytes, text: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the first byte and the end of each line that contains a text."""
+    end = -1
+    while 0 <= (place := content.find(text, end + 1)) < len(content):
+        start, end = content.rfind(b"\n", 0, place) + 1, content.find(b"\n", place)
+        end = len(content) if end < 0 else end
+        yield start, end
 
 
 def _split(text: str, delimiter: str, is_quoted: bool) -> list[str] | None:

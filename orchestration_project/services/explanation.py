@@ -1,12 +1,27 @@
 """Explanation of a published number: its formula, its input rows, and where these come from."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
+from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Date, RowMapping, Table, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Date,
+    Double,
+    RowMapping,
+    Table,
+    Text,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from orchestration_project.contracts.api.explanation import (
     InputRow,
@@ -42,10 +57,10 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import PACKAGE_FOLDER
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
-from orchestration_project.tables.schema import HISTORY, METADATA, key_names
+from orchestration_project.tables.schema import HISTORY, METADATA, USD_SCALE, Quantity, key_names
 from orchestration_project.tables.spine import blobs, captures, deliveries, landings, load_chain
 
-MAX_INPUTS = 50
+MAX_INPUTS = 20
 """Input rows that are named; a venue has thousands."""
 
 
@@ -87,16 +102,32 @@ class Number:
         return "|".join(self.key[name] for name in self.rules.partition)
 
     @cached_property
+    def wider(self) -> Sequence[Sequence[str]]:
+        """The columns that rows beyond those of the key share which the formula reads."""
+        return shared_columns(self.formula)
+
+    @cached_property
+    def of_key(self) -> Sequence[str]:
+        """The columns of the source that all input rows share."""
+        return [name for name in self.rules.group if name in self.source.table.c]
+
+    @property
     def shared(self) -> Sequence[str]:
         """The columns that all rows share which the formula reads."""
-        wider = shared_columns(self.formula)
-        names = [name for name in self.rules.group if name in self.source.table.c]
-        return [name for name in names if all(name in columns for columns in wider)]
+        return [
+            name
+            for name in self.of_key
+            if self.is_windowed(name) or all(name in columns for columns in self.wider)
+        ]
+
+    def is_windowed(self, name: str) -> bool:
+        """Whether the input rows have several days in a column."""
+        return self.rules.window is not None and self.rules.window.column == name
 
     @property
     def reads_whole_load(self) -> bool:
         """Whether each load of the partition changes it: it reads other rows, or the time."""
-        return bool(shared_columns(self.formula)) or self.formula == ["given", "loaded_at"]
+        return bool(self.wider) or self.formula == ["given", "loaded_at"]
 
     def conditions(self, table: Table, names: Sequence[str]) -> list[ColumnElement[bool]]:
         """Return the conditions that these columns of a table have the values of the key.
@@ -104,25 +135,34 @@ class Number:
         Raises:
             ConfigurationError: A part of the key is not a day, or not a number.
         """
-        return [table.c[name] == _typed(table, name, self.key[name]) for name in names]
+        return [table.c[name] == self.typed(name) for name in names]
 
-    def is_input(self, row: Row) -> bool:
-        """Return whether a row of the source has the key."""
-        names = (name for name in self.rules.group if name in row)
-        return all(str(row[name]) == self.key[name] for name in names)
+    def input_conditions(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
+        """Return the conditions on these columns of the source, in the window if there is one."""
+        window, columns = self.rules.window, self.source.table.c
+        if window is None or window.column not in names:
+            return self.conditions(self.source.table, names)
+        day = self.typed(window.column)
+        days = [day + timedelta(days=count) for count in (window.first, window.last)]
+        others = [name for name in names if name != window.column]
+        return [columns[window.column].between(*days), *self.conditions(self.source.table, others)]
 
+    def typed(self, name: str) -> Any:
+        """Return a part of the key as its column has it.
 
-def _typed(table: Table, name: str, text: str) -> object:
-    kind = table.c[name].type
-    try:
-        if isinstance(kind, Date):
-            return date.fromisoformat(text)
-        return int(text) if str(kind) == "BIGINT" else text
-    except ValueError as error:
-        raise ConfigurationError(
-            f"invalid key: expected {kind} for {name}, found {text!r}",
-            remedy="copy the key of an exported row, the partition first: T1|2026-10-05|AAAI",
-        ) from error
+        Raises:
+            ConfigurationError: It is not a day, or not a number.
+        """
+        kind, text = self.rules.table.c[name].type, self.key[name]
+        try:
+            if isinstance(kind, Date):
+                return date.fromisoformat(text)
+            return int(text) if str(kind) == "BIGINT" else text
+        except ValueError as error:
+            raise ConfigurationError(
+                f"invalid key: expected {kind} for {name}, found {text!r}",
+                remedy="copy the key of an exported row, the partition first: T1|2026-10-05|AAAI",
+            ) from error
 
 
 def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column: str) -> Number:
@@ -166,8 +206,8 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
     """
     table, source = number.rules.table, number.source.table
     published = _read_published(connection, number)
-    rows = _read_rows(connection, number)
-    inputs = [row for row in rows if number.is_input(row)]
+    inputs = _read_inputs(connection, number)
+    others = _read_others(connection, number) if number.wider else inputs
     places = list(_find_lines(connection, store, number, inputs[:MAX_INPUTS]))
     load = _last_load(connection, number, inputs)
     given = {**number.key, "loaded_at": read_value("", load and load.landed_at)}
@@ -175,7 +215,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
     if number.rules.rows_of is None:
         recomputed = _read_again(places, number.formula, given)
     else:
-        recomputed = evaluate(number.formula, RowSet(inputs, SourceRows(rows), given))
+        recomputed = evaluate(number.formula, RowSet(inputs, SourceRows(others), given))
     return NumberExplanation(
         table=table.name,
         key="|".join(number.key.values()),
@@ -189,7 +229,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
         rows_of=source.name,
         input_count=len(inputs),
         inputs=[place.shown(number) for place in places],
-        other_count=len(rows) - len(inputs),
+        other_count=len(others) - len(inputs),
         last_change=None if load is None else _describe_load(connection, load),
     )
 
@@ -209,23 +249,58 @@ def _read_published(connection: Connection, number: Number) -> Value:
     return read_value(str(table.c[number.column].type), row[0])
 
 
-def _read_rows(connection: Connection, number: Number) -> list[Row]:
-    """Return the rows that the formula reads, in the order of their key."""
+def _read_inputs(connection: Connection, number: Number) -> Sequence[Row]:
+    """Return the rows of the key, in their order, with all that is shown of them."""
     table = number.source.table
     names = {*key_names(table), "capture_id", "known_from"}
     if number.rules.rows_of is not None:
         names |= formula_columns(number.formula, table.columns.keys())
+    return _read_rows(connection, table, names, number.input_conditions(number.of_key))
+
+
+def _read_others(connection: Connection, number: Number) -> list[Row]:
+    """Return the rows that the formula reads, with the columns alone that it reads."""
+    table, shared = number.source.table, number.shared
+    known = {name: number.key[name] for name in shared if not number.is_windowed(name)}
+    names = formula_columns(number.formula, table.columns.keys()) - known.keys()
+    rows = _read_rows(connection, table, names, number.input_conditions(shared))
+    return [known | row for row in rows]
+
+
+def _read_rows(
+    connection: Connection,
+    table: Table,
+    names: Collection[str],
+    conditions: Sequence[ColumnElement[bool]],
+) -> list[dict[str, Value]]:
+    """Return columns of rows as formulas have them, a column at a time: it may be a whole week."""
     columns = [column for column in table.columns if column.key in names]
-    kinds = {column.key: str(column.type) for column in columns}
-    statement = (
-        select(*(column.label(column.key) for column in columns))
-        .where(*number.conditions(table, number.shared))
-        .order_by(*(table.c[name] for name in key_names(table)))
-    )
-    return [
-        {name: read_value(kinds[name], value) for name, value in row.items()}
-        for row in connection.execute(statement).mappings()
-    ]
+    statement = select(*map(_as_stored, columns)).where(*conditions)
+    ordered = statement.order_by(*(table.c[name] for name in key_names(table)))
+    keys = [column.key for column in columns]
+    by_column = zip(*connection.execute(ordered), strict=True)
+    read = map(_read_column, columns, by_column)
+    return [dict(zip(keys, values, strict=True)) for values in zip(*read, strict=True)]
+
+
+def _as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    is_quantity = isinstance(column.type, Quantity)
+    return (type_coerce(column, BigInteger()) if is_quantity else column).label(column.key)
+
+
+def _read_column(column: ColumnElement[Any], stored: Sequence[Any]) -> Sequence[Value]:
+    if isinstance(column.type, Quantity):
+        return [None if units is None else Fraction(units, 10**USD_SCALE) for units in stored]
+    if isinstance(column.type, BigInteger | Text | Double):
+        return stored
+    return [read_value("", value) for value in stored]
+
+
+NO_CAPTURE: Mapping[str, Any] = {
+    **dict.fromkeys(("capture_id", "sha256", "url", "fetched_at", "run_id")),
+    "request": "null",
+}
+"""Capture of a row that is derived of other rows."""
 
 
 @dataclass(frozen=True)
@@ -233,13 +308,13 @@ class InputPlace:
     """An input row, its capture, and its line; None: ``problem`` says why."""
 
     row: Row
-    capture: RowMapping
+    capture: RowMapping | None
     line: ReadLine | None
     problem: str | None
 
     def shown(self, number: Number) -> InputRow:
         """Return the fields that are shown."""
-        keys = key_names(number.source.table)
+        keys, capture = key_names(number.source.table), self.capture or NO_CAPTURE
         text = None if self.line is None else self.line.content.decode(errors="replace")
         return InputRow(
             key="|".join(str(self.row[name]) for name in number.source.group),
@@ -249,16 +324,16 @@ class InputPlace:
                 if name not in keys and name not in ("capture_id", "known_from")
             },
             known_from=self.row["known_from"],
-            capture_id=self.row["capture_id"],
-            sha256=self.capture["sha256"],
+            capture_id=capture["capture_id"],
+            sha256=capture["sha256"],
             line_number=self.line and self.line.number,
             byte_offset=None if self.line is None else self.line.offset,
             line=None if text is None else redacted(text),
             problem=self.problem,
-            url=self.capture["url"],
-            request=json.loads(self.capture["request"]),
-            fetched_at=self.capture["fetched_at"],
-            fetched_by=self.capture["run_id"],
+            url=capture["url"],
+            request=json.loads(capture["request"]),
+            fetched_at=capture["fetched_at"],
+            fetched_by=capture["run_id"],
         )
 
 
@@ -266,6 +341,10 @@ def _find_lines(
     connection: Connection, store: Captures, number: Number, rows: Sequence[Row]
 ) -> Iterator[InputPlace]:
     """Yield each row with its capture, and the line of it; each capture is read once."""
+    if number.source.rows_of is not None:
+        for row in rows:
+            yield InputPlace(row, None, None, f"derived of {number.source.rows_of}: explain it")
+        return
     lines = number.source.lines
     found = {row["capture_id"] for row in rows}
     statement = (
@@ -302,10 +381,10 @@ def _find_line(
     rules: TableRules, lines: LineRules, content: bytes, capture: RowMapping, row: Row
 ) -> ReadLine | None:
     """Return the line of a capture that a row was read from."""
-    texts = (row[name] for name in rules.group if isinstance(rules.columns[name], str))
+    texts = [row[name].encode() for name in rules.group if isinstance(rules.columns[name], str)]
     given = _given(capture, row)
     keys = {name: rules.columns[name] for name in rules.group}
-    for line in read_lines(content, lines, given, next(texts, "").encode()):
+    for line in read_lines(content, lines, given, texts):
         fields = line_rows(line.fields, given)
         if line.outcome == ROW and all(
             evaluate(formula, fields) == row[name] for name, formula in keys.items()
@@ -319,7 +398,7 @@ def _read_again(
 ) -> Value:
     """Return a column of the row as its line has it; None: its line is missing."""
     [place] = places
-    if place.line is None:
+    if place.line is None or place.capture is None:
         return None
     facts = {**_given(place.capture, place.row), **given}
     return evaluate(formula, line_rows(place.line.fields, facts))
@@ -327,6 +406,8 @@ def _read_again(
 
 def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) -> RowMapping | None:
     """Return the latest load that changed the input rows, or the others that the formula reads."""
+    if number.source.rows_of is not None:
+        return _load_of_derived(connection, inputs)
     table = number.source.table
     own = [landings.c.table_name == table.name, landings.c.partition_key == number.partition]
     has_changes = or_(
@@ -342,6 +423,13 @@ def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) ->
         moments.add(read_value("", connection.execute(ended).scalar_one()))
     of_rows = (load for load in loads if read_value("", load.landed_at) in moments)
     return next(iter(loads), None) if number.reads_whole_load else next(of_rows, None)
+
+
+def _load_of_derived(connection: Connection, inputs: Sequence[Row]) -> RowMapping | None:
+    """Return the latest load that derived rows are known from."""
+    latest = max(row["known_from"] for row in inputs)
+    of_time = select(landings).where(landings.c.landed_at == datetime.fromisoformat(latest))
+    return connection.execute(of_time).mappings().first()
 
 
 def _describe_load(connection: Connection, load: RowMapping) -> LastChange:

@@ -57,6 +57,8 @@ CASES = [
     (["ratio", SHARES, 0], None),
     (["ratio", None, 4], None),
     (["add", 1, ["multiply", 2, ["subtract", 5, 2]]], 7),
+    (["absolute", ["subtract", 2, 5]], 3),
+    (["absolute", None], None),
     (["greater", 2, 1], True),
     (["greater", None, 1], None),
     (["and", ["equal", None, None], ["not", ["equal", 1, 2]]], True),

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from random import Random
 from zipfile import ZipFile
 
 import pytest
 
+from tests import programs
 from tests.oracle import mqtt, site_items
 from tests.oracle.archive import Row, read_deliveries, read_lines
 from tests.oracle.compare import compare
@@ -22,6 +24,7 @@ from tests.oracle.tables import PARSERS, WEEKLY, parse_week
 from tests.oracle_state import DemoState, demo_state
 from tests.prepared import Prepared
 
+REAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "finra"
 KINDS = Path(__file__).parents[2] / "kinds"
 MAX_REJECT_RATIO = "0.05"
 SETTINGS = {
@@ -284,11 +287,18 @@ def recompute(archive: Path, *number: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def choose_number(archive: Path, table: str, random: Random) -> tuple[str, str, str, str]:
-    """Return table, partition, key and column of a random published number of an archive."""
+@cache
+def read_published(archive: Path, table: str) -> tuple[Row, list[Row]]:
+    """Return the rules and the published rows of a table of an archive."""
     with ZipFile(archive) as members:
         rules = json.loads(members.read("rules.json"))["tables"][table]
-        row = random.choice(read_lines(members, f"rows/{table}.jsonl"))
+        return rules, read_lines(members, f"rows/{table}.jsonl")
+
+
+def choose_number(archive: Path, table: str, random: Random) -> tuple[str, str, str, str]:
+    """Return table, partition, key and column of a random published number of an archive."""
+    rules, rows = read_published(archive, table)
+    row = random.choice(rows)
     parts, count = [row[name] for name in rules["key"]], len(rules["partition"])
     column = random.choice(list(rules["columns"]))
     return table, "|".join(parts[:count]), "|".join(parts[count:]), column
@@ -304,21 +314,46 @@ def test_random_published_numbers_are_recomputed_by_the_program_of_their_archive
     assert verdicts == [(0, ["equal"], "")] * 6
 
 
+def count_equal(archives: Iterable[Path], count: int, seed: int) -> int:
+    """Return how many of so many random published numbers the program of the archives confirms."""
+    random, paths = Random(seed), list(archives)  # noqa: S311 - a sample
+    program = paths[0].with_suffix(".py")
+    program.write_bytes(ZipFile(paths[0]).read("recompute.py"))
+    names = runpy.run_path(str(program))
+    opened = {path: names["Archive"](path) for path in paths}
+    statuses = []
+    for _ in range(count):
+        path = random.choice(paths)
+        number = choose_number(path, random.choice(PROGRAM_TABLES), random)
+        statuses.append(names["explain"](opened[path], *number))
+    assert names["FINDINGS"] == []
+    return statuses.count(0)
+
+
 @pytest.mark.slow
-def test_a_thousand_published_numbers_are_recomputed_by_the_program_of_their_archive(
-    archives, capsys
-):
-    random = Random(67)  # noqa: S311 - a sample
-    program = archives[PARTITIONS[0]].with_suffix(".py")
-    program.write_bytes(ZipFile(archives[PARTITIONS[0]]).read("recompute.py"))
-    run = runpy.run_path(str(program))["main"]
-    equal = 0
-    for _ in range(1_000):
-        archive = archives[random.choice(PARTITIONS)]
-        number = choose_number(archive, random.choice(PROGRAM_TABLES), random)
-        assert run([archive, *number]) == 0, (number, capsys.readouterr().out)
-        equal += capsys.readouterr().out.endswith("\nequal\n")
-    assert equal == 1_000
+def test_a_thousand_published_numbers_are_recomputed_by_the_program_of_their_archive(archives):
+    assert count_equal(archives.values(), 1_000, seed=67) == 1_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_FILES.is_dir(), reason="the folder of real FINRA files is absent")
+def test_a_thousand_numbers_of_the_real_file_are_recomputed(tmp_path):
+    archive, files = tmp_path / "real.zip", {"FINRA_FILES_DIR": str(REAL_FILES)}
+    at = ("--at", "2026-03-02T15:30:00Z", "--output", str(archive))
+    commands = {
+        "2026-03-02T15:00:00Z": ("run", "--weeks", "8"),
+        "2026-03-02T16:00:00Z": (
+            *("evidence", "export", "--partition", "OTCE|2025-11-10", "--include-bytes"),
+            *at,
+        ),
+    }
+    for now, command in commands.items():
+        status, _, error = programs.run(
+            *(tmp_path / "state", "orchestration_project", *command),
+            **files | {"FINRA_SOURCE": "files", "DEMO_CLOCK_NOW": now},
+        )
+        assert status == 0, error
+    assert count_equal([archive], 1_000, seed=66) == 1_000
 
 
 def first_symbol(archive: Path) -> tuple[str, str]:
@@ -367,6 +402,24 @@ def test_explanations_have_the_published_number_its_lines_and_its_last_change(st
             content = ZipFile(archives[partition]).read(f"bytes/{row['sha256']}")
             assert content[row["byte_offset"] :].startswith(row["line"].encode())
             assert content.split(b"\n")[row["line_number"] - 1] == row["line"].encode()
+
+
+RULES = json.loads((KINDS.parent / "orchestration_project" / "rules.json").read_text())["tables"]
+DERIVED_OF = ("finra_symbol_week", "finra_venue_week")
+OF_SEVERAL_WEEKS = [name for name, rules in RULES.items() if rules["rows_of"] in DERIVED_OF]
+
+
+@pytest.mark.parametrize("table", OF_SEVERAL_WEEKS)
+def test_explanations_of_tables_of_several_weeks_or_tiers_have_the_published_number(state, table):
+    random, rules, rows = Random(70), RULES[table], state.export(table)  # noqa: S311 - a sample
+    formulas = {name: column["formula"] for name, column in rules["columns"].items()}
+    keys = ["|".join(row[part] for part in rules["key"]) for row in rows]
+    for name in (name for name in formulas if formulas[name] != "not declared"):
+        key = random.choice(keys)
+        assert state.explain(table, key, name)["is_equal"], (key, name)
+    explanation = state.explain(table, keys[0], "known_from")
+    assert explanation["input_count"] >= len(explanation["inputs"]) > 0
+    assert explanation["last_change"]["loaded_at"] <= explanation["published"]
 
 
 def damage(archive: Path, member: str, change: Callable[[bytes], bytes]) -> Path:

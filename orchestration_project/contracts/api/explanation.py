@@ -12,16 +12,18 @@ class InputRow(BaseModel):
     key: str = Field(description="Key of the row, its parts with | between them")
     values: dict[str, Any] = Field(description="Columns that the formula reads")
     known_from: datetime = Field(description="UTC time of the load that wrote the row")
-    capture_id: int = Field(description="Capture that the row was read from")
-    sha256: str = Field(description="SHA-256 of the captured bytes, hex")
+    capture_id: int | None = Field(
+        description="Capture that the row was read from; null, and so what follows: it is derived"
+    )
+    sha256: str | None = Field(description="SHA-256 of the captured bytes, hex")
     line_number: int | None = Field(description="Line, from 1; null: see problem")
     byte_offset: int | None = Field(description="First byte of the line, from 0; null: see problem")
     line: str | None = Field(description="The line; null: see problem")
     problem: str | None = Field(description="Reason why the line is missing; null: it is given")
-    url: str = Field(description="URL or file that was fetched, without secrets")
-    request: dict[str, Any] = Field(description="Request")
-    fetched_at: datetime = Field(description="UTC time at which the bytes were received")
-    fetched_by: str = Field(description="Dagster run that fetched them")
+    url: str | None = Field(description="URL or file that was fetched, without secrets")
+    request: dict[str, Any] | None = Field(description="Request")
+    fetched_at: datetime | None = Field(description="UTC time at which the bytes were received")
+    fetched_by: str | None = Field(description="Dagster run that fetched them")
 
 
 class LoadSignature(BaseModel):

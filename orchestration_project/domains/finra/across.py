@@ -4,17 +4,28 @@ docs/reference/tables.md defines them. Sums are exact integers of 128 bits, and 
 is decided on them, so that no order of rows and no rounding tips a symbol over a threshold.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 import polars as pl
 
+from orchestration_project.contracts.formulas import Formula
 from orchestration_project.contracts.polars_types import in_table_order
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.gold import (
     GREATEST,
+    IS_NAMED,
+    NAMED_SHARES,
+    OF_ATS,
+    SHARES,
+    TRADES,
+    VENUE,
+    firm_formula,
     firm_id,
+    hhi_formula,
     millionths,
+    notional_formulas,
     notional_of,
     rank_of_named,
     ratio_of,
@@ -78,6 +89,73 @@ def symbol_rolling_6w(
     )
 
 
+OWN_WEEK: Formula = ["equal", "week_start", ["given", "week_start"]]
+WEEK_BEFORE: Formula = ["equal", "week_start", ["days_after", ["given", "week_start"], -7]]
+WEEKS_IN_WINDOW = 6
+
+OF_TIER: Mapping[str, Formula] = {
+    "published_at": ["max", "published_at"],
+    "known_from": ["over", ["tier"], ["max", "known_from"]],
+}
+"""Times of what is derived of weeks of a tier; `known_since` computes the same."""
+
+
+def _sum_recent(formula: Formula, *, is_recent: bool) -> Formula:
+    first: Formula = ["days_after", ["given", "week_start"], -7 * RECENT_WEEKS]
+    recent: Formula = ["greater", "week_start", first]
+    return ["where", recent if is_recent else ["not", recent], formula]
+
+
+_WEEKS: Formula = ["count", "symbol"]
+_SYMBOL_SHARES: Formula = ["sum", "total_share_quantity"]
+_IS_COMPLETE: Formula = [
+    *("equal", ["over", ["tier"], ["count", ["count", "symbol"], "week_start"]]),
+    WEEKS_IN_WINDOW,
+]
+_RECENT: Formula = [
+    "multiply",
+    _sum_recent(_SYMBOL_SHARES, is_recent=True),
+    _sum_recent(_WEEKS, is_recent=False),
+]
+_EARLIER: Formula = [
+    "multiply",
+    _sum_recent(_SYMBOL_SHARES, is_recent=False),
+    _sum_recent(_WEEKS, is_recent=True),
+]
+_DIRECTION: Formula = [
+    *("if", ["equal", _EARLIER, 0], None),
+    [
+        "if",
+        ["greater", ["multiply", _RECENT, 100], ["multiply", _EARLIER, 100 + TREND_PERCENT]],
+        ["text", "up"],
+        [
+            "if",
+            ["greater", ["multiply", _EARLIER, 100 - TREND_PERCENT], ["multiply", _RECENT, 100]],
+            ["text", "down"],
+            ["text", "flat"],
+        ],
+    ],
+]
+
+ROLLING_FORMULAS: Mapping[str, Formula] = {
+    "week_start": ["given", "week_start"],
+    "tier": "tier",
+    "symbol": "symbol",
+    "weeks_in_window": _WEEKS,
+    "is_complete": _IS_COMPLETE,
+    "average_shares_per_week": ["ratio", _SYMBOL_SHARES, _WEEKS],
+    "min_share_quantity": ["min", "total_share_quantity"],
+    "max_share_quantity": ["max", "total_share_quantity"],
+    "average_trades_per_week": ["ratio", ["sum", "total_trade_count"], _WEEKS],
+    "min_trade_count": ["min", "total_trade_count"],
+    "max_trade_count": ["max", "total_trade_count"],
+    "trend_ratio": ["if", _IS_COMPLETE, ["ratio", _RECENT, _EARLIER]],
+    "trend_direction": ["if", _IS_COMPLETE, _DIRECTION],
+    **OF_TIER,
+}
+"""Formulas of `finra_symbol_rolling_6w`, of the symbol's weeks in the window."""
+
+
 def known_since(*inputs: pl.DataFrame) -> pl.Expr:
     """Return known_from of what is derived of ``inputs``: the latest load of any of their rows.
 
@@ -124,6 +202,30 @@ def concentration_week(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Da
         ),
         finra_concentration_week,
     )
+
+
+def _of_week(week: Formula, name: str) -> Formula:
+    return ["where", week, ["max", name]]
+
+
+CONCENTRATION_FORMULAS: Mapping[str, Formula] = {
+    "week_start": ["given", "week_start"],
+    "tier": "tier",
+    "symbol": "symbol",
+    **{
+        name: _of_week(OWN_WEEK, name)
+        for name in (
+            *("hhi_lower", "hhi_upper"),
+            *("top_venue_share", "top_3_venue_share", "top_5_venue_share"),
+        )
+    },
+    **{
+        f"{name}_change": ["subtract", _of_week(OWN_WEEK, name), _of_week(WEEK_BEFORE, name)]
+        for name in ("hhi_lower", "hhi_upper")
+    },
+    **OF_TIER,
+}
+"""Formulas of `finra_concentration_week`, of the symbol's week and the one before."""
 
 
 def tier_week(venue_weeks: pl.DataFrame, symbols: pl.DataFrame) -> pl.DataFrame:
@@ -181,6 +283,53 @@ def venue_week_all_tiers(venue_weeks: pl.DataFrame) -> pl.DataFrame:
         ),
         finra_venue_week_all_tiers,
     )
+
+
+_OF_WEEK: Formula = ["week_start"]
+_FIRM: Formula = firm_formula("firm_crd_number")
+_IS_NAMED_FIRM: Formula = ["not", ["equal", _FIRM, ["text", DE_MINIMIS]]]
+_TIMES_OF_WEEK: Mapping[str, Formula] = {
+    "published_at": ["max", "published_at"],
+    "known_from": ["over", _OF_WEEK, ["max", "known_from"]],
+}
+
+TIER_FORMULAS: Mapping[str, Formula] = {
+    "week_start": "week_start",
+    "tier": "tier",
+    "share_quantity": SHARES,
+    "trade_count": TRADES,
+    "row_count": ["sum", "symbol_count"],
+    "venue_count": ["where", IS_NAMED, ["count", SHARES, "venue_id"]],
+    "market_share": ["ratio", SHARES, ["over", _OF_WEEK, SHARES]],
+    "ats_share_quantity": ["where", OF_ATS, SHARES],
+    "ats_trade_count": ["where", OF_ATS, TRADES],
+    **notional_formulas(_OF_WEEK),
+    "ats_share_of_shares": ["ratio", ["where", OF_ATS, SHARES], SHARES],
+    "ats_share_of_trades": ["ratio", ["where", OF_ATS, TRADES], TRADES],
+    "firm_count": ["where", _IS_NAMED_FIRM, ["count", SHARES, _FIRM]],
+    "firm_hhi_lower": hhi_formula(_FIRM, _IS_NAMED_FIRM),
+    "firm_hhi_upper": hhi_formula(_FIRM),
+    **_TIMES_OF_WEEK,
+}
+"""Formulas of `finra_tier_week`, of its venues; symbol_count is of another table."""
+
+ALL_TIERS_FORMULAS: Mapping[str, Formula] = {
+    "week_start": "week_start",
+    "market": "market",
+    "venue_id": "venue_id",
+    **{name: ["max", name] for name in GREATEST},
+    "share_quantity": SHARES,
+    "trade_count": TRADES,
+    "symbol_count": ["sum", "symbol_count"],
+    "tier_count": ["count", SHARES, "tier"],
+    "market_share": ["ratio", SHARES, ["over", _OF_WEEK, SHARES]],
+    "rank": ["rank", NAMED_SHARES, _OF_WEEK, *VENUE],
+    "share_in_market": ["ratio", SHARES, ["over", [*_OF_WEEK, "market"], SHARES]],
+    "rank_in_market": ["rank", NAMED_SHARES, [*_OF_WEEK, "market"], "venue_id"],
+    **notional_formulas(_OF_WEEK),
+    **_TIMES_OF_WEEK,
+}
+"""Formulas of `finra_venue_week_all_tiers`, of the venue in all tiers."""
 
 
 def firm_indices(venue_weeks: pl.DataFrame, *group: str) -> pl.DataFrame:

@@ -3,19 +3,48 @@
 from collections.abc import Mapping
 
 from orchestration_project.contracts.contract import line_rules, row_formulas
-from orchestration_project.contracts.formulas import TableRules
+from orchestration_project.contracts.formulas import TableRules, Window
 from orchestration_project.contracts.partitioning import same_day
+from orchestration_project.domains.finra.across import (
+    ALL_TIERS_FORMULAS,
+    CONCENTRATION_FORMULAS,
+    ROLLING_FORMULAS,
+    TIER_FORMULAS,
+    WEEKS_IN_WINDOW,
+)
 from orchestration_project.domains.finra.contract import LINE_RULES, WEEKLY_FORMULAS
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.gold import SYMBOL_WEEK_FORMULAS, VENUE_WEEK_FORMULAS
+from orchestration_project.domains.finra.movers import (
+    SYMBOL_MOVER_FORMULAS,
+    VENUE_MOVER_FORMULAS,
+)
 from orchestration_project.tables.finra import (
+    finra_concentration_week,
     finra_otc_weekly,
+    finra_symbol_rolling_6w,
     finra_symbol_week,
+    finra_tier_week,
     finra_venue_week,
+)
+from orchestration_project.tables.finra_market import (
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
 )
 
 WEEKLY, WEEK = finra_otc_weekly.name, ("tier", "week_start")
+SYMBOLS, VENUES = finra_symbol_week.name, finra_venue_week.name
+TWO_WEEKS = Window("week_start", -7, 0)
+SIX_WEEKS = Window("week_start", -7 * (WEEKS_IN_WINDOW - 1), 0)
+
+SYMBOL_WINDOWS = (
+    (finra_symbol_rolling_6w, ROLLING_FORMULAS, SIX_WEEKS),
+    (finra_concentration_week, CONCENTRATION_FORMULAS, TWO_WEEKS),
+    (finra_symbol_movers_week, SYMBOL_MOVER_FORMULAS, TWO_WEEKS),
+)
+"""Tables that are derived of several weeks of symbols."""
 
 
 def _dataset_rules(dataset: FinraDataset) -> TableRules:
@@ -35,6 +64,13 @@ RULES: Mapping[str, TableRules] = {
         TableRules(finra_otc_weekly, None, WEEK, WEEKLY_FORMULAS, LINE_RULES),
         TableRules(finra_symbol_week, WEEKLY, WEEK, SYMBOL_WEEK_FORMULAS),
         TableRules(finra_venue_week, WEEKLY, WEEK, VENUE_WEEK_FORMULAS),
+        *(
+            TableRules(table, SYMBOLS, WEEK, formulas, window=window)
+            for table, formulas, window in SYMBOL_WINDOWS
+        ),
+        TableRules(finra_venue_movers_week, VENUES, WEEK, VENUE_MOVER_FORMULAS, window=TWO_WEEKS),
+        TableRules(finra_tier_week, VENUES, WEEK[1:], TIER_FORMULAS),
+        TableRules(finra_venue_week_all_tiers, VENUES, WEEK[1:], ALL_TIERS_FORMULAS),
         *(_dataset_rules(dataset) for dataset in DATASETS if _has_formulas(dataset)),
     )
 }

@@ -112,51 +112,51 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_IS_NAMED: Formula = ["not", ["equal", "venue_id", ["text", DE_MINIMIS]]]
-_OF_ATS: Formula = ["equal", "market", ["text", "ATS"]]
+IS_NAMED: Formula = ["not", ["equal", "venue_id", ["text", DE_MINIMIS]]]
+OF_ATS: Formula = ["equal", "market", ["text", "ATS"]]
 _TIER: Formula = ["week_start", "tier"]
-_SHARES: Formula = ["sum", "share_quantity"]
-_NAMED_SHARES: Formula = ["if", _IS_NAMED, _SHARES]
-_TRADES: Formula = ["sum", "trade_count"]
-_NOTIONAL: Formula = ["sum_complete", "notional_usd"]
+SHARES: Formula = ["sum", "share_quantity"]
+NAMED_SHARES: Formula = ["if", IS_NAMED, SHARES]
+TRADES: Formula = ["sum", "trade_count"]
+NOTIONAL: Formula = ["sum_complete", "notional_usd"]
 _VENUE_CRD: Formula = ["over", [*_TIER, "symbol", "venue_id"], ["max", "firm_crd_number"]]
-_FIRM: Formula = [
-    "if",
-    ["greater", _VENUE_CRD, 0],
-    ["format", "CRD:{}", _VENUE_CRD],
-    "venue_id",
-]
+
+
+def firm_formula(crd_number: Formula) -> Formula:
+    """Return the formula of the firm of a venue; `firm_id` computes the same."""
+    return ["if", ["greater", crd_number, 0], ["format", "CRD:{}", crd_number], "venue_id"]
+
+
+_FIRM: Formula = firm_formula(_VENUE_CRD)
 
 
 def _of_ats(formula: Formula) -> Formula:
-    return ["where", _OF_ATS, formula]
+    return ["where", OF_ATS, formula]
 
 
 def _of_named(formula: Formula) -> Formula:
-    return ["where", _IS_NAMED, formula]
+    return ["where", IS_NAMED, formula]
 
 
-def _index(key: Formula) -> Formula:
-    """Return the formula of the Herfindahl index of a symbol's shares by a key."""
-    squares = ["sum", ["multiply", _SHARES, _SHARES], key]
-    return ["ratio", squares, ["multiply", _SHARES, _SHARES]]
-
-
-def _lower_index(key: Formula) -> Formula:
-    squares = ["sum", ["multiply", _SHARES, _SHARES], key]
-    return ["ratio", _of_named(squares), ["multiply", _SHARES, _SHARES]]
+def hhi_formula(key: Formula, condition: Formula = None) -> Formula:
+    """Return the formula of the Herfindahl index of shares by a key, of rows of a condition."""
+    squares = ["sum", ["multiply", SHARES, SHARES], key]
+    chosen = squares if condition is None else ["where", condition, squares]
+    return ["ratio", chosen, ["multiply", SHARES, SHARES]]
 
 
 def _share_of_largest(places: int) -> Formula:
-    return ["ratio", _of_named(["sum_largest", places, _SHARES, "venue_id"]), _SHARES]
+    return ["ratio", _of_named(["sum_largest", places, SHARES, "venue_id"]), SHARES]
 
 
-NOTIONAL_FORMULAS: Mapping[str, Formula] = {
-    "notional_usd": ["int64", _NOTIONAL],
-    "vwap": ["ratio", ["int64", _NOTIONAL], ["multiply", _SHARES, 10**USD_SCALE]],
-    "notional_share": ["ratio", ["int64", _NOTIONAL], ["over", _TIER, _NOTIONAL]],
-}
-"""Formulas of `notional_of`, of a week and tier."""
+def notional_formulas(whole: Formula) -> dict[str, Formula]:
+    """Return the formulas of `notional_of`; the rows of ``whole`` share these columns."""
+    return {
+        "notional_usd": ["int64", NOTIONAL],
+        "vwap": ["ratio", ["int64", NOTIONAL], ["multiply", SHARES, 10**USD_SCALE]],
+        "notional_share": ["ratio", ["int64", NOTIONAL], ["over", whole, NOTIONAL]],
+    }
+
 
 TIMES: Mapping[str, Formula] = {
     "published_at": ["midnight", ["max", "last_update_date"]],
@@ -167,25 +167,25 @@ SYMBOL_WEEK_FORMULAS: Mapping[str, Formula] = {
     "week_start": "week_start",
     "tier": "tier",
     "symbol": "symbol",
-    "ats_share_quantity": _of_ats(_SHARES),
-    "non_ats_share_quantity": ["subtract", _SHARES, _of_ats(_SHARES)],
-    "total_share_quantity": _SHARES,
-    "ats_trade_count": _of_ats(_TRADES),
-    "non_ats_trade_count": ["subtract", _TRADES, _of_ats(_TRADES)],
-    "total_trade_count": _TRADES,
-    "venue_count": _of_named(["count", _SHARES, "venue_id"]),
-    "average_trade_size": ["ratio", _SHARES, _TRADES],
-    "top_venue_id": _of_named(["lowest_of_greatest", _SHARES, "venue_id"]),
+    "ats_share_quantity": _of_ats(SHARES),
+    "non_ats_share_quantity": ["subtract", SHARES, _of_ats(SHARES)],
+    "total_share_quantity": SHARES,
+    "ats_trade_count": _of_ats(TRADES),
+    "non_ats_trade_count": ["subtract", TRADES, _of_ats(TRADES)],
+    "total_trade_count": TRADES,
+    "venue_count": _of_named(["count", SHARES, "venue_id"]),
+    "average_trade_size": ["ratio", SHARES, TRADES],
+    "top_venue_id": _of_named(["lowest_of_greatest", SHARES, "venue_id"]),
     "top_venue_share": _share_of_largest(1),
-    "hhi_lower": _lower_index("venue_id"),
-    "hhi_upper": _index("venue_id"),
+    "hhi_lower": hhi_formula("venue_id", IS_NAMED),
+    "hhi_upper": hhi_formula("venue_id"),
     **{name: _share_of_largest(places) for name, places in TOP.items()},
-    **NOTIONAL_FORMULAS,
-    "ats_share_of_shares": ["ratio", _of_ats(_SHARES), _SHARES],
-    "ats_share_of_trades": ["ratio", _of_ats(_TRADES), _TRADES],
-    "firm_count": _of_named(["count", _SHARES, _FIRM]),
-    "firm_hhi_lower": _lower_index(_FIRM),
-    "firm_hhi_upper": _index(_FIRM),
+    **notional_formulas(_TIER),
+    "ats_share_of_shares": ["ratio", _of_ats(SHARES), SHARES],
+    "ats_share_of_trades": ["ratio", _of_ats(TRADES), TRADES],
+    "firm_count": _of_named(["count", SHARES, _FIRM]),
+    "firm_hhi_lower": hhi_formula(_FIRM, IS_NAMED),
+    "firm_hhi_upper": hhi_formula(_FIRM),
     **TIMES,
 }
 """Formulas of `finra_symbol_week`, of the rows of a symbol; `symbol_sums` computes the same."""
@@ -344,14 +344,14 @@ VENUE_WEEK_FORMULAS: Mapping[str, Formula] = {
     "tier": "tier",
     "market": "market",
     "venue_id": "venue_id",
-    "share_quantity": _SHARES,
-    "trade_count": _TRADES,
+    "share_quantity": SHARES,
+    "trade_count": TRADES,
     "symbol_count": ["count", "symbol"],
-    "tier_share": ["ratio", _SHARES, ["over", _TIER, _SHARES]],
-    "rank": ["rank", _NAMED_SHARES, _TIER, *VENUE],
-    "share_in_market": ["ratio", _SHARES, ["over", [*_TIER, "market"], _SHARES]],
-    "rank_in_market": ["rank", _NAMED_SHARES, [*_TIER, "market"], "venue_id"],
-    **NOTIONAL_FORMULAS,
+    "tier_share": ["ratio", SHARES, ["over", _TIER, SHARES]],
+    "rank": ["rank", NAMED_SHARES, _TIER, *VENUE],
+    "share_in_market": ["ratio", SHARES, ["over", [*_TIER, "market"], SHARES]],
+    "rank_in_market": ["rank", NAMED_SHARES, [*_TIER, "market"], "venue_id"],
+    **notional_formulas(_TIER),
     **{name: ["max", name] for name in GREATEST},
     **TIMES,
 }

@@ -1,14 +1,15 @@
 """Movers from week to week, and symbols whose shares are far from those of the weeks before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.contracts.balance import DerivedKeys
+from orchestration_project.contracts.formulas import Formula
 from orchestration_project.contracts.polars_types import in_table_order
-from orchestration_project.domains.finra.across import known_since
+from orchestration_project.domains.finra.across import OF_TIER, OWN_WEEK, WEEK_BEFORE, known_since
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra_market import (
@@ -93,6 +94,40 @@ def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.Dat
             ratio_rank=pl.col("change_ratio").abs().rank("min", descending=True).cast(pl.Int64),
         )
     )
+
+
+def mover_formulas(shares: str, *key: str) -> dict[str, Formula]:
+    """Return the formulas of a table of movers, of a key's rows of the week and the one before.
+
+    Args:
+        shares: The column of shares.
+        key: The key within a tier.
+    """
+    rows: Formula = ["count", shares]
+    now: Formula = ["where", OWN_WEEK, ["sum", shares]]
+    before: Formula = ["where", WEEK_BEFORE, ["sum", shares]]
+    change: Formula = ["subtract", now, before]
+    change_ratio: Formula = ["ratio", change, before]
+    had_none: Formula = ["equal", ["where", WEEK_BEFORE, rows], 0]
+    has_none: Formula = ["equal", ["where", OWN_WEEK, rows], 0]
+    is_left: Formula = ["if", has_none, ["text", "left"], ["text", "moved"]]
+    return {
+        "week_start": ["given", "week_start"],
+        **{name: name for name in ("tier", *key)},
+        "movement": ["if", had_none, ["text", "entered"], is_left],
+        "share_quantity": now,
+        "previous_share_quantity": before,
+        "share_change": change,
+        "change_ratio": change_ratio,
+        "change_rank": ["rank", ["absolute", change], ["tier"], *key],
+        "ratio_rank": ["rank", ["absolute", change_ratio], ["tier"], *key],
+        **OF_TIER,
+    }
+
+
+SYMBOL_MOVER_FORMULAS: Mapping[str, Formula] = mover_formulas("total_share_quantity", "symbol")
+VENUE_MOVER_FORMULAS: Mapping[str, Formula] = mover_formulas("share_quantity", "market", "venue_id")
+"""Formulas of the tables of movers; `_changes` computes the same."""
 
 
 def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:

@@ -13,6 +13,7 @@ DAY = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}"
 KINDS = {"BIGI": int, "NUME": Decimal}  # by the first letters of a type; others are texts or JSON
 OF_LOADS = ("capture_id", "known_from")  # of a row that a later load did not change they stay
 FINDINGS = []  # what of the archive is changed, by place
+getcontext().prec = 99
 
 def refuse(message):
     sys.stderr.write("\n".join([*dict.fromkeys(FINDINGS), message, ""]))
@@ -22,7 +23,6 @@ def units(text, scale, pattern=JAVA):
     number = Decimal(text).scaleb(scale) if re.fullmatch(pattern, text or "") else Decimal("0.5")
     return int(number) if number % 1 == 0 and number < 2**63 else None
 
-getcontext().prec = 99
 known = lambda vs: [v for v in vs if v is not None]
 pair = lambda f: lambda e, rows, *ab: None if None in (vs := [e(a, rows) for a in ab]) else f(*vs)
 single = lambda f: lambda e, rows, a, *arguments: f(e(a, rows), *arguments)
@@ -38,13 +38,13 @@ OPERATORS = {  # described in rules.json
     "add": pair(lambda a, b: a + b), "subtract": pair(lambda a, b: a - b),
     "multiply": pair(lambda a, b: a * b), "greater": pair(lambda a, b: a > b),
     "ratio": pair(lambda a, b: float(a) / float(b) if b > 0 else None),
+    "absolute": single(lambda a: None if a is None else abs(a)), "not": single(lambda a: not a),
     "filled": single(lambda a: a or None), "size": single(lambda a: len((a or "").encode())),
     "whole": single(lambda a: units(a, 0, "[0-9]+")), "scaled": single(units),
     "plain": single(lambda a: units(a, 6, PLAIN)), "day": single(day),
     "signed": single(lambda a, n: (v := units(a.removeprefix("-"), n)) and (-v if a < "0" else v)),
     "quantity": single(lambda a: None if a is None else Decimal(a).scaleb(-6)),
-    "midnight": single(lambda a: a and f"{a}T00:00:00.000000Z"), "not": single(lambda a: not a),
-    "days_after": single(plus_days),
+    "midnight": single(lambda a: a and f"{a}T00:00:00.000000Z"), "days_after": single(plus_days),
     "int64": single(lambda a: a if a is not None and -(2**63) <= a < 2**63 else None),
     "in": single(lambda a, texts: a in texts), "lookup": single(lambda a, texts: texts.get(a)),
     "matches": single(lambda a, pattern: re.search(pattern, a or "") is not None),
@@ -112,8 +112,8 @@ class Archive:
                 row = json.loads(line or "{}")
             except ValueError:
                 row = FINDINGS.append(f"changed row: {name}, line {number}")
-            if row and wanted.items() <= row.items():
-                yield row
+            yield from [row] if row and wanted.items() <= row.items() else []
+    @functools.cache
     def published(self, table):
         columns, rows = self.tables[table]["columns"], {}
         for row in self.lines(f"rows/{table}.jsonl"):
@@ -139,6 +139,7 @@ class Archive:
                 self.places[given["capture_id"], key] = capture, number, offset, text
                 yield key, row
             offset += len(line) + 1
+    @functools.cache
     def recompute(self, table, partition):
         """Return the rows of a partition by key, after each of its loads, and compare them."""
         rules, rows, published = self.tables[table], {}, self.published(table)
@@ -162,24 +163,23 @@ class Archive:
                 FINDINGS.append(f"changed row: {table} {'|'.join(key)}: {', '.join(names)}")
         return rows
 
-def explain(path, table, partition, rest, column):
-    archive = Archive(path)
-    rules = archive.tables.get(table, {"columns": {}})
+def explain(archive, table, partition, rest, column):
+    rules = archive.tables.get(table, {"columns": {}, "rows_of": "lines"})
     formula = rules["columns"].get(column, {}).get("formula", "not declared")
-    if formula == "not declared":
-        refuse(f"invalid column: expected one of rules.json with a formula, found {table}.{column}")
     source = table if rules["rows_of"] == "lines" else rules["rows_of"]
+    if formula == "not declared" or archive.tables[source]["rows_of"] != "lines":
+        refuse(f"invalid column: expected one of captured rows' formulas, found {table}.{column}")
     key = tuple(f"{partition}|{rest}".split("|", len(rules["key"]) - 1))
     rows, published = archive.recompute(source, partition), archive.published(table).get(key)
     inputs = {k: r for k, r in rows.items() if tuple(str(r[n]) for n in rules["key"]) == key}
     if not inputs or not published:
         refuse(f"invalid key: expected that of a published row, found {'|'.join(key)}")
+    old = published[column]
     new = rows[key][column] if source == table else Formulas(
         {"loaded_at": archive.loaded_at}, list(rows.values()))(formula, list(inputs.values()))
-    old = published[column]
     is_near = type(new) is type(old) is float and abs(new - old) <= 2 * math.ulp(old)
-    lines = [f"{table} {'|'.join(key)} {column}", f"formula    {json.dumps(formula)}"]
-    lines += [f"published  {old}", f"recomputed {new}"]
+    lines = [f"{table} {'|'.join(key)} {column}", f"formula    {json.dumps(formula)}",
+             f"published  {old}", f"recomputed {new}"]
     for key, row in inputs.items():
         capture, number, offset, line = archive.places[row["capture_id"], key]
         lines += [f"row        {'|'.join(key)}: capture {capture['capture_id']}, line {number}, "
@@ -192,7 +192,7 @@ def main(arguments):
     if len(arguments) != 5:
         refuse(f"invalid arguments: expected ARCHIVE TABLE PARTITION KEY COLUMN, found {arguments}")
     try:
-        return explain(*arguments)
+        return explain(Archive(arguments[0]), *arguments[1:])
     except Exception as error:
         refuse(f"invalid archive: expected a whole one of evidence, found {error!r}")
 
