@@ -20,7 +20,7 @@ from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.crawl_status import missed_days, require_flag
 from orchestration_project.sensors.web import site_schedule
 from orchestration_project.services.edits import Edit
-from orchestration_project.services.flags import FLAG_STORE, Flags
+from orchestration_project.services.flags import FLAG_STORE, Flags, FlagUses
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.web import web_crawls
 from tests import databases
@@ -121,4 +121,5 @@ def test_site_files_name_the_flags_that_they_use(demo_settings, tmp_path, monkey
     (folder / "tiny.yaml").write_text(text + item)
     (folder / "other.yaml").write_text(text.replace("tiny", "other").replace("some", "No") + item)
     monkeypatch.setenv("WEB_SITES_DIR", str(folder))
-    assert WEB.flag_uses(load_settings()) == [FlagUse("some", "site tiny")]
+    [uses] = WEB.registered(FlagUses)
+    assert uses.read(load_settings()) == [FlagUse("some", "site tiny")]

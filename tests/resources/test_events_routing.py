@@ -170,9 +170,9 @@ def test_a_row_that_fails_is_a_dead_letter_and_undoes_nothing(router: Router):
     domains = [
         replace(
             domain,
-            actions=[
-                replace(action, write=write_and_fail) if action.name == ROW.name else action
-                for action in domain.actions
+            registrations=[
+                replace(ROW, write=write_and_fail) if entry is ROW else entry
+                for entry in domain.registrations
             ],
         )
         for domain in whole.registry.domains
