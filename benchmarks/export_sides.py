@@ -16,16 +16,16 @@ from sqlalchemy import insert, text
 
 from orchestration_project.__main__ import main
 from orchestration_project.client import Client
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.exports import read_exports
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.roles import Role
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.access import Keys
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings

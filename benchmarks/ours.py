@@ -17,6 +17,7 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.delimited import parse_parts, with_records
 from orchestration_project.contracts.parts import Part
@@ -30,7 +31,6 @@ from orchestration_project.domains.finra.contract import (
 )
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.services.gate import Gate, GatedRun, Register

@@ -21,10 +21,10 @@ import yaml
 
 from benchmarks.old_runs import make_runs
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.access import Keys
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 
 QUERIES: Mapping[str, dict[str, Any]] = json.loads(

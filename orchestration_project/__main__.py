@@ -105,13 +105,13 @@ def versions() -> dict[str, str]:
     """Return the versions of this program and of what it runs on."""
     from importlib.metadata import version
 
-    from orchestration_project.migrations.newest import newest_version
-    from orchestration_project.release import release
+    from orchestration_project import RELEASE
+    from orchestration_project.migrations import NEWEST_VERSION
 
     return {
-        PROGRAM: release(),
+        PROGRAM: RELEASE,
         "dagster": version("dagster"),
-        "schema": newest_version(),
+        "schema": NEWEST_VERSION,
         "python": platform.python_version(),
     }
 

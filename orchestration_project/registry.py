@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Table
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.matching import TargetFields
@@ -26,7 +27,6 @@ from orchestration_project.contracts.problems import Problem
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.environment import open_clock
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
 from orchestration_project.engine.warehouse.frames import Scope

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.migrations.newest import VERSION_TABLE, newest_version
+from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
 from tests.postgres import new_database
@@ -98,7 +98,7 @@ class Prepared:
         url = new_database(self._server(), "shared", self._template)
         with psycopg.connect(url) as connection:
             connection.execute(RENAME)
-        return url, "ours", newest_version()
+        return url, "ours", NEWEST_VERSION
 
 
 def _migrate(url: str) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from orchestration_project.contracts.contract import Contract, split_rows
 from orchestration_project.contracts.delimited import parse_parts
 from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
@@ -23,7 +22,12 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     summarised,
 )
-from orchestration_project.contracts.values import decimal_texts, exact_scaled, signed_scaled
+from orchestration_project.contracts.values import (
+    decimal_texts,
+    exact_scaled,
+    schema_of,
+    signed_scaled,
+)
 from orchestration_project.tables.schema import METADATA, Field, count, day, table
 from orchestration_project.tables.spine import audits
 from tests.properties import bounded

@@ -11,11 +11,11 @@ import yaml
 
 from orchestration_project.catalog import DOMAINS, REGISTRY
 from orchestration_project.contracts.presets import PresetTarget, read_preset
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.definitions import defs
 from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.engine.options import not_dry
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.alerts import names_of
 from orchestration_project.services.alerts.rules.channels import channels
 from orchestration_project.services.alerts.rules.notification import (

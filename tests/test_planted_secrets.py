@@ -21,11 +21,11 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from orchestration_project.__main__ import main
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.demo.documents.corpus import FORMATS
 from orchestration_project.demo.documents.story import Words, make_story
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.locations import open_store
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.resources.prices import PriceRange

@@ -15,7 +15,7 @@ from benchmarks.report import Line, at_least, line
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.migrations.newest import VERSION_TABLE
+from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.resources.operations.backup_objects import at_once
 from orchestration_project.resources.operations.backups import Installation, back_up
 from orchestration_project.resources.operations.restores import open_restore

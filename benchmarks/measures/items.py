@@ -16,7 +16,7 @@ import psycopg
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.gateway.api.data import page_response, read_page

@@ -20,7 +20,7 @@ from benchmarks.bench import Bench
 from benchmarks.report import Line, at_least, at_most, line
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.mqtt.judging import Message
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse

@@ -14,7 +14,7 @@ from benchmarks.report import Line, at_most, line
 from benchmarks.source import BASE_WEEK, lines_of_a_week, pages_of, weeks
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.contract import RULE_VERSION, check_week
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week

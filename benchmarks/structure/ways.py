@@ -102,10 +102,10 @@ def load_week() -> dict[str, list[str]]:
 
 def load_document() -> dict[str, list[str]]:
     """Store an upload, and load it as a document."""
+    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.connections.clock import Clock
     from orchestration_project.contracts.uploads import FileInbox
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.engine.locations import open_store
     from orchestration_project.services.inbox.uploads import NewFile, Reservations, Uploads
     from orchestration_project.settings import load_settings
 

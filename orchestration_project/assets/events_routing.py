@@ -12,6 +12,7 @@ from pydantic import Field
 from orchestration_project.assets.specs import system_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.domains.events_routing.planning import RoutingDifference
 from orchestration_project.domains.events_routing.rules import RoutingRule, RulesText
 from orchestration_project.engine.options import JobOptions, report_dry_run
@@ -28,7 +29,6 @@ from orchestration_project.resources.events_routing.rules import (
     try_rules,
 )
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import (
     as_metadata,

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from orchestration_project.assets import documents
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import PACKAGE
@@ -19,7 +20,6 @@ from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.engine.environment import open_shared_state
-from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError

@@ -16,8 +16,7 @@ from orchestration_project.assets.plugins import (
     plugin_job,
 )
 from orchestration_project.engine.environment import unprepared_warehouse
-from orchestration_project.engine.locations import database_url
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import (
     Connection,

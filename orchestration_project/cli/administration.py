@@ -54,7 +54,7 @@ def migrate(sql: bool) -> int:
     """
     from orchestration_project.engine.environment import unprepared_warehouse, upgraded_warehouse
     from orchestration_project.engine.warehouse.migrating import named
-    from orchestration_project.migrations.newest import newest_version
+    from orchestration_project.migrations import NEWEST_VERSION
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -65,7 +65,7 @@ def migrate(sql: bool) -> int:
     if OUTPUT.is_dry_run:
         with unprepared_warehouse(settings) as warehouse:
             found = warehouse.version() or "none"
-            preview(f"{warehouse.shown_url}: version {found} -> {newest_version()}")
+            preview(f"{warehouse.shown_url}: version {found} -> {NEWEST_VERSION}")
         return 0
     with upgraded_warehouse(settings) as warehouse:
         additions = warehouse.compare_tables()
@@ -316,9 +316,9 @@ def list_captures(where: tuple[str, ...], limit: int) -> int:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def get_capture(capture: str, output: str, force: bool) -> int:
     """Write the bytes of CAPTURE, a capture id or a SHA-256, after verifying their SHA-256."""
+    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.engine.locations import open_store
     from orchestration_project.services.export import whole_file
     from orchestration_project.services.inventory import find_blob
     from orchestration_project.settings import load_settings

@@ -23,8 +23,8 @@ def explain(table: str, key: str, column: str) -> int:
     KEY is the partition and the rest of the row's key, such as 'T1|2026-10-05|AAAI'. The formula is
     evaluated on the stored input rows; the exit status is 1 if its value is not the stored one.
     """
+    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
-    from orchestration_project.engine.locations import open_store
     from orchestration_project.engine.reading import open_reading
     from orchestration_project.services.explanation import choose_number, explain_number, read_rules
     from orchestration_project.settings import load_settings

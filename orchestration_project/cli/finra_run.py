@@ -17,6 +17,7 @@ from orchestration_project.cli.execution import (
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.contracts.partitioning import EXIT_STATUSES
 from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
 from orchestration_project.domains.finra.selection import (
@@ -28,7 +29,6 @@ from orchestration_project.domains.finra.selection import (
 )
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.storage import open_instance

@@ -11,7 +11,7 @@ import click
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
 from orchestration_project.cli.loads import DAY
-from orchestration_project.services.access.rules.roles import Role
+from orchestration_project.contracts.roles import Role
 
 if TYPE_CHECKING:
     from orchestration_project.connections.clock import Clock

@@ -154,8 +154,8 @@ def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
     Raises:
         ContractError: One is missing or changed.
     """
+    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.environment import upgraded_warehouse
-    from orchestration_project.engine.locations import open_store
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.services.inventory import take_inventory
 

@@ -22,9 +22,9 @@ from orchestration_project.catalog.web import shop_demo
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.mqtt_run import load as load_mqtt
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance

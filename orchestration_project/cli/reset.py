@@ -84,10 +84,9 @@ def _other_state(settings: Settings) -> Iterator[str]:
     """Return the databases and stores outside of STATE_DIR that have state."""
     from sqlalchemy import inspect
 
-    from orchestration_project.connections.artifacts import FolderStore
+    from orchestration_project.connections.artifacts import FolderStore, open_store
     from orchestration_project.connections.clock import Clock
     from orchestration_project.engine.environment import unprepared_warehouse
-    from orchestration_project.engine.locations import open_store
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.instance.storage import postgres_url
 

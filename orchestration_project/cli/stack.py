@@ -32,12 +32,12 @@ from orchestration_project.cli.stack_services import (
     write_private,
 )
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.simulator import retire_demos
+from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.environment import open_warehouse, upgraded_warehouse
-from orchestration_project.engine.locations import state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.access import Keys
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.settings import Settings, load_settings
 
 MAX_PORT = 65535

@@ -27,9 +27,9 @@ def check(file: Path) -> int:
     captured pages, schema and stored robots.txt alone are checked.
     Exit status: 0 valid, 1 a problem, 2 usage.
     """
+    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.engine.locations import open_store
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.resources.web.access import site_guard
     from orchestration_project.resources.web.checking import check_site

@@ -20,7 +20,7 @@ from uuid import uuid4
 from orchestration_project.connections.files import partial_file
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import redacted
-from orchestration_project.settings import project_path, read_secrets, without_secrets
+from orchestration_project.settings import Settings, project_path, read_secrets, without_secrets
 
 if TYPE_CHECKING:
     import polars as pl
@@ -491,3 +491,8 @@ class _ObjectReader(io.RawIOBase):
 def _first_line(error: Exception) -> str:
     """Return what an error of obstore's says, without its own state, which follows."""
     return redacted(str(error).partition("\n")[0])[:300]
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Return the artifact store of these settings."""
+    return open_artifacts(settings.artifacts_url or str(settings.state_path / "artifacts"))

@@ -1,4 +1,4 @@
-"""Files: private to their user, renamed into place, listed; and SQLite's write-ahead log."""
+"""Files: private to their user, renamed into place, listed; STATE_DIR; SQLite's write-ahead log."""
 
 import errno
 import fcntl
@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
 from orchestration_project.errors import ConfigurationError, SourceError
+
+if TYPE_CHECKING:
+    from orchestration_project.settings import Settings
 
 PRIVATE_UMASK = 0o077
 """Umask for files of mode 0600, and folders of mode 0700."""
@@ -185,3 +188,27 @@ def use_write_ahead_log(connection: Any, *, timeout_seconds: float) -> None:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
         time.sleep(0.02)
+
+
+def state_folder(settings: "Settings", *names: str) -> Path:
+    """Return the folder ``names`` below STATE_DIR, made when it is missing.
+
+    What this process makes from now on is for its user alone.
+
+    Raises:
+        ConfigurationError: STATE_DIR cannot be made or written.
+    """
+    make_files_private()
+    folder = settings.state_path.joinpath(*names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):  # a disk may be read-only whatever the permissions
+            return folder
+    except OSError as error:
+        raise ConfigurationError(
+            "STATE_DIR cannot be used",
+            expected="a folder that this user may create and write",
+            found=f"{error.strerror} at {error.filename}",
+            remedy="set STATE_DIR to a folder that is yours",
+            state_dir=settings.state_path,
+        ) from error

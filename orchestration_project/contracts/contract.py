@@ -22,7 +22,6 @@ from orchestration_project.contracts.field_formulas import (
 )
 from orchestration_project.contracts.formulas import Formula, LineRules
 from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     BALANCE_HELP,
     COMPLETE_HELP,
@@ -46,6 +45,7 @@ from orchestration_project.contracts.values import (
     is_blank,
     quantities,
     quantity_rules,
+    schema_of,
     shown,
     signed_quantities,
     signed_scaled,

@@ -24,7 +24,6 @@ from orchestration_project.contracts.balance import (
     balance_records,
 )
 from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.polars_types import QUANTITY
 from orchestration_project.tables.schema import USD_SCALE, as_number
 
 Outcome = Literal["passed", "failed", "not_applicable"]
@@ -542,7 +541,7 @@ def _bytes_of(
         sizes = values.str.len_bytes().to_numpy()
         yield sizes.view(np.uint8).data, (ends * sizes.itemsize).tolist()
         yield _joined(values), np.append(0, np.cumsum(sizes, dtype=np.int64))[ends].tolist()
-    elif column.dtype == QUANTITY:
+    elif column.dtype == pl.Decimal(38, USD_SCALE):
         yield from _bytes_of_quantities(column, ends)
     else:
         numbers = column.to_physical()

@@ -32,8 +32,8 @@ from orchestration_project.contracts.partitioning import (
     day_or_none,
 )
 from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.polars_types import QUANTITY, in_table_order
 from orchestration_project.contracts.rules import in_ascii
+from orchestration_project.contracts.values import QUANTITY, in_table_order
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.cboe import (
     CODE_FIELD,

@@ -17,9 +17,10 @@ from sqlalchemy.engine import URL
 from orchestration_project.connections.artifacts import (
     ArtifactStore,
     open_artifacts,
+    open_store,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import stored_secret
+from orchestration_project.connections.files import state_folder, stored_secret
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.shared_state import SharedState, SystemState
 from orchestration_project.connections.http.sqlite_state import SqliteState
@@ -28,9 +29,8 @@ from orchestration_project.connections.http.sqlite_state import (
 )
 from orchestration_project.contracts.chain import ChainKey, new_key_text, read_key, read_public_keys
 from orchestration_project.engine.http_state import PostgresqlState
-from orchestration_project.engine.locations import database_url, open_store, state_folder
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.migrating import named
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide

@@ -5,10 +5,14 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, column, select, table
 
-from orchestration_project.engine.locations import database_url
-from orchestration_project.engine.warehouse.connecting import explained, open_engine, parsed_url
+from orchestration_project.engine.warehouse.connecting import (
+    database_url,
+    explained,
+    open_engine,
+    parsed_url,
+)
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations.newest import VERSION_TABLE, newest_version
+from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.settings import Settings
 
 
@@ -31,10 +35,10 @@ def open_reading(settings: Settings) -> Iterator[Connection]:
 def _require_version(connection: Connection) -> None:
     version = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE)))
     found = version.scalar()
-    if found != newest_version():
+    if found != NEWEST_VERSION:
         raise ConfigurationError(
             "the tables are of another version than this program",
-            expected=f"version {newest_version()}",
+            expected=f"version {NEWEST_VERSION}",
             found=f"version {found}",
             remedy="back up, and run `orchestrate migrate` of the newer release",
         )

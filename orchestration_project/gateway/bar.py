@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration_project.services.access.rules.roles import Principal
+from orchestration_project.contracts.roles import Principal
 from orchestration_project.services.links import retry_launchpad
 from orchestration_project.settings import Settings
 

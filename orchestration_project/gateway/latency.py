@@ -8,7 +8,7 @@ from threading import Event, Thread
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.gateway.counted import LATENCIES, LatencyCounts
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.services.objectives import latency_objectives
 from orchestration_project.services.objectives.counting import add_events
 from orchestration_project.services.objectives.rules.objectives import Events
@@ -52,7 +52,7 @@ class LatencyRecorder:
         new = {bound: self._since_record(bound, events) for bound, events in seen.items()}
         if any(events.total for events in new.values()):
             with unprepared_warehouse(self._settings) as warehouse:
-                if warehouse.version() != newest_version():  # before a migration, or after one
+                if warehouse.version() != NEWEST_VERSION:  # before a migration, or after one
                     return
                 with warehouse.writing() as connection:
                     for each in objectives:

@@ -8,6 +8,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from orchestration_project.contracts.addresses import safe_next
+from orchestration_project.contracts.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import FORM_BYTES, read_body
 from orchestration_project.gateway.pages import login_page, session_page
@@ -19,7 +20,6 @@ from orchestration_project.gateway.request import (
     require_same_origin,
 )
 from orchestration_project.services.access.rules.members import Member
-from orchestration_project.services.access.rules.roles import Principal
 
 WRONG_KEY = "This key does not open anything. Is it whole, and still valid?"
 

@@ -16,11 +16,11 @@ from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration_project.contracts.addresses import is_log_key
+from orchestration_project.contracts.roles import Role, may_ask
 from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed
 from orchestration_project.gateway.request import Refusal, current_user, header_of, is_storable
-from orchestration_project.services.access.rules.roles import Role, may_ask
 
 LOG = logging.getLogger(__name__)
 

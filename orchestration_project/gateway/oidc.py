@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.addresses import safe_next
+from orchestration_project.contracts.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.login import begin_session
 from orchestration_project.gateway.pages import login_page
@@ -30,7 +31,6 @@ from orchestration_project.services.access.rules.members import (
     shown_claim,
     subject_name,
 )
-from orchestration_project.services.access.rules.roles import Principal
 
 LOG = logging.getLogger(__name__)
 

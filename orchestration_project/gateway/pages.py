@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse
 
+from orchestration_project.contracts.roles import Principal
 from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.request import Refusal
-from orchestration_project.services.access.rules.roles import Principal
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }

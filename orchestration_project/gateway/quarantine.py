@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.contracts.rules import BALANCE_AUDIT
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id, latest_group
@@ -19,7 +20,6 @@ from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import tables_page
 from orchestration_project.gateway.request import current_user
 from orchestration_project.registry import Registry
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.services.balance.latest import (
     RecordedImbalance,
     read_last_imbalance,

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from orchestration_project.contracts.addresses import is_same_origin, origin_of
+from orchestration_project.contracts.roles import Principal
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.services.access.rules.roles import Principal
 from orchestration_project.tracing.traceparent import HIDDEN_PREFIX
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)

@@ -17,9 +17,9 @@ from typing import Any, TextIO
 import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
 
+from orchestration_project import RELEASE
 from orchestration_project.connections.log_files import FOLDER, REQUEST_IN_LOG, LogFile
 from orchestration_project.contracts.log_lines import encode_line
-from orchestration_project.release import release
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tracing.spans import name_program
 from orchestration_project.tracing.traceparent import TraceContext, current_trace, trace_of_tags
@@ -186,7 +186,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "service": self._service or (_KEPT[0].service if _KEPT else RUN),
             "host": socket.gethostname(),
-            "release": release(),
+            "release": RELEASE,
             "logger": record.name,
             **_about(record),
             "exception": record.exc_text or None,
@@ -248,7 +248,7 @@ def keep_log_lines(settings: Settings, service: str) -> None:
         settings: STATE_DIR, LOG_KEEP_MIB, LOG_LEVEL and LOG_FORMAT.
         service: Name of the program, such as ``gateway``.
     """
-    name_program(service, release())
+    name_program(service, RELEASE)
     if _KEPT or not settings.log_keep_mib:
         return
     kept = LogFileHandler(settings, service)

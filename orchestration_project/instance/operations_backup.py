@@ -9,13 +9,14 @@ from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from sqlalchemy import Connection
 
-from orchestration_project.engine.locations import database_url, open_store, state_folder
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project import RELEASE
+from orchestration_project.connections.artifacts import open_store
+from orchestration_project.connections.files import state_folder
+from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.migrating import migrate_to
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url
-from orchestration_project.migrations.newest import VERSION_TABLE
-from orchestration_project.release import release
+from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.resources.operations.backups import Installation
 from orchestration_project.resources.operations.database_dumps import Database
 from orchestration_project.resources.operations.postgresql_dumps import PostgresqlTables
@@ -53,7 +54,7 @@ def open_installation(settings: Settings) -> Installation:
         _dagster_storage(settings),
         open_store(settings),
         data="demo" if settings.is_demo else "real",
-        release=release(),
+        release=RELEASE,
         dagster=version("dagster"),
         spool=state_folder(settings, "scratch"),
     )

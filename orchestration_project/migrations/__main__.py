@@ -5,7 +5,7 @@ import sys
 from alembic.script import ScriptDirectory
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations.newest import VERSIONS
+from orchestration_project.migrations import VERSIONS
 from orchestration_project.migrations.next_version import write_next_version
 from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.tables.catalogue import METADATA, VIEWS

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from orchestration_project.migrations import FOLDER
 from orchestration_project.migrations.changes import SchemaChange
-from orchestration_project.migrations.newest import FOLDER
 
 
 def alembic_config() -> Config:

@@ -9,7 +9,7 @@ import polars as pl
 from sqlalchemy import Connection, cast, func, select
 
 from orchestration_project.contracts.formulas import TableRules
-from orchestration_project.contracts.polars_types import QUANTITY
+from orchestration_project.contracts.values import QUANTITY
 from orchestration_project.domains import cboe
 from orchestration_project.engine.derived import (
     DerivedLoad,

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.tables.operations_deployment import operations_backups
 
@@ -116,7 +116,7 @@ def _read(open_warehouse: OpenWarehouse) -> BackupState | None:
     """Return the state; None: the database cannot be used now, which its own probe reports."""
     try:
         with open_warehouse() as warehouse:
-            if warehouse.version() != newest_version():
+            if warehouse.version() != NEWEST_VERSION:
                 return None
             return read_backup_state(warehouse)
     except OrchestrationError:

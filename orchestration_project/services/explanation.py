@@ -60,7 +60,7 @@ from orchestration_project.tables import catalogue  # noqa: F401 - declares the 
 from orchestration_project.tables.schema import HISTORY, METADATA, USD_SCALE, Quantity, key_names
 from orchestration_project.tables.spine import blobs, captures, deliveries, landings, load_chain
 
-MAX_INPUTS = 20
+MAX_INPUTS = 50
 """Input rows that are named; a venue has thousands."""
 
 

@@ -20,14 +20,14 @@ import dagster as dg
 import psutil
 from sqlalchemy import select, update
 
+from orchestration_project import RELEASE
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import Answer, Probe
-from orchestration_project.release import release
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
 from orchestration_project.services.host_samples import HostSampler
 from orchestration_project.settings import Settings
@@ -107,7 +107,7 @@ class HostReport:
     def _try_to_record(self, stopped_at: datetime | None = None) -> None:
         try:
             with unprepared_warehouse(self._settings) as warehouse:
-                if warehouse.version() == newest_version():  # before a migration, or after one
+                if warehouse.version() == NEWEST_VERSION:  # before a migration, or after one
                     record_heartbeat(warehouse, self._row(stopped_at))
                     self._sampler.sample(warehouse, Clock().now(), self._settings.state_path)
         except Exception as error:  # noqa: BLE001 - the program goes on, whatever it is
@@ -123,8 +123,8 @@ class HostReport:
         disk = shutil.disk_usage(self._settings.state_path)
         return {
             **self._key,
-            "release": release(),
-            "tables_version": newest_version(),
+            "release": RELEASE,
+            "tables_version": NEWEST_VERSION,
             "started_at": self._started_at,
             "last_seen_at": Clock().now(),
             "stopped_at": stopped_at,
@@ -211,7 +211,7 @@ def host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Pro
     now = clock.now()
     try:
         with open_warehouse() as warehouse:
-            if warehouse.version() != newest_version():
+            if warehouse.version() != NEWEST_VERSION:
                 return {}
             programs = read_hosts(warehouse, now, within=2 * FORGOTTEN_AFTER)
     except OrchestrationError:

@@ -13,8 +13,10 @@ import yaml
 
 from orchestration_project.connections.artifacts import (
     FolderStore,
+    open_store,
 )
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.engine.dagster_private import ping_code_server
 from orchestration_project.engine.environment import (
@@ -22,9 +24,8 @@ from orchestration_project.engine.environment import (
     open_warehouse,
     unprepared_warehouse,
 )
-from orchestration_project.engine.locations import database_url, open_store, state_folder
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import AlertCondition, Answer, Probe, Registry
 from orchestration_project.services.alerts import Alerts, Links, read_policy

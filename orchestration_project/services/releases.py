@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.hosts import HostRole, is_silent, read_hosts, releases_at_work
 
@@ -41,7 +41,7 @@ def releases_probe(
     def run() -> Answer:
         try:
             with open_warehouse() as warehouse:
-                if warehouse.version() != newest_version():
+                if warehouse.version() != NEWEST_VERSION:
                     return Answer("the tables are of another version", is_applicable=False)
                 programs = read_hosts(warehouse, clock.now())
         except OrchestrationError as error:  # the probe of the database reports it

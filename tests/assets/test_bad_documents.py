@@ -34,6 +34,16 @@ from tests.resources.document_functions import lose_pages, misbehave
 __all__ = ["folder"]
 
 
+@pytest.fixture
+def extract_by(monkeypatch: pytest.MonkeyPatch):
+    """Have files extracted by a function of the tests."""
+
+    def extract(function: Any) -> None:
+        monkeypatch.setattr(assets, "Extraction", partial(Extraction, function=function))
+
+    return extract
+
+
 def ends(url: str) -> dict[str, tuple[str, str, str]]:
     """Return of each path the states of its document and of its item, and the reason code."""
     columns = work_items.c
@@ -92,10 +102,10 @@ def grown_and_read(read: Any, file: Path, descriptor: int, size: int) -> bytes:
 
 @pytest.mark.slow
 def test_what_a_file_does_to_its_reader_is_its_reason_and_the_others_are_loaded(
-    url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
+    url, folder: Path, instance, extract_by, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DOCUMENTS_MEMORY_MIB", "256")
-    monkeypatch.setattr(assets, "Extraction", partial(Extraction, function=misbehave))
+    extract_by(misbehave)
     hanging, *others = READER_ENDS
     hanging.write(folder)
     with monkeypatch.context() as soon:  # no other file is to be late
@@ -111,12 +121,12 @@ def test_what_a_file_does_to_its_reader_is_its_reason_and_the_others_are_loaded(
 
 
 def test_a_document_that_lost_parts_is_quarantined_with_its_numbers(
-    url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
+    url, folder: Path, instance, extract_by
 ):
     (folder / "lossy.txt").write_text("three words lost")
     (folder / "a.zip").write_bytes(archive([("lossy.txt", b"these are four words")]))
     (folder / "whole.txt").write_text("two words")
-    monkeypatch.setattr(assets, "Extraction", partial(Extraction, function=lose_pages))
+    extract_by(lose_pages)
     assert tick(instance) == [DAY]
     run(instance)
     item = work_items.c

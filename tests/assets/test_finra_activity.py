@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import func, select
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import defs
-from orchestration_project.engine.locations import open_store
 from orchestration_project.services.links import name_in
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations import retry_failures_job
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.runner import Report, each_partition
@@ -21,7 +22,6 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
 from orchestration_project.services.retries.retrying import MANUAL_RETRIES_TAG, failed_partitions
 from orchestration_project.services.retries.rules import why_left_out
@@ -187,7 +187,7 @@ def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
         assert [each.data["left_out_because"] for each in told["left_out"].records] == [
             "Dagster tries the run again by itself"
         ]
-        waited = "orchestration_project.services.retries.LONGEST_UNTIL_A_RETRY"
+        waited = "orchestration_project.services.retries.retrying.LONGEST_UNTIL_A_RETRY"
         monkeypatch.setattr(waited, timedelta(0))
         told = retried(instance, dry_run=True)
         assert [each.data["partition"] for each in told["due"].records] == ["c"]

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import build
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin

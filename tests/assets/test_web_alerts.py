@@ -9,11 +9,11 @@ from sqlalchemy import BigInteger, insert
 
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.sites import read_site_files

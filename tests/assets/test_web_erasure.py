@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog.web import PERSON, WEB
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.resources.web.replaying import ReplayPreview, preview_replay
 from orchestration_project.services.erasure.erasing import Erased, Places, erase
 from orchestration_project.services.erasure.requests import ErasureRequests, SubjectKinds

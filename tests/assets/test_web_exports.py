@@ -9,9 +9,9 @@ import yaml
 from sqlalchemy import select, text
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import defs
 from orchestration_project.domains.web.sites import Site, read_site
-from orchestration_project.engine.locations import open_store
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.operations import operations_on_due_export
 from orchestration_project.services.exports import exports_of_domains

@@ -9,12 +9,12 @@ from sqlalchemy import insert, select
 
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.contracts.edits import Action
 from orchestration_project.contracts.flags import FlagUse
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.crawl_status import missed_days, require_flag

@@ -13,6 +13,7 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.exports import read_exports
 from orchestration_project.contracts.retention import CAPTURED
@@ -21,7 +22,6 @@ from orchestration_project.domains.web.sites import Budget, Retention, Site, rea
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.leases import LostLeaseError, end_lease_of, renew, take
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import CrawlState

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from orchestration_project.assets.web import SITE_FILES, site_assets
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.definitions import defs
@@ -17,7 +18,6 @@ from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import read_site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.proposals import Proposals, apply_accepted

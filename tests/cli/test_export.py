@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from orchestration_project.__main__ import main
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.bulk import ROWS_PER_ARROW_BATCH
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame

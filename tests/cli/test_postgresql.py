@@ -5,7 +5,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from orchestration_project.migrations.newest import VERSION_TABLE
+from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.views import VIEWS
 from tests import databases, programs

@@ -10,7 +10,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.settings import load_settings
 from tests.programs import free_port
 
@@ -74,10 +74,10 @@ def test_tables_of_an_older_version_are_reported_and_not_migrated(capsys):
         assert main(["verify"]) == 1
         assert warehouse.version() == older
         shown = capsys.readouterr().out
-        assert f"expected version {newest_version()}; found version {older}" in shown
+        assert f"expected version {NEWEST_VERSION}; found version {older}" in shown
         assert "run `orchestrate migrate`" in shown
         assert main(["migrate"]) == 0
-        assert warehouse.version() == newest_version()
+        assert warehouse.version() == NEWEST_VERSION
 
 
 def test_a_missing_column_is_named_although_the_version_is_the_newest(capsys):

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.tables.prices import prices_daily
 

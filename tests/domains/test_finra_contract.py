@@ -13,9 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Validated
-from orchestration_project.contracts.values import exact_scaled
+from orchestration_project.contracts.values import exact_scaled, schema_of
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
     OTHER_SUMS,

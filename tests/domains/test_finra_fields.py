@@ -7,7 +7,7 @@ import polars as pl
 
 from orchestration_project.contracts.contract import Drift, remembered
 from orchestration_project.contracts.contract import drift as drift_from
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.contract import API_FIELDS, KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import UnknownTier, unknown_tiers
 from orchestration_project.tables.spine import source_fields

@@ -20,7 +20,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
-from orchestration_project.migrations.newest import VERSION_TABLE
+from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.tables.catalogue import known_tables
 from tests import databases
 from tests.faults.loads import NOW, Job

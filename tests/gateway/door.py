@@ -27,6 +27,7 @@ from starlette.types import ASGIApp
 from websockets.sync.client import ClientConnection, connect
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import Installation
@@ -40,7 +41,6 @@ from orchestration_project.gateway.server import server_options
 from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.services.access.rules.credentials import Key, LoginLimits
 from orchestration_project.services.access.rules.members import AccessRule
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 from tests.programs import wait_for

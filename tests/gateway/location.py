@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b"])
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.gateway.headers import LOG
-from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.door import Door
 from tests.programs import wait_for
 

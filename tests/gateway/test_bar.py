@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.gateway.bar import SHORTCUTS, installation_of
 from orchestration_project.services.access.rules.credentials import Key
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.settings import load_settings
 from tests.gateway.door import DAY, Door, open_door
 

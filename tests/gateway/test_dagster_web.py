@@ -9,14 +9,14 @@ import pytest
 from dagster._core.workspace.permissions import EDITOR_PERMISSIONS, Permissions
 from dagster_graphql.schema import create_schema
 
-from orchestration_project.gateway.dagster_web.webserver import KEPT_CHARACTERS
-from orchestration_project.gateway.request import CURRENT
-from orchestration_project.services.access.rules.roles import (
+from orchestration_project.contracts.roles import (
     ADMIN_PERMISSIONS,
     OPERATOR_PERMISSIONS,
     Principal,
     Role,
 )
+from orchestration_project.gateway.dagster_web.webserver import KEPT_CHARACTERS
+from orchestration_project.gateway.request import CURRENT
 from tests.gateway.door import Door
 
 CHECKED_BY_NOBODY = {"logTelemetry", "setNuxSeen"}

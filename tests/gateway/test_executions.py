@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.gateway import health
 from orchestration_project.gateway.executions import (
     MAX_DOCUMENTS,
@@ -17,7 +18,6 @@ from orchestration_project.gateway.executions import (
     QUERY_SECONDS,
     Executions,
 )
-from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.door import Answer, Door, open_door
 from tests.programs import wait_for
 

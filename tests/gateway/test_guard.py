@@ -10,10 +10,10 @@ from itsdangerous import Signer
 from sqlalchemy import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES, RECHECK_SECONDS
 from orchestration_project.services.access.rules.credentials import hash_of
 from orchestration_project.services.access.rules.members import AccessRule, Member
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.tables.access import access_sessions
 from tests.gateway.door import LIMITS, SECRET, Door, open_door
 from tests.programs import wait_for

@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.gateway.connection_limits import ConnectionLimits
 from orchestration_project.gateway.limits import (
     BODY_BYTES,
@@ -18,7 +19,6 @@ from orchestration_project.gateway.limits import (
     ConcurrencyLimiter,
 )
 from orchestration_project.gateway.request import Refusal
-from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.door import Door, open_door, running, send_apart
 from tests.programs import wait_for
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.services.access.rules.credentials import (
     ADDRESS_LIMIT,
     KEY_LIMIT,
     WINDOW,
     hash_of,
 )
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.tables.access import access_keys, access_sessions
 from tests.gateway.door import Door, open_door
 

@@ -13,12 +13,12 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from sqlalchemy import func, select
 from websockets.exceptions import ConnectionClosed
 
-from orchestration_project.gateway.mutations import MOST_SUBSCRIPTIONS
-from orchestration_project.services.access.rules.roles import (
+from orchestration_project.contracts.roles import (
     ADMIN_MUTATIONS,
     OPERATOR_MUTATIONS,
     Role,
 )
+from orchestration_project.gateway.mutations import MOST_SUBSCRIPTIONS
 from orchestration_project.tables.access import access_audit
 from tests.gateway.door import Door
 

@@ -19,10 +19,10 @@ from joserfc.jwk import OctKey, RSAKey
 from oidc_provider_mock import User, run_server_in_thread
 from starlette.routing import BaseRoute
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.oidc import Provider
 from orchestration_project.services.access.rules.credentials import ADDRESS_LIMIT
-from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.door import SECRET, Answer, Door, open_door
 
 CLIENT = {"client_id": "us", "client_secret": "its-secret"}

@@ -8,10 +8,10 @@ from sqlalchemy import insert
 from starlette.applications import Starlette
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.plugins import PATH, routes
 from orchestration_project.gateway.request import CURRENT
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.tables.plugins import (
     plugins,
     plugins_calls,

@@ -11,13 +11,13 @@ from starlette.applications import Starlette
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.contracts.rules import Days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
 from orchestration_project.gateway.quarantine import PATH, FailedAudit, read_quarantined, routes
 from orchestration_project.gateway.request import CURRENT
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.tables.spine import audits, balances, deliveries, fences
 from tests.gateway.door import INSTALLATION, asked
 

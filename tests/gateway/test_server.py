@@ -12,10 +12,10 @@ from starlette.types import ASGIApp
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.server import opened
 from orchestration_project.services.access import Keys
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.settings import PROJECT_ROOT, Settings
 from tests.gateway.conftest import signed
 from tests.gateway.door import asked

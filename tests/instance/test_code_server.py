@@ -7,7 +7,7 @@ from orchestration_project.engine.environment import open_warehouse, unprepared_
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import TransientError
 from orchestration_project.instance.code_server import require_tables
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.settings import load_settings
 from tests import programs
 
@@ -28,13 +28,13 @@ def test_a_code_server_refuses_older_tables_with_the_command_to_run(tmp_path):
     )
     assert (status, "run `orchestrate migrate`" in error) == (1, True), error
     with unprepared_warehouse(load_settings()) as warehouse:
-        assert warehouse.version() != newest_version()
+        assert warehouse.version() != NEWEST_VERSION
 
 
 def test_a_code_server_makes_the_tables_of_an_empty_database():
     require_tables(load_settings())
     with unprepared_warehouse(load_settings()) as warehouse:
-        assert warehouse.version() == newest_version()
+        assert warehouse.version() == NEWEST_VERSION
 
 
 def test_a_code_server_ends_after_a_wait_for_a_database_that_does_not_answer(monkeypatch):

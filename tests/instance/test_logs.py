@@ -5,8 +5,8 @@ import socket
 
 import dagster as dg
 
+from orchestration_project import RELEASE
 from orchestration_project.instance.logs import write_in_log_format
-from orchestration_project.release import release
 
 
 @dg.asset(
@@ -49,7 +49,7 @@ def test_each_line_is_an_object_with_run_job_step_asset_partition_and_domain(mon
         "level": "INFO",
         "service": "run",
         "host": socket.gethostname(),
-        "release": release(),
+        "release": RELEASE,
         "logger": "dagster",
         "message": "Zürich\nis a city",
         "event": "city_found",

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from orchestration_project.migrations import baseline
-from orchestration_project.migrations.newest import VERSIONS
+from orchestration_project.migrations import VERSIONS, baseline
 
 HASHES = Path(__file__).with_suffix(".txt")
 

@@ -24,7 +24,7 @@ from orchestration_project.engine.warehouse.migrating import (
     migration_config,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations.newest import VERSION_TABLE, newest_version
+from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables import finra, spine
@@ -56,7 +56,7 @@ def test_every_declared_table_is_in_the_metadata():
 
 def test_the_newest_version_by_the_names_of_the_scripts_is_the_one_that_they_lead_to():
     script = ScriptDirectory.from_config(alembic_config())
-    assert newest_version() == script.get_current_head()
+    assert script.get_current_head() == NEWEST_VERSION
 
 
 @pytest.mark.slow
@@ -338,12 +338,12 @@ def test_tables_of_an_older_version_are_refused_with_the_command_and_stay_as_the
     older = migrated.version()
     with pytest.raises(ConfigurationError, match="of an older version") as error:
         migrated.prepare(holds="real")
-    assert error.value.expected == f"version {newest_version()}"
+    assert error.value.expected == f"version {NEWEST_VERSION}"
     assert error.value.found == f"version {older}"
     assert "`orchestrate migrate`" in error.value.remedy
     assert migrated.version() == older
     migrated.upgrade(holds="real")
-    assert migrated.version() == newest_version()
+    assert migrated.version() == NEWEST_VERSION
 
 
 def test_tables_of_a_newer_version_are_refused_and_stay_as_they_are(migrated):

@@ -31,11 +31,11 @@ from sqlalchemy import (
 
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations import VERSIONS
 from orchestration_project.migrations.__main__ import main
 from orchestration_project.migrations.changes import ChangeComment
 from orchestration_project.migrations.declared import declared_schema
 from orchestration_project.migrations.frozen import View as FrozenView
-from orchestration_project.migrations.newest import VERSIONS
 from orchestration_project.migrations.next_version import changes_between, write_next_version
 from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.tables.catalogue import METADATA, VIEWS

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
@@ -30,7 +31,6 @@ from orchestration_project.services.access.rules.credentials import (
     LoginLimits,
 )
 from orchestration_project.services.access.rules.members import AccessRule, Member
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.tables.access import (
     access_audit,
     access_failures,

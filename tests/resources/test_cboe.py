@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from orchestration_project.catalog.cboe import VOLUME
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError

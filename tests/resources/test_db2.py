@@ -20,10 +20,10 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
-from orchestration_project.contracts.polars_types import QUANTITY, schema_of
 from orchestration_project.contracts.presets import Preset
 from orchestration_project.contracts.problems import Problem
-from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
+from orchestration_project.contracts.roles import Role
+from orchestration_project.contracts.values import LONGEST_TEXT_BYTES, QUANTITY, schema_of
 from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
@@ -49,7 +49,6 @@ from orchestration_project.services.access import (
     KnownCaller,
 )
 from orchestration_project.services.access.rules.credentials import LoginLimits
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.services.alerts.rules.decisions import AlertDecision
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.cleanup.removing import Plan, Retention, clean_up, plan_cleanup

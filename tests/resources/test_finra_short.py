@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from orchestration_project.assets.finra.catalogue import engine_dataset
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.warehouse.frames import insert_frame

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.calendar import TIERS, session_days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame

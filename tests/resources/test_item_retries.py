@@ -14,8 +14,8 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
-from orchestration_project.services import retries
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items, topic_of
+from orchestration_project.services.retries import retrying
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter, TopicCount
 from orchestration_project.tables.spine import inbox, work_items
@@ -125,8 +125,8 @@ def test_topics_that_no_domain_declares_are_unknown_and_left_alone(desk):
 
 
 def test_more_items_than_a_statement_names_are_retried_batch_by_batch(desk, monkeypatch):
-    monkeypatch.setattr(retries, "KEYS_PER_STATEMENT", 2)
-    monkeypatch.setattr(retries, "ITEMS_LISTED", 3)
+    monkeypatch.setattr(retrying, "KEYS_PER_STATEMENT", 2)
+    monkeypatch.setattr(retrying, "ITEMS_LISTED", 3)
     desk.fail("git", **dict.fromkeys("abcde", BUSY), x=BROKEN_RULE)
     plan = desk.retries.plan(ItemFilter())
     assert plan.topics == [TopicCount("webhooks/git", 5, 1)]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from sqlalchemy import URL, ColumnElement, Table, select, update
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse, frames
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame

@@ -18,7 +18,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.services.gate import examine
 from orchestration_project.services.gate.dependencies import queue_probe
 from orchestration_project.services.gate.rules import Finding
@@ -121,7 +121,7 @@ def test_tables_of_an_older_version_fail_the_probe_and_stay_as_they_are(look: Lo
         before = warehouse.version()
         found = look("database")
         assert found.outcome == "failed"
-        assert f"expected version {newest_version()}; found version {before}" in found.got
+        assert f"expected version {NEWEST_VERSION}; found version {before}" in found.got
         assert "`orchestrate migrate`" in found.remedy
         assert warehouse.version() == before
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import contents_sha256
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.plausible import plausibility_audits
 from orchestration_project.domains.finra.restatement import sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from sqlalchemy import BigInteger, Double, text
 
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.access import AccessLog, AccessLogEntry
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.traces import read_trace

@@ -16,9 +16,9 @@ import pytest
 from alembic import command
 from sqlalchemy import inspect, select, text
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.migrating import migration_config

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, union_all
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import content_sha256
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (

@@ -22,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.engine.warehouse.frames import (
     FEW_ROWS,

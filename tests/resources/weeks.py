@@ -12,8 +12,8 @@ from sqlalchemy import Table, func, select
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.key_ranges import spans_of
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.gold import (
     symbol_sums,

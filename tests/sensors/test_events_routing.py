@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.demo.saas.jira import EMAIL, TOKEN
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.locations import open_store
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.runs import ROUTING_TAG
 from orchestration_project.sensors.events_routing import routing_sensor

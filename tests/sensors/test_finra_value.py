@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.calendar import TIERS, WEEK, session_days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame

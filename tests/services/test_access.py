@@ -13,6 +13,14 @@ from orchestration_project.contracts.addresses import (
     origin_of,
     safe_next,
 )
+from orchestration_project.contracts.roles import (
+    REQUIRES_ADMIN,
+    Role,
+    may_ask,
+    may_run,
+    permissions_of,
+    shown_to,
+)
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.access.rules.credentials import (
     KEY_LIMIT,
@@ -37,14 +45,6 @@ from orchestration_project.services.access.rules.members import (
     member_of,
     read_rules,
     role_of,
-)
-from orchestration_project.services.access.rules.roles import (
-    REQUIRES_ADMIN,
-    Role,
-    may_ask,
-    may_run,
-    permissions_of,
-    shown_to,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from dagster import DagsterInstance
 
-from orchestration_project import release
+import orchestration_project
 from orchestration_project.instance.launcher import MACHINE_TAG
 
 OTHER_RELEASE = "0.0.7"
@@ -32,5 +32,5 @@ if __name__ == "__main__":
     if os.environ["STRIKE"] == "claim":  # noqa: TID251 - of the test
         DagsterInstance.add_run_tags = kill_instead
     else:
-        release.version = lambda _: OTHER_RELEASE
+        orchestration_project.RELEASE = OTHER_RELEASE
     runpy.run_module("tests.slow.hurried_beats", run_name="__main__", alter_sys=True)

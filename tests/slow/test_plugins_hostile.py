@@ -17,9 +17,9 @@ import psutil
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.plugins.changes import PluginChange

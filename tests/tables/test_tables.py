@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 import orchestration_project.tables
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.tables import finra

@@ -16,17 +16,17 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import state_folder
 from orchestration_project.contracts.job_options import Digests, job_text
 from orchestration_project.contracts.repair import DAMAGED, NAMES
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.blob_repair import delete_expired
 from orchestration_project.engine.environment import Lazy
 from orchestration_project.engine.leases import acquire_for_run
-from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import cut
 from orchestration_project.registry import Registry
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.exports import all_exports
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.exports.work import FOLDER

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from orchestration_project.contracts.automation import PROFILE, Automation, chosen
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.dagster_private import (
     AnyAutomation,
     RepositoryOrigin,
@@ -16,7 +17,6 @@ from orchestration_project.engine.dagster_private import (
 )
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.metadata import table_of
 
 

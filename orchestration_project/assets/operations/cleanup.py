@@ -11,11 +11,11 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.retention import CAPTURED, PICTURE, SET_ASIDE, STAGED
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.cleanup.removing import (
     Retention,
     clean_up,

@@ -10,12 +10,12 @@ from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURE
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.environment import Lazy, open_second_store
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, kind_of, read_kinds
 from orchestration_project.services.erasure.rules import Subject

@@ -22,10 +22,10 @@ from orchestration_project.contracts.flags import (
     uses_by_flag,
 )
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.flags import FLAG_STORE, flag_uses
 from orchestration_project.services.metadata import (
     as_metadata,

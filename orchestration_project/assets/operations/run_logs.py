@@ -10,10 +10,10 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, STATE_ASSETS, report_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.run_logs import prune

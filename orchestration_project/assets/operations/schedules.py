@@ -14,9 +14,9 @@ from orchestration_project.assets.operations.edits import EditOptions, edit_of, 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.edits import Action
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.edits import EditResult
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.schedules.jobs import ScheduledJobs

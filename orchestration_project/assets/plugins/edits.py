@@ -11,12 +11,12 @@ from orchestration_project.assets.specs import system_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin, read_plugins
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import as_metadata, column_schema, table_of
 from orchestration_project.settings import Settings

@@ -24,7 +24,7 @@ from orchestration_project.assets.web.shared import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import has_ended, is_at_work

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.documents.chunks import ChunkRule, chunks
 from orchestration_project.domains.documents.extracted import (
     Cell,

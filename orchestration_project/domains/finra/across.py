@@ -10,7 +10,7 @@ from datetime import date, datetime
 import polars as pl
 
 from orchestration_project.contracts.formulas import Formula
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.gold import (

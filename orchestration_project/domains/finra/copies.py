@@ -10,8 +10,8 @@ from typing import Literal
 
 import polars as pl
 
-from orchestration_project.contracts.polars_types import QUANTITY
 from orchestration_project.contracts.rules import Audit, verdict
+from orchestration_project.contracts.values import QUANTITY
 from orchestration_project.domains.finra.selection import TierWeek
 
 COPIES = {

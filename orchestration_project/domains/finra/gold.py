@@ -15,8 +15,7 @@ from decimal import Decimal
 import polars as pl
 
 from orchestration_project.contracts.formulas import Formula
-from orchestration_project.contracts.polars_types import QUANTITY, in_table_order
-from orchestration_project.contracts.values import MAX_WHOLE_QUANTITY
+from orchestration_project.contracts.values import MAX_WHOLE_QUANTITY, QUANTITY, in_table_order
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week

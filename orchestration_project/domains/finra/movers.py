@@ -8,7 +8,7 @@ from sqlalchemy import Table
 
 from orchestration_project.contracts.balance import DerivedKeys
 from orchestration_project.contracts.formulas import Formula
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.across import OF_TIER, OWN_WEEK, WEEK_BEFORE, known_since
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.gold import ratio_of

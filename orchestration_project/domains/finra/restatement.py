@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from orchestration_project.contracts.polars_types import QUANTITY
+from orchestration_project.contracts.values import QUANTITY
 from orchestration_project.domains.finra.contract import KEY
 from orchestration_project.domains.finra.selection import TierWeek
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra_symbols import (
     finra_symbol_changes,

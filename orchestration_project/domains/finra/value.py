@@ -13,7 +13,7 @@ from math import prod
 import polars as pl
 
 from orchestration_project.contracts.balance import DerivedKeys
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra import finra_symbol_week_value

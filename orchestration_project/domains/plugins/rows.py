@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
@@ -19,6 +18,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     verdict,
 )
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.plugins.protocol import Row
 from orchestration_project.tables.plugins import plugins_rows
 

@@ -11,7 +11,7 @@ from operator import add
 import polars as pl
 
 from orchestration_project.contracts.balance import Conservation, DerivedKeys, Measure
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.prices.calendar import session_days
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.tables.prices import (

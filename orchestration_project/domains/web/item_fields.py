@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_item_fields

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 import polars as pl
 
 from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
@@ -20,6 +19,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     verdict,
 )
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.drift import Baseline, drift_audits, members_of
 from orchestration_project.domains.web.extraction import (
     Item,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from orchestration_project.engine.warehouse.attached_files import ATTACHED, FILE, MAIN
+from orchestration_project.engine.warehouse.connecting import ATTACHED, FILE, MAIN
 from orchestration_project.engine.warehouse.remedies import MAKE_SPACE
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.tables.schema import SQLITE_TIMESTAMP, Query

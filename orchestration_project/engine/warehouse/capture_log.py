@@ -11,9 +11,8 @@ from datetime import date, datetime
 import polars as pl
 from sqlalchemy import Connection, Update, bindparam, delete, literal, select, update
 
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import REJECT_SCHEMA
-from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
+from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, schema_of
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import Outcome, capture_id

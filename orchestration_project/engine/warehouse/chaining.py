@@ -28,9 +28,8 @@ from orchestration_project.contracts.chain import (
     sha256_of,
     subject_sha256,
 )
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Days, KeyRange
-from orchestration_project.contracts.values import BATCH_INDEX
+from orchestration_project.contracts.values import BATCH_INDEX, schema_of
 from orchestration_project.engine.warehouse.delivery import (
     Publication,
     ValidatedBatch,

@@ -14,19 +14,14 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, mak
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
-from orchestration_project.connections.files import use_write_ahead_log
+from orchestration_project.connections.files import state_folder, use_write_ahead_log
 from orchestration_project.connections.sqlite_files import rewrite
-from orchestration_project.engine.warehouse.attached_files import (
-    attach_bulk_file,
-    detach_files,
-    remove_left_file,
-)
 from orchestration_project.engine.warehouse.remedies import (
     prepare_no_statements,
     remedy,
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
-from orchestration_project.settings import SECRET_QUERY_WORDS, project_folder
+from orchestration_project.settings import SECRET_QUERY_WORDS, Settings, project_folder
 
 registry.register("db2", "orchestration_project.engine.warehouse.db2", "Db2Dialect")
 
@@ -72,6 +67,10 @@ PAUSES = (0.1, 0.2, 0.5, 1, 2, 5)
 LOG = logging.getLogger(__name__)
 
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+FILE, ATTACHED, MAIN = "incoming file", "incoming files attached", "database file"
+"""Keys of a connection's info: path of the incoming rows, number of attached files, path of the
+database."""
 
 
 def parsed_url(given: str | URL) -> URL:
@@ -539,3 +538,37 @@ def _vacuum_full(driver: Any, names: Sequence[str]) -> None:
         driver.execute("RESET lock_timeout")
     finally:
         driver.autocommit = False
+
+
+def database_url(settings: Settings) -> str | URL:
+    """Return DATABASE_URL; without it, a SQLite file for the data profile."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    folder = state_folder(settings)
+    file = folder / f"{settings.data_profile}.sqlite"
+    if (earlier := settings.earlier_database_file) and (folder / earlier).exists():
+        file = folder / earlier
+    return URL.create("sqlite", database=str(file))
+
+
+def attach_bulk_file(driver: Any, info: dict[str, Any]) -> None:
+    """Have a new connection know the file beside its database for rows on their way."""
+    files = {name: file for _, name, file in driver.execute("PRAGMA database_list")}
+    info |= {FILE: Path(f"{files['main']}-incoming"), ATTACHED: 0, MAIN: files["main"]}
+
+
+def remove_left_file(connection: Connection) -> None:
+    """Remove the file of a process that was killed: who has the database's one lock may."""
+    connection.info[FILE].unlink(missing_ok=True)
+
+
+def detach_files(driver: Any, record: Any) -> None:
+    """Detach what a connection had attached, as it goes back to its pool.
+
+    There is no ``driver`` any more where an interrupt broke a statement off.
+    """
+    if driver is None:
+        return
+    for number in range(record.info.get(ATTACHED, 0)):
+        driver.execute(f"DETACH incoming_{number}")
+    record.info[ATTACHED] = 0

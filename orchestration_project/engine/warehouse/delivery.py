@@ -12,8 +12,8 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, Text, cast
 
 from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Audit, Validated, contents_sha256
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
 from orchestration_project.engine.warehouse.target import (

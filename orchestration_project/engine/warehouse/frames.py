@@ -32,13 +32,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.contracts.polars_types import (
+from orchestration_project.contracts.rules import Days, KeyRange
+from orchestration_project.contracts.values import (
     schema_of,
     stored_schema_of,
     with_quantities,
     with_stored_names,
 )
-from orchestration_project.contracts.rules import Days, KeyRange
 from orchestration_project.engine.warehouse.bulk import (
     MANY_ROWS,
     as_stored,

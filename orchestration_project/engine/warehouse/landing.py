@@ -19,7 +19,6 @@ import polars as pl
 from sqlalchemy import Connection, delete, select
 
 from orchestration_project.contracts.chain import LOAD, QUARANTINE
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     COMPLETE,
     OFFENDERS_KEPT,
@@ -31,7 +30,12 @@ from orchestration_project.contracts.rules import (
     completeness_audit,
     verdict,
 )
-from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
+from orchestration_project.contracts.values import (
+    BATCH_INDEX,
+    concat_batches,
+    schema_of,
+    split_batches,
+)
 from orchestration_project.engine.warehouse.balancing import (
     count_rows_after,
     count_rows_before,

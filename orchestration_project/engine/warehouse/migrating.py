@@ -13,8 +13,8 @@ from sqlalchemy import Connection, delete, exc, insert, inspect, select, text
 
 from orchestration_project.engine.warehouse.connecting import sql_state
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.migrations.declared import compare_schema, schema_sha256
-from orchestration_project.migrations.newest import VERSION_TABLE, newest_version
 from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
@@ -71,7 +71,7 @@ def is_current(connection: Connection) -> bool:
         ConfigurationError: The tables are of a newer version, or of one before the baseline.
     """
     version = current_version(connection)
-    if version is None or version == newest_version():
+    if version is None or version == NEWEST_VERSION:
         return version is not None
     script = ScriptDirectory.from_config(alembic_config())
     try:
@@ -105,7 +105,7 @@ def refuse_older(connection: Connection) -> None:
     if version is not None and not is_current(connection):
         raise ConfigurationError(
             "the tables are of an older version than this program",
-            expected=f"version {newest_version()}",
+            expected=f"version {NEWEST_VERSION}",
             found=f"version {version}",
             remedy="stop the programs of the older release, back up, and run `orchestrate migrate`",
         )
@@ -201,7 +201,7 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
     if comparison.differences:
         raise ConfigurationError(
             "the tables are not those that this program declares",
-            expected=f"the tables, columns, types, keys and indexes of version {newest_version()}",
+            expected=f"the tables, columns, types, keys and indexes of version {NEWEST_VERSION}",
             found=f"version {current_version(connection)}: {named(comparison.differences)}",
             remedy="create what is missing as `orchestrate migrate --sql` of an empty database "
             "prints it, or restore the backup of before the upgrade into a new database and run "

@@ -11,6 +11,7 @@ from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from orchestration_project.contracts.api.runs import Event, Events
+from orchestration_project.contracts.roles import without_stacks
 from orchestration_project.engine.dagster_private import event_cursor
 from orchestration_project.gateway.api.feeds import HEADERS, SSE
 from orchestration_project.gateway.api.jobs import find_run
@@ -18,7 +19,6 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.access.rules.roles import without_stacks
 
 POLL_SECONDS = 0.5
 READ_AT_ONCE = 500

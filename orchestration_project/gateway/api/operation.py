@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.problems import (
     ProblemError,
@@ -30,7 +31,6 @@ from orchestration_project.gateway.api.problems import (
 )
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import is_storable
-from orchestration_project.services.access.rules.roles import Principal, Role
 
 TIME_LIMIT_SECONDS = 30.0
 """Time limit of an operation; a streamed response has limits of its own."""

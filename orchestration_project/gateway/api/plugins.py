@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.contracts.api.extensions import (
     AdviceShown,
     PermissionShown,
@@ -19,7 +20,6 @@ from orchestration_project.contracts.api.extensions import (
 )
 from orchestration_project.domains.plugins.archives import MAX_ARCHIVE_BYTES, read_archive
 from orchestration_project.domains.plugins.manifest import ID
-from orchestration_project.engine.locations import open_store
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.edits import VERSION

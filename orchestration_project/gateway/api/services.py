@@ -12,12 +12,12 @@ from starlette.types import Scope
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.feeds import CursorT, Feed, FeedLimits, FeedSource
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.registry import Registry
-from orchestration_project.services.access.rules.roles import Principal
 from orchestration_project.services.inbox.uploads import Reservations
 from orchestration_project.settings import Settings
 

@@ -20,7 +20,7 @@ from graphql import (
 )
 
 from orchestration_project.contracts.addresses import is_log_key
-from orchestration_project.services.access.rules.roles import Role, shown_to
+from orchestration_project.contracts.roles import Role, shown_to
 
 Resolver = Callable[..., Any]
 

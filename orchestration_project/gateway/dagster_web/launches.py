@@ -1,7 +1,7 @@
 """Subject of a launch, resolved as in Dagster: its assets, checks, ops and job.
 
 It reads snapshots that are private to Dagster 1.13; roles decide by tags, by
-`services/access/rules/roles.py`.
+`contracts/roles.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

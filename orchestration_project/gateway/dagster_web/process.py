@@ -33,6 +33,12 @@ from dagster_webserver.version import __version__
 from starlette.types import ASGIApp
 from yaml import YAMLError
 
+from orchestration_project.contracts.roles import (
+    Principal,
+    Role,
+    may_run,
+    permissions_of,
+)
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
@@ -43,12 +49,6 @@ from orchestration_project.gateway.request import (
     CURRENT,
     LAUNCH_TAGS,
     REJECTED_TRACEPARENT,
-)
-from orchestration_project.services.access.rules.roles import (
-    Principal,
-    Role,
-    may_run,
-    permissions_of,
 )
 from orchestration_project.services.ledger.rules.entries import without_reserved_tags
 from orchestration_project.tracing.traceparent import REJECTED_TAG, current_trace

@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.websockets import WebSocket
 
+from orchestration_project.contracts.roles import Role, shown_to
 from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.dagster_web.fields import answer_by_role
 from orchestration_project.gateway.dagster_web.partition_statuses import (
@@ -33,7 +34,6 @@ from orchestration_project.gateway.dagster_web.partition_statuses import (
 from orchestration_project.gateway.executions import TIMEOUT_MESSAGE, Executions, TookTooLong
 from orchestration_project.gateway.graphql import read_document
 from orchestration_project.gateway.request import CURRENT, current_user
-from orchestration_project.services.access.rules.roles import Role, shown_to
 
 POLL_MILLISECONDS = 2000
 """How often the pages ask for what is new: Dagster's default."""

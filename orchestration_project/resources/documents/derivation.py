@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.documents.fingerprints import Fingerprint, fingerprint_of
 from orchestration_project.domains.documents.keywords import keywords
 from orchestration_project.domains.documents.minhash import Signature, signature_of_text

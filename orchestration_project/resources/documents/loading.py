@@ -13,7 +13,7 @@ import polars as pl
 from sqlalchemy import Connection, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extraction import Document

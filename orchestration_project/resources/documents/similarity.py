@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import polars as pl
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.documents.minhash import (
     MIN_SCORE,
     Groups,

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from functools import cache, partial
 from typing import Any, TypeVar
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
@@ -16,7 +17,6 @@ from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.captures import Capture, Captures, rows_version
 from orchestration_project.engine.environment import open_clock, open_shared_state
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.source import (
     Extraction,
     Folder,

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Table, func, select
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.formulas import RULES
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week

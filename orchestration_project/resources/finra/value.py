@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Double, Table, and_, case, cast, func, select
 
-from orchestration_project.contracts.polars_types import QUANTITY
 from orchestration_project.contracts.rules import Days
+from orchestration_project.contracts.values import QUANTITY
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.calendar import session_days

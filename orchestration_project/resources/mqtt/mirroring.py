@@ -14,7 +14,6 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     REJECT_SCHEMA,
@@ -23,6 +22,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     verdict,
 )
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.mqtt.folding import Change
 from orchestration_project.domains.mqtt.judging import (
     RULE_VERSION,

@@ -25,7 +25,7 @@ from orchestration_project.contracts.backups import (
     refuse_newer,
 )
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.resources.operations.backup_objects import (
     Hashing,
     PlaceContents,
@@ -80,7 +80,7 @@ class Restore:
             ContractError: A part or an artifact is missing or has another size.
         """
         refuse_foreign(self.manifest, own_id, self.installation.data)
-        refuse_newer(self.manifest, newest_version(), (table.name for table in tables()))
+        refuse_newer(self.manifest, NEWEST_VERSION, (table.name for table in tables()))
         self._refuse_incomplete()
         for database, backup in self._databases():
             if database.kind != backup.kind:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.plugins.budgets import ENDPOINT_SECONDS, Spending
 from orchestration_project.domains.plugins.judging import Judge
@@ -20,7 +21,6 @@ from orchestration_project.domains.plugins.protocol import (
     start_line,
 )
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.plugins.acting import ActionApplier

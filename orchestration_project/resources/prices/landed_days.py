@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Select, func, or_, select
 
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Days
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.engine.warehouse.frames import (
     joined,

@@ -6,7 +6,7 @@ from typing import cast
 import polars as pl
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.polars_types import in_table_order
+from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.prices.symbols import Overrides, Vendor, map_symbols
 from orchestration_project.engine.derived import (
     DerivedLoad,

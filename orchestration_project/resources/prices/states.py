@@ -7,8 +7,8 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
-from orchestration_project.contracts.polars_types import schema_of
 from orchestration_project.contracts.rules import Days
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
     month_of,

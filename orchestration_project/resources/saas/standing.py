@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, case, func, select
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.saas import (

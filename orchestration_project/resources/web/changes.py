@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.changes import item_changes
 from orchestration_project.domains.web.item_fields import field_rows
 from orchestration_project.domains.web.pages import item_rules_version

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
 from orchestration_project.redaction import hide
@@ -29,7 +30,6 @@ from orchestration_project.services.access.rules.credentials import (
     subjects,
 )
 from orchestration_project.services.access.rules.members import AccessRule, Member, role_of
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.tables.access import access_failures, access_keys, access_sessions
 
 KEYS, SESSIONS, FAILURES = access_keys.c, access_sessions.c, access_failures.c

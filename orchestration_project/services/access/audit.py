@@ -7,11 +7,11 @@ from datetime import datetime
 from sqlalchemy import RowMapping, and_, insert, or_, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import cut
 from orchestration_project.redaction import redacted
-from orchestration_project.services.access.rules.roles import Principal
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tracing.traceparent import current_trace
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError
@@ -19,7 +20,6 @@ from orchestration_project.services.access.rules.credentials import (
     hash_of,
     new_key,
 )
-from orchestration_project.services.access.rules.roles import Role
 from orchestration_project.tables.access import access_keys
 
 

@@ -2,8 +2,7 @@
 
 import secrets
 
-from orchestration_project.connections.files import stored_secret
-from orchestration_project.engine.locations import state_folder
+from orchestration_project.connections.files import state_folder, stored_secret
 from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings
 

@@ -26,7 +26,7 @@ from orchestration_project.contracts.exports import (
     WebhookTarget,
     secret_names,
 )
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
 from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
 from orchestration_project.engine.environment import address_guard, open_shared_state

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import partial_file
+from orchestration_project.connections.files import partial_file, state_folder
 from orchestration_project.contracts.exports import DeclaredExport, LoadRange
 from orchestration_project.contracts.work_items import (
     ClaimedItem,
@@ -22,7 +22,6 @@ from orchestration_project.contracts.work_items import (
     WorkItem,
 )
 from orchestration_project.engine.leases import lock_row
-from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError

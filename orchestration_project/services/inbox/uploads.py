@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import state_folder
 from orchestration_project.contracts.uploads import (
     RULE_VERSION,
     TOPIC_PREFIX,
@@ -27,7 +28,6 @@ from orchestration_project.contracts.uploads import (
 )
 from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.locations import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import capture_id, group_of

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, select
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.migrations.newest import newest_version
+from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.rows import open_subjects
 from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS
@@ -65,7 +65,7 @@ def lasting_conditions(
     """
     try:
         with open_warehouse() as warehouse:
-            if warehouse.version() != newest_version():
+            if warehouse.version() != NEWEST_VERSION:
                 return []
             with warehouse.reading() as connection:
                 return [

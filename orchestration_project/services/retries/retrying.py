@@ -19,11 +19,11 @@ from orchestration_project.contracts.failures import (
     run_category,
     step_category,
 )
+from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.registry import Registry
-from orchestration_project.services.access.rules.roles import REQUIRES_ADMIN
 from orchestration_project.services.ended_runs import (
     asset_of,
     entries_of,

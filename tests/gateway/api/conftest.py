@@ -24,6 +24,7 @@ from orchestration_project.cli.gateway import check_config
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits
@@ -37,7 +38,6 @@ from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.services.access.rules.credentials import Key, LoginLimits
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
 from tests.gateway.door import INSTALLATION

@@ -24,7 +24,7 @@ from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.runs import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
 from orchestration_project.contracts.api.runs import Event
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import insert_frame, within
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document

@@ -13,11 +13,11 @@ import pytest
 from starlette.applications import Starlette
 
 from orchestration_project.client import ApiError, Client
+from orchestration_project.contracts.roles import Role
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits, FeedPage
 from orchestration_project.gateway.api.mqtt_stream import ArrivalSource
-from orchestration_project.services.access.rules.roles import Role
 from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
 from tests.gateway.api.mqtt_rows import clear, message, receive
 from tests.programs import wait_for

@@ -16,10 +16,10 @@ from starlette.applications import Starlette
 from orchestration_project.client import ApiError, Client
 from orchestration_project.connections.log_files import FOLDER, LogFile, segments_of
 from orchestration_project.contracts.log_lines import LogFilter, encode_line
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits
 from orchestration_project.gateway.api.log_feed import LogSource
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.services.program_logs.reading import search_lines
 from tests.gateway.api.conftest import HOME, HOURS
 

@@ -13,13 +13,13 @@ from dagster_postgres.utils import create_pg_engine, retry_pg_connection_fn
 from sqlalchemy import delete
 from starlette.applications import Starlette
 
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.resources.prices.universe import most_traded
-from orchestration_project.services.access.rules.roles import Principal, Role
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
 from orchestration_project.tables.spine import inbox, work_items
 from tests.gateway.api.conftest import DEFINITIONS, FRIDAY, HOME, HOURS, SOMEBODY, WEEK

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 from sqlalchemy import Table, delete, insert, select
 
+from orchestration_project.connections.artifacts import open_store
 from orchestration_project.domains.plugins.manifest import Permissions, read_manifest
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.locations import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.changes import PluginChange, write_plugin
 from orchestration_project.resources.plugins.records import REQUEST_PREFIX

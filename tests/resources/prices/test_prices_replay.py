@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.polars_types import schema_of
+from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.engine.captures import BlobError
 from orchestration_project.engine.warehouse import HeldBackError

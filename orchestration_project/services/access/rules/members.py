@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestration_project.contracts.roles import Role
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.access.rules.roles import Role
 
 EXAMPLE = "admin=me@example.org,operator=group:data team,viewer=@example.org"
 
