@@ -82,7 +82,7 @@ def flags_in_effect(connection: Connection, now: datetime, *names: str) -> FlagS
 
 @dataclass(frozen=True)
 class FlagUses:
-    """Registers what reads the uses of flags by a domain."""
+    """Registers a reader of the uses of flags by a domain."""
 
     read: Callable[[Settings], Sequence[FlagUse]]
 

@@ -56,7 +56,7 @@ class DomainRetention(NamedTuple):
 
 @dataclass(frozen=True)
 class RetentionReader:
-    """Registers what reads the data of a domain that goes by age."""
+    """Registers a reader of the data of a domain that goes by age."""
 
     read: Callable[[Settings], DomainRetention]
 

@@ -171,7 +171,7 @@ class ErasureRequests:
 
 @dataclass(frozen=True)
 class SubjectKinds:
-    """Registers what reads the kinds of persons and documents that a domain has data of."""
+    """Registers a reader of the kinds of persons and documents that a domain has data of."""
 
     read: Callable[[Settings], Sequence[SubjectKind]]
 

@@ -43,7 +43,7 @@ def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
 
 @dataclass(frozen=True)
 class FileExports:
-    """Registers what reads the exports of a domain's files, by names EXPORTS_FILE cannot have."""
+    """Registers a reader of the exports of a domain's files, by names EXPORTS_FILE cannot have."""
 
     read: Callable[[Settings], Mapping[str, DeclaredExport]]
 

@@ -43,7 +43,7 @@ PARTIAL_SECONDS = 7 * 24 * 3600
 
 @dataclass(frozen=True)
 class LoadedInboxes:
-    """Registers what reads the inboxes whose files a domain loads."""
+    """Registers a reader of the inboxes whose files a domain loads."""
 
     read: Callable[[Settings], Collection[str]]
 

@@ -54,7 +54,7 @@ A_DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Registers what reads the oldest due and missing partition of each asset that has one."""
+    """Registers a reader of the oldest due and missing partition of each asset that has one."""
 
     read: Callable[[Settings, Warehouse, Clock], Sequence[OldestMissing]]
 

@@ -22,7 +22,7 @@ Values = Mapping[tuple[str, ...], float]
 
 @dataclass(frozen=True)
 class MetricsReader:
-    """Registers what opens a reader of a domain's metrics at a time; used where it has a source."""
+    """Registers a reader of a domain's metrics at a time; used where the domain has a source."""
 
     open: Callable[[Warehouse], Callable[[datetime], Iterable[Metric]]]
 

@@ -24,7 +24,7 @@ from orchestration_project.settings import Settings
 
 @dataclass(frozen=True)
 class MirrorLagReader:
-    """Registers what reads the age of the oldest message that a mirror lacks, seconds; 0: none."""
+    """Registers a reader of the age of the oldest message that a mirror lacks, seconds; 0: none."""
 
     read: Callable[[Warehouse, datetime], float]
 

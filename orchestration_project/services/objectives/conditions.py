@@ -51,7 +51,7 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class RowConditions:
-    """Registers what reads conditions of rows; alerts report them while they do not hold."""
+    """Registers a reader of conditions of rows; alerts report them while they do not hold."""
 
     read: Callable[[Connection], Sequence[AlertCondition]]
 
