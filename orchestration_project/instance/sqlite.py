@@ -48,6 +48,9 @@ from orchestration_project.instance.stored import (
 EVENTS_AT_ONCE = 200
 """Maximum rows of one run per transaction: others wait for the file meanwhile."""
 
+HAS_VERSION = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+"""Statement that gives a row where Dagster has recorded the version of a file's tables."""
+
 FILES_KEPT_OPEN = 8
 """The index, the runs, the schedules, and the runs that are looked at or written now."""
 
@@ -108,6 +111,17 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
         self._has_index_columns = False
         self._tables: set[str] = set()
         super().__init__(base_dir)
+        self._finish_index()
+
+    def _finish_index(self) -> None:
+        """Make the rest of the file for all runs, if a process was killed while it made it."""
+        with closing(sqlite3.connect(self.path_for_shard(INDEX_SHARD_NAME))) as connection:
+            is_whole = connection.execute(HAS_VERSION).fetchone() is not None
+        if not is_whole:
+            with self.index_connection():  # makes what lacks
+                pass
+            self.reindex_events()
+            self.reindex_assets()
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -204,8 +218,7 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
 def _version(engine: Engine) -> str | None:
     """Return the version of Dagster's tables in a file; None: there are none yet."""
     with engine.connect() as connection:
-        tables = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
-        if connection.exec_driver_sql(tables).first() is None:
+        if connection.exec_driver_sql(HAS_VERSION).first() is None:
             return None
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 

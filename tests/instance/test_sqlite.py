@@ -9,6 +9,10 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+from dagster._core.storage.event_log.migration import (
+    ASSET_DATA_MIGRATIONS,
+    EVENT_LOG_DATA_MIGRATIONS,
+)
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from sqlalchemy import text
 
@@ -17,6 +21,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.sqlite import FILES_KEPT_OPEN, SqliteEvents
 from orchestration_project.instance.storage import open_instance
 from tests.programs import wait_for
+
+INDEXES = (*EVENT_LOG_DATA_MIGRATIONS, *ASSET_DATA_MIGRATIONS)
 
 
 @dg.asset
@@ -43,6 +49,27 @@ def test_the_log_of_a_file_stays_between_two_connections(instance, tmp_path):
     inode = index.stat().st_ino
     dg.materialize([one], instance=instance)
     assert index.stat().st_ino == inode
+
+
+def test_a_file_whose_maker_was_killed_is_finished_by_the_next_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    with open_instance() as made:
+        whole = built_indexes(made)
+    index = tmp_path / "state" / "dagster" / "history" / "runs" / "index.db"
+    with closing(sqlite3.connect(index)) as connection:
+        connection.execute("DROP TABLE alembic_version")
+        connection.execute("DELETE FROM secondary_indexes")
+        connection.commit()
+    with open_instance() as instance:
+        assert dg.materialize([one], instance=instance).success
+        assert built_indexes(instance) == whole != set()
+        assert instance.get_latest_materialization_event(one.key) is not None
+
+
+def built_indexes(instance) -> set[str]:
+    """Return the names of the indexes that Dagster's event log says are built."""
+    storage = instance.event_log_storage
+    return {name for name in INDEXES if storage.has_secondary_index(name)}
 
 
 def test_who_watches_a_run_hears_of_each_event_while_it_goes_on(instance):
