@@ -29,7 +29,7 @@ def explain(table: str, key: str, column: str) -> int:
     from orchestration_project.services.explanation import choose_number, explain_number, read_rules
     from orchestration_project.settings import load_settings
 
-    number = choose_number(read_rules(), table, key, column)
+    number = choose_number(read_rules(), table, key.strip(), column)  # CSV lines end with CR LF
     settings = load_settings()
     with open_reading(settings) as connection:
         explanation = explain_number(connection, Captures(open_store(settings)), number)

@@ -116,7 +116,7 @@ sys.exit(f"imported: {{found}}" if found else status)
 
 
 def test_the_command_explains_the_same_without_a_heavy_import(api, symbol):
-    arguments = ["explain", "--json", "finra_symbol_week", f"{WEEK}|{symbol}", "notional_share"]
+    arguments = ["explain", "--json", "finra_symbol_week", f"{WEEK}|{symbol}\r", "notional_share"]
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", HEAVY.format(arguments=arguments)],
         cwd=PROJECT_ROOT,
