@@ -115,7 +115,8 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
 
     def _finish_index(self) -> None:
         """Make the rest of the file for all runs, if a process was killed while it made it."""
-        with closing(sqlite3.connect(self.path_for_shard(INDEX_SHARD_NAME))) as connection:
+        file, seconds = self.path_for_shard(INDEX_SHARD_NAME), SQLITE_BUSY_TIMEOUT_SECONDS
+        with closing(sqlite3.connect(file, timeout=seconds)) as connection:
             is_whole = connection.execute(HAS_VERSION).fetchone() is not None
         if not is_whole:
             with self.index_connection():  # makes what lacks
