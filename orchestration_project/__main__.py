@@ -105,11 +105,11 @@ def versions() -> dict[str, str]:
     """Return the versions of this program and of what it runs on."""
     from importlib.metadata import version
 
-    from orchestration_project import RELEASE
+    from orchestration_project import release
     from orchestration_project.migrations import NEWEST_VERSION
 
     return {
-        PROGRAM: RELEASE,
+        PROGRAM: release(),
         "dagster": version("dagster"),
         "schema": NEWEST_VERSION,
         "python": platform.python_version(),

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
 
-from orchestration_project import RELEASE
+from orchestration_project import release
 from orchestration_project.connections.log_files import FOLDER, REQUEST_IN_LOG, LogFile
 from orchestration_project.contracts.log_lines import encode_line
 from orchestration_project.settings import Settings, load_shared_settings
@@ -131,6 +131,7 @@ the calls.
 """
 
 
+RELEASE = release()
 LOG_KEYS = {
     "time": "ISO 8601 timestamp, UTC",
     "level": "severity: DEBUG, INFO, WARNING, ERROR or CRITICAL",

@@ -9,7 +9,7 @@ from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from sqlalchemy import Connection
 
-from orchestration_project import RELEASE
+from orchestration_project import release
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.files import state_folder
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
@@ -54,7 +54,7 @@ def open_installation(settings: Settings) -> Installation:
         _dagster_storage(settings),
         open_store(settings),
         data="demo" if settings.is_demo else "real",
-        release=RELEASE,
+        release=release(),
         dagster=version("dagster"),
         spool=state_folder(settings, "scratch"),
     )

@@ -8,7 +8,7 @@ by then, a run whose message waited during an upgrade has the tag of the new dae
 import socket
 from collections.abc import Mapping
 
-from orchestration_project import RELEASE
+from orchestration_project import release
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
@@ -19,7 +19,7 @@ RELEASE_TAG, EARLIER_RELEASE_TAG = f"{HIDDEN_PREFIX}release", "orchestration_pro
 
 def own_release() -> str:
     """Return the release of this process, such as `1.2.0 (tables 0048)`."""
-    return f"{RELEASE} (tables {NEWEST_VERSION})"
+    return f"{release()} (tables {NEWEST_VERSION})"
 
 
 def other_release(tags: Mapping[str, str]) -> ConfigurationError | None:

@@ -46,7 +46,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
-from orchestration_project import RELEASE
+from orchestration_project import release
 from orchestration_project.contracts.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
 from orchestration_project.redaction import MASK, redacted
@@ -221,7 +221,7 @@ def _begin_run(run_id: str, record: RunRecord | None) -> None:
     if not spans.is_recording():
         return
     run = record.dagster_run
-    spans.name_program("run", RELEASE)
+    spans.name_program("run", release())
     queue = spans.begin_span("queue", context)
     if queue is not None:
         queue.started_ns = round(record.create_timestamp.timestamp() * 1e9)

@@ -20,7 +20,7 @@ import dagster as dg
 import psutil
 from sqlalchemy import select, update
 
-from orchestration_project import RELEASE
+from orchestration_project import release
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -123,7 +123,7 @@ class HostReport:
         disk = shutil.disk_usage(self._settings.state_path)
         return {
             **self._key,
-            "release": RELEASE,
+            "release": release(),
             "tables_version": NEWEST_VERSION,
             "started_at": self._started_at,
             "last_seen_at": Clock().now(),

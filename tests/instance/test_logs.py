@@ -5,7 +5,7 @@ import socket
 
 import dagster as dg
 
-from orchestration_project import RELEASE
+from orchestration_project import release
 from orchestration_project.instance.logs import write_in_log_format
 
 
@@ -49,7 +49,7 @@ def test_each_line_is_an_object_with_run_job_step_asset_partition_and_domain(mon
         "level": "INFO",
         "service": "run",
         "host": socket.gethostname(),
-        "release": RELEASE,
+        "release": release(),
         "logger": "dagster",
         "message": "Zürich\nis a city",
         "event": "city_found",

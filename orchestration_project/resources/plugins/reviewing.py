@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from orchestration_project import RELEASE
+from orchestration_project import release
 from orchestration_project.contracts.cron import read_cron
 from orchestration_project.domains.plugins.advice import Advice, advise
 from orchestration_project.domains.plugins.archives import (
@@ -133,11 +133,11 @@ def _require_usable(manifest: Manifest) -> None:
         ConfigurationError: It is for other versions, or names a table, column or time that the
             project does not have.
     """
-    if not manifest.supports(RELEASE):
+    if not manifest.supports(release()):
         raise ConfigurationError(
             f"the plugin {manifest.id} is not for this version of the project",
             expected=manifest.requires,
-            found=RELEASE,
+            found=release(),
             remedy="get a version of the plugin for this release",
         )
     if manifest.schedule is not None:
