@@ -60,7 +60,7 @@ def root(tmp_path: Path) -> Path:
 def plan_run(
     root: Path, changed: Sequence[str], seconds: float, timed: Mapping[str, float] | None = None
 ) -> Any:
-    """Return the plan for a change, by a map that was read anew."""
+    """Return the plan for a change, by a map that was read again."""
     imports = PROGRAM["read_map"](root, changed, {})
     return PROGRAM["plan_run"](imports, root, changed, seconds, timed or {})
 

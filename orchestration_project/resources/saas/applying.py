@@ -249,7 +249,7 @@ class Applier:
         _update_state(connection, waiting.entity, facts)
         if outcome.state == "dead":
             agreement.note("refused", reason_code=end.reason_code, reason=outcome.reason)
-            if is_current:  # what was superseded meanwhile is nobody's to mend
+            if is_current:  # a superseded version needs no dead letter
                 _insert_letter(connection, waiting, agreement, end, now, run_id)
         record(connection, agreement.entries, at=now, run_id=run_id)
         give_back(connection, waiting.lease)
