@@ -22,6 +22,7 @@ from benchmarks.measures.exports import exports, frames
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
 from benchmarks.measures.http_state import http_state
+from benchmarks.measures.idle import idle
 from benchmarks.measures.items import items
 from benchmarks.measures.mqtt import mqtt, mqtt_stream
 from benchmarks.measures.mqtt_mirror import mqtt_mirror
@@ -58,7 +59,7 @@ MEASURES = {
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports, frames),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
-        *(traces, plugins, queries),
+        *(traces, plugins, queries, idle),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

@@ -16,6 +16,9 @@ from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 MARK = "RESULT "
 
+ALL = {"DOMAINS": "all", "FINRA_DATASETS": "all"}
+"""The settings of an installation that has everything."""
+
 
 def call(function: str, environment: Mapping[str, str], **arguments: object) -> dict[str, Any]:
     """Call ``module:function`` in a new process and return what it told.
@@ -26,7 +29,7 @@ def call(function: str, environment: Mapping[str, str], **arguments: object) -> 
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.child", function, json.dumps(arguments)],
         cwd=PROJECT_ROOT,
-        env=child_environment(PYTHONPATH=str(PROJECT_ROOT), **environment),
+        env=child_environment(PYTHONPATH=str(PROJECT_ROOT), **{**ALL, **environment}),
         capture_output=True,
         text=True,
         check=False,

@@ -27,6 +27,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import Select, func, insert, select, update
 from starlette.responses import PlainTextResponse
 
+from benchmarks.child import ALL
 from benchmarks.measures.operations import fill_ledger
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
@@ -221,7 +222,7 @@ def _waited_for(warehouse: Warehouse, wanted: Select[Any]) -> Any:
 @contextmanager
 def ui(environment: Mapping[str, str]) -> Iterator[int]:
     """Run `ui`, with the sensor of webhooks on and no other that starts runs; give its port."""
-    told = child_environment(PYTHONPATH=str(PROJECT_ROOT), **environment)
+    told = child_environment(PYTHONPATH=str(PROJECT_ROOT), **{**ALL, **environment})
     sensor = [*("-m", "dagster", "sensor", "start"), *("-m", DEFINITIONS), "events_on_webhook"]
     subprocess.run(
         [sys.executable, *sensor], cwd=PROJECT_ROOT, env=told, check=True, capture_output=True
@@ -247,7 +248,7 @@ def served(environment: Mapping[str, str]) -> Iterator[int]:
         PYTHONPATH=str(PROJECT_ROOT),
         WEBHOOK_SECRET_BENCH=SECRET,
         WEBHOOK_SECRET_PEOPLEFORCE=SECRET,
-        **environment,
+        **{**ALL, **environment},
     )
     command = [sys.executable, "-m", "benchmarks.gateway"]
     with subprocess.Popen(

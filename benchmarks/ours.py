@@ -20,6 +20,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.delimited import parse_parts, with_records
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import apply_rules
 from orchestration_project.definitions import defs
@@ -145,8 +146,8 @@ def fetch(*, keys: list[str], concurrent_requests: int) -> dict[str, Any]:
         started = time.perf_counter()
         for tier, week in (key.split("|") for key in keys):
             week_start = date.fromisoformat(week)
-            version = source.version(week_start, tier)
-            source.fetch(week_start, tier, version, [])
+            version = source.version(Partition(week_start, tier))
+            source.extract_version(Partition(week_start, tier), version, [])
         return {"seconds": time.perf_counter() - started}
 
 

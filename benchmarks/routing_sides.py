@@ -13,11 +13,11 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.events_routing.planning import plan_delivery
 from orchestration_project.domains.events_routing.rules import (
+    FORM,
     ActiveRule,
     RoutedDelivery,
     RoutingRule,
     RuleSet,
-    RulesText,
 )
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
@@ -44,7 +44,7 @@ def rules(rule_count: int, delivery_count: int) -> dict[str, Any]:
     settings = load_settings()
     targets = RoutingTargets.of(settings, REGISTRY)
     given = [_rule(number, rule_count) for number in range(rule_count)]
-    read = RulesText(given).read(targets.fields_of)
+    read = FORM.text_of(given).read(targets.problems_of)
     compiled = RuleSet.of(ActiveRule(each, 1) for each in read)
     payload = {"id": 7, "order": {"country": "c0", "note": "a text with n0 in it"}, "x": "y" * 900}
     found, spent = [], []
@@ -78,7 +78,7 @@ def requests(count: int, gateway_port: int, receiver_port: int) -> dict[str, Any
         with warehouse.reading() as connection:
             version = rules_in_effect(connection).version
         rule = RoutingRule.model_validate(RULE)
-        RulesText([RULE]).read(targets.fields_of)
+        FORM.text_of([RULE]).read(targets.problems_of)
         edit_rules(warehouse, [rule], based_on=version, by="bench", at=Clock().now())
     arrived: dict[str, float] = {}
     came = Event()

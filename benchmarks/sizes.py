@@ -45,6 +45,7 @@ class Sizes:
         worker_runs: Runs that workers of Celery execute.
         plugin_rows: Rows that a plugin emits.
         plugin_starts: Processes of plugins that are started.
+        idle_seconds: For how long an idle `ui` is watched.
     """
 
     rows: int
@@ -84,6 +85,7 @@ class Sizes:
     worker_runs: int
     plugin_rows: int
     plugin_starts: int
+    idle_seconds: float
 
 
 REQUIRED = Sizes(
@@ -124,6 +126,7 @@ REQUIRED = Sizes(
     worker_runs=16,
     plugin_rows=100_000,
     plugin_starts=20,
+    idle_seconds=300,
 )
 SMOKE = Sizes(
     rows=600,
@@ -163,4 +166,5 @@ SMOKE = Sizes(
     worker_runs=4,
     plugin_rows=1_000,
     plugin_starts=3,
+    idle_seconds=5,
 )

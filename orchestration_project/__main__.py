@@ -76,8 +76,11 @@ COMMANDS = {
     "automation": Entry(
         f"{CLI}.automation:automation", "List schedules and sensors; switch profiles.", OPERATE
     ),
+    "pause": Entry(f"{CLI}.pauses:pause", "Start no new run of a domain or source.", OPERATE),
+    "resume": Entry(f"{CLI}.pauses:resume", "End a pause.", OPERATE),
     "plugins": Entry(f"{CLI}.plugins:plugins", "Add, grant, enable and disable plugins.", OPERATE),
     "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
+    "domains": Entry(f"{CLI}.domains:domains", "List, add and remove domains.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
     "drain": Entry(f"{CLI}.administration:drain", "Wait until no run is in progress.", ADMIN),

@@ -1,8 +1,11 @@
 """The Dagster definitions: the domains of the catalog, assembled once into `defs`."""
 
 import gc
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 
@@ -26,10 +29,12 @@ with _without_garbage_collection():
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.catalog.configuration import configuration_asset
     from orchestration_project.catalog.resources import resource_definitions
+    from orchestration_project.errors import ConfigurationError
     from orchestration_project.instance.logs import write_in_log_format
     from orchestration_project.instance.run_config import in_process_if_valid
     from orchestration_project.registry import DefinitionsMaker, Registry, SensorMaker
-    from orchestration_project.settings import load_shared_settings
+    from orchestration_project.settings import load_shared_settings, off_domain, require_on
+    from orchestration_project.settings.chosen import known_domains, require_known
 
 
 def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
@@ -40,13 +45,15 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
         overrides: Resources that replace those of the settings, by name, as in tests.
     """
     domains, settings = registry.selected, load_shared_settings()
-    started = [domain for domain in domains if domain.is_on(settings)]
+    started = [domain for domain in domains if domain.has_source(settings)]
     made = [
         maker.make(registry, settings)
         for domain in domains
         for maker in domain.registered(DefinitionsMaker)
     ]
-    sensors_of_all = [maker.make(registry) for maker in registry.registered(SensorMaker)]
+    sensors_of_all = [
+        maker.make(registry) for maker in dict.fromkeys(registry.registered(SensorMaker))
+    ]
     return dg.Definitions(
         assets=[
             *(each for domain in domains for each in domain.assets),
@@ -74,16 +81,44 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
 
 
 def registry_of_this_host() -> Registry:
-    """Return the registry with the domains that CODE_DOMAINS names; without a value, with all."""
-    given = load_shared_settings().code_domains
+    """Return the registry with those domains that are on and that CODE_DOMAINS names.
+
+    Without a value, it has all that are on.
+
+    Raises:
+        ConfigurationError: CODE_DOMAINS names an unknown domain, or one that is off.
+    """
+    settings = load_shared_settings()
+    given = settings.code_domains
     if not given:
         return REGISTRY
-    left_out = {name.removeprefix("-") for name in given if name.startswith("-")}
+    require_known("CODE_DOMAINS", [name.removeprefix("-") for name in given], known_domains())
     named = [name for name in given if not name.startswith("-")]
+    for name in named:
+        require_on(settings, name)
     names = named or [domain.name for domain in REGISTRY.domains]
-    REGISTRY.select(*left_out)  # refuses unknown names
-    return REGISTRY.select(*(name for name in names if name not in left_out))
+    return REGISTRY.select(*(name for name in names if f"-{name}" not in given))
 
+
+def refuse_job_that_is_off(arguments: Sequence[str]) -> None:
+    """End `dagster job execute` of a job whose domain is off; Dagster would say it is unknown.
+
+    Args:
+        arguments: The command line, beginning with the program.
+    """
+    program = Path(arguments[0])  # of `python -m dagster`, a module of its package
+    if "dagster" not in (program.name, program.parent.name) or "execute" not in arguments[1:3]:
+        return
+    names = [after for before, after in pairwise(arguments) if before in ("-j", "--job")]
+    settings = load_shared_settings()
+    for off in filter(None, (off_domain(settings, name) for name in names)):
+        try:
+            require_on(settings, off)
+        except ConfigurationError as error:
+            sys.exit(str(error))
+
+
+refuse_job_that_is_off(sys.argv)
 
 with _without_garbage_collection():
     defs = build(registry_of_this_host())

@@ -266,7 +266,7 @@ class Replay:
 
     Attributes:
         table: The name of the table.
-        job: The job whose runs replay.
+        job: The job that loads the table; with ``replay: true`` its runs replay.
         op: Its op.
         has_options: Whether the op takes the config ``allow_older`` and ``group_id``.
         plan: Returns the runs, None without a delivery to replay; raises ConfigurationError if a
@@ -288,6 +288,28 @@ class Replay:
     summary: RunSummary | None = None
     counts: Sequence[str] = ()
     is_default: bool = False
+
+    def plan_runs(
+        self, request: ReplayRequest, settings: Settings, warehouse: Warehouse
+    ) -> ReplayRuns:
+        """Return the runs that replay what is asked for.
+
+        Raises:
+            ConfigurationError: That is nothing, or a partition that cannot be run.
+        """
+        plan = self.plan(request, settings, warehouse)
+        if plan is None:
+            raise ConfigurationError(
+                "there is nothing to replay",
+                expected="a delivery that was read whole, of one of the chosen partitions",
+                found="none",
+                remedy="choose other partitions, or load them first",
+            )
+        return plan
+
+    def run_config(self, plan: ReplayRuns, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the config of runs of the plan with these options."""
+        return {"ops": {self.op: {"config": {**plan.config, **options, "replay": True}}}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -441,10 +463,17 @@ class CommandModule:
 
 @dataclass(frozen=True)
 class AsOfModule:
-    """Registers a module for derived tables, which the catalog does not import.
+    """Registers a module whose `AS_OF` derives tables as of a time.
 
-    Its `AS_OF` is how they are derived as of a time, its `RULES` how numbers are recomputed.
+    The catalog does not import it.
     """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FormulaModule:
+    """Registers a module whose `RULES` have formulas of tables, as `AsOfModule` does."""
 
     name: str
 
@@ -455,8 +484,8 @@ class Domain:
 
     Attributes:
         name: Group of its assets, first part of their keys, and tag of its jobs.
-        source_setting: The setting that names its source. Where that is not set, the domain is off:
-            it has no schedules and sensors, and what asks its source says why it cannot.
+        source_setting: The setting that names its source. Where that is not set, the domain has no
+            schedules and sensors, and what asks its source says why it cannot.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         resources: Its connections, by the names under which assets ask for them.
         tables: Its tables whose partitions the evidence can export.
@@ -497,33 +526,48 @@ class Domain:
         """Return its registrations of a class."""
         return [entry for entry in self.registrations if isinstance(entry, kind)]
 
-    def is_on(self, settings: Settings) -> bool:
+    def has_source(self, settings: Settings) -> bool:
         """Whether it has a source, or needs none."""
         return self.source_setting is None or getattr(settings, self.source_setting) is not None
 
 
 @dataclass(frozen=True)
 class Registry:
-    """The domains of the project, and those of them that this code location defines.
+    """The domains that this installation has, and those of them that this code location defines.
 
     Attributes:
-        domains: All domains: what operations, the API and the commands know of.
+        domains: The domains that are on: what operations, the API and the commands know of.
         selected: The domains whose assets, jobs and sensors this code location defines.
+        import_all: Imports and returns all domains, those that are off included.
     """
 
     domains: tuple[Domain, ...]
     selected: tuple[Domain, ...]
+    import_all: Callable[[], Sequence[Domain]]
 
     @classmethod
-    def of(cls, domains: Sequence[Domain]) -> "Registry":
-        """Return the registry of a code location that defines all of ``domains``."""
-        return cls(tuple(domains), tuple(domains))
+    def of(
+        cls, domains: Sequence[Domain], import_all: Callable[[], Sequence[Domain]] | None = None
+    ) -> "Registry":
+        """Return the registry of a code location that defines all of ``domains``.
+
+        ``import_all`` is as of the class; without it, these are all.
+        """
+        return cls(tuple(domains), tuple(domains), import_all or (lambda: domains))
+
+    @cached_property
+    def whole(self) -> "Registry":
+        """The registry of all domains: rows of one that is off are still kept, erased and checked.
+
+        What is off is imported here, so nothing asks for it that a tick or a page needs.
+        """
+        return replace(self, domains=tuple(self.import_all()))
 
     def select(self, *names: str) -> "Registry":
         """Return the registry of a code location that defines the domains of these names.
 
         Raises:
-            ConfigurationError: No domain has that name.
+            ConfigurationError: No domain that is on has that name.
         """
         known = {domain.name: domain for domain in self.domains}
         if unknown := [name for name in names if name not in known]:
@@ -533,12 +577,12 @@ class Registry:
         return replace(self, selected=tuple(known[name] for name in names))
 
     def registered(self, kind: type[T]) -> list[T]:
-        """Return the registrations of a class, of all domains."""
+        """Return the registrations of a class, of the domains that are on."""
         return [entry for domain in self.domains for entry in domain.registered(kind)]
 
     @cached_property
     def tables_as_of(self) -> AsOf:
-        """Derivations of tables as of a time, of all domains, by name of the table."""
+        """Derivations of tables as of a time, by name of the table."""
         return {
             name: derive
             for module in self.registered(AsOfModule)
@@ -547,16 +591,16 @@ class Registry:
 
     @cached_property
     def rules(self) -> Mapping[str, TableRules]:
-        """Rules by which numbers of tables are recomputed, of all domains, by table."""
+        """Rules by which numbers of tables are recomputed, by table."""
         return {
             name: rules
-            for module in self.registered(AsOfModule)
+            for module in self.registered(FormulaModule)
             for name, rules in import_module(module.name).RULES.items()
         }
 
     @cached_property
     def jobs(self) -> Mapping[str, Job]:
-        """The jobs of all domains, by name."""
+        """The jobs, by name."""
         return {job.name: job for domain in self.domains for job in domain.jobs}
 
     def first_setting(self, job: str) -> str:
@@ -565,7 +609,7 @@ class Registry:
 
     @cached_property
     def partitions(self) -> Mapping[tuple[str, ...], dg.PartitionsDefinition]:
-        """The partitions of the assets of all domains that have some, by the path of their key."""
+        """The partitions of the assets that have some, by the path of their key."""
         return {
             tuple(key.path): definition
             for domain in self.domains
@@ -591,7 +635,7 @@ class Registry:
 
     @cached_property
     def connections(self) -> Mapping[str, Connection[Any]]:
-        """The connections of all domains, by the name of their resource."""
+        """The connections, by the name of their resource."""
         return {
             name: connection
             for domain in self.domains
@@ -610,7 +654,7 @@ class Registry:
 
     @cached_property
     def replays(self) -> Mapping[str, Replay]:
-        """How the tables of all domains are replayed, by the name of the table."""
+        """How tables are replayed, by the name of the table."""
         return {replay.table: replay for domain in self.domains for replay in domain.replays}
 
     @property

@@ -18,7 +18,7 @@ def main() -> int:
         for name in list(os.environ):
             if name not in ("HOME", "LANG", "PATH", "TMPDIR"):
                 del os.environ[name]
-        os.environ["STATE_DIR"] = folder
+        os.environ |= {"STATE_DIR": folder, "DOMAINS": "all", "FINRA_DATASETS": "all"}
         from reference_pages import pages
 
         if "--write" in sys.argv:

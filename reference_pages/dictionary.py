@@ -104,9 +104,9 @@ def _joins(tables: Sequence[Table]) -> str:
 
 def _charts() -> str:
     note = (
-        "The job `finra_charts` draws these tables: shares of ATSs and of OTC, concentration of "
+        "The job `finra_daily` draws these tables: shares of ATSs and of OTC, concentration of "
         "firms, movers, short interest against the price, and restatements by size and age. Each "
-        "is an asset with its picture. `cboe_charts` draws the share off exchange by day."
+        "is an asset with its picture. `cboe_daily` draws the share off exchange by day."
     )
     alt = "Six charts of synthetic data, by week, symbol or age"
     picture = f"![{alt}](../images/finra-charts.png)"

@@ -17,6 +17,7 @@ HTML_PAGES = {
     "/bar.css": "Style of the bar above Dagster's pages.",
     "/plugins": "Plugins with state and share.",
     "/plugins/{plugin}": "One plugin: grants, violations and calls.",
+    "/pauses": "Pauses in effect; operators pause and resume.",
     "/quarantined": "Quarantined partitions, with reason and what to do.",
 }
 """Paths of the gateway for browsers, at its root; all other paths are Dagster's web server."""

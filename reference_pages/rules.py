@@ -6,6 +6,8 @@ from typing import Any
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.formulas import rules_document
+from orchestration_project.services.evidence.absences import WITHOUT_FORMULA, list_absences
+from orchestration_project.tables.schema import METADATA
 
 PATH = "../../orchestration_project/rules.json"
 DEPTH = 4
@@ -14,7 +16,9 @@ DEPTH = 4
 
 def write() -> Iterator[tuple[str, str]]:
     """Yield the path of the file, and its text."""
-    yield PATH, f"{_text(rules_document(REGISTRY.rules.values()), DEPTH)}\n"
+    others = WITHOUT_FORMULA.keys() & METADATA.tables.keys()
+    document = rules_document(REGISTRY.rules.values(), list_absences(REGISTRY.rules, others))
+    yield PATH, f"{_text(document, DEPTH)}\n"
 
 
 def _text(content: Any, depth: int) -> str:

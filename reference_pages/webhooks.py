@@ -36,7 +36,7 @@ SIGNED = {
 """The HMAC-SHA-256 in the header of each scheme."""
 
 
-COPIES_TEXT = """`operations_cleanup` removes all copies of a body together. Days count from the
+COPIES_TEXT = """`operations_clean_up` removes all copies of a body together. Days count from the
 latest change of the delivery and of its routed actions:
 
 - `WEBHOOK_BODY_DAYS`: deliveries that are `done`, and whose actions are done as well
@@ -55,7 +55,7 @@ COPIES = (
     ("`rejects.record` and `rejects.reason`", "empty, and why"),
     ("`events_routed.fields` and `events_routed.progress`", "`{}` and NULL"),
     ("row of `work_items`", "deleted"),
-    ("second artifact store", "deleted by `operations_copy_artifacts`"),
+    ("second artifact store", "deleted by `copy_artifacts` of `operations_clean_up`"),
     (
         "`events_routed_rows`, other targets of rules, exports, archives of evidence, backups",
         "stay",

@@ -16,6 +16,7 @@ import dagster as dg
 import hypothesis
 import pytest
 
+from orchestration_project.cli.console import OUTPUT
 from orchestration_project.instance import logs
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tracing import traceparent
@@ -26,6 +27,9 @@ from tests.programs import DEMO
 
 os.environ["DEMO_CLOCK_NOW"] = DEMO["DEMO_CLOCK_NOW"]
 """Set before any other conftest imports the definitions: their partitions depend on it."""
+
+os.environ |= {"DOMAINS": DEMO["DOMAINS"], "FINRA_DATASETS": DEMO["FINRA_DATASETS"]}
+"""All, as tests of each domain import the definitions once; `test_domains.py` chooses some."""
 
 UMASK = os.umask(0o022)
 os.umask(UMASK)
@@ -94,8 +98,18 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def no_program_of_another_test() -> Iterator[None]:
-    """Forget runs that a test began in this process, and logs of programs that it was."""
+    """Forget runs that a test began in this process, and what it set as a program or command.
+
+    An instance in files of an earlier test has those in memory store events in batches.
+    """
+    os.environ.pop("DAGSTER_EVENT_BATCH_SIZE", None)
+    before = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST")}
     yield
+    for name in os.environ.keys() - before.keys():
+        if not name.startswith("PYTEST"):
+            del os.environ[name]
+    os.environ.update(before)
+    OUTPUT.set()
     traceparent._OF_RUNS.clear()
     for each in logs._KEPT:
         logging.getLogger().removeHandler(each)
@@ -198,12 +212,6 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Databases with our tables; the server is started for the first that is PostgreSQL's."""
     folder = tmp_path_factory.mktemp("prepared")
     return Prepared(folder, lambda: request.getfixturevalue("postgres_server"))
-
-
-@pytest.fixture(autouse=True)
-def events_one_by_one() -> None:
-    """Forget the switch of an earlier instance in files: by it, one in memory stores batches."""
-    os.environ.pop("DAGSTER_EVENT_BATCH_SIZE", None)
 
 
 @pytest.fixture

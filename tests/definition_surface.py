@@ -1,6 +1,7 @@
 """Public names: assets, checks, jobs, settings, tables, API operations and commands.
 
-`python -m tests.definition_surface` writes it to `tests/definitions.txt`.
+`DOMAINS=all FINRA_DATASETS=all python -m tests.definition_surface` writes it to
+`tests/definitions.txt`.
 """
 
 from collections.abc import Iterable, Iterator

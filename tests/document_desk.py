@@ -40,10 +40,10 @@ class DocumentDesk:
             path = self.folder / name.replace("_", ".")
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
-    def load(self, job: str = "documents_load") -> Any:
-        """Poll the folder and run a job; return the metadata of `documents/capture`."""
+    def load(self, **config: Any) -> Any:
+        """Poll the folder and load; return the metadata of `documents/capture`."""
         tick(self.instance)
-        return run(self.instance, job)["capture"][DAY]
+        return run(self.instance, **config)["capture"][DAY]
 
     def rows(self, *columns: Any) -> list[tuple[Any, ...]]:
         with self.warehouse.reading() as connection:

@@ -104,10 +104,10 @@ class DemoState:
                 archive.writestr(f"bytes/{blob['sha256']}", content)
         return file
 
-    def evidence(self, partition: str, at: str) -> Path:
+    def evidence(self, partition: str, at: str, *more: str) -> Path:
         """Return the product's evidence archive of a partition at a time, with its bytes."""
         file = self._folder / f"evidence-{len(list(self._folder.glob('evidence-*')))}.zip"
-        options = ["--at", at, "--include-bytes", "--output", str(file)]
+        options = ["--at", at, "--include-bytes", *more, "--output", str(file)]
         assert main(["evidence", "export", "--partition", partition, *options]) == 0
         return file
 

@@ -21,6 +21,8 @@ import psutil
 from orchestration_project.settings import PROJECT_ROOT
 
 DEMO = {
+    "DOMAINS": "all",
+    "FINRA_DATASETS": "all",
     "DEMO_CLOCK_NOW": "2026-03-02T15:00:00+00:00",
     "DEMO_ROWS_PER_WEEK": "6000",
     "DEMO_REQUESTS_PER_SECOND": "0",

@@ -14,6 +14,8 @@ from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from sqlalchemy import Engine
 from sqlalchemy.event import listens_for, remove
 
+from orchestration_project.contracts.job_kinds import JobKind
+from orchestration_project.engine.dagster_private import parts_of_job
 from reference_pages.metadata_keys import key_named
 
 
@@ -97,6 +99,29 @@ def executed(
     """Run a job of a module's ``defs`` as Dagster's own processes do: it knows its repository."""
     target = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job(job)
     return dg.execute_job(target, instance, config, tags=tags, reexecution_options=again)
+
+
+def part_of_daily(domain: str, *parts: dg.AssetKey | dg.AssetCheckKey) -> dg.JobDefinition:
+    """Return the daily job of a domain with these assets and checks alone."""
+    from orchestration_project.definitions import defs
+
+    return defs.resolve_job_def(f"{domain}_daily").get_subset(
+        asset_selection={part for part in parts if isinstance(part, dg.AssetKey)},
+        asset_check_selection={part for part in parts if isinstance(part, dg.AssetCheckKey)},
+    )
+
+
+def run_kind(
+    job: dg.JobDefinition,
+    kind: JobKind,
+    resources: Mapping[str, Any],
+    instance: dg.DagsterInstance | None = None,
+    **options: Any,
+) -> dg.ExecuteInProcessResult:
+    """Run a kind of a job with these of its resources."""
+    others = dict.fromkeys(parts_of_job(job).resources, "unused")
+    config = kind.run_config(options)
+    return job.execute_in_process(config, instance, resources={**others, **resources})
 
 
 def op_metadata(result: dg.JobExecutionResult) -> dict[str, Any]:

@@ -120,6 +120,23 @@ def test_what_is_left_out_is_named_with_its_reason(root: Path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "slow", "run", "late"),
+    [
+        ("app/plugin.py", "test_loads", ["test_alone", "test_rules", "test_templates"], True),
+        ("app/rules.py", "test_rules", ["test_rules", "test_loads"], False),
+    ],
+    ids=["one_of_several", "the_nearest"],
+)
+def test_a_module_that_takes_longer_than_the_time_leaves_room_for_others(
+    root: Path, name: str, slow: str, run: list[str], *, late: bool
+):
+    append(name)(root)
+    plan = plan_run(root, [name], 60, {f"tests/{slow}.py": 100})
+    assert [Path(test.path).stem for test in plan.run] == run
+    assert [Path(test.path).stem for test in plan.late] == [slow] * late
+
+
 @pytest.mark.parametrize("name", ["pyproject.toml", "tests/conftest.py"])
 def test_a_change_that_reaches_everything_is_named(root: Path, name: str):
     append(name)(root)
@@ -161,6 +178,11 @@ def test_only_a_text_that_is_not_known_is_parsed(root: Path):
     assert len(known) == count + 2
     assert ("app/plugin.py", 1) in second.uses["app/rules.py"] - first.uses["app/rules.py"]
     assert second.uses["tests/test_rules.py"] == first.uses["tests/test_rules.py"]
+
+
+@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 48), (10, 38), (100, 30)])
+def test_a_slow_first_reading_leaves_half_of_the_time_to_tests(elapsed: int, seconds: int):
+    assert PROGRAM["remaining_seconds"](60, elapsed) == seconds
 
 
 def test_seconds_of_a_run_are_kept_for_the_next(tmp_path: Path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.assets.finra.loading import limits_of
+from orchestration_project.assets.finra.weekly import limits_of
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.rules import CompletenessLimits
 from orchestration_project.engine.dataset import completeness_of

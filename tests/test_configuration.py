@@ -5,6 +5,7 @@ import pytest
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.failures import run_category
+from orchestration_project.contracts.job_kinds import LIST_SESSIONS
 from orchestration_project.definitions import build, defs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
@@ -53,13 +54,14 @@ def test_an_invalid_setting_fails_the_check_of_its_domain_alone(instance, invali
 
 @pytest.mark.slow
 def test_a_job_of_the_domain_fails_at_its_start_with_the_same_text(instance, invalid):
-    failed = executed(instance, "finra_trade_activity", module=MODULE)
+    failed = executed(instance, "finra_daily", module=MODULE)
     assert not failed.success
     facts = read_facts(instance, instance.get_run_record_by_id(failed.run_id))
     assert run_category((), facts.error_classes) == "configuration"
     assert PROBLEM in str(facts.error)
     assert facts.steps == []
-    assert executed(instance, "operations_sessions", module=MODULE).success
+    kind = LIST_SESSIONS
+    assert executed(instance, kind.job, module=MODULE, **kind.run_config({})).success
 
 
 @pytest.mark.slow

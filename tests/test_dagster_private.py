@@ -54,6 +54,7 @@ from orchestration_project.engine.dagster_private import (
     compute_log_folder,
     connect_to_runs,
     connect_to_storage,
+    declare_model,
     event_cursor,
     event_log_store,
     find_backfills,
@@ -66,9 +67,11 @@ from orchestration_project.engine.dagster_private import (
     models_of,
     ping_code_server,
     previous_cron_time,
+    rename_instigators,
     running_instigators,
     serialize_event,
     switch_automation,
+    target_partitions,
     unmade_partitions,
 )
 from orchestration_project.instance.daemon import (
@@ -86,6 +89,12 @@ EVERY_OTHER = "tests.instance.every_other"
 HERE = {"execution": {"config": {"in_process": {}}}}
 
 ELSEWHERE = [
+    (
+        "instance/daemon.py",
+        "tests/instance/test_paused_queue.py",
+        "test_a_paused_run_waits_with_the_reason_and_starts_once_resumed",
+        "_priority_sort of QueuedRunCoordinatorDaemon gets each page before runs are chosen",
+    ),
     (
         "instance/launchers.py",
         "tests/instance/test_launchers.py",
@@ -193,6 +202,18 @@ ELSEWHERE = [
         "tests/instance/test_redacting.py",
         "test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log",
         "each way to store runs, events, ticks, heartbeats and backfills",
+    ),
+    (
+        "instance/run_claims.py",
+        "tests/instance/test_run_claims.py",
+        "test_of_two_processes_that_claim_a_run_at_once_one_has_it",
+        "a run's claim is a row of KeyValueStoreTable, whose key is unique",
+    ),
+    (
+        "instance/postgres.py",
+        "tests/instance/test_storage.py",
+        "test_a_run_whose_tags_postgresql_refuses_is_not_stored_either",
+        "_core_add_run of SqlRunStorage gets the columns and the tags of a run",
     ),
     (
         "instance/sqlite.py",
@@ -363,6 +384,30 @@ def test_what_is_switched_is_looked_up_by_the_name_of_the_code_location(instance
     assert len(instance.all_instigator_state()) == 2
 
 
+def test_a_renamed_schedule_or_sensor_is_on_or_off_as_its_former_ones_were(instance):
+    """At an upgrade: `InstigatorState` has the name in its origin."""
+    automations = {name: schedule_named(name) for name in ("a", "b", "c", "d", "now", "gone")}
+    for name, on in (("a", False), ("b", True), ("c", False), ("d", False)):
+        switch_automation(instance, automations[name], repository_origin(), on=on)
+    names = {"a": "now", "b": "now", "c": "gone", "d": "gone"}
+    for expected in (["now"], []):  # the second time there is nothing to rename
+        assert rename_instigators(instance, names) == expected
+        assert is_switched_on(instance, automations["now"])
+        assert not is_switched_on(instance, automations["gone"])
+        found = {state.name: state.is_running for state in instance.all_instigator_state()}
+        assert found == {"now": True, "gone": False}
+
+
+def test_one_of_two_former_schedules_that_is_off_leaves_the_present_one_as_declared(instance):
+    switch_automation(instance, schedule_named("a"), repository_origin(), on=False)
+    assert rename_instigators(instance, {"a": "now", "b": "now"}) == []
+    assert instance.all_instigator_state() == []
+
+
+def schedule_named(name: str) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(name=name, job_name="job", cron_schedule="0 1 * * *")
+
+
 def test_ticks_are_found_by_time_and_status_the_newest_first(instance):
     """Check DagsterInstance.get_ticks and TickStatus."""
     state = add_sensor(instance, "looking", InstigatorStatus.RUNNING)
@@ -427,7 +472,7 @@ def test_backfills_are_found_by_status_and_tags_the_newest_first(instance):
 
 
 def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files, tmp_path):
-    """Check PartitionBackfill.from_asset_partitions, and AssetBackfillData's two subsets."""
+    """Check PartitionBackfill.from_asset_partitions, and AssetBackfillData's three subsets."""
     target = LoadableTargetOrigin(
         module_name=EVERY_OTHER, executable_path=sys.executable, working_directory=str(PROJECT_ROOT)
     )
@@ -443,9 +488,27 @@ def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files,
         for _ in range(2):  # one launches the run, one sees that it is over
             errors = list(execute_backfill_iteration(daemon, logging.getLogger("daemon")))
             assert [each for each in errors if each is not None] == []
-        assert list(unmade_partitions(find_backfills(instance)[0], repository)) == []
+        [backfill] = find_backfills(instance)
+        assert list(unmade_partitions(backfill, repository)) == []
+        targets = sorted(target_partitions(backfill, repository))
+        assert targets == [(*partition, False) for partition in wanted]
         [run] = instance.get_runs()
         assert (run.tags["name"], run.run_config) == ("a", HERE)
+
+
+def test_a_backfill_in_the_form_before_dagster_1_6_needs_its_assets(instance):
+    """Check is_valid_serialization of PartitionBackfill, and the old form of its partitions."""
+    repository = defs.get_repository_def()
+    backfill_id = add_backfill(instance, "a", *LETTERS[:2])
+    backfill, graph = instance.get_backfill(backfill_id), repository.asset_graph
+    text = backfill.get_asset_backfill_data(graph).serialize(instance, graph)
+    old = backfill._replace(serialized_asset_backfill_data=text, asset_backfill_data=None)
+    read = [(pages.key, key) for key in LETTERS[:2]]
+    assert sorted(unmade_partitions(old, repository)) == read
+    assert sorted(target_partitions(old, repository)) == [(*unit, False) for unit in read]
+    without_assets = dg.Definitions().get_repository_def()
+    assert list(unmade_partitions(old, without_assets)) == [(pages.key, "")]
+    assert list(target_partitions(old, without_assets)) == []
 
 
 @pytest.mark.filterwarnings("ignore:Error loading repository location:UserWarning")
@@ -642,6 +705,8 @@ def test_the_model_of_an_ops_config_is_found():
         without()
 
     assert models_of([j]) == {"with_model": Count}
+    declare_model(without, Count)
+    assert models_of([j]) == {"with_model": Count, "without": Count}
 
 
 def test_the_type_of_an_asset_job_is_what_dagster_defines():
@@ -649,7 +714,6 @@ def test_the_type_of_an_asset_job_is_what_dagster_defines():
     assert type(dg.define_asset_job("j")) is UnresolvedAssetJobDefinition
 
 
-@pytest.mark.slow
 def test_every_function_is_run_here_and_every_other_module_names_its_test():
     functions = {name for name in dagster_private.__all__ if name.islower()}
     assert functions <= {node.id for node in nodes(__file__) if isinstance(node, ast.Name)}

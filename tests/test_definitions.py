@@ -3,18 +3,20 @@
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import pytest
 import yaml
 
-from orchestration_project.catalog import DOMAINS, REGISTRY
+from orchestration_project.assets.specs import GROUPS
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.presets import PresetTarget, read_preset
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.contracts.roles import ADMIN_KINDS, REQUIRES_ADMIN
 from orchestration_project.definitions import defs
 from orchestration_project.engine.dagster_private import models_of
-from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.engine.options import not_dry
 from orchestration_project.services.alerts import names_of
 from orchestration_project.services.alerts.rules.channels import channels
@@ -25,6 +27,7 @@ from orchestration_project.services.alerts.rules.notification import (
     unknown_names,
 )
 from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings.chosen import known_domains
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import asset_of
 from tests import programs
@@ -33,7 +36,11 @@ SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 PRESETS_DOCS = PROJECT_ROOT / "docs" / "reference" / "jobs.md"
 TARGETS = REGISTRY.preset_targets
-WITH_SOURCE = [domain.name for domain in DOMAINS if domain.source_setting]
+WITH_SOURCE = [domain.name for domain in REGISTRY.domains if domain.source_setting]
+
+
+LONGEST_SHOWN = 37
+"""Characters of a name that the catalog shows beside one kind at a width of 1,440 pixels."""
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key.to_user_string())
@@ -41,10 +48,15 @@ def test_every_asset_is_named_grouped_owned_and_described(spec):
     domain, noun = spec.key.path
     assert re.fullmatch(r"[a-z]+", domain)
     assert re.fullmatch(r"[a-z][a-z0-9_]*", noun)
-    assert spec.group_name == domain
+    assert spec.group_name in GROUPS
+    if domain == "operations":
+        assert spec.group_name == "operations"
     assert spec.owners
-    assert spec.kinds
+    assert len(spec.kinds) == (spec.group_name != "sources")
+    assert len(spec.key.to_user_string()) <= LONGEST_SHOWN
     assert spec.description.startswith("One ")
+    assert f"\n\n{GROUPS[spec.group_name]}" in spec.description
+    assert re.match(r"As new as .*\. If .*\.$", GROUPS[spec.group_name])
     assert spec.tags["domain"] == domain
     if domain in WITH_SOURCE:
         assert spec.tags["data"] in ("made_up", "real")
@@ -95,11 +107,7 @@ def test_each_job_lists_its_options_and_each_sensor_and_schedule_its_profile():
         for job in repository.get_all_jobs()
         if not job.name.startswith("__")
         for model in models_of([job]).values()
-        for name in (
-            options_of(model, is_replay=job.name.endswith("replay"))
-            if issubclass(model, ReplayOptions)
-            else model.model_fields
-        )
+        for name in model.model_fields
         if f"- `{name}`: " not in str(job.description)
     ]
     assert missing == []
@@ -107,22 +115,35 @@ def test_each_job_lists_its_options_and_each_sensor_and_schedule_its_profile():
         assert f"Profile: {each.metadata['profile'].value}." in str(each.description)
 
 
+def kinds_of(models: Mapping[str, type[dg.Config]]) -> Mapping[str, type[dg.Config]]:
+    """Return the models of ops, and of each kind that the config of an op selects."""
+    inner = {
+        name: each
+        for model in models.values()
+        for name, field in model.model_fields.items()
+        for each in get_args(field.annotation)
+        if isinstance(each, type) and issubclass(each, dg.Config)
+    }
+    return {**models, **inner}
+
+
 def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_default():
-    models = models_of(defs.get_repository_def().get_all_jobs())
+    models = kinds_of(models_of(defs.get_repository_def().get_all_jobs()))
     dry = {op for op, model in models.items() if "dry_run" in model.model_fields}
     assert dry == {
-        *("apply_preset", "clean_up_artifacts", "edit_flag", "edit_plugins", "edit_schedule"),
+        *("apply_preset", "delete_artifacts", "edit_flag", "edit_plugins", "edit_schedule"),
         "erase_subject",
         *("prune_run_logs", "replay_routing_letters", "replay_webhook", "replay_web_items"),
         *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
         *("repair_artifacts", "replay_mqtt_dead_letters"),
+        *(f"replay_{domain}" for domain in ("cboe", "documents", "finra", "fx", "prices")),
     }
     assert all(models[op].model_fields["dry_run"].default for op in dry)
     started_elsewhere = {
         job.name: job.real_config
         for job in REGISTRY.jobs.values()
-        for op in dry & set(models_of([defs.resolve_job_def(job.name)]))
+        for op in dry & set(kinds_of(models_of([defs.resolve_job_def(job.name)])))
         if job.parameters is not None or job.consumes_webhooks
         if job.real_config != not_dry(op)
     }
@@ -138,8 +159,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         and schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     ]
     assert on == [  # they ask no source, and land nothing
-        "operations_control_tower_hourly",
-        "operations_reconcile_hourly",
+        "operations_checks_hourly",
     ]
     sensors = list(defs.sensors or [])
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
@@ -172,7 +192,7 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
     ]
     names = names_of(defs.get_repository_def())
     assert unknown_names(rules, names) == []
-    assert names.domain == {domain.name for domain in DOMAINS}
+    assert names.domain == {*known_domains()}
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
@@ -188,26 +208,32 @@ def test_what_deletes_or_schedules_requires_an_admin_and_has_jobs_of_its_own():
         for key in graph.get_all_asset_keys()
         if graph.get(key).tags.items() >= REQUIRES_ADMIN.items()
     }
-    names = ("damaged_artifacts", "erasures", "flags", "removals", "run_logs", "schedules")
     rules = {dg.AssetKey([each, "routing_rules"]) for each in ("events", "saas")}  # edited
     listed = {dg.AssetKey(["plugins", "list"])}
-    assert tagged == rules | listed | {dg.AssetKey(["operations", each]) for each in names}
+    assert tagged == rules | listed
     jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
     made = {each.name: set(each.asset_layer.executable_asset_keys) for each in jobs}
     deleting = {name: keys for name, keys in made.items() if keys & tagged}
-    names = ("cleanup", "edit_flags", "edit_schedules", "erase", "prune", "repair_artifacts")
-    edits = {"events_edit_routing", "plugins_edit", "saas_edit_rules"}
-    assert deleting.keys() == edits | {f"operations_{name}" for name in names}
+    assert deleting.keys() == {"events_edit_routing", "plugins_edit", "saas_edit_rules"}
     assert all(keys <= tagged for keys in deleting.values())
+    ops = {node.name: node.definition.tags for job in jobs for node in job.nodes}
+    assert {
+        op: tags[ADMIN_KINDS].split(",") for op, tags in ops.items() if ADMIN_KINDS in tags
+    } == {
+        "clean_up": ["repair_artifacts", "delete_artifacts", "prune_run_logs"],
+        "edit_definitions": ["edit_flag", "edit_schedule"],
+    }
+    assert ops["erase_subject"].items() >= REQUIRES_ADMIN.items()
 
 
-def test_loading_weeks_does_not_look_at_the_calendar_which_has_a_job_of_its_own():
-    jobs = map(defs.resolve_job_def, ("finra_freshness", "finra_otc_weekly"))
-    freshness, loading = (
-        {check.name for check in job.asset_layer.asset_graph.asset_check_keys} for job in jobs
+def test_loading_weeks_evaluates_no_check_of_the_daily_job():
+    daily, loading = (
+        {check.name for check in job.asset_layer.asset_graph.asset_check_keys}
+        for job in map(defs.resolve_job_def, ("finra_daily", "finra_otc_weekly"))
     )
-    assert freshness == {"is_as_new_as_the_calendar"}
-    assert freshness.isdisjoint(loading)
+    assert {"is_as_new_as_the_calendar", "lists_only_known_tiers"} <= daily
+    assert "is_as_new_as_the_calendar" not in loading
+    assert daily & loading == {"has_the_fields_that_we_know"} & loading
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

@@ -60,7 +60,7 @@ def test_a_name_that_would_hide_one_of_the_skeleton_is_refused(name: str):
     assert "a word that the skeleton does not use itself" in refused.value.expected
 
 
-def test_four_modules_a_simulator_and_a_test_are_written_and_two_files_get_a_line():
+def test_four_modules_a_simulator_and_a_test_are_written_and_one_file_gets_a_line():
     found = {
         path.relative_to(PROJECT_ROOT).as_posix(): text
         for path, text in skeleton("weather", PROJECT_ROOT).items()
@@ -72,31 +72,26 @@ def test_four_modules_a_simulator_and_a_test_are_written_and_two_files_get_a_lin
         "orchestration_project/catalog/weather.py",
         "orchestration_project/demo/weather.py",
         "tests/assets/test_weather.py",
-        "orchestration_project/catalog/__init__.py",
         "orchestration_project/demo/__main__.py",
     ]
     for path, text in found.items():
         compile(text, path, "exec")
         assert "$" not in text
-    added = {
-        path: sorted(set(text.splitlines()) - set((PROJECT_ROOT / path).read_text().splitlines()))
-        for path, text in list(found.items())[-2:]
-    }
-    of_catalog, of_demo = added.values()
-    assert len(of_catalog) == len(of_demo) == 2
-    assert of_catalog[0].startswith("DOMAINS = (")
-    assert "WEATHER" in of_catalog[0]
+    path, text = list(found.items())[-1]
+    before = (PROJECT_ROOT / path).read_text().splitlines()
+    of_demo = sorted(set(text.splitlines()) - set(before))
+    assert len(of_demo) == 2
     assert of_demo[0].strip() == "*Weather(options.seed, clock).routes,"
     assert not (PROJECT_ROOT / "orchestration_project" / "tables" / "weather.py").exists()
 
 
 def test_a_file_of_another_shape_is_refused_before_anything_is_written(tmp_path: Path):
-    catalog = tmp_path / "orchestration_project" / "catalog" / "__init__.py"
-    catalog.parent.mkdir(parents=True)
-    catalog.write_text("from orchestration_project.catalog.fx import FX\n\nDOMAINS = [FX]\n")
+    demo = tmp_path / "orchestration_project" / "demo" / "__main__.py"
+    demo.parent.mkdir(parents=True)
+    demo.write_text("from orchestration_project.demo.fx import Rates\n\nROUTES = [Rates]\n")
     with pytest.raises(ConfigurationError, match="cannot register the source"):
         write("weather", tmp_path)
-    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [catalog]
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [demo]
 
 
 @pytest.mark.slow

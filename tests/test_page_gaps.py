@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
-from orchestration_project.catalog import FX
+from orchestration_project.catalog.fx import FX
 from orchestration_project.contracts.failures import Category
 from orchestration_project.registry import Job, Registry
 from orchestration_project.settings import PROJECT_ROOT

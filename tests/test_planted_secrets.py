@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from orchestration_project.__main__ import main
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import EXPORT_TABLES, LIST_ARTIFACTS
 from orchestration_project.demo.documents.corpus import FORMATS
 from orchestration_project.demo.documents.story import Words, make_story
 from orchestration_project.engine.captures import Captures
@@ -182,6 +183,7 @@ FROM_THE_START = (
         "MQTT_PASSWORD",
         "SLACK_WEBHOOK",
         "WEB_MASK_KEY",
+        "CHAIN_KEY",
         "WEB_PROXIES",
     ),
     "OTEL_EXPORTER_OTLP_HEADERS",
@@ -299,16 +301,17 @@ def play(scene: Scene) -> None:
         typed = scene.planted.secret("finra_client_secret")
         typed += " ".join(value_of(scene, name) for name in OF_THE_GATEWAY)
         preset = {"preset": "full", "who": "ada", "why": typed, "dry_run": False}
-        config = {"apply_preset": {"config": preset}}
+        config = {"edit_definitions": {"config": {"apply_preset": preset}}}
         assert executed(
-            instance, "operations_apply_preset", ops=config, tags={"note": typed}
+            instance, "operations_definitions_edit", ops=config, tags={"note": typed}
         ).success
         with_a_bucket(scene, instance)
         with_exports(scene, instance)
         with_documents(scene, instance)
         assert not executed(instance, "saas_reconcile").success
-        for job in ("operations_reconcile", "operations_control_tower", "operations_artifacts"):
-            assert executed(instance, job).success
+        assert executed(instance, "operations_checks").success
+        listed = LIST_ARTIFACTS.run_config({})
+        assert executed(instance, LIST_ARTIFACTS.job, **listed).success
         alerted(scene, watch)
         by_command(scene)
         without_a_database(scene, instance, watch)
@@ -365,7 +368,7 @@ def with_exports(scene: Scene, instance: dg.DagsterInstance) -> None:
         EXPORT_URL_PARTNER=f"{scene.source.url}/{path}?token={path}",
         EXPORT_URL_MART=f"postgresql://me:{password}@127.0.0.1:{NOWHERE}/none",
     )
-    assert executed(instance, "operations_export").success
+    assert executed(instance, "operations_export", **EXPORT_TABLES.run_config({})).success
     own = ("EXPORT_SECRET_PARTNER", "EXPORT_URL_PARTNER", "EXPORT_URL_MART")
     scene.unset("EXPORTS_FILE", "HTTP_ALLOWED_NETWORKS", *own)
 

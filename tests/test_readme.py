@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import tomllib
 
 import pytest
 
@@ -80,6 +81,12 @@ def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, st
 def test_every_make_target_is_in_contributing_and_in_make_help():
     documented = set(re.findall(r"^\| `make ([\w-]+)` \|", CONTRIBUTING, re.MULTILINE))
     assert documented == TARGETS - {"help"}
+
+
+def test_make_check_checks_the_types_of_each_folder_that_pyright_names():
+    settings = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
+    checked = " ".join(re.findall(r"^\t.*/pyright (.+)$", MAKEFILE, re.MULTILINE)).split()
+    assert sorted(checked) == sorted(settings["tool"]["pyright"]["include"])
 
 
 def test_the_readme_is_short_with_one_table_and_names_the_commands_of_a_first_session():

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from orchestration_project.catalog import DOMAINS, REGISTRY
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import build
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Domain, Environment, Registry
 from orchestration_project.settings import load_settings
+from orchestration_project.settings.chosen import known_domains
 
 LOCATION = """
 from orchestration_project.catalog import REGISTRY
@@ -28,40 +29,40 @@ load_from:
 """
 
 
-def keys_by_group(defs: dg.Definitions) -> dict[str, set[dg.AssetKey]]:
+def keys_by_domain(defs: dg.Definitions) -> dict[str, set[dg.AssetKey]]:
     """Return the keys, but those that Dagster puts in for what other locations define."""
     found: dict[str, set[dg.AssetKey]] = {}
     for spec in defs.resolve_all_asset_specs():
-        found.setdefault(str(spec.group_name), set()).add(spec.key)
-    found.pop("default", None)
+        if "domain" in spec.tags:
+            found.setdefault(spec.tags["domain"], set()).add(spec.key)
     return found
 
 
-@pytest.mark.parametrize("name", [domain.name for domain in DOMAINS])
+@pytest.mark.parametrize("name", known_domains())
 def test_a_domain_alone_is_a_code_location_of_its_own_assets_and_jobs(name):
     defs = build(REGISTRY.select(name))
     dg.Definitions.validate_loadable(defs)
-    assert set(keys_by_group(defs)) == {name}
+    assert set(keys_by_domain(defs)) == {name}
     jobs = {job.name for job in defs.get_repository_def().get_all_jobs()} - {"__ASSET_JOB"}
     assert jobs == {job for job in REGISTRY.jobs if job.startswith(f"{name}_")}
 
 
 def test_each_definition_is_in_one_code_location_of_several():
     split = {}
-    for domain in DOMAINS:
-        split |= keys_by_group(build(REGISTRY.select(domain.name)))
-    assert split == keys_by_group(build())
+    for name in known_domains():
+        split |= keys_by_domain(build(REGISTRY.select(name)))
+    assert split == keys_by_domain(build())
 
 
 def test_a_location_whose_jobs_work_on_webhooks_has_the_sensor_that_starts_them():
     started = {
-        domain.name: {
+        name: {
             job.name
-            for sensor in build(REGISTRY.select(domain.name)).sensors or []
+            for sensor in build(REGISTRY.select(name)).sensors or []
             if sensor.name == "events_on_webhook"
             for job in sensor.jobs
         }
-        for domain in DOMAINS
+        for name in known_domains()
     }
     there_are = {name: jobs for name, jobs in started.items() if jobs}
     assert there_are == {"events": {"events_webhooks"}, "saas": {"saas_reconcile"}}
@@ -92,7 +93,7 @@ def test_one_table_is_replayed_when_none_is_named():
 
 
 def test_the_summary_of_a_replay_has_lines_for_assets_that_there_are():
-    there_are = {"_".join(key.path) for keys in keys_by_group(build()).values() for key in keys}
+    there_are = {"_".join(key.path) for keys in keys_by_domain(build()).values() for key in keys}
     for replay in REGISTRY.replays.values():
         if replay.summary is not None:
             assert set(replay.summary.assets) <= there_are
@@ -112,7 +113,7 @@ def test_a_resource_is_replaced_by_an_argument(instance):
 
 @pytest.mark.slow
 def test_a_workspace_of_two_code_locations_loads_both(tmp_path, demo_settings):
-    others = [domain.name for domain in DOMAINS if domain.name != "saas"]
+    others = [name for name in known_domains() if name != "saas"]
     (tmp_path / "ours.py").write_text(LOCATION.format(names=", ".join(map(repr, others))))
     (tmp_path / "saas.py").write_text(LOCATION.format(names="'saas'"))
     (tmp_path / "workspace.yaml").write_text(WORKSPACE)

@@ -44,8 +44,8 @@ REPLAY = "engine/replay.py"
 LOAD = "engine/warehouse/landing.py"
 """The one module that writes validated deliveries, in a transaction, with fence and history."""
 
-RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "DatasetOptions", "WeeklyLoad", "PricesLoad"]
-"""How a run loads or replays; prices add the symbols of a replay, the others only defaults."""
+RUN_OPTIONS = ["LoadOptions", "PricesLoad"]
+"""How a run loads or replays; prices add the symbols of a replay."""
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_a_second_load_engine_is_found(found, text):
 
 def test_runs_load_with_the_same_options(found):
     assert run_options(found) == RUN_OPTIONS
-    own = Module("assets/planted.py", "class Own(ReplayOptions):\n    more: int")
+    own = Module("assets/planted.py", "class Own(LoadOptions):\n    more: int")
     assert run_options([*found, own]) == [*RUN_OPTIONS, "Own"]
 
 

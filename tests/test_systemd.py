@@ -120,7 +120,7 @@ def test_the_commands_of_the_units_serve_and_run_together(tmp_path):
         key = programs.key_in(said)
         programs.wait_for(lambda: launch(made.port, key), programs.PATIENCE_SECONDS)
         programs.wait_for(
-            lambda: programs.run_states(made.port, key, "operations_sessions") == ["SUCCESS"],
+            lambda: programs.run_states(made.port, key, "operations_runs") == ["SUCCESS"],
             programs.PATIENCE_SECONDS,
         )
     finally:
@@ -131,5 +131,7 @@ def launch(port: int, key: str) -> bool:
     """Launch a run; return False as long as the code server has not loaded."""
     query = """mutation {launchRun(executionParams: {selector: {
     repositoryLocationName: "orchestration_project.definitions", repositoryName: "__repository__",
-    jobName: "operations_sessions"}}) {__typename ... on LaunchRunSuccess {run {runId}}}}"""
+    jobName: "operations_runs"},
+runConfigData: "ops: {handle_runs: {config: {list_sessions: {}}}}"}) {__typename
+... on LaunchRunSuccess {run {runId}}}}"""
     return programs.graphql(port, query, key)["launchRun"]["__typename"] == "LaunchRunSuccess"

@@ -1,7 +1,5 @@
 """Runs that load webhook deliveries, in the test's own process."""
 
-from datetime import timedelta
-
 import dagster as dg
 
 from orchestration_project.assets.events import webhooks
@@ -11,7 +9,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.events import CapturePool, DeliveryLoader
+from orchestration_project.resources.events import DeliveryLoader
 from orchestration_project.services.inbox.rows import Content, topic_of
 from orchestration_project.services.inbox.work import SOURCE_TAG, ClaimedDelivery
 from orchestration_project.settings import load_settings
@@ -47,9 +45,8 @@ def load_content(
         run_id="run",
         content=content,
     )
-    loader = DeliveryLoader(clock, "run")
-    pool = CapturePool(Captures(artifacts), warehouse)
-    extracted = list(pool.run(loader.extract, [item], timeout=timedelta(minutes=1)))
+    loader = DeliveryLoader(warehouse, Captures(artifacts), clock, "run")
+    extracted = list(loader.extract([item]))
     with warehouse.writing() as connection:
         [settlement] = loader.load(connection, extracted)
     return settlement

@@ -163,7 +163,7 @@ def _speeds(warehouse: Warehouse, folder: Path, count: int) -> tuple[float, floa
     plan_ranges(warehouse, clock)
     until = NOW + timedelta(days=1)
     while claimed := items.claim(TOPIC, limit=1, run_id="bench", until=until, in_order=True):
-        batch = [(each, loader.extract(each)) for each in claimed]
+        batch = list(loader.extract(claimed))
         with warehouse.writing() as connection:
             items.settle(connection, loader.load(connection, batch))
     return arrived, count / (time.perf_counter() - began)

@@ -24,7 +24,7 @@ from orchestration_project.tables.operations_edits import operations_schedules
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 FLAG = "half"
 DEFINITIONS = (
-    {"job": "operations_verify"},
+    {"job": "operations_checks"},
     {"job": "fx_rates_daily", "partitions": "latest"},
     {"job": "fx_rates_daily", "partitions": "previous", "flag": FLAG},
     {"job": "finra_otc_weekly", "partitions": "latest", "partition_values": {"tier": "T1"}},

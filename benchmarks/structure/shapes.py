@@ -41,16 +41,19 @@ def count_code_lines(text: str) -> int:
 def find_single_children(modules: Sequence[Module]) -> dict[str, str]:
     """Return the one child of each class of the package that has one, by class."""
     classes = [
-        node for module in modules for node in module.nodes if isinstance(node, ast.ClassDef)
+        (module.path, node)
+        for module in modules
+        for node in module.nodes
+        if isinstance(node, ast.ClassDef)
     ]
-    names = {node.name for node in classes}
-    children: dict[str, set[str]] = {}
-    for node in classes:
+    names = {node.name for _, node in classes}
+    children: dict[str, set[tuple[str, str]]] = {}
+    for path, node in classes:
         for base in node.bases:
             name = ast.unparse(base).partition("[")[0]  # `dg.Config` is none of the package
             if name in names and name != node.name:
-                children.setdefault(name, set()).add(node.name)
-    return {name: min(found) for name, found in sorted(children.items()) if len(found) == 1}
+                children.setdefault(name, set()).add((node.name, path))
+    return {name: min(own)[0] for name, own in sorted(children.items()) if len(own) == 1}
 
 
 def read_domain_fields(modules: Sequence[Module]) -> dict[str, list[str]]:

@@ -120,7 +120,7 @@ def load_document() -> dict[str, list[str]]:
             with uploads.whole(new, FileInbox()) as incoming:
                 incoming.reserve(22)
                 incoming.write(b"Figures of the quarter")
-                uploads.store(incoming, is_enqueued=False)
+                uploads.store(incoming)
 
     return _trace_job(*DOCUMENT, before=upload)
 
@@ -129,7 +129,7 @@ def load_webhook() -> dict[str, list[str]]:
     """Take a delivery, load it, and write the row that a routing rule asks for."""
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.connections.clock import Clock
-    from orchestration_project.domains.events_routing.rules import RulesText
+    from orchestration_project.domains.events_routing.rules import FORM
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
     from orchestration_project.resources.events_routing.targets import RoutingTargets
@@ -138,7 +138,7 @@ def load_webhook() -> dict[str, list[str]]:
     from orchestration_project.settings import load_settings
 
     settings, clock = load_settings(), Clock()
-    rules = RulesText([RULE]).read(RoutingTargets.of(settings, REGISTRY).fields_of)
+    rules = FORM.text_of([RULE]).read(RoutingTargets.of(settings, REGISTRY).problems_of)
     with open_warehouse(settings) as warehouse:
         with warehouse.reading() as connection:
             version = rules_in_effect(connection).version

@@ -8,7 +8,7 @@ import dagster as dg
 from orchestration_project.assets.specs import asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.cboe import WEEKS
+from orchestration_project.domains.cboe.volume import WEEKS
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.derived import DerivedResult
@@ -19,7 +19,7 @@ from orchestration_project.plots.cboe import TITLE, off_exchange_share
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.cboe import read_shares, weekly_load
 from orchestration_project.services.metadata import column_schema, image, store_file, table_of
-from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings import domains_on, load_shared_settings
 from orchestration_project.settings.domains.cboe import CboeSettings
 from orchestration_project.tables.cboe import MADE_OF, off_exchange_share_weekly
 from orchestration_project.tables.schema import asset_of
@@ -36,6 +36,9 @@ OFF_EXCHANGE_DAILY = dg.AssetKey(["cboe", "off_exchange_share_daily"])
 OFF_EXCHANGE_WEEKLY = dg.AssetKey(["cboe", "off_exchange_share_weekly"])
 OFF_EXCHANGE_CHART = dg.AssetKey(["cboe", "off_exchange_share_chart"])
 FINRA_WEEKS = dg.AssetKey(["finra", "symbol_week"])
+
+HAS_FINRA = "finra" in domains_on(SETTINGS)
+"""Whether there are FINRA's shares, beside which weeks are derived."""
 
 PARTITIONS = dagster_partitions(
     WEEKS,
@@ -61,7 +64,7 @@ _WEEKLY_LINEAGE = {
             OFF_EXCHANGE_WEEKLY,
             str(off_exchange_share_weekly.comment),
             column_schema(off_exchange_share_weekly.columns),
-            {"table", "gold"},
+            "gold",
             OFF_EXCHANGE_DAILY,
             FINRA_WEEKS,
             owners=OWNERS,
@@ -103,7 +106,7 @@ def _metadata(derived: DerivedResult) -> dict[str, Any]:
             OFF_EXCHANGE_CHART,
             "One picture: the share of trading off exchange by day and tape.",
             None,
-            {"plot", "gold"},
+            "plot",
             OFF_EXCHANGE_DAILY,
             owners=OWNERS,
         )
@@ -134,11 +137,5 @@ off_exchange_weeks_job = dg.define_asset_job(
     "cboe_off_exchange_share_weekly",
     selection=dg.AssetSelection.assets(off_exchange_weeks),
     description="Derives the share off exchange of weeks, beside FINRA's shares on ATSs.",
-    tags={"domain": "cboe"},
-)
-charts_job = dg.define_asset_job(
-    "cboe_charts",
-    selection=dg.AssetSelection.assets(off_exchange_chart),
-    description="Draws the share of trading off exchange by day.",
     tags={"domain": "cboe"},
 )

@@ -15,7 +15,7 @@ from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.resources.events import CapturePool, DeliveryLoader, DeliverySummary
+from orchestration_project.resources.events import DeliveryLoader, DeliverySummary
 from orchestration_project.resources.events_routing.applying import open_applier
 from orchestration_project.resources.events_routing.planning import RoutingPlanner
 from orchestration_project.resources.events_routing.targets import RoutingTargets
@@ -65,7 +65,7 @@ SPEC = _spec(
     WEBHOOKS,
     str(events_webhooks.comment),
     column_schema(events_webhooks.columns),
-    {"table", "landed"},
+    "landed",
     INBOX,
     **{
         "dagster/table_name": events_webhooks.name,
@@ -99,11 +99,7 @@ def webhooks(
     planner = RoutingPlanner(targets, clock, context.run.run_id)
     yield from run_items(
         context,
-        DeliveryLoader(
-            clock,
-            context.run.run_id,
-            planner.plan,
-        ),
+        DeliveryLoader(warehouse, Captures(artifacts), clock, context.run.run_id, planner.plan),
         items=InboxQueue(warehouse, clock),
         database=warehouse,
         clock=clock,
@@ -111,7 +107,6 @@ def webhooks(
         item_timeout=CAPTURE_TIME,
         batch_size=MAX_DELIVERIES_PER_BATCH,
         max_items=MAX_DELIVERIES_PER_RUN,
-        pool=CapturePool(Captures(artifacts), warehouse),
         in_order=declared is None or declared.in_order,
         summary=DeliverySummary(source=source),
     )
@@ -133,7 +128,7 @@ def _source_in(tags: Mapping[str, str]) -> str:
             expected=f"the tag {SOURCE_TAG}, such as github",
             remedy=(
                 "start the sensor events_on_webhook, which requests runs; to repeat deliveries "
-                "that are done or dead, launch operations_replay_webhook"
+                "that are done or dead, launch replay_webhook of operations_runs"
             ),
         )
     return tags[SOURCE_TAG]

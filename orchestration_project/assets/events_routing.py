@@ -13,8 +13,9 @@ from orchestration_project.assets.specs import system_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.contracts.rule_edits import RulesText
 from orchestration_project.domains.events_routing.planning import RoutingDifference
-from orchestration_project.domains.events_routing.rules import RoutingRule, RulesText
+from orchestration_project.domains.events_routing.rules import FORM, RoutingRule
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -93,9 +94,9 @@ class TryRouting(JobOptions):
         description="Number of latest deliveries to replay for the diff.",
     )
 
-    def text(self) -> RulesText:
+    def text(self) -> RulesText[RoutingRule]:
         """Return the rules that are given."""
-        return RulesText.of_yaml(self.rules_yaml) if self.rules_yaml else RulesText(self.rules)
+        return FORM.text_of(self.rules_yaml or self.rules)
 
 
 class EditRouting(TryRouting):
@@ -139,7 +140,7 @@ class ReplayRouting(JobOptions):
             TRIAL,
             "One row per difference that edited routing rules would make for a recorded delivery.",
             report_schema(DIFFERENCE_COLUMNS),
-            {"report"},
+            "report",
             RULES,
             WEBHOOKS,
         )
@@ -168,7 +169,7 @@ def try_routing_rules(
             RULES,
             str(events_routing_rules.comment),
             column_schema(events_routing_rules.columns),
-            {"ledger"},
+            "ledger",
             **{"dagster/table_name": events_routing_rules.name},
         ).merge_attributes(tags=REQUIRES_ADMIN)
     ],
@@ -186,7 +187,9 @@ def edit_routing_rules(
     rules, unexamined = _examined(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
     who = editor_of(context.run.tags, config.who) or "unknown"
-    changes = edit_rules(warehouse, rules, based_on=config.based_on, by=who, at=clock.now())
+    changes, version = edit_rules(
+        warehouse, rules, based_on=config.based_on, by=who, at=clock.now()
+    )
     edited = {
         "added": ", ".join(changes.added),
         "changed": ", ".join(changes.changed),
@@ -194,7 +197,7 @@ def edit_routing_rules(
         "not_known": unexamined,
         "rules_in_effect": _table(RULE_COLUMNS, [_rule_row(each) for each in rules[:100]]),
     }
-    shown = {"rules_version": changes.version, **edited, **_shown(trial)}
+    shown = {"rules_version": version, **edited, **_shown(trial)}
     return dg.MaterializeResult(asset_key=RULES, metadata=as_metadata(shown))
 
 
@@ -205,7 +208,7 @@ def edit_routing_rules(
             ROUTED,
             str(events_routed.comment),
             column_schema(events_routed.columns),
-            {"ledger"},
+            "ledger",
             RULES,
             WEBHOOKS,
             **{"dagster/table_name": events_routed.name},
@@ -241,7 +244,7 @@ def apply_routing(
             LETTERS,
             str(events_routing_dead_letters.comment),
             column_schema(events_routing_dead_letters.columns),
-            {"ledger"},
+            "ledger",
             ROUTED,
             **{"dagster/table_name": events_routing_dead_letters.name},
         )
@@ -286,7 +289,7 @@ def _examined(
 ) -> tuple[Sequence[RoutingRule], str]:
     """Return the rules of a run, and which of them their targets could not be asked about."""
     with open_examiner(targets) as examiner:
-        rules = config.text().read(targets.fields_of, examiner.problems_of)
+        rules = config.text().read(targets.problems_of, examiner.problems_of)
     doubts = [f"{name}: {doubt}" for name, doubt in sorted(examiner.doubts.items())]
     for each in doubts:
         context.log.warning(

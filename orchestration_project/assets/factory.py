@@ -1,7 +1,7 @@
 """Assets, checks and jobs of a declared dataset: one function makes all of them.
 
 A dataset has an asset for its source, which nothing here makes, and one for its table, with a
-check for each audit. The job loads it; the replay job loads recorded deliveries of it again.
+check for each audit, and a job that loads it.
 """
 
 from collections import Counter
@@ -15,7 +15,13 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.assets.specs import SOURCE, asset_spec
+from orchestration_project.assets.specs import (
+    FRESHNESS_CHECK,
+    SOURCE,
+    asset_spec,
+    freshness_check,
+    paused_freshness,
+)
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import HELP
@@ -48,12 +54,11 @@ from orchestration_project.engine.deliveries import (
 )
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import (
-    ReplayOptions,
-    options_of,
+    LoadOptions,
     record_run_balances,
     refuse_unused_options,
 )
-from orchestration_project.engine.options import describe_defaults
+from orchestration_project.engine.options import with_defaults
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError
@@ -61,12 +66,11 @@ from orchestration_project.registry import AnyJob, Replay, ReplayRequest, Replay
 from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
 from orchestration_project.services.links import captures_path, diff_path, link
 from orchestration_project.services.metadata import (
-    FRESHNESS_REMEDY,
     check_result,
     check_spec,
     column_schema,
     data_label,
-    describe_check,
+    described_result,
     evaluated,
     not_applicable,
     summary_of,
@@ -79,7 +83,6 @@ from orchestration_project.tables.schema import HISTORY, Quantity
 SETTINGS = load_shared_settings()
 
 FIELDS_CHECK = "has_the_fields_that_we_know"
-FRESHNESS_CHECK = "is_as_new_as_the_calendar"
 NO_FIELDS = (
     "files and replays have headers of their own, and FINRA may list fields to callers with "
     "credentials alone; each header is judged when it is read"
@@ -96,7 +99,6 @@ class DatasetAssets:
     table: dg.AssetsDefinition
     freshness: dg.AssetChecksDefinition
     job: AnyJob
-    replay_job: AnyJob
 
     @property
     def key(self) -> dg.AssetKey:
@@ -120,7 +122,7 @@ class DatasetAssets:
         dataset = self.dataset
         return Replay(
             table=dataset.table.name,
-            job=dataset.replay_job_name,
+            job=dataset.job_name,
             op=dataset.op_name,
             plan=partial(_plan_replay, self),
         )
@@ -138,48 +140,31 @@ def dataset_assets(dataset: Dataset) -> DatasetAssets:
     freshness = _freshness(dataset)
     options = _options(dataset)
     selection = dg.AssetSelection.assets(*dataset.asset_keys) - dg.AssetSelection.checks(freshness)
-    define = partial(dg.define_asset_job, selection=selection, tags={"domain": dataset.domain})
     return DatasetAssets(
         dataset,
         source,
         _table_asset(dataset, source.key, options),
         freshness,
-        define(
+        dg.define_asset_job(
             dataset.job_name,
+            selection=selection,
+            tags={"domain": dataset.domain},
             description=job_text(
                 f"Loads {dataset.table.name} of {dataset.source_label}, or what stands in for it: "
                 "fetch, check, land.",
                 dataset.op_name,
                 options,
-                only=options_of(options, is_replay=False),
-            ),
-        ),
-        define(
-            dataset.replay_job_name,
-            description=job_text(
-                f"Replays recorded deliveries of {dataset.table.name} by the present rules and "
-                "limits; the source is not asked.",
-                dataset.op_name,
-                options,
-                only=options_of(options, is_replay=True),
             ),
         ),
     )
 
 
-def _options(dataset: Dataset) -> type[ReplayOptions]:
+def _options(dataset: Dataset) -> type[LoadOptions]:
     """Return the options of a dataset's runs, whose descriptions name its own defaults."""
-
-    class DatasetOptions(ReplayOptions):
-        """Options of a load or a replay of the dataset."""
-
     today = Clock(SETTINGS.demo_clock_now).today(dataset.partitioning.calendar.zone)
     ratio = dataset.limits(SETTINGS, today).max_reject_ratio
-    describe_defaults(
-        DatasetOptions,
-        {"full": "false", "max_reject_ratio": f"{_reject_setting(dataset)} ({ratio:g})"},
-    )
-    return DatasetOptions
+    reject_ratio = f"{_reject_setting(dataset)} ({ratio:g})"
+    return with_defaults(LoadOptions, {"full": "false", "max_reject_ratio": reject_ratio})
 
 
 def _reject_setting(dataset: Dataset) -> str:
@@ -204,7 +189,7 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
 
 
 def _table_asset(
-    dataset: Dataset, source: dg.AssetKey, options: type[ReplayOptions]
+    dataset: Dataset, source: dg.AssetKey, options: type[LoadOptions]
 ) -> dg.AssetsDefinition:
     zone = dataset.partitioning.calendar.zone
     today = Clock(SETTINGS.demo_clock_now).today(zone)
@@ -267,7 +252,7 @@ def _table_asset(
             return [*_audit_results(warehouse, dataset), *fields, evaluated(fresh)]
 
         def opened() -> DatasetLoader[None, pl.DataFrame]:
-            _refuse_options(dataset, context.job_name, config)
+            refuse_unused_options(dict(config), type(config))
             loader.acceptance = config.acceptance
             return loader
 
@@ -301,7 +286,7 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
         dataset.key,
         str(dataset.table.comment),
         column_schema(dataset.table.columns),
-        {"table", "silver"},
+        "silver",
         source,
         owners=dataset.owners,
         **{
@@ -321,7 +306,7 @@ def _derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
         dataset.derived_keys[table],
         str(table.comment),
         column_schema(table.columns),
-        {"table", "gold"},
+        "gold",
         dataset.key,
         owners=dataset.owners,
         **{
@@ -348,11 +333,11 @@ def _severity(dataset: Dataset, check: str) -> dg.AssetCheckSeverity:
 
 
 def _deliveries(
-    dataset: Dataset, context: dg.AssetExecutionContext, config: ReplayOptions
+    dataset: Dataset, context: dg.AssetExecutionContext, config: LoadOptions
 ) -> Deliveries:
-    """Return what the run loads from: the source, or in the replay job what was recorded of it."""
+    """Return what the run loads from: the source, or in a replay what was recorded of it."""
     warehouse: Warehouse = context.resources.warehouse
-    if context.job_name == dataset.replay_job_name:
+    if config.replay:
         artifacts: ArtifactStore = context.resources.artifacts
         return RecordedDeliveries(
             dataset, warehouse, artifacts, config.group_id, config.allow_older
@@ -366,21 +351,6 @@ def _deliveries(
         config.allow_conflicts,
         bool(config.full),
         landed_before(context, dataset.key) if config.full else frozenset(),
-    )
-
-
-def _refuse_options(dataset: Dataset, job: str, config: ReplayOptions) -> None:
-    """Make sure that a run's config has no option of the other job.
-
-    Raises:
-        ConfigurationError: It has.
-    """
-    is_replay = job == dataset.replay_job_name
-    refuse_unused_options(
-        config,
-        "a replay" if is_replay else "a load",
-        is_replay=is_replay,
-        replays=f"the job {dataset.replay_job_name}",
     )
 
 
@@ -527,23 +497,18 @@ def _unchanged(
 
 
 def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=dataset.key,
-        name=FRESHNESS_CHECK,
-        **describe_check(
-            "No partition newer than the loaded ones is overdue.",
-            severity=dg.AssetCheckSeverity.WARN,
-            remedy=FRESHNESS_REMEDY,
-            settings=[
-                each
-                for each in [f"{dataset.domain.upper()}_FRESHNESS_GRACE_HOURS"]
-                if each.lower() in settings_class().model_fields
-            ],
-        )._asdict(),
+    grace = f"{dataset.domain}_freshness_grace_hours"
+
+    @freshness_check(
+        dataset.key,
+        "No partition newer than the loaded ones is overdue.",
+        settings=[grace.upper()] if grace in settings_class().model_fields else [],
         required_resource_keys={"clock", "settings", "warehouse"},
     )
     def as_new_as_the_calendar(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         resources = context.resources
+        if paused := paused_freshness(resources.warehouse, dataset.key):
+            return paused
         limits = _limits(dataset, resources)
         return _freshness_result(dataset, resources.warehouse, limits, resources.clock)
 
@@ -565,19 +530,14 @@ def _freshness_result(
     outcome = {} if loaded else not_applicable("no partition is loaded yet")
     if calendar.is_over(today):
         outcome = not_applicable(f"discontinued: the last partition is of {calendar.last_day}")
-    return dg.AssetCheckResult(
-        asset_key=dataset.key,
-        check_name=FRESHNESS_CHECK,
-        passed=not late,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(outcome),
-        metadata={
-            **outcome,
-            "partitions_landed": len(loaded),
-            "days_late": max(((today - due).days for due in late), default=0),
-            **table_if_any("newest", [asdict(each) for each in newest]),
-        },
-    )
+    metadata = {
+        **outcome,
+        "partitions_landed": len(loaded),
+        "days_late": max(((today - due).days for due in late), default=0),
+        **table_if_any("newest", [asdict(each) for each in newest]),
+    }
+    severity = dg.AssetCheckSeverity.WARN
+    return described_result(dataset.key, FRESHNESS_CHECK, metadata, severity, passed=not late)
 
 
 def _plan_replay(

@@ -1,64 +1,92 @@
-"""Specs and days of assets as the catalogue and the lineage show them: alike in every domain."""
+"""Specs, days and freshness checks of assets: alike in every domain."""
 
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.settings import Settings, load_shared_settings
+from orchestration_project.contracts.pauses import RUNS_WHILE_PAUSED
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import AnyJob
+from orchestration_project.services.metadata import (
+    describe_check,
+    described_result,
+    not_applicable,
+)
+from orchestration_project.services.pauses import Pauses, pause_of_asset
+from orchestration_project.settings import load_shared_settings
 
 SETTINGS = load_shared_settings()
 DATA = {"data": "made_up" if SETTINGS.is_demo else "real"}
 """Tag of what holds data of a source."""
 
 
-def _database(settings: Settings) -> str:
-    url = settings.database_url
-    return "sqlite" if url is None else url.get_secret_value().partition(":")[0].partition("+")[0]
+SOURCE = "source"
+"""Kind of what a source has: nothing makes it here. Its group says so, and its name is long."""
 
 
-DATABASE = _database(SETTINGS)
-"""Kind of the database: sqlite or postgresql."""
+GROUPS = {
+    "data": "As new as its latest load. If a load fails, its log has the remedy; what was loaded "
+    "stays, and a retry loads the rest.",
+    "derived": "As new as its inputs at the latest run. If a run fails, its log has the remedy; "
+    "launch it again, which needs no request to a source.",
+    "sources": "As new as the source itself. If it cannot be read, `orchestrate verify` names the "
+    "cause.",
+    "operations": "As new as the latest run or tick that writes it. If that fails, its log has the "
+    "remedy; loads go on.",
+}
+"""Groups of assets, with how fresh they are and what to do if they fail."""
 
-SOURCE = frozenset({"api", "source"})
-"""Kinds of what a source has: nothing makes it here."""
+MADE_OF_DATA = frozenset({"gold", "plot", "report"})
+"""Kinds of what is made of loaded data."""
 
-TABLES = frozenset({"table", "view", "ledger", "state", "findings"})
-"""Kinds of what lies in the database, so that its kind is shown as well."""
+
+def group_of(domain: str, kind: str) -> str:
+    """Return the group of an asset, by its domain and kind."""
+    if domain in ("operations", "plugins") or kind == "settings":
+        return "operations"
+    if kind == SOURCE:
+        return "sources"
+    return "derived" if kind in MADE_OF_DATA else "data"
+
+
+def described(description: str, group: str) -> str:
+    """Return the description of an asset, which ends with freshness and remedy of its group."""
+    return f"{description.rstrip()}\n\n{GROUPS[group]}"
 
 
 def system_spec(
     key: dg.AssetKey,
     description: str,
     columns: dg.TableSchema | None,
-    kinds: AbstractSet[str],
+    kind: str,
     *deps: dg.AssetKey,
     owners: Sequence[str],
     **metadata: Any,
 ) -> dg.AssetSpec:
-    """Return an asset that holds no data of a source, in the group of the domain of its key.
+    """Return an asset that holds no data of a source.
 
     Args:
         key: Domain and noun.
         description: Its first sentence names a row.
         columns: None of a picture.
-        kinds: Of a table, the kind of the database is added.
+        kind: The only one that is shown: three chips left no room for the name in the catalog.
         deps: Assets that it is made of.
         owners: Teams or e-mail addresses.
         metadata: What else is shown.
     """
     domain = key.path[0]
+    group = group_of(domain, kind)
     shown = {} if columns is None else {"dagster/column_schema": columns}
     return dg.AssetSpec(
         key,
         deps=deps,
-        description=description,
-        group_name=domain,
+        description=described(description, group),
+        group_name=group,
         owners=owners,
-        kinds={*kinds, *([DATABASE] if TABLES & kinds else [])},
+        kinds=set() if kind == SOURCE else {kind},
         tags={"domain": domain},
         metadata={**shown, **metadata},
     )
@@ -68,13 +96,13 @@ def asset_spec(
     key: dg.AssetKey,
     description: str,
     columns: dg.TableSchema | None,
-    kinds: AbstractSet[str],
+    kind: str,
     *deps: dg.AssetKey,
     owners: Sequence[str],
     **metadata: Any,
 ) -> dg.AssetSpec:
     """Return the same of what holds data of a source: a tag marks it as synthetic or real."""
-    spec = system_spec(key, description, columns, kinds, *deps, owners=owners, **metadata)
+    spec = system_spec(key, description, columns, kind, *deps, owners=owners, **metadata)
     return spec.merge_attributes(tags=DATA)
 
 
@@ -88,3 +116,83 @@ def utc_days(first: date) -> dg.TimeWindowPartitionsDefinition:
         cron_schedule="0 0 * * *",
         end_offset=ahead.days + 1,
     )
+
+
+FRESHNESS_CHECK = "is_as_new_as_the_calendar"
+
+FRESHNESS_REMEDY = "find why its runs failed, or whether the source publishes later than expected"
+"""What to do where a table is older than its calendar."""
+
+
+def freshness_check(
+    asset: dg.AssetKey,
+    claim: str,
+    *,
+    name: str = FRESHNESS_CHECK,
+    settings: Sequence[str] = (),
+    limit: str = "",
+    remedy: str = FRESHNESS_REMEDY,
+    **options: Any,
+) -> Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]:
+    """Return the decorator of a freshness check, whose failure only warns.
+
+    Args:
+        asset: The asset that is checked.
+        claim: What holds where it passes, a sentence.
+        name: Name of the check.
+        settings: The settings that it depends on.
+        limit: The limit in words, where no setting has it.
+        remedy: What to do if it fails.
+        options: Others of `dg.asset_check`.
+    """
+    severity = dg.AssetCheckSeverity.WARN
+    shown = describe_check(claim, severity=severity, settings=settings, limit=limit, remedy=remedy)
+    return dg.asset_check(asset=asset, name=name, **shown._asdict(), **options)
+
+
+def paused_freshness(
+    warehouse: Warehouse, asset: dg.AssetKey, name: str = FRESHNESS_CHECK
+) -> dg.AssetCheckResult | None:
+    """Return the result of a freshness check while its asset or source is paused.
+
+    It passes and says until when and why, as lateness is expected; None: nothing of it is paused.
+    """
+    pause = pause_of_asset(Pauses(warehouse).list_in_effect(), asset.to_user_string())
+    if pause is None:
+        return None
+    severity = dg.AssetCheckSeverity.WARN
+    return described_result(asset, name, not_applicable(pause.text), severity, passed=True)
+
+
+def freshness_job(
+    domain: str, checks: Sequence[dg.AssetChecksDefinition], description: str
+) -> AnyJob:
+    """Return the job that runs the freshness checks of a domain, and nothing else."""
+    return dg.define_asset_job(
+        f"{domain}_freshness",
+        selection=dg.AssetSelection.checks(*checks),
+        description=description,
+        tags={"domain": domain, **RUNS_WHILE_PAUSED},
+    )
+
+
+def define_daily_job(
+    domain: str,
+    description: str,
+    *,
+    assets: Sequence[dg.AssetsDefinition],
+    checks: Sequence[dg.AssetChecksDefinition],
+) -> AnyJob:
+    """Return the job that derives, draws and checks once a day; no pause holds one of checks."""
+    tags = {} if assets else RUNS_WHILE_PAUSED
+    return dg.define_asset_job(
+        daily_job_name(domain),
+        selection=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*checks),
+        description=description,
+        tags={"domain": domain, **tags},
+    )
+
+
+def daily_job_name(domain: str) -> str:
+    """Return the name of the daily job of a domain, and of its schedule."""
+    return f"{domain}_daily"

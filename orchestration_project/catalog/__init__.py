@@ -1,20 +1,46 @@
-"""The domains of the project, each one value; `DOMAINS` is the one list of them."""
+"""The domains of the project, each one value in a module of its name, such as `fx.FX`.
 
-from orchestration_project.catalog.cboe import CBOE
-from orchestration_project.catalog.documents import DOCUMENTS
-from orchestration_project.catalog.events import EVENTS
-from orchestration_project.catalog.finra import FINRA
-from orchestration_project.catalog.fx import FX
-from orchestration_project.catalog.mqtt import MQTT
-from orchestration_project.catalog.operations import OPERATIONS
-from orchestration_project.catalog.plugins import PLUGINS
-from orchestration_project.catalog.prices import PRICES
-from orchestration_project.catalog.saas import SAAS
-from orchestration_project.catalog.web import WEB
-from orchestration_project.registry import Registry
+`REGISTRY` is made at its first use, of the domains that this installation has: the modules of the
+others are imported at the first use of `Registry.whole`.
+"""
 
-DOMAINS = (CBOE, DOCUMENTS, EVENTS, FINRA, FX, MQTT, OPERATIONS, PLUGINS, PRICES, SAAS, WEB)
-"""Add a domain here; everything else derives from it."""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-REGISTRY = Registry.of(DOMAINS)
-"""Registry of a code location with all domains."""
+if TYPE_CHECKING:
+    from orchestration_project.registry import Domain, Registry
+
+    REGISTRY: Registry
+
+
+def import_domain(name: str) -> "Domain":
+    """Return the value of a domain."""
+    return getattr(import_module(f"{__name__}.{name}"), name.upper())
+
+
+def import_all_domains() -> "tuple[Domain, ...]":
+    """Return the values of all domains, in order."""
+    from orchestration_project.settings.chosen import known_domains
+
+    return tuple(map(import_domain, known_domains()))
+
+
+def _registry() -> "Registry":
+    """Return the registry of the domains that this installation has.
+
+    Raises:
+        ConfigurationError: DOMAINS, or what is stored, names an unknown domain.
+    """
+    from orchestration_project.registry import Registry
+    from orchestration_project.settings import domains_on, load_shared_settings
+
+    on = sorted(domains_on(load_shared_settings()))
+    return Registry.of([import_domain(name) for name in on], import_all_domains)
+
+
+def __getattr__(name: str) -> Any:
+    """Return the registry, made at its first use."""
+    if name != "REGISTRY":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = _registry()
+    return globals()[name]

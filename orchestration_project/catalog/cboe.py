@@ -9,7 +9,7 @@ from orchestration_project.assets import cboe as assets
 from orchestration_project.catalog.factory import domain_of, open_documents
 from orchestration_project.contracts.balance import count_lines
 from orchestration_project.contracts.pipelines import Parameter
-from orchestration_project.domains import cboe
+from orchestration_project.domains.cboe import volume
 from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (
@@ -19,7 +19,7 @@ from orchestration_project.engine.document_source import (
 )
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import Transform
-from orchestration_project.registry import AsOfModule, Connection, Environment, Job
+from orchestration_project.registry import AsOfModule, Connection, Environment, FormulaModule, Job
 from orchestration_project.sensors import cboe as sensors
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.cboe import CboeSettings
@@ -34,11 +34,11 @@ REQUESTS_PER_SECOND = 2
 """Cboe names no limit; a run needs a file for each year."""
 
 DOCUMENTS = Documents(
-    listings_of=cboe.listings_of,
-    names_of=cboe.documents_of,
-    partitions_in=cboe.partitions_in,
-    version_in=cboe.version_in,
-    zone=cboe.CALENDAR.zone,
+    listings_of=volume.listings_of,
+    names_of=volume.documents_of,
+    partitions_in=volume.partitions_in,
+    version_in=volume.version_in,
+    zone=volume.CALENDAR.zone,
 )
 
 
@@ -62,7 +62,7 @@ def _limits(settings: Settings, today: date) -> LoadLimits:
     settings = CboeSettings.of(settings)
     return LoadLimits(
         first_day=settings.first_day(today),
-        horizon=cboe.RECENT,
+        horizon=volume.RECENT,
         max_reject_ratio=settings.cboe_max_reject_ratio,
         freshness_grace=timedelta(hours=12),
         max_runs_per_tick=10,
@@ -76,15 +76,15 @@ def _unused(settings: Settings) -> str:
 
 def _week_of(partition: Scope) -> Scope:
     """Return the week that a day is part of."""
-    return {"week_start": cboe.monday_of(cast("date", partition["trade_date"]))}
+    return {"week_start": volume.monday_of(cast("date", partition["trade_date"]))}
 
 
 VOLUME = Dataset(
     domain="cboe",
     table=market_volume_daily,
-    contract=cboe.CONTRACT,
-    partitioning=cboe.PARTITIONING,
-    parse=cboe.parse,
+    contract=volume.CONTRACT,
+    partitioning=volume.PARTITIONING,
+    parse=volume.parse,
     resource="cboe",
     source_dataset="market_history",
     count_records=count_lines,
@@ -92,7 +92,9 @@ VOLUME = Dataset(
     source_description="Cboe's yearly files of market volume",
     limits=_limits,
     transforms={
-        off_exchange_share_daily: Transform(cboe.off_exchange_daily, conservation=cboe.CONSERVATION)
+        off_exchange_share_daily: Transform(
+            volume.off_exchange_daily, conservation=volume.CONSERVATION
+        )
     },
     made_of=MADE_OF,
     dependents={off_exchange_share_weekly: _week_of},
@@ -101,12 +103,13 @@ VOLUME = Dataset(
 
 WEEK = Parameter(
     name="partition",
-    to_key=lambda text: cboe.WEEKS.key_of(cboe.WEEKS.partition_of(text, today=date.max)),
+    to_key=lambda text: volume.WEEKS.key_of(volume.WEEKS.partition_of(text, today=date.max)),
 )
 
 _DATASETS = domain_of(
     "cboe",
     [VOLUME],
+    drawn=[assets.off_exchange_chart],
     registrations=[document_recovery("cboe", VOLUME.source_dataset)],
     resources={
         "cboe": Connection(
@@ -121,23 +124,25 @@ _DATASETS = domain_of(
     },
 )
 
+_WEEKS_JOB = Job(
+    definition=assets.off_exchange_weeks_job, parameters=(WEEK,), first_setting="CBOE_FIRST_DAY"
+)
+
 CBOE = replace(
     _DATASETS,
-    assets=[*_DATASETS.assets, assets.off_exchange_weeks, assets.off_exchange_chart],
+    assets=[
+        *_DATASETS.assets,
+        *([assets.off_exchange_weeks] if assets.HAS_FINRA else []),
+    ],
     jobs=[
         *_DATASETS.jobs,
-        Job(
-            definition=assets.off_exchange_weeks_job,
-            parameters=(WEEK,),
-            first_setting="CBOE_FIRST_DAY",
-        ),
-        Job(definition=assets.charts_job, parameters=()),
+        *([_WEEKS_JOB] if assets.HAS_FINRA else []),
     ],
-    schedules=[*_DATASETS.schedules, sensors.cboe_charts_daily],
-    sensors=[*_DATASETS.sensors, sensors.cboe_on_landing],
+    sensors=[*_DATASETS.sensors, *([sensors.cboe_on_landing] if assets.HAS_FINRA else [])],
     registrations=[
         *_DATASETS.registrations,
         AsOfModule("orchestration_project.resources.cboe"),
-        *list_equations([cboe.CONSERVATION]),
+        FormulaModule("orchestration_project.domains.cboe.formulas"),
+        *list_equations([volume.CONSERVATION]),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from orchestration_project.assets.specs import described
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Domain
 from orchestration_project.services.metadata import check_spec, table_of
@@ -30,9 +31,12 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 key,
-                description=f"One row per setting of {domain.name}: what is in effect, and where "
-                "it comes from.",
-                group_name=domain.name,
+                description=described(
+                    f"One row per setting of {domain.name}: what is in effect, and where it comes "
+                    "from.",
+                    "operations",
+                ),
+                group_name="operations",
                 owners=["team:operations"],
                 kinds={"settings"},
                 tags={"domain": domain.name, **_data_tag(domain)},

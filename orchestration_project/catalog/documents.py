@@ -10,6 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from orchestration_project.assets import documents
+from orchestration_project.assets.documents.options import DocumentOptions
+from orchestration_project.assets.replays import ReplaySelection, define_replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.http import HttpClient
@@ -48,8 +50,8 @@ from orchestration_project.sensors.documents import (
 )
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.inbox.uploads import LoadedInboxes
-from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.services.retries.retrying import ItemTopics
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import (
     Settings,
     child_environment,
@@ -163,6 +165,25 @@ def _oldest_waiting(
     return [found] if found else []
 
 
+REPLAY = Replay(
+    table=documents_pages.name,
+    job=documents.LOAD_JOB,
+    op=documents.LOAD_OP,
+    plan=plan_replay,
+    has_options=False,
+    unit="days",
+    filters=(
+        ReplayFilter(name="from", description="days of first sight from this on", is_date=True),
+        ReplayFilter(name="to", description="days up to this one", is_date=True),
+    ),
+    counts=[*(f"{outcome}_document_count" for outcome in OUTCOMES), NOT_READ],
+)
+
+
+class ReplayDocuments(ReplaySelection, DocumentOptions):
+    """Days whose captured documents are extracted again, and how."""
+
+
 DOCUMENTS = Domain(
     name="documents",
     source_setting="documents_source",
@@ -173,9 +194,9 @@ DOCUMENTS = Domain(
             parameters=(DAY,),
             presets=documents.DOCUMENTS_LOADING,
         ),
-        Job(definition=documents.replay_job, parameters=(DAY,)),
+        define_replay_job("documents", [REPLAY], ReplayDocuments),
         Job(definition=documents.derive_job, parameters=(DAY,)),
-        Job(definition=documents.freshness_job, parameters=()),
+        Job(definition=documents.documents_freshness_job, parameters=()),
     ],
     asset_checks=[documents.files_are_loaded_in_time, documents.judge_documents],
     schedules=[documents_freshness_hourly],
@@ -198,23 +219,7 @@ DOCUMENTS = Domain(
             partitions_of=lambda *_: None,
         )
     ],
-    replays=[
-        Replay(
-            table=documents_pages.name,
-            job=documents.REPLAY_JOB,
-            op=documents.LOAD_OP,
-            plan=plan_replay,
-            has_options=False,
-            unit="days",
-            filters=(
-                ReplayFilter(
-                    name="from", description="days of first sight from this on", is_date=True
-                ),
-                ReplayFilter(name="to", description="days up to this one", is_date=True),
-            ),
-            counts=[*(f"{outcome}_document_count" for outcome in OUTCOMES), NOT_READ],
-        )
-    ],
+    replays=[REPLAY],
     api=[
         "orchestration_project.gateway.api.documents",
         "orchestration_project.gateway.api.documents_timeline",

@@ -20,8 +20,8 @@ from orchestration_project.resources.events_retention import body_retention
 from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
 from orchestration_project.resources.events_routing.rows import ROW
 from orchestration_project.resources.events_routing.runs import RUN_JOB
-from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.sensors.events_routing import routing_sensor
+from orchestration_project.sensors.webhooks import webhook_sensor
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.inbox.rows import RECOVERIES, delivery_items

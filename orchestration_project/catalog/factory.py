@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from orchestration_project.assets.factory import DatasetAssets, dataset_assets
+from orchestration_project.assets.factory import dataset_assets
+from orchestration_project.assets.replays import define_replay_job
+from orchestration_project.assets.specs import define_daily_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
@@ -24,12 +26,10 @@ from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Connection, Domain, Environment, Job, PartitionedTable
-from orchestration_project.sensors.definitions import cron_schedule
+from orchestration_project.sensors.definitions import daily_schedule
 from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
-from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
-
-FRESHNESS_CRON = "0 13 * * *"
 
 
 def domain_of(
@@ -37,33 +37,42 @@ def domain_of(
     datasets: Sequence[Dataset],
     *,
     resources: Mapping[str, Connection[Any]],
+    drawn: Sequence[dg.AssetsDefinition] = (),
     state_paths: Sequence[str] = (),
     registrations: Sequence[object] = (),
 ) -> Domain:
     """Return the domain of declared datasets, which are all that it has.
 
-    Each dataset has its assets and checks, a job, a replay job, a sensor and a scheduled backfill;
-    the domain has a job and a daily schedule for its freshness checks.
+    Each dataset has its assets and checks, a job, a sensor and a scheduled backfill; the domain has
+    a replay job, and a daily job that makes the assets of ``drawn`` and checks freshness.
     """
     made = [dataset_assets(each) for each in datasets]
     first_day = f"{name.upper()}_FIRST_DAY"
-    freshness_job = dg.define_asset_job(
-        f"{name}_freshness",
-        selection=dg.AssetSelection.checks(*(each.freshness for each in made)),
-        description=f"Checks whether the tables of {name} are as new as their calendars say.",
-        tags={"domain": name},
-    )
+    checks = [dataset.freshness for dataset in made]
+    drawing = "draws charts, and " if drawn else ""
+    text = f"{drawing}checks whether the tables of {name} are as new as their calendars say."
+    daily_job = define_daily_job(name, text.capitalize(), assets=drawn, checks=checks)
     return Domain(
         name=name,
         source_setting=f"{name}_source",
-        assets=[asset for each in made for asset in (each.source, each.table)],
-        asset_checks=[each.freshness for each in made],
+        assets=[*(asset for each in made for asset in (each.source, each.table)), *drawn],
+        asset_checks=checks,
         jobs=[
             *(dataset_job(each.dataset, each.job, first_day, each.published_on) for each in made),
-            *(dataset_job(each.dataset, each.replay_job, first_day) for each in made),
-            Job(definition=freshness_job, parameters=()),
+            define_replay_job(name, [each.replay for each in made]),
+            Job(definition=daily_job, parameters=()),
         ],
-        schedules=[_freshness_schedule(name, freshness_job, made), *map(backfill_schedule, made)],
+        schedules=[
+            daily_schedule(
+                daily_job,
+                checks,
+                profile=name,
+                needs="loaded partitions",
+                zone=made[0].dataset.partitioning.calendar.zone,
+                what=f"{text.capitalize().removesuffix('.')}, every day.",
+            ),
+            *map(backfill_schedule, made),
+        ],
         sensors=[dataset_sensor(each) for each in made],
         resources=resources,
         tables=[
@@ -109,20 +118,6 @@ def _key_of(partitioning: Partitioning, text: str) -> str:
     return partitioning.key_of(partitioning.partition_of(text, today=date.max))
 
 
-def _freshness_schedule(
-    name: str, job: Any, made: Sequence[DatasetAssets]
-) -> dg.ScheduleDefinition:
-    return cron_schedule(
-        profile=name,
-        needs="loaded partitions",
-        name=f"{name}_freshness_daily",
-        job=job,
-        cron_schedule=FRESHNESS_CRON,
-        execution_timezone=made[0].dataset.partitioning.calendar.zone,
-        what=f"Check every day whether the tables of {name} are fresh.",
-    )
-
-
 def _scope_of(dataset: Dataset, key: str) -> Scope:
     partition = dataset.partitioning.partition_of(key, today=date.max)
     return dataset.partitioning.scope_of(partition)
@@ -159,6 +154,7 @@ def _oldest_late(
         partitioning.key_of(late[0]),
         midnight.astimezone(UTC) + grace,
         missing_count=len(late),
+        partitions=[partitioning.key_of(partition) for partition in late],
     )
 
 

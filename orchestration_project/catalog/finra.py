@@ -6,6 +6,7 @@ from functools import partial
 
 from orchestration_project.assets import finra
 from orchestration_project.assets.finra.catalogue import first_finra_week
+from orchestration_project.assets.replays import define_replay_job
 from orchestration_project.catalog.factory import dataset_job, oldest_missing_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pipelines import Parameter
@@ -24,6 +25,7 @@ from orchestration_project.registry import (
     Connection,
     Domain,
     Environment,
+    FormulaModule,
     Job,
     PartitionedTable,
 )
@@ -37,7 +39,7 @@ from orchestration_project.resources.finra.connection import (
 from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.resources.finra.recovery import RECOVERIES
 from orchestration_project.sensors import finra as sensors
-from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -100,12 +102,11 @@ FINRA = Domain(
         finra.otc_weekly,
         finra.across_weeks,
         finra.tier_week,
-        finra.symbol_week_short,
-        finra.symbol_week_value,
+        *([finra.symbol_week_short] if finra.HAS_SHORT else []),
+        *([finra.symbol_week_value, finra.value_picture] if finra.HAS_VALUES else []),
         finra.symbols,
         finra.finra_charts,
         finra.trade_activity,
-        finra.value_picture,
         *(dataset.source for dataset in finra.DATASET_ASSETS),
         *(dataset.table for dataset in finra.DATASET_ASSETS),
     ],
@@ -122,23 +123,17 @@ FINRA = Domain(
             first_setting=FIRST_WEEK,
             published_on=_week_published_on,
         ),
-        *(
-            Job(definition=definition, parameters=(TIER, WEEK_ENDING), first_setting=FIRST_WEEK)
-            for definition in (finra.replay_job, finra.gold_job)
-        ),
+        define_replay_job("finra", finra.REPLAYS),
+        Job(definition=finra.gold_job, parameters=(TIER, WEEK_ENDING), first_setting=FIRST_WEEK),
         *(
             Job(definition=definition, parameters=(WEEK_ENDING,), first_setting=FIRST_WEEK)
             for definition in (
                 finra.tier_week_job,
-                finra.symbol_week_value_job,
-                finra.symbol_week_short_job,
+                *([finra.symbol_week_value_job] if finra.HAS_VALUES else []),
+                *([finra.symbol_week_short_job] if finra.HAS_SHORT else []),
             )
         ),
-        Job(definition=finra.charts_job, parameters=()),
-        Job(definition=finra.symbols_job, parameters=()),
-        Job(definition=finra.trade_activity_job, parameters=()),
-        Job(definition=finra.freshness_job, parameters=()),
-        Job(definition=finra.source_checks_job, parameters=()),
+        Job(definition=finra.daily_job, parameters=()),
         Job(
             definition=finra.backfill_job,
             parameters=(),
@@ -147,21 +142,14 @@ FINRA = Domain(
         ),
         *(
             dataset_job(made.dataset, made.job, _first_setting(declared), made.published_on)
-            for made, declared in zip(finra.DATASET_ASSETS, DATASETS, strict=True)
-        ),
-        *(
-            dataset_job(made.dataset, made.replay_job, _first_setting(declared))
-            for made, declared in zip(finra.DATASET_ASSETS, DATASETS, strict=True)
+            for made, declared in zip(finra.DATASET_ASSETS, finra.DATASETS_ON, strict=True)
         ),
     ],
     schedules=[
         sensors.finra_otc_weekly_mondays,
-        sensors.finra_freshness_daily,
-        sensors.finra_source_checks_daily,
-        sensors.finra_symbol_week_short_daily,
-        sensors.finra_symbol_week_value_daily,
-        sensors.finra_symbols_daily,
-        sensors.finra_charts_daily,
+        sensors.finra_daily,
+        *([sensors.finra_symbol_week_short_daily] if finra.HAS_SHORT else []),
+        *([sensors.finra_symbol_week_value_daily] if finra.HAS_VALUES else []),
     ],
     sensors=[
         sensors.finra_on_publication,
@@ -204,6 +192,7 @@ FINRA = Domain(
     state_paths=["demo"],
     registrations=[
         AsOfModule("orchestration_project.resources.finra.gold_as_of"),
+        FormulaModule("orchestration_project.domains.finra.formulas"),
         Deadlines(_oldest_unlanded),
         *list_equations(CONSERVATIONS),
         *RECOVERIES,

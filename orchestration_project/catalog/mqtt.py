@@ -19,10 +19,10 @@ from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import mirror_lag, range_items
 from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
 from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
-from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.retries.retrying import ItemTopics
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.tables.mqtt import mqtt_mirror

@@ -33,9 +33,9 @@ from orchestration_project.resources.plugins.metrics import PluginMetrics
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugins
 from orchestration_project.resources.plugins.store import FOLDER
 from orchestration_project.sensors.plugins import plugin_schedule
-from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives.conditions import RowConditions
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
 
 MAX_SECONDS = 2.0

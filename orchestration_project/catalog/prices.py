@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from orchestration_project.assets import prices
 from orchestration_project.assets.prices.catalogue import MONTHS, first_price_month
+from orchestration_project.assets.replays import define_replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.contracts.problems import OldestMissing
@@ -13,7 +14,14 @@ from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import AsOfModule, Connection, Domain, Job, PartitionedTable
+from orchestration_project.registry import (
+    AsOfModule,
+    Connection,
+    Domain,
+    FormulaModule,
+    Job,
+    PartitionedTable,
+)
 from orchestration_project.resources.prices.connection import (
     in_second_place,
     opened_prices,
@@ -27,8 +35,8 @@ from orchestration_project.resources.prices.universe import (
 )
 from orchestration_project.resources.prices.work import SYMBOLS_TOPIC
 from orchestration_project.sensors import prices as sensors
-from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.services.retries.retrying import ItemTopics
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
@@ -88,14 +96,9 @@ PRICES = Domain(
             real_config=not_dry("launch_prices_backfill"),
         ),
         Job(definition=prices.charts_job, parameters=()),
-        Job(definition=prices.freshness_job, parameters=()),
+        Job(definition=prices.prices_freshness_job, parameters=()),
         Job(definition=prices.gold_job, parameters=()),
-        Job(
-            definition=prices.replay_job,
-            parameters=(MONTH,),
-            missing=_missing_months,
-            first_setting=FIRST_MONTH,
-        ),
+        define_replay_job("prices", [prices.DAILY_REPLAY]),
     ],
     schedules=[
         sensors.prices_daily_after_close,
@@ -136,6 +139,7 @@ PRICES = Domain(
     replays=[prices.DAILY_REPLAY],
     registrations=[
         AsOfModule("orchestration_project.resources.prices.gold"),
+        FormulaModule("orchestration_project.domains.prices.formulas"),
         Deadlines(_oldest_unlanded),
         ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems),
         *RECOVERIES,

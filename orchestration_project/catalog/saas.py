@@ -3,10 +3,11 @@
 from orchestration_project.assets import saas
 from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.subjects import SUBJECTS
-from orchestration_project.registry import Connection, Domain, Job
+from orchestration_project.registry import Connection, Domain, Job, SensorMaker
 from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
 from orchestration_project.resources.saas.routed_issues import JIRA_ISSUE
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
+from orchestration_project.sensors.webhooks import webhook_sensor
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.settings import Settings, without_secrets
 from orchestration_project.settings.domains.saas import SaasSettings
@@ -85,5 +86,5 @@ SAAS = Domain(
     },
     api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
-    registrations=[JIRA_ISSUE, SubjectKinds(lambda _: SUBJECTS)],
+    registrations=[JIRA_ISSUE, SensorMaker(webhook_sensor), SubjectKinds(lambda _: SUBJECTS)],
 )

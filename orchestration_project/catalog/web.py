@@ -41,8 +41,8 @@ from orchestration_project.services.cleanup.retention import DomainRetention, Re
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.exports import FileExports
 from orchestration_project.services.flags import FlagUses
-from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.services.retries.retrying import ItemTopics
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items, web_pages

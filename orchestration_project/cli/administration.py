@@ -19,14 +19,13 @@ from orchestration_project.cli.console import (
     preview,
     show_rows,
 )
+from orchestration_project.contracts.job_kinds import EXPORT_EVIDENCE
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.services.evidence.rules import MANIFEST
 
 if TYPE_CHECKING:
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.settings import Settings
-
-EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
 
 CAPTURE_HEADINGS = {
     "capture_id": "id",
@@ -67,12 +66,31 @@ def migrate(sql: bool) -> int:
             found = warehouse.version() or "none"
             preview(f"{warehouse.shown_url}: version {found} -> {NEWEST_VERSION}")
         return 0
+    with unprepared_warehouse(settings) as warehouse:
+        was_empty = warehouse.version() is None
     with upgraded_warehouse(settings) as warehouse:
         additions = warehouse.compare_tables()
         echo(f"the tables in {warehouse.shown_url} are up to date")
+        if not was_empty:
+            _keep_what_is_on(settings, warehouse)
         if additions:
             echo(f"not of this project, and left as they are: {named(additions)}")
     return 0
+
+
+def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
+    """Leave on what an installation had in use before names changed and domains were chosen."""
+    from orchestration_project.catalog.upgrade import follow_new_names, keep_domains_in_use
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.dagster_private import instigators_switched_on
+    from orchestration_project.instance.storage import open_instance
+
+    with open_instance() as instance:
+        if renamed := follow_new_names(instance, warehouse, Clock().now()):
+            echo(f"switched on or stored, and renamed: {', '.join(renamed)}")
+        kept = keep_domains_in_use(settings, warehouse, instigators_switched_on(instance))
+    if kept:
+        echo(f"in use, and so left on: {', '.join(kept)}")
 
 
 SECONDS_BETWEEN_COUNTS = 1.0
@@ -230,6 +248,11 @@ def verify_evidence(file: str, sha256: str | None) -> int:
 @click.option(
     "--include-bytes", is_flag=True, help="Add the captured bytes, not only their hashes."
 )
+@click.option(
+    "--include-inputs",
+    is_flag=True,
+    help="Add the other partitions that the partition's derived rows read.",
+)
 @click.option("--output", metavar="FILE", help="A new .zip file; default: in STATE_DIR/evidence.")
 def export_evidence(
     run_id: str | None,
@@ -237,6 +260,7 @@ def export_evidence(
     partition: str | None,
     at: str | None,
     include_bytes: bool,
+    include_inputs: bool,
     output: str | None,
 ) -> int:
     """Write an archive about a run, a session, or a partition at a time."""
@@ -247,9 +271,11 @@ def export_evidence(
     file = str(Path(output).resolve()) if output else None
     config = {name: value for name, value in {**wanted, "file": file}.items() if value}
     if OUTPUT.is_dry_run:
-        preview(f"{EVIDENCE_JOB} would run with {config}", job=EVIDENCE_JOB, config=config)
+        job = EXPORT_EVIDENCE.job
+        preview(f"{job} would run with {config}", job=job, config=config)
         return 0
-    return _export({**config, "include_bytes": include_bytes})
+    included = {"include_bytes": include_bytes, "include_inputs": include_inputs}
+    return _export({**config, **included})
 
 
 def _export(config: dict[str, Any]) -> int:
@@ -259,7 +285,8 @@ def _export(config: dict[str, Any]) -> int:
     from orchestration_project.settings import load_settings
 
     with full_disk_explained(load_settings()), open_instance() as instance:
-        result = execute(instance, EVIDENCE_JOB, config={"ops": {EVIDENCE_OP: {"config": config}}})
+        run_config = EXPORT_EVIDENCE.run_config(config)
+        result = execute(instance, EXPORT_EVIDENCE.job, config=run_config)
         for metadata in materializations_of([result]).values():
             found = {name: metadata[name] for name in ("file", "bytes", "members", "sha256")}
             found["manifest_sha256"] = metadata["manifest_sha256"]

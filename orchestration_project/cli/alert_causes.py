@@ -260,7 +260,7 @@ def _certificate_expiring(trial: Trial) -> Iterator[None]:
 
 
 def _schedule_disabled(trial: Trial) -> Iterator[None]:
-    fields = {"job": "operations_verify", "cron": "0 6 * * *", "timezone": "UTC"}
+    fields = {"job": "operations_checks", "cron": "0 6 * * *", "timezone": "UTC"}
     with trial.warehouse() as warehouse:
         SCHEDULE_STORE.apply(warehouse, Edit(Action.CREATE, NAME, NAME, trial.now(), fields))
         with warehouse.writing() as connection:

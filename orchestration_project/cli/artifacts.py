@@ -6,9 +6,11 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, preview
-
-REPAIR_JOB, REPAIR_OP = "operations_repair_artifacts", "repair_artifacts"
-COPY_JOB, COPY_OP = "operations_copy_artifacts", "copy_artifacts"
+from orchestration_project.contracts.job_kinds import (
+    COPY_ARTIFACTS,
+    REPAIR_ARTIFACTS,
+    JobKind,
+)
 
 FIGURES = ("damaged_count", "repaired_count", "rederived_count", "lost_count")
 
@@ -28,12 +30,12 @@ FIGURES = ("damaged_count", "repaired_count", "rederived_count", "lost_count")
 def repair(sha256: tuple[str, ...], dataset: str | None, limit: int) -> int:
     """Repair damaged artifacts from the second store, their sources or rows.
 
-    Without --sha256 and --dataset: all that the latest verifications found damaged, by the job
-    operations_artifacts.
+    Without --sha256 and --dataset: all that the latest verifications found damaged, by
+    list_artifacts of the job operations_clean_up.
     Exit status: 0 all repaired, 1 some lost or damaged, 2 usage.
     """
     config: dict[str, Any] = {"sha256": list(sha256), "limit": limit, "dry_run": OUTPUT.is_dry_run}
-    found = _run(REPAIR_JOB, REPAIR_OP, {**config, **({"dataset": dataset} if dataset else {})})
+    found = _run(REPAIR_ARTIFACTS, {**config, **({"dataset": dataset} if dataset else {})})
     if found is None:
         return 1
     figures = {name: found[name] for name in FIGURES}
@@ -52,7 +54,7 @@ def repair(sha256: tuple[str, ...], dataset: str | None, limit: int) -> int:
 @click.option("--all", "follow_all", is_flag=True, help="Follow all rows, not only the new ones.")
 def copy(follow_all: bool) -> int:
     """Copy new captured bytes and exported files to the store of ARTIFACTS_COPY_URL."""
-    found = _run(COPY_JOB, COPY_OP, {"follow_all": follow_all})
+    found = _run(COPY_ARTIFACTS, {"follow_all": follow_all})
     if found is None:
         return 1
     figures = {name: found[name] for name in ("copied_count", "bytes", "damaged_count")}
@@ -70,13 +72,13 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['artifact']}: {row['problem']}, {row['state']}{ways}{': ' if more else ''}{more}"
 
 
-def _run(job: str, op: str, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Run a job of one op; return its metadata, None if it failed."""
+def _run(kind: JobKind, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Run a kind of a job; return its metadata, None if it failed."""
     from orchestration_project.cli.execution import execute, failures, materializations_of
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
-        result = execute(instance, job, config={"ops": {op: {"config": config}}})
+        result = execute(instance, kind.job, config=kind.run_config(options))
         if not result.success:
             emit_or({"failures": failures([result])}, *failures([result]))
             return None

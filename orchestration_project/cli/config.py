@@ -24,16 +24,19 @@ def command() -> None:
 
 @command.command(has_json=True)
 def show() -> int:
-    """List each setting, check limit and preset value with its origin."""
+    """List each setting of the domains that are on, check limit and preset value, with origin."""
     from orchestration_project.services.presets import effective_config
-    from orchestration_project.settings import load_settings, places
+    from orchestration_project.settings import domains_on, load_settings, places
 
-    entries = effective_config(load_settings()).entries
+    settings = load_settings()
+    on = {"", *domains_on(settings)}
+    entries = effective_config(settings).entries
     where = {name.upper(): place for name, place in places().items()}
     show_rows(
         [
             {"name": name, "value": each.value, "origin": where.get(name, each.origin)}
             for name, each in entries.items()
+            if settings.domain_of(name.lower()) in on
         ],
         HEADINGS,
     )
@@ -110,7 +113,7 @@ def _readers(settings: "Settings") -> Iterator[Callable[[], object]]:
     yield partial(declared_exports, settings)
     yield partial(declared_objectives, settings, REGISTRY)
     for name in preset_names():
-        yield partial(preset_of_file, name, REGISTRY.preset_targets)
+        yield partial(preset_of_file, name, REGISTRY.whole.preset_targets)
 
 
 def _read_alert_rules(settings: "Settings") -> None:

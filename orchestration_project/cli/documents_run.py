@@ -67,11 +67,11 @@ def load(partitions: Sequence[str]) -> int:
         arrivals.end_leases(partial(is_at_work, instance))
         chosen = days or [each.day for each in arrivals.due()]
         results, counts = _run(instance, chosen)
-        left_count = arrivals.not_extracted_count()
+        present_count, left_count = arrivals.present_count(), arrivals.not_extracted_count()
     failed = failures([each for each in results if not each.success])
     outcome = load_outcome(
         has_failed=bool(failed) or not _is_all_extracted(counts, left_count),
-        unpublished=["files"] if not counts and not _present(poll) else [],
+        unpublished=["files"] if not counts and not present_count else [],
     )
     if console.OUTPUT.is_json:
         console.emit(
@@ -86,9 +86,8 @@ def load(partitions: Sequence[str]) -> int:
             }
         )
     else:
-        console.echo(
-            "\n".join([*_lines(counts, chosen, poll, left_count), *_verdicts(results), *failed])
-        )
+        lines = _lines(counts, chosen, present_count, left_count)
+        console.echo("\n".join([*lines, *_verdicts(results), *failed]))
     return EXIT_STATUSES[outcome]
 
 
@@ -158,16 +157,12 @@ def _verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
 
 
 def _lines(
-    counts: Mapping[str, int], days: Sequence[str], poll: PollResult, left_count: int
+    counts: Mapping[str, int], days: Sequence[str], present_count: int, left_count: int
 ) -> list[str]:
     if not days:
-        total = _present(poll)
-        return [f"no file waits; {total - left_count} of {total} listed files have text"]
+        extracted_count = present_count - left_count
+        return [f"no file waits; {extracted_count} of {present_count} listed files have text"]
     return [f"{outcome:<12}{count:>8,}" for outcome, count in counts.items()]
-
-
-def _present(poll: PollResult) -> int:
-    return sum(count for state, count in poll.counts.items() if state != "gone")
 
 
 def _is_all_extracted(counts: Mapping[str, int], left_count: int) -> bool:

@@ -12,13 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -29,11 +29,10 @@ from orchestration_project.resources.events_routing.rules import edit_rules, rul
 from orchestration_project.resources.events_routing.runs import RunRequester, runnable_jobs
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.resources.mqtt.opening import open_bridge
-from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
+from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.events_routing import events_routed
-from orchestration_project.tables.spine import outbox
 
 MAX_PUBLISHING_SECONDS = 60
 POLL_SECONDS = 0.1
@@ -47,7 +46,7 @@ targets:
   payments: {{action: row, columns: {{charge: text, cents: integer, paid_at: timestamp}}}}
   partner: {{action: http_request, url: "{url}", type: issue.opened}}
   tickets: {{action: jira_issue, project: IT, issue_type: Task}}
-  freshness: {{action: run_job, job: finra_freshness}}
+  freshness: {{action: run_job, job: finra_daily}}
   tasks: {{action: mqtt_event, topic: people/tasks, kind: task.created}}
 """
 
@@ -123,7 +122,7 @@ def main() -> int:
 def _route(settings: Settings) -> dict[str, int]:
     clock = Clock()
     targets = RoutingTargets.of(settings, REGISTRY)
-    rules = RulesText.of_yaml(RULES).read(targets.fields_of)
+    rules = FORM.text_of(RULES).read(targets.problems_of)
     with open_instance() as instance, open_warehouse(settings) as warehouse:
         with warehouse.reading() as connection:
             version = rules_in_effect(connection).version
@@ -162,9 +161,8 @@ def _publish(settings: Settings, warehouse: Warehouse, clock: Clock) -> int:
 
 
 def _unpublished(warehouse: Warehouse) -> int:
-    wanted = select(func.count()).where(outbox.c.topic == OUTBOX_TOPIC, outbox.c.state == "waiting")
     with warehouse.reading() as connection:
-        return connection.execute(wanted).scalar_one()
+        return waiting_outbox(connection).row_count
 
 
 def _print(rows: Any) -> dict[str, int]:

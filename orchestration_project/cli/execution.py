@@ -71,6 +71,7 @@ def execute(
     partition: str | None = None,
     config: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
+    assets: Sequence[dg.AssetKey] | None = None,
 ) -> dg.JobExecutionResult:
     """Run a job, over the partitions from the first to the last of ``between`` if it has any.
 
@@ -81,6 +82,7 @@ def execute(
         partition: Partition of a job whose runs take one.
         config: Run config.
         tags: Further tags of the run.
+        assets: The assets that it makes; None: all of the job.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; Dagster returns a failed run then.
@@ -93,6 +95,7 @@ def execute(
         | dict(zip((RANGE_START, RANGE_END), between or (), strict=False))
         | ({PARTITION: partition} if partition else {})
         | {**(tags or {})},
+        asset_selection=assets,
     )
     if any(error.cls_name == INTERRUPTED for error in _errors(result)):
         raise KeyboardInterrupt

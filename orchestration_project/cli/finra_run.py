@@ -145,7 +145,8 @@ def _results(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> 
 def _pictures(settings: Settings, results: Sequence[dg.JobExecutionResult]) -> str:
     """Return the address of each picture that was drawn, which opens also where no UI runs."""
     drawn = materializations_of([result for result in results if result.success])
-    names = [name_in(str(metadata["svg_file"])) for metadata in drawn.values()]
+    files = [metadata["svg_file"] for metadata in drawn.values() if "svg_file" in metadata]
+    names = [name_in(str(file)) for file in files]
     return "".join(f"\npicture   {open_store(settings).url}/{name}" for name in names)
 
 
@@ -185,9 +186,10 @@ def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExe
 
 def draw(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
     """Draw the picture of what is landed, unless the latest shows that already."""
+    from orchestration_project.assets.finra.catalogue import TRADE_ACTIVITY
     from orchestration_project.sensors.finra.derived import drawn_version
 
     version = made_of(warehouse)
     if version is None or version == drawn_version(instance):
         return []
-    return [execute(instance, "finra_trade_activity")]
+    return [execute(instance, "finra_daily", assets=[TRADE_ACTIVITY])]

@@ -10,6 +10,7 @@ import dagster as dg
 from orchestration_project.cli.execution import repository
 from orchestration_project.contracts.job_options import require_valid
 from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe
@@ -17,9 +18,10 @@ from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.latency import recorded_latency
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
 from orchestration_project.instance.logs import keep_log_lines
-from orchestration_project.instance.run_config import refuse_options_of_other_jobs
+from orchestration_project.instance.run_config import refuse_unused
 from orchestration_project.registry import Registry
 from orchestration_project.services.hosts import reported_host
+from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import load_settings
 
 
@@ -35,11 +37,13 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
         reported_host(settings, "gateway"),
         recorded_latency(settings),
         _instance() as instance,
+        open_warehouse(settings) as warehouse,
         dagster_web(
             instance,
             workspace,
             check_config,
-            installation_of(settings),
+            Pauses(warehouse).require_unpaused,
+            installation_of(settings, warehouse),
             log_level=settings.log_level,
             log_format=log_format,
         ) as dagster,
@@ -57,8 +61,7 @@ def check_config(job: str, run_config: Mapping[str, Any]) -> None:
     """
     if run_config:  # most launches have none, and the definitions take a second to import
         require_valid(run_config, _models())
-        replay_jobs = {each.job for each in _registry().replays.values()}
-        refuse_options_of_other_jobs(job, run_config, _models(), replay_jobs)
+        refuse_unused(run_config, _models())
 
 
 @cache

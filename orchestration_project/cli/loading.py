@@ -11,6 +11,7 @@ import click
 import dagster as dg
 
 from orchestration_project.cli import console
+from orchestration_project.cli.domains import require_defined
 from orchestration_project.cli.execution import (
     ProgressLine,
     Range,
@@ -102,12 +103,8 @@ def dataset_jobs() -> list[DatasetJob]:
     # Not at the top: this import reads the settings, and `main` reports invalid ones.
     from orchestration_project.catalog import REGISTRY
 
-    replaying = {replay.job for replay in REGISTRY.replays.values()}
     found = [
-        dataset
-        for domain in REGISTRY.domains
-        if domain.tables
-        for dataset in _of_domain(domain, replaying)
+        dataset for domain in REGISTRY.domains if domain.tables for dataset in _of_domain(domain)
     ]
     return sorted(found, key=lambda each: each.name)
 
@@ -125,6 +122,7 @@ def find_dataset(name: str) -> DatasetJob:
     writing = [each for each in found if name in each.tables]
     if len(writing) == 1:
         return writing[0]
+    require_defined(name)
     likely = get_close_matches(name, [each.name for each in found], 1)
     hint = f" Did you mean {likely[0]!r}?" if likely else ""
     raise click.BadParameter(
@@ -133,12 +131,12 @@ def find_dataset(name: str) -> DatasetJob:
     )
 
 
-def _of_domain(domain: Domain, replaying: Collection[str]) -> Iterator[DatasetJob]:
+def _of_domain(domain: Domain) -> Iterator[DatasetJob]:
     """Yield the datasets of a domain; of jobs that write the same tables, the first one loads."""
     with_history = {each.table.name for each in domain.tables}
     names: set[str] = set()
     for job in domain.jobs:
-        dataset = None if job.name in replaying else _dataset_of(job, with_history)
+        dataset = _dataset_of(job, with_history)
         if dataset is not None and dataset.name not in names:
             names.add(dataset.name)
             yield dataset

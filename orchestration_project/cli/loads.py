@@ -47,12 +47,18 @@ def run(source: str, weeks: int | None) -> int:
 
     SOURCE is finra, the default, or saas. Data is synthetic unless the settings name a real source.
     """
+    from orchestration_project.cli.domains import require_defined
+
+    require_defined(source)
     return import_module(f"orchestration_project.cli.{source}_run").run(weeks)
 
 
 @click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
 def run_saas() -> int:
     """Sync PeopleForce's tasks with Jira's issues, once; the same as `run saas`."""
+    from orchestration_project.cli.domains import require_defined
+
+    require_defined("saas")
     return import_module("orchestration_project.cli.saas_run").run(None)
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestration_project.cli.commands import Group
 from orchestration_project.cli.console import OUTPUT, echo, emit, emit_or, preview, show_rows
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.warehouse import Warehouse
 
 HEADINGS = {
     "name": "objective",
@@ -18,6 +21,7 @@ HEADINGS = {
     "burn_long": "burn in 6 h",
     "total": "events",
     "at": "evaluated (UTC)",
+    "pause": "pause",
 }
 
 
@@ -28,19 +32,24 @@ def objectives() -> None:
 
 @objectives.command("list", has_json=True)
 def list_objectives() -> int:
-    """List the budgets of the latest evaluation. Exit status 1 if one burns or is exhausted."""
+    """List the budgets of the latest evaluation.
+
+    Exit status 1 if one of a domain that is not paused burns or is exhausted.
+    """
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.services.objectives.evaluating import read_slo
     from orchestration_project.settings import load_settings
 
     with open_warehouse(load_settings()) as warehouse:
-        rows = [dict(row._mapping) for row in read_slo(warehouse)]
-    return _show(rows)
+        return _show(warehouse, [dict(row._mapping) for row in read_slo(warehouse)])
 
 
 @objectives.command("evaluate", has_json=True)
 def evaluate() -> int:
-    """Evaluate all objectives now. Exit status 1 if one burns or is exhausted."""
+    """Evaluate all objectives now.
+
+    Exit status 1 if one of a domain that is not paused burns or is exhausted.
+    """
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.services.objectives.evaluating import evaluate_declared
@@ -50,7 +59,7 @@ def evaluate() -> int:
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
         found = evaluate_declared(settings, REGISTRY, warehouse, open_clock(settings))
-    return _show([row_of(each) for each in found])
+        return _show(warehouse, [row_of(each) for each in found])
 
 
 @objectives.command("check", has_json=True)
@@ -92,14 +101,18 @@ def _declared() -> Sequence[Any]:
     return declared_objectives(load_settings(), REGISTRY)
 
 
-def _show(rows: Sequence[dict[str, Any]]) -> int:
+def _show(warehouse: "Warehouse", rows: Sequence[dict[str, Any]]) -> int:
+    from orchestration_project.services.pauses import Pauses, pause_texts
+
+    pauses = pause_texts(Pauses(warehouse).list_in_effect(), {row["domain"] for row in rows})
+    rows = [{**row, "pause": pauses[row["domain"]]} for row in rows]
     if OUTPUT.is_json:
         emit([{**row, "evaluated_at": row["evaluated_at"].isoformat()} for row in rows])
     elif not rows:
         echo("no objective was evaluated; the daemon evaluates those of slo.yaml every 5 minutes")
     else:
         show_rows([_shown(row) for row in rows], HEADINGS)
-    return int(any(row["state"] in ("burning", "exhausted") for row in rows))
+    return int(any(row["state"] in ("burning", "exhausted") and not row["pause"] for row in rows))
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="Remove older backups of DIR afterwards, but the latest; default: keep all.",
 )
 def backup(place: str, keep_days: int | None) -> int:
-    """Back up both databases and the artifact store, while programs run.
+    """Back up both databases, the artifact store and the choice of domains, while programs run.
 
     Does not have: .env, secrets, alerts.yaml, webhooks.yaml, presets/. Returns 1 if the store
     lacks artifacts that the database names.
@@ -83,8 +83,8 @@ def backup(place: str, keep_days: int | None) -> int:
     if manifest.missing:
         note(
             f"{len(manifest.missing)} artifacts that the database names are not in the store: "
-            f"{named(manifest.missing)}. Run operations_artifacts, and put them back from an "
-            "earlier backup."
+            f"{named(manifest.missing)}. Run operations_clean_up (list_artifacts), "
+            "and put them back from an earlier backup."
         )
     return int(bool(manifest.missing))
 
@@ -109,6 +109,7 @@ def restore(place: str, backup_id: str | None, check: bool, other_installation: 
     from orchestration_project.resources.operations.backup_objects import open_place, refuse_nested
     from orchestration_project.resources.operations.restores import open_restore
     from orchestration_project.settings import load_settings
+    from orchestration_project.settings.chosen import replace_stored
 
     settings = load_settings()
     source = open_place(place, "--from")
@@ -126,6 +127,8 @@ def restore(place: str, backup_id: str | None, check: bool, other_installation: 
         return 0
     result = opened.run(progress)
     opened.check_rows()
+    if manifest.domains:
+        replace_stored(settings, manifest.domains)
     checked = _checked(opened, settings) if check else {}
     _record(opened, settings, is_verified=check)
     emit_or(

@@ -9,6 +9,7 @@ import click
 import dagster as dg
 
 from orchestration_project.cli import console
+from orchestration_project.cli.domains import require_defined
 from orchestration_project.cli.execution import (
     ProgressLine,
     document,
@@ -69,9 +70,7 @@ def replay(choice: ReplayChoice) -> int:
             console.preview(f"would be replayed: {plan.description}", runs=plan.ranges)
             return 0
         console.progress(f"replay    {plan.description}\n")
-        run_config = (
-            {"ops": {replay.op: {"config": _config(plan, choice)}}} if replay.has_options else None
-        )
+        run_config = replay.run_config(plan, _options(choice) if replay.has_options else {})
         with ProgressLine(plan.count) as progress:
             results = run_over(
                 instance,
@@ -131,10 +130,11 @@ def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay]) -> Replay:
         ConfigurationError: The group is not one, or is a delivery of a table without a replay.
         UsageError: No table that --table names is replayed.
     """
-    default = next(each.table for each in replays.values() if each.is_default)
+    default = next((each.table for each in replays.values() if each.is_default), "")
     table = place_of(choice.group)[0] if choice.group else choice.table or default
     if table in replays:
         return replays[table]
+    require_defined(table)
     if choice.group:
         raise ConfigurationError(
             f"a delivery of {table} cannot be replayed",
@@ -187,19 +187,12 @@ def _plan(
         ConfigurationError: They select nothing, or a partition that cannot be run.
     """
     keys = [place_of(choice.group)[1]] if choice.group else choice.partitions
-    request = ReplayRequest(partitions=keys, filters=choice.filters)
-    plan = replay.plan(request, settings, warehouse)
-    if plan is None:
-        raise ConfigurationError(
-            "there is nothing to replay",
-            expected="a delivery that was read whole, of one of the chosen partitions",
-            found="none",
-            remedy="choose other partitions, or load them first",
-        )
-    return plan
+    return replay.plan_runs(
+        ReplayRequest(partitions=keys, filters=choice.filters), settings, warehouse
+    )
 
 
-def _config(plan: ReplayRuns, choice: ReplayChoice) -> Mapping[str, Any]:
-    """Return the config of the op: that of the plan, and that of every replay."""
-    config = {**plan.config, "allow_older": choice.allow_older, **choice.options}
-    return config | ({"group_id": choice.group} if choice.group else {})
+def _options(choice: ReplayChoice) -> Mapping[str, Any]:
+    """Return the options of the runs that the command was given."""
+    group = {"group_id": choice.group} if choice.group else {}
+    return {"allow_older": choice.allow_older, **choice.options, **group}

@@ -23,7 +23,15 @@ STATE_DIR_MARKERS = ("dagster", "artifacts")
 SHARED_STATE_FILES = (
     *(*STATE_DIR_MARKERS, "evidence", "http", "logs", "matplotlib", "scratch"),
     *("stack", "uploads"),
-    *("alerts_told.json", "bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
+    *(
+        "alerts_told.json",
+        "bench.json",
+        "chain_key",
+        "domains",
+        "session_secret",
+        "*.sqlite",
+        "*.sqlite-*",
+    ),
 )
 """Files and folders that all domains share; deleted with those of each domain."""
 
@@ -162,9 +170,10 @@ def _removed(folder: Path) -> str:
 
 def _ours(folder: Path) -> list[Path]:
     # Not above: it reads the settings, and wrong ones are to end `main` with a message.
-    from orchestration_project.catalog import DOMAINS
+    from orchestration_project.catalog import import_all_domains
 
-    patterns = [*SHARED_STATE_FILES, *(path for domain in DOMAINS for path in domain.state_paths)]
+    of_domains = (path for domain in import_all_domains() for path in domain.state_paths)
+    patterns = [*SHARED_STATE_FILES, *of_domains]
     files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     return [*files, *data_folders(folder / "stack" / "postgresql")]
 

@@ -174,6 +174,13 @@ class SupervisedServices:
             with suppress(ProcessLookupError):
                 os.killpg(service.process.pid, signal.SIGKILL)
 
+    def restart(self, name: str) -> None:
+        """End a program and its children, and start it again with the same command."""
+        self.end([name])
+        for number, service in enumerate(self._services):
+            if service.name == name:
+                self._services[number] = self._spawned(service.launch)
+
     def begin(self, name: str, *arguments: str) -> bool:
         """Start a program in the same way that ends by itself, unless it is still at work.
 

@@ -25,6 +25,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.simulator import retire_demos
 from orchestration_project.contracts.addresses import is_loopback
+from orchestration_project.engine.dagster_private import reload_code_server
 from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.bind_address import (
@@ -36,11 +37,21 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import DEFINITIONS
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
 from orchestration_project.services.access.rules.credentials import Key
-from orchestration_project.settings import Settings, child_environment, default_path, load_settings
+from orchestration_project.settings import (
+    Settings,
+    child_environment,
+    default_path,
+    load_settings,
+    off_domain,
+)
+from orchestration_project.settings.chosen import stored_file
 
 DAEMON = "orchestration_project.instance.daemon"
 """Module of the daemon, run with ``python -m``."""
 CODE_SERVER = "orchestration_project.instance.code_server"
+
+WORKSPACE = "workspace.yaml"
+"""The file in DAGSTER_HOME of the code servers."""
 
 LOCK = "ui.lock"
 """The file in DAGSTER_HOME that the one `ui` has locked."""
@@ -193,7 +204,8 @@ def start_programs(
     services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
     services.start("daemon", DAEMON, "run", *workspace, *logs)
     for name, arguments in settings.programs.items():
-        services.start(name, *arguments)
+        if not off_domain(settings, name.replace("-", "_")):
+            services.start(name, *arguments)
 
 
 def announce(settings: Settings, url: str, host: str) -> None:
@@ -226,10 +238,52 @@ def watch(services: SupervisedServices, settings: Settings, home: Path) -> NoRet
         if ends and services.begin(*ALERTS_SERVICE, "--because", ends[0]):
             del ends[0]
 
+    chosen = ChoiceWatch(settings, services, home / WORKSPACE)
     with open_instance() as instance:
         disk = DiskWatch(home, tell_of_disk)
         daemon = DaemonWatch(lambda: is_silent(instance), tell)
-        services.watch(lambda: (disk.look(), daemon.look(), alert_of_ends()), report_program)
+        services.watch(
+            lambda: (disk.look(), daemon.look(), chosen.look(), alert_of_ends()), report_program
+        )
+
+
+class ChoiceWatch:
+    """Has the programs of `ui` follow a change of the stored choice of domains.
+
+    The code server imports its definitions again, while its runs go on; the daemon follows within
+    a minute. The gateway is restarted.
+    """
+
+    def __init__(self, settings: Settings, services: SupervisedServices, workspace: Path) -> None:
+        self._settings = settings
+        self._services = services
+        self._workspace = workspace
+        self._chosen: bytes | None = None
+
+    def look(self) -> None:
+        """Look for a change, and follow it."""
+        try:
+            chosen = stored_file(self._settings).read_bytes()
+        except FileNotFoundError:
+            chosen = b""
+        except OSError:  # the next program that starts says so; those that run go on
+            return
+        before, self._chosen = self._chosen, chosen
+        if before is None or chosen == before:
+            return
+        sys.stdout.write("The choice of domains changed: the code is loaded again.\n")
+        try:
+            reload_code_server("127.0.0.1", _code_port(self._workspace))
+        except ConnectionError as error:
+            sys.stdout.write(f"The code server did not load it: {error}. Start `ui` again.\n")
+        sys.stdout.flush()
+        self._services.restart("web-server")
+
+
+def _code_port(workspace: Path) -> int:
+    """Return the port of this machine's code server."""
+    servers = [entry["grpc_server"] for entry in yaml.safe_load(workspace.read_text())["load_from"]]
+    return next(each["port"] for each in servers if each["location_name"] == DEFINITIONS)
 
 
 def report_end(services: SupervisedServices, settings: Settings, error: TransientError) -> None:
@@ -250,7 +304,7 @@ def _workspace(home: Path, settings: Settings, code_port: int) -> Path:
         {"grpc_server": {"host": host, "port": port, "location_name": name}}
         for name, (host, port) in addresses.items()
     ]
-    path = home / "workspace.yaml"
+    path = home / WORKSPACE
     path.write_text(yaml.safe_dump({"load_from": servers}))
     return path
 

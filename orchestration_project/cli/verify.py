@@ -8,11 +8,13 @@ import dagster as dg
 from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
 from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.contracts.job_kinds import CHECKS_JOB
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.rules.entries import NOT_APPLICABLE
 from orchestration_project.settings import load_settings
 
-JOB, OP, DRIFT = "operations_verify", "verify_operations", "has_not_drifted"
+OP, DRIFT = "verify_operations", "has_not_drifted"
+READINESS = dg.AssetKey(["operations", "readiness"])
 
 STATES = {"passed": "OK", "failed": "FAIL", "not_applicable": "SKIP"}
 HEADINGS = {"dependency": "dependency", "state": "state", "took": "took", "got": "found"}
@@ -24,7 +26,7 @@ def verify(*, send_test: bool) -> int:
     """Verify and show what was found; return 0 if nothing that applies failed."""
     config = {"ops": {OP: {"config": {"send_test_message": send_test}}}}
     with full_disk_explained(load_settings()), open_instance() as instance:
-        result = execute(instance, JOB, config=config)
+        result = execute(instance, CHECKS_JOB, config=config, assets=[READINESS])
         evaluations = result.get_asset_check_evaluations()
     found = [_finding(each) for each in evaluations if each.check_name != DRIFT]
     drifts = [each for each in evaluations if each.check_name == DRIFT]

@@ -470,8 +470,11 @@ class DataMethods(Asking):
         partition: str | None = None,
         at: datetime | None = None,
         include_bytes: bool = False,
+        include_inputs: bool = False,
     ) -> Export:
         """Write an archive about a run, a session, or a partition as it was known ``at`` a time.
+
+        ``include_inputs`` adds the other partitions that the partition's derived rows read.
 
         Once its run has succeeded, `download_archive` gets the file that it names.
         """
@@ -481,6 +484,7 @@ class DataMethods(Asking):
             "partition": partition,
             "at": at.isoformat() if at else None,
             "include_bytes": include_bytes,
+            "include_inputs": include_inputs,
         }
         return self._post("/evidence", body, Export, key=new_key())
 

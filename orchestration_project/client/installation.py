@@ -8,6 +8,8 @@ from orchestration_project.client.asking import Asking, new_key, quoted
 from orchestration_project.contracts.api.edits import (
     FlagEdited,
     FlagList,
+    PauseList,
+    PauseShown,
     ScheduleEdited,
     ScheduleList,
     ScheduleShown,
@@ -145,6 +147,20 @@ class InstallationMethods(Asking):
         """Return what an edit would change: of a new schedule, or with a version of a change."""
         body = {"expected_version": expected_version, **fields}
         return self._post(f"/operations/schedules/{quoted(name)}/dry-run", body, ScheduleEdited)
+
+    def pauses(self) -> list[PauseShown]:
+        """Return the pauses in effect."""
+        return self._get("/operations/pauses", PauseList).pauses
+
+    def pause(self, subject: str, *, reason: str, until: datetime | None = None) -> PauseShown:
+        """Start no new run of a domain, an asset, ``source:<name>``, or of ``all``."""
+        end = None if until is None else until.isoformat()
+        body = {"subject": subject, "reason": reason, "until": end}
+        return self._post("/operations/pauses", body, PauseShown)
+
+    def resume(self, subject: str) -> PauseShown:
+        """End a pause."""
+        return self._post("/operations/pauses/resume", {"subject": subject}, PauseShown)
 
     def flags(self) -> FlagList:
         """Return the flags with what uses them, and their problems."""

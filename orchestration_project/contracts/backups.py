@@ -96,6 +96,8 @@ class Manifest:
         object_count: Number of artifacts.
         object_bytes: Their bytes.
         missing: Artifacts that the database names and the store lacked.
+        domains: Domains and datasets that were added, and with a minus removed ones; empty: none
+            was, or an earlier release made the backup.
     """
 
     backup_id: str
@@ -110,10 +112,16 @@ class Manifest:
     object_count: int
     object_bytes: int
     missing: Sequence[str] = ()
+    domains: Sequence[str] = ()
 
     def to_json(self) -> bytes:
-        """Return the manifest as canonical JSON: sorted keys, no spaces, ASCII."""
+        """Return the manifest as canonical JSON: sorted keys, no spaces, ASCII.
+
+        Without a choice of domains it has the bytes that earlier releases wrote.
+        """
         content = {"format": FORMAT, **asdict(self)}
+        if not self.domains:
+            del content["domains"]
         return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
     @property
@@ -201,6 +209,7 @@ def _manifest(found: dict[str, Any]) -> Manifest:
         object_count=_count(found["object_count"]),
         object_bytes=_count(found["object_bytes"]),
         missing=[_plain_name(name) for name in found["missing"]],
+        domains=[_text(name) for name in found.get("domains", ())],
     )
     if datetime.fromisoformat(manifest.started_at).tzinfo is None:
         raise ValueError("a time without zone")

@@ -299,6 +299,9 @@ class Conservation:
         return balances
 
 
+MAX_INT64 = 2**63 - 1
+
+
 def _sum_columns(rows: pl.DataFrame, names: Sequence[str]) -> int:
     """Return an exact sum; quantities count in whole millionths."""
     return sum(_sum_column(rows[name]) for name in names)
@@ -307,4 +310,13 @@ def _sum_columns(rows: pl.DataFrame, names: Sequence[str]) -> int:
 def _sum_column(column: pl.Series) -> int:
     if column.dtype == pl.Decimal:
         return int(Decimal(column.sum() or 0).scaleb(USD_SCALE))
-    return int(column.cast(pl.Int128).sum() or 0)
+    kind = pl.Int64 if _fits_64_bits(column) else pl.Int128  # which takes several times as long
+    return int(column.cast(kind).sum() or 0)
+
+
+def _fits_64_bits(column: pl.Series) -> bool:
+    if not column.dtype.is_integer():
+        return False
+    bounds = (column.min(), column.max())
+    largest = max(abs(bound) for bound in bounds if isinstance(bound, int)) if column.count() else 0
+    return largest * len(column) < MAX_INT64

@@ -16,6 +16,7 @@ from orchestration_project.contracts.delimited import Parsed, with_records
 from orchestration_project.contracts.field_formulas import (
     Reject,
     is_empty,
+    reject_cusip,
     reject_long,
     reject_quantity,
     reject_unreadable,
@@ -263,7 +264,7 @@ def row_formulas(contract: Contract) -> dict[str, Formula]:
 
 
 def line_rules(contract: Contract) -> LineRules:
-    """Return which lines are rejected, as `_rules` does, without those of CUSIPs."""
+    """Return which lines are rejected, as `_rules` does."""
     return LineRules([reject for field in contract.fields for reject in _rejects(field)])
 
 
@@ -302,7 +303,7 @@ def _rejects(field: Field) -> list[Reject]:
         return reject_quantity(name, reading, is_whole=is_whole)
     most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
     pattern = [("wrong_form", ["not", ["matches", name, field.pattern]])] if field.pattern else []
-    return [*blank, reject_long(name, most), *pattern]
+    return [*blank, reject_long(name, most), *(reject_cusip(name) if field.form else ()), *pattern]
 
 
 def _required(field: Field) -> list[RowRule]:

@@ -1,7 +1,12 @@
 """Formulas of the rules that fields of all sources share; `values` has the same rules in polars."""
 
 from orchestration_project.contracts.formulas import Formula
-from orchestration_project.contracts.values import LONGEST_TEXT_BYTES, TOO_FINE, TOO_LARGE
+from orchestration_project.contracts.values import (
+    CUSIP_SHAPE,
+    LONGEST_TEXT_BYTES,
+    TOO_FINE,
+    TOO_LARGE,
+)
 
 Reject = tuple[str, Formula]
 """A reason code, and the formula that is true of a line which is rejected for it."""
@@ -22,6 +27,15 @@ def reject_unreadable(code: str, name: str, reading: Formula) -> Reject:
 def reject_long(name: str, max_bytes: int = LONGEST_TEXT_BYTES) -> Reject:
     """Reject a text that no database's key could hold."""
     return "text_too_long", ["greater", ["size", name], max_bytes]
+
+
+def reject_cusip(name: str) -> list[Reject]:
+    """Return the defects of a CUSIP: other characters, and another check digit."""
+    has_right_digit = ["equal", ["check_digit", name], ["extract", name, "(.)$"]]
+    return [
+        ("not_a_cusip", ["not", ["matches", name, CUSIP_SHAPE]]),
+        ("wrong_check_digit", ["not", has_right_digit]),
+    ]
 
 
 def reject_quantity(name: str, reading: Formula, *, is_whole: bool) -> list[Reject]:

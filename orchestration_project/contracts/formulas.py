@@ -38,6 +38,7 @@ NOT_DECLARED = "not declared"
 GREATEST = 2**63 - 1
 PLAIN_NUMBER = re.compile(rf"[0-9]+(\.[0-9]{{1,{USD_SCALE}}})?")
 JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
+CUSIP_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
 ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -48,7 +49,8 @@ class LineRules:
     Attributes:
         rejects: Pairs of a reason code and a formula; the first that is true of a line rejects it.
         filters: By name: the formula that is true of lines that are neither rows nor rejects.
-        delimiter: Between the fields of a line; the first line names them.
+        delimiter: Between the fields of a line; the first line names them. Fields between commas
+            may be quoted.
     """
 
     rejects: Sequence[tuple[str, Formula]]
@@ -76,10 +78,12 @@ class TableRules:
 
     Attributes:
         table: The table.
-        rows_of: The table whose rows its formulas read; None: they read lines of captures.
-        partition: The columns of its key that a partition's key has, in its order.
+        rows_of: The table whose rows its formulas read; None: its rows are read from captures.
+        partition: The columns of its key that a partition's key has, in its order; none: it names
+            a period of days.
         columns: Formulas by column.
-        lines: Which lines are rows, where it reads lines.
+        lines: Which lines are rows, where it reads lines; None: captures of another form, whose
+            rows are inputs of other tables alone.
         window: Days of the input rows; None: that of the row.
     """
 
@@ -116,7 +120,7 @@ class TableRules:
 def to_json(rules: TableRules) -> dict[str, Any]:
     """Return the rules of a table, as `rules.json` has them."""
     declared: dict[str, Any] = {
-        "rows_of": rules.rows_of or "lines",
+        "rows_of": rules.rows_of or ("captures" if rules.lines is None else "lines"),
         "partition": list(rules.partition),
         "key": list(rules.group),
         "columns": {
@@ -144,7 +148,7 @@ def from_json(declared: Mapping[str, Any], table: Table) -> TableRules:
     is_of_lines = declared["rows_of"] == "lines"
     return TableRules(
         table,
-        None if is_of_lines else declared["rows_of"],
+        None if declared["rows_of"] in ("lines", "captures") else declared["rows_of"],
         declared["partition"],
         {name: formula for name, formula in formulas.items() if formula != NOT_DECLARED},
         _read_line_rules(declared) if is_of_lines else None,
@@ -157,23 +161,33 @@ def _read_line_rules(declared: Mapping[str, Any]) -> LineRules:
     return LineRules(rejects, declared["filters"], declared["delimiter"])
 
 
-def rules_document(tables: Iterable[TableRules], others: Iterable[Table] = ()) -> dict[str, Any]:
+def rules_document(tables: Iterable[TableRules], absences: Mapping[str, str]) -> dict[str, Any]:
     """Return the content of `rules.json`: rules by table, their SHA-256 by place, operators.
 
-    ``others`` are tables without rules: their columns are listed as not declared.
+    ``absences`` has why tables, or their columns, have no formula: table or table.column.
     """
     declared = {rules.table.name: to_json(rules) for rules in tables}
     return {
         "format": 1,
         "operators": {name: operator.meaning for name, operator in OPERATORS.items()},
         "tables": declared,
-        NOT_DECLARED: {table.name: list(table.columns.keys()) for table in others},
+        NOT_DECLARED: dict(absences),
         "sha256": {
             place: formula_sha256(content)
             for name, rules in declared.items()
             for place, content in _places(name, rules)
         },
     }
+
+
+def undeclared_columns(tables: Iterable[TableRules]) -> list[tuple[str, str]]:
+    """Return tables and columns of tables with rules that have no formula."""
+    return [
+        (rules.table.name, column.key)
+        for rules in tables
+        for column in rules.table.columns
+        if column.key not in rules.columns
+    ]
 
 
 def _places(name: str, rules: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -326,6 +340,18 @@ def _absolute(rows: RowSet, formula: Formula) -> Value:
     return None if value is None else abs(value)
 
 
+@operator("root", "the double nearest to the square root of a value; null: null")
+def _root(rows: RowSet, formula: Formula) -> float | None:
+    value = evaluate(formula, rows)
+    return None if value is None else math.sqrt(value)
+
+
+@operator("log", "the double nearest to the natural logarithm of a value above 0; null: null")
+def _log(rows: RowSet, formula: Formula) -> float | None:
+    value = evaluate(formula, rows)
+    return None if value is None else math.log(value)
+
+
 @operator("text", "the argument itself")
 def _text(_: RowSet, text: str) -> str:
     return text
@@ -393,6 +419,21 @@ def _matches(rows: RowSet, formula: Formula, pattern: str) -> bool:
     return re.search(pattern, evaluate(formula, rows) or "") is not None
 
 
+@operator("extract", "what the first group of a regular expression is in a text; blank: nothing")
+def _extract(rows: RowSet, formula: Formula, pattern: str) -> str:
+    match = re.search(pattern, evaluate(formula, rows) or "")
+    return match[1] if match else ""
+
+
+@operator("check_digit", "the check digit of a CUSIP's first eight characters; null: other ones")
+def _check_digit(rows: RowSet, formula: Formula) -> str | None:
+    marks = (evaluate(formula, rows) or "")[:8]
+    if len(marks) < 8 or set(marks) - set(CUSIP_ALPHABET):
+        return None
+    weights = (CUSIP_ALPHABET.index(mark) * (1 + place % 2) for place, mark in enumerate(marks))
+    return str(-sum(sum(divmod(weight, 10)) for weight in weights) % 10)
+
+
 @operator("whole", "the whole number of 64 bits that a text of digits is; null: another text")
 def _whole(rows: RowSet, formula: Formula) -> int | None:
     text = evaluate(formula, rows) or ""
@@ -450,12 +491,6 @@ def _day(rows: RowSet, formula: Formula) -> str | None:
 @operator("days_after", "the day so many days after a day")
 def _days_after(rows: RowSet, formula: Formula, count: int) -> str:
     return (date.fromisoformat(evaluate(formula, rows)) + timedelta(days=count)).isoformat()
-
-
-@operator("midnight", "the UTC time at which a day begins; null: no day")
-def _midnight(rows: RowSet, formula: Formula) -> str | None:
-    day = evaluate(formula, rows)
-    return None if day is None else f"{day}T00:00:00.000000Z"
 
 
 @operator("int64", "a whole number; null where 64 bits do not hold it")
@@ -519,6 +554,17 @@ def _over(rows: RowSet, names: Sequence[str], formula: Formula) -> Value:
 
 
 @operator(
+    "up_to",
+    "the last argument, of the last so many rows that share some columns, in the order of their "
+    "key, and have no greater value in a column than the row",
+)
+def _up_to(rows: RowSet, names: Sequence[str], by: str, count: int, formula: Formula) -> Value:
+    own = rows.rows[0]
+    earlier = [row for row in rows.source.sharing(names, own) if row[by] <= own[by]]
+    return evaluate(formula, rows.of(earlier[-count:]))
+
+
+@operator(
     "rank",
     "1 and the number of groups whose value is greater, among the rows that share the columns of "
     "the second argument; null where the value is null",
@@ -535,7 +581,7 @@ def shared_columns(formula: Formula) -> list[Sequence[str]]:
     """Return the columns that rows share which a formula looks at beyond its own."""
     if not isinstance(formula, list | tuple):
         return []
-    own = {"over": 1, "rank": 2}.get(formula[0])
+    own = {"over": 1, "rank": 2, "up_to": 1}.get(formula[0])
     inner = [columns for part in formula[1:] for columns in shared_columns(part)]
     return [*([formula[own]] if own else []), *inner]
 
@@ -547,22 +593,54 @@ def formula_columns(formula: Formula, names: Iterable[str]) -> set[str]:
     return {formula} & set(names) if isinstance(formula, str) else set()
 
 
+def summed_columns(formula: Formula) -> dict[str, str] | None:
+    """Return the operators, by column, of those columns of which a formula reads sums alone.
+
+    Rows that are alike in its other columns can be read as one, with these sums. None: it reads
+    more of single rows, such as their number.
+    """
+    columns: dict[str, set[str]] = {}
+    _collect_readings(formula, columns)
+    if any(operators & PER_ROW and len(operators) > 1 for operators in columns.values()):
+        return None
+    summed = {name: operator for name, (operator, *_) in columns.items() if operator != "other"}
+    return None if "" in summed else summed
+
+
+PER_ROW = {"sum", "sum_complete", "count"}
+"""Operators that read each row alone, if they have no keys."""
+
+
+def _collect_readings(formula: Formula, columns: dict[str, set[str]]) -> None:
+    """Add by what operator each column is read; of more than a column's sum, under a blank name."""
+    if isinstance(formula, str):
+        columns.setdefault(formula, set()).add("other")
+    elif isinstance(formula, list | tuple):
+        name, *arguments = formula
+        if name == "up_to":
+            columns.setdefault("", set()).add(name)
+        elif name in PER_ROW and len(arguments) == 1:
+            is_sum = name != "count" and isinstance(arguments[0], str)
+            columns.setdefault(arguments[0] if is_sum else "", set()).add(name)
+        else:
+            for argument in arguments:
+                _collect_readings(argument, columns)
+
+
 class ReadLine(NamedTuple):
-    """A line of a capture: its place, and what the rules make of it.
+    """A line of a capture: its place and its fields.
 
     Attributes:
         number: From 1, with the header.
         offset: Its first byte, from 0.
         content: Its bytes.
         fields: Its texts by name; none: it cannot be split.
-        outcome: row, or the code of a reject, or the name of a filter.
     """
 
     number: int
     offset: int
     content: bytes
     fields: Mapping[str, str]
-    outcome: str
 
 
 ROW = "row"
@@ -570,7 +648,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_lines(
-    content: bytes, rules: LineRules, given: Mapping[str, Value], containing: Sequence[bytes] = ()
+    content: bytes, delimiter: str, containing: Sequence[bytes] = ()
 ) -> Iterator[ReadLine]:
     """Yield the lines of a capture below its header; only those that contain some texts.
 
@@ -578,16 +656,15 @@ def read_lines(
     """
     first, _, _ = content.partition(b"\n")
     header = first.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="replace")
-    is_quoted, is_windows = header.startswith('"'), first.endswith(b"\r")
-    names = [name.strip() for name in _split(header, rules.delimiter, is_quoted) or []]
+    is_quoted, is_windows = header.startswith('"') or delimiter == ",", first.endswith(b"\r")
+    names = [name.strip() for name in _split(header, delimiter, is_quoted) or []]
     number, counted = 1, 0
     for start, end in _find_places(content, max(reversed(containing), key=len, default=b"")):
         line = content[start:end]
         if start > len(first) and all(part in line for part in containing):
             number, counted = number + content.count(b"\n", counted, start), start
             text = line.removesuffix(b"\r") if is_windows else line
-            fields = _fields(text, names, rules.delimiter, is_quoted)
-            yield ReadLine(number, start, line, fields, _outcome(fields, rules, given))
+            yield ReadLine(number, start, line, _fields(text, names, delimiter, is_quoted))
 
 
 def _find_places(content: bytes, text: bytes) -> Iterator[tuple[int, int]]:
@@ -623,7 +700,8 @@ UNREADABLE = "unreadable_line"
 """Outcome of a line that cannot be split into the fields of the header."""
 
 
-def _outcome(fields: Mapping[str, str], rules: LineRules, given: Mapping[str, Value]) -> str:
+def judge_line(fields: Mapping[str, str], rules: LineRules, given: Mapping[str, Value]) -> str:
+    """Return how the rules judge the fields of a line: row, reject code, or name of a filter."""
     if not fields:
         return UNREADABLE
     line = line_rows(fields, given)

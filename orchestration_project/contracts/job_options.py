@@ -105,15 +105,32 @@ def job_text(
     return f"{summary}\n\nOptions:\n\n{listed}\n\n```yaml\n{_config(op, fields)}```"
 
 
-def _config(op: str, fields: Mapping[str, FieldInfo]) -> str:
+def kinds_text(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseModel]]]) -> str:
+    """Return the description of a job whose op runs the kind that its config selects.
+
+    Args:
+        summary: What the job does, in a sentence.
+        op: Its op.
+        kinds: By name, what each kind does, in a sentence, and what its config may say.
+    """
+    parts = [f"{summary}\n\nThe config of `{op}` selects one kind."]
+    for kind, (what, model) in kinds.items():
+        fields = model.model_fields
+        options = "\n".join(f"  - `{name}`: {with_limits(each)}" for name, each in fields.items())
+        parts.append(f"- `{kind}`: {what}\n{options}\n\n```yaml\n{_config(op, fields, kind)}```")
+    return "\n\n".join(parts)
+
+
+def _config(op: str, fields: Mapping[str, FieldInfo], kind: str = "") -> str:
     """Return a run config as YAML: required options, or else the first; the others as comments."""
     required = [name for name, field in fields.items() if field.is_required()]
     given = required or list(fields)[:1]
-    lines = [f"ops:\n  {op}:\n    config:\n"]
+    lines = [f"ops:\n  {op}:\n    config:\n", *([f"      {kind}:\n"] if kind else [])]
+    indent = " " * (8 if kind else 6)
     for name, field in fields.items():
         value = yaml.safe_dump(example_of(field), default_flow_style=True, width=1000)
         shown = value.removesuffix("...\n").strip()
-        lines.append(f"      {'' if name in given else '# '}{name}: {shown}\n")
+        lines.append(f"{indent}{'' if name in given else '# '}{name}: {shown}\n")
     return "".join(lines)
 
 
@@ -154,9 +171,16 @@ def within(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def _expected(model: type[BaseModel], problem: ErrorDetails) -> str:
     """Return what a model expects of a field: its range, where a number is outside of it."""
     field = model.model_fields.get(str(problem["loc"][0]))
+    nested = [part for part in _types(field.annotation) if _is_model(part)] if field else []
+    if nested and len(problem["loc"]) > 1:
+        field = nested[0].model_fields.get(str(problem["loc"][1]))
     if field is not None and problem["type"] in OUTSIDE:
         return range_of(field)
     return str(problem["msg"]).removeprefix(EXPECTED)

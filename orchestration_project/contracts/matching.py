@@ -1,16 +1,28 @@
-"""Conditions and mappings of rules over JSON: operators, paths, templates and typed values.
+"""Rules over JSON: conditions, mappings, paths, templates, typed values, and rules in effect.
 
-The rules of the sync and those of webhook routing share them.
+The rules of the sync and those of webhook routing share them. What a rule is about is a domain's:
+its paths, its actions, and the order in which rules are asked.
 """
 
+import hashlib
 import json
 import math
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from string import Formatter
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NAME = r"^[a-z][a-z0-9_]{0,62}$"
+
+MAX_PATH = 200
+
+MAX_TEXT = 4_000
+"""Longest value of a condition or a mapping, in characters."""
 
 Operator = Literal["is", "is_not", "contains", "starts_with", "is_empty", "is_present"]
 
@@ -239,3 +251,155 @@ _READERS: Mapping[FieldType, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "timestamp": _timestamp,
 }
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths into what rules are about.
+
+    Attributes:
+        includes: Whether a text is a path.
+        shown: The paths in words, for messages.
+    """
+
+    includes: Callable[[str], bool]
+    shown: str
+
+    def require(self, path: str, label: str = "") -> None:
+        """Make sure that a text is a path; the error has the label before the paths.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if not self.includes(path):
+            raise ValueError(f"expected {label}{self.shown}, found {path[:MAX_PATH]!r}")
+
+
+class RulePart(BaseModel):
+    """A part of a rule, or a rule: no other fields, and no change once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Condition(RulePart):
+    """Condition on a part of what is matched, case-insensitive.
+
+    Of a list, it must hold of one of its items. A part that is missing is empty.
+    """
+
+    paths_known: ClassVar[Paths]
+
+    field: str
+    operator: Operator = "is"
+    value: str | None = Field(default=None, max_length=MAX_TEXT)
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        self.paths_known.require(self.field, "field ")
+        if (self.value is None) != (self.operator in WITHOUT_VALUE):
+            takes = "no value" if self.operator in WITHOUT_VALUE else "a value"
+            raise ValueError(f"expected {takes} with {self.operator}")
+        return self
+
+
+class FieldMapping(RulePart):
+    """Source of the value of a target's field.
+
+    Attributes:
+        target_field: Name of the field, such as a column.
+        value: Of static the value itself; of path a part of what is matched; of template text in
+            which ``{path}`` stands for a part, ``{path|yes,no}`` for the first text where that is
+            true and for the second where it is false, and ``{{`` for a brace.
+    """
+
+    paths_known: ClassVar[Paths]
+
+    target_field: str = Field(min_length=1)
+    source_type: Literal["static", "path", "template"]
+    value: Any
+
+    @model_validator(mode="after")
+    def _names_known_parts(self) -> Self:
+        for path in self.paths:
+            self.paths_known.require(path)
+        return self
+
+    @cached_property
+    def parts(self) -> Sequence[tuple[str, TemplatePart | None]]:
+        """Texts and paths of a template."""
+        return template_parts(str(self.value))
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The parts that it needs."""
+        if self.source_type == "static":
+            return ()
+        if self.source_type == "path":
+            return (str(self.value),)
+        return [part.path for _, part in self.parts if part]
+
+
+MappingT = TypeVar("MappingT", bound=FieldMapping)
+
+
+def require_one_per_field(mappings: Sequence[MappingT]) -> Sequence[MappingT]:
+    """Return mappings, of which no two are of the same field.
+
+    Raises:
+        ValueError: Two are.
+    """
+    names = [mapping.target_field for mapping in mappings]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"expected one mapping per field, found several of {twice[0]}")
+    return mappings
+
+
+class EditedRule(RulePart):
+    """A rule that people edit by its name."""
+
+    rule_id: str = Field(pattern=NAME)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON, without what is not given."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+RuleT = TypeVar("RuleT", bound=EditedRule)
+
+
+@dataclass(frozen=True)
+class RuleInEffect(Generic[RuleT]):
+    """A rule in effect, and its version, from 1."""
+
+    rule: RuleT
+    version_number: int
+
+    @property
+    def reference(self) -> str:
+        """Its name and version."""
+        return f"{self.rule.rule_id}@{self.version_number}"
+
+    @property
+    def content(self) -> list[Any]:
+        """All that makes it differ from another one, as JSON."""
+        return [self.reference, self.rule.as_json()]
+
+    def is_as(self, rule: RuleT) -> bool:
+        """Whether it is in effect as a rule says."""
+        return self.rule == rule
+
+
+ActiveT = TypeVar("ActiveT", bound=RuleInEffect[Any])
+
+
+@dataclass(frozen=True)
+class RulesInEffect(Generic[ActiveT]):
+    """All rules in effect, in the order in which they are asked."""
+
+    rules: Sequence[ActiveT]
+
+    @cached_property
+    def version(self) -> str:
+        """A digest that differs once any rule does; an edit names the one that it is based on."""
+        content = [active.content for active in self.rules]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

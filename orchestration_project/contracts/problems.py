@@ -134,6 +134,8 @@ class OldestMissing:
         remedy: What an operator does about it.
         reason: What is late, in words; empty: partitions are missing.
         job: The job that loads it; empty: it has the asset's name.
+        partitions: Keys of those that ``missing_count`` counts; empty: they have no deliveries.
+        quarantined_count: How many of them are quarantined.
     """
 
     asset: str
@@ -144,3 +146,5 @@ class OldestMissing:
     remedy: str = "load it, or see why its runs failed"
     reason: str = ""
     job: str = ""
+    partitions: Sequence[str] = ()
+    quarantined_count: int = 0

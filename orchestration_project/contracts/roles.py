@@ -1,7 +1,7 @@
 """Roles, what each may do, and which texts are shown to whom."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -125,6 +125,40 @@ REQUIRES_ADMIN = {"requires_admin": "true"}
 """Tag of an asset, op or job that only an admin may run, such as one that deletes: the one place
 where that is declared. An asset's checks and all jobs that run it follow."""
 
+ADMIN_KINDS = "requires_admin_for"
+"""Tag of an op whose config selects a kind: the kinds that only an admin may run, by commas."""
+
+
+def admin_kinds(kinds: Iterable[str]) -> dict[str, str]:
+    """Return the tag of an op of which only an admin may run these kinds; none of no kinds."""
+    listed = ",".join(kinds)
+    return {ADMIN_KINDS: listed} if listed else {}
+
+
+def tags_of_kind(tags: Mapping[str, str], config: Mapping[str, object]) -> Mapping[str, str]:
+    """Return the tags of the kind that the config of an op selects: ``{kind: options}``.
+
+    Without a kind, those of the op, which only an admin may run.
+    """
+    if ADMIN_KINDS not in tags or len(config) != 1:
+        return tags
+    listed = tags[ADMIN_KINDS].split(",")
+    own = {name: text for name, text in tags.items() if name != ADMIN_KINDS}
+    return own if set(listed).isdisjoint(config) else own | REQUIRES_ADMIN
+
+
+def parts_of_kinds(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+    """Return the tags of the kinds of an op: of those for operators, and of those for admins."""
+    if ADMIN_KINDS not in tags:
+        return [tags]
+    own = {name: text for name, text in tags.items() if name != ADMIN_KINDS}
+    return [own, own | REQUIRES_ADMIN]
+
+
+def requires_admin(tags: Mapping[str, str]) -> bool:
+    """Whether only an admin may run a part with these tags."""
+    return not {*REQUIRES_ADMIN, ADMIN_KINDS}.isdisjoint(tags)
+
 
 def permissions_of(role: Role) -> frozenset[str]:
     """Return Dagster's names of what ``role`` may do."""
@@ -149,7 +183,7 @@ def may_run(role: Role, parts: Iterable[Mapping[str, str] | None]) -> bool:
     """
     if role.covers(Role.ADMIN):
         return True
-    return all(tags is not None and REQUIRES_ADMIN.keys().isdisjoint(tags) for tags in parts)
+    return all(tags is not None and not requires_admin(tags) for tags in parts)
 
 
 STACK = re.compile(

@@ -14,6 +14,7 @@ import polars as pl
 from sqlalchemy import BigInteger, Boolean, Date, Double, FromClause, Table, Text
 from sqlalchemy.types import TypeEngine
 
+from orchestration_project.contracts.formulas import CUSIP_ALPHABET
 from orchestration_project.contracts.rules import RowRule
 from orchestration_project.tables.schema import (
     USD_SCALE,
@@ -187,7 +188,6 @@ def too_long(name: str, most_bytes: int = LONGEST_TEXT_BYTES) -> RowRule:
 
 
 CUSIP_SHAPE = r"^[0-9A-Z*@#]{8}[0-9]$"
-CUSIP_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
 _DIGIT_SUMS = [
     {mark: sum(divmod(value * factor, 10)) for value, mark in enumerate(CUSIP_ALPHABET)}
     for factor in (1, 2)

@@ -7,11 +7,11 @@ with what to check where an upgrade changes one.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster import StepExecutionContext, serialize_value
@@ -69,6 +69,7 @@ __all__ = [
     "compute_log_folder",
     "connect_to_runs",
     "connect_to_storage",
+    "declare_model",
     "event_cursor",
     "event_log_store",
     "find_backfills",
@@ -81,9 +82,11 @@ __all__ = [
     "models_of",
     "ping_code_server",
     "previous_cron_time",
+    "rename_instigators",
     "running_instigators",
     "serialize_event",
     "switch_automation",
+    "target_partitions",
     "unmade_partitions",
 ]
 
@@ -135,20 +138,90 @@ def load_repository(module: str, attribute: str, folder: Path) -> Reconstructabl
     return ReconstructableRepository.for_module(module, attribute, str(folder))
 
 
+MODEL = "model"
+"""Attribute of the function of an op that has a config schema in place of a model."""
+
+
+def declare_model(op: dg.OpDefinition, model: type[dg.Config]) -> None:
+    """Record the model of an op whose config schema Dagster cannot make of it.
+
+    Dagster 1.13: `DecoratedOpFunction.decorated_fn`. No public way: an op has no attributes of its
+    own. At an upgrade: `models_of` returns the model.
+    """
+    if isinstance(op.compute_fn, DecoratedOpFunction):
+        setattr(op.compute_fn.decorated_fn, MODEL, model)
+
+
 def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]:
     """Return the models of the config of the ops of jobs, by the op's name in a run config.
 
     Dagster 1.13: `DecoratedOpFunction.get_config_arg`. No public way: a definition has the schema
     that Dagster made of the model, without its ranges. At an upgrade: an op with a model is found.
     """
-    return {
-        node.name: node.definition.compute_fn.get_config_arg().annotation
-        for job in jobs
-        for node in job.nodes
-        if isinstance(node.definition, dg.OpDefinition)
-        and isinstance(node.definition.compute_fn, DecoratedOpFunction)
-        and node.definition.compute_fn.has_config_arg()
-    }
+    models = {node.name: _model_of(node.definition) for job in jobs for node in job.nodes}
+    return {name: model for name, model in models.items() if model is not None}
+
+
+def _model_of(definition: Any) -> type[dg.Config] | None:
+    if not isinstance(definition, dg.OpDefinition):
+        return None
+    function = definition.compute_fn
+    if not isinstance(function, DecoratedOpFunction):
+        return None
+    if function.has_config_arg():
+        return function.get_config_arg().annotation
+    return getattr(function.decorated_fn, MODEL, None)
+
+
+class JobParts(NamedTuple):
+    """Tags of a job, assets that it makes or checks, and resources that its steps require."""
+
+    tags: Mapping[str, str]
+    assets: frozenset[str]
+    resources: frozenset[str]
+
+
+def parts_of_job(job: dg.JobDefinition) -> JobParts:
+    """Return the parts of a job of which nothing is selected.
+
+    Dagster 1.13: `JobDefinition.asset_layer`, `all_node_defs`. No public way: a definition lists
+    its assets for its repository only. At an upgrade: the job of a source names its resource.
+    """
+    layer = job.asset_layer
+    checked = {spec.asset_key for part in layer.data for spec in part.assets_def.check_specs}
+    ops = [node for node in job.all_node_defs if isinstance(node, dg.OpDefinition)]
+    return JobParts(
+        job.tags,
+        frozenset(key.to_user_string() for key in {*layer.executable_asset_keys, *checked}),
+        frozenset(name for op in ops for name in op.required_resource_keys),
+    )
+
+
+def parts_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> JobParts:
+    """Return the parts of a run: by its stored job and plan, else by its tags and selection.
+
+    Dagster 1.13: snapshots of job and plan. No public way: a run names its selection only. At an
+    upgrade: a run of one asset of a job has its assets and resources alone.
+    """
+    selected = frozenset(key.to_user_string() for key in run.asset_selection or ())
+    if run.job_snapshot_id is None or run.execution_plan_snapshot_id is None:
+        return JobParts(run.tags, selected, frozenset())
+    job = instance.get_job_snapshot(run.job_snapshot_id)
+    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    steps = [step for step in plan.steps if step.key in plan.step_keys_to_execute]
+    ops = {step.node_handle_id.rpartition(".")[2] for step in steps}
+    required = {op.name: op.required_resource_keys for op in job.node_defs_snapshot.op_def_snaps}
+    is_unresolved = not ops <= required.keys()  # an op under another name
+    return JobParts(
+        {**({"domain": run.tags["domain"]} if "domain" in run.tags else {}), **job.tags},
+        selected | {_asset_of(key) for step in steps for key in step.entity_keys},
+        frozenset(name for op in (required if is_unresolved else ops) for name in required[op]),
+    )
+
+
+def _asset_of(key: dg.AssetKey | dg.AssetCheckKey) -> str:
+    asset = key.asset_key if isinstance(key, dg.AssetCheckKey) else key
+    return asset.to_user_string()
 
 
 def is_worker_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
@@ -172,13 +245,33 @@ def ping_code_server(host: str, port: int) -> None:
     Raises:
         ConnectionError: None came; with the reason in a line.
     """
+    _ask_code_server(host, port, lambda client: client.ping(""))
+
+
+def _ask_code_server(host: str, port: int, ask: Callable[[Any], object]) -> None:
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.client import DagsterGrpcClient
 
     try:
-        DagsterGrpcClient(host=host, port=port).ping("")
+        ask(DagsterGrpcClient(host=host, port=port))
     except DagsterUserCodeUnreachableError as error:
         raise ConnectionError(str(error.__cause__ or error).partition("\n")[0]) from error
+
+
+RELOAD_SECONDS = 300
+"""Longest wait for a code server that imports its definitions again."""
+
+
+def reload_code_server(host: str, port: int) -> None:
+    """Have a code server import its definitions again; runs in progress go on.
+
+    Dagster 1.13: `DagsterGrpcClient`, as above. No public way: only the web server's page has a
+    button. At an upgrade: the names of the jobs are those of the new definitions.
+
+    Raises:
+        ConnectionError: It does not answer; with the reason in a line.
+    """
+    _ask_code_server(host, port, lambda client: client.reload_code(RELOAD_SECONDS))
 
 
 # Asset checks
@@ -278,6 +371,39 @@ def switch_automation(
         instance.add_instigator_state(InstigatorState(at, kind, status, data))
     else:
         instance.update_instigator_state(known.with_status(status).with_data(data))
+
+
+def rename_instigators(instance: dg.DagsterInstance, names: Mapping[str, str]) -> list[str]:
+    """Give the states of sensors and schedules the present names; return the names that are on.
+
+    One name of several former ones is on if one was on, and off if all were switched off.
+
+    Dagster 1.13: `InstigatorState`. No public way: a state has the name in its origin. At an
+    upgrade: one that is renamed here is found by its new name, on or off as before.
+
+    Args:
+        instance: Dagster's instance.
+        names: Present names by former ones.
+    """
+    states = instance.all_instigator_state()
+    known = {(state.instigator_type, state.name) for state in states}
+    former: dict[tuple[InstigatorType, str], list[InstigatorState]] = {}
+    for state in states:
+        if state.name in names:
+            former.setdefault((state.instigator_type, names[state.name]), []).append(state)
+    renamed: list[str] = []
+    for (kind, name), given in former.items():
+        running = [state for state in given if state.status == InstigatorStatus.RUNNING]
+        is_off = len(given) == list(names.values()).count(name) and not running
+        if (kind, name) not in known and (running or is_off):
+            state = (running or given)[0]
+            origin = RemoteInstigatorOrigin(state.origin.repository_origin, name)
+            data = state.instigator_data
+            instance.add_instigator_state(InstigatorState(origin, kind, state.status, data))
+            renamed += [name] * bool(running)
+        for state in given:
+            instance.delete_instigator_state(state.instigator_origin_id, state.selector_id)
+    return renamed
 
 
 def _state_of(instance: dg.DagsterInstance, definition: AnyAutomation) -> InstigatorState | None:
@@ -414,19 +540,54 @@ def add_asset_backfill(
     return backfill_id
 
 
+def _is_readable(backfill: PartitionBackfill, repository: dg.RepositoryDefinition) -> bool:
+    """Return whether the partitions of a backfill of assets can be read.
+
+    Those that Dagster stored before 1.6 need the assets and partitions of their time.
+
+    Dagster 1.13: `PartitionBackfill.is_valid_serialization`. No public way: none to read backfills.
+    At an upgrade: a backfill in the old form is refused where its asset is gone.
+    """
+    graph_only: Any = repository  # Dagster passes a workspace, and reads its graph alone
+    return backfill.is_valid_serialization(graph_only)
+
+
 def unmade_partitions(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> Iterator[tuple[dg.AssetKey, str]]:
     """Yield what a backfill of assets was to make and did not; "" for an asset of one piece.
 
+    Of a backfill that can no longer be read, each asset is yielded with "".
+
     Dagster 1.13: `AssetBackfillData`. No public way: none to read backfills. At an upgrade: it has
     target_subset and materialized_subset.
     """
+    if not _is_readable(backfill, repository):
+        yield from ((asset, "") for asset in backfill.asset_selection or ())
+        return
     data = backfill.get_asset_backfill_data(repository.asset_graph)
     made = set(data.materialized_subset.iterate_asset_partitions())
     for each in data.target_subset.iterate_asset_partitions():
         if each not in made:
             yield each.asset_key, each.partition_key or ""
+
+
+def target_partitions(
+    backfill: PartitionBackfill, repository: dg.RepositoryDefinition
+) -> Iterator[tuple[dg.AssetKey, str, bool]]:
+    """Yield the partitions of a backfill, and whether Dagster left each out for a failure.
+
+    Of a backfill that can no longer be read, nothing is yielded.
+
+    Dagster 1.13: `AssetBackfillData`. No public way: none to read backfills. At an upgrade: it has
+    target_subset and failed_and_downstream_subset.
+    """
+    if not _is_readable(backfill, repository):
+        return
+    data = backfill.get_asset_backfill_data(repository.asset_graph)
+    failed = set(data.failed_and_downstream_subset.iterate_asset_partitions())
+    for each in data.target_subset.iterate_asset_partitions():
+        yield each.asset_key, each.partition_key or "", each in failed
 
 
 # Storage of runs, events and logs

@@ -245,6 +245,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
             dependents=self.dependents,
             summarise=self.summarise,
             merge=self.merge,
+            write_disposition=self.write_disposition,
         )
 
     @property
@@ -355,11 +356,6 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
     def asset_keys(self) -> Sequence[dg.AssetKey]:
         """All assets that a load materializes."""
         return [self.key, *self.derived_keys.values()]
-
-    @property
-    def replay_job_name(self) -> str:
-        """The job that loads what was recorded of it."""
-        return f"{self.job_name}_replay"
 
     @property
     def op_name(self) -> str:

@@ -85,7 +85,7 @@ def record_balance(
     balance = stage.balance
     if balance.difference:
         error = UnbalancedError(
-            f"{stage.subject} of {stage.table_name} does not balance; nothing of it was written",
+            f"{stage.subject} of {stage.table_name} does not balance",
             expected="what came in is what went out",
             found=str(balance),
             remedy="report it with these numbers: the stage lost or doubled something",

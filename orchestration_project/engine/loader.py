@@ -316,11 +316,10 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
     def _target(
         self, key: str, partition: Partition, pending: PendingDelivery
     ) -> WriteTarget[ChangeT]:
-        dataset = self.dataset
-        return dataset.table_spec.target(
+        return self.dataset.table_spec.target(
             key,
-            dataset.partitioning.scope_of(partition),
+            self.dataset.partitioning.scope_of(partition),
             pending.state,
             run_id=self.run_id,
-            write_disposition=pending.write_disposition or dataset.write_disposition,
+            write_disposition=pending.write_disposition,
         )

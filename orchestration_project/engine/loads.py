@@ -14,6 +14,7 @@ from pydantic import Field
 from sqlalchemy import Connection, delete
 
 from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
+from orchestration_project.contracts.job_options import within
 from orchestration_project.contracts.partition_tags import Dimensions, asked_partitions
 from orchestration_project.contracts.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.contracts.rules import Acceptance, Validated
@@ -42,8 +43,6 @@ from orchestration_project.errors import (
 from orchestration_project.tables.spine import balances
 
 READS_OF_A_MOVING_SOURCE = 3
-
-SHA256 = re.compile("[0-9a-f]{64}")
 
 Read = Callable[[list[Capture]], Delivery]
 """Reads a delivery; appends everything that came to the list, also what cannot be used."""
@@ -304,19 +303,18 @@ class ItemResult(Generic[Loaded]):
     is_reported: bool = False
 
 
-class LoadOptions(JobOptions):
-    """How a run loads its partitions; an applied preset fills in what is None."""
+ONLY, LOAD, REPLAY = "only", "load", "replay"
+"""Key of an option's `json_schema_extra` that names the one kind of run it is for; the kinds."""
 
-    full: bool | None = Field(
-        default=None,
-        description="Ask the source also for what is loaded or unchanged, what waits or was "
-        "refused, and holidays.",
-    )
-    allow_conflicts: bool = Field(
-        default=False,
-        description="Load also what conflicts with loaded data: replace rows of another source, "
-        "and load a file with the bytes or the rows of another partition.",
-    )
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class ReplayOptions(JobOptions):
+    """Options that a replay of recorded deliveries takes.
+
+    An applied preset fills in what is None. `ONLY` names the kind of run that an option is for.
+    """
+
     max_reject_ratio: float | None = Field(
         default=None,
         ge=0,
@@ -324,7 +322,6 @@ class LoadOptions(JobOptions):
         examples=[0.05],
         description="Rejected share of rows above which a partition or symbol is quarantined.",
     )
-
     accept_sha256: str | None = Field(
         default=None,
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
@@ -335,6 +332,18 @@ class LoadOptions(JobOptions):
         default=None,
         examples=["the source has shortened its list"],
         description="Reason why the delivery of accept_sha256 is right, stored with its audit.",
+    )
+    group_id: str | None = Field(
+        default=None,
+        json_schema_extra={ONLY: REPLAY},
+        examples=["finra_otc_weekly:T1|2025-11-10#2"],
+        description="Replay only: the recorded delivery to replay. Default: each partition's "
+        "latest, and of a symbol all that make it up.",
+    )
+    allow_older: bool = Field(
+        default=False,
+        json_schema_extra={ONLY: REPLAY},
+        description="Replay only: replay a delivery also where newer data is loaded.",
     )
 
     @property
@@ -357,58 +366,56 @@ class LoadOptions(JobOptions):
         return Acceptance(sha256, reason)
 
 
-class ReplayOptions(LoadOptions):
+class LoadOptions(ReplayOptions):
     """How a run loads its partitions, or replays recorded deliveries of them."""
 
-    group_id: str | None = Field(
+    full: bool | None = Field(
         default=None,
-        examples=["finra_otc_weekly:T1|2025-11-10#2"],
-        description="Replay only: the recorded delivery to replay. Default: each partition's "
-        "latest, and of a symbol all that make it up.",
+        json_schema_extra={ONLY: LOAD},
+        description="Ask the source also for what is loaded or unchanged, what waits or was "
+        "refused, and holidays.",
     )
-    allow_older: bool = Field(
+    allow_conflicts: bool = Field(
         default=False,
-        description="Replay only: replay a delivery also where newer data is loaded.",
+        json_schema_extra={ONLY: LOAD},
+        description="Load also what conflicts with loaded data: replace rows of another source, "
+        "and load a file with the bytes or the rows of another partition.",
+    )
+    replay: bool = Field(
+        default=False,
+        description="Load recorded deliveries again, without a request to the source.",
     )
 
 
-LOAD_ONLY_OPTIONS = ("full", "allow_conflicts")
-"""Options that mean nothing to a replay."""
+def _options_only_of(kind: str, model: type[LoadOptions]) -> list[str]:
+    """Return the options that mean nothing to the other kind of run."""
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if field.json_schema_extra == {ONLY: kind}
+    ]
 
 
-def options_of(model: type[ReplayOptions], *, is_replay: bool) -> list[str]:
-    """Return the options of a model that a load takes, or that a replay takes."""
-    of_loads = LoadOptions.model_fields
-    if is_replay:
-        return [name for name in model.model_fields if name not in LOAD_ONLY_OPTIONS]
-    return [name for name in model.model_fields if name in of_loads]
-
-
-def refuse_unused_options(
-    config: ReplayOptions, run: str, *, is_replay: bool, replays: str
-) -> None:
-    """Make sure that a config says nothing that means nothing to its run.
-
-    Args:
-        config: The run's. What it has beyond `LoadOptions` is for replays alone.
-        run: What it means nothing to, such as ``the job prices_daily``.
-        is_replay: Whether the run is a replay.
-        replays: What replays, such as a job's name.
+def refuse_unused_options(given: Mapping[str, Any], model: type[LoadOptions]) -> None:
+    """Make sure that a load gives no option of a replay, and a replay none of a load.
 
     Raises:
         ConfigurationError: It does.
     """
-    of_replays = [
-        name for name in type(config).model_fields if name not in LoadOptions.model_fields
-    ]
-    strange = LOAD_ONLY_OPTIONS if is_replay else of_replays
-    if given := [name for name in strange if getattr(config, name)]:
+    kind, other = (REPLAY, LOAD) if given.get("replay") else (LOAD, REPLAY)
+    others = _options_only_of(other, model)
+    if unused := [name for name in others if given.get(name)]:
         raise ConfigurationError(
-            f"{', '.join(given)} means nothing to {run}",
-            expected=f"{' and '.join(of_replays)} for {replays}; {' and '.join(LOAD_ONLY_OPTIONS)} "
-            "for a load",
-            remedy="correct the run's config, or launch the other job",
+            f"invalid {', '.join(unused)}: expected no option of a {other} in a {kind}",
+            found=f"replay: {str(kind == REPLAY).lower()}",
+            remedy="correct the run's config: replay: true loads recorded deliveries",
         )
+
+
+def is_replay(run_config: Mapping[str, Any]) -> bool:
+    """Whether a run of this config loads recorded deliveries, and asks no source."""
+    ops = within(run_config, "ops")
+    return any(within(ops, op, "config").get("replay") is True for op in ops)
 
 
 # -- equations of a run ----------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from orchestration_project.contracts.job_options import with_limits
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class JobOptions(dg.Config):
@@ -33,9 +35,16 @@ def report_dry_run(log: logging.Logger, unchanged: str, *, is_dry_run: bool) -> 
     return {"dry_run": is_dry_run}
 
 
-def not_dry(op: str) -> dict[str, Any]:
-    """Return the run config of a job of ``op`` whose run is not a dry run."""
-    return {"ops": {op: {"config": {"dry_run": False}}}}
+def not_dry(op: str, kind: str | None = None) -> dict[str, Any]:
+    """Return the run config of a job of ``op``, or a kind of it, whose run is not a dry run."""
+    options = {"dry_run": False}
+    return {"ops": {op: {"config": options if kind is None else {kind: options}}}}
+
+
+def model_of_kinds(op: str, kinds: Mapping[str, type[JobOptions]]) -> type[dg.Config]:
+    """Return the model of the config of an op that selects a kind: ``{kind: options}``."""
+    fields: dict[str, Any] = {kind: (model | None, None) for kind, model in kinds.items()}
+    return create_model(op, __base__=dg.Config, **fields)
 
 
 def describe_defaults(model: type[BaseModel], defaults: Mapping[str, str]) -> None:
@@ -48,6 +57,13 @@ def describe_defaults(model: type[BaseModel], defaults: Mapping[str, str]) -> No
     for name, default in defaults.items():
         field = model.model_fields[name]
         field.description = f"{field.description} Default: {default}."
+
+
+def with_defaults(model: type[OptionsT], defaults: Mapping[str, str]) -> type[OptionsT]:
+    """Return a class of the same options whose descriptions end with ``defaults``."""
+    described = create_model(model.__name__, __base__=model)
+    describe_defaults(described, defaults)
+    return described
 
 
 MAX_VALUES_SHOWN = 20

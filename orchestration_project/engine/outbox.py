@@ -1,17 +1,30 @@
 """Intended changes of outside systems: recorded, due, claimed, and settled after each attempt.
 
 An entry is claimed by a later due time: a process that ends during an attempt leaves a claim that
-expires, and the next attempt has the same key. What one process alone sends, because it has a
-lease of its own, needs no claim.
+expires, and the next attempt has the same key. Where the versions of an entity exclude each other,
+a lease of the entity is the claim. What one process alone sends, because it has a lease of its own,
+needs no claim.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Column, Connection, Select, bindparam, insert, or_, select, update
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.attempts import FIRST_WAIT, LEASE, MAX_ATTEMPTS, wait_after
+from orchestration_project.engine.leases import (
+    Lease,
+    LostLeaseError,
+    give_back,
+    lock_row,
+    still_held,
+    take,
+)
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -218,6 +231,158 @@ def fail_with(entry: Entry, error: OrchestrationError, reason: str) -> Outcome:
     seconds = error.retry_in_seconds if isinstance(error, TransientError) else 0
     may_pass = may_pass_later(error)
     return fail(entry, reason, may_pass=may_pass, retry_in_seconds=seconds)
+
+
+@dataclass
+class Claim:
+    """An entry that this process alone attempts.
+
+    Attributes:
+        entry: The entry, due at the end of its claim.
+        lease: Lease of the entity; None: the entry alone is claimed.
+    """
+
+    entry: Entry
+    lease: Lease | None = None
+
+
+Key = TypeVar("Key")
+ClaimT = TypeVar("ClaimT", bound=Claim)
+
+
+class Ended(NamedTuple, Generic[Key, ClaimT]):
+    """End of an attempt, or why none began.
+
+    Attributes:
+        key: The entry, or what it was found by.
+        outcome: State of the entry, ``overtaken``, or in a word why no attempt began.
+        claim: The claim of the attempt.
+        is_current: Whether the entry was settled, because no other process has changed it.
+    """
+
+    key: Key
+    outcome: str
+    claim: ClaimT | None = None
+    is_current: bool = False
+
+
+@dataclass(frozen=True)
+class OutboxLoop:
+    """The loop over entries that are due: each is claimed, sent and settled.
+
+    Attributes:
+        warehouse: The database.
+        clock: Times of attempts.
+        run_id: Dagster's run.
+    """
+
+    warehouse: Warehouse
+    clock: Clock
+    run_id: str
+
+    def claim(self, connection: Connection, entry: Entry) -> Claim | Ended[Entry, Claim]:
+        """Claim an entry alone, whatever becomes of others of its entity."""
+        claimed = claim(connection, entry, now=self.clock.now(), run_id=self.run_id)
+        return Ended(entry, "busy") if claimed is None else Claim(claimed)
+
+    def apply(
+        self,
+        keys: Iterable[Key],
+        begin: Callable[[Connection, Key], ClaimT | Ended[Key, ClaimT]],
+        send: Callable[[ClaimT], Outcome],
+        record: Callable[[Connection, ClaimT, Outcome, bool], None] | None = None,
+    ) -> Iterator[Ended[Key, ClaimT]]:
+        """Attempt entries one by one, and settle each before the next one begins.
+
+        Args:
+            keys: Entries, or what ``begin`` finds them by; more may be added meanwhile.
+            begin: Claims an entry in a transaction, or returns why no attempt begins.
+            send: Attempts it outside of a transaction; raises `LostLeaseError` once another
+                process has it.
+            record: Records more than the outbox does, in the transaction that settles it; the last
+                argument is whether it is current.
+
+        Raises:
+            OrchestrationError: The database cannot be used.
+        """
+        for key in keys:
+            with self.warehouse.writing() as connection:
+                claimed = begin(connection, key)
+            if isinstance(claimed, Ended):
+                yield claimed
+                continue
+            try:
+                outcome = send(claimed)
+                with self.warehouse.writing() as connection:
+                    if claimed.lease is not None:
+                        _hold(connection, claimed)
+                        give_back(connection, claimed.lease)
+                    now, entries = self.clock.now(), [claimed.entry]
+                    settled = settle(connection, entries, outcome, now=now, run_id=self.run_id)
+                    if record is not None:
+                        record(connection, claimed, outcome, settled == 1)
+            except LostLeaseError:
+                yield Ended(key, "overtaken", claimed)
+            else:
+                yield Ended(key, outcome.state, claimed, settled == 1)
+
+    def verify_lease(self, claimed: Claim) -> None:
+        """Verify, right before a request, that the lease of an entity is valid.
+
+        Raises:
+            LostLeaseError: Another process has it, or it has expired.
+        """
+        lease = claimed.lease
+        if lease is None:
+            raise AssertionError("the entry alone is claimed")
+        with self.warehouse.reading() as connection:
+            still_held(connection, lease)
+        if self.clock.now() >= lease.expires_at:
+            raise LostLeaseError(
+                f"the lease of {lease.name} has run out",
+                expected=f"all requests within {LEASE}",
+                remedy="nothing: the next run does it",
+            )
+
+    @contextmanager
+    def recording(self, claimed: Claim) -> Iterator[Connection]:
+        """Give a transaction that records during an attempt what the next one needs.
+
+        Raises:
+            LostLeaseError: Another process has taken over the entry.
+        """
+        with self.warehouse.writing() as connection:
+            _hold(connection, claimed)
+            yield connection
+
+
+def take_entity(
+    connection: Connection, topic: str, entity: str, *, now: datetime, run_id: str
+) -> Lease | None:
+    """Take the lease of an entity whose versions exclude each other; None: another process has it.
+
+    Read its entries afterwards: another process may have settled them before.
+    """
+    return take(connection, f"{topic}|{entity}", holder=run_id, now=now, until=now + LEASE)
+
+
+def _hold(connection: Connection, claimed: Claim) -> None:
+    """Keep others from an entry until the transaction ends; planners lock an entity's topic.
+
+    Raises:
+        LostLeaseError: Another process has taken it over.
+    """
+    if claimed.lease is not None:
+        still_held(connection, claimed.lease)
+        lock_row(connection, claimed.entry.topic)
+        return
+    own = select(outbox.c.due_at).where(*_UNCHANGED).with_for_update()
+    if connection.execute(own, _key(claimed.entry)).first() is None:
+        raise LostLeaseError(
+            f"another process has changed the entry {claimed.entry.entity}",
+            expected="the entry as it was claimed",
+            remedy="nothing: what the other process does counts",
+        )
 
 
 def supersede(

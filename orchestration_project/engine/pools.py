@@ -1,22 +1,21 @@
-"""Pools that apply a function to items, and return a result or an error for each.
+"""Applies a function to items in processes, and returns a result or an error for each.
 
-An item that hangs, crashes or raises fails alone: the others go on. `INLINE` limits nothing,
-`ThreadPool` limits time, and `ProcessPool` limits time and memory, as a process can be killed.
+An item that hangs, crashes or raises fails alone: the others go on. Its time and memory are
+limited, as a process can be killed.
 """
 
 import pickle
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from orchestration_project.engine.pool_worker import describe
 from orchestration_project.engine.worker_process import ItemError, WorkerProcess, item_error
-from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.errors import ConfigurationError, OrchestrationError
 
 MIB = 1024**2
 
@@ -29,142 +28,6 @@ ATTEMPTS = 2
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 Results = Generator[tuple[ItemT, ResultT | OrchestrationError], None, None]
-
-
-class Pool(Protocol):
-    """Applies a function to items."""
-
-    def run(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
-    ) -> Iterator[tuple[ItemT, ResultT | OrchestrationError]]:
-        """Yield each item with its result, or with the error that keeps it from having one.
-
-        Items are taken from ``items`` in the caller's thread, as workers become free. An exception
-        that is not an `OrchestrationError` becomes an `ItemError`. A caller that stops early
-        ends the work on the other items.
-
-        Args:
-            function: What is applied.
-            items: What it is applied to.
-            timeout: How long an item may take, where the pool can limit that.
-
-        Raises:
-            OrchestrationError: No item can be processed.
-        """
-        ...
-
-
-class _Inline:
-    """Applies the function in the caller's thread; neither time nor memory can be limited."""
-
-    def run(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
-    ) -> Results[ItemT, ResultT]:
-        """Yield the items in their order; ``timeout`` is not enforced."""
-        for item in items:
-            yield item, _attempt(function, item)
-
-
-INLINE: Pool = _Inline()
-"""For functions that always return, and soon: it limits neither time nor memory."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Call(Generic[ItemT, ResultT]):
-    """An item that a thread works on."""
-
-    item: ItemT
-    result: Future[ResultT | OrchestrationError]
-    thread: threading.Thread
-    deadline: float
-
-
-class ThreadPool:
-    """Applies the function in threads, for items that wait on I/O; limits time and not memory.
-
-    A thread cannot be killed. One whose item takes too long is abandoned: it works on, and its
-    result is dropped. The item's error is transient. The pool refuses further items while at least
-    as many abandoned threads are at work as it has workers.
-    """
-
-    def __init__(self, workers: int) -> None:
-        """Create a pool that works on ``workers`` items at a time."""
-        self._workers = _at_least(1, workers=workers)
-        self._abandoned: list[threading.Thread] = []
-
-    def run(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
-    ) -> Results[ItemT, ResultT]:
-        """Yield the items as they are done; at most two for each worker are held.
-
-        Raises:
-            TransientError: Too many abandoned threads are at work.
-        """
-        source, seconds = iter(items), _seconds(timeout)
-        calls: list[_Call[ItemT, ResultT]] = []
-        try:
-            while True:
-                if self._may_start(source, calls):
-                    free = islice(source, self._workers - len(calls))
-                    calls.extend(_start_call(function, item, seconds) for item in free)
-                if not calls:
-                    return
-                ended = _first_ended(calls)
-                calls = [call for call in calls if call not in ended]
-                yield from [(call.item, self._result(call, seconds)) for call in ended]
-        finally:
-            self._abandoned += [call.thread for call in calls]
-
-    def _may_start(self, source: Iterator[object], calls: Sequence[object]) -> bool:
-        """Return whether items may be started; those that were are waited for in any case."""
-        self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
-        is_stuck = len(self._abandoned) >= self._workers
-        if is_stuck and not calls and any(True for _ in source):
-            raise TransientError(
-                f"{len(self._abandoned)} abandoned threads of the pool are still at work",
-                expected=f"fewer than {self._workers}",
-                remedy="check what the items wait for; a process pool can end such items",
-            )
-        return not is_stuck
-
-    def _result(self, call: _Call[ItemT, ResultT], seconds: float) -> ResultT | OrchestrationError:
-        if call.result.done():
-            return call.result.result()
-        self._abandoned.append(call.thread)
-        return TransientError("the item took too long", expected=f"a result within {seconds:g} s")
-
-
-def _start_call(
-    function: Callable[[ItemT], ResultT], item: ItemT, seconds: float
-) -> _Call[ItemT, ResultT]:
-    result: Future[ResultT | OrchestrationError] = Future()
-
-    def work() -> None:
-        try:
-            result.set_result(_attempt(function, item))
-        except BaseException as error:  # noqa: BLE001 - such as SystemExit: for the caller
-            result.set_exception(error)
-
-    thread = threading.Thread(target=work, name="thread_pool", daemon=True)
-    thread.start()
-    return _Call(item, result, thread, time.monotonic() + seconds)
-
-
-def _first_ended(calls: list[_Call[ItemT, ResultT]]) -> list[_Call[ItemT, ResultT]]:
-    """Wait until an item is done or out of time; return all that are."""
-    left = min(call.deadline for call in calls) - time.monotonic()
-    wait([call.result for call in calls], max(left, 0), FIRST_COMPLETED)
-    now = time.monotonic()
-    return [call for call in calls if call.result.done() or call.deadline <= now]
-
-
-def _attempt(function: Callable[[ItemT], ResultT], item: ItemT) -> ResultT | OrchestrationError:
-    try:
-        return function(item)
-    except OrchestrationError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - any exception fails its item alone
-        return item_error(describe(error))
 
 
 class ProcessPool:
@@ -214,7 +77,17 @@ class ProcessPool:
     def run(
         self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
     ) -> Results[ItemT, ResultT]:
-        """Yield the items as they are done; at most two for each worker are held.
+        """Yield each item with its result, or with the error that keeps it from having one.
+
+        Items are taken in the caller's thread, as workers become free, and yielded as they are
+        done; at most two for each worker are held. An exception that is not an
+        `OrchestrationError` becomes an `ItemError`. A caller that stops early ends the work on the
+        other items.
+
+        Args:
+            function: What is applied.
+            items: What it is applied to.
+            timeout: How long an item may take.
 
         Raises:
             ConfigurationError: The function cannot be pickled, or a worker cannot load it.

@@ -34,6 +34,7 @@ from orchestration_project.engine.warehouse.recorded import (
     is_of_one,
     layers_of,
     part_layers_of,
+    read_parts,
 )
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import ConfigurationError
@@ -258,7 +259,9 @@ def captures_of(
         BlobError: The store does not hold what was captured.
     """
     store = Captures(artifacts)
-    for part in warehouse.recorded_parts(recorded):
+    with warehouse.reading() as connection:
+        parts = read_parts(connection, recorded)
+    for part in parts:
         yield _capture(store, part)
 
 

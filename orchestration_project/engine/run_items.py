@@ -1,10 +1,10 @@
-"""Runs claimed work items through a pool and a loader, batch by batch, and reports to Dagster.
+"""Runs claimed work items through a loader, batch by batch, and reports to Dagster.
 
 How items are stored, claimed and retried does not belong here, nor what is made of one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, ItemT
-from orchestration_project.engine.pools import INLINE, Pool
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.tracing.spans import span
 
@@ -30,7 +29,6 @@ COUNTED = ("done", "skipped", "failed", "dead", "lost")
 
 
 ItemT_co = TypeVar("ItemT_co", bound=ClaimedItem, covariant=True)
-ItemT_contra = TypeVar("ItemT_contra", bound=ClaimedItem, contravariant=True)
 ExtractionT = TypeVar("ExtractionT")
 
 
@@ -50,20 +48,25 @@ class ItemQueue(Protocol[ItemT_co]):
         ...
 
 
-class ItemLoader(Protocol[ItemT_contra, ExtractionT]):
+class ItemLoader(Protocol[ItemT, ExtractionT]):
     """Records made of items."""
 
     def ready(self) -> None:
         """Open what is used; what cannot be opened is not the failure of a single item."""
         ...
 
-    @property
-    def extract(self) -> Callable[[ItemT_contra], ExtractionT]:
-        """The function that the pool applies; for a process pool, one of a module."""
+    def extract(
+        self, items: Sequence[ItemT]
+    ) -> Iterable[tuple[ItemT, ExtractionT | OrchestrationError]]:
+        """Yield each item of a batch with what was extracted of it, or with its own error.
+
+        Raises:
+            OrchestrationError: No item can be extracted.
+        """
         ...
 
     def load(
-        self, connection: Connection, batch: Sequence[tuple[ItemT_contra, ExtractionT]]
+        self, connection: Connection, batch: Sequence[tuple[ItemT, ExtractionT]]
     ) -> Sequence[ItemSettlement]:
         """Validate and write what was extracted, in the transaction that settles the items.
 
@@ -135,18 +138,15 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
     summary: ItemSummary
     in_order: bool
 
-    def process(self, claimed: Sequence[ItemT], pool: Pool, timeout: timedelta) -> None:
-        """Extract items in the pool, load and settle them.
+    def process(self, claimed: Sequence[ItemT]) -> None:
+        """Extract items, load and settle them.
 
         Raises:
             OrchestrationError: No item can be processed, or written. The items are ready again,
                 or their leases expire.
         """
         try:
-            results = {
-                item.key: result
-                for item, result in pool.run(self.loader.extract, claimed, timeout=timeout)
-            }
+            results = {item.key: result for item, result in self.loader.extract(claimed)}
         except OrchestrationError:
             self._release(claimed)
             raise
@@ -228,11 +228,10 @@ def run_items(
     item_timeout: timedelta,
     batch_size: int,
     max_items: int,
-    pool: Pool = INLINE,
     in_order: bool = False,
     summary: ItemSummary | None = None,
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Claim items, extract them in the pool and load them, until none is due.
+    """Claim items, extract and load them, until none is due.
 
     A batch is loaded and settled in one transaction. An item that fails is settled as failed and
     never ends the run; the metadata has the counts, and the first failures with their reason.
@@ -244,10 +243,9 @@ def run_items(
         database: Where they are loaded and settled.
         clock: Decides when leases expire.
         topic: Whose items.
-        item_timeout: How long the extraction of an item may take, where the pool can limit that.
+        item_timeout: How long the extraction of an item may take, for its lease.
         batch_size: Items that are claimed and loaded together.
         max_items: Items after which the run ends; the next run goes on.
-        pool: Where items are extracted.
         in_order: Whether an item is loaded only when those that were claimed before it are done,
             skipped or dead.
         summary: Counts how items ended, and makes the run's metadata.
@@ -267,7 +265,7 @@ def run_items(
             if not claimed:
                 break
             with span("batch", topic=topic, item_count=len(claimed)):
-                run.process(claimed, pool, item_timeout)
+                run.process(claimed)
             left -= len(claimed)
             context.log.info(f"{topic}: {run.summary}", extra={"event": "items_processed"})
         if lost_count := run.summary.counts["lost"]:

@@ -1,5 +1,7 @@
 """Bar above Dagster's pages: installation, data profile, shortcuts, user, role and log-out."""
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlsplit
@@ -9,16 +11,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.contracts.roles import Principal
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.links import retry_launchpad
-from orchestration_project.settings import Settings
+from orchestration_project.services.pauses import Pauses
+from orchestration_project.settings import Settings, domains_on
 
 STYLE_PATH = "/bar.css"
 STYLE_LINK = f'<link rel="stylesheet" href="{STYLE_PATH}"/>'
 
+PLUGINS = "Plugins"
+
 SHORTCUTS = {
     "Control tower": "/assets/operations/control_tower?view=events",
     "Quarantined": "/quarantined",
-    "Plugins": "/plugins",
+    "Pauses": "/pauses",
+    PLUGINS: "/plugins",
     "List failures": retry_launchpad(dry_run=True),
     "Retry failures": retry_launchpad(dry_run=False),
 }
@@ -50,9 +58,12 @@ body #root, body.dagster-mobile #root { height: 100%; }
 #installation-bar form { margin: 0; }
 #installation-bar button { padding: 4px 10px; border: 1px solid #767b87; border-radius: 6px;
   background: none; color: inherit; font: inherit; cursor: pointer; }
+#pause-banner { flex: none; margin: 0; padding: 8px 16px; background: #ffd54a; color: #16181d;
+  font: 13px/1.4 system-ui, sans-serif; overflow-wrap: anywhere; }
 @media (max-width: 900px) { #installation-bar .name { display: none; } }
 @media (max-width: 780px) {
-  #installation-bar, #installation-bar nav { gap: 12px; }
+  #installation-bar { padding: 0 8px; }
+  #installation-bar, #installation-bar nav { gap: 8px; }
   #installation-bar .profile { display: none; }
 }
 @media (max-width: 640px) {
@@ -67,7 +78,10 @@ BAR = """<header id="installation-bar">
 <span class="profile {profile}">{data}</span>
 <nav aria-label="Shortcuts">{shortcuts}</nav>
 <a class="user" href="/session" title="{user}, role {role}">{user} ({role})</a>
-{log_out}</header>"""
+{log_out}</header>{banner}"""
+
+BANNER = '<p id="pause-banner" role="status">{pauses}</p>'
+"""Pauses in effect, below the bar. Dagster's pages show it when they are loaded again."""
 
 LOG_OUT = """<form method="post" action="/logout"><button type="submit">Log out</button></form>
 """
@@ -80,10 +94,14 @@ class Installation:
     Attributes:
         name: Its name.
         profile: Its data profile, demo or real.
+        list_pauses: Returns the pauses in effect, in words.
+        has_plugins: Whether it has the domain of plugins.
     """
 
     name: str
     profile: str
+    list_pauses: Callable[[], Sequence[str]] = tuple
+    has_plugins: bool = True
 
     @property
     def data(self) -> str:
@@ -91,10 +109,20 @@ class Installation:
         return PROFILES[self.profile]
 
 
-def installation_of(settings: Settings) -> Installation:
-    """Return the installation of these settings; unnamed, it has the host of PUBLIC_URL."""
+def installation_of(settings: Settings, warehouse: Warehouse | None = None) -> Installation:
+    """Return the installation of these settings; unnamed, it has the host of PUBLIC_URL.
+
+    Its pauses are those of ``warehouse``; while that cannot be read, no pause is shown.
+    """
+
+    def list_pauses() -> Sequence[str]:
+        with suppress(OrchestrationError):
+            return [pause.text for pause in Pauses(warehouse).list_in_effect()] if warehouse else ()
+        return ()
+
     name = settings.installation_name or urlsplit(settings.public_url).netloc.rpartition("@")[2]
-    return Installation(name, settings.data_profile)
+    has_plugins = "plugins" in domains_on(settings)
+    return Installation(name, settings.data_profile, list_pauses, has_plugins)
 
 
 def with_bar(page: str, installation: Installation, user: Principal) -> str:
@@ -114,12 +142,19 @@ def bar_of(installation: Installation, user: Principal) -> str:
         profile=escape(installation.profile),
         data=escape(installation.data),
         shortcuts="".join(
-            f'<a href="{escape(path)}">{escape(text)}</a>' for text, path in SHORTCUTS.items()
+            f'<a href="{escape(path)}">{escape(text)}</a>'
+            for text, path in SHORTCUTS.items()
+            if installation.has_plugins or text != PLUGINS
         ),
         user=escape(user.name),
         role=escape(user.role.value),
         log_out="" if user.way == "open" else LOG_OUT,
+        banner=_banner(installation.list_pauses()),
     )
+
+
+def _banner(pauses: Sequence[str]) -> str:
+    return BANNER.format(pauses="<br>".join(map(escape, pauses))) if pauses else ""
 
 
 def style_route() -> Route:

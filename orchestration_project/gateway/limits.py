@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from urllib.parse import parse_qs
 
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
 from orchestration_project.contracts.addresses import host_name, is_plain_path
@@ -67,6 +69,20 @@ async def read_body(
     except TimeoutError:
         text = f"The body did not come within {seconds} s."
         raise Refusal(HTTPStatus.REQUEST_TIMEOUT, text, {"connection": "close"}) from None
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the first value of each field of a form.
+
+    Raises:
+        Refusal: It is not a form, or a large one.
+    """
+    media_type = header_of(request.scope, "content-type").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise Refusal(415, "Only a form is accepted here.")
+    body = await read_body(request.scope, request.receive, most=FORM_BYTES)
+    fields = parse_qs(body.decode("latin-1"))
+    return {name: values[0] for name, values in fields.items()}
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:

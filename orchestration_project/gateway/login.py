@@ -1,7 +1,5 @@
 """Logging in by key, and out; and the session that lies between."""
 
-from urllib.parse import parse_qs
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -10,7 +8,7 @@ from starlette.types import Scope
 from orchestration_project.contracts.addresses import safe_next
 from orchestration_project.contracts.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
-from orchestration_project.gateway.limits import FORM_BYTES, read_body
+from orchestration_project.gateway.limits import read_form
 from orchestration_project.gateway.pages import login_page, session_page
 from orchestration_project.gateway.request import (
     Refusal,
@@ -56,7 +54,7 @@ class Login:
         """Begin a session by the form fields `key` and `next`; the cookie identifies it."""
         scope = request.scope
         require_same_origin(scope, self._doors.place, is_needed=False)
-        form = await _form(request)
+        form = await read_form(request)
         wanted = safe_next(form.get("next", ""))
         try:
             found = await self._doors.by_key(scope, form.get("key", "").strip(), "login")
@@ -78,7 +76,7 @@ class Login:
     async def _log_out(self, request: Request) -> Response:
         """End the session, and all of the user with the form field `everywhere=yes`."""
         user, token = current_user(), self._doors.token_of(request.scope)
-        is_everywhere = (await _form(request)).get("everywhere") == "yes"
+        is_everywhere = (await read_form(request)).get("everywhere") == "yes"
         if is_everywhere:
             await self._doors.in_thread(self._doors.access.end_everywhere, user)
         if token:
@@ -130,17 +128,3 @@ async def _session(request: Request) -> Response:
 async def _to_session(_request: Request) -> Response:
     """Redirect to `/session`, whose page has the form."""
     return RedirectResponse("/session", 303)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Return the first value of each field of a form.
-
-    Raises:
-        Refusal: It is not a form, or a large one.
-    """
-    media_type = header_of(request.scope, "content-type").partition(";")[0].strip().lower()
-    if media_type != "application/x-www-form-urlencoded":
-        raise Refusal(415, "Only a form is accepted here.")
-    body = await read_body(request.scope, request.receive, most=FORM_BYTES)
-    fields = parse_qs(body.decode("latin-1"))
-    return {name: values[0] for name, values in fields.items()}

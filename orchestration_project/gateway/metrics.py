@@ -133,7 +133,7 @@ def parts_of(
         return [
             metrics.open(warehouse)
             for domain in registry().domains
-            if domain.is_on(settings)
+            if domain.has_source(settings)
             for metrics in domain.registered(MetricsReader)
         ]
 

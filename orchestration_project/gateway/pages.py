@@ -122,6 +122,8 @@ variables of the shell; capital letters stand for values of yours:</p>
 TABLE_STYLE = f"""{API_STYLE}
 body {{ max-width: none; padding: 0; }}
 main {{ max-width: 64rem; margin: 0 auto; padding: 1rem; }}
+label {{ display: block; margin: .5rem 0; }}
+input {{ display: block; box-sizing: border-box; width: min(30rem, 100%); font: inherit; }}
 """
 
 TABLE_PAGE = """<!doctype html>
@@ -213,18 +215,25 @@ def tables_page(
     tables: Iterable[tuple[str, Iterable[str], Sequence[Iterable[str]]]],
     installation: Installation,
     user: Principal,
+    *,
+    form: str = "",
+    status: int = 200,
 ) -> HTMLResponse:
-    """Return a page with tables under the bar: title, headings and rows; the cells are HTML."""
+    """Return a page with tables under the bar: title, headings and rows.
+
+    The cells are HTML, and so is ``form``, which comes below the tables.
+    """
     content = "".join(
         (f"<h2>{escape(name)}</h2>" if name else "")
         + (_table(headings, rows) if rows else "<p><strong>No entries.</strong></p>")
         for name, headings, rows in tables
     )
+    content += form
     page = TABLE_PAGE.format(
         title=escape(title), explanation=escape(explanation), style=TABLE_STYLE, content=content
     )
     headers = _headers(TABLE_STYLE, "'self' ")  # the bar's style is a file of this host
-    return HTMLResponse(with_bar(page, installation, user), headers=headers)
+    return HTMLResponse(with_bar(page, installation, user), status, headers=headers)
 
 
 def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:

@@ -1,11 +1,8 @@
 """`GET /quarantined`: which partitions are quarantined, why, what to launch; last imbalance."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from html import escape
 
-from sqlalchemy import and_, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,8 +11,7 @@ from starlette.routing import Route
 from orchestration_project.contracts.roles import Role
 from orchestration_project.contracts.rules import BALANCE_AUDIT
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import capture_id, latest_group
-from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
+from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import tables_page
 from orchestration_project.gateway.request import current_user
@@ -30,10 +26,11 @@ from orchestration_project.services.links import (
     check_page,
     job_page,
     partition_page,
+    replay_launchpad,
     rows_path,
 )
+from orchestration_project.services.status import QuarantinedDelivery, read_quarantined
 from orchestration_project.tables.schema import asset_of
-from orchestration_project.tables.spine import audits, deliveries, fences
 
 PATH = "/quarantined"
 TITLE = "Quarantined partitions"
@@ -49,85 +46,8 @@ LAUNCH = "Launch"
 """Heading of the links for users who may launch runs."""
 
 
-MOST = 200
-"""Maximum number of partitions that are listed, the latest first."""
-
 CAPTURES_NAMED = 20
 """Captures that a link names; their rejects are read by their key, those of a run are searched."""
-
-
-@dataclass(frozen=True)
-class FailedAudit:
-    """An audit that a delivery failed."""
-
-    name: str
-    expected: str
-    found: str
-
-
-@dataclass(frozen=True)
-class QuarantinedDelivery:
-    """The latest delivery of a partition, if it is not loaded.
-
-    Attributes:
-        scope: The part of the partition for which it is complete.
-        is_readable: Whether it could be checked; otherwise the log of its run has the reason.
-        audits: Those that it failed with severity error.
-        capture_count: How many captures it has; 0: a replay, or never read completely.
-    """
-
-    table_name: str
-    partition_key: str
-    scope: Scope
-    group_id: str
-    run_id: str
-    recorded_at: datetime
-    is_readable: bool
-    audits: Sequence[FailedAudit]
-    capture_count: int
-
-
-def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
-    """Return the quarantined partitions, the latest first.
-
-    A fence has the number of its partition's latest delivery, so no earlier one is read.
-    """
-    columns, audit = deliveries.c, audits.c
-    is_latest = and_(
-        columns.table_name == fences.c.table_name,
-        columns.group_id == latest_group(),
-    )
-    wanted = (
-        select(deliveries)
-        .select_from(fences.join(deliveries, is_latest))
-        .where(columns.outcome != "landed")
-        .order_by(columns.recorded_at.desc(), columns.group_id)
-        .limit(MOST)
-    )
-    failed = select(audit.group_id, audit.table_name, audit.name, audit.expected, audit.found)
-    failed = failed.where(audit.outcome == "failed", audit.severity == "error")
-    with warehouse.reading() as connection:
-        rows = connection.execute(wanted).all()
-        groups = [row.group_id for row in rows]
-        found = connection.execute(failed.where(audit.group_id.in_(groups))).all()
-    return [
-        QuarantinedDelivery(
-            row.table_name,
-            row.partition_key,
-            scope_from_json(row.scope),
-            row.group_id,
-            row.run_id,
-            row.recorded_at,
-            row.outcome == "held_back",
-            [
-                FailedAudit(each.name, each.expected, each.found)
-                for each in sorted(found)
-                if (each.group_id, each.table_name) == (row.group_id, row.table_name)
-            ],
-            row.part_count,
-        )
-        for row in rows
-    ]
 
 
 def routes(
@@ -194,15 +114,13 @@ def _of_delivery(found: QuarantinedDelivery) -> str:
 def _launches(
     found: QuarantinedDelivery, registry: Registry, partitions: tuple[str, str] | None
 ) -> dict[str, str]:
-    """Return pages whose launch dialog has the partitions: of the job that loads, and replays."""
-    replay = registry.replays.get(found.table_name)
+    """Return the page that loads the partitions again, and the one that replays the delivery."""
     loading = asset_of(found.table_name).replace("/", "_")
-    jobs = {"load again": loading, "replay": replay.job if replay else ""}
-    return {
-        text: job_page(job, *partitions)
-        for text, job in jobs.items()
-        if partitions and job in registry.jobs
-    }
+    is_loaded = partitions and loading in registry.jobs
+    launches = {"load again": job_page(loading, *partitions)} if partitions and is_loaded else {}
+    if found.table_name in registry.replays:
+        launches["replay"] = replay_launchpad(found.table_name, found.group_id)
+    return launches
 
 
 def _reason(found: QuarantinedDelivery, key: Sequence[str]) -> str:

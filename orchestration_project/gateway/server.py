@@ -17,8 +17,9 @@ from uvicorn.config import LOGGING_CONFIG
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import compared_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
-from orchestration_project.gateway import health, hooks, metrics, plugins, quarantine
+from orchestration_project.gateway import health, hooks, metrics, pauses, quarantine
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import installation_of
@@ -29,7 +30,6 @@ from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.registry import Registry
-from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.services.access import Access, AccessLog, session_secret
 from orchestration_project.services.access.rules.credentials import LoginLimits
 from orchestration_project.services.access.rules.members import read_rules
@@ -65,14 +65,16 @@ def opened(
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
         log, place = AccessLog(warehouse, clock), place_of(settings, host)
-        doors = AuthServices(access, log, place, installation_of(settings), secret=secret)
+        doors = AuthServices(
+            access, log, place, installation_of(settings, warehouse), secret=secret
+        )
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance, registry))
-        isolation = cache(lambda: isolation_status(settings).detail)
         listed = [
             *quarantine.routes(warehouse, doors.installation, registry),
-            *plugins.routes(warehouse, doors.installation, isolation),
+            *pauses.routes(warehouse, doors, registry),
+            *_plugin_routes(settings, warehouse, doors),
         ]
         with (
             hooks.opened_hooks(settings, warehouse) as taken,
@@ -88,6 +90,19 @@ def opened(
                 origins=settings.api_allowed_origins,
             )
             yield RequestCounter(app)
+
+
+def _plugin_routes(
+    settings: Settings, warehouse: Warehouse, doors: AuthServices
+) -> Sequence[BaseRoute]:
+    """Return the routes of the page of plugins; none if the domain is off."""
+    if not doors.installation.has_plugins:
+        return []
+    from orchestration_project.gateway import plugins
+    from orchestration_project.resources.plugins.isolation import isolation_status
+
+    isolation = cache(lambda: isolation_status(settings).detail)
+    return plugins.routes(warehouse, doors.installation, isolation)
 
 
 def _provider_routes(settings: Settings, doors: AuthServices, secret: str) -> Sequence[BaseRoute]:

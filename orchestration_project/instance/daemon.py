@@ -10,14 +10,14 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
 import psutil
-from dagster import DagsterInstance, RunRecord, RunsFilter
+from dagster import DagsterInstance, DagsterRun, RunRecord, RunsFilter
 from dagster._core.errors import DagsterCodeLocationLoadError, DagsterUserCodeUnreachableError
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._daemon import controller
@@ -27,10 +27,12 @@ from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
     retry_run,
 )
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import compared_warehouse
+from orchestration_project.contracts.pauses import Pause, find_pause
+from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
@@ -45,6 +47,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.instance.claim_monitoring import monitored_claims
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.services.hosts import reported_host
+from orchestration_project.services.pauses import Pauses, subjects_of_run
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import leases
 
@@ -232,6 +235,84 @@ def _store_waiting(instance: DagsterInstance, run_ids: Collection[str]) -> None:
         )
 
 
+MAX_REPORTED_RUNS = 100
+"""Waiting runs whose log gets the reason in one iteration: the others follow."""
+
+
+class PausableQueue(QueuedRunCoordinatorDaemon):
+    """Launches queued runs, except those that a pause holds: they wait, and take no slot.
+
+    If the database cannot be read, no run is launched in this iteration.
+
+    Args:
+        interval_seconds: Time between two iterations.
+        pauses: Default: those of the database of the settings, opened at the first iteration.
+        options: Others of Dagster's.
+    """
+
+    def __init__(
+        self, interval_seconds: float, *, pauses: Pauses | None = None, **options: Any
+    ) -> None:
+        super().__init__(interval_seconds, **options)
+        self._opened = pauses
+        self._instance: DagsterInstance | None = None
+        self._reported: set[tuple[str, str]] = set()
+        self._subjects: dict[tuple[str, str | None], frozenset[str]] = {}
+
+    def run_iteration(
+        self,
+        workspace_process_context: IWorkspaceProcessContext,
+        fixed_iteration_time: float | None = None,
+    ) -> Generator[Any, None, None]:
+        """Launch the queued runs that no pause holds."""
+        self.read_instance(workspace_process_context.instance)
+        yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
+
+    def read_instance(self, instance: DagsterInstance) -> None:
+        """Read the jobs and plans of runs from an instance, and report to it."""
+        self._instance = instance
+
+    def _priority_sort(self, runs: Iterable[DagsterRun]) -> list[DagsterRun]:
+        """Return the runs that may start, by priority; Dagster sorts each page of its queue."""
+        ordered = super()._priority_sort(runs)
+        pauses = self._pauses().list_in_effect()
+        if not pauses:
+            self._reported.clear()
+            self._subjects.clear()
+            return ordered
+        held_by = {run.run_id: find_pause(pauses, self._subjects_of(run)) for run in ordered}
+        self._report(ordered, held_by)
+        return [run for run in ordered if held_by[run.run_id] is None]
+
+    def _pauses(self) -> Pauses:
+        if self._opened is None:
+            self._opened = Pauses(open_warehouse(load_shared_settings()))
+        return self._opened
+
+    def _subjects_of(self, run: DagsterRun) -> frozenset[str]:
+        if self._instance is None:
+            raise AssertionError("an iteration has an instance")
+        plan = run.execution_plan_snapshot_id
+        if plan is None:
+            return subjects_of_run(self._instance, run)
+        key = plan, run.tags.get("domain")
+        if key not in self._subjects:
+            self._subjects[key] = subjects_of_run(self._instance, run)
+        return self._subjects[key]
+
+    def _report(self, runs: Sequence[DagsterRun], held_by: Mapping[str, Pause | None]) -> None:
+        """Write once into the log of each run that waits why it does."""
+        new = [
+            (run, pause.text)
+            for run in runs
+            if (pause := held_by[run.run_id]) and (run.run_id, pause.text) not in self._reported
+        ]
+        for run, text in new[:MAX_REPORTED_RUNS]:
+            if self._instance is not None:
+                self._instance.report_engine_event(f"The run waits in the queue: {text}", run)
+            self._reported.add((run.run_id, text))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run Dagster's daemon; return the exit status."""
     from dagster._daemon.cli import main as dagster_daemon
@@ -244,6 +325,7 @@ def main(arguments: Sequence[str]) -> int:
         keep_log_lines(settings, "daemon")
         keep_backfills_without_code()
         controller.EventLogConsumerDaemon = WaitingRetries  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
+        controller.QueuedRunCoordinatorDaemon = PausableQueue  # pyright: ignore[reportPrivateImportUsage] - the same
         with (
             compared_warehouse(settings) as warehouse,
             only_daemon(warehouse),

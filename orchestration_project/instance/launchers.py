@@ -6,11 +6,12 @@ from typing import Any
 import dagster as dg
 from dagster import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.launcher.base import RunLauncher
-from dagster._core.storage.tags import BACKFILL_ID_TAG, PRIORITY_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.launcher import CheckedRunLauncher
+from orchestration_project.services.queues import PRIORITY_TAG
 from orchestration_project.settings import load_shared_settings
 
 LAUNCH_ATTEMPTS = 40

@@ -32,6 +32,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "partitions_summarized": "Counts of loaded, unchanged and quarantined partitions of a run.",
     "retry_delayed": "A step waits for the time that a source asked for, then is retried.",
     "announcements_unsettled": "Reported loads could not be marked as reported.",
+    "backfill_unbalanced": "A backfill ended without naming where each of its partitions went.",
     "balance_unrecorded": "The equations of a run could not be stored.",
     "metadata_reported": "The metadata that a run adds to its asset, as text.",
     "items_processed": "Counts of the work items of a topic after a batch.",

@@ -22,6 +22,7 @@ from orchestration_project.resources.operations.database_dumps import Database
 from orchestration_project.resources.operations.postgresql_dumps import PostgresqlTables
 from orchestration_project.resources.operations.sqlite_dumps import SqliteFiles
 from orchestration_project.settings import Settings
+from orchestration_project.settings.chosen import read_stored
 from orchestration_project.tables.schema import METADATA
 
 DAGSTER_FILES = ("history/runs.db", "history/runs/*.db", "schedules/*.db")
@@ -47,7 +48,8 @@ def open_installation(settings: Settings) -> Installation:
     """Return the two databases and the store of these settings; nothing is opened yet.
 
     Raises:
-        ConfigurationError: DATABASE_URL names a database other than SQLite and PostgreSQL.
+        ConfigurationError: DATABASE_URL names a database other than SQLite and PostgreSQL, or the
+            stored choice of domains cannot be read.
     """
     return Installation(
         _project(settings),
@@ -57,6 +59,7 @@ def open_installation(settings: Settings) -> Installation:
         release=release(),
         dagster=version("dagster"),
         spool=state_folder(settings, "scratch"),
+        domains=read_stored(settings),
     )
 
 

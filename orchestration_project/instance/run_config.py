@@ -1,6 +1,6 @@
 """Refuses runs whose config or settings are invalid before their first step does work."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -9,38 +9,26 @@ from dagster._core.events import EngineEventData
 from orchestration_project.catalog.configuration import CONFIGURATION
 from orchestration_project.contracts.job_options import require_valid, within
 from orchestration_project.engine.dagster_private import models_of
-from orchestration_project.engine.loads import ReplayOptions, options_of
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.loads import LoadOptions, refuse_unused_options
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
+from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
 from orchestration_project.services.links import link, log_lines_path, trace_path
+from orchestration_project.services.pauses import PausedError, Pauses
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tracing.traceparent import trace_of_tags
 
 
-def refuse_options_of_other_jobs(
-    job: str,
-    run_config: Mapping[str, Any],
-    models: Mapping[str, type[dg.Config]],
-    replay_jobs: Collection[str],
-) -> None:
-    """Make sure that a load gives no option of a replay, and a replay none of a load.
-
-    Both jobs share an op, so Dagster's schema takes the options of both.
+def refuse_unused(run_config: Mapping[str, Any], models: Mapping[str, type[dg.Config]]) -> None:
+    """Make sure that no load gives options of a replay, and no replay those of a load.
 
     Raises:
         ConfigurationError: It does.
     """
-    is_replay = job in replay_jobs
     for op, model in models.items():
-        if not issubclass(model, ReplayOptions):
-            continue
-        own = options_of(model, is_replay=is_replay)
-        given = within(run_config, "ops", op, "config")
-        if others := [name for name, value in given.items() if value and name not in own]:
-            raise ConfigurationError(
-                f"invalid {', '.join(others)} in the config of {op}: expected an option of "
-                f"{'a replay' if is_replay else 'a load'}, one of {', '.join(own)}"
-            )
+        if issubclass(model, LoadOptions):
+            refuse_unused_options(within(run_config, "ops", op, "config"), model)
 
 
 class CheckingExecutor(dg.Executor):
@@ -66,7 +54,9 @@ class CheckingExecutor(dg.Executor):
         Raises:
             ConfigurationError: A model refuses the run's config, or the settings or files of a
                 domain whose assets the run makes are invalid.
+            PausedError: A pause holds a run that a command executes in its own process.
         """
+        _refuse_paused(plan_context)
         if links := _links_of(plan_context):
             data = EngineEventData(links)
             yield dg.DagsterEvent.engine_event(plan_context, "Log lines and trace of the run", data)
@@ -77,6 +67,23 @@ class CheckingExecutor(dg.Executor):
             if domain.name in names:
                 domain.require_valid(settings)
         yield from self._executor.execute(plan_context, execution_plan)
+
+
+def _refuse_paused(plan_context: Any) -> None:
+    """Refuse a run that no queue has seen; one of the queue waited there.
+
+    Raises:
+        PausedError: A pause holds it.
+    """
+    if plan_context.run_tags.get(LAUNCHED_BY) != BY_CLI:
+        return
+    try:
+        with open_warehouse(load_shared_settings()) as warehouse:
+            Pauses(warehouse).require_unpaused(plan_context.instance, plan_context.dagster_run)
+    except PausedError:
+        raise
+    except OrchestrationError:
+        return  # the steps that need the database say why they cannot use it
 
 
 def _links_of(plan_context: Any) -> dict[str, dg.MetadataValue[Any]]:

@@ -31,12 +31,11 @@ FILES = {
 """The file that each template becomes, by its path with the domain's name left out."""
 
 CATALOG, DEMO = f"{PACKAGE}/catalog/__init__.py", f"{PACKAGE}/demo/__main__.py"
-DOMAINS = re.compile(r"^DOMAINS = \((.*)\)$", re.MULTILINE)
 ROUTES = re.compile(r"^    others = \[\n(?:        .*\n)+", re.MULTILINE)
 
 
 def skeleton(name: str, root: Path) -> Mapping[Path, str]:
-    """Return the text of each file of a new source: six new ones, and two that register it.
+    """Return the text of each file of a new source: six new ones, and the demo that serves it.
 
     Raises:
         ConfigurationError: The name is invalid or taken, or a file to change has another shape.
@@ -50,7 +49,7 @@ def skeleton(name: str, root: Path) -> Mapping[Path, str]:
         root / path.format(name): Template(text).substitute(words)
         for path, text in templates.items()
     }
-    return {**new, root / CATALOG: _catalog(name, root), root / DEMO: _demo(name, root)}
+    return {**new, root / DEMO: _demo(name, root)}
 
 
 def _require_valid(name: str) -> None:
@@ -80,19 +79,6 @@ def _require_unused(spellings: Collection[str], templates: str) -> None:
             expected=f"a word that the skeleton does not use itself, {EXAMPLE}",
             found=", ".join(sorted(used)),
         )
-
-
-def _catalog(name: str, root: Path) -> str:
-    text = _with_import(
-        (root / CATALOG).read_text(),
-        f"from {PACKAGE}.catalog.{name} import {name.upper()}",
-        f"from {PACKAGE}.catalog.",
-    )
-
-    def longer(found: re.Match[str]) -> str:
-        return f"DOMAINS = ({', '.join(sorted([*found[1].split(', '), name.upper()]))})"
-
-    return _replaced(DOMAINS, longer, text, CATALOG)
 
 
 def _demo(name: str, root: Path) -> str:

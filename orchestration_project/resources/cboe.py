@@ -1,6 +1,6 @@
 """Shares off exchange of weeks, derived of days and of FINRA's weeks; data of the chart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -8,9 +8,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, cast, func, select
 
-from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.values import QUANTITY
-from orchestration_project.domains import cboe
+from orchestration_project.domains.cboe import volume
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -59,14 +58,14 @@ class WeekInputs:
 
 
 def _landed(connection: Connection, _key: str | None = None) -> Landed:
-    return cboe.landed_inputs(
+    return volume.landed_inputs(
         changes(connection, market_volume_daily), changes(connection, finra_otc_weekly)
     )
 
 
 def _read_week(connection: Connection, due: Sequence[PendingDerivation]) -> WeekInputs:
     [week] = [date.fromisoformat(each.key) for each in due]
-    days = tuple(cboe.week_days(week))
+    days = tuple(volume.week_days(week))
     return WeekInputs(
         read_scope(connection, off_exchange_share_daily, {"trade_date": days}),
         _read_tiers(connection, week),
@@ -84,7 +83,7 @@ def _read_tiers(connection: Connection, week: date) -> pl.DataFrame:
             func.max(column.published_at),
             func.max(column.known_from),
         )
-        .where(column.week_start == week, column.tier.in_(cboe.NMS_TIERS))
+        .where(column.week_start == week, column.tier.in_(volume.NMS_TIERS))
         .group_by(column.tier)
     )
     rows = [tuple(each) for each in connection.execute(statement)]
@@ -92,7 +91,7 @@ def _read_tiers(connection: Connection, week: date) -> pl.DataFrame:
 
 
 def _make_week(due: PendingDerivation, read: WeekInputs) -> DerivedPart:
-    rows = cboe.off_exchange_weekly(read.days, read.tiers, week_start=date.fromisoformat(due.key))
+    rows = volume.off_exchange_weekly(read.days, read.tiers, week_start=date.fromisoformat(due.key))
     return DerivedPart(rows)
 
 
@@ -104,7 +103,7 @@ WEEKLY = DerivedTable(
         job="cboe_market_volume_daily",
         expected="a day of the week is landed",
     ),
-    reach=cboe.Weekly(),
+    reach=volume.Weekly(),
     scope=lambda key: {"week_start": date.fromisoformat(key)},
     make=_make_week,
 )
@@ -121,7 +120,7 @@ def _daily_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
 
 
 def _shares_of(state: StateAsOf, day: date) -> pl.DataFrame:
-    rows = cboe.off_exchange_daily(state.read(market_volume_daily, [f"trade_date={day}"]))
+    rows = volume.off_exchange_daily(state.read(market_volume_daily, [f"trade_date={day}"]))
     last_load = state.last_load(market_volume_daily, {"trade_date": day})
     return stamped(rows, last_load) if last_load and len(rows) else rows
 
@@ -129,11 +128,11 @@ def _shares_of(state: StateAsOf, day: date) -> pl.DataFrame:
 def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
     """Return a week of `off_exchange_share_weekly` of what was loaded by a time."""
     week = read_day(key, monday=True)
-    days = pl.concat(_shares_of(state, day) for day in cboe.week_days(week))
+    days = pl.concat(_shares_of(state, day) for day in volume.week_days(week))
     if days.is_empty():
         raise nothing_then(off_exchange_share_weekly.name, key, ["any day of the week"])
     tiers, left_out = [], LeftOut()
-    for tier in cboe.NMS_TIERS:
+    for tier in volume.NMS_TIERS:
         wheres = [f"week_start={week}", f"tier={tier}"]
         left_out += state.left_out(finra_otc_weekly, wheres)
         rows = state.read(finra_otc_weekly, wheres, TIER_ROWS)
@@ -150,7 +149,7 @@ def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
                 "known_from": last_load or rows["known_from"].max(),
             }
             tiers.append({**sums, **dates})
-    found = cboe.off_exchange_weekly(days, pl.DataFrame(tiers, TIER_SHARES), week_start=week)
+    found = volume.off_exchange_weekly(days, pl.DataFrame(tiers, TIER_SHARES), week_start=week)
     return DerivedAsOf(off_exchange_share_weekly, found, left_out)
 
 
@@ -159,9 +158,6 @@ AS_OF: AsOf = {
     off_exchange_share_weekly.name: _weekly_as_of,
 }
 """Derived tables, each with what derives a partition as of a time."""
-
-RULES: Mapping[str, TableRules] = {}
-"""No formulas of their numbers are declared."""
 
 
 def weekly_load(warehouse: Warehouse) -> DerivedLoad:

@@ -4,10 +4,10 @@ Each delivery is a work item, and a partition with a capture, a fence and a row;
 and settles many in one transaction.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection
@@ -17,21 +17,9 @@ from orchestration_project.contracts.rules import Validated
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.events import RULE_VERSION, WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.run_items import ItemSummary
-from orchestration_project.engine.warehouse import (
-    ScopeState,
-    TableSpec,
-    Warehouse,
-    WriteOutcome,
-    WriteTarget,
-    prepare_all,
-)
-from orchestration_project.engine.warehouse.capture_log import read_blobs
-from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
-from orchestration_project.engine.warehouse.fencing import read_states
-from orchestration_project.engine.warehouse.landing import is_landed, land_all
+from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteOutcome
+from orchestration_project.engine.warehouse.landing import ScopeDelivery, load_scopes
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.inbox.rows import Content, capture_of, delivery_of
@@ -50,35 +38,6 @@ MAX_DELIVERIES_SHOWN = 100
 MAX_REASON_LENGTH = 500
 
 
-@dataclass(frozen=True)
-class CapturePool:
-    """Stores the captures of a batch together. A failure is one of the store: it fails all items.
-
-    It is for functions that make captures which are not stored yet, such as a loader's `extract`.
-    """
-
-    captures: Captures
-    warehouse: Warehouse
-
-    def run(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
-    ) -> Iterator[tuple[ItemT, ResultT]]:
-        """Yield the items in their order; the store limits the time.
-
-        Raises:
-            OrchestrationError: The store does not take the bytes.
-        """
-        batch = list(items)
-        fetched = cast(Sequence[Capture], [function(item) for item in batch])
-        stored = self.captures.keep_all(fetched, self._known)
-        without = [each.without_body() for each in stored]
-        yield from zip(batch, cast(Sequence[ResultT], without), strict=True)
-
-    def _known(self, wanted: Sequence[str]) -> Mapping[str, Blob]:
-        with self.warehouse.reading() as connection:
-            return read_blobs(connection, wanted)
-
-
 def _plan_nothing(_: Connection, __: Sequence[Content]) -> int:
     return 0
 
@@ -88,9 +47,15 @@ class DeliveryLoader:
     """Captures, checks and loads deliveries; doing so again changes nothing.
 
     Attributes:
+        warehouse: Knows which bytes are stored.
+        captures: The store of their bytes.
+        clock: Its time.
+        run_id: Dagster's run.
         plan: Plans the actions that follow from loaded deliveries, in the same transaction.
     """
 
+    warehouse: Warehouse
+    captures: Captures
     clock: Clock
     run_id: str
     plan: Callable[[Connection, Sequence[Content]], int] = _plan_nothing
@@ -98,42 +63,44 @@ class DeliveryLoader:
     def ready(self) -> None:
         """Open nothing: the run has its database and its store."""
 
-    def extract(self, item: ClaimedDelivery) -> Capture:
-        """Return the capture of a delivery, which the pool stores."""
-        return capture_of(item.content)
+    def extract(
+        self, items: Sequence[ClaimedDelivery]
+    ) -> Iterator[tuple[ClaimedDelivery, Capture]]:
+        """Store the bytes of deliveries together; yield each with its capture.
+
+        Raises:
+            OrchestrationError: The store does not take the bytes.
+        """
+        fetched = [capture_of(item.content) for item in items]
+        stored = self.captures.keep_all(fetched, self.warehouse.known_blobs)
+        for item, capture in zip(items, stored, strict=True):
+            yield item, capture.without_body()
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedDelivery, Capture]]
     ) -> Sequence[ItemSettlement]:
         """Check deliveries and load what is new; one that is loaded already is skipped."""
         events = [_event(item.content) for item, _ in batch]
-        keys = [f"{event.source}|{event.delivery_id}" for event in events]
-        states = read_states(connection, events_webhooks, keys)
-        batches = prepare_all(
-            [
-                (
-                    self._target(item.content, key, states[key]),
-                    delivery_of(item.content, capture),
-                    validated,
-                )
-                for (item, capture), key, validated in zip(
-                    batch, keys, checked_events(events), strict=True
-                )
-            ]
+        deliveries = [
+            ScopeDelivery(
+                f"{event.source}|{event.delivery_id}",
+                {"delivery_id": event.delivery_id, "source": event.source},
+                delivery_of(item.content, capture),
+                validated,
+            )
+            for (item, capture), event, validated in zip(
+                batch, events, checked_events(events), strict=True
+            )
+        ]
+        loaded = load_scopes(
+            connection, EVENTS, deliveries, run_id=self.run_id, now=self.clock.now()
         )
-        new = [each for each in batches if not is_landed(each.target.state, each)]
-        ended = land_all(connection, new, self.clock.now(), no_warnings, no_note)
-        outcomes = {each.target.partition_key: end for each, end in zip(new, ended, strict=True)}
         settlements = [
-            _settlement(item, each.validated, outcomes.get(each.target.partition_key))
-            for (item, _), each in zip(batch, batches, strict=True)
+            _settlement(item, scope.batch.validated, scope.outcome)
+            for (item, _), scope in zip(batch, loaded, strict=True)
         ]
         self.plan(connection, [each.item.content for each in settlements if _is_loaded(each)])
         return settlements
-
-    def _target(self, content: Content, key: str, state: ScopeState) -> WriteTarget[None]:
-        partition = {"delivery_id": content.delivery_id, "source": content.source}
-        return EVENTS.target(key, partition, state, run_id=self.run_id)
 
 
 def _event(content: Content) -> WebhookEvent:

@@ -1,11 +1,10 @@
-"""When shares off exchange of weeks are derived, and their chart is drawn."""
+"""When shares off exchange of weeks are derived."""
 
 import dagster as dg
 
 from orchestration_project.assets.cboe import (
     PARTITIONS,
     ZONE,
-    charts_job,
     off_exchange_weeks_job,
 )
 from orchestration_project.connections.clock import Clock
@@ -15,7 +14,7 @@ from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.cboe import WEEKLY
 from orchestration_project.sensors.definitions import (
-    cron_schedule,
+    DueDerivations,
     request_derivations,
     sensor,
     while_under_way,
@@ -53,15 +52,7 @@ def cboe_on_landing(
         database=warehouse.first_landed_at(market_volume_daily),
         day=clock.today(ZONE),
     )
-    return request_derivations(context, runs)
-
-
-cboe_charts_daily = cron_schedule(
-    profile=PROFILE,
-    needs="loaded market volume",
-    name="cboe_charts_daily",
-    job=charts_job,
-    cron_schedule="20 8 * * *",  # after the night's loads
-    execution_timezone=ZONE,
-    what="Draw the share of trading off exchange every day.",
-)
+    derivation = DueDerivations(
+        "cboe_on_landing", warehouse, market_volume_daily, wanted, clock.now()
+    )
+    return request_derivations(context, runs, derivation)

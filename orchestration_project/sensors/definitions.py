@@ -1,17 +1,29 @@
 """Shared part of all sensors and schedules: description, and runs in progress."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
 import dagster as dg
+from sqlalchemy import Table
 
 from orchestration_project.contracts.automation import PROFILE, automation_text, interval_text
+from orchestration_project.contracts.balance import FAILED, Balance
 from orchestration_project.contracts.derivations import RecomputationRequest
 from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.contracts.pauses import RUNS_WHILE_PAUSED, Pause
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
 from orchestration_project.engine.loads import partition_keys
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.balancing import forget_failure
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.registry import AnyJob
+from orchestration_project.services.pauses import Pauses, pause_of_job
+from orchestration_project.settings import load_shared_settings
 
 
 def sensor(
@@ -38,7 +50,7 @@ def sensor(
             what or _first_doc_line(decide), trigger, needs=needs, profile=profile, is_on=is_on
         )
         define = dg.sensor(**options, description=text, metadata={PROFILE: profile})
-        return define(_at_one_time(decide))
+        return define(_unless_paused(_at_one_time(decide), [job.name for job in jobs]))
 
     return described
 
@@ -53,17 +65,126 @@ def schedule(
 
     def described(decide: Callable[..., Any]) -> dg.ScheduleDefinition:
         kept = _described_schedule(what or _first_doc_line(decide), profile, needs, options)
-        return dg.schedule(**options, **kept)(_at_one_time(decide))
+        jobs = [options["job"].name]
+        return dg.schedule(**options, **kept)(_unless_paused(_at_one_time(decide), jobs))
 
     return described
 
 
 def cron_schedule(
-    *, profile: str, what: str, needs: str = "", **options: Any
+    *,
+    profile: str,
+    what: str,
+    needs: str = "",
+    assets: Sequence[dg.AssetKey] | None = None,
+    **options: Any,
 ) -> dg.ScheduleDefinition:
-    """Return a schedule that always starts its job, described as those of `schedule` are."""
+    """Return a schedule that always starts its job, described as those of `schedule` are.
+
+    A run makes these assets of the job, or all.
+    """
     kept = _described_schedule(what, profile, needs, options)
-    return dg.ScheduleDefinition(**options, **kept)
+    run_config = options.pop("run_config", {})
+
+    def start_job(
+        context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.RunRequest:
+        """Start the job."""
+        return dg.RunRequest(run_config=run_config, asset_selection=assets)
+
+    define = dg.schedule(**options, **kept)
+    return define(_unless_paused(start_job, [options["job"].name]))
+
+
+DAILY_CRON = "0 13 * * *"
+"""After the loads of the morning, and an hour after the default grace of freshness ends."""
+
+
+def daily_schedule(
+    job: AnyJob,
+    freshness: Sequence[dg.AssetChecksDefinition],
+    *,
+    profile: str,
+    needs: str,
+    what: str,
+    zone: str,
+) -> dg.ScheduleDefinition:
+    """Return the schedule of a domain's daily job.
+
+    While a pause holds the job, its freshness checks run alone: their results name the pause.
+    """
+    keys = [spec.key for check in freshness for spec in check.check_specs]
+
+    def start_job(
+        context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.RunRequest:
+        """Start the job, or its freshness checks alone."""
+        pauses = _pauses_of(context, {"warehouse": warehouse})
+        if _pause_of_all(context, pauses, [job.name]) is None:
+            return dg.RunRequest()
+        return dg.RunRequest(asset_check_keys=keys, tags=RUNS_WHILE_PAUSED)
+
+    options = {
+        "name": job.name,
+        "job": job,
+        "cron_schedule": DAILY_CRON,
+        "execution_timezone": zone,
+    }
+    return dg.schedule(**options, **_described_schedule(what, profile, needs, options))(start_job)
+
+
+CONTEXTS = (dg.SensorEvaluationContext, dg.ScheduleEvaluationContext)
+"""Contexts of ticks, which Dagster passes under the name that a function gives them."""
+
+
+def _unless_paused(decide: Callable[..., Any], jobs: Sequence[str]) -> Callable[..., Any]:
+    """Return ``decide`` for ticks while a job of ``jobs`` may start; otherwise they are skipped.
+
+    A tick without jobs starts no run, so no pause holds it.
+    """
+    if not jobs:
+        return decide
+
+    @wraps(decide)
+    def decide_unless_paused(*args: Any, **named: Any) -> Any:
+        [context] = [part for part in (*args, *named.values()) if isinstance(part, CONTEXTS)]
+        pause = _pause_of_all(context, _pauses_of(context, named), jobs)
+        return decide(*args, **named) if pause is None else dg.SkipReason(pause.text)
+
+    return decide_unless_paused
+
+
+TickContext = dg.SensorEvaluationContext | dg.ScheduleEvaluationContext
+
+
+def _pauses_of(context: TickContext, named: Mapping[str, Any]) -> Sequence[Pause]:
+    """Return the pauses in the database of a tick; none while that is away.
+
+    The database is an argument of the tick, a resource, or if it has none, opened for this.
+    """
+    given = named.get("warehouse") or getattr(context.resources, "warehouse", None)
+    try:
+        with nullcontext(given) if given else open_warehouse(load_shared_settings()) as warehouse:
+            return Pauses(warehouse).list_in_effect()
+    except OrchestrationError:
+        return []
+
+
+def _pause_of_all(
+    context: TickContext, pauses: Sequence[Pause], jobs: Sequence[str]
+) -> Pause | None:
+    """Return a pause if each of the jobs has one.
+
+    The runs of a job that is paused beside others wait in the queue, as all do that a tick requests
+    while the database is away.
+    """
+    if not pauses:
+        return None
+    repository = context.repository_def
+    if repository is None:
+        raise AssertionError("Dagster gives a tick its repository")
+    matching = [pause_of_job(pauses, repository.get_job(job)) for job in jobs]
+    return matching[0] if all(matching) else None
 
 
 def _at_one_time(decide: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,18 +259,134 @@ def not_yet_asked(
     instance: dg.DagsterInstance, requests: Iterable[dg.RunRequest]
 ) -> Sequence[dg.RunRequest]:
     """Return the requests whose run key no run has: for the others Dagster starts none."""
-    return [
-        request
-        for request in requests
-        if not instance.get_runs(dg.RunsFilter(tags={RUN_KEY: str(request.run_key)}), limit=1)
-    ]
+    return split_requests(instance, requests).new
+
+
+TICK = "tick"
+"""Equation of a tick."""
+
+REQUESTED = "requested"
+"""Place of partitions that a tick requests runs or a backfill of."""
+
+
+def balance_tick(listed: Collection[str], places: Mapping[str, Iterable[str]]) -> Balance:
+    """Return the equation of a tick: partitions that it considered = those at each place.
+
+    Args:
+        listed: Keys that it considered, as its source or the database lists them.
+        places: Keys by what the tick did with them, such as requested, loaded and waiting.
+    """
+    counts = {place: len(list(keys)) for place, keys in places.items()}
+    went_to = {place: count for place, count in counts.items() if count}
+    return Balance(TICK, len(set(listed)), went_to)
+
+
+def record_tick(
+    warehouse: Warehouse, table_name: str, automation: str, balance: Balance, now: datetime
+) -> None:
+    """Record the equation of a tick that requests something; of others it is compared alone.
+
+    A failure stays recorded until the next tick of the automation that balances.
+
+    Raises:
+        UnbalancedError: It has a difference: the tick dropped or doubled a partition.
+    """
+    subject = automation
+    if not balance.difference:
+        _forget_failed_tick(warehouse, table_name, automation)
+        if not balance.went_to.get(REQUESTED):
+            return
+        subject = f"{automation} {now:%Y-%m-%dT%H:%M:%S.%fZ}"
+    with warehouse.writing() as connection:
+        stage = SubjectBalance(table_name, subject, balance)
+        record_balance(connection, stage, run_id="", at=now)
+
+
+def _forget_failed_tick(warehouse: Warehouse, table_name: str, automation: str) -> None:
+    with warehouse.reading() as connection:
+        failures = read_balance(connection, table_name, f"{automation}{FAILED}", TICK)
+    if failures:
+        with warehouse.writing() as connection:
+            forget_failure(connection, table_name, automation)
+
+
+@dataclass(frozen=True)
+class AskedRequests:
+    """Requests for runs.
+
+    Attributes:
+        new: Those whose run key no run has.
+        known: The others: for them Dagster starts none.
+    """
+
+    new: Sequence[dg.RunRequest]
+    known: Sequence[dg.RunRequest]
+
+
+def split_requests(
+    instance: dg.DagsterInstance, requests: Iterable[dg.RunRequest]
+) -> AskedRequests:
+    """Return requests by whether Dagster has a run with their run key."""
+    new: list[dg.RunRequest] = []
+    known: list[dg.RunRequest] = []
+    for request in requests:
+        filters = dg.RunsFilter(tags={RUN_KEY: str(request.run_key)})
+        (known if instance.get_runs(filters, limit=1) else new).append(request)
+    return AskedRequests(new, known)
+
+
+def keys_of(requests: Iterable[dg.RunRequest]) -> list[str]:
+    """Return the partitions that requests name."""
+    return [str(request.partition_key) for request in requests]
+
+
+@dataclass(frozen=True)
+class DueDerivations:
+    """Partitions that a tick has to have derived.
+
+    Attributes:
+        automation: Name of the sensor.
+        warehouse: Records the equation of the tick.
+        table: Table that they are derived of.
+        due: Their keys.
+        now: When the tick is.
+    """
+
+    automation: str
+    warehouse: Warehouse
+    table: Table
+    due: Collection[str]
+    now: datetime
+
+    def record(self, asked: AskedRequests) -> None:
+        """Record the equation of a tick.
+
+        Raises:
+            UnbalancedError: The tick dropped or doubled a partition.
+        """
+        places = {REQUESTED: self._within(asked.new), "asked_today": self._within(asked.known)}
+        balance = balance_tick(self.due, places)
+        record_tick(self.warehouse, self.table.name, self.automation, balance, self.now)
+
+    def _within(self, requests: Iterable[dg.RunRequest]) -> list[str]:
+        ranges = [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
+        return [key for first, last in ranges for key in self.due if first <= key <= last]
 
 
 def request_derivations(
-    context: dg.SensorEvaluationContext, runs: Sequence[RecomputationRequest], left_out: str = ""
+    context: dg.SensorEvaluationContext,
+    runs: Sequence[RecomputationRequest],
+    derivation: DueDerivations,
+    left_out: str = "",
 ) -> dg.SensorResult | dg.SkipReason:
-    """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
-    wanted = not_yet_asked(context.instance, map(_request, runs))
+    """Return what is asked for; a tick that asks for runs has no message, so its log says it.
+
+    Raises:
+        UnbalancedError: The runs lack a partition that is due, or have it twice.
+    """
+    split = split_requests(context.instance, map(_request, runs))
+    derivation.record(split)
+    wanted = split.new
     if not wanted:
         known = ", ".join(f"{run.first} to {run.last}" for run in runs)
         return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{left_out}")

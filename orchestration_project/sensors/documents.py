@@ -8,7 +8,7 @@ from orchestration_project.assets.documents import (
     DAYS,
     LOAD_JOB,
     PAGES,
-    freshness_job,
+    documents_freshness_job,
     load_job,
 )
 from orchestration_project.connections.clock import Clock
@@ -17,12 +17,17 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import PollResult, open_arrivals
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.sensors.definitions import (
+    REQUESTED,
+    balance_tick,
     cron_schedule,
+    keys_of,
     keys_under_way,
-    not_yet_asked,
+    record_tick,
     sensor,
+    split_requests,
 )
 from orchestration_project.settings.domains.documents import DocumentsSettings
+from orchestration_project.tables.documents import documents_files
 
 SECONDS_BETWEEN_POLLS = 10
 """A file is loaded after two polls at least."""
@@ -49,15 +54,23 @@ def documents_on_arrival(
     arrivals.end_leases(partial(is_at_work, context.instance))
     under_way = keys_under_way(context.instance, LOAD_JOB, PAGES, DAYS)
     partitions = set(DAYS.get_partition_keys())
+    days = {day.day: day for day in arrivals.due()}
     requests = [
-        dg.RunRequest(
-            run_key=f"{each.day}|{each.since.isoformat()}|{each.item_count}",
-            partition_key=each.day,
-        )
-        for each in arrivals.due()
-        if each.day in partitions and each.day not in under_way
+        dg.RunRequest(run_key=f"{day}|{due.since.isoformat()}|{due.item_count}", partition_key=day)
+        for day, due in days.items()
+        if day in partitions and day not in under_way
     ]
-    asked = not_yet_asked(context.instance, requests)[:MAX_RUNS_PER_TICK]
+    split = split_requests(context.instance, requests)
+    asked = split.new[:MAX_RUNS_PER_TICK]
+    places = {
+        REQUESTED: keys_of(asked),
+        "waiting": keys_of(split.new[MAX_RUNS_PER_TICK:]),
+        "asked_today": keys_of(split.known),
+        "under_way": [day for day in days if day in partitions and day in under_way],
+        "no_partition": days.keys() - partitions,
+    }
+    balance = balance_tick(days, places)
+    record_tick(warehouse, documents_files.name, "documents_on_arrival", balance, clock.now())
     if not asked:
         return dg.SkipReason(f"No file is due: {_in_words(poll)}.")
     return dg.SensorResult(run_requests=asked)
@@ -67,7 +80,7 @@ documents_freshness_hourly = cron_schedule(
     profile="documents",
     needs="DOCUMENTS_SOURCE",
     name="documents_freshness_hourly",
-    job=freshness_job,
+    job=documents_freshness_job,
     cron_schedule="20 * * * *",
     execution_timezone="UTC",
     what="Check every hour whether a stable file waits for a run.",

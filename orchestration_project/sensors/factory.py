@@ -4,7 +4,7 @@ The sensor requests partitions that are new, or whose rows changed lately, a few
 backfill requests all that were never loaded, however old they are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 import dagster as dg
@@ -16,10 +16,15 @@ from orchestration_project.engine.source import Source
 from orchestration_project.errors import SourceError
 from orchestration_project.sensors.definitions import (
     ONCE_A_DAY,
+    REQUESTED,
+    AskedRequests,
+    balance_tick,
+    keys_of,
     keys_under_way,
-    not_yet_asked,
+    record_tick,
     schedule,
     sensor,
+    split_requests,
 )
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
@@ -44,11 +49,12 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
     The default of ``profile`` is the domain.
     """
     dataset = made.dataset
+    name = f"{dataset.domain}_on_{dataset.noun}"
 
     @sensor(
         profile=profile or dataset.domain,
         needs=f"{dataset.domain.upper()}_SOURCE",
-        name=f"{dataset.domain}_on_{dataset.noun}",
+        name=name,
         job=made.job,
         minimum_interval_seconds=POLL_SECONDS,
         what=f"Ask for the partitions of {dataset.table.name} that are published and were "
@@ -72,7 +78,27 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
         versions, silent = _versions(source, dataset, recent)
         changed = {key: each for key, each in versions.items() if each not in loaded[key]}
         due = changed | {partitioning.key_of(each): "first" for each in missing}
-        requests = _requests(context.instance, made, due, today)
+        asked, under_way = _requests(context.instance, made, due, today)
+        requests, limit = asked.new, limits.max_runs_per_tick
+        horizon = today - limits.horizon
+        recent_keys = [partitioning.key_of(partition) for partition in recent]
+        places = {
+            REQUESTED: keys_of(requests[:limit]),
+            "waiting": keys_of(requests[limit:]),
+            "under_way": under_way,
+            "asked_today": keys_of(asked.known),
+            "unreadable": silent,
+            "unchanged": [key for key in versions if key not in changed],
+            **_not_due(made, by_key, loaded.keys(), horizon, recent_keys),
+        }
+        balance = balance_tick(by_key, places)
+        record_tick(
+            resources.warehouse,
+            dataset.table.name,
+            name,
+            balance,
+            resources.clock.now(),
+        )
         aside = _aside(unknown, silent)
         if not requests:
             again = (
@@ -83,7 +109,7 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
                 f"horizon {len(missing)} were never taken; of the latest {len(recent)} that were, "
                 f"{len(changed)} changed.{again}{aside}"
             )
-        chosen = requests[: limits.max_runs_per_tick]
+        chosen = requests[:limit]
         rest = len(requests) - len(chosen)
         waiting = f" {rest} more wait for the next tick." if rest else ""
         keys = ", ".join(str(each.partition_key) for each in chosen)
@@ -120,8 +146,17 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
         source = dataset.source_of(getattr(resources, dataset.resource))
         listed, _ = source.partitions(since=limits.first_day)
         loaded = resources.warehouse.known_versions(dataset.table)
-        keys = [partitioning.key_of(partition) for partition in listed]
+        keys = [*dict.fromkeys(partitioning.key_of(partition) for partition in listed)]
         missing = made.existing(key for key in keys if key not in loaded)
+        places = {
+            REQUESTED: missing,
+            "loaded": [key for key in keys if key in loaded],
+            "no_partition": [
+                key for key in set(keys) - set(made.existing(keys)) if key not in loaded
+            ],
+        }
+        balance = balance_tick(keys, places)
+        record_tick(resources.warehouse, dataset.table.name, name, balance, resources.clock.now())
         if not missing:
             return dg.SkipReason(f"Nothing to do: all {len(keys)} listed partitions are loaded.")
         backfill = request_backfill(
@@ -157,20 +192,33 @@ def _versions(
 
 def _requests(
     instance: dg.DagsterInstance, made: DatasetAssets, due: Mapping[str, str], today: date
-) -> Sequence[dg.RunRequest]:
-    """Return requests for what is due, but what a run loads now or was requested today."""
+) -> tuple[AskedRequests, list[str]]:
+    """Return requests for what is due, and the partitions of it that a run loads now."""
     dataset = made.dataset
     running = keys_under_way(instance, dataset.job_name, made.key, made.table.partitions_def)
-    return not_yet_asked(
-        instance,
-        [
-            dg.RunRequest(
-                run_key=f"{dataset.table.name} {key} {due[key]} ({today})", partition_key=key
-            )
-            for key in due
-            if key not in running
-        ],
-    )
+    requests = [
+        dg.RunRequest(run_key=f"{dataset.table.name} {key} {due[key]} ({today})", partition_key=key)
+        for key in due
+        if key not in running
+    ]
+    return split_requests(instance, requests), [key for key in due if key in running]
+
+
+def _not_due(
+    made: DatasetAssets,
+    listed: Mapping[str, Partition],
+    loaded: Collection[str],
+    horizon: date,
+    recent: Collection[str],
+) -> Mapping[str, Collection[str]]:
+    """Return listed partitions that a poll neither requests nor reads, by the reason."""
+    existing = set(made.existing(listed))
+    in_horizon = {key for key in existing if listed[key].day >= horizon}
+    return {
+        "no_partition": listed.keys() - existing,
+        "before_horizon": existing - in_horizon,
+        "loaded": [key for key in in_horizon if key in loaded and key not in recent],
+    }
 
 
 def _aside(unknown: Sequence[str], silent: Mapping[str, str]) -> str:

@@ -9,18 +9,13 @@ from functools import partial
 
 import dagster as dg
 
-from orchestration_project.assets.operations import (
-    control_tower_job,
-    export_job,
-    prune_job,
-    reconcile_job,
-    verify_job,
-)
+from orchestration_project.assets.operations import checks_job, clean_up_job, export_job
+from orchestration_project.assets.operations.catalogue import READINESS
 from orchestration_project.assets.operations.current_state import snapshots, state_changes
-from orchestration_project.assets.operations.run_logs import PRUNE_OP
+from orchestration_project.assets.operations.jobs import HOURLY_ASSETS, HOURLY_CONFIG
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
 from orchestration_project.engine.leases import is_at_work
-from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
@@ -32,6 +27,7 @@ from orchestration_project.sensors.definitions import (
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.rules.decisions import Progress
 from orchestration_project.services.alerts.watching import first_poll, look
+from orchestration_project.services.balance.backfills import record_ended_backfills
 from orchestration_project.services.exports import all_exports, scheduled_since
 from orchestration_project.services.exports.work import due_exports
 from orchestration_project.services.ledger import Ledger, follow
@@ -60,16 +56,29 @@ PROFILE = "operations"
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
 def operations_on_run_end(
-    context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]
+    context: dg.SensorEvaluationContext,
+    alerts: dg.ResourceParam[Alerts],
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SkipReason:
-    """Store the alerts that runs, checks, backfills, ticks, queue, disk and daemon raise."""
+    """Store the alerts that runs, checks, backfills, ticks, queue, disk and daemon raise.
+
+    Of each backfill that ended, its equation is recorded.
+    """
     if context.cursor is None:
         found = first_poll(context.instance)
     else:
         progress = Progress.model_validate_json(context.cursor)
         found = look(context.instance, alerts, progress, context.repository_def)
-    context.update_cursor(found.progress.model_dump_json())
-    return dg.SkipReason(found.said)
+    progress, problems = found.progress, []
+    if context.repository_def is not None:
+        progress, problems = record_ended_backfills(
+            context.instance, context.repository_def, warehouse, progress, clock.now()
+        )
+    for problem in problems:
+        context.log.error(problem, extra={"event": "backfill_unbalanced"})
+    context.update_cursor(progress.model_dump_json())
+    return dg.SkipReason(" ".join([found.said, *problems]))
 
 
 @sensor(
@@ -113,7 +122,7 @@ def operations_on_run_change(
 
 @sensor(
     profile=PROFILE,
-    job=control_tower_job,
+    job=checks_job,
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it reads, and asks no source
 )
@@ -134,7 +143,7 @@ def operations_control_tower_at_start(
     if missing:
         return dg.SkipReason(f"The ledger lacks {len(missing)} runs; the next tick looks again.")
     context.update_cursor(loaded_at)
-    return dg.RunRequest(run_key=loaded_at)
+    return dg.RunRequest(run_key=loaded_at, run_config=HOURLY_CONFIG, asset_selection=HOURLY_ASSETS)
 
 
 @sensor(
@@ -219,35 +228,27 @@ def operations_on_due_export(
 
 
 def _request(*names: str, run_key: str | None = None) -> dg.RunRequest:
-    config = {"ops": {"export_tables": {"config": {"names": list(names)}}}}
+    config = EXPORT_TABLES.run_config({"names": list(names)})
     return dg.RunRequest(run_key=run_key, run_config=config)
 
 
-operations_control_tower_hourly = cron_schedule(
+operations_checks_hourly = cron_schedule(
     profile=PROFILE,
-    name="operations_control_tower_hourly",
-    job=control_tower_job,
+    name="operations_checks_hourly",
+    job=checks_job,
+    assets=HOURLY_ASSETS,
     cron_schedule="0 * * * *",
     execution_timezone="UTC",
+    run_config=HOURLY_CONFIG,
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
-    what="Check the health of all domains and the delivery of alerts every hour.",
+    what="Repair the ledger after missed events, and check the health of all domains, every hour.",
 )
 
-operations_reconcile_hourly = cron_schedule(
+operations_checks_daily = cron_schedule(
     profile=PROFILE,
-    name="operations_reconcile_hourly",
-    job=reconcile_job,
-    cron_schedule="30 * * * *",  # between two looks of the control tower
-    execution_timezone="UTC",
-    run_config={"ops": {"reconcile_operations": {"config": {"only_changed": True}}}},
-    default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
-    what="Repair the ledger every hour, after any missed events.",
-)
-
-operations_verify_daily = cron_schedule(
-    profile=PROFILE,
-    name="operations_verify_daily",
-    job=verify_job,
+    name="operations_checks_daily",
+    job=checks_job,
+    assets=[READINESS],
     cron_schedule="0 7 * * *",  # before what starts by itself; a load looks for itself in any case
     execution_timezone="America/New_York",
     what="Check every day whether every dependency of loads is ready.",
@@ -257,9 +258,9 @@ operations_prune_weekly = cron_schedule(
     profile="retention",
     needs="runs that ended more than DAGSTER_RUN_LOG_DAYS ago",
     name="operations_prune_weekly",
-    job=prune_job,
+    job=clean_up_job,
     cron_schedule="0 4 * * 0",
     execution_timezone="UTC",
-    run_config=not_dry(PRUNE_OP),
+    run_config=PRUNE_RUN_LOGS.run_config({"dry_run": False}),
     what="Delete the logs of old runs, and earlier events of states, every week.",
 )

@@ -47,7 +47,7 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
         description=automation_text(
             "Start what the schedules of operations_schedules make due, each time once.",
             f"Looks {interval_text(SECONDS_BETWEEN_TICKS)} and starts the jobs of these schedules",
-            needs="schedules that operations_edit_schedules or the API made",
+            needs="schedules that operations_definitions_edit or the API made",
             profile=SCHEDULED,
             is_on=False,
         ),

@@ -1,6 +1,6 @@
 """Requests backfills for schedules and jobs, as open-source Dagster cannot, and reads them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,16 @@ from orchestration_project.engine.dagster_private import (
     PartitionBackfill,
     add_asset_backfill,
     find_backfills,
+    target_partitions,
     unmade_partitions,
 )
 from orchestration_project.engine.loads import partition_keys
-from orchestration_project.services.ended_runs import entries_of, error_text, unpublished_in
+from orchestration_project.services.ended_runs import (
+    entries_of,
+    error_text,
+    unit_ends,
+    unpublished_in,
+)
 
 REQUESTED_BY = "requested_by"
 """Tag of the schedule that asked for a backfill: its runs count as the schedule's."""
@@ -31,8 +37,16 @@ LAUNCHED_BY_JOB = "launched_by_job"
 MOST_FAILED = 100
 """Failed backfills that are looked at, the latest first."""
 
+FINISHED = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+]
+
 READ = {dg.DagsterEventType.ASSET_OBSERVATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
 """Events by which the outcome of a run is known."""
+
+NOT_FINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED]
 
 ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
@@ -144,6 +158,81 @@ def _missing_of_assets(
         Unit(steps[asset][0], partition)
         for asset, partition in unmade_partitions(backfill, repository)
     )
+
+
+def newest_backfill(instance: dg.DagsterInstance) -> str:
+    """Return the id of the backfill that was requested last; empty: there is none."""
+    return next((backfill.backfill_id for backfill in find_backfills(instance, limit=1)), "")
+
+
+def backfills_after(instance: dg.DagsterInstance, backfill_id: str) -> list[str]:
+    """Return the ids of backfills that are newer than one, the newest first.
+
+    Twice as many as there are newer ones are read at most; all, if Dagster has no such backfill.
+    """
+    limit = 1
+    while True:
+        ids = [backfill.backfill_id for backfill in find_backfills(instance, limit=limit)]
+        if backfill_id in ids:
+            return ids[: ids.index(backfill_id)]
+        if len(ids) < limit:
+            return ids
+        limit *= 2
+
+
+def units_to_make(
+    backfill: PartitionBackfill, repository: dg.RepositoryDefinition, planned: Collection[Unit]
+) -> Mapping[Unit, bool]:
+    """Return the units of a backfill, and whether Dagster left each out because others failed.
+
+    The assets of a job are those that its runs ``planned``: the job may have changed since. If it
+    has no run, they are those of the job today. Empty: they are unknown.
+    """
+    if not backfill.job_name:
+        return {
+            Unit(asset.to_user_string(), partition): is_left_out
+            for asset, partition, is_left_out in target_partitions(backfill, repository)
+        }
+    keys = set(backfill.partition_names or ())
+    units = {unit for unit in planned if unit.partition in keys}
+    assets = {unit.asset for unit in units} or _assets_of_job(backfill.job_name, repository)
+    without_run = keys - {unit.partition for unit in units}
+    units |= {Unit(asset, key) for asset in assets for key in without_run}
+    return dict.fromkeys(units, False)
+
+
+def _assets_of_job(job: str, repository: dg.RepositoryDefinition) -> set[str]:
+    if not repository.has_job(job):
+        return set()
+    assets = repository.get_job(job).asset_layer.executable_asset_keys
+    return {asset.to_user_string() for asset in assets}
+
+
+def is_over(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> bool:
+    """Whether a backfill and all of its runs have ended.
+
+    Dagster's command marks the backfill of a job as completed when its runs are queued.
+    """
+    if backfill.status in ACTIVE:
+        return False
+    active = dg.RunsFilter(tags={BACKFILL: backfill.backfill_id}, statuses=NOT_FINISHED)
+    return not instance.get_run_ids(active, limit=1)
+
+
+def backfill_ends(
+    instance: dg.DagsterInstance, backfill_id: str, max_runs: int
+) -> Mapping[Unit, str] | None:
+    """Return how partitions ended in the runs of a backfill; None: it has more than ``max_runs``.
+
+    Of one that several runs had, as at a retry, the latest counts.
+    """
+    runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL: backfill_id}), limit=max_runs + 1)
+    if len(runs) > max_runs:
+        return None
+    ends: dict[Unit, str] = {}
+    for run in reversed(runs):  # the newest stands first
+        ends |= unit_ends(instance, run)
+    return ends
 
 
 def _steps(

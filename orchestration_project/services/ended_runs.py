@@ -41,6 +41,7 @@ READ = {
     Happened.ASSET_OBSERVATION,
     Happened.ASSET_CHECK_EVALUATION,
 }
+MATERIALIZED = "materialized"
 WILL_RETRY, RETRIED_AS = "dagster/will_retry", "dagster/auto_retry_run_id"
 SHOWN_LENGTH = 120
 """Characters; longer metadata of a check is omitted from its reported text."""
@@ -169,6 +170,39 @@ def units_left_by(instance: dg.DagsterInstance, run_id: str) -> frozenset[Unit]:
         if event.event_type == Happened.ASSET_MATERIALIZATION
     }
     return frozenset(unit for event in events for unit in _planned(event)) - made
+
+
+ENDS_OF_RUNS: Mapping[dg.DagsterRunStatus, str] = {
+    dg.DagsterRunStatus.FAILURE: "failed",
+    dg.DagsterRunStatus.CANCELED: "canceled",
+}
+"""End of a partition that no event of its run names; a run that succeeded names all."""
+
+UNKNOWN_END = ""
+"""End of a partition that a run which succeeded was to make, and that none of its events names."""
+
+
+def unit_ends(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[Unit, str]:
+    """Return how the partitions ended that a run was to make.
+
+    Ends are materialized, without_data, quarantined, failed, canceled and `UNKNOWN_END`.
+    """
+    entries = entries_of(instance, run.run_id, READ)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+    end_of_run = ENDS_OF_RUNS.get(run.status, UNKNOWN_END)
+    ends = {unit: end_of_run for event in events for unit in _planned(event)}
+    for event in events:  # in the order of attempts
+        if event.event_type == Happened.ASSET_MATERIALIZATION:
+            ends[Unit(asset_of(event), event.partition or "")] = MATERIALIZED
+        elif event.event_type == Happened.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            metadata = {name: value.value for name, value in observation.metadata.items()}
+            unit = Unit(asset_of(event), observation.partition or "")
+            if read_quarantine(metadata) is not None:
+                ends[unit] = "quarantined"
+            elif metadata.get("outcome") in WITHOUT_DATA:
+                ends[unit] = "without_data"
+    return ends
 
 
 def _planned(event: dg.DagsterEvent) -> list[Unit]:

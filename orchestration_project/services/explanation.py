@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -45,11 +46,13 @@ from orchestration_project.contracts.formulas import (
     formula_columns,
     formula_sha256,
     from_json,
+    judge_line,
     line_rows,
     read_lines,
     read_value,
     shared_columns,
     show_value,
+    summed_columns,
 )
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.packs import Blob
@@ -59,6 +62,9 @@ from orchestration_project.settings import PACKAGE_FOLDER
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import HISTORY, METADATA, USD_SCALE, Quantity, key_names
 from orchestration_project.tables.spine import blobs, captures, deliveries, landings, load_chain
+
+ONE = 10**USD_SCALE
+"""Millionths of a quantity."""
 
 MAX_INPUTS = 50
 """Input rows that are named; a venue has thousands."""
@@ -165,6 +171,11 @@ class Number:
             ) from error
 
 
+def _read_absence(place: str) -> str:
+    """Return why a table, or a column as table.column, has no formula."""
+    return json.loads(RULES_FILE.read_text())[NOT_DECLARED].get(place, NOT_DECLARED)
+
+
 def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column: str) -> Number:
     """Return the number that a table, a key and a column name.
 
@@ -182,6 +193,7 @@ def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column:
         raise ConfigurationError(
             f"invalid table {table!r}: expected one with declared formulas",
             expected=", ".join(sorted(rules)),
+            found=_read_absence(table),
             remedy=did_you_mean(table, sorted(rules)),
         )
     declared = rules[table].columns
@@ -190,7 +202,7 @@ def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column:
         raise ConfigurationError(
             f"invalid column {column!r} of {table}: expected one with a declared formula",
             expected=", ".join(declared),
-            found=NOT_DECLARED if is_column else "no such column",
+            found=_read_absence(f"{table}.{column}") if is_column else "no such column",
             remedy=did_you_mean(column, sorted(declared)),
         )
     chosen = rules[table]
@@ -208,6 +220,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
     published = _read_published(connection, number)
     inputs = _read_inputs(connection, number)
     others = _read_others(connection, number) if number.wider else inputs
+    all_count = _count_others(connection, number) if number.wider else len(inputs)
     places = list(_find_lines(connection, store, number, inputs[:MAX_INPUTS]))
     load = _last_load(connection, number, inputs)
     given = {**number.key, "loaded_at": read_value("", load and load.landed_at)}
@@ -224,14 +237,20 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
         formula=number.formula,
         formula_sha256=formula_sha256(number.formula),
         published=show_value(published),
-        recomputed=show_value(recomputed),
+        recomputed=_show(table.c[number.column], recomputed),
         is_equal=is_computed and are_equal(published, recomputed),
         rows_of=source.name,
         input_count=len(inputs),
         inputs=[place.shown(number) for place in places],
-        other_count=len(others) - len(inputs),
+        other_count=all_count - len(inputs),
         last_change=None if load is None else _describe_load(connection, load),
     )
+
+
+def _show(column: ColumnElement[Any], value: Value) -> Any:
+    """Return a value of a column as exports have it."""
+    is_whole = isinstance(column.type, Quantity) and isinstance(value, int)
+    return show_value(Fraction(value) if is_whole else value)
 
 
 def _read_published(connection: Connection, number: Number) -> Value:
@@ -263,8 +282,61 @@ def _read_others(connection: Connection, number: Number) -> list[Row]:
     table, shared = number.source.table, number.shared
     known = {name: number.key[name] for name in shared if not number.is_windowed(name)}
     names = formula_columns(number.formula, table.columns.keys()) - known.keys()
-    rows = _read_rows(connection, table, names, number.input_conditions(shared))
+    conditions, summed = number.input_conditions(shared), summed_columns(number.formula)
+    if summed is None:
+        rows = _read_rows(connection, table, names, conditions)
+    else:
+        rows = _read_sums(connection, table, names, summed, conditions)
     return [known | row for row in rows]
+
+
+def _count_others(connection: Connection, number: Number) -> int:
+    table = number.source.table
+    count = select(func.count()).select_from(table)
+    return connection.execute(count.where(*number.input_conditions(number.shared))).scalar_one()
+
+
+HALF = 2**32
+"""Sums of 64 bits are made of two halves: no database's own sum overflows then."""
+
+
+def _read_sums(
+    connection: Connection,
+    table: Table,
+    names: Collection[str],
+    summed: Mapping[str, str],
+    conditions: Sequence[ColumnElement[bool]],
+) -> list[dict[str, Value]]:
+    """Return sums of columns by the other columns, as formulas have them."""
+    groups = [column for column in table.columns if column.key in names - summed.keys()]
+    sums = [column for column in table.columns if column.key in summed]
+    of_groups = map(_as_stored, groups)
+    statement = select(func.count(), *of_groups, *chain.from_iterable(map(_sum_parts, sums)))
+    rows = []
+    for row_count, *stored in connection.execute(statement.where(*conditions).group_by(*groups)):
+        parts = [stored[start : start + 3] for start in range(len(groups), len(stored), 3)]
+        units = [
+            _join_parts(part, row_count, is_complete=summed[column.key] == "sum_complete")
+            for column, part in zip(sums, parts, strict=True)
+        ]
+        cells = zip((*groups, *sums), (*stored[: len(groups)], *units), strict=True)
+        rows.append({column.key: _read_column(column, [cell])[0] for column, cell in cells})
+    return rows
+
+
+def _sum_parts(column: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+    """Return the number of a column's values, and sums of both halves of them."""
+    units = type_coerce(column, BigInteger())
+    high = units // HALF
+    return func.count(column), func.sum(high), func.sum(units - high * HALF)
+
+
+def _join_parts(parts: Sequence[Any], row_count: int, *, is_complete: bool) -> int | None:
+    """Return the sum of a column; NULL where it has no value, or must be complete and is not."""
+    value_count, high, low = parts
+    if value_count == 0 or (is_complete and value_count < row_count):
+        return None
+    return int(high) * HALF + int(low)
 
 
 def _read_rows(
@@ -290,10 +362,16 @@ def _as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def _read_column(column: ColumnElement[Any], stored: Sequence[Any]) -> Sequence[Value]:
     if isinstance(column.type, Quantity):
-        return [None if units is None else Fraction(units, 10**USD_SCALE) for units in stored]
+        return [None if units is None else _quantity(units) for units in stored]
     if isinstance(column.type, BigInteger | Text | Double):
         return stored
     return [read_value("", value) for value in stored]
+
+
+def _quantity(units: int) -> Fraction | int:
+    """Return the quantity of millionths, as an integer where it is one: sums of these are fast."""
+    shares, rest = divmod(units, ONE)
+    return Fraction(units, ONE) if rest else shares
 
 
 NO_CAPTURE: Mapping[str, Any] = {
@@ -319,7 +397,7 @@ class InputPlace:
         return InputRow(
             key="|".join(str(self.row[name]) for name in number.source.group),
             values={
-                name: show_value(value)
+                name: _show(number.source.table.c[name], value)
                 for name, value in self.row.items()
                 if name not in keys and name not in ("capture_id", "known_from")
             },
@@ -359,7 +437,7 @@ def _find_lines(
         if isinstance(content, BlobError):
             yield InputPlace(row, capture, None, f"{content.what}: {content.found}")
         elif lines is None:
-            yield InputPlace(row, capture, None, "the rows of its table are not read from lines")
+            yield InputPlace(row, capture, None, "captures of another form than lines")
         else:
             line = _find_line(number.source, lines, content, capture, row)
             problem = None if line else "no line of the capture has the key of the row"
@@ -384,11 +462,12 @@ def _find_line(
     texts = [row[name].encode() for name in rules.group if isinstance(rules.columns[name], str)]
     given = _given(capture, row)
     keys = {name: rules.columns[name] for name in rules.group}
-    for line in read_lines(content, lines, given, texts):
+    for line in read_lines(content, lines.delimiter, texts):
         fields = line_rows(line.fields, given)
-        if line.outcome == ROW and all(
+        has_key = line.fields and all(
             evaluate(formula, fields) == row[name] for name, formula in keys.items()
-        ):
+        )
+        if has_key and judge_line(line.fields, lines, given) == ROW:
             return line
     return None
 
@@ -409,7 +488,7 @@ def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) ->
     if number.source.rows_of is not None:
         return _load_of_derived(connection, inputs)
     table = number.source.table
-    own = [landings.c.table_name == table.name, landings.c.partition_key == number.partition]
+    own = [landings.c.table_name == table.name, _is_of_partition(number, inputs)]
     has_changes = or_(
         landings.c.rows_added > 0, landings.c.rows_changed > 0, landings.c.rows_removed > 0
     )
@@ -423,6 +502,17 @@ def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) ->
         moments.add(read_value("", connection.execute(ended).scalar_one()))
     of_rows = (load for load in loads if read_value("", load.landed_at) in moments)
     return next(iter(loads), None) if number.reads_whole_load else next(of_rows, None)
+
+
+def _is_of_partition(number: Number, inputs: Sequence[Row]) -> ColumnElement[bool]:
+    """Return the condition on loads that they are of the partition of these rows."""
+    if number.rules.partition:
+        return landings.c.partition_key == number.partition
+    of_capture = select(deliveries.c.partition_key).join(
+        captures, captures.c.group_id == deliveries.c.group_id
+    )
+    found = {row["capture_id"] for row in inputs}
+    return landings.c.partition_key.in_(of_capture.where(captures.c.capture_id.in_(found)))
 
 
 def _load_of_derived(connection: Connection, inputs: Sequence[Row]) -> RowMapping | None:

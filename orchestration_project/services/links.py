@@ -9,13 +9,11 @@ import dagster as dg
 import yaml
 
 from orchestration_project.contracts.addresses import is_loopback
+from orchestration_project.contracts.job_kinds import HANDLE_RUNS
 from orchestration_project.settings import load_shared_settings, without_secrets
 
 API = "/api/v1"
 FILES = f"{API}/files"
-RETRY_JOB, RETRY_OP = "operations_retry_failures", "retry_failures"
-"""The job that retries failures, and its op."""
-
 JOBS = "/locations/orchestration_project.definitions/jobs"
 """Address of the jobs of the code location."""
 
@@ -131,7 +129,24 @@ def retry_launchpad(*, domain: str = "", dry_run: bool) -> str:
     """Return the address of the launchpad that retries failures, of all domains or one."""
     chosen = {"domain": domain} if domain else {}
     note = "dry_run: true only lists the failures; false launches them again."
-    return launchpad(RETRY_JOB, RETRY_OP, note=note, **chosen, dry_run=dry_run)
+    return launchpad(*HANDLE_RUNS, note=note, retry_failures={**chosen, "dry_run": dry_run})
+
+
+def replay_job_name(domain: str) -> str:
+    """Return the name of the job that replays tables of a domain."""
+    return f"{domain}_replay"
+
+
+def replay_op(domain: str) -> str:
+    """Return the op of the job that replays tables of a domain."""
+    return f"replay_{domain}"
+
+
+def replay_launchpad(table: str, group_id: str) -> str:
+    """Return the address of the launchpad that replays a delivery."""
+    domain = table.partition("_")[0]
+    config = {"table": table, "group_id": group_id, "dry_run": False}
+    return launchpad(replay_job_name(domain), replay_op(domain), **config)
 
 
 def evidence_path(file: str) -> str:

@@ -172,9 +172,6 @@ SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_
 KEYS_NAMED = 5
 """Maximum partitions with a failed check in the line that alerts quote."""
 
-FRESHNESS_REMEDY = "find why its runs failed, or whether the source publishes later than expected"
-"""What to do where a table is older than its calendar."""
-
 
 class Described(NamedTuple):
     """Description and metadata of a check, as `dg.asset_check` takes them."""

@@ -32,6 +32,8 @@ from orchestration_project.settings import (
     Settings,
     default_files,
     default_path,
+    load_shared_settings,
+    off_domain,
     origins,
     shown_values,
 )
@@ -126,7 +128,7 @@ def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str
     """Return a row for each preset that there is; for one that cannot be used, why not."""
     in_force = {each.job: presets.in_force(each.job) for each in targets}
     rows = []
-    for name in preset_names():
+    for name in names_of_domains_on():
         row = {"preset": name, "job": "", "description": "", "in_force": "", "problem": ""}
         try:
             preset, target = preset_of_file(name, targets)
@@ -141,6 +143,20 @@ def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str
             said += "" if is_same else "; the file changed since"
         rows.append(row | {"job": preset.job, "description": preset.description, "in_force": said})
     return rows
+
+
+def names_of_domains_on() -> Sequence[str]:
+    """Return the names of the presets, but for those of jobs of domains that are off."""
+    settings = load_shared_settings()
+    return [name for name in preset_names() if not off_domain(settings, _job_of(name))]
+
+
+def _job_of(name: str) -> str:
+    """Return the job of a preset; empty if the preset cannot be read."""
+    try:
+        return preset_as_written(name)[0].job
+    except ConfigurationError:
+        return ""
 
 
 class Presets:

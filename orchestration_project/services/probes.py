@@ -1,6 +1,6 @@
 """The probes of what every domain depends on, and the channels of alerts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
@@ -53,6 +53,7 @@ from orchestration_project.services.gate.dependencies import (
 from orchestration_project.services.gate.rules import QUEUED_RUNS, error_line
 from orchestration_project.services.hosts import host_probes
 from orchestration_project.services.objectives.conditions import RowConditions, lasting_conditions
+from orchestration_project.services.pauses import read_pauses, select_unpaused_runs
 from orchestration_project.services.program_logs.losses import losses_probe
 from orchestration_project.services.releases import releases_probe
 from orchestration_project.settings import Settings, without_secrets
@@ -295,9 +296,13 @@ def _conditions(
     """Return the conditions that alerts report although no run ends by them."""
     real_time, as_it_is = Clock(), partial(unprepared_warehouse, settings)
     domains = registry or Registry.of([])
+
+    def select_unpaused(runs: Iterable[dg.DagsterRun]) -> list[dg.DagsterRun]:
+        return select_unpaused_runs(read_pauses(as_it_is), instance, runs)
+
     return [
         AlertCondition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
-        AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time)),
+        AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time, select_unpaused)),
         AlertCondition("disk_low", open_disk_probe(settings)),
         *(
             AlertCondition("host_silent", probe, host)

@@ -1,5 +1,6 @@
 """Every setting of the project: a module of fields for each domain, read in one place."""
 
+from orchestration_project.settings.chosen import domains_on, off_domain, require_on
 from orchestration_project.settings.given import child_environment
 from orchestration_project.settings.loading import (
     load_settings,
@@ -36,13 +37,16 @@ __all__ = [
     "child_environment",
     "default_files",
     "default_path",
+    "domains_on",
     "load_settings",
     "load_shared_settings",
+    "off_domain",
     "origins",
     "places",
     "project_folder",
     "project_path",
     "read_secrets",
+    "require_on",
     "require_project_folder",
     "settings_class",
     "settings_of_file",

@@ -33,6 +33,7 @@ class DeploymentSettings(BaseSettings, defer_build=True):
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             *("run_launcher", "max_concurrent_runs", "broker_url", "code_servers", "code_domains"),
+            "domains",
             *(
                 "kubernetes_image",
                 "kubernetes_namespace",
@@ -76,6 +77,14 @@ class DeploymentSettings(BaseSettings, defer_build=True):
         description="URL of the RabbitMQ broker of workers, amqp:// or with TLS amqps://, with "
         "user and password.",
         json_schema_extra=about(required_when="RUN_LAUNCHER=celery", group="security"),
+    )
+    domains: Words = Field(
+        (),
+        description="Domains of this installation, e.g. finra,documents, or all; in place of what "
+        "`orchestrate domains` stored. A domain that is off keeps its tables.",
+        json_schema_extra=about(
+            default="(finra in a demo, else those with a source; and what was added)"
+        ),
     )
     code_servers: Entries = Field(
         (),

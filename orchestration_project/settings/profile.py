@@ -180,7 +180,7 @@ class StorageSettings(BaseSettings, defer_build=True):
         90,
         ge=1,
         le=MOST_DAYS,
-        description="Age from which operations_prune deletes the event logs of finished runs.",
+        description="Age from which operations_clean_up deletes the event logs of finished runs.",
         json_schema_extra=about(unit="days"),
     )
     chain_key: SecretStr | None = Field(
@@ -209,7 +209,7 @@ class StorageSettings(BaseSettings, defer_build=True):
         None,
         ge=2,
         le=MOST_DAYS,
-        description="Age from which operations_cleanup may delete captured bytes that no current "
+        description="Age from which operations_clean_up may delete captured bytes that no current "
         "row was read from.",
         json_schema_extra=about(unit="days", default="(never)"),
     )
@@ -217,14 +217,14 @@ class StorageSettings(BaseSettings, defer_build=True):
         30,
         ge=2,
         le=MOST_DAYS,
-        description="Age from which operations_cleanup may delete staged rows.",
+        description="Age from which operations_clean_up may delete staged rows.",
         json_schema_extra=about(unit="days"),
     )
     artifacts_picture_days: int | None = Field(
         365,
         ge=2,
         le=MOST_DAYS,
-        description="Age from which operations_cleanup may delete pictures.",
+        description="Age from which operations_clean_up may delete pictures.",
         json_schema_extra=about(unit="days"),
     )
     artifacts_damaged_days: int = Field(

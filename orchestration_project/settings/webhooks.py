@@ -43,7 +43,7 @@ class WebhookSettings(BaseSettings, defer_build=True):
         None,
         ge=2,
         le=MOST_DAYS,
-        description="Age from which operations_cleanup removes all copies of the body of a "
+        description="Age from which operations_clean_up removes all copies of the body of a "
         "delivery that is done, with its routed actions, since their latest change; its ID and "
         "digest stay, so a repeated one is a duplicate. Kept: rows of the action row, exports.",
         json_schema_extra=about(unit="days", default="(never)"),

@@ -1,4 +1,4 @@
-"""Tables of schedules and flags that users edit: those in effect, every version, launches."""
+"""Tables of what users edit: schedules and flags with every version, launches, and pauses."""
 
 from sqlalchemy import Index
 
@@ -99,4 +99,16 @@ operations_flag_versions = table(
     text("edited_by", "User of the edit"),
     moment("edited_at", "UTC time of the edit"),
     text("run_id", "Dagster run of the edit; NULL: the API", optional=True),
+)
+
+operations_pauses = table(
+    "operations_pauses",
+    "One row per pause of a domain, asset or source; a row stays after its end.",
+    text("subject", "Subject: all, a domain, an asset or source:<name>", key=True),
+    moment("paused_at", "UTC time from which no run of the subject starts", key=True),
+    text("reason", "Reason in words"),
+    text("paused_by", "User who paused it"),
+    moment("until", "UTC time at which it ends by itself; NULL: when resumed", optional=True),
+    moment("resumed_at", "UTC time at which it was resumed; NULL: it was not", optional=True),
+    text("resumed_by", "User who resumed or replaced it; NULL: it was not", optional=True),
 )

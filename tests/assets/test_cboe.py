@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.assets.cboe import OFF_EXCHANGE_CHART
 from orchestration_project.catalog.cboe import CBOE
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
@@ -17,7 +18,7 @@ from orchestration_project.tables.schema import HISTORY
 from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, metadata_by_partition, observed_by
+from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
 
 TABLE, WEEKLY = market_volume_daily, off_exchange_share_weekly
 JOB, OP, ASSET = "cboe_market_volume_daily", "cboe_market_volume_daily_load", "market_volume_daily"
@@ -151,7 +152,7 @@ def test_a_load_derives_its_day_and_the_sensor_the_weeks_that_are_over(
     assert day_count == 2
     assert 0.35 < ratio < 0.55
     [drawn] = metadata_by_partition(
-        defs.resolve_job_def("cboe_charts").execute_in_process(instance=instance)
+        part_of_daily("cboe", OFF_EXCHANGE_CHART).execute_in_process(instance=instance)
     )["off_exchange_share_chart"].values()
     assert drawn["dagster/row_count"] % 4 == 0
     assert "picture" in drawn

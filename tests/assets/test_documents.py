@@ -18,7 +18,7 @@ from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.definitions import defs
 from orchestration_project.demo.documents.corpus import write_corpus
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.services.ledger.control_tower import read_deadlines
+from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.documents import (
     documents,
@@ -66,9 +66,12 @@ def tick(instance: dg.DagsterInstance) -> list[str]:
     return [str(each.partition_key) for each in found.run_requests or ()]
 
 
-def run(instance: dg.DagsterInstance, job: str = "documents_load") -> Mapping[str, Any]:
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=DAY, raise_on_error=False
+def run(instance: dg.DagsterInstance, **config: Any) -> Mapping[str, Any]:
+    result = defs.resolve_job_def("documents_load").execute_in_process(
+        instance=instance,
+        partition_key=DAY,
+        raise_on_error=False,
+        run_config={"ops": {"documents_load_day": {"config": config}}},
     )
     assert result.success
     return metadata_by_partition(result)
@@ -310,13 +313,13 @@ def test_a_replay_extracts_captured_bytes_by_new_rules_without_the_folder(
     (folder / "bad.pdf").unlink()
     monkeypatch.setenv("DOCUMENTS_CHUNK_WORDS", "20")
     assert run(instance)["capture"][DAY]["loaded_document_count"] == 0  # nothing waits
-    replayed = run(instance, "documents_replay")["capture"][DAY]
+    replayed = run(instance, replay=True)["capture"][DAY]
     assert (replayed["loaded_document_count"], replayed["refused_document_count"]) == (1, 1)
     assert replayed["not_read_document_count"] == 0
     sizes = databases.rows(url, select(documents_chunks.c.word_count))
     assert sizes == [(20,)] * 5
     assert_new_rules(url)
-    again = run(instance, "documents_replay")["capture"][DAY]
+    again = run(instance, replay=True)["capture"][DAY]
     assert (again["loaded_document_count"], again["refused_document_count"]) == (0, 0)
     assert again["not_read_document_count"] == 2  # nor are their bytes verified
 

@@ -44,9 +44,18 @@ def inbox(tmp_path: Path, demo_settings: Any, monkeypatch: pytest.MonkeyPatch) -
     return inbox
 
 
-def execute(instance: dg.DagsterInstance, job: str = "documents_load") -> Any:
-    return defs.resolve_job_def(job).execute_in_process(
+def derive(instance: dg.DagsterInstance) -> Any:
+    return defs.resolve_job_def("documents_derive").execute_in_process(
         instance=instance, partition_key=DAY, raise_on_error=False
+    )
+
+
+def execute(instance: dg.DagsterInstance, **config: Any) -> Any:
+    return defs.resolve_job_def("documents_load").execute_in_process(
+        instance=instance,
+        partition_key=DAY,
+        raise_on_error=False,
+        run_config={"ops": {"documents_load_day": {"config": config}}},
     )
 
 
@@ -104,7 +113,7 @@ def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance)
     )
     again = reported(execute(instance))
     assert again["similarity"]["compared_count"] == again["topics"]["rows_written"] == 0
-    assert reported(execute(instance, "documents_replay"))["similarity"]["rows_written"] == 0
+    assert reported(execute(instance, replay=True))["similarity"]["rows_written"] == 0
 
 
 @pytest.mark.slow
@@ -164,13 +173,13 @@ def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone
     assert len(fingerprints) == 2  # by the workers that extracted them
     (inbox / "a.txt").unlink()  # the source is not read
     monkeypatch.setenv("DOCUMENTS_DIR", str(tmp_path / "unmounted"))
-    found = reported(execute(instance, "documents_derive"))
+    found = reported(derive(instance))
     assert list(found) == ["similarity", "topics"]
     assert (found["similarity"]["rows_written"], found["similarity"]["compared_count"]) == (1, 2)
-    assert checks(execute(instance, "documents_derive"))["names_existing_documents"].passed
+    assert checks(derive(instance))["names_existing_documents"].passed
     before = derived_rows(url)
     assert all(before)
-    again = reported(execute(instance, "documents_derive"))
+    again = reported(derive(instance))
     assert again["similarity"]["compared_count"] == again["topics"]["rows_written"] == 0
     assert derived_rows(url) == before
 

@@ -199,7 +199,7 @@ def test_neither_a_replay_nor_a_poll_brings_back_what_was_deleted_in_the_folder(
     assert (seen.rows, seen.store) == (found.rows, found.store)
     monkeypatch.setenv("DOCUMENTS_CHUNK_WORDS", "20")
     desk.load()
-    desk.load("documents_replay")
+    desk.load(replay=True)
     assert desk.texts() == ["another file"]
     assert desk.rows(documents_files.c.path) == [("b.txt",)]
     desk.assert_whole()

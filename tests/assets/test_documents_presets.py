@@ -65,7 +65,7 @@ def test_a_preset_is_previewed_applied_and_written_with_what_it_made(
     shown = shown_by(choose(instance, preset="speed"))
     assert "chunk_words" in repr(shown)
     assert choose(instance, preset="speed", who="ada", why="a large folder", dry_run=False).success
-    run(instance, "documents_replay")
+    run(instance, replay=True)
     assert databases.rows(url, select(documents.c.preset)) == [("speed",)]
     sizes = databases.rows(url, select(documents_chunks.c.word_count))
     assert sorted(size for (size,) in sizes) == [176, 1024]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from orchestration_project.contracts.job_kinds import RETRY_FAILURES
 from orchestration_project.tables.spine import work_items
 from tests.document_desk import BOTH, TOPIC, DocumentDesk
 from tests.document_desk import desk as desk
@@ -14,8 +15,8 @@ from tests.runs import executed, op_metadata
 
 
 def retried(desk: DocumentDesk, **config: Any) -> Mapping[str, Any]:
-    ops = {"retry_failures": {"config": {"dry_run": False, "domain": "documents", **config}}}
-    result = executed(desk.instance, "operations_retry_failures", ops=ops)
+    options = {"dry_run": False, "domain": "documents", **config}
+    result = executed(desk.instance, "operations_runs", **RETRY_FAILURES.run_config(options))
     assert result.success
     return op_metadata(result)
 
@@ -82,9 +83,9 @@ def test_files_are_chosen_by_reason_by_name_or_all_of_them(desk):
 def test_a_reason_that_no_failed_file_has_is_refused_with_those_that_there_are(desk):
     desk.write(a_json=b"{")
     desk.load()
-    ops = {"retry_failures": {"config": {"reason_codes": ["encripted"], "dry_run": False}}}
-    result = executed(desk.instance, "operations_retry_failures", ops=ops)
-    failure = result.failure_data_for_node("retry_failures")
+    config = RETRY_FAILURES.run_config({"reason_codes": ["encripted"], "dry_run": False})
+    result = executed(desk.instance, "operations_runs", **config)
+    failure = result.failure_data_for_node("handle_runs")
     assert failure
     assert failure.error
     assert "invalid reason code 'encripted'" in failure.error.to_string()

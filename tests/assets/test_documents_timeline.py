@@ -60,7 +60,7 @@ def test_a_failure_has_its_reason_what_to_do_and_whether_another_attempt_follows
     assert attempt.text.startswith("attempt 1 of 3 failed, and no further one follows: the file")
     assert (attempt.reason_code, dead.state) == ("truncated", "refused")
     assert attempt.remedy == (
-        "deliver the whole file again; then retry it with operations_retry_failures, unless a new "
+        "deliver the whole file again; then retry it with operations_runs, unless a new "
         "version comes"
     )
     [outcome] = [each for each in dead.events if each.kind == "failed"]

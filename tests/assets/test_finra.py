@@ -599,12 +599,7 @@ def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url,
 
 
 def replayed(instance, partition: str, **config) -> dg.ExecuteInProcessResult:
-    return defs.resolve_job_def("finra_replay").execute_in_process(
-        instance=instance,
-        raise_on_error=False,
-        run_config={"ops": {OP: {"config": config}}},
-        tags={"dagster/partition": partition},
-    )
+    return load(instance, partition, replay=True, **config)
 
 
 def test_a_replay_materializes_the_partition_and_changes_no_table(url, instance):
@@ -616,8 +611,8 @@ def test_a_replay_materializes_the_partition_and_changes_no_table(url, instance)
     assert databases.contents(url) == before
 
 
-def test_a_config_that_means_nothing_to_its_job_is_refused(demo_settings, instance):
+def test_an_option_of_the_other_kind_of_run_is_refused(demo_settings, instance):
     refused = replayed(instance, key("OTCE", 1), full=True)
-    assert "full means nothing to the job finra_replay" in failure_of(refused, OP)
+    assert "invalid full: expected no option of a load in a replay" in failure_of(refused, OP)
     refused = load(instance, key("OTCE", 1), allow_older=True)
-    assert "allow_older means nothing to the job finra_otc_weekly" in failure_of(refused, OP)
+    assert "invalid allow_older: expected no option of a replay" in failure_of(refused, OP)

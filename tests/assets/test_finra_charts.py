@@ -6,13 +6,14 @@ import dagster as dg
 import pytest
 from sqlalchemy import func, select
 
+from orchestration_project.assets.finra import finra_charts
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import defs
 from orchestration_project.services.links import name_in
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_otc_weekly
 from tests import databases
-from tests.runs import metadata_by_partition
+from tests.runs import metadata_by_partition, part_of_daily
 
 WEEK = "2026-01-12"
 """A week of T1 that the demo restates on 2026-03-10, three weeks and more after its publication."""
@@ -36,7 +37,8 @@ def run(instance, job: str, first: str = "", last: str = "") -> dg.ExecuteInProc
 
 
 def drawn(instance) -> dict[str, dict]:
-    found = metadata_by_partition(run(instance, "finra_charts"))
+    job = part_of_daily("finra", *finra_charts.keys)
+    found = metadata_by_partition(job.execute_in_process(instance=instance))
     assert set(found) == set(CHARTS)
     return {name: metadata[None] for name, metadata in found.items()}
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
-from orchestration_project.assets.finra import DATASET_ASSETS
+from orchestration_project.assets.finra import DATASET_ASSETS, FRESHNESS_CHECKS
 from orchestration_project.catalog.factory import oldest_missing_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
@@ -33,7 +33,7 @@ from orchestration_project.tables.spine import captures, landings, rejects
 from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, metadata_by_partition, observed_by
+from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
 
 SENSORS = {each.name.removeprefix("finra_on_"): each for each in DATASET_SENSORS}
 ASSETS = {each.dataset.noun: each for each in DATASET_ASSETS}
@@ -146,7 +146,7 @@ def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, in
     assert databases.contents(url) == as_it_is
     refused = load(instance, "treasury_weekly", "2023-02-06", allow_older=True)
     said = failure_of(refused, "finra_treasury_weekly_load")
-    assert "allow_older means nothing to a load" in said
+    assert "invalid allow_older: expected no option of a replay in a load" in said
     marks = {"outcome": "unchanged", "landed_by": result.run_id}
     assert again["2023-02-06"] == newest | marks
     later = load(instance, "treasury_weekly", "2023-02-13")
@@ -217,7 +217,8 @@ def opened_at(now: str) -> tuple[Settings, Warehouse, Clock]:
 
 def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:
     """Return for how long something newer than what is landed of each dataset is overdue."""
-    result = defs.resolve_job_def("finra_freshness").execute_in_process(instance=instance)
+    checks = [spec.key for check in FRESHNESS_CHECKS for spec in check.check_specs]
+    result = part_of_daily("finra", *checks).execute_in_process(instance=instance)
     return {
         each.asset_key.path[-1]: each.metadata["days_late"].value
         for each in result.get_asset_check_evaluations()

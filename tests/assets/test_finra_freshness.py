@@ -9,6 +9,7 @@ from dagster._core.loader import LoadingContextForTest
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.services.ended_runs import RunEnd, read_run
+from tests.runs import part_of_daily
 from tests.sensors.conftest import run
 
 
@@ -19,12 +20,10 @@ def short_horizon(url, monkeypatch, set_clock):
 
 
 def evaluate(instance) -> dg.AssetCheckEvaluation:
-    result = defs.resolve_job_def("finra_freshness").execute_in_process(instance=instance)
+    check = dg.AssetCheckKey(dg.AssetKey(["finra", "otc_weekly"]), "is_as_new_as_the_calendar")
+    result = part_of_daily("finra", check).execute_in_process(instance=instance)
     assert result.success
-    weekly = dg.AssetKey(["finra", "otc_weekly"])
-    (evaluation,) = (
-        each for each in result.get_asset_check_evaluations() if each.asset_key == weekly
-    )
+    [evaluation] = result.get_asset_check_evaluations()
     return evaluation
 
 
@@ -129,16 +128,20 @@ def status_of_the_check(instance) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job", ["finra_otc_weekly", "finra_replay", "__ASSET_JOB"])
+@pytest.mark.parametrize("job", ["finra_otc_weekly", "replay", "__ASSET_JOB"])
 def test_each_run_that_materializes_weeks_evaluates_the_check(instance, job):
     for key in ("T1|2026-02-09", "T2|2026-01-26"):
         assert load(instance, key)
         assert status_of_the_check(instance) == "FAILED"
-    if job == "finra_replay":
+    is_replay = job == "replay"
+    if is_replay:
         assert load(instance, "OTCE|2026-01-26")
     chosen = [spec.key for spec in SPECS] if job == "__ASSET_JOB" else None
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key="OTCE|2026-01-26", asset_selection=chosen
+    result = defs.resolve_job_def("finra_otc_weekly" if is_replay else job).execute_in_process(
+        instance=instance,
+        partition_key="OTCE|2026-01-26",
+        asset_selection=chosen,
+        run_config={"ops": {"finra_otc_weekly_load": {"config": {"replay": is_replay}}}},
     )
     assert result.success
     assert status_of_the_check(instance) == "SUCCEEDED"

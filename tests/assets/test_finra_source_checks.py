@@ -8,12 +8,15 @@ from orchestration_project.definitions import defs
 from orchestration_project.tables.spine import source_fields
 from tests import databases
 from tests.programs import from_then_on
+from tests.runs import part_of_daily
 
 TIERS, FIELDS = "lists_only_known_tiers", "has_the_fields_that_we_know"
 
 
 def look(instance) -> dict[str, dg.AssetCheckEvaluation]:
-    result = defs.resolve_job_def("finra_source_checks").execute_in_process(instance=instance)
+    source = dg.AssetKey(["finra", "weekly_summary"])
+    checks = [dg.AssetCheckKey(source, name) for name in (TIERS, FIELDS)]
+    result = part_of_daily("finra", *checks).execute_in_process(instance=instance)
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
 
 

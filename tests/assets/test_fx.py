@@ -39,9 +39,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         stop_demos(load_settings())
 
 
-def run(instance: dg.DagsterInstance, first: str, last: str, job: str = JOB, **config: Any):
+def run(instance: dg.DagsterInstance, first: str, last: str, **config: Any):
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    return defs.resolve_job_def(job).execute_in_process(
+    return defs.resolve_job_def(JOB).execute_in_process(
         instance=instance,
         raise_on_error=False,
         tags=tags,
@@ -120,7 +120,7 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
         instance,
         "2026-01-02",
         "2026-01-02",
-        "fx_rates_daily_replay",
+        replay=True,
         group_id="fx_rates_daily:2026-01-02#1",
         allow_older=True,
     )

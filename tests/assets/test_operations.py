@@ -7,7 +7,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.assets.operations.catalogue import READINESS, RUNS
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.contracts.job_kinds import CHECKS_JOB, LIST_SESSIONS
 from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.probes import every_probe
@@ -62,7 +64,7 @@ def tags(instance, result: dg.ExecuteInProcessResult) -> dict[str, str]:
 def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_it(
     instance, folder
 ):
-    result = run(instance, "operations_verify")
+    result = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert result.success
     names = [each.dependency for each in every_probe(REGISTRY, folder, lambda: instance)]
     told = checks(result)
@@ -87,14 +89,14 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     file = databases.sqlite_url(folder.state_path, "real")
-    first = run(instance, "operations_verify")
+    first = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert checks(first)["has_not_drifted"].metadata["outcome"].value == (
         "not applicable: nothing was verified before"
     )
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     monkeypatch.setenv("FINRA_CLIENT_ID", "somebody")
     monkeypatch.setenv("FINRA_CLIENT_SECRET", "hunter2")
-    second = run(instance, "operations_verify")
+    second = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     drift = checks(second)["has_not_drifted"]
     assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN)
     table = drift.metadata["differences"]
@@ -106,11 +108,13 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
     ]
     apply = {"preset": "full", "dry_run": False, "who": "ada", "why": "audit"}
     assert run(
-        instance, "operations_apply_preset", run_config={"ops": {"apply_preset": {"config": apply}}}
+        instance,
+        "operations_definitions_edit",
+        run_config={"ops": {"edit_definitions": {"config": {"apply_preset": apply}}}},
     ).success
-    third = run(instance, "operations_verify")
+    third = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert checks(third)["has_not_drifted"].passed
-    shown = metadata_by_partition(third)["effective_config"][None]["entries"].records[-1].data
+    shown = metadata_by_partition(third)["readiness"][None]["entries"].records[-1].data
     assert (shown["name"], shown["value"]) == ("finra_otc_weekly: full", "true")
     assert shown["origin"] == "preset full#1, applied by ada"
     hashes = [tags(instance, each)[".dagster/config_hash"] for each in (first, second)]
@@ -124,7 +128,7 @@ def test_what_is_found_is_told_also_without_a_database(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DATABASE_URL", f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none")
-    result = run(instance, "operations_verify")
+    result = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert not result.success
     told = checks(result)
     assert not told["finds_database_ready"].passed
@@ -140,11 +144,11 @@ def test_on_request_a_verification_sends_a_message_to_each_channel(
     config = {"ops": {VERIFY: {"config": {"send_test_message": True}}}}
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
-        told = checks(run(instance, "operations_verify", run_config=config))
+        told = checks(run(instance, CHECKS_JOB, asset_selection=[READINESS], run_config=config))
         assert told["finds_alerts_ready"].metadata["got"].value == "taken by json-1"
         assert len(hook.titles) == 1
         hook.status = 500
-        told = checks(run(instance, "operations_verify", run_config=config))
+        told = checks(run(instance, CHECKS_JOB, asset_selection=[READINESS], run_config=config))
         assert not told["finds_alerts_ready"].passed
 
 
@@ -153,12 +157,11 @@ def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2025-12-01T12:00:00Z")
-    job = defs.resolve_job_def("operations_verify")
+    job = defs.resolve_job_def(CHECKS_JOB)
     instance.create_run_for_job(job, tags={"session": "evening"})
-    assert run(instance, "operations_reconcile").success
-    listed = metadata_by_partition(run(instance, "operations_sessions"))["sessions"][None][
-        "sessions"
-    ]
+    assert run(instance, CHECKS_JOB, asset_selection=[RUNS]).success
+    result = run(instance, LIST_SESSIONS.job, run_config=LIST_SESSIONS.run_config({}))
+    listed = metadata_by_partition(result)["runs"][None]["sessions"]
     sessions = {each.data["session"]: each.data for each in listed.records}
     assert 0 <= sessions["evening"]["hours_without_change"] < 1
 
@@ -202,7 +205,8 @@ def test_a_forced_load_goes_on_and_is_tagged_with_what_it_did_not_wait_for(
     assert not refused.success
     assert "a disk is nearly full" in failure_of(refused, LOAD)
     assert "forced_past" not in tags(instance, refused)
-    replay = run(instance, "finra_replay", tags=PARTITION)
+    config = {"ops": {LOAD: {"config": {"replay": True}}}}
+    replay = run(instance, "finra_otc_weekly", tags=PARTITION, run_config=config)
     assert "a disk is nearly full" in failure_of(replay, LOAD)
     forced = run(instance, "finra_otc_weekly", tags=PARTITION, run_config=FORCE)
     assert forced.success

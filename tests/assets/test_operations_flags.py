@@ -36,17 +36,17 @@ def instance(kept_instance):
 
 
 def edit(
-    instance: Any, action: str, name: str = "share_of_fx", op: str = "flag", **config: Any
+    instance: Any, action: str, name: str = "share_of_fx", kind: str = "flag", **config: Any
 ) -> dg.JobExecutionResult:
     """Run the job; it makes the edit unless told otherwise."""
     options = {"action": action, "name": name, "dry_run": False, "who": "ada", **config}
-    ops = {f"edit_{op}": {"config": options}}
-    return executed(instance, f"operations_edit_{op}s", ops=ops)
+    ops = {"edit_definitions": {"config": {f"edit_{kind}": options}}}
+    return executed(instance, "operations_definitions_edit", ops=ops)
 
 
-def refusal(result: dg.JobExecutionResult, op: str = "edit_flag") -> str:
+def refusal(result: dg.JobExecutionResult) -> str:
     """Return why an edit was refused."""
-    failure = result.failure_data_for_node(op)
+    failure = result.failure_data_for_node("edit_definitions")
     assert failure
     assert failure.error
     assert failure.error.cause
@@ -114,15 +114,15 @@ def test_a_dry_run_shows_the_changes_and_writes_nothing(instance, url: str):
 def test_a_schedule_needs_a_flag_that_exists_and_a_flag_in_use_stays(instance, url: str):
     fields = {**FX, "flag": "share_of_fx"}
     missing = edit(instance, "create", "fx", "schedule", fields=fields)
-    assert "its flag does not exist" in refusal(missing, "edit_schedule")
+    assert "its flag does not exist" in refusal(missing)
     assert edit(instance, "create", fields={"owner": "ada", "share": 0.5}).success
     assert edit(instance, "create", "fx", "schedule", fields=fields).success
     assert "the flag share_of_fx is in use" in refusal(edit(instance, "delete", expected_version=1))
-    result = executed(instance, "operations_control_tower")
+    result = executed(instance, "operations_checks")
     assert result.success
     assert found_by_check(result) == ""
     databases.execute(url, delete(operations_flags))
-    gone = executed(instance, "operations_control_tower")
+    gone = executed(instance, "operations_checks")
     assert found_by_check(gone) == "share_of_fx does not exist, so it is off for schedule fx"
     wanted = select(operations_schedules.c.flag)
     assert databases.rows(url, wanted) == [("share_of_fx",)]

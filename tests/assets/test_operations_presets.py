@@ -41,7 +41,8 @@ def execute(instance, job: str, op: str, tags=None, **config) -> dg.ExecuteInPro
 
 
 def choose(instance, tags=None, **config) -> dg.ExecuteInProcessResult:
-    return execute(instance, "operations_apply_preset", "apply_preset", tags, **config)
+    job, op = "operations_definitions_edit", "edit_definitions"
+    return execute(instance, job, op, tags, apply_preset=config)
 
 
 def shown_by(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
@@ -92,7 +93,7 @@ def test_a_preset_is_previewed_then_applied_then_taken_by_loads_and_undone(url, 
     assert applied.get_asset_materialization_events()
     assert shown_by(applied)["outcome"] == "applied as strict_quality#1 by ada: audit season"
     assert load(instance) == (False, "strict_quality#1")
-    assert load(instance, job="finra_replay") == (False, "strict_quality#1")
+    assert load(instance, replay=True) == (False, "strict_quality#1")
     limit = select(audits.c.expected).where(audits.c.name == "has_few_rejects")
     assert databases.rows(url, limit) == 2 * [("at most 0.0000% of lines rejected",)]
 

@@ -10,8 +10,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.assets.operations import retry_failures_job
+from orchestration_project.assets.operations import runs_job
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import RETRY_FAILURES
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.engine.environment import open_warehouse
@@ -23,7 +24,7 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
-from orchestration_project.services.retries.retrying import MANUAL_RETRIES_TAG, failed_partitions
+from orchestration_project.services.retries.retrying import failed_partitions
 from orchestration_project.services.retries.rules import why_left_out
 from orchestration_project.tables.spine import inbox
 from tests.resources.definitions import RESOURCES
@@ -40,6 +41,7 @@ class Trouble(dg.Config):
     held: str = ""
     broken: str = ""
     remark: str = ""
+    replay: bool = False
 
 
 class Letters:
@@ -79,8 +81,7 @@ defs = dg.Definitions(
     assets=[make_letters],
     jobs=[
         dg.define_asset_job("letters", [THING, TWIN]),
-        dg.define_asset_job("letters_by_hand", [THING, TWIN], tags=MANUAL_RETRIES_TAG),
-        retry_failures_job,
+        runs_job,
     ],
     resources=RESOURCES,
     executor=dg.in_process_executor,
@@ -105,8 +106,8 @@ def found(instance, **wanted) -> list[tuple[str, str, str]]:
 
 def retried(instance, **config) -> Mapping[str, Any]:
     """Run the job that tries again, and return what it tells."""
-    ops = {"retry_failures": {"config": {"dry_run": False, **config}}}
-    result = executed(instance, "operations_retry_failures", module=__name__, ops=ops)
+    config = RETRY_FAILURES.run_config({"dry_run": False, **config})
+    result = executed(instance, "operations_runs", module=__name__, **config)
     assert result.success
     return op_metadata(result)
 
@@ -183,14 +184,14 @@ def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
         job = defs.resolve_job_def("letters")
         killed = instance.create_run_for_job(job, tags={FIRST: "c", LAST: "c"})
         instance.report_run_failed(killed)  # of a job in a shell Dagster announces it in vain
-        told = retried(instance, dry_run=True)
-        assert [each.data["left_out_because"] for each in told["left_out"].records] == [
+        reported = retried(instance, dry_run=True)
+        assert [each.data["left_out_because"] for each in reported["left_out"].records] == [
             "Dagster tries the run again by itself"
         ]
         waited = "orchestration_project.services.retries.retrying.LONGEST_UNTIL_A_RETRY"
         monkeypatch.setattr(waited, timedelta(0))
-        told = retried(instance, dry_run=True)
-        assert [each.data["partition"] for each in told["due"].records] == ["c"]
+        reported = retried(instance, dry_run=True)
+        assert [each.data["partition"] for each in reported["due"].records] == ["c"]
 
 
 def test_an_unknown_domain_is_refused_with_those_that_there_are(instance):
@@ -201,31 +202,29 @@ def test_an_unknown_domain_is_refused_with_those_that_there_are(instance):
 @pytest.mark.slow
 def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_reason(instance):
     failed = run(instance, "a", "d", held="b", broken="d", remark="kept")
-    run(instance, "c", job="letters_by_hand", broken="c")
+    run(instance, "c", broken="c", replay=True)
     dry = retried(instance, dry_run=True)
     assert retried(instance, dry_run=True, run_id="another")["due_count"] == 0
     assert retried(instance, dry_run=True, run_id=failed)["due_count"] == dry["due_count"] == 1
     assert (dry["backfills"], instance.get_backfills()) == ("none: dry run", [])
 
-    told = retried(instance)
+    reported = retried(instance)
     backfill = only_backfill(instance)
-    assert told["backfills"] == backfill.backfill_id
+    assert reported["backfills"] == backfill.backfill_id
     assert backfill.run_config == instance.get_run_by_id(failed).run_config
-    own = {name: value for name, value in backfill.tags.items() if not name.startswith("trace")}
-    assert own == {"launched_by_job": "operations_retry_failures"}
+    own = {name: value for name, value in backfill.tags.items() if "trace" not in name}
+    assert own == {"launched_by_job": "operations_runs"}
     targets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
     assert {key: set(subset.get_partition_keys()) for key, subset in targets.items()} == {
         THING: {"d"},
         TWIN: {"d"},
     }
-    [due] = [record.data for record in told["due"].records]
+    [due] = [record.data for record in reported["due"].records]
     assert (due["asset"], due["partition"], due["kind"]) == ("letters/thing", "d", "database")
-    left_out = {each.data["partition"]: each.data for each in told["left_out"].records}
+    left_out = {each.data["partition"]: each.data for each in reported["left_out"].records}
     assert left_out["b"]["failure"].startswith("b breaks a rule")
     assert left_out["b"]["left_out_because"].startswith("it stays quarantined until the source")
-    assert left_out["c"]["left_out_because"] == (
-        "a run of letters_by_hand is repeated by launching that job again"
-    )
+    assert left_out["c"]["left_out_because"] == "a replay is repeated by launching it again"
 
     again = retried(instance, kinds=["contract"])
     assert (
@@ -243,10 +242,10 @@ def test_of_a_run_what_it_left_and_is_failed_now_is_launched_whichever_attempt_w
     later = run(instance, "c", "d", held="c", broken="d")
     run(instance, "a", broken="a")
     for each in (failed, later):
-        told = retried(instance, run_id=each, dry_run=True)
-        assert [record.data["partition"] for record in told["due"].records] == ["d"]
-        assert [record.data["run_id"] for record in told["due"].records] == [later]
-        assert [record.data["partition"] for record in told["left_out"].records] == ["c"]
+        reported = retried(instance, run_id=each, dry_run=True)
+        assert [record.data["partition"] for record in reported["due"].records] == ["d"]
+        assert [record.data["run_id"] for record in reported["due"].records] == [later]
+        assert [record.data["partition"] for record in reported["left_out"].records] == ["c"]
     run(instance, "d")
     assert retried(instance, run_id=failed)["due_count"] == 0
     run(instance, "d", broken="d")
@@ -285,10 +284,10 @@ def test_a_dead_delivery_is_retried_beside_partitions_and_loaded_by_the_next_run
     assert (dry["items_due_count"], dry["items_retried_count"]) == (1, 0)
     assert deliveries(settings) == {"dead": ("dead", 1, 1)}
 
-    told = retried(instance)
-    assert told["backfills"] == only_backfill(instance).backfill_id
-    assert (told["items_due_count"], told["items_retried_count"]) == (1, 1)
-    [item] = [each.data for each in told["items"].records]
+    reported = retried(instance)
+    assert reported["backfills"] == only_backfill(instance).backfill_id
+    assert (reported["items_due_count"], reported["items_retried_count"]) == (1, 1)
+    [item] = [each.data for each in reported["items"].records]
     assert (item["topic"], item["item_key"], item["state"]) == ("webhooks/hub", "dead", "dead")
     assert (item["attempt_count"], item["run_id"]) == (1, "earlier")
     assert item["reason"].startswith("the disk is full")
@@ -302,22 +301,27 @@ def test_a_dead_delivery_is_retried_beside_partitions_and_loaded_by_the_next_run
 def test_a_permanent_failure_is_listed_and_retried_only_on_request(instance, settings):
     run(instance, "d", broken="d")
     fail_deliveries(settings, busy=BUSY, wrong=BROKEN_RULE, other=BROKEN_RULE)
-    told = retried(instance, dry_run=True)
-    assert [each.data for each in told["item_topics"].records] == [
+    reported = retried(instance, dry_run=True)
+    assert [each.data for each in reported["item_topics"].records] == [
         {"topic": "webhooks/hub", "due_count": 1, "left_out_count": 2}
     ]
-    shown = {each.data["item_key"]: each.data["left_out_because"] for each in told["items"].records}
+    shown = {
+        each.data["item_key"]: each.data["left_out_because"] for each in reported["items"].records
+    }
     assert list(shown) == ["busy", "other", "wrong"]
     assert shown["busy"] == ""
     assert shown["wrong"] == "the data, or the rule that it breaks, has to change"
 
-    told = retried(instance, item_keys=["wrong", "unknown"])
-    assert (told["items_retried_count"], told["items_missing"]) == (1, "unknown")
-    assert (told["due_count"], instance.get_backfills()) == (0, [])  # items alone were asked for
+    reported = retried(instance, item_keys=["wrong", "unknown"])
+    assert (reported["items_retried_count"], reported["items_missing"]) == (1, "unknown")
+    assert (reported["due_count"], instance.get_backfills()) == (
+        0,
+        [],
+    )  # items alone were asked for
     states = {key: state for key, (state, *_) in deliveries(settings).items()}
     assert states == {"busy": "dead", "wrong": "received", "other": "dead"}
-    told = retried(instance, topics=["webhooks/hub"], include_permanent=True)
-    assert (told["items_retried_count"], told["items_left_out_count"]) == (2, 0)
+    reported = retried(instance, topics=["webhooks/hub"], include_permanent=True)
+    assert (reported["items_retried_count"], reported["items_left_out_count"]) == (2, 0)
 
 
 def test_items_are_retried_of_the_run_and_the_domain_that_were_asked_for(instance, settings):
@@ -333,10 +337,9 @@ def test_an_unknown_topic_is_refused_with_the_known_ones_and_nothing_is_launched
 ):
     run(instance, "d", broken="d")
     fail_deliveries(settings, busy=BUSY)
-    ops = {"retry_failures": {"config": {"topics": ["webhooks/hubb"]}}}
-    job = "operations_retry_failures"
-    result = executed(instance, job, module=__name__, ops=ops)
-    failure = result.failure_data_for_node("retry_failures")
+    config = RETRY_FAILURES.run_config({"topics": ["webhooks/hubb"]})
+    result = executed(instance, "operations_runs", module=__name__, **config)
+    failure = result.failure_data_for_node("handle_runs")
     assert failure
     assert failure.error
     assert "expected: one of webhooks/hub\n" in failure.error.to_string()

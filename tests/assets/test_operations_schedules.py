@@ -43,13 +43,13 @@ def instance(kept_instance):
 def edit(instance: Any, action: str, name: str = "fx", **config: Any) -> dg.JobExecutionResult:
     """Run the job; it makes the edit unless told otherwise."""
     options = {"action": action, "name": name, "dry_run": False, "who": "ada", **config}
-    ops = {"edit_schedule": {"config": options}}
-    return executed(instance, "operations_edit_schedules", ops=ops)
+    ops = {"edit_definitions": {"config": {"edit_schedule": options}}}
+    return executed(instance, "operations_definitions_edit", ops=ops)
 
 
 def refusal(result: dg.JobExecutionResult) -> str:
     """Return why an edit was refused."""
-    failure = result.failure_data_for_node("edit_schedule")
+    failure = result.failure_data_for_node("edit_definitions")
     assert failure
     assert failure.error
     assert failure.error.cause
@@ -127,7 +127,7 @@ def test_a_dry_run_shows_changes_and_next_runs_and_writes_nothing(instance, url:
         ({"partitions": "none"}, "needs a partition"),
         ({"partition_values": {"tier": "T1"}}, "unknown partition_values: tier"),
         ({"job": "finra_otc_weekly"}, "partition_values.tier: expected one of T1, T2, OTCE"),
-        ({"job": "operations_verify"}, "has no partitions"),
+        ({"job": "operations_checks"}, "has no partitions"),
         ({"run_config": {"ops": {"nope": {}}}}, "refuses the run config"),
         ({"preset": "nope"}, "preset not found"),
         ({"preset": "full"}, "is not for the job"),

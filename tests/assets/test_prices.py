@@ -246,13 +246,15 @@ def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     before = databases.contents(url)
     shutil.rmtree(tmp_path / "prices")
     monkeypatch.delenv("PRICES_SOURCE")
-    told = metadata_by_partition(run(instance, "prices_replay", FEBRUARY, MARCH))["daily"]
+    told = metadata_by_partition(run(instance, "prices_daily", FEBRUARY, MARCH, replay=True))[
+        "daily"
+    ]
     assert [told[month]["symbols_unchanged"] for month in (FEBRUARY, MARCH)] == [2, 2]
     assert (told[MARCH]["source"], told[MARCH]["dagster/row_count"]) == ("files", 4)
-    refused = run(instance, "prices_replay", FEBRUARY, full=True)
-    assert "full means nothing to the job prices_replay" in failure_of(refused, LOAD_OP)
+    refused = run(instance, "prices_daily", FEBRUARY, replay=True, full=True)
+    assert "invalid full: expected no option of a load in a replay" in failure_of(refused, LOAD_OP)
     refused = run(instance, "prices_daily", FEBRUARY, symbols=["AAA"])
-    assert "symbols means nothing to the job prices_daily" in failure_of(refused, LOAD_OP)
+    assert "invalid symbols: expected no option of a replay" in failure_of(refused, LOAD_OP)
     assert main(["replay", "--table", "prices_daily", "BBB"]) == 0
     said = capfd.readouterr().out
     assert "[ 1/1] BBB: unchanged" in said
@@ -270,7 +272,7 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
         connection.execute(update(landings).values(rule_version="older"))
         connection.execute(update(fences).values(landed_rule_version="older"))
     monkeypatch.delenv("PRICES_SOURCE")  # there is no live source
-    result = run(instance, "prices_replay", MARCH)
+    result = run(instance, "prices_daily", MARCH, replay=True)
     assert result.success
     told = metadata_by_partition(result)["daily"]
     assert {month: each["source"] for month, each in told.items()} == {
@@ -283,7 +285,7 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
 def test_a_replay_leaves_out_months_of_which_nothing_was_kept(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     assert run(instance, "prices_daily", FEBRUARY).success
-    result = run(instance, "prices_replay", FEBRUARY, MARCH)
+    result = run(instance, "prices_daily", FEBRUARY, MARCH, replay=True)
     assert result.success
     assert list(metadata_by_partition(result)["daily"]) == [FEBRUARY]
 

@@ -188,7 +188,8 @@ def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_
     swept = desk.dry("saas_sweep")
     assert (swept["differed"], swept["is_mended"]) == (1, False)
     assert desk.world.issues.rows == {}
-    nightly = saas_sweep_nightly.evaluate_tick(dg.build_schedule_context()).run_requests
+    context = dg.build_schedule_context(resources={"warehouse": desk.warehouse})
+    nightly = saas_sweep_nightly.evaluate_tick(context).run_requests
     assert nightly
     assert checks(desk.ask("saas_sweep", nightly[0]))["is_mended"]
     assert len(desk.world.issues.rows) == 1

@@ -18,7 +18,7 @@ from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedule
-from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.web import web_crawls
 from tests.assets.conftest import BOTH

@@ -6,11 +6,17 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from sqlalchemy import delete
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.tables.spine import rejects
+from tests import databases
 from tests.assets.test_web_operation import site_of
 from tests.assets.web_shop import POSTGRESQL_SLOW, crawled
 from tests.faulty_server import Reply
+from tests.resources.balances import assert_balanced, differences
 from tests.runs import declared as declared_keys
 
 DAY = "2026-02-01"
@@ -72,6 +78,7 @@ def test_a_run_shows_the_items_that_its_load_rejects(
         assert (count, len(records)) == (1, 1)
         assert '"P0"' in records[0].replace("\\", "")
         assert command.startswith("orchestrate export rejects --where table_name=web_items")
+        assert_balanced(url, "web_items")
 
         replies["/"] = page(range(6))
         failed = crawled(instance, site("small"), "2026-02-02", web=access, succeeds=False)
@@ -80,3 +87,6 @@ def test_a_run_shows_the_items_that_its_load_rejects(
     assert data is not None
     count, records, _ = shown(data.metadata)
     assert (count, len(records)) == (6, 6)
+    databases.execute(url, delete(rejects).where(rejects.c.record.contains("P0")))
+    with Warehouse(url, clock=Clock()) as warehouse:  # later lines replaced those of small
+        assert differences(warehouse) == {("web_items", "rejects"): 1}

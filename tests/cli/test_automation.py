@@ -84,12 +84,18 @@ def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
             assert instance.get_instigator_state(state.instigator_origin_id, selector.get_id())
 
 
+def switching(**options: object) -> dict[str, object]:
+    """Return the config of the ops of the job that switches a profile."""
+    return {"edit_definitions": {"config": {"switch_automation": options}}}
+
+
 @pytest.mark.slow
 def test_the_job_lists_by_default_and_switches_if_asked():
     with open_instance() as instance:
         for given, is_on in (({}, False), ({"dry_run": False}, True)):
-            ops = {"switch_automation": {"config": {"profile": "fx", **given}}}
-            result = executed(instance, "operations_switch_automation", ops=ops)
+            result = executed(
+                instance, "operations_definitions_edit", ops=switching(profile="fx", **given)
+            )
             assert result.success
             metadata = op_metadata(result)
             assert (metadata["dry_run"], metadata["changed_count"]) == (not is_on, 3)
@@ -100,9 +106,9 @@ def test_the_job_lists_by_default_and_switches_if_asked():
 
 @pytest.mark.slow
 def test_the_job_that_operators_launch_switches_nothing_that_only_admins_may(capsys):
-    ops = {"switch_automation": {"config": {"profile": "retention", "dry_run": False}}}
+    switch = switching(profile="retention", dry_run=False)
     with open_instance() as instance:
-        metadata = op_metadata(executed(instance, "operations_switch_automation", ops=ops))
+        metadata = op_metadata(executed(instance, "operations_definitions_edit", ops=switch))
     assert (metadata["changed_count"], metadata["left_to_admins"]) == (0, "operations_prune_weekly")
     assert states(capsys)["operations_prune_weekly"] == "off"
     assert answer(capsys, "on", "retention")[1]["changed"] == ["operations_prune_weekly"]
@@ -113,8 +119,7 @@ def test_a_year_of_schedules_is_simulated(capsys, demo_settings):
     status, found = answer(capsys, "simulate", "--year", "2027", "--backfill", "10000")
     assert status == 0
     jobs = {each["job"]: each for each in found["jobs"]}
-    assert jobs["operations_verify"]["run_count"] == 365
-    assert jobs["operations_control_tower"]["run_count"] == 8_760
+    assert jobs["operations_checks"]["run_count"] == 365 + 8_760
     assert jobs["(backfill)"]["run_count"] == 10_000
     own = [each["longest_seconds"] for name, each in jobs.items() if name != "(backfill)"]
     assert max(own) <= 121  # for runs that are due together, and a run of the backfill

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from orchestration_project.__main__ import main
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import child_environment, load_settings
+from orchestration_project.settings.chosen import change_stored, read_stored
 from orchestration_project.tables.operations_deployment import operations_backups
 from tests import databases
 from tests.postgres import new_database
@@ -342,3 +343,20 @@ def test_draining_waits_for_runs_in_progress_and_names_those_that_are_left(world
     world.capsys.readouterr()
     assert main(["drain", "--minutes", "0"]) == 1
     assert "1 runs are still in progress: load one" in world.capsys.readouterr().out
+
+
+def test_a_restore_brings_the_choice_of_domains_back(world):
+    change_stored(load_settings(), ["fx", "finra/reg_sho_daily"], ["cboe"])
+    world.back_up()
+    world.move()
+    change_stored(load_settings(), ["web"], [])
+    assert main(world.restore()) == 0
+    assert read_stored(load_settings()) == ["-cboe", "finra/reg_sho_daily", "fx"]
+
+
+def test_a_backup_without_a_choice_of_domains_leaves_that_of_the_target(world):
+    world.back_up()
+    world.move()
+    change_stored(load_settings(), ["web"], [])
+    assert main(world.restore()) == 0
+    assert read_stored(load_settings()) == ["web"]

@@ -176,12 +176,13 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("documents timeline", "web check", "backup", "restore", "automation simulate"),
         *("artifacts copy", "artifacts repair", "evidence repair", "trace", "alerts cause"),
         *("objectives check", "objectives evaluate", "objectives list"),
+        *("domains list", "domains add", "domains remove", "pause", "resume"),
         *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
-        *("automation on", "automation off"),
+        *("automation on", "automation off", "domains add", "domains remove", "pause", "resume"),
         *("alerts close", "alerts test", "alerts watch"),
         *("keys create", "keys rotate", "keys revoke", "migrate", "copy-database", "reset"),
         *("backup", "restore", "artifacts repair", "evidence repair", "objectives rules"),
@@ -252,7 +253,7 @@ def test_tables_are_listed_without_internal_ones_unless_asked_for(capsys):
         (["keys", "revoke", "abc"], "the key abc would be revoked"),
         (["alerts", "test"], "would go to no channel"),
         (["run", "saas"], "saas_reconcile would sync demo"),
-        (["evidence", "export", "--run", "x"], "operations_export_evidence would run with"),
+        (["evidence", "export", "--run", "x"], "operations_export would run with"),
         (["export", "blobs", "--output", "x.csv"], "of blobs would be written to x.csv"),
     ],
 )

@@ -16,7 +16,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.finra_gold import AS_OF_MODULES
 from orchestration_project.contracts.values import schema_of
-from orchestration_project.domains.cboe import off_exchange_daily
+from orchestration_project.domains.cboe.volume import off_exchange_daily
 from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
 from orchestration_project.engine.warehouse.staleness import stamped

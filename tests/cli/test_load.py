@@ -56,7 +56,7 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
                 *(WEEKLY, TREASURY, "finra_corporate_market_breadth", "finra_short_interest"),
                 *("finra_treasury_daily", "finra_treasury_monthly", "finra_reg_sho_daily"),
                 *("finra_otc_monthly", "finra_threshold_list", "finra_ats_blocks"),
-                *("finra_otc_blocks", "finra_symbol_week_short", "finra_symbols"),
+                *("finra_otc_blocks", "finra_symbol_week_short", "finra_daily"),
                 *("finra_gold", "finra_tier_week", "finra_symbol_week_value"),
                 *("documents_derive", "fx_rates_daily", "mqtt_mirror"),
                 *("prices_daily", "prices_gold"),

@@ -14,7 +14,7 @@ from tests import programs
 
 UI = ("orchestration_project", "ui", "--port")
 JOB = "finra_otc_weekly"
-CONTROL_TOWER = "operations_control_tower"
+CONTROL_TOWER = "operations_checks"
 JOB_EXECUTE = (
     *("dagster", "job", "execute", "-m", "orchestration_project.definitions"),
     *("-j", JOB, "--tags", '{"dagster/partition": "T1|2026-02-09"}'),
@@ -22,7 +22,9 @@ JOB_EXECUTE = (
 FORK_SERVER = "multiprocessing.forkserver"
 LAUNCH = """mutation {launchRun(executionParams: {selector: {
 repositoryLocationName: "orchestration_project.definitions", repositoryName: "__repository__",
-jobName: "operations_sessions"}}) {__typename ... on LaunchRunSuccess {run {runId}}}}"""
+jobName: "operations_runs"},
+runConfigData: "ops: {handle_runs: {config: {list_sessions: {}}}}"}) {__typename
+... on LaunchRunSuccess {run {runId}}}}"""
 SLEEPER = ("dagster", "job", "execute", "-f", "tests/instance/sleeper.py", "-j", "__ASSET_JOB")
 
 

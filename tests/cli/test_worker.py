@@ -43,5 +43,14 @@ def test_a_code_server_has_the_domains_that_code_domains_names(monkeypatch, give
 @pytest.mark.parametrize("given", ["weather", "-weather"])
 def test_an_unknown_domain_is_refused(monkeypatch, given):
     monkeypatch.setenv("CODE_DOMAINS", given)
-    with pytest.raises(ConfigurationError, match="invalid domain 'weather'"):
+    with pytest.raises(ConfigurationError, match="invalid CODE_DOMAINS") as refused:
         registry_of_this_host()
+    assert refused.value.found == "weather"
+
+
+def test_a_code_server_of_a_domain_that_is_off_is_refused(monkeypatch):
+    monkeypatch.setenv("DOMAINS", "finra")
+    monkeypatch.setenv("CODE_DOMAINS", "saas")
+    with pytest.raises(ConfigurationError, match="the domain saas is off") as refused:
+        registry_of_this_host()
+    assert refused.value.remedy == "add saas to DOMAINS"

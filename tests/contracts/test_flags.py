@@ -137,3 +137,26 @@ def test_expired_unused_and_missing_flags_are_named_with_their_owner_and_users()
     with pytest.raises(EditConflictError, match="good is in use") as refused:
         require_unused("good", uses)
     assert refused.value.found == "schedule nightly"
+
+
+def test_the_expiry_of_a_flag_is_shown_in_utc():
+    expired = flag(expires_at="2026-03-01T12:00:00+05:00")
+    flags = FlagSet({expired.name: expired}, NOW)
+    assert flags.why_off(expired.name, "a") == (
+        "the flag new_layout of ada expired at 2026-03-01 07:00 UTC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (10, ", ".join(f"site {number:02}" for number in range(10))),
+        (11, ", ".join(f"site {number:02}" for number in range(10)) + " and 1 more"),
+    ],
+)
+def test_a_flag_in_use_is_not_deleted_and_ten_users_are_named(count: int, shown: str):
+    uses = [FlagUse("new_layout", f"site {number:02}") for number in range(count)]
+    with pytest.raises(EditConflictError, match="the flag new_layout is in use") as refused:
+        require_unused("new_layout", uses)
+    assert refused.value.found == shown
+    assert refused.value.expected == "a flag that nothing uses"

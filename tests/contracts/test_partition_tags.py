@@ -150,3 +150,7 @@ def test_a_range_that_runs_backwards_in_a_dimension_is_refused(ends):
 )
 def test_an_end_that_is_no_partition_is_asked_for_alone_for_the_load_to_refuse(tags, asked):
     assert asked_partitions(tags, TWO) == asked
+
+
+def test_a_key_of_one_dimension_may_have_the_separator_of_several():
+    assert asked_partitions(between("a|b", "b"), {"": ("a", "a|b", "b")}) == ["a|b", "b"]

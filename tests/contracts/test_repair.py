@@ -64,7 +64,11 @@ def test_a_loss_says_what_the_bytes_were_of_and_what_is_left():
         "UTC, are lost; the database still has 1 rows in a, 2 rows in b; a later capture of "
         "2026-01-05 12:00 UTC is whole."
     )
-    assert loss_text([lost()] * 5).endswith("2 other captures had the same bytes.")
+    alone = loss_text([lost()])
+    assert "are lost; no current row was read from them; no later capture is whole." in alone
+    assert (
+        loss_text([lost()] * 5) == f"{alone} {alone} {alone} 2 other captures had the same bytes."
+    )
     assert loss_text([]) == "Bytes that no capture needs are lost."
 
 

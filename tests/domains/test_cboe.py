@@ -9,7 +9,7 @@ from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
-from orchestration_project.domains import cboe
+from orchestration_project.domains.cboe import volume
 from orchestration_project.errors import SourceError
 
 FRIDAY, MONDAY = Partition(date(2026, 1, 2)), Partition(date(2026, 1, 5))
@@ -27,10 +27,10 @@ FILE = "\n".join([HEADER, EARLIER, NYSE, TRF, ""]).encode()
 def checked(body: bytes, partition: Partition = MONDAY, limit: float = 0.0) -> Validated:
     parts = [Part(1, body)]
     return validate(
-        cboe.CONTRACT,
-        cboe.parse(parts, partition),
+        volume.CONTRACT,
+        volume.parse(parts, partition),
         parts,
-        partition_texts=cboe.PARTITIONING.texts_of(partition),
+        partition_texts=volume.PARTITIONING.texts_of(partition),
         record_total=None,
         max_reject_ratio=limit,
     )
@@ -61,11 +61,11 @@ def test_a_day_has_its_participants_by_code_with_exact_amounts():
 
 
 def test_a_file_lists_its_days_and_another_day_does_not_change_the_version_of_one():
-    assert cboe.partitions_in(FILE) == [FRIDAY, MONDAY]
-    assert cboe.version_in(FILE, Partition(date(2026, 1, 6))) is None
+    assert volume.partitions_in(FILE) == [FRIDAY, MONDAY]
+    assert volume.version_in(FILE, Partition(date(2026, 1, 6))) is None
     restated = with_nyse(NYSE.replace("1000.25", "1000.26"))
-    assert cboe.version_in(restated, MONDAY) != cboe.version_in(FILE, MONDAY)
-    assert cboe.version_in(restated, FRIDAY) == cboe.version_in(FILE, FRIDAY)
+    assert volume.version_in(restated, MONDAY) != volume.version_in(FILE, MONDAY)
+    assert volume.version_in(restated, FRIDAY) == volume.version_in(FILE, FRIDAY)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_file_lists_its_days_and_another_day_does_not_change_the_version_of_on
 )
 def test_another_way_to_write_the_same_lines_is_the_same_data(body):
     assert checked(body).rows.equals(checked(FILE).rows)
-    assert cboe.version_in(body, MONDAY) == cboe.version_in(FILE, MONDAY)
+    assert volume.version_in(body, MONDAY) == volume.version_in(FILE, MONDAY)
 
 
 @pytest.mark.parametrize(
@@ -135,26 +135,26 @@ def test_a_total_of_notional_that_was_rounded_by_tape_is_no_difference():
 )
 def test_what_is_not_a_file_of_one_year_is_refused_with_what_was_expected(body, expected):
     with pytest.raises(SourceError, match="not a file of Cboe's market volume") as refused:
-        cboe.partitions_in(body)
+        volume.partitions_in(body)
     assert expected in str(refused.value.expected)
 
 
 def test_a_file_of_another_year_has_no_day_that_was_asked_for():
-    assert cboe.version_in(FILE.replace(b"2026-", b"2025-"), MONDAY) is None
+    assert volume.version_in(FILE.replace(b"2026-", b"2025-"), MONDAY) is None
 
 
 def test_a_day_is_in_its_years_file_and_a_file_is_expected_after_its_first_session():
-    assert cboe.documents_of(MONDAY, date(2026, 3, 1)) == ("market_history_2026.csv",)
-    files = cboe.listings_of(date(2024, 12, 30), date(2026, 1, 6))
+    assert volume.documents_of(MONDAY, date(2026, 3, 1)) == ("market_history_2026.csv",)
+    files = volume.listings_of(date(2024, 12, 30), date(2026, 1, 6))
     assert files == [f"market_history_{year}.csv" for year in (2024, 2025, 2026)]
-    assert cboe.listings_of(None, date(2026, 1, 2)) == ["market_history_2025.csv"]
-    assert cboe.listings_of(None, date(2026, 1, 3)) == ["market_history_2026.csv"]
+    assert volume.listings_of(None, date(2026, 1, 2)) == ["market_history_2025.csv"]
+    assert volume.listings_of(None, date(2026, 1, 3)) == ["market_history_2026.csv"]
 
 
 def test_exchanges_trade_on_some_federal_holidays():
-    assert cboe.is_closed(date(2026, 4, 3))  # Good Friday
-    assert not cboe.is_closed(date(2025, 10, 13))  # Columbus Day
-    assert not cboe.is_closed(date(2025, 11, 11))  # Veterans Day
+    assert volume.is_closed(date(2026, 4, 3))  # Good Friday
+    assert not volume.is_closed(date(2025, 10, 13))  # Columbus Day
+    assert not volume.is_closed(date(2025, 11, 11))  # Veterans Day
 
 
 WEEK = date(2026, 1, 5)
@@ -164,7 +164,9 @@ SHARES = ("tape", "exchange_share_quantity", "off_exchange_share_quantity")
 
 def daily(*lines: str) -> pl.DataFrame:
     body = "\n".join([HEADER, *lines, ""]).encode()
-    found = [cboe.off_exchange_daily(checked(body, each).rows) for each in cboe.partitions_in(body)]
+    found = [
+        volume.off_exchange_daily(checked(body, each).rows) for each in volume.partitions_in(body)
+    ]
     return pl.concat(found).with_columns(known_from=pl.lit(NOON))
 
 
@@ -199,7 +201,7 @@ def test_a_tape_without_trading_has_no_ratio_and_one_without_a_facility_has_zero
 
 def test_a_week_is_the_sum_of_its_days_beside_finras_shares_of_both_tiers():
     lines = [each.replace("-05,", f"-{day:02},") for day in range(5, 10) for each in (NYSE, TRF)]
-    found = cboe.off_exchange_weekly(daily(*lines), tiers((100, 300), (23, 70)), week_start=WEEK)
+    found = volume.off_exchange_weekly(daily(*lines), tiers((100, 300), (23, 70)), week_start=WEEK)
     assert found.select(*SHARES, "day_count", "session_count").rows() == [
         ("A", 500, 450, 5, 5),
         ("B", 100, 0, 5, 5),
@@ -220,13 +222,13 @@ def test_a_week_is_the_sum_of_its_days_beside_finras_shares_of_both_tiers():
 
 
 def test_a_week_that_lacks_a_day_or_a_tier_is_not_compared_with_finras_whole_week():
-    one_day = cboe.off_exchange_weekly(daily(NYSE, TRF), tiers((1, 2), (3, 4)), week_start=WEEK)
+    one_day = volume.off_exchange_weekly(daily(NYSE, TRF), tiers((1, 2), (3, 4)), week_start=WEEK)
     assert one_day.filter(tape="all").select(
         "day_count", "finra_ats_share_quantity", "finra_ats_share_ratio"
     ).rows() == [(1, 4, None)]
-    one_tier = cboe.off_exchange_weekly(daily(NYSE), tiers((1, 2)), week_start=WEEK)
+    one_tier = volume.off_exchange_weekly(daily(NYSE), tiers((1, 2)), week_start=WEEK)
     assert one_tier["finra_ats_share_quantity"].to_list() == [None] * 4
-    new_year = cboe.off_exchange_weekly(daily(EARLIER), tiers(), week_start=date(2025, 12, 29))
+    new_year = volume.off_exchange_weekly(daily(EARLIER), tiers(), week_start=date(2025, 12, 29))
     assert new_year["session_count"].unique().to_list() == [4]
     assert new_year["known_from"].unique().to_list() == [NOON]
     assert new_year["published_at"].unique().to_list() == [None]

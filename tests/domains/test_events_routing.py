@@ -1,12 +1,14 @@
 """Routing rules: which deliveries they match, what they map, and what they refuse."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields, typed
+from orchestration_project.contracts.rule_edits import Problem
 from orchestration_project.domains.events_routing.planning import (
     MAX_HOPS,
     PlannedAction,
@@ -17,11 +19,12 @@ from orchestration_project.domains.events_routing.planning import (
     plan_delivery,
 )
 from orchestration_project.domains.events_routing.rules import (
+    FORM,
     ActiveRule,
     RoutedDelivery,
     RoutingRule,
     RuleSet,
-    RulesText,
+    target_problems,
 )
 from orchestration_project.errors import ConfigurationError
 
@@ -60,8 +63,12 @@ def delivery(kind: str | None = "order.paid", **payload: Any) -> RoutedDelivery:
     return RoutedDelivery("shop", "d1", kind, NOON, body)
 
 
+def problems_of(rule: RoutingRule) -> Sequence[Problem]:
+    return target_problems(rule, fields_of)
+
+
 def rule_set(*given: dict[str, Any]) -> RuleSet:
-    rules = RulesText(given or (RULE,)).read(fields_of)
+    rules = FORM.text_of(given or (RULE,)).read(problems_of)
     return RuleSet.of(ActiveRule(each, 1) for each in rules)
 
 
@@ -209,7 +216,7 @@ def test_values_are_read_as_the_type_of_the_field(kind, value, expected):
 )
 def test_rules_that_cannot_be_used_are_refused_with_their_place(given, problem):
     with pytest.raises(ConfigurationError) as caught:
-        RulesText([given]).read(fields_of)
+        FORM.text_of([given]).read(problems_of)
     assert problem in caught.value.found
 
 
@@ -229,7 +236,7 @@ def test_rules_as_yaml_are_refused_with_the_line():
       value: 1
 """
     with pytest.raises(ConfigurationError) as caught:
-        RulesText.of_yaml(text).read(fields_of)
+        FORM.text_of(text).read(problems_of)
     assert "line 11: rule 2 (orders): mappings.0.target_field: " in caught.value.found
     assert "line 10: rule 2 (orders): mappings: expected a mapping of number" in caught.value.found
 
@@ -237,12 +244,12 @@ def test_rules_as_yaml_are_refused_with_the_line():
 @pytest.mark.parametrize("text", ["a: 1", "[", "", "&a [*a, *a]", "- 1"])
 def test_yaml_that_is_no_list_of_rules_is_refused(text):
     with pytest.raises(ConfigurationError, match="problem"):
-        RulesText.of_yaml(text).read(fields_of)
+        FORM.text_of(text).read(problems_of)
 
 
 def test_two_rules_of_one_name_are_refused():
     with pytest.raises(ConfigurationError) as caught:
-        RulesText([RULE, RULE]).read(fields_of)
+        FORM.text_of([RULE, RULE]).read(problems_of)
     assert "rule 2 (orders): rule_id: expected a name of its own" in caught.value.found
 
 

@@ -7,12 +7,22 @@ from statistics import mean, stdev
 import polars as pl
 import pytest
 
+from orchestration_project.contracts.formulas import (
+    RowSet,
+    SourceRows,
+    are_equal,
+    evaluate,
+    read_value,
+)
 from orchestration_project.domains.finra.movers import (
+    ANOMALY_FORMULAS,
     LARGEST,
     symbol_anomalies,
     symbol_movers,
     venue_movers,
 )
+from orchestration_project.services.evidence import recompute
+from orchestration_project.tables.finra_market import finra_symbol_anomalies_week
 
 WEEK = date(2025, 11, 10)
 BEFORE = WEEK - timedelta(weeks=1)
@@ -90,3 +100,37 @@ def test_a_symbol_far_from_its_trailing_weeks_is_flagged_with_the_parameters():
     assert found["z_score"] == pytest.approx((200 - mean(trailing)) / stdev(trailing))
     parameters = ("trailing_week_count", "window_weeks", "min_week_count", "z_limit")
     assert [found[name] for name in parameters] == [5, 5, 4, 4.0]
+
+
+@pytest.mark.parametrize("largest", [10**11, 2**60 // 10**6, (2**63 - 1) // 10**6 // 2])
+def test_the_deviation_of_the_largest_quantities_is_that_of_slow_arithmetic(largest: int):
+    trailing = [largest - number * (largest // 100) for number in range(5)]
+    weeks = {
+        WEEK - timedelta(weeks=5 - number): {"LARGE": shares}
+        for number, shares in enumerate([*trailing, 1])
+    }
+    rows = symbol_anomalies(symbol_weeks(weeks), week_start=WEEK).rows
+    [row] = rows.iter_rows(named=True)
+    assert row["trailing_deviation"] == pytest.approx(stdev(trailing), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1, 10**9])
+def test_formulas_of_anomalies_have_the_derived_values(scale: int):
+    sizes = [10, 13, 12, 11, 17, 90]
+    weeks = {
+        WEEK - timedelta(weeks=5 - number): {"FAR": size * scale}
+        for number, size in enumerate(sizes)
+    }
+    frame = symbol_weeks(weeks)
+    [derived] = symbol_anomalies(frame, week_start=WEEK).rows.iter_rows(named=True)
+    rows = [
+        {name: read_value("", cell) for name, cell in row.items()}
+        for row in frame.iter_rows(named=True)
+    ]
+    given = {"week_start": WEEK.isoformat()}
+    kinds = {column.key: str(column.type) for column in finra_symbol_anomalies_week.columns}
+    for name, formula in ANOMALY_FORMULAS.items():
+        stored = read_value(kinds[name], derived[name])
+        assert are_equal(stored, evaluate(formula, RowSet(rows, SourceRows(rows), given))), name
+        assert are_equal(stored, recompute.Formulas(given, rows)(formula, rows)), name
+    assert derived.keys() - ANOMALY_FORMULAS.keys() == {"is_stale"}

@@ -14,10 +14,12 @@ from orchestration_project.contracts.formulas import (
     RowSet,
     SourceRows,
     evaluate,
+    judge_line,
     line_rows,
     read_lines,
     read_value,
     show_value,
+    summed_columns,
 )
 from orchestration_project.domains.finra.contract import LINE_RULES, WEEKLY_FORMULAS
 from orchestration_project.errors import ContractError
@@ -32,7 +34,7 @@ ROWS = [
     {"venue": "A", "firm": None, "shares": 5, "usd": 1, "text": "é", "day": "2026-01-07"},
     {"venue": "C", "firm": 0, "shares": 1, "usd": 0, "text": "1.5", "day": None},
 ]
-IS_A = ["equal", "venue", ["text", "A"]]
+IS_A, IS_C = ["equal", "venue", ["text", "A"]], ["equal", "venue", ["text", "C"]]
 SHARES = ["sum", "shares"]
 
 CASES = [
@@ -53,6 +55,11 @@ CASES = [
     (["where", IS_A, ["rank", SHARES, [], "venue"]], 1),
     (["where", ["equal", "venue", ["text", "C"]], ["rank", SHARES, [], "venue"]], 3),
     (["where", IS_A, ["over", [], SHARES]], 66),
+    (["where", IS_C, ["up_to", [], "venue", 2, ["min", "shares"]]], 1),
+    (["where", IS_C, ["up_to", [], "venue", 3, ["sum", "shares"]]], 36),
+    (["where", ["equal", "shares", 5], ["up_to", ["venue"], "shares", 9, SHARES]], 5),
+    (["log", 1], 0.0),
+    (["log", None], None),
     (["ratio", SHARES, 4], 16.5),
     (["ratio", SHARES, 0], None),
     (["ratio", None, 4], None),
@@ -71,6 +78,13 @@ CASES = [
     (["lookup", ["text", "c"], {"a": "b"}], None),
     (["size", ["text", "é"]], 2),
     (["matches", ["text", "-1"], "^-[0-9]"], True),
+    (["extract", ["text", "NYSE (N)"], r"\(([^()]*)\)$"], "N"),
+    (["extract", ["text", "NYSE"], r"\(([^()]*)\)$"], ""),
+    (["check_digit", ["text", "037833100"]], "0"),
+    (["check_digit", ["text", "G0177J108"]], "8"),
+    (["check_digit", ["text", "9128*@#5?"]], "8"),
+    (["check_digit", ["text", "03783a100"]], None),
+    (["check_digit", ["text", "0378331"]], None),
     (["whole", ["text", "9223372036854775807"]], 2**63 - 1),
     (["whole", ["text", "9223372036854775808"]], None),
     (["whole", ["text", "1.0"]], None),
@@ -88,8 +102,8 @@ CASES = [
     (["day", ["text", "2026-02-29"]], None),
     (["day", ["text", "20260205"]], None),
     (["days_after", ["text", "2026-02-26"], 4], "2026-03-02"),
-    (["midnight", ["min", "day"]], "2026-01-05T00:00:00.000000Z"),
-    (["midnight", None], None),
+    (["root", 2.25], 1.5),
+    (["root", None], None),
     (["int64", 2**63], None),
     (["int64", 5], 5),
     (["given", "tier"], "T1"),
@@ -124,13 +138,34 @@ def test_the_program_is_one_file_of_at_most_200_lines():
         assert len(program.readlines()) <= 200
 
 
+@pytest.mark.parametrize(
+    ("formula", "columns"),
+    [
+        (["rank", ["where", IS_A, SHARES], ["day"], "venue"], {"shares": "sum"}),
+        (["ratio", SHARES, ["sum_complete", "usd"]], {"shares": "sum", "usd": "sum_complete"}),
+        (["count", SHARES, "venue"], {"shares": "sum"}),
+        (["max", "day"], {}),
+        (["count", "usd"], None),
+        (["add", SHARES, ["sum_complete", "shares"]], None),
+        (["up_to", ["venue"], "day", 2, SHARES], None),
+        (["where", ["greater", "shares", 1], SHARES], None),
+        (["sum", ["multiply", "shares", "usd"]], None),
+    ],
+)
+def test_columns_of_which_sums_alone_are_read_are_named(formula, columns):
+    assert summed_columns(formula) == columns
+
+
 PARTITION = {"tier": "T1", "week_start": WEEK.isoformat()}
 
 
 @pytest.mark.parametrize(("change", "code", "reason"), REJECTED)
 def test_a_line_is_rejected_for_the_code_of_the_contract(change, code, reason):
     body = page(line(), line(change), line(issueSymbolIdentifier="MSFT")).body
-    outcomes = [read.outcome for read in read_lines(body, LINE_RULES, PARTITION)]
+    outcomes = [
+        judge_line(read.fields, LINE_RULES, PARTITION)
+        for read in read_lines(body, LINE_RULES.delimiter)
+    ]
     is_unreadable = code in ("wrong_field_count", "nul_byte")
     assert outcomes == [ROW, UNREADABLE if is_unreadable else code, ROW], reason
 
@@ -144,7 +179,7 @@ def test_the_formulas_of_a_line_have_the_row_of_the_contract():
             name: evaluate(formula, line_rows(found.fields, PARTITION))
             for name, formula in WEEKLY_FORMULAS.items()
         }
-        for found in read_lines(page(*lines).body, LINE_RULES, PARTITION)
+        for found in read_lines(page(*lines).body, LINE_RULES.delimiter)
     ]
     read.sort(key=lambda row: (row["market"], row["venue_id"]))
     assert len(read) == len(rows) == 3
@@ -156,8 +191,9 @@ def test_the_formulas_of_a_line_have_the_row_of_the_contract():
 
 def test_lines_have_places_and_sums_are_filtered_by_name():
     body = page(line(summaryTypeCode="ATS_W_SMBL"), line(), line(summaryTypeCode="OTC_W_FIRM")).body
-    places = list(read_lines(b"\xef\xbb\xbf" + body + b"\n", LINE_RULES, PARTITION))
-    assert [place.outcome for place in places] == ["symbol_totals", ROW, "other_sums"]
+    places = list(read_lines(b"\xef\xbb\xbf" + body + b"\n", LINE_RULES.delimiter))
+    outcomes = [judge_line(place.fields, LINE_RULES, PARTITION) for place in places]
+    assert outcomes == ["symbol_totals", ROW, "other_sums"]
     assert [place.number for place in places] == [2, 3, 4]
     for place in places:
         assert (b"\xef\xbb\xbf" + body)[place.offset :].startswith(place.content)

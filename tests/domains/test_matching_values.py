@@ -1,6 +1,7 @@
 """Values that rules map to types, and attempts at actions, at the edges of their limits."""
 
-from datetime import date, timedelta
+import time
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -90,6 +91,7 @@ def test_a_value_of_another_type_is_refused_without_quoting_it(
         (4.5, "4.5"),
         ("as it is", "as it is"),
         (date(2026, 11, 2), "2026-11-02"),
+        (datetime(2026, 11, 2, 12, tzinfo=UTC), "2026-11-02T12:00:00+00:00"),
         ({"b": "é", "a": [1, None]}, '{"a": [1, null], "b": "é"}'),
         ([], "[]"),
     ],
@@ -175,3 +177,12 @@ def test_an_answer_that_may_say_nothing_of_the_request_is_retried(status: int, e
 def test_waits_double_from_half_a_minute_to_an_hour():
     seconds = [wait_after(count) / timedelta(seconds=1) for count in (1, 2, 3, 7, 8, 900)]
     assert seconds == [30, 60, 120, 1920, 3600, 3600]
+
+
+def test_a_timestamp_is_in_utc_also_where_the_machine_is_not(monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        value = typed("2026-11-02T13:00:00+01:00", "timestamp")
+    time.tzset()
+    assert value == "2026-11-02T12:00:00+00:00"

@@ -93,12 +93,12 @@ def test_rules_that_cannot_be_used_are_all_named():
     ]
     with pytest.raises(ConfigurationError) as error:
         read_rules(broken)
-    assert error.value.what == "8 problem(s) with the rules"
+    assert error.value.what == "8 problem(s) with the sync rules"
     for number in range(1, 9):
-        assert f"rule {number}: " in error.value.found
-    assert "rule 1: the rule: sync needs target_project and issue_type" in error.value.found
-    assert "rule 4: conditions.0: is takes a value" in error.value.found
-    assert "rule 8: the rule: expected a mapping, found 'no rule'" in error.value.found
+        assert f"rule {number}" in error.value.found
+    assert "rule 1 (all): sync needs target_project and issue_type" in error.value.found
+    assert "rule 4 (value): conditions.0: expected a value with is" in error.value.found
+    assert "rule 8: expected a mapping, found 'no rule'" in error.value.found
 
 
 def test_states_are_of_rules_that_make_issues_and_leave_other_versions_as_they_are():
@@ -115,8 +115,10 @@ def test_states_are_of_rules_that_make_issues_and_leave_other_versions_as_they_a
     ]
     with pytest.raises(ConfigurationError) as error:
         read_rules(broken)
-    assert "rule 1: states.cancelled_issue: expected 'completed' or 'open'" in error.value.found
-    assert "rule 2: the rule: drop makes no issue" in error.value.found
+    assert (
+        "rule 1 (all): states.cancelled_issue: expected 'completed' or 'open'" in error.value.found
+    )
+    assert "rule 2 (drops): drop makes no issue" in error.value.found
 
 
 def test_a_rule_that_matches_everything_may_only_be_the_last():
@@ -125,7 +127,7 @@ def test_a_rule_that_matches_everything_may_only_be_the_last():
     assert error.value.found == "all matches everything: later is never asked"
     with pytest.raises(ConfigurationError, match="problem") as error:
         read_rules([WHOLE, WHOLE])
-    assert "two rules are called all" in error.value.found
+    assert "rule 2 (all): rule_id: expected a name of its own" in error.value.found
 
 
 def mapping(target_field: str, source_type: str, value: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,9 +21,6 @@ from tests.programs import wait_for
 MIB = 1024**2
 
 SECRET = "".join(f"part-{number}-of-a-secret-" for number in range(10, 16))
-
-LET_GO = threading.Event()
-"""Ends the threads that a test lets hang."""
 
 
 class DemandingError(SourceError):
@@ -191,13 +187,6 @@ def start_many(file: str) -> str:
 def take_memory(megabytes: int) -> int:
     """Allocate so much, and use it."""
     return sum(map(len, [bytearray(b"x") * MIB for _ in range(megabytes)]))
-
-
-def wait_for_release(item: str) -> str:
-    """Hang in a thread until the test ends."""
-    if item == "hang":
-        LET_GO.wait()
-    return item
 
 
 def extract_key(item: ClaimedItem) -> str:

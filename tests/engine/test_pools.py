@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.engine.pools import INLINE, MIB, Pool, ProcessPool, ThreadPool
+from orchestration_project.engine.pools import MIB, ProcessPool
 from orchestration_project.engine.worker_process import OUTPUT_CHARACTERS, ItemError
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
     OrchestrationError,
-    TransientError,
 )
 from orchestration_project.redaction import hide
 from orchestration_project.settings import PROJECT_ROOT
 from tests.engine import pool_functions
+from tests.engine.inline_pool import Pool
 from tests.engine.pool_functions import ERRORS, SECRET
 from tests.programs import wait_for
 from tests.properties import bounded
@@ -50,20 +49,6 @@ MEMORY = 256 * MIB
 def pool() -> Iterator[ProcessPool]:
     with ProcessPool(2, MEMORY, max_result_bytes=2 * MIB) as pool:
         yield pool
-
-
-@pytest.fixture(params=["inline", "threads", "processes"])
-def any_pool(request: pytest.FixtureRequest, pool: ProcessPool) -> Pool:
-    pools: dict[str, Pool] = {"inline": INLINE, "threads": ThreadPool(3), "processes": pool}
-    return pools[request.param]
-
-
-@pytest.fixture
-def hanging_threads() -> Iterator[None]:
-    """Let the threads that a test leaves hanging end with it."""
-    pool_functions.LET_GO.clear()
-    yield
-    pool_functions.LET_GO.set()
 
 
 def is_gone(pid: int) -> bool:
@@ -87,26 +72,22 @@ def run(pool: Pool, function: Any, *items: Any, timeout: timedelta = LONG) -> di
     return dict(pool.run(function, items, timeout=timeout))
 
 
-# Every pool
-
-
 @bounded
 @given(numbers=st.lists(st.integers(-3, 3), max_size=12))
 def test_each_item_comes_back_once_with_its_result(numbers: list[int], pool: ProcessPool):
-    for each in (INLINE, ThreadPool(3), pool):
-        done = each.run(pool_functions.double, numbers, timeout=LONG)
-        assert Counter(done) == Counter((number, 2 * number) for number in numbers)
+    done = pool.run(pool_functions.double, numbers, timeout=LONG)
+    assert Counter(done) == Counter((number, 2 * number) for number in numbers)
 
 
-def test_many_items_come_back_once_each(any_pool: Pool):
-    done = list(any_pool.run(pool_functions.double, range(1000), timeout=LONG))
+def test_many_items_come_back_once_each(pool: ProcessPool):
+    done = list(pool.run(pool_functions.double, range(1000), timeout=LONG))
     assert sorted(done) == [(number, 2 * number) for number in range(1000)]
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_of_ours_comes_back_as_it_was_raised(any_pool: Pool, name: str):
+def test_an_error_of_ours_comes_back_as_it_was_raised(pool: ProcessPool, name: str):
     hide(SECRET)
-    (found,) = run(any_pool, pool_functions.raise_error, name).values()
+    (found,) = run(pool, pool_functions.raise_error, name).values()
     expected = ERRORS[name]
     assert isinstance(found, OrchestrationError)
     assert (found.category, found.is_retryable) == (expected.category, expected.is_retryable)
@@ -126,9 +107,9 @@ def test_an_error_of_a_worker_shows_no_secret_that_only_the_parent_knows(pool: P
     assert "url=http://host/?key=***" in str(found)
 
 
-def test_another_exception_fails_its_item_alone_with_type_and_message(any_pool: Pool):
+def test_another_exception_fails_its_item_alone_with_type_and_message(pool: ProcessPool):
     hide(SECRET)
-    found = run(any_pool, pool_functions.raise_defect, "value", "key", "no text")
+    found = run(pool, pool_functions.raise_defect, "value", "key", "no text")
     assert {error.reason_code for error in found.values()} == {"exception"}
     assert all(isinstance(error, ContractError) for error in found.values())
     assert "ValueError: not a number: ***" in found["value"].found
@@ -137,7 +118,7 @@ def test_another_exception_fails_its_item_alone_with_type_and_message(any_pool: 
     assert "Unfit" in found["no text"].found
 
 
-def test_items_are_taken_as_workers_become_free(any_pool: Pool):
+def test_items_are_taken_as_workers_become_free(pool: ProcessPool):
     taken = []
 
     def items() -> Iterator[int]:
@@ -145,48 +126,18 @@ def test_items_are_taken_as_workers_become_free(any_pool: Pool):
             taken.append(number)
             yield number
 
-    for count, _ in enumerate(any_pool.run(pool_functions.double, items(), timeout=LONG), start=1):
+    for count, _ in enumerate(pool.run(pool_functions.double, items(), timeout=LONG), start=1):
         assert len(taken) <= count + 6  # two for each worker
 
 
-def test_an_error_of_the_items_ends_the_run_and_not_the_pool(any_pool: Pool):
+def test_an_error_of_the_items_ends_the_run_and_not_the_pool(pool: ProcessPool):
     def items() -> Iterator[int]:
         yield 1
         raise LookupError("no more")
 
     with pytest.raises(LookupError):
-        list(any_pool.run(pool_functions.double, items(), timeout=LONG))
-    assert run(any_pool, pool_functions.double, 4) == {4: 8}
-
-
-# Threads
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("hanging_threads")
-def test_a_thread_that_takes_too_long_fails_its_item_alone():
-    limit = timedelta(seconds=3)
-    items = ("a", "hang", "b", "c")
-    found = run(ThreadPool(2), pool_functions.wait_for_release, *items, timeout=limit)
-    assert isinstance(found.pop("hang"), TransientError)
-    assert found == {"a": "a", "b": "b", "c": "c"}
-
-
-@pytest.mark.usefixtures("hanging_threads")
-def test_a_pool_of_threads_refuses_when_too_many_are_stuck():
-    pool = ThreadPool(2)
-    run(pool, pool_functions.wait_for_release, "hang", timeout=SHORT)
-    assert run(pool, pool_functions.wait_for_release, "a") == {"a": "a"}
-    found = list(islice(pool.run(pool_functions.wait_for_release, ["hang"] * 9, timeout=SHORT), 2))
-    assert all(isinstance(error, TransientError) for _, error in found)
-    with pytest.raises(TransientError, match="abandoned threads of the pool are still at work"):
-        run(pool, pool_functions.wait_for_release, "a")
-    assert run(pool, pool_functions.wait_for_release) == {}
-    pool_functions.LET_GO.set()
-    for thread in threading.enumerate():
-        if thread.name == "thread_pool":
-            thread.join(GONE_SECONDS)
-    assert run(pool, pool_functions.wait_for_release, "a") == {"a": "a"}
+        list(pool.run(pool_functions.double, items(), timeout=LONG))
+    assert run(pool, pool_functions.double, 4) == {4: 8}
 
 
 # Processes
@@ -364,19 +315,16 @@ def test_invalid_limits_are_refused():
         ProcessPool(0, MEMORY)
     with pytest.raises(ConfigurationError, match="invalid memory_bytes"):
         ProcessPool(1, 1)
-    with pytest.raises(ConfigurationError, match="invalid workers"):
-        ThreadPool(0)
 
 
 def test_an_invalid_timeout_is_refused(pool: ProcessPool):
-    for each in (pool, ThreadPool(1)):
-        with pytest.raises(ConfigurationError, match="invalid timeout: expected more than 0 s"):
-            run(each, pool_functions.double, 1, timeout=timedelta(0))
+    with pytest.raises(ConfigurationError, match="invalid timeout: expected more than 0 s"):
+        run(pool, pool_functions.double, 1, timeout=timedelta(0))
 
 
-def test_a_long_timeout_is_possible(any_pool: Pool):
+def test_a_long_timeout_is_possible(pool: ProcessPool):
     year = timedelta(days=365)
-    assert run(any_pool, pool_functions.double, 1, timeout=year) == {1: 2}
+    assert run(pool, pool_functions.double, 1, timeout=year) == {1: 2}
 
 
 def test_a_worker_that_is_killed_while_it_is_idle_is_replaced(pool: ProcessPool):

@@ -24,23 +24,19 @@ from orchestration_project.contracts.work_items import (
 )
 from orchestration_project.domains.events import WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.pools import Pool
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import (
     Delivery,
     TableSpec,
     Warehouse,
-    WriteTarget,
-    prepare_all,
 )
-from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
-from orchestration_project.engine.warehouse.fencing import read_states
-from orchestration_project.engine.warehouse.landing import land_all
+from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.engine.inline_pool import Pool
 from tests.faults.documents import TEXTS, extract_document, list_versions
 from tests.faults.matrix import STAGES
 from tests.faults.points import Points
@@ -121,40 +117,39 @@ class DocumentLoader:
     artifacts: Path
     clock: Clock
     run_id: str
+    pool: Pool
+    item_timeout: timedelta
 
     def ready(self) -> None:
         """Open nothing: a document is fetched by a worker."""
 
-    @property
-    def extract(self) -> Callable[[ClaimedItem], Capture]:
-        return partial(extract_document, self.source_url, self.artifacts)
+    def extract(
+        self, items: Sequence[ClaimedItem]
+    ) -> Iterator[tuple[ClaimedItem, Capture | OrchestrationError]]:
+        function = partial(extract_document, self.source_url, self.artifacts)
+        return self.pool.run(function, items, timeout=self.item_timeout)
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Capture]]
     ) -> Sequence[ItemSettlement]:
-        keys = [item.key for item, _ in batch]
-        states = read_states(connection, events_webhooks, keys)
         checked = checked_events([_event(item, capture) for item, capture in batch])
         deliveries = [
-            (
-                self._target(item.key, states[item.key].token),
+            ScopeDelivery(
+                item.key,
+                {"source": TOPIC, "delivery_id": item.key},
                 Delivery("documents", "faults", item.version, 1, {}, [capture]),
                 _audited(each, capture),
             )
             for (item, capture), each in zip(batch, checked, strict=True)
         ]
-        batches = prepare_all(deliveries)
-        ended = land_all(connection, batches, self.clock.now(), no_warnings, no_note)
+        spec = TableSpec(table=events_webhooks, rule_version="1", summarise=no_summary)
+        ended = write_scopes(connection, spec, deliveries, run_id=self.run_id, now=self.clock.now())
         return [
             ItemSettlement.of_error(item, each)
             if isinstance(each, OrchestrationError)
             else ItemSettlement(item, "done")
             for (item, _), each in zip(batch, ended, strict=True)
         ]
-
-    def _target(self, key: str, token: int) -> WriteTarget[None]:
-        spec = TableSpec(table=events_webhooks, rule_version="1", summarise=no_summary)
-        return WriteTarget(spec, key, {"source": TOPIC, "delivery_id": key}, token, self.run_id)
 
 
 def _event(item: ClaimedItem, capture: Capture) -> WebhookEvent:
@@ -203,7 +198,14 @@ class ItemRun:
             run_id = context.run.run_id
             yield from run_items(
                 context,
-                DocumentLoader(self.source_url, self.artifacts, self.clock, run_id),
+                DocumentLoader(
+                    self.source_url,
+                    self.artifacts,
+                    self.clock,
+                    run_id,
+                    self.pool,
+                    self.item_timeout,
+                ),
                 items=self.items,
                 database=self.warehouse,
                 clock=self.clock,
@@ -211,7 +213,6 @@ class ItemRun:
                 item_timeout=self.item_timeout,
                 batch_size=self.batch_size,
                 max_items=1000,
-                pool=self.pool,
             )
 
         with dg.DagsterInstance.ephemeral() as instance:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -31,7 +31,7 @@ from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import SingleItemLoad
-from orchestration_project.engine.pools import INLINE, MIB, ProcessPool
+from orchestration_project.engine.pools import MIB, ProcessPool
 from orchestration_project.engine.source import SourceVersion
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.errors import OrchestrationError
@@ -42,6 +42,7 @@ from orchestration_project.resources.prices import PriceRange, PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.tables.finra import finra_otc_weekly
+from tests.engine.inline_pool import INLINE
 from tests.faults.documents import number_of
 from tests.faults.items import ItemRun, SharedClock, WatchedItems, WatchedPool
 from tests.faults.matrix import Domain
@@ -273,17 +274,18 @@ class WatchedSource:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
-    def version(self, week_start: date, tier: str) -> SourceVersion:
-        version = self._source.version(week_start, tier)
-        self._points.passed(f"{tier} {week_start} is {version.text}", "capture begun", failure=None)
+    def version(self, partition: Partition) -> SourceVersion:
+        version = self._source.version(partition)
+        what = f"{partition.value} {partition.day} is {version.text}"
+        self._points.passed(what, "capture begun", failure=None)
         return version
 
-    def fetch(
-        self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
+    def extract_version(
+        self, partition: Partition, version: SourceVersion, captures: list[Capture]
     ) -> Sequence[Capture]:
-        captures = self._source.fetch(week_start, tier, version, kept)
-        self._points.passed(f"{len(captures)} pages are kept", "captured", failure=None)
-        return captures
+        pages = self._source.extract_version(partition, version, captures)
+        self._points.passed(f"{len(pages)} pages are kept", "captured", failure=None)
+        return pages
 
 
 class WatchedPrices:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.faults
 LOAD = "finra_otc_weekly_load"
 FAILED = f"finra_otc_weekly failed: {key_of(1)}"
 LANDED = f"Landed: {key_of(1)}"
-DRIFTED = "Check failed: operations/effective_config has_not_drifted"
+DRIFTED = "Check failed: operations/readiness has_not_drifted"
 """Told, too, where a test moves the clock, which is a setting."""
 
 LOST = "The database cannot be used: nothing lands, and alerts wait"
@@ -248,8 +248,8 @@ CASES: Mapping[str, Case] = {
         frozenset({LOST}),
         frozenset(
             {
-                *("operations_verify failed", FAILED, LANDED),
-                *recovered("the database can be used again", "operations_verify failed", FAILED),
+                *("operations_checks failed", FAILED, LANDED),
+                *recovered("the database can be used again", "operations_checks failed", FAILED),
             }
         ),
     ),

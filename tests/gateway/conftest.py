@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.gateway.request import CURRENT
 from orchestration_project.settings import Settings, load_settings
 from tests.gateway.door import Door, open_door
 from tests.prepared import Prepared
@@ -28,6 +29,12 @@ sources:
   pay: {scheme: stripe, job: events_webhooks, requests_per_second: 2}
   bare: {scheme: github}
 """
+
+
+@pytest.fixture(autouse=True)
+def nobody() -> None:
+    """Forget who asked in an earlier test of this process."""
+    CURRENT.set(None)
 
 
 def signed(body: bytes, secret: str = SECRET, **headers: str) -> dict[str, str]:

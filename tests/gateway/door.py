@@ -184,6 +184,7 @@ def open_door(
     folder: Path,
     *,
     public: Callable[[AuthServices], Sequence[BaseRoute]] = lambda _: (),
+    private: Callable[[AuthServices], Sequence[BaseRoute]] = lambda _: (),
     has_provider: bool = False,
     is_secure: bool = False,
     is_open: bool = False,
@@ -216,7 +217,12 @@ def open_door(
             body_seconds=body_seconds,
         )
         app = create_app(
-            doors, dagster, public=public(doors), has_provider=has_provider, is_open=is_open
+            doors,
+            dagster,
+            public=public(doors),
+            private=private(doors),
+            has_provider=has_provider,
+            is_open=is_open,
         )
         keys = {role: ring.create(owner=f"the {role}", role=role, lasts=7 * DAY) for role in Role}
         with running(app, limits) as port:

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from orchestration_project.assets.operations.kinds import Kind, kinds_job
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.engine.options import JobOptions
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b"])
 
@@ -73,6 +75,21 @@ def operations_cleanup() -> None:
     sweep()
 
 
+class Options(JobOptions):
+    """No options."""
+
+
+KINDS = kinds_job(
+    "kinds",
+    "do_kind",
+    "Does one of two.",
+    [
+        Kind("harmless", "Does nothing.", Options, lambda *_: None),
+        Kind("deletes", "Deletes.", Options, lambda *_: None, requires_admin=True),
+    ],
+)
+
+
 @dg.job
 def look_and_sweep() -> None:
     look()
@@ -104,7 +121,7 @@ defs = dg.Definitions(
     asset_checks=[is_careful],
     jobs=[
         *(work, reports, mixed, lettered, shredding),
-        *(operations_cleanup, look_and_sweep, named_by_its_tags),
+        *(operations_cleanup, look_and_sweep, named_by_its_tags, KINDS),
     ],
     schedules=[
         dg.ScheduleDefinition(job=work, cron_schedule="0 0 * * *", name="nightly"),

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from orchestration_project.contracts.roles import Role
-from orchestration_project.gateway.bar import SHORTCUTS, installation_of
+from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.gateway.bar import SHORTCUTS, Installation, installation_of, with_bar
 from orchestration_project.services.access.rules.credentials import Key
 from orchestration_project.settings import load_settings
 from tests.gateway.door import DAY, Door, open_door
@@ -88,6 +88,18 @@ def test_where_no_login_is_needed_there_is_no_log_out(tmp_path):
 def test_the_login_page_names_the_installation_and_its_data(door: Door):
     page = Elements(door.ask("GET", "/login", Accept="text/html").text)
     assert "Installation Market <data>, demo data" in page.text
+
+
+def test_a_pause_in_effect_is_a_banner_below_the_bar_as_text():
+    user = Principal("ada", Role.VIEWER, "session")
+    shown = Installation("Market", "demo", lambda: [f"finra is paused by ada: {EVIL}"])
+    page = with_bar("<head></head><body></body>", shown, user)
+    banner = Elements(page[page.index("</header>") :])
+    assert banner.tags == [("p", {"id": "pause-banner", "role": "status"})]
+    assert banner.text == f"finra is paused by ada: {EVIL}"
+    assert "pause-banner" not in with_bar(
+        "<head></head><body></body>", Installation("Market", "demo"), user
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ class Asked:
     select: Mapping[str, Any] = field(default_factory=dict)
     steps: list[str] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     def params(self, **metadata: str) -> dict[str, Any]:
         tags = [{"key": key, "value": value} for key, value in self.tags.items()]
@@ -40,7 +41,13 @@ class Asked:
             "mode": "default",
             "executionMetadata": {"tags": tags, **metadata},
             "stepKeys": self.steps,
+            "runConfigData": self.config,
         }
+
+
+def kind_config(kind: str) -> dict[str, Any]:
+    """Return the run config that selects a kind."""
+    return {"ops": {"do_kind": {"config": {kind: {}}}}}
 
 
 A = {"dagster/partition": "a"}
@@ -86,6 +93,8 @@ RUNS = {
         ADMINS,
         tags={"dagster/step_selection": "thing", "dagster/solid_selection": "thing"},
     ),
+    "a kind of a job": Asked("kinds", ADMINS, config=kind_config("deletes")),
+    "a harmless kind of such a job": Asked("kinds", ANYBODYS, config=kind_config("harmless")),
     "a harmless job": Asked("work", ANYBODYS),
     "a harmless job, with tags that name an admin's": Asked(
         "work", ANYBODYS, tags={"dagster/step_selection": "operations__removals"}

@@ -6,6 +6,7 @@ from html import unescape
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import pytest
+import yaml
 from sqlalchemy import delete, insert
 from starlette.applications import Starlette
 
@@ -16,8 +17,9 @@ from orchestration_project.contracts.rules import Days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
-from orchestration_project.gateway.quarantine import PATH, FailedAudit, read_quarantined, routes
+from orchestration_project.gateway.quarantine import PATH, routes
 from orchestration_project.gateway.request import CURRENT
+from orchestration_project.services.status import FailedAudit, read_quarantined
 from orchestration_project.tables.spine import audits, balances, deliveries, fences
 from tests.gateway.door import INSTALLATION, asked
 
@@ -134,11 +136,17 @@ def test_the_rejects_of_a_delivery_are_those_of_its_captures_if_they_are_few(
 
 
 def test_an_operator_launches_the_partition_from_the_page(warehouse):
-    delivered(warehouse, "T2|2025-01-06", "held_back")
-    assert launches(shown(warehouse, Role.OPERATOR).text) == [
-        ("finra_otc_weekly", {"partition": ["T2|2025-01-06"]}),
-        ("finra_replay", {"partition": ["T2|2025-01-06"]}),
-    ]
+    group = delivered(warehouse, "T2|2025-01-06", "held_back")
+    page = shown(warehouse, Role.OPERATOR).text
+    assert launches(page) == [("finra_otc_weekly", {"partition": ["T2|2025-01-06"]})]
+    [config] = re.findall(r'/jobs/finra_replay/playground/setup\?config=([^"]+)"', page)
+    assert yaml.safe_load(unquote_plus(config)) == {
+        "ops": {
+            "replay_finra": {
+                "config": {"table": "finra_otc_weekly", "group_id": group, "dry_run": False}
+            }
+        }
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,7 +163,7 @@ def test_a_quarantined_symbol_leads_to_its_months(warehouse, last_day, chosen):
     month = last_day.replace(day=1)
     assert f"/assets/prices/daily?view=partitions&amp;partition={month}" in page
     assert "prices/daily AAA</a>" in page
-    assert launches(page) == [("prices_daily", chosen), ("prices_replay", chosen)]
+    assert launches(page) == [("prices_daily", chosen)]
 
 
 @pytest.mark.slow
@@ -164,8 +172,7 @@ def test_a_table_whose_name_is_not_its_assets_leads_to_its_asset_and_jobs(wareho
     page = shown(warehouse, Role.ADMIN).text
     assert "finra/bond_trade_activity T1|2025-01-10</a>" in page
     chosen = {"partition": ["T1|2025-01-10"]}
-    jobs = ("finra_bond_trade_activity", "finra_bond_trade_activity_replay")
-    assert launches(page) == [(job, chosen) for job in jobs]
+    assert launches(page) == [("finra_bond_trade_activity", chosen)]
 
 
 @pytest.mark.slow

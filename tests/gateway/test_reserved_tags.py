@@ -45,6 +45,7 @@ CALLERS_TAGS = {
     "documents_fail_on": "when the run fails, which a caller may choose",
     "retries": "whether the run is retried, which a caller may choose",
     "dagster/partition_set": "which partitions the run knows",
+    "requires_admin_for": "roles are judged by the tags of definitions, not of runs",
     "requires_admin": "roles are judged by the tags of definitions, not of runs",
 }
 """Tags that code reads and a caller may set, and why."""

@@ -14,7 +14,7 @@ from tests import databases, programs
 from tests.rabbitmq import requires_rabbitmq, running_broker
 
 LOCATION = "tests.instance.answering"
-JOB = "operations_sessions"
+JOB = "operations_checks"
 LINKED = ("*.yaml", "pyproject.toml", "presets", "sites", "kinds", "schemas")
 
 LAUNCH = """mutation {launchRun(executionParams: {selector: {

@@ -16,7 +16,10 @@ from orchestration_project.services.ledger.reading import read_facts
 from tests.runs import executed
 
 WORK = list[str]()
-SENTENCE = "invalid ratio in the config of second: expected 0 to 1, found 5"
+SENTENCE = (
+    "invalid ratio in the config of second: expected 0 to 1, found 5\n"
+    "  what to do: correct it in the run config"
+)
 
 
 class Limits(dg.Config):

@@ -99,6 +99,18 @@ def test_the_instance_that_dagster_passes_on_command_lines_holds_no_password(set
     assert str(tmp_path) not in text
 
 
+def test_a_run_whose_tags_postgresql_refuses_is_not_stored_either(
+    tmp_path, monkeypatch, postgres_url
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+    run = dg.DagsterRun(job_name="j", tags={"source": "a NUL: \0"})
+    with open_instance() as instance:
+        with pytest.raises(ValueError, match="NUL"):
+            instance.run_storage.add_run(run)
+        assert not instance.has_run(run.run_id)
+
+
 @pytest.mark.parametrize("storage", ["run_storage", "event_log_storage", "schedule_storage"])
 def test_what_a_web_server_asks_of_postgresql_ends_after_its_time(
     storage, tmp_path, monkeypatch, postgres_url

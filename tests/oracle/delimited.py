@@ -11,6 +11,9 @@ from tests.oracle.documented import Column
 
 MICROS = 10**6
 MAX_UNITS = 2**63 - 1
+Line = tuple[int, int, bytes]
+"""The number of a line from 1, its first byte from 0, and its bytes."""
+
 CUSIP_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
 
 
@@ -20,28 +23,6 @@ class RejectError(ValueError):
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line below the header: its number from 1, its first byte from 0, and its fields' texts."""
-
-    number: int
-    offset: int
-    content: bytes
-    names: list[str]
-    is_quoted: bool
-
-    def read(self) -> dict[str, str]:
-        """Return the texts by the names of the header, in lower case."""
-        try:
-            texts = split_fields(self.content.decode(), self.is_quoted)
-        except UnicodeDecodeError:
-            raise RejectError("not_utf8", "the line is not UTF-8") from None
-        if len(texts) != len(self.names):
-            reason = f"the line has {len(texts)} fields, the header has {len(self.names)}"
-            raise RejectError("field_count", reason)
-        return dict(zip(self.names, texts, strict=True))
 
 
 @dataclass
@@ -55,18 +36,18 @@ class Parsed:
 
 
 def parse_lines(
-    delivery: Row, key: Sequence[str], read: Callable[[dict[str, str]], Row | None]
-) -> Parsed:
-    """Return the rows that ``read`` makes of the lines of a delivery.
-
-    It returns None for other lines.
-    """
-    parsed = Parsed()
+    parsed: Parsed,
+    delivery: Row,
+    key: Sequence[str],
+    read: Callable[[dict[str, str]], Row | None],
+) -> None:
+    """Add the rows that ``read`` makes of the lines of a delivery; it returns None for others."""
     for capture in delivery["captures"]:
-        for line in split_lines(capture["content"]):
+        header, *lines = split_lines(capture["content"])
+        for line in lines:
             parsed.line_count += 1
             try:
-                row = read(line.read())
+                row = read(read_line(line[2], header[2]))
             except RejectError as reject:
                 parsed.rejects.append(reject_row(delivery, capture, line, reject))
                 continue
@@ -74,21 +55,29 @@ def parse_lines(
                 place = tuple(row[name] for name in key)
                 parsed.has_unique_keys &= place not in parsed.rows
                 parsed.rows[place] = row | {"capture_id": capture["capture_id"]}
-    return parsed
 
 
 def split_lines(content: bytes) -> Iterator[Line]:
-    """Yield the lines below the header that are not empty."""
-    mark = 3 if content.startswith(b"\xef\xbb\xbf") else 0
-    header, *lines = content[mark:].split(b"\n")
-    is_quoted = header.startswith(b'"')
-    names = [name.lower() for name in split_fields(header.decode(), is_quoted)]
-    offset = mark + len(header) + 1
-    for number, raw in enumerate(lines, start=2):
-        text = raw.removesuffix(b"\r")
-        if text:
-            yield Line(number, offset, text, names, is_quoted)
+    """Yield the lines that are not empty, the header first."""
+    offset = 3 if content.startswith(b"\xef\xbb\xbf") else 0
+    for number, raw in enumerate(content[offset:].split(b"\n"), start=1):
+        if text := raw.removesuffix(b"\r"):
+            yield number, offset, text
         offset += len(raw) + 1
+
+
+def read_line(content: bytes, header: bytes) -> dict[str, str]:
+    """Return the texts of a line by the names of the header, in lower case."""
+    is_quoted = header.startswith(b'"')
+    names = split_fields(header.decode().lower(), is_quoted)
+    try:
+        texts = split_fields(content.decode(), is_quoted)
+    except UnicodeDecodeError:
+        raise RejectError("not_utf8", "the line is not UTF-8") from None
+    if len(texts) != len(names):
+        reason = f"the line has {len(texts)} fields, the header has {len(names)}"
+        raise RejectError("field_count", reason)
+    return dict(zip(names, texts, strict=True))
 
 
 def split_fields(text: str, is_quoted: bool) -> list[str]:
@@ -99,12 +88,13 @@ def split_fields(text: str, is_quoted: bool) -> list[str]:
 
 def reject_row(delivery: Row, capture: Row, line: Line, reject: RejectError) -> Row:
     """Return the row of `rejects` of a line."""
+    number, offset, content = line
     return {
         "capture_id": capture["capture_id"],
         "table_name": delivery["table_name"],
-        "line_number": line.number,
-        "byte_offset": line.offset,
-        "record": "".join(map(escape, line.content)),
+        "line_number": number,
+        "byte_offset": offset,
+        "record": "".join(map(escape, content)),
         "reason_code": reject.code,
         "reason": reject.reason,
         "run_id": delivery["run_id"],

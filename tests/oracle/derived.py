@@ -177,8 +177,8 @@ def split_factor(splits: str) -> Fraction:
 
 
 def plain(name: str | None) -> str | None:
-    """Return the letters and digits of a name, without regard to case; NULL: it has none."""
-    return "".join(filter(str.isalnum, (name or "").casefold())) or None
+    """Return the words of a name, without regard to case; NULL: it has none."""
+    return " ".join(re.findall(r"[^\W_]+", (name or "").casefold())) or None
 
 
 def words(name: str) -> set[str]:

@@ -248,6 +248,40 @@ WITH pair AS (
 )
 SELECT * FROM change JOIN symbol_clock USING (symbol);
 
+-- First and last weeks of symbols, with the bounds of the tier that has most of their shares.
+CREATE TABLE edge AS
+WITH numbered AS (
+    SELECT tier, (SELECT count(DISTINCT week_start) FROM week_load AS past
+        WHERE past.week_start <= week.week_start) AS number
+    FROM week_load AS week
+), bound AS (
+    SELECT tier, min(number) AS oldest, max(number) AS newest FROM numbered GROUP BY tier
+)
+SELECT week.*, plain(issue_name) AS name, known_from, published_at,
+    week_number > oldest AND week_number = min(week_number) OVER weeks AS has_begun,
+    week_number < newest AND week_number = max(week_number) OVER weeks AS has_ended
+FROM symbol_week AS week JOIN bound USING (tier)
+JOIN (SELECT week_start, tier, symbol, known_from, published_at FROM finra_symbol_week)
+    USING (week_start, tier, symbol)
+WINDOW weeks AS (PARTITION BY symbol);
+
+CREATE VIEW finra_symbol_renames AS
+WITH pair AS (
+    SELECT old.symbol, new.symbol AS new_symbol, old.week_start AS last_week,
+        new.week_start AS first_week, new.week_number - old.week_number - 1 AS gap_weeks,
+        old.tier, new.tier AS new_tier, old.issue_name, new.issue_name AS new_issue_name,
+        coalesce(old.name = new.name, 0) AS has_same_issue_name,
+        coalesce(new.week_number = old.week_number + 1 AND old.tier = new.tier
+            AND old.top_venue_id = new.top_venue_id AND min(old.shares, new.shares) >= 1e12
+            AND new.shares BETWEEN old.shares / 2.0 AND old.shares * 2, 0) AS has_similar_trading,
+        1.0 * new.shares / old.shares AS share_ratio, 0 AS is_stale,
+        later(old.known_from, new.known_from) AS known_from,
+        later(old.published_at, new.published_at) AS published_at
+    FROM edge AS old JOIN edge AS new ON old.has_ended AND new.has_begun
+        AND new.week_number - old.week_number BETWEEN 1 AND 5
+)
+SELECT * FROM pair WHERE has_same_issue_name OR has_similar_trading;
+
 CREATE VIEW finra_symbols AS
 SELECT symbol, min(week_start) AS first_week, max(week_start) AS last_week,
     count(*) AS week_count, count(DISTINCT plain(issue_name)) AS issue_name_count,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from tests.oracle.archive import Row
@@ -140,8 +140,3 @@ def difference(before: Iterable[Row], after: Iterable[Row], key: Sequence[str]) 
                 row[f"new_{name}"] = becomes and becomes[name]
             changes.append(row)
     return changes
-
-
-def write_moment(moment: datetime) -> str:
-    """Return a time as the exports write it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 from tests.oracle.archive import Row
 from tests.oracle.documented import columns_of, key_of
-from tests.oracle.history import write_moment
 
 ENVELOPE = {"trace_id": str, "ts": str, "kind": str, "idempotency_key": str, "payload": dict}
 MAX_DEPTH, MAX_PAYLOAD = 64, 1024
@@ -43,7 +42,7 @@ def canonical(value: object) -> str:
 
 def moment(text: str) -> str:
     """Return a time as the exports write it."""
-    return write_moment(datetime.fromisoformat(text))
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def judge(content: bytes, kinds: dict[str, Row]) -> tuple[Any, str | None]:
@@ -157,7 +156,7 @@ def mirrored(event: Row, capture: Row, schema: Row) -> Row:
     sent, received = (datetime.fromisoformat(text) for text in (event["ts"], capture["fetched_at"]))
     return {name: event[name] for name in ("idempotency_key", "trace_id", "kind")} | {
         "schema_version": schema.get("version"),
-        "ts": write_moment(sent),
+        "ts": moment(event["ts"]),
         "entity_type": entity,
         "entity_id": entity and entity_id(entity, payload),
         "operation": schema.get("x-operation"),

@@ -161,9 +161,3 @@ def changes(table: Folded) -> list[Row]:
                 kind = "changed" if is_both else "added" if name in after else "removed"
                 rows.append(change | {"kind": kind})
     return rows
-
-
-def without_brand(row: Row) -> Row:
-    """Return an exported item without its brand."""
-    payload = {name: value for name, value in json.loads(row["payload"]).items() if name != "brand"}
-    return row | {"payload": canonical(payload)}

@@ -36,8 +36,9 @@ QUANTITIES = ("share_quantity", "trade_count")
 def parse_dataset(delivery: Row) -> Parsed:
     """Return what a delivery of one of FINRA's further datasets contains."""
     columns = columns_without(delivery["table_name"], ("capture_id", "known_from"))
-    key = key_of(delivery["table_name"])
-    return parse_lines(delivery, key, lambda fields: read_columns(columns, fields))
+    parsed, key = Parsed(), key_of(delivery["table_name"])
+    parse_lines(parsed, delivery, key, lambda fields: read_columns(columns, fields))
+    return parsed
 
 
 @cache
@@ -93,8 +94,8 @@ def read_firm(fields: dict[str, str]) -> Row:
 def parse_week(delivery: Row) -> ParsedWeek:
     """Return what a delivery of FINRA's weekly data contains."""
     week = ParsedWeek()
-    parsed = parse_lines(delivery, key_of(WEEKLY), week.read)
-    return ParsedWeek(**vars(parsed), totals=week.totals, sums=week.sums)
+    parse_lines(week, delivery, key_of(WEEKLY), week.read)
+    return week
 
 
 PARSERS: dict[str, Callable[[Row], Parsed]] = {

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import struct
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
@@ -122,6 +124,42 @@ def read_chart(chart: Row) -> list[Row]:
             }
         )
     return rows
+
+
+SPELLINGS = {
+    r"([A-Z0-9]+)": (r"\1", r"\1"),
+    r"([A-Z]+)\.([A-D])": (r"\1-\2", r"\1-\2"),
+    r"([A-Z]+)[$p]([A-Z])": (r"\1-P\2", r"\1-P-\2"),
+    r"([A-Z]+)\.U": (r"\1-UN", r"\1-U"),
+    r"([A-Z]+)\.WS?": (r"\1-WT", r"\1-WS"),
+}
+"""Yahoo's and Alpha Vantage's spellings of FINRA's symbols, of docs/how-to/load-prices.md."""
+
+
+def spell_symbols(symbols: list[str]) -> list[Row]:
+    """Return `prices_symbol_spellings` without reasons; of two equal spellings there is none."""
+    rows = []
+    for place, vendor in enumerate(("yahoo", "alpha_vantage")):
+        spelled = {symbol: spell(symbol, place) for symbol in symbols}
+        counts = Counter(spelled.values())
+        rows += [
+            {
+                "vendor": vendor,
+                "symbol": symbol,
+                "vendor_symbol": spelling if counts[spelling] == 1 else None,
+                "is_override": False,
+            }
+            for symbol, spelling in spelled.items()
+        ]
+    return rows
+
+
+def spell(symbol: str, place: int) -> str | None:
+    """Return how a vendor spells a symbol; None: no rule says it."""
+    for pattern, texts in SPELLINGS.items():
+        if match := re.fullmatch(pattern, symbol):
+            return match.expand(texts[place])
+    return None
 
 
 def day_of(moment: int, offset: int) -> str:

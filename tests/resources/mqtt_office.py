@@ -132,7 +132,7 @@ class MqttOffice:
             until=self.clock.now() + timedelta(hours=1),
             in_order=True,
         ):
-            batch = [(each, loader.extract(each)) for each in claimed]
+            batch = list(loader.extract(claimed))
             with self.warehouse.writing() as connection:
                 settlements = loader.load(connection, batch)
                 assert not items.settle(connection, settlements)

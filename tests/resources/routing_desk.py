@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.matching import HOPS_HEADER
+from orchestration_project.contracts.rule_edits import Problem
 from orchestration_project.contracts.webhooks.sources import read_sources, read_targets
-from orchestration_project.domains.events_routing.rules import Problem, RoutingRule, RulesText
+from orchestration_project.domains.events_routing.rules import FORM, RoutingRule
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
@@ -145,7 +146,7 @@ class Router:
         based_on: str | None = None,
         examine: Callable[[RoutingRule], Sequence[Problem]] = lambda _: (),
     ) -> Any:
-        read = RulesText(rules).read(self.targets.fields_of, examine)
+        read = FORM.text_of(rules).read(self.targets.problems_of, examine)
         with self.warehouse.reading() as connection:
             present = rules_in_effect(connection).version
         return edit_rules(

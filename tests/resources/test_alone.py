@@ -7,13 +7,14 @@ import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
 
-from orchestration_project.assets.operations import removals, run_logs
+from orchestration_project.assets.operations import catalogue, clean_up_job
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS, PRUNE_RUN_LOGS
 from orchestration_project.engine.leases import acquire_for_run, is_at_work
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import settings_class
-from tests.runs import set_worker_health
+from tests.runs import run_kind, set_worker_health
 
 WORK, OTHER = dg.AssetKey(["operations", "run_logs"]), dg.AssetKey(["operations", "removals"])
 
@@ -72,30 +73,34 @@ def test_of_runs_that_claim_at_once_one_does_the_work(warehouse, instance, begun
 
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("asset", [removals, run_logs], ids=lambda asset: asset.op.name)
+@pytest.mark.parametrize(
+    ("kind", "lease"),
+    [(DELETE_ARTIFACTS, catalogue.REMOVALS), (PRUNE_RUN_LOGS, catalogue.RUN_LOGS)],
+)
 def test_a_clean_up_or_prune_deletes_nothing_while_another_runs_and_may_still_measure(
-    desk, clock, instance, begun, asset
+    desk, clock, instance, begun, kind, lease
 ):
     other = begun()
-    acquire_for_run(desk.warehouse, instance, asset.key, run_id=other)
+    acquire_for_run(desk.warehouse, instance, lease, run_id=other)
 
     def run(*, dry_run: bool) -> bool:
-        return dg.materialize(
-            [asset],
-            resources={
+        return run_kind(
+            clean_up_job,
+            kind,
+            {
                 "artifacts": FolderStore(desk.folder),
                 "clock": clock,
                 "registry": REGISTRY,
                 "settings": settings_class()(),  # pyright: ignore[reportCallIssue] - pydantic fills the fields
                 "warehouse": desk.warehouse,
             },
-            instance=instance,
-            run_config={"ops": {asset.op.name: {"config": {"dry_run": dry_run}}}},
+            instance,
+            dry_run=dry_run,
         ).success
 
     with pytest.raises(TransientError, match=other):
         run(dry_run=False)
-    if asset is removals:  # run logs of an instance in memory cannot be measured
+    if kind is DELETE_ARTIFACTS:  # run logs of an instance in memory cannot be measured
         assert run(dry_run=True)
 
 

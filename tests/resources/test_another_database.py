@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse.recorded import read_parts
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -46,7 +47,8 @@ def test_it_lands_derives_and_keeps_the_evidence_as_the_databases_that_we_know_d
         assert desk.quantities() == {"AAA": 7, "ABCp": 100}
         _, recorded = warehouse.recorded(finra_otc_weekly, desk.partition_key)
         assert [each.outcome for each in recorded] == ["landed", "landed", "held_back"]
-        (capture,) = warehouse.recorded_parts(recorded[0])
+        with warehouse.reading() as connection:
+            (capture,) = read_parts(connection, recorded[0])
         assert capture.fetched_at == NOON
     assert contents(opened["another"]) == contents(opened["sqlite"])
 

@@ -5,8 +5,9 @@ import pytest
 import zstandard
 from sqlalchemy import update
 
-from orchestration_project.assets.operations import artifacts, damaged_artifacts
+from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.contracts.job_kinds import LIST_ARTIFACTS, REPAIR_ARTIFACTS
 from orchestration_project.contracts.repair import DAMAGED
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.repair.damage import damaged_files
@@ -14,6 +15,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_exports
 from tests.resources.repair_desk import RepairDesk, copy_all, damage
 from tests.resources.weeks import row
+from tests.runs import run_kind
 
 WHOLE = """
 exports:
@@ -33,19 +35,15 @@ def resources(desk, store, clock):
 
 @pytest.fixture
 def job(installation, monkeypatch, tmp_path):
-    """Run an asset; return its metadata and its check."""
+    """Run a kind; return its metadata and its check."""
     desk, store, clock = installation.desk, installation.store, installation.clock
     monkeypatch.setenv("ARTIFACTS_URL", str(desk.folder))
 
-    def run(asset, op, **config):
+    def run(kind, **config):
         with dg.instance_for_test() as instance:
-            result = dg.materialize(
-                [asset],
-                resources=resources(desk, store, clock),
-                run_config={"ops": {op: {"config": config}}},
-                instance=instance,
-            )
-        [made] = result.asset_materializations_for_node(op)
+            given = resources(desk, store, clock)
+            result = run_kind(clean_up_job, kind, given, instance, **config)
+        [made] = result.asset_materializations_for_node("clean_up")
         [check] = result.get_asset_check_evaluations()
         return {name: each.value for name, each in made.metadata.items()}, check
 
@@ -65,26 +63,26 @@ def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
     monkeypatch.setenv("ARTIFACTS_COPY_URL", str(tmp_path / "second"))
     for each in (kept, lost):
         damage(store, each.storage_uri, "changed")
-    _, verified = job(artifacts, "list_artifacts", read_all=True)
+    _, verified = job(LIST_ARTIFACTS, read_all=True)
     assert not verified.passed
     assert verified.metadata["open_artifact_count"].value == 2
 
-    shown, check = job(damaged_artifacts, "repair_artifacts")
+    shown, check = job(REPAIR_ARTIFACTS)
     assert (shown["dry_run"], shown["damaged_count"], shown["repaired_count"]) == (True, 2, 0)
     assert {each.data["from"] for each in shown["repairs"].records} == {"the second store"}
     assert not [each for each in store.listed() if each.name.startswith(DAMAGED)]
 
-    shown, check = job(damaged_artifacts, "repair_artifacts", dry_run=False)
+    shown, check = job(REPAIR_ARTIFACTS, dry_run=False)
     assert (shown["repaired_count"], shown["lost_count"]) == (1, 1)
     assert not check.passed
     [open_one] = check.metadata["open_artifacts"].value.records
     assert open_one.data["artifact"] == lost.storage_uri
     assert "partition T1|2025-11-10" in open_one.data["loss"]
-    _, verified = job(artifacts, "list_artifacts", read_all=True)
+    _, verified = job(LIST_ARTIFACTS, read_all=True)
     assert (verified.metadata["repaired_count"].value, verified.passed) == (1, False)
 
     store.put(lost.storage_uri, recompressed(b"lost\nrow\n"))  # from a backup
-    _, verified = job(artifacts, "list_artifacts", read_all=True)
+    _, verified = job(LIST_ARTIFACTS, read_all=True)
     assert verified.passed
     assert verified.metadata["open_artifact_count"].value == 0
 
@@ -104,7 +102,7 @@ def recompressed(body):
 )
 def test_an_artifact_that_there_is_not_is_named_with_what_can_be(job, config, expected):
     with pytest.raises(Exception, match=expected):
-        job(damaged_artifacts, "repair_artifacts", **config)
+        job(REPAIR_ARTIFACTS, **config)
 
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)

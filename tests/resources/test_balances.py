@@ -22,13 +22,22 @@ from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
-from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse import HeldBackError, Warehouse, prepare
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, balances, deliveries
-from tests.resources.weeks import LIMITS, MONDAY, Desk, week_load
+from tests.resources.weeks import (
+    LIMITS,
+    MONDAY,
+    Desk,
+    frame,
+    in_ranges,
+    rejected,
+    row,
+    week_load,
+)
 
 KEY = f"T1|{MONDAY}"
 FILE = "finra_otc_weekly_tier1_20251201.csv"
@@ -203,6 +212,30 @@ def test_a_row_that_the_write_drops_undoes_the_load(loader):
     assert loader.balances(1)["rows_after"][2] == "unbalanced"
     outcome = loader.desk.warehouse.frame(select(deliveries.c.outcome), deliveries)
     assert outcome.rows() == [("refused",)]
+
+
+def lose_range(validated: Validated) -> Validated:
+    assert validated.ranges is not None
+    places = validated.ranges.places[:-1]
+    return replace(validated, ranges=replace(validated.ranges, places=places))
+
+
+def test_a_range_of_rows_that_is_never_written_undoes_the_load(desk):
+    of_week = {"tier": "T1", "week_start": MONDAY}
+    rows = [row(symbol, **of_week) for symbol in ("AAA", "BBB", "CCC")]
+    desk.land(*rows)
+    rows[0] = row("AAA", **of_week, share_quantity=7)
+    validated = in_ranges(Validated(frame(rows), rejected()))
+    batch = prepare(desk.target(), desk.delivery(version="v2"), validated)
+    with pytest.raises(UnbalancedError) as error:
+        desk.warehouse.land(replace(batch, validated=lose_range(batch.validated)))
+    stayed = "1 changed + 1 unchanged"
+    assert error.value.found.split("; ") == [
+        f"rows_delivered: 3 != 0 added + {stayed}",
+        f"rows_before: 3 != {stayed} + 0 removed_by_replace_scope",
+        f"rows_after: 3 != 0 added + {stayed}",
+    ]
+    assert desk.count(finra_otc_weekly) == 3
 
 
 def test_a_refused_delivery_is_not_counted(loader):

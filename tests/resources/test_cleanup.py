@@ -7,10 +7,11 @@ import dagster as dg
 import pytest
 from sqlalchemy import delete
 
-from orchestration_project.assets.operations import removals
+from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.cleanup.removing import Retention, clean_up, plan_cleanup
@@ -20,6 +21,7 @@ from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import row
+from tests.runs import run_kind
 
 DAY = timedelta(days=1)
 KEEP_ONE = Retention({"captured bytes": 10, "staged rows": 10, "picture": None}, keep_newest=1)
@@ -177,16 +179,17 @@ def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, histor
 
 def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
     made = settings_class()(artifacts_captured_days=10, artifacts_keep_newest=1)  # pyright: ignore[reportCallIssue] - pydantic fills the others
-    return dg.materialize(
-        [removals],
-        resources={
+    return run_kind(
+        clean_up_job,
+        DELETE_ARTIFACTS,
+        {
             "artifacts": store,
             "clock": clock,
             "registry": REGISTRY,
             "settings": made,
             "warehouse": desk.warehouse,
         },
-        run_config={"ops": {"clean_up_artifacts": {"config": config}}},
+        **config,
     )
 
 
@@ -195,14 +198,14 @@ def test_the_job_deletes_only_when_told_and_captured_bytes_only_of_a_store_that_
     desk, store, clock, history
 ):
     before = sorted(store.listed())
-    [made] = run_job(desk, store, clock).asset_materializations_for_node("clean_up_artifacts")
+    [made] = run_job(desk, store, clock).asset_materializations_for_node("clean_up")
     assert (made.metadata["dry_run"].value, made.metadata["artifacts"].value) == (True, 2)
     with pytest.raises(ConfigurationError, match="captured bytes are not deleted"):
         run_job(desk, store, clock, dry_run=False)
     assert sorted(store.listed()) == before
     assert desk.count(operations_removals) == 0
     done = run_job(desk, store, clock, dry_run=False, only_database=True)
-    [made] = done.asset_materializations_for_node("clean_up_artifacts")
+    [made] = done.asset_materializations_for_node("clean_up")
     assert made.metadata["bytes"].value == sum(
         each.byte_count for each in before if each not in set(store.listed())
     )

@@ -226,7 +226,7 @@ def test_keys_without_a_derived_row_are_recorded_by_their_reason(desk: Desk):
         "no_week_before": 4,
         "lower_rank": 0,
     }
-    assert movers[f"{MONDAY}|T1"]["finra_symbol_movers_week"] == 4  # a symbol that left is no key
+    assert movers[f"{MONDAY}|T1"]["finra_symbol_movers_week"] == 4  # without the symbol that left
     assert not verify(desk.warehouse).imbalances
     plant(desk.warehouse, "DELETE FROM finra_symbol_anomalies_week")
     plant(desk.warehouse, "DELETE FROM finra_symbol_movers_week WHERE movement = 'entered'")

@@ -5,6 +5,8 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
@@ -15,9 +17,10 @@ from orchestration_project.services.ledger.rules.standings import (
     standings,
     table_rows,
 )
+from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_control_tower
-from tests.resources.weeks import MONDAY, NOON, rejected, row
+from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
 
 DAY = timedelta(days=1)
 
@@ -109,3 +112,29 @@ def test_a_demo_lacks_only_weeks_after_those_that_it_loaded(
     found = oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=first_week)
     assert found is not None
     assert (found.partition, found.missing_count) == (oldest, count)
+
+
+@pytest.mark.slow_on_postgresql
+def test_quarantined_weeks_are_counted_among_those_that_are_due_until_they_load(
+    desk, clock, monkeypatch
+):
+    monkeypatch.setenv("FINRA_SOURCE", "demo")
+
+    def counts() -> list[tuple[int, int]]:
+        late = read_deadlines(REGISTRY, load_settings(), desk.warehouse, clock)
+        return [
+            (missing.missing_count, missing.quarantined_count)
+            for missing in late
+            if missing.asset == "finra/otc_weekly"
+        ]
+
+    desk.land(row("AAA"))
+    assert counts() == [(4, 0)]
+    next_week = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(weeks=1))
+    with pytest.raises(HeldBackError):
+        next_week.land(row("AAA"), audits=[FAILED])
+    with pytest.raises(HeldBackError):
+        desk.land(row("AAB"), audits=[FAILED], version="v2")  # loaded before: it is not missing
+    assert counts() == [(4, 1)]
+    next_week.land(row("AAA"))
+    assert counts() == [(3, 0)]

@@ -107,7 +107,7 @@ WRITTEN_BY_OTHER_TESTS = (
 DOCUMENT_COUNT = 40
 
 
-def job(name: str, *partitions: str) -> None:
+def job(name: str, *partitions: str, replay: bool = False) -> None:
     tags = (
         {
             "dagster/asset_partition_range_start": partitions[0],
@@ -118,7 +118,10 @@ def job(name: str, *partitions: str) -> None:
     )
     with dg.DagsterInstance.ephemeral() as instance:
         ended = defs.resolve_job_def(name).execute_in_process(
-            instance=instance, raise_on_error=False, tags=tags
+            instance=instance,
+            raise_on_error=False,
+            tags=tags,
+            run_config={"ops": {f"{name}_load": {"config": {"replay": True}}}} if replay else {},
         )
     assert ended.success, name
 
@@ -127,11 +130,10 @@ def run_all(folder: Path) -> None:
     """Load, derive, draw, look, replay and export, as people do."""
     for tier in ("T1", "T2", "OTCE"):
         job("finra_otc_weekly", f"{tier}|{WEEK}")
-    job("finra_replay", f"T1|{WEEK}")
+    job("finra_otc_weekly", f"T1|{WEEK}", replay=True)
     job("finra_gold", f"T1|{WEEK}")
     job("finra_tier_week", WEEK)
-    job("finra_trade_activity")
-    job("finra_source_checks")
+    job("finra_daily")
     job("prices_daily", "2026-01-01", "2026-02-01")
     job("prices_gold")
     job("cboe_market_volume_daily", WEEK, "2026-01-30")
@@ -140,7 +142,7 @@ def run_all(folder: Path) -> None:
     job("finra_symbol_week_short", WEEK)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
-        job("operations_verify")
+        job("operations_checks")
     assert (
         main(["export", "v_finra_otc_weekly", "--where", "tier=T1", "--output", f"{folder}/a"]) == 0
     )

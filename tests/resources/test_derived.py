@@ -18,6 +18,7 @@ from orchestration_project.engine.derived import (
     find_outdated,
 )
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
+from orchestration_project.engine.warehouse.difference import derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.schema import count, text
@@ -141,7 +142,8 @@ class Toys:
             return [tuple(row) for row in connection.execute(select(table).order_by(*table.c))]
 
     def versions(self, table: Table) -> dict[str, str]:
-        return self.warehouse.derived_versions(table)
+        with self.warehouse.reading() as connection:
+            return derived_versions(connection, table)
 
 
 @pytest.fixture

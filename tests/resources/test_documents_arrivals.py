@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.engine import Engine
 
+from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.domains.documents.arrivals import ListedFile
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.documents.arrivals import Arrivals
 from orchestration_project.resources.documents.items import record_files
 from orchestration_project.resources.documents.source import Listing
@@ -194,13 +196,22 @@ def test_an_upload_is_whole_when_it_comes(polls):
     with polls.warehouse.writing() as connection:
         ids = [{"upload_id": "u1"}, {"upload_id": "u2"}, {"upload_id": "u3", "inbox": "other"}]
         connection.execute(uploads.insert(), [{**row, **each} for each in ids])
+        items = WorkItems(polls.warehouse, polls.clock)
+        for inbox, keys in {"documents": ("u1", "u2"), "other": ("u3",)}.items():
+            new = [NewItem(key, "0") for key in keys]
+            items.enqueue(f"uploads/{inbox}", new, connection=connection)
     assert polls.poll(**{"-rf": 1, "z": 1}) == {
         "-rf": "seen",
         "/inbox/documents/u1/a 100%25.pdf": "stable",
         "/inbox/documents/u2/a 100%25.pdf": "stable",
         "z": "seen",
     }
-    assert polls.due()[0][1] == 2
+    assert (polls.result.enqueued_count, polls.due()[0][1]) == (2, 2)
+    assert items.list_items(topic="uploads/documents") == []
+    assert [item.item_key for item in items.list_items(topic="uploads/other")] == ["u3"]
+    polls.poll()
+    assert (polls.result.counts, polls.result.enqueued_count) == ({"stable": 2}, 2)
+    assert polls.arrivals.present_count() == 4
 
 
 @pytest.fixture

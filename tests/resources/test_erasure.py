@@ -28,7 +28,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.events import CapturePool, DeliveryLoader
+from orchestration_project.resources.events import DeliveryLoader
 from orchestration_project.services.erasure.dagster_tables import (
     erase_in_dagster,
     rewrite_in_dagster,
@@ -398,7 +398,7 @@ def test_the_copies_of_deleted_objects_in_a_second_store_go_too(places, clock, o
     list(copies.copy())
     [before] = [each.name for each in second.listed()]
     found = erased(replace(places, second_store=second), clock, BUYER, ANN)
-    assert any("operations_copy_artifacts" in each for each in found.not_reached)
+    assert any("operations_clean_up" in each for each in found.not_reached)
     list(copies.copy())
     names = sorted(each.name for each in second.listed())
     assert names == sorted(each.name for each in places.artifacts.listed())
@@ -486,9 +486,8 @@ def test_a_delivery_that_a_run_holds_is_lost_to_the_erasure(places, clock, tmp_p
     take_webhooks(places.warehouse, clock, order(ANN), order(BOB))
     queue = InboxQueue(places.warehouse, clock)
     claimed = queue.claim("webhooks/shop", limit=9, run_id="r", until=NOON + HOUR, in_order=False)
-    loader = DeliveryLoader(clock, "r")
-    pool = CapturePool(Captures(places.artifacts), places.warehouse)
-    extracted = list(pool.run(loader.extract, claimed, timeout=timedelta(minutes=1)))
+    loader = DeliveryLoader(places.warehouse, Captures(places.artifacts), clock, "r")
+    extracted = list(loader.extract(claimed))
     erased(places, clock, BUYER, ANN)
     lost = []
     with suppress(_UndoneError), places.warehouse.writing() as connection:

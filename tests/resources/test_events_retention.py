@@ -6,14 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.assets.operations import removals
+from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.services.inbox import Inbox, NewDelivery
@@ -26,6 +26,7 @@ from orchestration_project.tables.spine import captures, inbox, rejects, work_it
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.planted import contents
 from tests.resources.routing_desk import ORDERS, TICKETS, routing
+from tests.runs import run_kind
 from tests.webhook_runs import load_due
 
 DAY = timedelta(days=1)
@@ -71,24 +72,20 @@ class Deliveries:
     def clean_up(self, *, dry_run: bool = False, only_database: bool = True, **settings: Any):
         """Run the job; return its metadata."""
         made = settings_class()(**settings)
-        done = dg.materialize(
-            [removals],
-            resources={
+        done = run_kind(
+            clean_up_job,
+            DELETE_ARTIFACTS,
+            {
                 "artifacts": self.store,
                 "clock": self.clock,
                 "registry": REGISTRY,
                 "settings": made,
                 "warehouse": self.warehouse,
             },
-            run_config={
-                "ops": {
-                    "clean_up_artifacts": {
-                        "config": {"dry_run": dry_run, "only_database": only_database}
-                    }
-                }
-            },
+            dry_run=dry_run,
+            only_database=only_database,
         )
-        [event] = done.asset_materializations_for_node("clean_up_artifacts")
+        [event] = done.asset_materializations_for_node("clean_up")
         return event.metadata
 
     def rows(self, table, *names: str) -> list[tuple]:

@@ -12,14 +12,15 @@ from standardwebhooks import Webhook
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS
+from orchestration_project.contracts.edits import EditConflictError
 from orchestration_project.contracts.matching import HOPS_HEADER
-from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.domains.events_routing.rules import FORM
+from orchestration_project.engine.outbox import claim
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.events_routing.applying import due_actions
 from orchestration_project.resources.events_routing.planning import RoutedKey, enqueue
 from orchestration_project.resources.events_routing.rows import ROW
 from orchestration_project.resources.events_routing.rules import (
-    RulesChangedError,
     rules_in_effect,
     try_rules,
 )
@@ -240,10 +241,9 @@ def test_a_claim_of_a_process_that_ended_expires(router: Router):
     router.edit(PARTNER)
     router.deliver("d1")
 
-    applier = router.applier("killed")
     [due] = due_actions(router.warehouse, router.clock, ["http_request"], limit=9)
     with router.warehouse.writing() as connection:
-        applier._claim(connection, due)
+        claim(connection, due, now=router.clock.now(), run_id="killed")
     assert router.apply().counts == {}
     router.clock.at += LEASE + timedelta(seconds=1)
     assert router.apply().counts == {("http_request", "done"): 1}
@@ -253,16 +253,16 @@ def test_a_claim_of_a_process_that_ended_expires(router: Router):
 def test_of_two_edits_at_once_the_second_sees_the_version_changed(router: Router):
     with router.warehouse.reading() as connection:
         empty = rules_in_effect(connection).version
-    first = router.edit(ORDERS, based_on=empty)
+    first, version = router.edit(ORDERS, based_on=empty)
     assert (first.added, first.changed, first.ended) == (["orders"], [], [])
-    with pytest.raises(RulesChangedError, match="changed since they were read") as caught:
+    with pytest.raises(EditConflictError, match="changed since they were read") as caught:
         router.edit(PARTNER, based_on=empty)
-    assert first.version in caught.value.expected
-    second = router.edit(PARTNER, {**ORDERS, "kind": "order"}, based_on=first.version)
+    assert version in caught.value.expected
+    second, _ = router.edit(PARTNER, {**ORDERS, "kind": "order"}, based_on=version)
     assert (second.added, second.changed, second.ended) == (["partner"], ["orders"], [])
-    third = router.edit(PARTNER)
+    third, _ = router.edit(PARTNER)
     assert third.ended == ["orders"]
-    again = router.edit(ORDERS, PARTNER)
+    again, _ = router.edit(ORDERS, PARTNER)
     versions = [
         (r.rule_id, r.version_number, r.is_active) for r in router.rows(events_routing_rules)
     ]
@@ -315,9 +315,9 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(router: Router, land:
     router.edit(ORDERS)
     for number in range(3):
         land(f"d{number}", {"id": number, "country": "DE" if number else "FR"})
-    rules = RulesText([{**ORDERS, "mappings": ORDERS["mappings"][:1]}, PARTNER])
+    rules = FORM.text_of([{**ORDERS, "mappings": ORDERS["mappings"][:1]}, PARTNER])
     trial = try_rules(
-        router.warehouse, router.targets, rules.read(router.targets.fields_of), delivery_count=2
+        router.warehouse, router.targets, rules.read(router.targets.problems_of), delivery_count=2
     )
     assert trial.delivery_count == 2
     assert trial.planned == {"orders": 2, "partner": 2}

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.events_routing.examining import RuleExaminer
@@ -142,7 +142,7 @@ def test_an_edit_is_refused_where_schema_or_jira_would_refuse_every_action(
 ):
     examiner = RuleExaminer(router.targets, {"jira": router.issues}.get)
     with pytest.raises(ConfigurationError) as caught:
-        RulesText([rule]).read(router.targets.fields_of, examiner.problems_of)
+        FORM.text_of([rule]).read(router.targets.problems_of, examiner.problems_of)
     assert problem in caught.value.found
     assert examiner.doubts == {}
 
@@ -151,7 +151,9 @@ def test_an_edit_names_a_project_and_type_that_jira_does_not_offer(router: Route
     declared = {"action": "jira_issue", "project": "HR", "issue_type": "Epic"}
     router.targets.declared = {"tickets": declared}
     examiner = RuleExaminer(router.targets, {"jira": router.issues}.get)
-    [(place, reason)] = examiner.problems_of(RulesText([TICKETS]).read(router.targets.fields_of)[0])
+    [(place, reason)] = examiner.problems_of(
+        FORM.text_of([TICKETS]).read(router.targets.problems_of)[0]
+    )
     assert place == ("target",)
     assert reason.startswith("Jira ")
     assert "HR" in reason
@@ -166,7 +168,7 @@ def test_a_jira_that_cannot_be_reached_leaves_a_doubt_and_is_asked_once(router: 
 
     examiner = RuleExaminer(router.targets, open_connection)
     rules = [TICKETS, {**TICKETS, "rule_id": "more"}, TOTALS]
-    read = RulesText(rules).read(router.targets.fields_of, examiner.problems_of)
+    read = FORM.text_of(rules).read(router.targets.problems_of, examiner.problems_of)
     assert len(read) == 3
     assert examiner.doubts == dict.fromkeys(("tickets", "more"), "Jira does not answer")
     assert asked == ["jira"]

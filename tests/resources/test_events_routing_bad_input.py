@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.contracts.edits import EditConflictError
+from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.events_routing.rules import (
-    RulesChangedError,
     edit_rules,
     outcomes_by_rule,
     rules_in_effect,
@@ -80,11 +80,11 @@ def test_of_edits_at_the_same_time_one_is_put_into_effect(router: Router):
         version = rules_in_effect(connection).version
 
     def edit(rule: dict[str, Any]) -> str:
-        read = RulesText([rule]).read(router.targets.fields_of)
+        read = FORM.text_of([rule]).read(router.targets.problems_of)
         now = router.clock.now()
         try:
             edit_rules(router.warehouse, read, based_on=version, by="ada", at=now)
-        except RulesChangedError:
+        except EditConflictError:
             return ""
         return str(rule["rule_id"])
 

@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 from sqlalchemy import insert
 
-from orchestration_project.assets.operations import evidence
+from orchestration_project.assets.operations import export_job
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.job_kinds import EXPORT_EVIDENCE
 from orchestration_project.contracts.presets import Preset
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Captures
@@ -49,6 +50,7 @@ from orchestration_project.tables.schema import HISTORY
 from tests.domains.prices import line
 from tests.resources.prices_desk import Desk as Prices
 from tests.resources.weeks import FAILED, NOON, rejected, row
+from tests.runs import run_kind
 from tests.webhook_runs import load_content
 
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
@@ -294,19 +296,21 @@ def archive_at(address: str) -> Path:
 
 def export_with(desk, clock, instance, run_id: str, **config) -> Path:
     """Export by the asset, under the present settings; return where to."""
-    result = dg.materialize(
-        [evidence],
-        resources={
+    result = run_kind(
+        export_job,
+        EXPORT_EVIDENCE,
+        {
             "artifacts": FolderStore(desk.folder),
             "registry": REGISTRY,
             "clock": clock,
             "settings": load_settings(),
             "warehouse": desk.warehouse,
         },
-        instance=instance,
-        run_config={"ops": {"export_evidence": {"config": {"run_id": run_id, **config}}}},
+        instance,
+        run_id=run_id,
+        **config,
     )
-    [made] = result.asset_materializations_for_node("export_evidence")
+    [made] = result.asset_materializations_for_node("export")
     told: dict[str, Any] = {name: value.value for name, value in made.metadata.items()}
     path = archive_at(told["file"])
     assert told["bytes"] == path.stat().st_size

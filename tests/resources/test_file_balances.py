@@ -75,13 +75,18 @@ def test_a_lost_page_and_a_lost_chunk_are_found(read):
 
 @pytest.fixture
 def uploaded(warehouse) -> Warehouse:
-    """Uploads that runs work on, and uploads that are polled as documents."""
+    """Uploads that runs work on, and uploads of which documents has taken two."""
     states = {"1": "done", "2": "ready", "3": "dead"}
     for inbox, ids in {"reports": states, "papers": "456"}.items():
         fill(warehouse, uploads, *({"inbox": inbox, "upload_id": one} for one in ids))
     topic = {"topic": "uploads/reports"}
     items = [{**topic, "item_key": key, "state": state} for key, state in states.items()]
-    fill(warehouse, work_items, *items)
+    fill(
+        warehouse,
+        work_items,
+        *items,
+        {"topic": "uploads/papers", "item_key": "6", "state": "ready"},
+    )
     loaded = {"path": "/inbox/papers/4/a.pdf", "state": "loaded", "document_id": "a"}
     refused = {"path": "/inbox/papers/5/b.pdf", "state": "loaded"}
     fill(warehouse, documents_files, loaded, refused)
@@ -98,6 +103,7 @@ def test_uploads_are_stored_refused_or_wait(uploaded):
     "fault",
     [
         "DELETE FROM work_items WHERE item_key = '2'",
+        "DELETE FROM work_items WHERE item_key = '6'",
         "UPDATE documents_files SET state = 'gone' WHERE document_id = 'a'",
     ],
 )

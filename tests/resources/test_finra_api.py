@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import pytest
 
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
@@ -38,6 +39,7 @@ from tests.resources.finra_server import (
 from tests.resources.weeks import NOON
 
 MONDAY = date.fromisoformat(WEEK)
+WEEK_OF_TIER = Partition(MONDAY, TIER)
 SECRET = "s3cr3t-w0rd"
 HISTORIC_ONLY = {"weeklySummary": [], "weeklySummaryHistoric": [(WEEK, TIER)]}
 CURRENT_PATH = "/data/group/otcMarket/name/weeklySummary"
@@ -52,7 +54,9 @@ def serve_other():
 
 
 def fetched(api, kept=None):
-    return api.fetch(MONDAY, TIER, api.version(MONDAY, TIER), [] if kept is None else kept)
+    return api.extract_version(
+        WEEK_OF_TIER, api.version(WEEK_OF_TIER), [] if kept is None else kept
+    )
 
 
 def rows_of(captures):
@@ -112,13 +116,17 @@ def test_the_questions_are_exactly_these(ask):
 
 def test_a_week_that_is_only_in_the_historic_dataset_is_asked_for_there_and_not_sorted(ask):
     api, requests = ask(Finra(records(3), published=HISTORIC_ONLY))
-    version = api.version(MONDAY, TIER)
+    version = api.version(WEEK_OF_TIER)
     assert (version.text, version.dataset, version.record_total) == (
         "weeklySummaryHistoric: 3 records",
         "weeklySummaryHistoric",
         3,
     )
-    assert rows_of(api.fetch(MONDAY, TIER, version, [])) == ["S000000", "S000001", "S000002"]
+    assert rows_of(api.extract_version(WEEK_OF_TIER, version, [])) == [
+        "S000000",
+        "S000001",
+        "S000002",
+    ]
     asked = [each for each in requests if each.method == "POST"]
     assert {each.target for each in asked} == {f"{CURRENT_PATH}Historic"}
     assert not any("sortFields" in body_of(each) for each in asked)
@@ -164,7 +172,7 @@ def test_a_historic_list_that_cannot_be_had_or_read_holds_back_older_weeks_alone
     assert list(api.published(since=OLD)) == [(WEEK, TIER)]
     assert len(fetched(api)) == 1
     with pytest.raises(SourceError, match="the weeks before 2025-11-10 cannot be had") as refusal:
-        api.version(OLD, TIER)
+        api.version(Partition(OLD, TIER))
     assert f"HTTP {reply.status}" in refusal.value.found
     old, new = TierWeek(TIER, OLD), TierWeek(TIER, MONDAY)
     versions, refusals = versions_of(api, [old, new])
@@ -176,11 +184,11 @@ def test_the_historic_list_is_asked_for_older_weeks_only(ask):
     fetched(api)
     api.published(since=MONDAY)
     with pytest.raises(SourceError, match="has not published") as refusal:
-        api.version(MONDAY + timedelta(days=7), TIER)
+        api.version(Partition(MONDAY + timedelta(days=7), TIER))
     assert refusal.value.found == "no such week in weeklySummary"
     assert not any("Historic" in each.target for each in requests)
     with pytest.raises(SourceError, match="has not published") as refusal:
-        api.version(OLD, TIER)
+        api.version(Partition(OLD, TIER))
     assert refusal.value.found == "no such week in weeklySummary and weeklySummaryHistoric"
     assert [each.target for each in requests if "Historic" in each.target] == [
         "/partitions/group/otcMarket/name/weeklySummaryHistoric"
@@ -292,7 +300,7 @@ def test_an_update_of_a_week_that_finra_does_not_list_is_not_passed_over(ask):
 def test_the_state_of_a_week_is_its_count_and_its_newest_change(ask):
     rows = [record("AAA"), record("BBB", lastUpdateDate="2026-02-02"), record("CCC")]
     api, _ = ask(Finra(rows))
-    version = api.version(MONDAY, TIER)
+    version = api.version(WEEK_OF_TIER)
     assert version.text == "weeklySummary: 3 records, updated 2026-02-02"
     assert (version.record_total, version.scope) == (3, {})
 
@@ -424,10 +432,10 @@ def test_a_source_that_moves_while_its_pages_are_read_is_noticed(ask):
 def test_a_source_that_moved_between_the_probe_and_a_page_is_noticed_by_the_page(ask):
     finra = Finra(records(3))
     api, _ = ask(finra)
-    version = api.version(MONDAY, TIER)
+    version = api.version(WEEK_OF_TIER)
     finra.rows = records(4)
     with pytest.raises(MovedError) as moved:
-        api.fetch(MONDAY, TIER, version, [])
+        api.extract_version(WEEK_OF_TIER, version, [])
     assert (moved.value.expected, moved.value.found) == ("Record-Total 3", "Record-Total 4")
     assert isinstance(moved.value, TransientError)
 
@@ -435,10 +443,10 @@ def test_a_source_that_moved_between_the_probe_and_a_page_is_noticed_by_the_page
 def test_new_dates_alone_are_a_move_too(ask):
     finra = Finra(records(3))
     api, _ = ask(finra)
-    version = api.version(MONDAY, TIER)
+    version = api.version(WEEK_OF_TIER)
     finra.rows = [record(f"S{n:06}", lastUpdateDate="2026-02-02") for n in range(3)]
     with pytest.raises(MovedError, match="the source changed while it was read"):
-        api.fetch(MONDAY, TIER, version, [])
+        api.extract_version(WEEK_OF_TIER, version, [])
 
 
 # Answers that cannot be used
@@ -619,7 +627,7 @@ def test_a_probe_whose_answer_is_no_list_of_records_is_refused(ask, body):
     broken = Reply(200, {"Record-Total": "3"}, body)
     api, _ = ask(Finra(records(3), spoil=on_probes(lambda _: broken)))
     with pytest.raises(SourceError):
-        api.version(MONDAY, TIER)
+        api.version(WEEK_OF_TIER)
 
 
 @pytest.mark.parametrize(
@@ -754,7 +762,7 @@ def test_a_week_that_is_not_published_is_refused_and_the_newest_one_named(ask):
     }
     api, requests = ask(Finra([], published=published))
     with pytest.raises(SourceError, match="has not published T1, week 2025-11-10") as refusal:
-        api.version(MONDAY, TIER)
+        api.version(WEEK_OF_TIER)
     assert refusal.value.expected.endswith("the newest of T1 is 2025-11-03")
     assert probes(requests) == []
 
@@ -766,7 +774,7 @@ def test_a_week_that_is_not_published_is_refused_and_the_newest_one_named(ask):
 def test_a_published_week_without_a_record_is_refused(ask, empty):
     api, _ = ask(Finra([], spoil=on_probes(lambda _: empty)))
     with pytest.raises(SourceError, match="weeklySummary is empty for T1, week 2025-11-10") as no:
-        api.version(MONDAY, TIER)
+        api.version(WEEK_OF_TIER)
     assert no.value.found == f"HTTP {empty.status}, no record"
 
 
@@ -827,9 +835,9 @@ def test_a_token_of_the_settings_is_sent_in_the_place_of_one_that_is_asked_for(a
 def test_a_token_that_has_run_out_is_renewed_once_by_all_pages_together(ask):
     finra = Finra(records(20_000), client=ME)
     api, requests = ask(finra, credentials=ME)
-    version = api.version(MONDAY, TIER)
+    version = api.version(WEEK_OF_TIER)
     finra.tokens.append("an0ther")  # the server forgets the one that it gave
-    assert len(api.fetch(MONDAY, TIER, version, [])) == 4
+    assert len(api.extract_version(WEEK_OF_TIER, version, [])) == 4
     assert len(tokens_asked(requests)) == 2
 
 
@@ -897,7 +905,7 @@ def test_a_source_that_sends_our_token_back_puts_it_into_no_error(ask, status):
 
 def test_the_fields_are_those_that_the_metadata_lists(ask):
     api, requests = ask(Finra([], fields={"MPID": "String", "firmCRDNumber": "Number"}))
-    assert api.fields() == {"MPID": "String", "firmCRDNumber": "Number"}
+    assert api.list_fields() == {"MPID": "String", "firmCRDNumber": "Number"}
     assert [each.target for each in requests] == ["/metadata/group/otcMarket/name/weeklySummary"]
 
 
@@ -908,12 +916,12 @@ def on_metadata(reply):
 def test_fields_that_are_closed_to_anonymous_callers_are_none_and_stop_no_load(ask):
     closed = Reply(401, {}, b'{"message": "Unauthorized"}')
     api, _ = ask(Finra(records(3), spoil=on_metadata(closed)))
-    assert api.fields() is None
+    assert api.list_fields() is None
     assert len(fetched(api)) == 1
     known = Finra(records(3), client=ME, spoil=on_metadata(closed))
     api, _ = ask(known, credentials=ME)
     with pytest.raises(ConfigurationError, match="refuses access with HTTP 401"):
-        api.fields()
+        api.list_fields()
 
 
 @pytest.mark.parametrize(
@@ -933,7 +941,7 @@ def test_fields_that_are_closed_to_anonymous_callers_are_none_and_stop_no_load(a
 def test_metadata_that_lists_no_fields_is_refused_with_what_came(ask, body):
     api, _ = ask(Finra([], spoil=lambda _, reply: Reply(200, {}, body)))
     with pytest.raises(SourceError, match=r"FINRA's answer cannot be used") as refused:
-        api.fields()
+        api.list_fields()
     assert refused.value.expected.startswith('{"fields": [{"name": ')
     assert "HTTP 200" in refused.value.found
     assert "/metadata/group/otcMarket/name/weeklySummary" in refused.value.context["url"]

@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Captures, parts_of
@@ -16,6 +17,7 @@ from tests.domains.weekly import audited_week
 from tests.resources.weeks import NOON, StoppedClock
 
 MONDAY, TIER = date(2025, 11, 10), "OTCE"
+WEEK_OF_TIER = Partition(MONDAY, TIER)
 NAME = "finra_otc_weekly_otc_20251215.csv"
 HEADER = "|".join(FILE_FIELDS)
 ROWS = (
@@ -50,7 +52,7 @@ def list_in_manifest(folder, *lines):
 def test_a_file_is_the_week_that_its_name_tells(files):
     assert files.name == "files"
     assert list(files.published()) == [("2025-11-10", "OTCE")]
-    assert files.version(MONDAY, TIER) == SourceVersion(
+    assert files.version(WEEK_OF_TIER) == SourceVersion(
         f"weekly download: {text_of('ATS', BODY)}",
         "weekly download",
         None,
@@ -62,10 +64,10 @@ def test_a_file_that_comes_or_is_told_to_be_another_is_seen_at_once(files, folde
     (folder / "own.csv").write_bytes(BODY)
     list_in_manifest(folder, "own.csv,OTCE,2025-11-10,NON_ATS")
     both = f"weekly download: {text_of('ATS', BODY)}, {text_of('NON_ATS', BODY)}"
-    assert files.version(MONDAY, TIER).text == both
+    assert files.version(WEEK_OF_TIER).text == both
     list_in_manifest(folder, "own.csv,T2,2025-11-10,ATS")
     alone = f"weekly download: {text_of('ATS', BODY)}"
-    assert [files.version(MONDAY, tier).text for tier in (TIER, "T2")] == [alone, alone]
+    assert [files.version(Partition(MONDAY, tier)).text for tier in (TIER, "T2")] == [alone, alone]
     (folder / NAME).unlink()
     assert list(files.published()) == [("2025-11-10", "T2")]
 
@@ -82,7 +84,7 @@ def test_files_of_weeks_before_a_day_can_be_left_out(files):
 
 def test_a_file_is_kept_as_it_is_and_read_to_the_byte(files, tmp_path):
     kept = []
-    [capture] = files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), kept)
+    [capture] = files.extract_version(WEEK_OF_TIER, files.version(WEEK_OF_TIER), kept)
     assert kept == [capture]
     one = capture
     assert (one.body, one.url, one.request) == (BODY, f"file:{NAME}", {"market": "ATS"})
@@ -112,10 +114,10 @@ def test_two_markets_of_a_week_are_two_parts_in_one_scope(files, folder):
     other = BODY.replace(b"|OTCN|", b"||")
     (folder / "non_ats.csv").write_bytes(other)
     list_in_manifest(folder, "non_ats.csv,OTCE,2025-11-10,NON_ATS")
-    version = files.version(MONDAY, TIER)
+    version = files.version(WEEK_OF_TIER)
     assert version.text == (f"weekly download: {text_of('ATS', BODY)}, {text_of('NON_ATS', other)}")
     assert version.scope == {"market": ("ATS", "NON_ATS")}
-    captures = files.fetch(MONDAY, TIER, version, [])
+    captures = files.extract_version(WEEK_OF_TIER, version, [])
     assert [each.market for each in captures] == ["ATS", "NON_ATS"]
     assert list(files.published()) == [("2025-11-10", "OTCE")]
 
@@ -124,7 +126,7 @@ def test_a_manifest_lists_files_of_any_name_and_week(files, folder):
     (folder / "Some Téxt.csv").write_bytes(BODY)
     list_in_manifest(folder, "Some Téxt.csv,T1,2021-01-04,ATS")
     assert list(files.published()) == [("2021-01-04", "T1"), ("2025-11-10", "OTCE")]
-    assert files.version(date(2021, 1, 4), "T1").scope == {"market": ("ATS",)}
+    assert files.version(Partition(date(2021, 1, 4), "T1")).scope == {"market": ("ATS",)}
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path):
@@ -142,7 +144,7 @@ def test_a_manifest_that_is_no_text_is_a_wrong_setting(files, folder):
 
 def test_a_week_without_a_file_is_refused(files, folder):
     with pytest.raises(SourceError, match="no file holds T1, week 2025-11-10") as refusal:
-        files.version(MONDAY, "T1")
+        files.version(Partition(MONDAY, "T1"))
     assert refusal.value.expected == f"a file of that week in {folder}"
 
 
@@ -151,7 +153,7 @@ def test_an_empty_file_is_kept_and_refused(files, folder, body):
     (folder / NAME).write_bytes(body)
     kept = []
     with pytest.raises(SourceError, match=f"{NAME} holds no rows") as refusal:
-        files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), kept)
+        files.extract_version(WEEK_OF_TIER, files.version(WEEK_OF_TIER), kept)
     assert refusal.value.found == f"{len(body)} bytes"
     assert [each.body for each in kept] == [body]
 
@@ -160,39 +162,39 @@ def test_a_file_that_was_cut_off_is_kept_and_refused(files, folder):
     (folder / NAME).write_bytes(BODY.rstrip(b"\n")[:-40])
     kept = []
     with pytest.raises(TransientError, match="ends within a line"):
-        files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), kept)
+        files.extract_version(WEEK_OF_TIER, files.version(WEEK_OF_TIER), kept)
     assert len(kept) == 1
 
 
 def test_a_file_that_changed_since_its_version_was_told_has_moved_and_is_kept(files, folder):
-    version = files.version(MONDAY, TIER)
+    version = files.version(WEEK_OF_TIER)
     newer = BODY + b"\nOTC|ZZZ|Z|OTC LINK ECN|OTCN|1|1|2025-12-15"
     (folder / NAME).write_bytes(newer)
     kept = []
     with pytest.raises(MovedError) as moved:
-        files.fetch(MONDAY, TIER, version, kept)
+        files.extract_version(WEEK_OF_TIER, version, kept)
     assert (moved.value.expected, moved.value.found) == (
         f"weekly download: {text_of('ATS', BODY)}",
         f"weekly download: {text_of('ATS', newer)}",
     )
     assert [each.body for each in kept] == [newer]
-    assert len(files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), [])) == 1
+    assert len(files.extract_version(WEEK_OF_TIER, files.version(WEEK_OF_TIER), [])) == 1
 
 
 def test_a_file_that_came_since_the_version_was_told_is_a_move(files, folder):
-    version = files.version(MONDAY, TIER)
+    version = files.version(WEEK_OF_TIER)
     (folder / "non_ats.csv").write_bytes(BODY)
     list_in_manifest(folder, "non_ats.csv,OTCE,2025-11-10,NON_ATS")
     with pytest.raises(MovedError):
-        files.fetch(MONDAY, TIER, version, [])
+        files.extract_version(WEEK_OF_TIER, version, [])
 
 
 def test_a_file_that_cannot_be_read_is_refused_and_what_was_read_before_is_kept(files, folder):
-    version = files.version(MONDAY, TIER)
+    version = files.version(WEEK_OF_TIER)
     (folder / "non_ats.csv").mkdir()
     list_in_manifest(folder, "non_ats.csv,OTCE,2025-11-10,NON_ATS")
     kept = []
     with pytest.raises(SourceError, match=r"file non_ats\.csv cannot be read") as refusal:
-        files.fetch(MONDAY, TIER, version, kept)
+        files.extract_version(WEEK_OF_TIER, version, kept)
     assert refusal.value.found == "no regular file"
     assert [each.url for each in kept] == [f"file:{NAME}"]

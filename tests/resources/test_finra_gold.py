@@ -8,6 +8,7 @@ import pytest
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.engine.derived import DerivedLoad, DerivedTable
 from orchestration_project.engine.warehouse import SupersededError
+from orchestration_project.engine.warehouse.difference import derived_versions
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
 from orchestration_project.tables.finra import (
@@ -159,4 +160,6 @@ def test_what_is_derived_is_known_by_what_it_was_made_of(desk):
     desk.land(row(share_quantity=5), version="v2")
     derive(desk)
     assert desk.warehouse.changes(finra_otc_weekly) == {KEY: 2}
-    assert desk.warehouse.derived_versions(finra_symbol_rolling_6w) == {KEY: f"gold 3: {KEY}#2"}
+    with desk.warehouse.reading() as connection:
+        versions = derived_versions(connection, finra_symbol_rolling_6w)
+    assert versions == {KEY: f"gold 3: {KEY}#2"}

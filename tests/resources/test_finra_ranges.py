@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import parts_of
 from orchestration_project.errors import MovedError, SourceError
 from orchestration_project.resources.finra.query_api import PAGE_ROWS
@@ -23,6 +24,7 @@ from tests.resources.finra_server import (
 )
 
 MONDAY = date.fromisoformat(WEEK)
+WEEK_OF_TIER = Partition(MONDAY, TIER)
 LIMIT = PAGE_ROWS
 """The largest offset in these tests."""
 
@@ -67,7 +69,9 @@ def opened(ask):
 
 
 def fetched(api, kept=None):
-    return api.fetch(MONDAY, TIER, api.version(MONDAY, TIER), [] if kept is None else kept)
+    return api.extract_version(
+        WEEK_OF_TIER, api.version(WEEK_OF_TIER), [] if kept is None else kept
+    )
 
 
 def keys_of(captures):

@@ -14,6 +14,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.engine.captures import Captures
@@ -178,8 +179,8 @@ def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkey
     monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 3)
     load, _ = load_of(Finra(week(AAA=100, BBB=5)))
     finra = load.deliveries.resource
-    version = finra.version(date.fromisoformat(WEEK), TIER)
-    kept = finra.fetch(date.fromisoformat(WEEK), TIER, version, [])
+    version = finra.version(Partition(date.fromisoformat(WEEK), TIER))
+    kept = finra.extract_version(Partition(date.fromisoformat(WEEK), TIER), version, [])
     assert [each.body for each in kept] == [b""] * len(kept)
     loaded(load)
     assert desk.quantities() == {"AAA": 100, "BBB": 5}

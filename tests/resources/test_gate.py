@@ -171,7 +171,7 @@ def test_a_verification_looks_at_all_of_it_and_stores_nothing_by_itself(scene: S
         ("daemon", "passed", "looked at daemon", "it is there"),
     ]
     assert scene.stored("dependency") == []
-    gate.keep(found)
+    gate.register.keep(found, run_id="r1")
     assert scene.stored("dependency") == [("daemon",), ("disk",), ("source",)]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, text
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.engine.warehouse.recorded import read_parts
 from orchestration_project.resources.finra.weekly import read_earlier
 from orchestration_project.services.inventory import read_captures
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -75,8 +76,8 @@ def asked(desk: Desk) -> list[tuple[str, Any]]:
     with statements() as found:
         desk.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
         _, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
-        desk.warehouse.recorded_parts(recorded[0])
         with desk.warehouse.reading() as connection:
+            read_parts(connection, recorded[0])
             read_earlier(connection, TierWeek("T1", MONDAY + timedelta(days=7)), {}, weeks=12)
     return [each for each in found if each[0].startswith("SELECT")]
 

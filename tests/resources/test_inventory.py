@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.assets.operations import artifacts
+from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import LIST_ARTIFACTS
 from orchestration_project.contracts.retention import by_kind, compared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inventory import find_blob, read_captures, take_inventory
 from tests.properties import bounded
 from tests.resources.weeks import FAILED, row
+from tests.runs import run_kind
 
 
 @pytest.fixture
@@ -30,12 +32,9 @@ def capture(desk, *bodies: bytes, **landing):
 
 def looked_at(desk, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
     """Return what the asset shows, and how its check came out."""
-    result = dg.materialize(
-        [artifacts],
-        resources={"artifacts": store, "clock": Clock(), "warehouse": desk.warehouse},
-        run_config={"ops": {"list_artifacts": {"config": config}}},
-    )
-    [made] = result.asset_materializations_for_node("list_artifacts")
+    resources = {"artifacts": store, "clock": Clock(), "warehouse": desk.warehouse}
+    result = run_kind(clean_up_job, LIST_ARTIFACTS, resources, **config)
+    [made] = result.asset_materializations_for_node("clean_up")
     [check] = result.get_asset_check_evaluations()
     return {name: value.value for name, value in made.metadata.items()}, check
 

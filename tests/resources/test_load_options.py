@@ -4,50 +4,51 @@ import pytest
 from pydantic import Field
 
 from orchestration_project.assets.prices.loading import PricesLoad
-from orchestration_project.engine.loads import LoadOptions, ReplayOptions, refuse_unused_options
+from orchestration_project.engine.loads import (
+    LoadOptions,
+    ReplayOptions,
+    is_replay,
+    refuse_unused_options,
+)
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.errors import ConfigurationError
 
 
 def test_a_domain_adds_its_own_options_to_those_of_all_loads_and_replays():
-    assert list(LoadOptions.model_fields) == [
-        *("full", "allow_conflicts", "max_reject_ratio"),
-        *("accept_sha256", "accept_reason"),
-    ]
-    assert set(ReplayOptions.model_fields) - set(LoadOptions.model_fields) == {
-        "group_id",
-        "allow_older",
-    }
-    assert set(PricesLoad.model_fields) - set(ReplayOptions.model_fields) == {"symbols"}
+    of_loads = ["full", "allow_conflicts", "replay"]
+    assert list(LoadOptions.model_fields) == [*ReplayOptions.model_fields, *of_loads]
+    assert set(PricesLoad.model_fields) - set(LoadOptions.model_fields) == {"symbols"}
 
 
 @pytest.mark.parametrize(
-    ("options", "is_replay", "strange"),
+    ("options", "unused"),
     [
-        ({"full": True, "allow_conflicts": True}, True, "full, allow_conflicts"),
-        ({"full": True, "allow_conflicts": True}, False, ""),
-        ({"full": False}, True, ""),
-        ({"max_reject_ratio": 0.5}, True, ""),
-        ({"symbols": ["AAA"], "allow_older": True}, False, "allow_older, symbols"),
-        ({"symbols": ["AAA"], "allow_older": True}, True, ""),
+        ({"replay": True, "full": True, "allow_conflicts": True}, "full, allow_conflicts"),
+        ({"full": True, "allow_conflicts": True}, ""),
+        ({"replay": True, "full": False, "max_reject_ratio": 0.5}, ""),
+        ({"symbols": ["AAA"], "allow_older": True}, "allow_older, symbols"),
+        ({"replay": True, "symbols": ["AAA"], "allow_older": True}, ""),
     ],
 )
-def test_an_option_of_the_other_kind_of_run_is_refused(options, is_replay: bool, strange: str):
-    def refuse() -> None:
-        refuse_unused_options(
-            PricesLoad(**options), "the job x", is_replay=is_replay, replays="prices_replay"
-        )
-
-    if not strange:
-        refuse()
+def test_an_option_of_the_other_kind_of_run_is_refused(options, unused: str):
+    if not unused:
+        refuse_unused_options(options, PricesLoad)
         return
-    with pytest.raises(ConfigurationError) as refused:
-        refuse()
-    assert str(refused.value).splitlines()[:2] == [
-        f"{strange} means nothing to the job x",
-        "  expected: group_id and allow_older and symbols for prices_replay; full and "
-        "allow_conflicts for a load",
-    ]
+    with pytest.raises(ConfigurationError, match=f"^invalid {unused}: expected no option of a "):
+        refuse_unused_options(options, PricesLoad)
+
+
+@pytest.mark.parametrize(
+    ("run_config", "expected"),
+    [
+        ({"ops": {"load": {"config": {"replay": True}}}}, True),
+        ({"ops": {"load": {"config": {"replay": False}}, "draw": {}}}, False),
+        ({"ops": {"load": {"config": {"env": "REPLAY"}}}}, False),
+        ({}, False),
+    ],
+)
+def test_a_replay_is_known_by_its_run_config(run_config, expected: bool):
+    assert is_replay(run_config) is expected
 
 
 @pytest.mark.parametrize(

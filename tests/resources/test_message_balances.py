@@ -85,7 +85,7 @@ def test_a_range_that_swallows_a_message_fails_and_writes_nothing(warehouse, clo
     loader = RangeLoader(office.mirror())
     until = clock.now() + timedelta(hours=1)
     [item] = range_items(warehouse, clock).claim("mqtt/mirror", limit=1, run_id="run", until=until)
-    kept = loader.extract(item)
+    [(_, kept)] = loader.extract([item])
     swallowing = KeptMessages(kept.judged[:1], kept.captures)
     with pytest.raises(ContractError) as refused, warehouse.writing() as connection:
         loader.load(connection, [(item, swallowing)])

@@ -1,5 +1,6 @@
 """Objectives evaluated from our own tables, on both databases."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,9 +8,12 @@ import pytest
 from sqlalchemy import Engine, event, insert, select
 
 from orchestration_project.assets.operations.objectives import objectives_metadata
-from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.registry import Domain, Registry
-from orchestration_project.services.ledger.control_tower import Deadlines
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.problems import OldestMissing, Problem
+from orchestration_project.registry import AlertCondition, Domain, Registry
+from orchestration_project.services.alerts.conditions import see
+from orchestration_project.services.metrics.objectives import objective_families
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.objectives.conditions import lasting_conditions
 from orchestration_project.services.objectives.counting import add_events, take_samples
@@ -22,6 +26,8 @@ from orchestration_project.services.objectives.rules.objectives import (
     MirrorLag,
     WebhookToLoaded,
 )
+from orchestration_project.services.pauses import Pauses
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import (
@@ -204,6 +210,40 @@ def test_a_burning_objective_and_a_removed_one_are_conditions(warehouse):
         ("objective_burning", "loads"),
         ("objective_burning", "webhooks"),
     ]
+
+
+@pytest.mark.parametrize("subject", ["all", "finra", "source:finra"])
+def test_an_objective_is_judged_again_after_its_pause(warehouse, subject: str):
+    runs(warehouse, NOON - MINUTE, FAILURE=4)
+    evaluated(warehouse, LOADS, LATENCY)
+
+    def burning_at(now: datetime) -> list[str]:
+        conditions = lasting_conditions(lambda: warehouse, StoppedClock(now))
+        return [one.subject for one in see_failed(conditions)]
+
+    end = NOON + 10 * MINUTE
+    pauses = Pauses(warehouse, StoppedClock(NOON))
+    pauses.pause(REGISTRY, subject, "maintenance", by="ada", until=end)
+    assert burning_at(NOON) == []
+    assert burning_at(end) == ["loads"]
+
+
+def see_failed(conditions: Sequence[AlertCondition]) -> list[Problem]:
+    return [one.problem for one in see(conditions, Clock()) if one.is_bad]
+
+
+def test_a_pause_is_shown_beside_its_objectives_and_has_no_burn_rate(warehouse):
+    runs(warehouse, NOON - MINUTE, FAILURE=4)
+    evaluated(warehouse, LOADS, LATENCY)
+    Pauses(warehouse).pause(REGISTRY, "source:finra", "maintenance", by="ada")
+    found = objectives_metadata(warehouse, NOON, is_synthetic=False)["objectives"]
+    assert {record.data["name"]: record.data["pause"] for record in found.value.records} == {
+        "loads": "source:finra is paused by ada: maintenance",
+        "latency": "",
+    }
+    metrics = {metric.name: metric.samples for metric in objective_families(warehouse, NOON)}
+    rates = {sample.labels["objective"] for sample in metrics["orchestration_objective_burn"]}
+    assert rates == set()
 
 
 @pytest.mark.slow_on_postgresql

@@ -4,13 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from orchestration_project.contracts.attempts import LEASE, LONGEST_WAIT, MAX_ATTEMPTS
 from orchestration_project.engine.outbox import (
     DONE,
+    Claim,
+    Ended,
     Entry,
     Intention,
+    OutboxLoop,
     Outcome,
     add_intentions,
     claim,
@@ -20,6 +23,7 @@ from orchestration_project.engine.outbox import (
     read_latest,
     settle,
     supersede,
+    take_entity,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ContractError, TransientError
@@ -148,3 +152,91 @@ def test_a_window_is_settled_at_once(add, due, warehouse, clock):
     with warehouse.writing() as connection:
         assert settle(connection, window, DONE, now=clock.now()) == 3
     assert due() == []
+
+
+def test_the_loop_settles_each_entry_before_the_next_begins(add, due, warehouse, clock):
+    for entity in ("bad", "good"):
+        add(entity)
+    loop = OutboxLoop(warehouse, clock, "run")
+    left: list[list[str]] = []
+
+    def send(claimed: Claim) -> Outcome:
+        left.append([entry.entity for entry in due()])
+        return DONE if claimed.entry.entity == "good" else fail(claimed.entry, "no", may_pass=False)
+
+    ends = [(ended.key.entity, ended.outcome) for ended in loop.apply(due(), loop.claim, send)]
+    assert ends == [("bad", "dead"), ("good", "done")]
+    assert left == [["good"], []]
+    assert due() == []
+
+
+def test_an_attempt_whose_claim_expired_records_nothing_once_another_has_it(
+    add, due, warehouse, clock
+):
+    add("one")
+    first, second = OutboxLoop(warehouse, clock, "first"), OutboxLoop(warehouse, clock, "second")
+    recorded: list[str] = []
+
+    def send_late(claimed: Claim) -> Outcome:
+        with first.recording(claimed):
+            recorded.append("before")
+        clock.at += LEASE
+        [ended] = second.apply(due(), second.claim, lambda _: DONE)
+        assert (ended.outcome, ended.is_current) == ("done", True)
+        with first.recording(claimed):
+            recorded.append("after")
+        return DONE
+
+    [ended] = first.apply(due(), first.claim, send_late)
+    assert (ended.outcome, ended.is_current) == ("overtaken", False)
+    assert recorded == ["before"]
+
+
+def test_a_late_answer_of_an_expired_claim_is_not_settled(add, due, warehouse, clock):
+    add("one")
+    first, second = OutboxLoop(warehouse, clock, "first"), OutboxLoop(warehouse, clock, "second")
+    noted: list[bool] = []
+
+    def answer_late(_: Claim) -> Outcome:
+        clock.at += LEASE
+        [ended] = second.apply(due(), second.claim, lambda _: Outcome("dead", "refused"))
+        assert ended.outcome == "dead"
+        return DONE
+
+    def note(_: Connection, __: Claim, ___: Outcome, is_current: bool) -> None:
+        noted.append(is_current)
+
+    [ended] = first.apply(due(), first.claim, answer_late, note)
+    assert (ended.is_current, noted) == (False, [False])
+    with warehouse.reading() as connection:
+        assert read_latest(connection, TOPIC, "one") == (1, "dead", "{}")
+
+
+def test_versions_of_an_entity_exclude_each_other_by_its_lease(add, due, warehouse, clock):
+    add("one")
+
+    def loop_of(run_id: str) -> tuple[OutboxLoop, Any]:
+        def begin(connection: Connection, entry: Entry) -> Claim | Ended[Entry, Claim]:
+            lease = take_entity(connection, TOPIC, "one", now=clock.now(), run_id=run_id)
+            return Ended(entry, "busy") if lease is None else Claim(entry, lease)
+
+        return OutboxLoop(warehouse, clock, run_id), begin
+
+    first, begin_first = loop_of("first")
+    second, begin_second = loop_of("second")
+
+    def send(claimed: Claim) -> Outcome:
+        with warehouse.writing() as connection:
+            supersede(connection, TOPIC, ["one"], now=clock.now(), run_id="planner")
+        add("one", 2)
+        [ended] = second.apply(due(), begin_second, lambda _: DONE)
+        assert ended.outcome == "busy"
+        first.verify_lease(claimed)
+        clock.at += LEASE
+        first.verify_lease(claimed)
+        return DONE
+
+    [ended] = first.apply(due(), begin_first, send)
+    assert ended.outcome == "overtaken", "the lease has expired"
+    [ended] = second.apply(due(), begin_second, lambda _: DONE)
+    assert (ended.key.version_number, ended.outcome) == (2, "done")

@@ -20,9 +20,10 @@ from orchestration_project.engine.environment import open_warehouse, unprepared_
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.services.gate import examine
-from orchestration_project.services.gate.dependencies import queue_probe
+from orchestration_project.services.gate.dependencies import RUNS_PER_PAGE, queue_probe
 from orchestration_project.services.gate.rules import Finding
-from orchestration_project.services.probes import every_probe
+from orchestration_project.services.pauses import Pauses
+from orchestration_project.services.probes import every_probe, open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.schema import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -280,6 +281,54 @@ def test_a_queue_is_stuck_when_a_run_waits_and_no_other_starts_or_ends(instance)
     instance.add_run(dg.DagsterRun("shop_orders", status=Status.STARTED))
     assert queue(instance, 0.9).outcome == "passed"
     assert queue(instance, 2).outcome == "failed"  # it has hung since it started
+
+
+def test_a_queue_of_paused_runs_is_not_stuck_until_they_are_resumed(instance, demo_settings):
+    settings = demo_settings
+    [stuck] = [
+        condition
+        for condition in open_alerts(settings).conditions(instance)
+        if condition.kind == "queue_stuck"
+    ]
+    origin = RemoteJobOrigin(add_sensor(instance, "s").origin.repository_origin, "shop_orders")
+    waits = dg.DagsterRun(
+        "shop_orders",
+        status=Status.QUEUED,
+        remote_job_origin=origin,
+        tags={"domain": "finra"},
+    )
+    instance.run_storage.add_historical_run(waits, Clock().now() - timedelta(hours=9))
+    with open_warehouse(settings) as warehouse:
+        pauses = Pauses(warehouse)
+        outcomes = [examine(stuck.probe, Clock(), "").finding.outcome]
+        pauses.pause(REGISTRY, "finra", "maintenance", by="ada")
+        paused = examine(stuck.probe, Clock(), "").finding
+        pauses.resume("finra", by="ada")
+        outcomes.append(examine(stuck.probe, Clock(), "").finding.outcome)
+    assert outcomes == ["failed", "failed"]
+    assert (paused.outcome, paused.got) == (
+        "passed",
+        "a pause holds 1 runs that have waited for long",
+    )
+
+
+def test_a_run_behind_many_paused_ones_is_found_to_be_stuck(instance):
+    origin = RemoteJobOrigin(add_sensor(instance, "s").origin.repository_origin, "shop_orders")
+    for number in range(RUNS_PER_PAGE + 1):
+        is_held = number < RUNS_PER_PAGE
+        waits = dg.DagsterRun(
+            "shop_orders",
+            status=Status.QUEUED,
+            remote_job_origin=origin,
+            tags={"held": "yes"} if is_held else {},
+        )
+        instance.run_storage.add_historical_run(waits, Clock().now() - timedelta(hours=9))
+
+    def unheld(runs):
+        return [run for run in runs if "held" not in run.tags]
+
+    probe = queue_probe(lambda: instance, Clock(), unheld)
+    assert examine(probe, Clock(), "").finding.outcome == "failed"
 
 
 def test_a_queue_that_moves_is_not_stuck_however_long_it_is(instance):

@@ -15,6 +15,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.document_source import DocumentSource
 from orchestration_project.engine.environment import open_warehouse
@@ -85,7 +86,7 @@ def test_a_page_of_finra_is_requested_again_with_its_query(ask, monkeypatch):
     api, requests = ask(Finra(records(3)))
     kept: list[Capture] = []
     week = date.fromisoformat(WEEK)
-    api.fetch(week, TIER, api.version(week, TIER), kept)
+    api.extract_version(Partition(week, TIER), api.version(Partition(week, TIER)), kept)
     monkeypatch.setenv("FINRA_SOURCE", "api")
     monkeypatch.setenv("FINRA_API_URL", kept[0].url.partition("/data/")[0])
     before = len(requests)

@@ -17,7 +17,7 @@ from orchestration_project.contracts.work_items import (
     ItemSettlement,
     NewItem,
 )
-from orchestration_project.engine.pools import INLINE, MIB, Pool, ProcessPool
+from orchestration_project.engine.pools import MIB, ProcessPool
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
@@ -27,6 +27,7 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
+from tests.engine.inline_pool import INLINE, Pool
 from tests.engine.pool_functions import extract_key
 from tests.resources.weeks import NOON
 
@@ -112,11 +113,17 @@ class Loader:
     is_taken_meanwhile: str = ""
     error: Exception | None = None
     batches: list[int] = field(default_factory=list)
-    extract: Callable[[ClaimedItem], str] = extract_key
+    function: Callable[[ClaimedItem], str] = extract_key
+    pool: Pool = INLINE
 
     def ready(self) -> None:
         if self.error is not None:
             raise self.error
+
+    def extract(
+        self, items: Sequence[ClaimedItem]
+    ) -> Iterator[tuple[ClaimedItem, str | OrchestrationError]]:
+        return self.pool.run(self.function, items, timeout=timedelta(minutes=5))
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, str]]
@@ -147,14 +154,13 @@ def queue(warehouse: Warehouse) -> Iterator[Queue]:
         OWN.drop_all(connection)
 
 
-def execute(loader: Loader, pool: Pool = INLINE, **more: Any) -> dg.ExecuteInProcessResult:
+def execute(loader: Loader, **more: Any) -> dg.ExecuteInProcessResult:
     """Run an asset over the queue's items."""
     options = {
         "items": loader.queue,
         "database": loader.queue.warehouse,
         "clock": Clock(),
         "topic": "documents",
-        "pool": pool,
         "item_timeout": timedelta(minutes=5),
         "batch_size": 3,
         "max_items": 100,
@@ -327,9 +333,9 @@ def test_what_concerns_all_items_fails_the_run_and_no_item(queue: Queue):
 
 def test_a_pool_that_cannot_work_leaves_the_items_ready(queue: Queue):
     queue.enqueue(*"ab")
-    loader = Loader(queue, extract=lambda item: item.key)  # which no other process can import
     with ProcessPool(1, 128 * MIB) as pool:
-        failure = failure_of(execute(loader, pool))
+        # a function which no other process can import
+        failure = failure_of(execute(Loader(queue, function=lambda item: item.key, pool=pool)))
     assert "invalid function of a process pool" in failure
     assert queue.states() == {"a": "ready", "b": "ready"}
     assert queue.loaded() == []
@@ -364,7 +370,7 @@ def test_a_defect_of_the_loader_ends_the_run_and_loads_nothing_of_its_batch(queu
 def test_items_are_extracted_in_processes(queue: Queue):
     queue.enqueue("a", "b", "raises contract", "exits")
     with ProcessPool(2, 256 * MIB) as pool:
-        metadata = metadata_of(execute(Loader(queue), pool))
+        metadata = metadata_of(execute(Loader(queue, pool=pool)))
     assert counts_of(metadata) == {"done": 2, "dead": 2}
     assert queue.loaded() == ["a", "b"]
     reasons = {each["item"]: each["reason"] for each in metadata["first_failures"]}

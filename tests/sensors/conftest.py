@@ -1,10 +1,10 @@
 """Fixtures of tests of sensors: an instance of Dagster, and manual ticks over the demo source."""
 
 from dataclasses import dataclass, field
-from datetime import date
 
 import dagster as dg
 
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.definitions import defs
 from orchestration_project.engine.source import SourceVersion
 from orchestration_project.resources.finra import FinraSource
@@ -21,9 +21,9 @@ class Watched:
     def __getattr__(self, name: str):
         return getattr(self._source, name)
 
-    def version(self, week_start: date, tier: str) -> SourceVersion:
-        self.probes.append(f"{tier}|{week_start}")
-        return self._source.version(week_start, tier)
+    def version(self, partition: Partition) -> SourceVersion:
+        self.probes.append(f"{partition.value}|{partition.day}")
+        return self._source.version(partition)
 
 
 @dataclass

@@ -8,11 +8,12 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import REPLAY_WEBHOOK
 from orchestration_project.definitions import defs
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.sensors.events import webhook_sensor
+from orchestration_project.sensors.webhooks import webhook_sensor
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
@@ -186,8 +187,8 @@ def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, i
 def replay(instance, **config: str | bool):
     ran = execute(
         instance,
-        job="operations_replay_webhook",
-        ops={"replay_webhook": {"config": {"dry_run": False, **config}}},
+        job="operations_runs",
+        **REPLAY_WEBHOOK.run_config({"dry_run": False, **config}),
     )
     assert ran.success
 
@@ -197,9 +198,7 @@ def test_a_replay_without_a_config_for_it_lists_and_requeues_nothing(settings, i
     deliver(settings, "1", source="hub")
     execute(instance, tick(instance)[1][0].tags)
     config = {"source": "hub", "delivery_id": "1"}
-    ran = executed(
-        instance, "operations_replay_webhook", ops={"replay_webhook": {"config": config}}
-    )
+    ran = executed(instance, "operations_runs", **REPLAY_WEBHOOK.run_config(config))
     listed = op_metadata(ran)
     assert list(listed.items())[:2] == [("dry_run", True), ("put_back_count", 1)]
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 1)]
@@ -381,12 +380,13 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
     assert rows(settings, inbox, "state") == [("done",)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "body", "record", "found"),
     [
         ("jira", b'{"webhookEvent": NaN}', '{"webhookEvent": NaN}', "NaN is not a JSON number"),
-        ("peopleforce", b"\xff", "\\xff", "invalid UTF-8 from byte 0"),
+        pytest.param(
+            *("peopleforce", b"\xff", "\\xff", "invalid UTF-8 from byte 0"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_dead_letter(
@@ -513,11 +513,11 @@ def test_what_cannot_be_replayed_is_refused(settings, instance, config, problem)
     deliver(settings, "1")  # it waits, and is neither done nor dead
     ran = execute(
         instance,
-        job="operations_replay_webhook",
-        ops={"replay_webhook": {"config": config}},
+        job="operations_runs",
+        **REPLAY_WEBHOOK.run_config(config),
     )
     assert not ran.success
-    failure = ran.failure_data_for_node("replay_webhook")
+    failure = ran.failure_data_for_node("handle_runs")
     assert failure
     assert failure.error
     assert problem in failure.error.to_string()
@@ -544,6 +544,15 @@ def test_a_source_without_order_is_worked_on_at_once_and_one_without_job_never(s
     deliver(settings, "1", source="kept")
     _, requests = tick(instance)
     assert [attempt(each) for each in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
+
+
+def test_deliveries_of_a_domain_that_is_off_wait_until_it_is_on(settings, instance, monkeypatch):
+    deliver(settings, "a")
+    deliver(settings, "b", source="hub")
+    monkeypatch.setenv("DOMAINS", "events")
+    assert [request.job_name for request in tick(instance)[1]] == ["events_webhooks"]
+    monkeypatch.setenv("DOMAINS", "events,saas")
+    assert {attempt(request) for request in tick(instance)[1]} > {"git|a#1"}
 
 
 def test_a_job_that_does_not_work_on_deliveries_is_a_clear_error(settings, instance):

@@ -3,13 +3,13 @@
 import codecs
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import EXPORT_TABLES, LIST_SESSIONS, JobKind
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import operations_on_due_export
@@ -50,15 +50,15 @@ def url(demo_settings) -> str:
     return databases.sqlite_url(demo_settings.state_path)
 
 
-def run(instance, *names: str, job: str = "operations_export") -> dg.ExecuteInProcessResult:
-    config: dict[str, Any] = {"ops": {"export_tables": {"config": {"names": list(names)}}}}
-    return defs.resolve_job_def(job).execute_in_process(
-        instance=instance, raise_on_error=False, run_config=config if names else None
+def run(instance, *names: str, kind: JobKind = EXPORT_TABLES) -> dg.ExecuteInProcessResult:
+    options = {"names": list(names)} if names else {}
+    return defs.resolve_job_def(kind.job).execute_in_process(
+        instance=instance, raise_on_error=False, run_config=kind.run_config(options)
     )
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    failure = result.failure_data_for_node("export_tables")
+    failure = result.failure_data_for_node("export")
     assert failure
     assert failure.error
     assert failure.error.cause
@@ -100,7 +100,10 @@ def tick(instance, at: datetime, cursor: str | None) -> tuple[list[list[str]], s
     ) as context:
         found = operations_on_due_export.evaluate_tick(context)
         requests = found.run_requests or []
-        names = [each.run_config["ops"]["export_tables"]["config"]["names"] for each in requests]
+        names = [
+            each.run_config["ops"]["export"]["config"]["export_tables"]["names"]
+            for each in requests
+        ]
         return names, found.cursor
 
 
@@ -189,4 +192,4 @@ def test_a_broken_file_stops_exports_and_nothing_else(instance, exports_file, te
 
 def test_other_jobs_of_operations_run_with_a_broken_file(instance, exports_file):
     exports_file.write_text("exports: [")
-    assert run(instance, job="operations_sessions").success
+    assert run(instance, kind=LIST_SESSIONS).success

@@ -112,9 +112,11 @@ def test_a_week_that_was_held_back_waits_until_the_source_changes_it(instance, m
 
 def choose(instance, preset: str, **more) -> dict:
     """Preview a preset, or apply it; return what the run tells."""
-    result = defs.resolve_job_def("operations_apply_preset").execute_in_process(
+    result = defs.resolve_job_def("operations_definitions_edit").execute_in_process(
         instance=instance,
-        run_config={"ops": {"apply_preset": {"config": {"preset": preset, **more}}}},
+        run_config={
+            "ops": {"edit_definitions": {"config": {"apply_preset": {"preset": preset, **more}}}}
+        },
     )
     seen = [
         event.asset_observation_data.asset_observation
@@ -168,8 +170,10 @@ def test_a_preset_is_previewed_and_applied_and_scheduled_runs_go_by_it_until_it_
     backfill, _ = instance.get_backfills()  # the newest first
     weeks = {"T2|2026-01-19", "T2|2026-01-26"}
     assert run_of(instance, backfill, *sorted(weeks)) == (True, "standard#2", weeks)
-    replayed = defs.resolve_job_def("finra_replay").execute_in_process(
-        instance=instance, tags={"dagster/partition": week}
+    replayed = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
+        instance=instance,
+        tags={"dagster/partition": week},
+        run_config={"ops": {"finra_otc_weekly_load": {"config": {"replay": True}}}},
     )
     assert replayed.success
     assert instance.get_run_by_id(replayed.run_id).tags["preset"] == "standard#2"

@@ -6,6 +6,7 @@ import pytest
 from orchestration_project.definitions import defs
 from orchestration_project.sensors.finra import finra_on_gold
 from tests.resources.definitions import RESOURCES
+from tests.runs import part_of_daily
 
 pytestmark = pytest.mark.usefixtures("demo_settings")
 
@@ -35,7 +36,8 @@ def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instanc
     run(instance, "finra_otc_weekly", **partition)
     landed = tick(instance)
     assert isinstance(landed, dg.RunRequest)
-    run(instance, "finra_trade_activity")
+    drawing = part_of_daily("finra", *landed.asset_selection or ())
+    assert drawing.execute_in_process(instance=instance).success
     assert tick(instance) == (
         f"Nothing to do: the picture shows the present gold ({str(landed.run_key).split()[0]})."
     )
@@ -48,6 +50,6 @@ def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instanc
 @pytest.mark.slow
 def test_while_a_picture_is_being_drawn_no_other_is_asked_for(instance):
     run(instance, "finra_otc_weekly", **{"dagster/partition": "T1|2026-01-26"})
-    job = defs.resolve_job_def("finra_trade_activity")
+    job = defs.resolve_job_def("finra_daily")
     waiting = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-    assert tick(instance) == f"The run {waiting.run_id} of finra_trade_activity is under way."
+    assert tick(instance) == f"The run {waiting.run_id} of finra_daily is under way."

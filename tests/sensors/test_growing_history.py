@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Table, func, select, text
 
+from orchestration_project.assets.specs import FRESHNESS_CHECK
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.presets import Preset
 from orchestration_project.definitions import defs
@@ -17,18 +18,19 @@ from orchestration_project.domains.prices.audits import SECOND_SOURCE
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
-from orchestration_project.gateway.quarantine import read_quarantined
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation
 from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.services.presets import Presets
+from orchestration_project.services.status import read_quarantined
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_presets, operations_runs
 from orchestration_project.tables.spine import audits, captures, deliveries, landings
 from tests.prepared import Prepared
 from tests.resources.definitions import RESOURCES
 from tests.resources.weeks import MONDAY, NOON, Desk, row
+from tests.runs import part_of_daily
 from tests.sensors.statements import Reader, Statement, collected
 
 FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -57,6 +59,11 @@ def url(request, demo_settings, prepared: Prepared, tmp_path, monkeypatch) -> st
 @pytest.fixture
 def instance(kept_instance):
     return kept_instance
+
+
+def check_freshness(instance: dg.DagsterInstance) -> None:
+    check = dg.AssetCheckKey(dg.AssetKey(["finra", "otc_weekly"]), FRESHNESS_CHECK)
+    assert part_of_daily("finra", check).execute_in_process(instance=instance).success
 
 
 def run(instance: dg.DagsterInstance, job: str, partition: str | None = None) -> None:
@@ -112,7 +119,7 @@ def ends_of_runs(instance: dg.DagsterInstance) -> Work:
     return {
         "a run of a week": lambda: run(instance, "finra_otc_weekly", WEEK),
         "a run of a month of prices": lambda: run(instance, "prices_daily", MONTH),
-        "the checks of freshness": lambda: run(instance, "finra_freshness"),
+        "the checks of freshness": lambda: check_freshness(instance),
         "the check of the second source": over(failing_second_source),
         "the control tower": over(lambda warehouse: read_observation(warehouse, NOON)),
         "the quarantined partitions": over(read_quarantined),

@@ -88,7 +88,8 @@ class Watch:
         self.look()
 
     def look(self) -> str:
-        with dg.build_resources({"alerts": RESOURCES["alerts"]}, self.instance) as resources:
+        used = {name: RESOURCES[name] for name in ("alerts", "clock", "warehouse")}
+        with dg.build_resources(used, self.instance) as resources:
             context = dg.build_sensor_context(
                 self.instance,
                 self.cursor,

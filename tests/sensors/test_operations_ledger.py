@@ -11,14 +11,20 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import (
+    CHECKS_JOB,
+    LIST_SESSIONS,
+    PRUNE_RUN_LOGS,
+    JobKind,
+)
 from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import (
+    operations_checks_hourly,
     operations_control_tower_at_start,
     operations_on_run_change,
     operations_on_state_change,
-    operations_reconcile_hourly,
 )
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.rules.entries import RunFacts
@@ -56,6 +62,18 @@ def tick(instance, cursor=None) -> tuple[str, str | None]:
         said = operations_on_run_change(context)
         assert isinstance(said, dg.SkipReason)
         return str(said.skip_message), context.cursor
+
+
+def check(instance, noun: str, tags=None) -> dg.ExecuteInProcessResult:
+    """Run the checks of an asset of operations."""
+    return defs.resolve_job_def(CHECKS_JOB).execute_in_process(
+        instance=instance, asset_selection=[dg.AssetKey(["operations", noun])], tags=tags
+    )
+
+
+def work(instance, kind: JobKind, **options) -> dg.ExecuteInProcessResult:
+    """Run a kind of a job."""
+    return execute(instance, kind.job, **kind.run_config(options))
 
 
 def execute(instance, job: str, tags=None, **config) -> dg.ExecuteInProcessResult:
@@ -112,7 +130,7 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
 def test_a_tick_without_a_database_fails_and_the_next_one_with_it_has_lost_nothing(
     instance, url, monkeypatch
 ):
-    instance.create_run_for_job(defs.resolve_job_def("operations_sessions"))
+    instance.create_run_for_job(defs.resolve_job_def(CHECKS_JOB))
     with monkeypatch.context() as lost:
         lost.setenv("DATABASE_URL", "sqlite:////proc/nothing/x.sqlite")
         with pytest.raises(ConfigurationError, match="the folder of the SQLite database"):
@@ -137,7 +155,7 @@ def test_without_a_database_sensors_of_states_skip_with_the_reason(
 
 
 def test_the_control_tower_starts_once_when_the_ledger_has_all_runs(instance, url):
-    instance.create_run_for_job(defs.resolve_job_def("operations_sessions"))
+    instance.create_run_for_job(defs.resolve_job_def(CHECKS_JOB))
     names = ("clock", "warehouse")
     with dg.build_resources({name: RESOURCES[name] for name in names}, instance) as resources:
         given = resources._asdict()
@@ -160,8 +178,8 @@ def test_the_control_tower_starts_once_when_the_ledger_has_all_runs(instance, ur
 
 @pytest.mark.slow
 def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(instance, url):
-    first = execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
-    second = execute(instance, "operations_reconcile")
+    first = check(instance, "runs", {"session": "evening", "user": "ada"})
+    second = check(instance, "runs")
     names = ("runs_missing", "runs_differing", "runs_same", "runs_gone")
     [told] = metadata_by_partition(second)["runs"].values()
     assert [told[name] for name in names] == [1, 1, 0, 0]  # itself, and the first's end
@@ -173,18 +191,13 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     ) == [(first.run_id, "SUCCESS"), (second.run_id, "STARTED")]
 
     wanted = {"domain": "operations", "status": "COMPLETED"}
-    config = {"list_operations_sessions": {"config": wanted}}
-    [told] = metadata_by_partition(execute(instance, "operations_sessions", ops=config))[
-        "sessions"
-    ].values()
+    [told] = metadata_by_partition(work(instance, LIST_SESSIONS, **wanted))["runs"].values()
     assert (told["sessions_listed"], told["runs"], told["runs_failed"]) == (1, 1, 0)
     [record] = told["sessions"].records
     assert record.data["session"] == "evening"
     assert (record.data["user_name"], record.data["progress_share"]) == ("ada", 1.0)
 
-    [told] = metadata_by_partition(execute(instance, "operations_control_tower"))[
-        "control_tower"
-    ].values()
+    [told] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
     assert list(told)[:2] == ["verdict", "operations_verdict"]
     assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "**healthy**")
     assert told["operations_runs_24h"] == 1
@@ -203,26 +216,29 @@ def test_the_control_tower_links_to_the_oldest_missing_week_and_to_a_retry(insta
         Desk(warehouse, tmp_path, "T1", MONDAY).land(row("AAA"))
         failed = RunFacts("run", "finra_otc_weekly", "FAILURE", now, now, now, now)
         Ledger(warehouse, Clock()).record([failed])
-    [told] = metadata_by_partition(execute(instance, "operations_control_tower"))[
-        "control_tower"
-    ].values()
+    [told] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
     assert list(told)[:4] == ["verdict", "finra_verdict", "finra_load", "finra_retry"]
     load = urlsplit(told["finra_load"])
     assert load.path.endswith("/jobs/finra_otc_weekly/partitions")
     [partition] = parse_qs(load.query)["partition"]
     assert f"oldest {partition}" in " ".join(told["finra_verdict"].split())
     retry = urlsplit(told["finra_retry"])
-    assert retry.path.endswith("/jobs/operations_retry_failures/playground/setup")
+    assert retry.path.endswith("/jobs/operations_runs/playground/setup")
     config = yaml.safe_load(parse_qs(retry.query)["config"][0])
-    assert config["ops"]["retry_failures"]["config"] == {"domain": "finra", "dry_run": False}
-    assert dg.validate_run_config(defs.resolve_job_def("operations_retry_failures"), config)
+    assert config["ops"]["handle_runs"]["config"]["retry_failures"] == {
+        "domain": "finra",
+        "dry_run": False,
+    }
+    assert dg.validate_run_config(defs.resolve_job_def("operations_runs"), config)
 
 
-def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes():
-    told = operations_reconcile_hourly.evaluate_tick(dg.build_schedule_context())
+def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes(demo_settings):
+    with open_warehouse(demo_settings) as warehouse:
+        context = dg.build_schedule_context(resources={"warehouse": warehouse})
+        told = operations_checks_hourly.evaluate_tick(context)
     assert told.run_requests
     [request] = told.run_requests
-    assert dg.validate_run_config(defs.resolve_job_def("operations_reconcile"), request.run_config)
+    assert dg.validate_run_config(defs.resolve_job_def(CHECKS_JOB), request.run_config)
 
 
 def test_a_config_that_gives_no_time_is_told_what_one_is():
@@ -232,15 +248,13 @@ def test_a_config_that_gives_no_time_is_told_what_one_is():
 
 
 def test_the_job_that_prunes_only_measures_until_told_otherwise(instance, url):
-    first = execute(instance, "operations_reconcile")
-    execute(instance, "operations_reconcile")
+    first = check(instance, "runs")
+    check(instance, "runs")
     config = {"older_than_days": 1}
     told = []
     for wanted in ({}, config, config | {"dry_run": False}):
-        ops = {"prune_run_logs": {"config": wanted}}
-        [found] = metadata_by_partition(execute(instance, "operations_prune", ops=ops))[
-            "run_logs"
-        ].values()
+        pruned = work(instance, PRUNE_RUN_LOGS, **wanted)
+        [found] = metadata_by_partition(pruned)["runs"].values()
         told.append((found["dry_run"], found["runs"], found["bytes"], found["runs_not_in_ledger"]))
     assert told == [(True, 0, 0, 0), (True, 0, 0, 0), (False, 0, 0, 0)]  # all are of today
     assert instance.get_records_for_run(first.run_id).records

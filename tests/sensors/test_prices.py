@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.http.sqlite_state import SqliteState
@@ -29,6 +30,7 @@ from orchestration_project.sensors.prices import (
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter
 from orchestration_project.settings import load_settings
+from orchestration_project.tables.spine import balances
 from tests.domains.prices import line
 from tests.resources.prices_desk import BOTH, FRIDAY_EVENING, JANUARY, Desk
 from tests.resources.weeks import StoppedClock
@@ -199,11 +201,11 @@ def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
 
 @pytest.mark.slow
 def test_new_symbols_are_asked_for_over_the_months_that_others_have(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     def tick(symbols: str):
         monkeypatch.setenv("PRICES_SYMBOLS", symbols)
-        return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
+        return prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
 
     assert said(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
     desk.write("AAA", *map(line, FEBRUARY))
@@ -213,14 +215,18 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     assert isinstance(asked, dg.RunRequest)
     assert asked.tags[FIRST] == "2026-02-01"
     assert asked.run_key != getattr(tick("AAA,CCC"), "run_key", None)
+    columns = [balances.c[name] for name in ("came_in", "went_to")]
+    statement = select(*columns).where(balances.c.equation == "tick")
+    ticks = desk.warehouse.frame(statement, balances).rows()
+    assert ticks == [(2, '{"requested": 1, "loaded": 1}')]
 
 
 @pytest.mark.slow
 def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_that_others_have(
-    desk: Desk, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, instance: dg.DagsterInstance, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
 ):
     def tick() -> Any:
-        return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
+        return prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
 
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA,BBB")
     for symbol in ("AAA", "BBB"):
@@ -239,10 +245,14 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
 
 @pytest.mark.slow
 def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_help(
-    desk: Desk, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    desk: Desk,
+    instance: dg.DagsterInstance,
+    clock: StoppedClock,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ):
     def tick() -> Any:
-        return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
+        return prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
 
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA,GONE")
     monkeypatch.setenv("PRICES_SOURCE", "demo")
@@ -265,14 +275,14 @@ def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_hel
 
 @pytest.mark.slow
 def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_for(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA")
     desk.write("AAA", *map(line, FEBRUARY))
     desk.load("AAA")
     earlier = dg.MonthlyPartitionsDefinition("2025-11-01", end_date="2026-01-01")
     monkeypatch.setattr("orchestration_project.sensors.prices.symbols.MONTHS", earlier)
-    found = prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
+    found = prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
     assert said(found) == "Nothing to do: 2026-02-01, the oldest month of all, is yet to come."
 
 

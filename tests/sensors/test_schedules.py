@@ -37,7 +37,7 @@ __all__ = ["url"]
 
 BOTH = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
-HOURLY = {"job": "operations_verify", "cron": "0 * * * *"}
+HOURLY = {"job": "operations_checks", "cron": "0 * * * *"}
 REPOSITORY = defs.get_repository_def()
 
 
@@ -83,7 +83,7 @@ def test_a_due_time_starts_one_run_and_the_next_tick_notes_it(instance, warehous
     create(warehouse, preset=None, run_config={}, owner="ada")
     assert tick(instance, warehouse, NINE - timedelta(seconds=1)).requests == ()
     [request] = tick(instance, warehouse, NINE).requests
-    assert (request.job_name, request.run_config) == ("operations_verify", {})
+    assert (request.job_name, request.run_config) == ("operations_checks", {})
     assert request.tags["schedule"] == "verify"
     make_runs(instance, [request])
     assert tick(instance, warehouse, NINE + timedelta(seconds=30)).requests == []

@@ -16,10 +16,12 @@ from orchestration_project.contracts.addresses import (
 from orchestration_project.contracts.roles import (
     REQUIRES_ADMIN,
     Role,
+    admin_kinds,
     may_ask,
     may_run,
     permissions_of,
     shown_to,
+    tags_of_kind,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.access.rules.credentials import (
@@ -63,6 +65,17 @@ def test_what_declares_that_it_requires_an_admin_is_run_by_an_admin_alone():
         assert not may_run(role, [harmless, REQUIRES_ADMIN])
         assert not may_run(role, [{"requires_admin": "false"}])
     assert may_run(Role.ADMIN, [harmless, REQUIRES_ADMIN])
+
+
+@pytest.mark.parametrize(
+    ("config", "is_for_operators"),
+    [({"list": {}}, True), ({"delete": {}}, False), ({}, False), ({"list": {}, "x": {}}, False)],
+)
+def test_a_kind_that_requires_an_admin_is_run_by_an_admin_alone(config, is_for_operators):
+    tags = admin_kinds(["delete", "prune"])
+    assert may_run(Role.OPERATOR, [tags_of_kind(tags, config)]) is is_for_operators
+    assert may_run(Role.ADMIN, [tags_of_kind(tags, config)])
+    assert may_run(Role.OPERATOR, [tags_of_kind(admin_kinds([]), config)])
 
 
 def test_what_cannot_be_resolved_is_run_by_an_admin_alone():

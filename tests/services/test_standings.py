@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from orchestration_project.contracts.pauses import Pause
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.services.ledger.rules.standings import (
     COUNTS,
@@ -27,7 +28,8 @@ IS_LATE = (
     "finra/otc_weekly is 30 h late, 1 partition missing, oldest T1|2026-02-02; "
     "do this: load it, or see why its runs failed"
 )
-FIX = "; do this: fix the cause that the failed runs show, then start operations_retry_failures"
+FIX = "; do this: fix the cause that the failed runs show, then start "
+FIX += "retry_failures of operations_runs"
 
 
 def ended(*rows) -> pl.DataFrame:
@@ -51,6 +53,26 @@ def state(day=None, week=None, under_way=None, unlanded=None):
     way = under_way or ActiveRuns()
     late = [unlanded] if unlanded else []
     return state_of(figures, way, late, now=NOON, machine_now=NOON)
+
+
+@pytest.mark.parametrize("subject", ["finra", "finra/otc_weekly"])
+def test_what_is_paused_is_not_late_and_has_the_reason(subject: str):
+    pause = Pause(subject, "maintenance", "ada", NOON - timedelta(days=1), NOON)
+    waits = {Subject("finra", "finra/otc_weekly"): ActiveRuns(1, 0, NOON - timedelta(hours=3))}
+    found = {
+        health.subject: health
+        for health in standings(
+            Observation(ended(), waits),
+            [LATE],
+            now=NOON,
+            machine_now=NOON,
+            pause_of=lambda one: pause if subject in (one.domain, one.asset) else None,
+        )
+    }
+    paused = found[Subject("finra", "finra/otc_weekly")]
+    reason = "is paused until 2026-03-02 12:00 UTC by ada: maintenance"
+    assert (paused.state, paused.reasons) == ("healthy", [f"{subject} {reason}"])
+    assert found[Subject("finra")].state == "healthy"
 
 
 def test_windows_hold_the_days_that_they_reach_back():
@@ -137,6 +159,28 @@ def test_lateness_of_more_than_two_days_is_told_in_days_with_its_amount_and_reme
     )
     expected = "finra/otc_weekly is 203 days late, 84 weeks missing, oldest T1|2025-06-02"
     assert state(unlanded=late) == ("stale", [f"{expected}; do this: start finra_otc_weekly"])
+
+
+@pytest.mark.parametrize(
+    ("quarantined_count", "expected"),
+    [
+        (2, "1 week missing, 2 weeks quarantined, oldest T1|2026-02-02; do this: start it"),
+        (
+            3,
+            "3 weeks quarantined, oldest T1|2026-02-02; do this: open Quarantined in the bar, "
+            "which has reasons and what to launch",
+        ),
+    ],
+)
+def test_weeks_that_are_quarantined_are_not_called_missing(quarantined_count, expected):
+    late = OldestMissing(
+        *("finra/otc_weekly", "T1|2026-02-02", NOON - timedelta(hours=30)),
+        missing_count=3,
+        unit="week",
+        remedy="start it",
+        quarantined_count=quarantined_count,
+    )
+    assert state(unlanded=late) == ("stale", [f"finra/otc_weekly is 30 h late, {expected}"])
 
 
 def test_the_verdict_names_the_domains_of_each_state_the_worst_first():

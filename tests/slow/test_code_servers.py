@@ -27,6 +27,17 @@ LAUNCH = """mutation {{ launchRun(executionParams: {{
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name
   locationOrLoadError { ... on RepositoryLocation { repositories { jobs { name } } } } } } } }"""
 
+ASSETS = """{ workspaceOrError { ... on Workspace { locationEntries { name
+  locationOrLoadError { ... on RepositoryLocation { repositories { assetNodes {
+    isExecutable assetKey { path } } } } } } } } }"""
+
+START = """mutation {{ startSensor(sensorSelector: {{repositoryName: "__repository__",
+  repositoryLocationName: "{location}", sensorName: "{sensor}"}}) {{ __typename }} }}"""
+
+TICKS = """{{ sensorOrError(sensorSelector: {{repositoryName: "__repository__",
+  repositoryLocationName: "{location}", sensorName: "{sensor}"}}) {{
+  ... on Sensor {{ sensorState {{ ticks {{ status }} }} }} }} }}"""
+
 MAIN = "orchestration_project.definitions"
 
 
@@ -71,6 +82,28 @@ class Site:
         answer = self.ui.graphql(LAUNCH.format(location=location, job=job, partition=partition))
         return answer["launchRun"]["run"]["runId"]
 
+    def assets(self):
+        """Return the assets that each location can make or check."""
+        entries = self.ui.graphql(ASSETS)["workspaceOrError"]["locationEntries"]
+        return {
+            entry["name"]: [
+                "/".join(node["assetKey"]["path"])
+                for repository in entry["locationOrLoadError"]["repositories"]
+                for node in repository["assetNodes"]
+                if node["isExecutable"]
+            ]
+            for entry in entries
+        }
+
+    def start_sensor(self, location, sensor):
+        answer = self.ui.graphql(START.format(location=location, sensor=sensor))
+        assert answer["startSensor"]["__typename"] == "Sensor", answer
+
+    def has_ticked(self, location, sensor):
+        answer = self.ui.graphql(TICKS.format(location=location, sensor=sensor))
+        ticks = answer["sensorOrError"]["sensorState"]["ticks"]
+        return any(tick["status"] in ("SUCCESS", "SKIPPED") for tick in ticks)
+
     def status(self, run_id):
         query = f'{{runOrError(runId: "{run_id}") {{... on Run {{status}}}}}}'
         return self.ui.graphql(query)["runOrError"]["status"]
@@ -90,8 +123,25 @@ def test_each_code_server_has_its_domains_and_no_job_is_in_two(site):
     assert found is not None
     assert set(found) == {MAIN, "finra"}
     assert "finra_otc_weekly" in found["finra"]
-    assert "operations_sessions" in found[MAIN]
+    assert "operations_runs" in found[MAIN]
     assert found["finra"].isdisjoint(found[MAIN])
+
+
+def test_each_asset_is_in_the_one_location_of_its_domain(site):
+    assets = site.assets()
+    assert {name.partition("/")[0] for name in assets["finra"]} == {"finra"}
+    assert {name for name in assets[MAIN] if name.startswith("finra/")} == set()
+    for name in ("finra/otc_weekly", "fx/rates_daily", "operations/runs"):
+        assert [*assets["finra"], *assets[MAIN]].count(name) == 1
+    assert len({*assets["finra"], *assets[MAIN]}) == len(assets["finra"]) + len(assets[MAIN])
+
+
+@pytest.mark.parametrize(
+    ("location", "sensor"), [("finra", "finra_on_landing"), (MAIN, "operations_on_run_end")]
+)
+def test_a_sensor_of_each_location_ticks(site, location, sensor):
+    site.start_sensor(location, sensor)
+    wait_for(lambda: site.has_ticked(location, sensor), 180)
 
 
 @pytest.fixture
@@ -111,7 +161,7 @@ def test_while_a_code_server_is_away_its_runs_wait_and_those_of_others_do_not(si
     earlier = instance.get_run_by_id(site.load("T2|2026-02-02"))
     site.kill_server()
     waiting = queued(instance, earlier, "T1|2026-02-09")
-    other = site.launch(MAIN, "operations_sessions")
+    other = site.launch(MAIN, "operations_checks")
     wait_for(lambda: site.status(other) == "SUCCESS", 120)
     assert site.status(waiting) in ("QUEUED", "STARTING")
     site.start_server()

@@ -7,7 +7,8 @@ import pytest
 
 from tests import programs
 
-RETRY = "ops: {retry_failures: {config: {dry_run: false, reason_codes: [truncated]}}}\n"
+OPTIONS = "{dry_run: false, reason_codes: [truncated]}"
+RETRY = f"ops: {{handle_runs: {{config: {{retry_failures: {OPTIONS}}}}}}}\n"
 
 
 @pytest.mark.slow
@@ -40,7 +41,7 @@ def test_dagster_job_execute_makes_exactly_the_chosen_files_ready_and_the_load_t
     assert run("orchestration_project", "load", "documents")[0] == 1
     loaded = {"good.txt": ("done", 1), "cut.json": ("dead", 1), "odd.bin": ("dead", 1)}
     assert items() == loaded
-    job = ("-j", "operations_retry_failures", "-m", "orchestration_project.definitions")
+    job = ("-j", "operations_runs", "-m", "orchestration_project.definitions")
     assert run("dagster", "job", "execute", *job, "-c", str(config))[0] == 0
     assert items() == {**loaded, "cut.json": ("ready", 1)}
     assert run("orchestration_project", "load", "documents")[0] == 1

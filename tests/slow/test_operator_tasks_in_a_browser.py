@@ -113,17 +113,13 @@ class Operator:
         self.page.keyboard.type(text)
         self.page.keyboard.press("Enter")
 
-    def materialize_with(self, config):
-        """Open the launchpad of an asset job, replace the config there, and launch it."""
-        self.page.get_by_role("button", name=re.compile("Materialize")).first.click(
-            modifiers=["Shift"]
-        )
-        self.clicks += 1
-        dialog = self.page.get_by_role("dialog")
-        self.on(dialog.locator(".CodeMirror").first)
+    def launch_with(self, config):
+        """Open the launchpad of a job of kinds, replace the config there, and launch it."""
+        self.tab("Launchpad")
+        self.on(self.page.locator(".CodeMirror").first)
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(config)
-        self.on(dialog.get_by_role("button", name=re.compile("Materialize")).last)
+        self.button("Launch Run")
 
     def search(self, text):
         """Open an asset that Dagster's own search found; the key / opens the search."""
@@ -469,13 +465,13 @@ def test_checks_of_an_asset_are_read_with_two_clicks(admin):
     assert admin.clicks == 2
 
 
-def test_an_asset_is_found_by_group_and_kind_and_its_lineage_with_four_clicks(admin):
+def test_an_asset_is_found_by_domain_and_kind_and_its_lineage_with_four_clicks(admin):
     admin.link("Catalog")
-    admin.filter('group:"finra" and kind:"plot"')
+    admin.filter('tag:"domain"="finra" and kind:"plot"')
     found = admin.page.locator("a[href*='/assets/finra/trade_activity']")
     found.first.wait_for()
     assert admin.page.locator("a[href*='/assets/prices/']").count() == 0
-    admin.shot("found-by-group-and-kind")
+    admin.shot("found-by-domain-and-kind")
     admin.on(found)
     admin.tab("Lineage")
     admin.reads("symbol_week")
@@ -506,12 +502,14 @@ def test_a_picture_is_read_with_two_clicks(admin):
 def test_a_preset_is_previewed_applied_and_undone_with_four_clicks_each(site, admin):
     for preset, more in (("full", ""), ("full", APPLIED), ("standard", APPLIED)):
         before = by_admin(site)
-        admin.search_job("operations_apply_preset")
-        admin.materialize_with(f"ops: {{apply_preset: {{config: {{preset: {preset}{more}}}}}}}")
+        admin.search_job("operations_definitions_edit")
+        admin.launch_with(
+            f"ops: {{edit_definitions: {{config: {{apply_preset: {{preset: {preset}{more}}}}}}}}}"
+        )
         [run] = launched(site, before)
         succeeded(site, run)
     assert admin.clicks == 12
-    admin.page.goto("/assets/operations/presets?view=events")
+    admin.page.goto("/assets/operations/definitions?view=events")
     admin.reads(re.compile("applied as standard#2 by admin: a trial"))
     admin.shot("preset-undone")
 
@@ -575,26 +573,26 @@ def runs_of(site, job):
     return site.runs(f'pipelineName: "{job}"')
 
 
-def test_pruning_is_a_dry_run_with_two_clicks_and_its_result_is_read_with_two_more(site, admin):
+def test_pruning_is_a_dry_run_with_four_clicks_and_its_result_is_read_with_two_more(site, admin):
     before = by_admin(site)
-    admin.search_job("operations_prune")
-    admin.button(re.compile("Materialize"))
+    admin.search_job("operations_clean_up")
+    admin.launch_with("ops: {clean_up: {config: {prune_run_logs: {dry_run: true}}}}")
     [run] = launched(site, before)
     succeeded(site, run)
-    assert admin.clicks == 2
-    admin.search("operations/run_logs")
+    assert admin.clicks == 4
+    admin.search("operations/runs")
     admin.tab("Events")
     admin.reads("dry_run")
     admin.reads("compute logs")
     admin.shot("prune")
-    assert admin.clicks == 4
+    assert admin.clicks == 6
 
 
 def test_evidence_is_exported_with_four_clicks_and_found_with_two_more(site, admin):
     before = by_admin(site)
-    admin.search_job("operations_export_evidence")
+    admin.search_job("operations_export")
     run_id = runs_of(site, "finra_otc_weekly")[-1]["runId"]
-    admin.materialize_with(f"ops: {{export_evidence: {{config: {{run_id: {run_id}}}}}}}")
+    admin.launch_with(f"ops: {{export: {{config: {{export_evidence: {{run_id: {run_id}}}}}}}}}")
     [run] = launched(site, before)
     succeeded(site, run)
     assert admin.clicks == 4
@@ -638,7 +636,7 @@ def test_a_viewer_reads_who_it_is_and_may_launch_nothing(site, enter, width):
         shortcuts = bar.locator("nav").bounding_box()
         last = bar.get_by_role("link", name="Retry failures").bounding_box()
         assert last["x"] + last["width"] <= shortcuts["x"] + shortcuts["width"]
-    page.goto("/locations/orchestration_project.definitions/jobs/operations_control_tower")
+    page.goto("/locations/orchestration_project.definitions/jobs/operations_checks")
     button = page.get_by_role("button", name=re.compile("Materialize")).first
     button.wait_for()
     assert button.is_disabled()
@@ -682,7 +680,7 @@ VIEWED = {
     "/assets/finra/otc_weekly?view=checks": "reconciles_with_symbol_totals",
     "/assets/finra/trade_activity": "picture",
     "/assets/saas/dead_letters?view=events": "refused",
-    "/assets/operations/presets?view=events": "standard",
+    "/assets/operations/definitions?view=events": "standard",
 }
 
 

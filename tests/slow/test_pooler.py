@@ -22,7 +22,7 @@ COMMANDS = [
     (PROJECT, "migrate"),
     (PROJECT, "verify"),
     (PROJECT, "run", "--weeks", "1"),
-    ("dagster", "job", "execute", "-m", f"{PROJECT}.definitions", "-j", "operations_control_tower"),
+    ("dagster", "job", "execute", "-m", f"{PROJECT}.definitions", "-j", "operations_checks"),
 ]
 SETTINGS = ("DATABASE_URL", "DAGSTER_DATABASE_URL")
 OPTION = "?options=-c%20lock_timeout%3D1s"

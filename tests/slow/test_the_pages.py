@@ -51,6 +51,7 @@ def clone(tmp_path: Path) -> Iterator[Path]:
         file = binaries / name
         file.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec {command} "$@"\n')
         file.chmod(0o755)
+    (binaries.parent / "editable").write_text(f"{folder}\n")  # or make installs it here
     for name in ("installed", "installed-dev"):
         (binaries.parent / name).touch()
     yield folder

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium"),
 ]
 
-JOB = "/locations/orchestration_project.definitions/jobs/operations_control_tower"
+JOB = "/locations/orchestration_project.definitions/jobs/operations_checks"
 LAUNCH = "button:has-text('Materialize')"
 
 SLOWLY = 240

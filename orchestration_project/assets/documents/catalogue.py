@@ -1,6 +1,6 @@
 """Keys, specs and partitions of the assets of documents."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from datetime import date
 
 import dagster as dg
@@ -15,7 +15,7 @@ OWNERS = ["team:operations"]
 FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
 PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
 SIMILARITY, TOPICS = dg.AssetKey([GROUP, "similarity"]), dg.AssetKey([GROUP, "topics"])
-LOAD_OP, LOAD_JOB, REPLAY_JOB = "documents_load_day", "documents_load", "documents_replay"
+LOAD_OP, LOAD_JOB = "documents_load_day", "documents_load"
 DERIVE_OP, DERIVE_JOB = "documents_derive_days", "documents_derive"
 VERDICT_OP, VERDICT_CHECK = "documents_verdict", "has_good_verdict"
 PAIRS_CHECK = "names_existing_documents"
@@ -67,7 +67,7 @@ files = asset_spec(
 def table_spec(
     key: dg.AssetKey,
     table: Table,
-    kinds: Set[str],
+    kind: str,
     source: dg.AssetKey,
     made_of: Mapping[str, str] | None = None,
 ) -> dg.AssetSpec:
@@ -77,7 +77,7 @@ def table_spec(
         key,
         str(table.comment),
         column_schema(table.columns),
-        kinds,
+        kind,
         source,
         owners=OWNERS,
         **{

@@ -30,8 +30,8 @@ from orchestration_project.tables.documents import documents_similarity, documen
 @dg.multi_asset(
     name=DERIVE_OP,
     specs=[
-        table_spec(SIMILARITY, documents_similarity, {"table", "gold"}, CHUNKS, SIMILARITY_SOURCES),
-        table_spec(TOPICS, documents_topics, {"table", "gold"}, CHUNKS, TOPIC_SOURCES),
+        table_spec(SIMILARITY, documents_similarity, "gold", CHUNKS, SIMILARITY_SOURCES),
+        table_spec(TOPICS, documents_topics, "gold", CHUNKS, TOPIC_SOURCES),
     ],
     check_specs=[
         check_spec(

@@ -19,7 +19,6 @@ from orchestration_project.assets.documents.catalogue import (
     LOAD_JOB,
     LOAD_OP,
     PAGES,
-    REPLAY_JOB,
     table_spec,
 )
 from orchestration_project.assets.documents.derivation import derive_documents
@@ -53,7 +52,11 @@ from orchestration_project.resources.documents.items import (
     record_nothing,
 )
 from orchestration_project.resources.documents.loading import AfterLoad, DocumentLoader
-from orchestration_project.resources.documents.pool import ClaimedDocument, DocumentPool, Reading
+from orchestration_project.resources.documents.pool import (
+    ClaimedDocument,
+    DocumentExtractor,
+    Reading,
+)
 from orchestration_project.resources.documents.reading import reader_settings
 from orchestration_project.resources.documents.reporting import run_documents
 from orchestration_project.resources.documents.source import DocumentSource
@@ -95,15 +98,15 @@ class _Work(NamedTuple):
 @dg.multi_asset(
     name=LOAD_OP,
     specs=[
-        table_spec(CAPTURE, documents_table, {"state"}, FILES),
+        table_spec(CAPTURE, documents_table, "state", FILES),
         table_spec(
             PAGES,
             documents_pages,
-            {"table", "silver"},
+            "silver",
             CAPTURE,
             dict.fromkeys(PAGE_COLUMNS, "document_id"),
         ),
-        table_spec(CHUNKS, documents_chunks, {"table", "gold"}, PAGES, CHUNK_SOURCES),
+        table_spec(CHUNKS, documents_chunks, "gold", PAGES, CHUNK_SOURCES),
     ],
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -133,7 +136,7 @@ def load_documents(
     poll_once = cache(open_arrivals(documents, warehouse, clock, settings).poll)
 
     def work_of(day: date) -> _Work:
-        if context.job_name == REPLAY_JOB:
+        if config.replay:
             current_count = count_current(warehouse, day, version=version)
             summary.not_read_count = (summary.not_read_count or 0) + current_count
             return _Work(
@@ -167,7 +170,7 @@ def load_documents(
             work = work_of(day)
             end_leases(warehouse, clock, work.topic, partial(is_at_work, context.instance))
             loader = DocumentLoader(
-                read=work.read,
+                extractor=DocumentExtractor(work.read, captures, warehouse, extraction, version),
                 clock=clock,
                 run_id=context.run.run_id,
                 chunk_rule=rule,
@@ -186,7 +189,6 @@ def load_documents(
                 item_timeout=FILE_TIME,
                 batch_size=MAX_FILES_PER_BATCH,
                 max_items=MAX_FILES_PER_RUN,
-                pool=DocumentPool(captures, warehouse, extraction, loader.version),
                 summary=summary,
             ):
                 pass
@@ -202,18 +204,6 @@ load_job = dg.define_asset_job(
     description=job_text(
         "Loads the files of a day that wait: capture, extract, write pages and chunks, derive "
         "similarity and topics.",
-        LOAD_OP,
-        DocumentsLoad,
-    ),
-    tags={"domain": GROUP},
-)
-
-replay_job = dg.define_asset_job(
-    REPLAY_JOB,
-    selection=dg.AssetSelection.assets(load_documents, derive_documents),
-    description=job_text(
-        "Extracts captured documents of a day again that other rules made. Neither the source is "
-        "read nor the documents that the present rules made: operations_artifacts verifies these.",
         LOAD_OP,
         DocumentsLoad,
     ),

@@ -33,7 +33,7 @@ FAIL_ON_TAG = "documents_fail_on"
 """Tag of a run that a verdict may fail, with the verdict from which it does."""
 
 
-class DocumentsLoad(JobOptions):
+class DocumentOptions(JobOptions):
     """Options of reading and cutting documents; the applied preset has those that are left out."""
 
     chunk_words: int | None = Field(
@@ -54,6 +54,15 @@ class DocumentsLoad(JobOptions):
     fail_on: FailOn | None = Field(
         default=None,
         description="Verdict from which the run fails; watch: any that is not good.",
+    )
+
+
+class DocumentsLoad(DocumentOptions):
+    """Options of a run that loads documents, or replays captured ones."""
+
+    replay: bool = Field(
+        default=False,
+        description="Extract captured documents again that other rules made; no file is read.",
     )
 
 

@@ -35,7 +35,7 @@ FOLDER = "plots/finra/trade_activity"
             "One picture of the trading that is landed: shares, trades and concentration by week, "
             "and the largest symbols and venues of the newest week that has all tiers.",
             None,
-            {"plot", "gold"},
+            "plot",
             *(SYMBOL_WEEK, VENUE_WEEK, CONCENTRATION_WEEK, TIER_WEEK),
         )
     ],
@@ -47,6 +47,9 @@ def trade_activity(
 ) -> dg.MaterializeResult[Any]:
     """Draw what is landed, keep the files, and show them."""
     activity, is_synthetic = read_activity(warehouse), settings.is_demo
+    if activity is None:
+        nothing = {"outcome": "nothing to draw: no week is loaded"}
+        return dg.MaterializeResult(asset_key=TRADE_ACTIVITY, metadata=nothing)
     picture = drawn(activity, is_synthetic=is_synthetic)
     return dg.MaterializeResult(
         asset_key=TRADE_ACTIVITY,
@@ -100,11 +103,3 @@ def _tables(activity: Activity) -> dict[str, Any]:
     }
     names_last = pl.selectors.exclude("name"), pl.selectors.by_name("name", require_all=False)
     return {name: table_of(rows.select(*names_last)) for name, rows in tables.items()}
-
-
-trade_activity_job = dg.define_asset_job(
-    "finra_trade_activity",
-    selection=dg.AssetSelection.assets(trade_activity),
-    description="Draws the chart of the loaded weeks.",
-    tags={"domain": "finra"},
-)

@@ -7,8 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS, week_keys
-from orchestration_project.assets.finra.loading import LOAD_OP
-from orchestration_project.assets.finra.weekly import SPECS
+from orchestration_project.assets.finra.weekly import LOAD_OP, SPECS
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.pipelines import LOADED_RANGE, REQUESTED_RANGE, require_known

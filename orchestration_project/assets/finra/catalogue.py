@@ -28,7 +28,8 @@ from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.resources.finra.connection import FinraDatasets
 from orchestration_project.resources.finra.dependents import OF_DATASETS
 from orchestration_project.services.metadata import column_schema
-from orchestration_project.settings import Settings, load_shared_settings
+from orchestration_project.settings import Settings, domains_on, load_shared_settings
+from orchestration_project.settings.chosen import datasets_on
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra_lineage import MADE_OF
 
@@ -143,7 +144,7 @@ def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) ->
         "dagster/column_lineage": _lineage(table, deps),
     }
     columns = column_schema(table.columns)
-    return asset_spec(key, str(table.comment), columns, {"table", kind}, *deps, **metadata)
+    return asset_spec(key, str(table.comment), columns, kind, *deps, **metadata)
 
 
 def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage:
@@ -202,4 +203,14 @@ def _limits(declared: FinraDataset, settings: Settings, today: date) -> LoadLimi
     )
 
 
-DATASET_ASSETS = [dataset_assets(engine_dataset(each)) for each in DATASETS]
+_CHOSEN = datasets_on(SETTINGS, GROUP)
+DATASETS_ON = [each for each in DATASETS if each.noun in _CHOSEN]
+"""FINRA's other datasets that this installation has."""
+
+DATASET_ASSETS = [dataset_assets(engine_dataset(each)) for each in DATASETS_ON]
+
+HAS_VALUES = "prices" in domains_on(SETTINGS)
+"""Whether there are prices, of which values of weeks are derived."""
+
+HAS_SHORT = {"reg_sho_daily", "short_interest"} <= _CHOSEN
+"""Whether there are the datasets of which short sales of weeks are derived."""

@@ -9,6 +9,8 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.finra.catalogue import (
+    DATASETS_ON,
+    HAS_VALUES,
     OTC_WEEKLY,
     SYMBOL_MOVERS_WEEK,
     TIER_WEEK,
@@ -54,7 +56,7 @@ class Chart:
     def spec(self) -> dg.AssetSpec:
         """Its asset in the catalogue."""
         description = f"One picture: {self.title}."
-        return asset_spec(self.key, description, None, {"plot", "gold"}, *self.deps)
+        return asset_spec(self.key, description, None, "plot", *self.deps)
 
 
 def _drawn(
@@ -78,7 +80,7 @@ def _movers(
 ATS_SHARE_TITLE = "Share of ATSs in the shares by week, % of both markets"
 OFF_EXCHANGE_TITLE = "Share of OTC in all shares traded by week, %, of symbols with prices"
 
-CHARTS = (
+ALL_CHARTS = (
     Chart(
         "ats_share_chart",
         "the share of ATSs in the shares by week and tier",
@@ -124,6 +126,21 @@ CHARTS = (
 )
 
 
+ABSENT = frozenset(
+    key
+    for key, is_there in (
+        (SYMBOL_WEEK_VALUE, HAS_VALUES),
+        (DAILY, HAS_VALUES),
+        (SHORT_INTEREST, "short_interest" in {each.noun for each in DATASETS_ON}),
+    )
+    if not is_there
+)
+"""Assets that this installation lacks."""
+
+CHARTS = tuple(each for each in ALL_CHARTS if not ABSENT & {*each.deps})
+"""The charts whose inputs this installation has."""
+
+
 @dg.multi_asset(name="draw_finra_charts", specs=[each.spec for each in CHARTS], can_subset=True)
 def finra_charts(
     context: dg.AssetExecutionContext,
@@ -151,11 +168,3 @@ def _metadata(
         "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
         "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
     }
-
-
-charts_job = dg.define_asset_job(
-    "finra_charts",
-    selection=dg.AssetSelection.assets(finra_charts),
-    description="Draws six charts of loaded trading, prices and short interest.",
-    tags={"domain": "finra"},
-)

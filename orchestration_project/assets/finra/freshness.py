@@ -6,10 +6,14 @@ from datetime import timedelta
 import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import (
-    DATASET_ASSETS,
     OTC_WEEKLY,
     RETRY_ONCE,
     week_keys,
+)
+from orchestration_project.assets.specs import (
+    FRESHNESS_CHECK,
+    freshness_check,
+    paused_freshness,
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.freshness import (
@@ -22,25 +26,18 @@ from orchestration_project.domains.finra.freshness import (
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.services.metadata import FRESHNESS_REMEDY, describe_check
+from orchestration_project.services.metadata import described_result
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
-
-CHECK = "is_as_new_as_the_calendar"
 
 SHOWN_WEEKS = 100
 """The latest of those that are missing: an event should stay below 100 KB."""
 
 
-@dg.asset_check(
-    asset=OTC_WEEKLY,
-    name=CHECK,
-    **describe_check(
-        "Every week that is due by FINRA's calendar, within the lookback, is loaded.",
-        severity=dg.AssetCheckSeverity.WARN,
-        remedy=FRESHNESS_REMEDY,
-        settings=["FINRA_FRESHNESS_GRACE_HOURS", "FINRA_LOOKBACK_WEEKS"],
-    )._asdict(),
+@freshness_check(
+    OTC_WEEKLY,
+    "Every week that is due by FINRA's calendar, within the lookback, is loaded.",
+    settings=["FINRA_FRESHNESS_GRACE_HOURS", "FINRA_LOOKBACK_WEEKS"],
     retry_policy=RETRY_ONCE,
 )
 def as_new_as_the_calendar(
@@ -49,7 +46,9 @@ def as_new_as_the_calendar(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
-    """Compare what is landed with the calendar, and with what FINRA lists."""
+    """Compare the landed weeks with the calendar, and with the list of FINRA."""
+    if paused := paused_freshness(warehouse, OTC_WEEKLY):
+        return paused  # FINRA is not asked
     today, weeks = clock.today_in_new_york(), settings.finra_lookback_weeks
     listed, _ = of_known_tiers(finra.published(since=horizon_start(today, weeks)))
     return freshness_of(warehouse, settings, clock, listed=frozenset(listed))
@@ -61,7 +60,7 @@ def freshness_of(
     clock: Clock,
     listed: frozenset[TierWeek] | None = None,
 ) -> dg.AssetCheckResult:
-    """Compare what is landed with the calendar; a demo's, from what it loaded first.
+    """Compare the landed weeks with the calendar; a demo's, from what it loaded first.
 
     Args:
         warehouse: What is landed.
@@ -92,13 +91,8 @@ def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
         metadata["missing_weeks"] = dg.MetadataValue.table(
             [_record(each) for each in missing[-SHOWN_WEEKS:]]
         )
-    return dg.AssetCheckResult(
-        asset_key=OTC_WEEKLY,
-        check_name=CHECK,
-        passed=not missing,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=metadata,
-    )
+    severity = dg.AssetCheckSeverity.WARN
+    return described_result(OTC_WEEKLY, FRESHNESS_CHECK, metadata, severity, passed=not missing)
 
 
 def _record(week: DueWeek) -> dg.TableRecord:
@@ -111,13 +105,3 @@ def _record(week: DueWeek) -> dg.TableRecord:
             "what_to_do": str(week),
         }
     )
-
-
-freshness_job = dg.define_asset_job(
-    "finra_freshness",
-    selection=dg.AssetSelection.checks(
-        as_new_as_the_calendar, *(each.freshness for each in DATASET_ASSETS)
-    ),
-    description="Checks whether the loaded weeks are as new as FINRA's calendar requires.",
-    tags={"domain": "finra"},
-)

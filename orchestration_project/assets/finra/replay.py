@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from orchestration_project.assets.finra.catalogue import DATASET_ASSETS, week_keys
-from orchestration_project.assets.finra.loading import LOAD_OP, REPLAY_JOB
+from orchestration_project.assets.finra.weekly import LOAD_OP, otc_weekly_job
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import chosen, key_ranges, summary, tier_week
 from orchestration_project.engine.environment import open_clock
@@ -65,7 +65,7 @@ def _require_partitions(unknown: Sequence[str]) -> None:
 REPLAYS = [
     Replay(
         table=WEEKLY,
-        job=REPLAY_JOB,
+        job=otc_weekly_job.name,
         op=LOAD_OP,
         plan=_plan_weeks,
         filters=(

@@ -59,7 +59,7 @@ def has_the_fields_that_we_know(
 
     It does not stop a load: one that asks for a missing field fails and says so.
     """
-    listed = finra.fields()
+    listed = finra.list_fields()
     if listed is None:
         outcome = not_applicable(NO_FIELDS)
         return dg.AssetCheckResult(passed=True, description=summary_of(outcome), metadata=outcome)
@@ -78,10 +78,3 @@ def has_the_fields_that_we_know(
 
 
 SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
-
-source_checks_job = dg.define_asset_job(
-    "finra_source_checks",
-    selection=dg.AssetSelection.checks(*SOURCE_CHECKS),
-    description="Compares FINRA's tiers and fields with the declared ones, by two requests.",
-    tags={"domain": "finra"},
-)

@@ -95,11 +95,3 @@ def _check_result(name: str, found: pl.DataFrame) -> dg.AssetCheckResult:
             **({"symbols": table_of(shown.drop("known_from"))} if len(shown) else {}),
         },
     )
-
-
-symbols_job = dg.define_asset_job(
-    "finra_symbols",
-    selection=dg.AssetSelection.assets(symbols),
-    description="Derives the symbol master of all loaded weeks: tiers, names, renames.",
-    tags={"domain": "finra"},
-)

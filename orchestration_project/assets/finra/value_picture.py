@@ -31,7 +31,7 @@ NO_VALUE_METADATA: dict[str, Any] = {
             "One picture of the trading that has a value: estimated dollars, shares and trades by "
             "week and tier.",
             None,
-            {"plot", "gold"},
+            "plot",
             *(SYMBOL_WEEK, SYMBOL_WEEK_VALUE),
         )
     ],

@@ -17,20 +17,13 @@ from orchestration_project.assets.finra.catalogue import (
     table_spec,
 )
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_of
-from orchestration_project.assets.finra.loading import (
-    LOAD_OP,
-    LOADING,
-    REPLAY_JOB,
-    WeeklyLoad,
-    is_replay,
-    limits_of,
-)
 from orchestration_project.assets.finra.materialization_metadata import metadata_of
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
+from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
-from orchestration_project.domains.finra.anomaly_bands import WARNINGS
+from orchestration_project.domains.finra.anomaly_bands import WARNINGS, BandLimits
 from orchestration_project.domains.finra.audits import AUDITS, HELP
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
@@ -43,7 +36,12 @@ from orchestration_project.engine.announcements import (
 from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
-from orchestration_project.engine.loads import options_of, record_run_balances
+from orchestration_project.engine.loads import (
+    LoadOptions,
+    record_run_balances,
+    refuse_unused_options,
+)
+from orchestration_project.engine.options import with_defaults
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
@@ -58,7 +56,8 @@ from orchestration_project.services.metadata import (
     evaluated,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.retries.retrying import MANUAL_RETRIES_TAG
+from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings.checks import WeeklyLimits
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -66,6 +65,19 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.spine import captures
+
+LOAD_OP = "finra_otc_weekly_load"
+
+LOADING = PresetTarget(
+    job="finra_otc_weekly",
+    op=LOAD_OP,
+    model=LoadOptions,
+    fields={"full": Default(False), "max_reject_ratio": Default(setting="finra_max_reject_ratio")},
+)
+"""Fields that a preset may set for loads; its limit holds for replays too."""
+
+WEEKLY_OPTIONS = with_defaults(LoadOptions, LOADING.default_texts(load_shared_settings()))
+"""Options of a load or a replay of weeks."""
 
 BLOCKING = AUDITS | COPIES | COMPLETE_AUDIT
 WARNING = WARNINGS | PLAUSIBILITY
@@ -78,14 +90,14 @@ SPECS = [
         "One object per fetched page or file of FINRA's weekly data, its bytes unchanged, and one "
         "row per fetch in `captures`.",
         column_schema(captures.columns),
-        {"api", "bronze"},
+        "bronze",
         WEEKLY_SUMMARY,
     ),
     asset_spec(
         STAGED,
         "One Parquet file per delivery of a partition: the rows that kept the contract.",
         column_schema(each for each in finra_otc_weekly.columns if each.name not in BOOKKEEPING),
-        {"polars", "parquet"},
+        "parquet",
         CAPTURE,
     ),
     table_spec(OTC_WEEKLY, finra_otc_weekly, "silver", STAGED),
@@ -114,7 +126,7 @@ SPECS = [
 )
 def otc_weekly(
     context: dg.AssetExecutionContext,
-    config: WeeklyLoad,
+    config: WEEKLY_OPTIONS,  # pyright: ignore[reportInvalidTypeForm] - with defaults of its own
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
@@ -128,6 +140,7 @@ def otc_weekly(
     limits = checks.finra_otc_weekly
 
     def opened() -> DatasetLoader[WeekChange, WrittenPreview]:
+        refuse_unused_options(dict(config), type(config))
         values = of_run.values(LOADING, config)
         dataset = WeeklyDataset(
             limits=limits_of(limits),
@@ -137,7 +150,7 @@ def otc_weekly(
         done = landed_before(context, OTC_WEEKLY)
         deliveries = (
             RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
-            if is_replay(context.job_name, config)
+            if config.replay
             else SourceDeliveries(
                 dataset, finra, warehouse, clock, config.allow_conflicts, values["full"], done
             )
@@ -193,21 +206,21 @@ otc_weekly_job = dg.define_asset_job(
     description=job_text(
         "Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
         LOAD_OP,
-        WeeklyLoad,
-        only=options_of(WeeklyLoad, is_replay=False),
+        WEEKLY_OPTIONS,
     ),
     tags={"domain": "finra"},
 )
 
 
-replay_job = dg.define_asset_job(
-    REPLAY_JOB,
-    selection=otc_weekly_job.selection,
-    description=job_text(
-        "Replays captured weeks: validates and loads them again, without a request to the source.",
-        LOAD_OP,
-        WeeklyLoad,
-        only=options_of(WeeklyLoad, is_replay=True),
-    ),
-    tags={"domain": "finra", **MANUAL_RETRIES_TAG},
-)
+def limits_of(limits: WeeklyLimits) -> BandLimits:
+    """Return when to warn, as `checks.yaml` says."""
+    return BandLimits(
+        weeks=limits.outliers.weeks,
+        min_weeks=limits.outliers.min_weeks,
+        width=limits.outliers.sigma,
+        floor=limits.outliers.min_factor,
+        cap=limits.outliers.max_factor,
+        large_venue_share=limits.large_venues.min_ratio,
+        large_venue_weeks=limits.large_venues.weeks,
+        max_row_shares=limits.max_row_shares,
+    )

@@ -95,7 +95,7 @@ bridges = asset_spec(
     BRIDGES,
     str(mqtt_bridges.comment),
     column_schema(mqtt_bridges.columns),
-    {"state"},
+    "state",
     owners=OWNERS,
     **{"dagster/table_name": mqtt_bridges.name},
 )
@@ -115,7 +115,7 @@ def mirror_spec() -> dg.AssetSpec:
         MIRROR,
         str(mqtt_mirror.comment),
         column_schema(mqtt_mirror.columns),
-        {"table"},
+        "table",
         *(INBOX, KINDS),
         owners=OWNERS,
         **_named(
@@ -134,7 +134,7 @@ def dead_letters_spec() -> dg.AssetSpec:
         DEAD_LETTERS,
         str(mqtt_dead_letters.comment),
         column_schema(mqtt_dead_letters.columns),
-        {"state"},
+        "state",
         *(INBOX, KINDS),
         owners=OWNERS,
         **_named(
@@ -154,7 +154,7 @@ def entity_specs() -> list[dg.AssetSpec]:
             ENTITY_KEYS[name],
             str(entity.table.comment),
             column_schema(entity.table.columns),
-            {"table", "gold"},
+            "gold",
             MIRROR,
             owners=OWNERS,
             **_named(
@@ -177,7 +177,7 @@ def graph_spec() -> dg.AssetSpec:
         GRAPH,
         "One picture of the components of projects, and what each needs first.",
         None,
-        {"plot", "gold"},
+        "plot",
         *(ENTITY_KEYS[name] for name in ("project", "component", "component_dependency")),
         MIRROR,  # whose runs fold these
         owners=OWNERS,

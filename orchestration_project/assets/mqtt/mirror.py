@@ -36,7 +36,6 @@ from orchestration_project.resources.mqtt.opening import open_mirror
 from orchestration_project.resources.mqtt.ranges import (
     TOPIC,
     RangeLoader,
-    RangePool,
     RangeSummary,
     end_leases,
     plan_ranges,
@@ -88,7 +87,6 @@ def mirror_mqtt(
             item_timeout=RANGE_TIME,
             batch_size=1,
             max_items=left,
-            pool=RangePool(),
             in_order=True,
             summary=summary,
         ):

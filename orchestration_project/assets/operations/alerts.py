@@ -19,7 +19,7 @@ ALERTS_SHOWN = 50
 
 @dg.multi_asset(
     name="look_at_alerts",
-    specs=[asset_spec(ALERTS, operations_alerts, {"ledger"})],
+    specs=[asset_spec(ALERTS, operations_alerts, "ledger")],
     check_specs=[
         check_spec(
             DELIVERED,

@@ -1,19 +1,16 @@
 """Copies of artifacts in the second store, kept up by a job."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
-    ARTIFACT_COPIES,
     ARTIFACTS,
-    asset_spec,
+    COPIES,
 )
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.environment import Lazy, open_second_store
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions
@@ -22,9 +19,6 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.repair.copying import ArtifactCopies, CopyCounts
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations_deployment import operations_artifact_copies
-
-COPY_OP, COPY_JOB = "copy_artifacts", "operations_copy_artifacts"
 
 COUNT_COLUMNS = {
     "kind": pl.String,
@@ -42,18 +36,14 @@ class CopyArtifacts(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name=COPY_OP,
-    specs=[asset_spec(ARTIFACT_COPIES, operations_artifact_copies, {"state"}, ARTIFACTS)],
-)
-def artifact_copies(
-    context: dg.AssetExecutionContext,
+def copy_artifacts(
+    context: dg.OpExecutionContext,
     config: CopyArtifacts,
-    artifacts: dg.ResourceParam[ArtifactStore],
-    clock: dg.ResourceParam[Clock],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+    artifacts: ArtifactStore,
+    clock: Clock,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> AssetEvent:
     """Copy captured bytes and exported files that are new, and delete what was cleaned up."""
     second = open_second_store(settings)
     if second is None:
@@ -63,7 +53,7 @@ def artifact_copies(
             found="it is not set",
             remedy="set it to a store on another disk or in another bucket",
         )
-    acquire_for_run(warehouse, context.instance, ARTIFACT_COPIES, run_id=context.run.run_id)
+    acquire_for_run(warehouse, context.instance, COPIES, run_id=context.run.run_id)
     work = ArtifactCopies(
         warehouse=warehouse,
         artifacts=artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts,
@@ -78,7 +68,7 @@ def artifact_copies(
     copied = [each for kind, each in counts.items() if kind != "removals"]
     rows = [(*each[:4], len(each.damaged)) for each in counts.values()]
     return dg.MaterializeResult(
-        asset_key=ARTIFACT_COPIES,
+        asset_key=ARTIFACTS,
         metadata=as_metadata(
             {
                 "copied_count": sum(each.object_count for each in copied),
@@ -90,14 +80,10 @@ def artifact_copies(
     )
 
 
-copy_artifacts_job = dg.define_asset_job(
-    COPY_JOB,
-    selection=dg.AssetSelection.assets(artifact_copies),
-    description=job_text(
-        "Copies new captured bytes and exported files to the store of ARTIFACTS_COPY_URL, and "
-        "deletes there what operations_cleanup deleted.",
-        COPY_OP,
-        CopyArtifacts,
-    ),
-    tags={"domain": "operations"},
+COPY_ARTIFACTS = Kind(
+    "copy_artifacts",
+    "Copies new captured bytes and exported files to the store of ARTIFACTS_COPY_URL, and deletes "
+    "there what delete_artifacts deleted.",
+    CopyArtifacts,
+    copy_artifacts,
 )

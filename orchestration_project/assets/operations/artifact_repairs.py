@@ -12,14 +12,13 @@ from orchestration_project.assets.operations.catalogue import (
     DAMAGED_ARTIFACTS,
     ERASURES,
     REMOVALS,
-    asset_spec,
 )
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
-from orchestration_project.contracts.job_options import Digests, job_text
+from orchestration_project.contracts.job_options import Digests
 from orchestration_project.contracts.repair import DAMAGED, NAMES
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.blob_repair import delete_expired
 from orchestration_project.engine.environment import Lazy
 from orchestration_project.engine.leases import acquire_for_run
@@ -41,10 +40,8 @@ from orchestration_project.services.repair.damage import (
 from orchestration_project.services.repair.opening import open_repairs
 from orchestration_project.services.repair.repairing import Repaired
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations_deployment import operations_damaged_artifacts
 
 CHECK = "lose_nothing"
-REPAIR_OP, REPAIR_JOB = "repair_artifacts", "operations_repair_artifacts"
 
 MAX_SHOWN = 50
 """Artifacts that the metadata lists, so that an event stays small; the counts are of all."""
@@ -79,31 +76,31 @@ class RepairArtifacts(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name=REPAIR_OP,
+@dg.multi_asset_check(
+    name="check_damaged_artifacts",
     specs=[
-        asset_spec(
-            DAMAGED_ARTIFACTS, operations_damaged_artifacts, {"ledger"}, ARTIFACTS
-        ).merge_attributes(tags=REQUIRES_ADMIN)
-    ],
-    check_specs=[
         check_spec(
             CHECK,
-            asset=DAMAGED_ARTIFACTS,
+            asset=ARTIFACTS,
             description="Every artifact that was found damaged is repaired.",
             remedy="restore the objects from a backup, or set ARTIFACTS_COPY_URL, and repair again",
         )
     ],
 )
-def damaged_artifacts(
-    context: dg.AssetExecutionContext,
+def check_damaged_artifacts(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
+    """Look for artifacts that are not repaired."""
+    return check_of(warehouse)
+
+
+def repair_artifacts(
+    context: dg.OpExecutionContext,
     config: RepairArtifacts,
-    artifacts: dg.ResourceParam[ArtifactStore],
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    artifacts: ArtifactStore,
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> Iterator[AssetEvent]:
     """Repair the artifacts that the config names, and report what is lost."""
     reported = report_dry_run(context.log, "nothing is repaired", is_dry_run=config.dry_run)
     store: ArtifactStore = artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts
@@ -135,7 +132,7 @@ def damaged_artifacts(
     if not config.dry_run:
         expired = delete_expired(store, clock.today("UTC"), settings.artifacts_damaged_days)
     yield dg.MaterializeResult(
-        asset_key=DAMAGED_ARTIFACTS,
+        asset_key=ARTIFACTS,
         metadata=as_metadata({**reported, **_figures(results), "expired_count": expired}),
     )
     yield check_of(warehouse)
@@ -194,21 +191,18 @@ def check_of(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Return the check: which artifacts are not repaired, with what is lost."""
     metadata = damage_metadata(warehouse)
     return dg.AssetCheckResult(
-        asset_key=DAMAGED_ARTIFACTS,
+        asset_key=ARTIFACTS,
         check_name=CHECK,
         passed=not metadata["open_artifact_count"],
         metadata=metadata,
     )
 
 
-repair_artifacts_job = dg.define_asset_job(
-    REPAIR_JOB,
-    selection=dg.AssetSelection.assets(damaged_artifacts),
-    description=job_text(
-        "Repairs damaged artifacts from a second store, their sources or rows; a dry run by "
-        f"default. Bytes that are replaced stay below {DAMAGED} for ARTIFACTS_DAMAGED_DAYS.",
-        REPAIR_OP,
-        RepairArtifacts,
-    ),
-    tags={"domain": "operations"},
+REPAIR_ARTIFACTS = Kind(
+    "repair_artifacts",
+    "Repairs damaged artifacts from a second store, their sources or rows; a dry run by default. "
+    f"Bytes that are replaced stay below {DAMAGED} for ARTIFACTS_DAMAGED_DAYS.",
+    RepairArtifacts,
+    repair_artifacts,
+    requires_admin=True,
 )

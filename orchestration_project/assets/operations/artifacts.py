@@ -9,9 +9,9 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.artifact_repairs import damage_metadata
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
@@ -28,6 +28,8 @@ COLUMNS = {
     "artifact_count": "Number of artifacts",
     "byte_count": "Stored size, bytes",
 }
+
+CHECK = "hold_what_was_captured"
 
 NAMES_SHOWN = 20
 PROBLEMS = {"problem": pl.String, "artifact": pl.String}
@@ -50,25 +52,36 @@ class ArtifactsWanted(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name="list_artifacts",
-    specs=[report_spec(ARTIFACTS, "One row per kind of artifact that is stored.", COLUMNS)],
-    check_specs=[
+artifacts = report_spec(ARTIFACTS, "One row per kind of artifact that is stored.", COLUMNS)
+
+
+@dg.multi_asset_check(
+    name="check_artifacts",
+    specs=[
         check_spec(
-            "hold_what_was_captured",
+            CHECK,
             asset=ARTIFACTS,
             description="Every blob that the tables name is stored, with the bytes of its SHA-256.",
-            remedy="run operations_repair_artifacts, or restore the blobs from a backup",
+            remedy="run operations_clean_up: repair_artifacts, or restore the blobs from a backup",
         )
     ],
 )
-def artifacts(
-    context: dg.AssetExecutionContext,
+def check_artifacts(
+    artifacts: dg.ResourceParam[ArtifactStore], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Compare the artifact store with the tables, without reading all bytes."""
+    inventory = take_inventory(warehouse, artifacts, read_all=False)
+    files = damaged_files(warehouse, artifacts, read_all=False)
+    return _check(inventory, files, damage_metadata(warehouse))
+
+
+def list_artifacts(
+    context: dg.OpExecutionContext,
     config: ArtifactsWanted,
-    artifacts: dg.ResourceParam[ArtifactStore],
-    clock: dg.ResourceParam[Clock],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    artifacts: ArtifactStore,
+    clock: Clock,
+    warehouse: Warehouse,
+) -> Iterator[AssetEvent]:
     """List captures, count what is stored, compare it with the tables, and record damage."""
     found = read_captures(warehouse, config.where, config.limit)
     inventory = take_inventory(warehouse, artifacts, read_all=config.read_all)
@@ -110,7 +123,7 @@ def _check(
     ]
     return dg.AssetCheckResult(
         asset_key=ARTIFACTS,
-        check_name="hold_what_was_captured",
+        check_name=CHECK,
         passed=not missing and not changed,
         metadata={
             **{f"{problem}_count": len(names) for problem, names in wrong.items()},
@@ -121,13 +134,9 @@ def _check(
     )
 
 
-artifacts_job = dg.define_asset_job(
-    "operations_artifacts",
-    selection=dg.AssetSelection.assets(artifacts),
-    description=job_text(
-        "Lists captures and artifacts, and compares the store with the tables.",
-        "list_artifacts",
-        ArtifactsWanted,
-    ),
-    tags={"domain": "operations"},
+LIST_ARTIFACTS = Kind(
+    "list_artifacts",
+    "Lists captures and artifacts, and compares the store with the tables.",
+    ArtifactsWanted,
+    list_artifacts,
 )

@@ -6,9 +6,9 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from orchestration_project.assets.operations.kinds import Kind
 from orchestration_project.contracts.automation import PROFILE, Automation, chosen
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.contracts.roles import requires_admin
 from orchestration_project.engine.dagster_private import (
     AnyAutomation,
     RepositoryOrigin,
@@ -37,14 +37,15 @@ def automations(
 
 def for_admins(repository: dg.RepositoryDefinition) -> set[str]:
     """Return the schedules and sensors whose jobs only an admin may launch."""
-    assets = repository.asset_graph
-    jobs = {
-        job.name
-        for job in repository.get_all_jobs()
-        for key in job.asset_layer.executable_asset_keys
-        if REQUIRES_ADMIN.keys() & assets.get(key).tags
-    }
+    jobs = {job.name for job in repository.get_all_jobs() if _is_for_admins(repository, job)}
     return {each.name for each in _definitions(repository) if jobs & set(_jobs_of(each))}
+
+
+def _is_for_admins(repository: dg.RepositoryDefinition, job: dg.JobDefinition) -> bool:
+    """Return whether only an admin may launch a job, or a kind of it."""
+    assets, keys = repository.asset_graph, job.asset_layer.executable_asset_keys
+    tags = [*(assets.get(key).tags for key in keys), *(node.definition.tags for node in job.nodes)]
+    return any(map(requires_admin, tags))
 
 
 def _jobs_of(each: AnyAutomation) -> Sequence[str]:
@@ -111,7 +112,6 @@ class SwitchAutomation(JobOptions):
     )
 
 
-@dg.op(name="switch_automation", out=dg.Out(dg.Nothing))
 def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> None:
     """Switch the schedules and sensors of a profile, and list those that changed.
 
@@ -148,15 +148,9 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
     )
 
 
-@dg.job(
-    name="operations_switch_automation",
-    description=job_text(
-        "Switches the schedules and sensors of a profile on or off; a dry run by default.",
-        "switch_automation",
-        SwitchAutomation,
-    ),
-    tags={"domain": "operations"},
+SWITCH_AUTOMATION = Kind(
+    "switch_automation",
+    "Switches the schedules and sensors of a profile on or off; a dry run by default.",
+    SwitchAutomation,
+    switch_profile,
 )
-def switch_automation_job() -> None:
-    """Switch a profile."""
-    switch_profile()

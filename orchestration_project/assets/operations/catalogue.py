@@ -14,40 +14,37 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS = (
-    dg.AssetKey([GROUP, noun])
-    for noun in ("runs", "steps", "sessions", "control_tower", "presets", "run_logs")
+RUNS, READINESS, ALERTS, CONTROL_TOWER = (
+    dg.AssetKey([GROUP, noun]) for noun in ("runs", "readiness", "alerts", "control_tower")
 )
-ARTIFACTS, REMOVALS, ERASURES, EVIDENCE, EXPORTS, ALERTS = (
-    dg.AssetKey([GROUP, noun])
-    for noun in ("artifacts", "removals", "erasures", "evidence", "exports", "alerts")
-)
-EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
-SCHEDULES = dg.AssetKey([GROUP, "schedules"])
-FLAGS = dg.AssetKey([GROUP, "flags"])
-GOLD_AS_OF = dg.AssetKey([GROUP, "gold_as_of"])
-DAMAGED_ARTIFACTS, ARTIFACT_COPIES = (
-    dg.AssetKey([GROUP, noun]) for noun in ("damaged_artifacts", "artifact_copies")
+ARTIFACTS, EXPORTS, EVIDENCE, DEFINITIONS = (
+    dg.AssetKey([GROUP, noun]) for noun in ("artifacts", "exports", "evidence", "definitions")
 )
 
-STATE_ASSETS = [ALERTS, EFFECTIVE_CONFIG, FLAGS, PRESETS, RUNS, SCHEDULES, STEPS]
+COPIES, DAMAGED_ARTIFACTS, ERASURES, REMOVALS, RUN_LOGS = (
+    dg.AssetKey([GROUP, noun])
+    for noun in ("artifact_copies", "damaged_artifacts", "erasures", "removals", "run_logs")
+)
+"""Subjects of leases: one run at a time copies, repairs, erases, deletes or prunes."""
+
+STATE_ASSETS = [ALERTS, DEFINITIONS, READINESS, RUNS]
 """Assets whose state a sensor reports as events without a run."""
 
 
 _spec = partial(specs.system_spec, owners=OWNERS)
 
 
-def asset_spec(key: dg.AssetKey, rows: Table, kinds: set[str], *deps: dg.AssetKey) -> dg.AssetSpec:
+def asset_spec(key: dg.AssetKey, rows: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is this table or view."""
     named = {"dagster/table_name": rows.name}
-    return _spec(key, str(rows.comment), column_schema(rows.columns), kinds, *deps, **named)
+    return _spec(key, str(rows.comment), column_schema(rows.columns), kind, *deps, **named)
 
 
 def report_spec(
     key: dg.AssetKey, description: str, columns: Mapping[str, str], kind: str = "report"
 ) -> dg.AssetSpec:
     """Return an asset without a table: its job reports results as metadata."""
-    return _spec(key, description, report_schema(columns), {kind})
+    return _spec(key, description, report_schema(columns), kind)
 
 
 def moment_of(given: str | None, name: str = "since") -> datetime | None:

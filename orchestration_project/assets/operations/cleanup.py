@@ -1,17 +1,14 @@
 """Artifacts and contents of rows that are old, measured and, when asked to, deleted."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVALS, asset_spec
+from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVALS
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.retention import CAPTURED, PICTURE, SET_ASIDE, STAGED
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -26,7 +23,6 @@ from orchestration_project.services.cleanup.removing import (
 from orchestration_project.services.cleanup.retention import read_retention
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations import operations_removals
 
 NAMES_SHOWN = 50
 
@@ -46,23 +42,15 @@ class CleanUpArtifacts(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name="clean_up_artifacts",
-    specs=[
-        asset_spec(REMOVALS, operations_removals, {"ledger"}, ARTIFACTS).merge_attributes(
-            tags=REQUIRES_ADMIN
-        )
-    ],
-)
-def removals(
-    context: dg.AssetExecutionContext,
+def delete_artifacts(
+    context: dg.OpExecutionContext,
     config: CleanUpArtifacts,
-    artifacts: dg.ResourceParam[ArtifactStore],
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+    artifacts: ArtifactStore,
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> AssetEvent:
     """Find the artifacts and contents of rows that may go, and delete them unless dry_run."""
     now = clock.now()
     reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
@@ -82,7 +70,7 @@ def removals(
     kinds = totals(went)
     names = [file.name for files in went.values() for file in files]
     return dg.MaterializeResult(
-        asset_key=REMOVALS,
+        asset_key=ARTIFACTS,
         metadata=as_metadata(
             {
                 **reported,
@@ -113,14 +101,11 @@ def retention_of(settings: Settings) -> Retention:
     return Retention(days, settings.artifacts_keep_newest)
 
 
-cleanup_job = dg.define_asset_job(
-    "operations_cleanup",
-    selection=dg.AssetSelection.assets(removals),
-    description=job_text(
-        "Deletes old artifacts that nothing references, and old bodies of webhooks; a dry run by "
-        "default.",
-        "clean_up_artifacts",
-        CleanUpArtifacts,
-    ),
-    tags={"domain": "operations"},
+DELETE_ARTIFACTS = Kind(
+    "delete_artifacts",
+    "Deletes old artifacts that nothing references, and old bodies of webhooks; a dry run by "
+    "default.",
+    CleanUpArtifacts,
+    delete_artifacts,
+    requires_admin=True,
 )

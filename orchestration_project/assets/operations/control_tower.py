@@ -6,11 +6,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from orchestration_project.assets.operations.alerts import alerts_asset
 from orchestration_project.assets.operations.catalogue import (
     CONTROL_TOWER,
     RUNS,
-    STEPS,
     asset_spec,
 )
 from orchestration_project.assets.operations.deployment import (
@@ -18,23 +16,24 @@ from orchestration_project.assets.operations.deployment import (
     check_releases,
     deployment_metadata,
 )
-from orchestration_project.assets.operations.flags import check_flags
 from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.assets.operations.plugins import plugins_metadata
+from orchestration_project.assets.specs import described
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.pauses import Pause
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import frame_of
 from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.control_tower import (
-    read_deadlines,
     read_observation,
     write_tower,
 )
 from orchestration_project.services.ledger.rules.standings import (
     WEEK,
     Observation,
+    Subject,
     SubjectHealth,
     by_day,
     standings,
@@ -44,7 +43,9 @@ from orchestration_project.services.ledger.rules.standings import (
 )
 from orchestration_project.services.links import asset_page, job_page, link, retry_launchpad
 from orchestration_project.services.metadata import as_metadata, image, table_of
+from orchestration_project.services.pauses import Pauses, pause_of_asset, pause_of_domain
 from orchestration_project.services.retries.retrying import ItemTopics
+from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
 
@@ -64,9 +65,9 @@ VERDICTS = f"[Verdicts and reasons]({asset_page(CONTROL_TOWER.path)}?view=events
 @dg.multi_asset(
     name="look_at_operations",
     specs=[
-        asset_spec(
-            CONTROL_TOWER, operations_control_tower, {"ledger"}, RUNS, STEPS
-        ).replace_attributes(description=f"{operations_control_tower.comment}\n\n{VERDICTS}")
+        asset_spec(CONTROL_TOWER, operations_control_tower, "ledger", RUNS).replace_attributes(
+            description=described(f"{operations_control_tower.comment}\n\n{VERDICTS}", "operations")
+        )
     ],
     check_specs=[RELEASES_CHECK],
 )
@@ -81,7 +82,14 @@ def control_tower(
     now, machine_now = clock.now(), Clock().now()
     look = read_observation(warehouse, machine_now)
     unlanded = read_deadlines(registry, settings, warehouse, clock)
-    found = standings(look, unlanded, now=now, machine_now=machine_now)
+    pauses = Pauses(warehouse).list_in_effect()
+
+    def pause_of(subject: Subject) -> Pause | None:
+        if subject.asset:
+            return pause_of_asset(pauses, subject.asset)
+        return pause_of_domain(pauses, subject.domain)
+
+    found = standings(look, unlanded, now=now, machine_now=machine_now, pause_of=pause_of)
     rows = table_rows(found, now)
     write_tower(warehouse, rows)
     domains = [each for each in found if not each.subject.asset]
@@ -168,13 +176,3 @@ def _tables(rows: pl.DataFrame) -> dict[str, Any]:
         "domains": table_of(domains.drop("reasons")),
         "assets_7d": table_of(assets.head(ASSETS_SHOWN)),
     }
-
-
-control_tower_job = dg.define_asset_job(
-    "operations_control_tower",
-    selection=dg.AssetSelection.assets(control_tower, alerts_asset)
-    | dg.AssetSelection.checks(check_flags),
-    description="Summarizes the health of every domain, the open alerts and their delivery, and "
-    "checks the flags.",
-    tags={"domain": "operations"},
-)

@@ -17,17 +17,19 @@ from sqlalchemy import select
 from orchestration_project.assets.operations.alerts import ALERTS_SHOWN, alerts_table
 from orchestration_project.assets.operations.catalogue import (
     ALERTS,
-    EFFECTIVE_CONFIG,
-    FLAGS,
-    PRESETS,
+    DEFINITIONS,
+    READINESS,
     RUNS,
-    SCHEDULES,
-    STEPS,
 )
 from orchestration_project.assets.operations.flags import shown_flags, table_rows
 from orchestration_project.assets.operations.schedules import shown_schedules
 from orchestration_project.assets.operations.verification import entries_table
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import (
+    APPLY_PRESET,
+    CHECKS_JOB,
+    RETRY_FAILURES,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
@@ -81,12 +83,13 @@ def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
     rows = [
         {
             **each,
-            "apply_with": "operations_apply_preset: ops: {apply_preset: {config: "
-            f"{{preset: {each['preset']}, why: ..., dry_run: false}}}}}}",
+            "apply_with": APPLY_PRESET.describe(
+                f"preset: {each['preset']}, why: ..., dry_run: false"
+            ),
         }
         for each in listed(presets, registry.preset_targets)
     ]
-    return _digest(rows), lambda: {"presets": table_of(pl.DataFrame(rows))}, [PRESETS]
+    return _digest(rows), lambda: {"presets": table_of(pl.DataFrame(rows))}, [DEFINITIONS]
 
 
 def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
@@ -99,7 +102,7 @@ def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
         **entries_table(shown),
     }
     digest = _digest([now.config_hash, [asdict(each) for each in shown.values()]])
-    return digest, lambda: metadata, [EFFECTIVE_CONFIG]
+    return digest, lambda: metadata, [READINESS]
 
 
 def ledger_snapshot(
@@ -125,11 +128,11 @@ def ledger_snapshot(
         schema = dict.fromkeys((*RUN_COLUMNS, "link"), pl.String)
         return {
             "latest_runs": table_of(pl.DataFrame(shown, schema)),
-            "repair_with": "the job operations_reconcile",
-            "retry_with": "the job operations_retry_failures, with dry_run: false",
+            "repair_with": f"the job {CHECKS_JOB}",
+            "retry_with": RETRY_FAILURES.describe("dry_run: false"),
         }
 
-    return _digest(changed), metadata, [RUNS, STEPS]
+    return _digest(changed), metadata, [RUNS]
 
 
 def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
@@ -139,7 +142,7 @@ def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
     now = clock.now()
     versions = [[each.schedule.name, each.version_number] for each in stored]
     digest = _digest([versions, now.date() if stored else None])
-    return digest, lambda: shown_schedules(stored, now), [SCHEDULES]
+    return digest, lambda: shown_schedules(stored, now), [DEFINITIONS]
 
 
 def flags_snapshot(
@@ -150,7 +153,7 @@ def flags_snapshot(
         stored = FLAG_STORE.read(connection)
         uses = flag_uses(connection, registry, settings) if stored else ()
     shown = table_rows(stored, uses, clock.now())
-    return _digest([shown, uses]), lambda: shown_flags(shown), [FLAGS]
+    return _digest([shown, uses]), lambda: shown_flags(shown), [DEFINITIONS]
 
 
 def snapshots(

@@ -37,7 +37,7 @@ class EditOptions(JobOptions):
 
 
 def edit_of(
-    context: dg.AssetExecutionContext,
+    context: dg.OpExecutionContext,
     config: EditOptions,
     clock: Clock,
     action: Action,

@@ -6,11 +6,10 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURES, asset_spec
+from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURES
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind, kind_job
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.environment import Lazy, open_second_store
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
@@ -21,7 +20,6 @@ from orchestration_project.services.erasure.requests import ErasureRequests, kin
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
-from orchestration_project.tables.erasures import operations_erasures
 
 
 class EraseSubject(JobOptions):
@@ -42,23 +40,15 @@ class EraseSubject(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name="erase_subject",
-    specs=[
-        asset_spec(ERASURES, operations_erasures, {"ledger"}, ARTIFACTS).merge_attributes(
-            tags=REQUIRES_ADMIN
-        )
-    ],
-)
-def erasures(
-    context: dg.AssetExecutionContext,
+def erase_subject(
+    context: dg.OpExecutionContext,
     config: EraseSubject,
-    artifacts: dg.ResourceParam[ArtifactStore],
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+    artifacts: ArtifactStore,
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> AssetEvent:
     """Count what there is of a subject, and erase it unless this is a dry run."""
     requests = ErasureRequests(warehouse, clock)
     request = requests.read(config.request_id)
@@ -83,7 +73,7 @@ def erasures(
         acquire_for_run(warehouse, context.instance, ERASURES, run_id=context.run.run_id)
         found = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
     return dg.MaterializeResult(
-        asset_key=ERASURES,
+        asset_key=ARTIFACTS,
         metadata=as_metadata({**reported, "subject_kind": request.kind, **_figures(found)}),
     )
 
@@ -92,7 +82,7 @@ def simulator_paths(registry: Registry) -> list[str]:
     """Return the names of what simulated sources keep in STATE_DIR: they are outside systems."""
     return [
         name
-        for domain in registry.domains
+        for domain in registry.whole.domains
         for name in domain.state_paths
         if "demo" in name.split("_")
     ]
@@ -122,13 +112,13 @@ def _figures(found: Erased | None) -> dict[str, Any]:
     }
 
 
-erase_job = dg.define_asset_job(
+erase_job = kind_job(
     "operations_erase",
-    selection=dg.AssetSelection.assets(erasures),
-    description=job_text(
-        "Erases a person or document from rows, bytes and logs; a dry run by default.",
+    Kind(
         "erase_subject",
+        "Erases a person or document from rows, bytes and logs; a dry run by default.",
         EraseSubject,
+        erase_subject,
+        requires_admin=True,
     ),
-    tags={"domain": "operations"},
 )

@@ -12,9 +12,10 @@ from orchestration_project.assets.operations.catalogue import (
     moment_of,
     report_spec,
 )
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import Moment, job_text
+from orchestration_project.contracts.job_options import Moment
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
@@ -69,6 +70,10 @@ class Evidence(JobOptions):
     include_bytes: bool = Field(
         default=False, description="Include the captured bytes, not only their hashes."
     )
+    include_inputs: bool = Field(
+        default=False,
+        description="Include the other partitions that the partition's derived rows read.",
+    )
     file: str | None = Field(
         default=None,
         examples=["week.zip"],
@@ -79,32 +84,35 @@ class Evidence(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name="export_evidence",
-    specs=[report_spec(EVIDENCE, "One row per file of the archive that was written.", COLUMNS)],
-)
-def evidence(
-    context: dg.AssetExecutionContext,
+evidence = report_spec(EVIDENCE, "One row per file of the archive that was written.", COLUMNS)
+
+
+def write_evidence(
+    context: dg.OpExecutionContext,
     config: Evidence,
-    artifacts: dg.ResourceParam[ArtifactStore],
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+    artifacts: ArtifactStore,
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> AssetEvent:
     """Write the archive, and report its path and contents."""
     wanted = EvidenceRequest(
-        config.run_id, config.session, config.partition, moment_of(config.at, "at")
+        config.run_id,
+        config.session,
+        config.partition,
+        moment_of(config.at, "at"),
+        include_inputs=config.include_inputs,
     )
     sources = Sources(
         warehouse,
         context.instance,
         effective_config(settings),
         in_force(Presets(warehouse, clock)),
-        registry.tables,
+        registry.whole.tables,
         Captures(artifacts) if config.include_bytes else None,
-        registry.rules,
-        registry.tables_as_of,
+        registry.whole.rules,
+        registry.whole.tables_as_of,
     )
     exported = export_evidence(sources, wanted, settings, config.file, now=clock.now())
     share_archive(exported, settings)
@@ -140,13 +148,9 @@ def _shown(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResul
     )
 
 
-export_evidence_job = dg.define_asset_job(
-    "operations_export_evidence",
-    selection=dg.AssetSelection.assets(evidence),
-    description=job_text(
-        "Exports the evidence of a run, a session, or a partition at a time, as one archive.",
-        "export_evidence",
-        Evidence,
-    ),
-    tags={"domain": "operations"},
+EXPORT_EVIDENCE = Kind(
+    "export_evidence",
+    "Exports the evidence of a run, a session, or a partition at a time, as one archive.",
+    Evidence,
+    write_evidence,
 )

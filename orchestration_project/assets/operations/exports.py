@@ -10,14 +10,15 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
     EXPORTS,
-    GOLD_AS_OF,
     asset_spec,
     moment_of,
-    report_spec,
 )
+from orchestration_project.assets.operations.evidence import EXPORT_EVIDENCE
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind, kinds_job
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import Moment, job_text
+from orchestration_project.contracts.job_kinds import EXPORT
+from orchestration_project.contracts.job_options import Moment
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
@@ -44,7 +45,6 @@ from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_exports
 from orchestration_project.tables.published import MISSING, NO_FIRST_DAY, REMOVED, UNDATED
 
-EXPORT_JOB = "operations_export"
 CHECK = "delivers_exports_in_time"
 
 REASON_CHARACTERS = 300
@@ -72,10 +72,12 @@ class ExportOptions(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name="export_tables",
-    specs=[asset_spec(EXPORTS, operations_exports, {"ledger"})],
-    check_specs=[
+exports = asset_spec(EXPORTS, operations_exports, "ledger")
+
+
+@dg.multi_asset_check(
+    name="check_exports",
+    specs=[
         check_spec(
             CHECK,
             asset=EXPORTS,
@@ -85,15 +87,39 @@ class ExportOptions(JobOptions):
         )
     ],
 )
-def exports(
-    context: dg.AssetExecutionContext,
-    config: ExportOptions,
-    artifacts: dg.ResourceParam[ArtifactStore],
+def check_exports(
     clock: dg.ResourceParam[Clock],
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+) -> dg.AssetCheckResult:
+    """Look for exports that wait too long."""
+    return export_check(clock, registry, settings, warehouse)
+
+
+def export_check(
+    clock: Clock, registry: Registry, settings: Settings, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """Return the result of the check of overdue exports."""
+    declared = {**exports_of_domains(registry, settings), **declared_exports(settings)}
+    overdue = overdue_exports(warehouse, clock, declared)
+    return dg.AssetCheckResult(
+        asset_key=EXPORTS,
+        check_name=CHECK,
+        passed=not overdue,
+        metadata={"overdue_exports": _overdue_table(overdue), "overdue_count": len(overdue)},
+    )
+
+
+def export_tables(
+    context: dg.OpExecutionContext,
+    config: ExportOptions,
+    artifacts: ArtifactStore,
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> Iterator[AssetEvent]:
     """Deliver what was loaded since, or what earlier attempts left; report what waits too long."""
     of_domains = exports_of_domains(registry, settings)
     chosen = chosen_exports(settings, config.names, of_domains)
@@ -107,14 +133,7 @@ def exports(
         )
         results.append(result)
     yield dg.MaterializeResult(asset_key=EXPORTS, metadata=as_metadata(_metadata(results)))
-    declared = {**of_domains, **declared_exports(settings)}
-    overdue = overdue_exports(warehouse, clock, declared)
-    yield dg.AssetCheckResult(
-        asset_key=EXPORTS,
-        check_name=CHECK,
-        passed=not overdue,
-        metadata={"overdue_exports": _overdue_table(overdue), "overdue_count": len(overdue)},
-    )
+    yield export_check(clock, registry, settings, warehouse)
 
 
 def _metadata(results: Sequence[ExportResult]) -> dict[str, Any]:
@@ -155,17 +174,12 @@ def _overdue_table(overdue: Sequence[OverdueExport]) -> dg.TableMetadataValue:
     return table_of(pl.DataFrame(rows, OVERDUE_COLUMNS, orient="row"))
 
 
-export_job = dg.define_asset_job(
-    EXPORT_JOB,
-    selection=dg.AssetSelection.assets(exports),
-    description=job_text(
-        "Delivers the exports that EXPORTS_FILE declares to their targets, once per load.",
-        "export_tables",
-        ExportOptions,
-    ),
-    tags={"domain": "operations"},
+EXPORT_TABLES = Kind(
+    "export_tables",
+    "Delivers the exports that EXPORTS_FILE declares to their targets, once per load.",
+    ExportOptions,
+    export_tables,
 )
-
 
 ROWS_SHOWN = 20
 
@@ -192,32 +206,23 @@ class GoldAsOf(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name="export_gold_as_of",
-    specs=[
-        report_spec(
-            GOLD_AS_OF,
-            "One row per row of a derived table as of a time, in a Parquet file.",
-            {"week_start": "First columns of the table's rows, such as the week"},
-        )
-    ],
-)
-def gold_as_of(
+def export_gold_as_of(
+    context: dg.OpExecutionContext,
     config: GoldAsOf,
-    artifacts: dg.ResourceParam[ArtifactStore],
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+    artifacts: ArtifactStore,
+    clock: Clock,
+    registry: Registry,
+    warehouse: Warehouse,
+) -> AssetEvent:
     """Derive the partition, and write its file."""
     day = read_day(config.published_by) if config.published_by else None
     at = moment_of(config.as_of, "as_of") or clock.now()
     wanted = GoldRequest(config.table, config.partition, at, day)
-    found = export_gold(wanted, warehouse, registry.tables_as_of, artifacts)
+    found = export_gold(wanted, warehouse, registry.whole.tables_as_of, artifacts)
     missing, counts = found.left_out.keys, found.left_out.counts
     keys = {"missing_keys": _sample(missing)} if len(missing) else {}
     return dg.MaterializeResult(
-        asset_key=GOLD_AS_OF,
+        asset_key=EXPORTS,
         metadata=as_metadata(
             {
                 "file": link(file_path(wanted.artifact)),
@@ -237,13 +242,15 @@ def _sample(rows: pl.DataFrame) -> dg.MetadataValue[Any]:
     return table_of(rows.head(ROWS_SHOWN))
 
 
-export_gold_job = dg.define_asset_job(
-    "operations_export_gold",
-    selection=dg.AssetSelection.assets(gold_as_of),
-    description=job_text(
-        "Derives a partition of a gold table as of a time, and writes it to a Parquet file.",
-        "export_gold_as_of",
-        GoldAsOf,
-    ),
-    tags={"domain": "operations"},
+EXPORT_GOLD_AS_OF = Kind(
+    "export_gold_as_of",
+    "Derives a partition of a gold table as of a time, and writes it to a Parquet file.",
+    GoldAsOf,
+    export_gold_as_of,
+)
+
+export_job = kinds_job(
+    *EXPORT,
+    "Exports declared tables, a derived table as of a time, or evidence.",
+    [EXPORT_TABLES, EXPORT_GOLD_AS_OF, EXPORT_EVIDENCE],
 )

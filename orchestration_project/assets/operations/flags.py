@@ -9,8 +9,9 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import CONTROL_TOWER, FLAGS, asset_spec
+from orchestration_project.assets.operations.catalogue import CONTROL_TOWER, DEFINITIONS
 from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.edits import Action
 from orchestration_project.contracts.flags import (
@@ -21,8 +22,6 @@ from orchestration_project.contracts.flags import (
     require_unused,
     uses_by_flag,
 )
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -34,9 +33,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations_edits import operations_flags
 
-EDIT_OP, EDIT_JOB = "edit_flag", "operations_edit_flags"
 CHECK = "flags_are_current_and_used"
 """Of the control tower, whose job looks each hour: an operator may start that, not an edit."""
 
@@ -69,22 +66,14 @@ class EditFlag(EditOptions):
     )
 
 
-@dg.multi_asset(
-    name=EDIT_OP,
-    specs=[
-        asset_spec(FLAGS, operations_flags, {"state"})
-        .merge_attributes(tags=REQUIRES_ADMIN)
-        .replace_attributes(skippable=True)
-    ],
-)
-def flags_asset(
-    context: dg.AssetExecutionContext,
+def edit_flag(
+    context: dg.OpExecutionContext,
     config: EditFlag,
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> Iterator[AssetEvent]:
     """Judge an edit, and make it unless this is a dry run."""
     action = Action(str(config.action.value))
     edit = edit_of(context, config, clock, action, config.name, config.fields)
@@ -97,14 +86,16 @@ def flags_asset(
     used_by = ", ".join(uses_by_flag(uses).get(edit.name, [])) or "nothing"
     if config.dry_run:
         shown = {**reported, **shown_difference(FLAG_STORE, planned), "used_by": used_by}
-        yield dg.AssetObservation(FLAGS, metadata=as_metadata(shown))
+        yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(shown))
+        yield from flag_check(clock, registry, settings, warehouse)
         return
     made = FLAG_STORE.apply(warehouse, edit)
     with warehouse.reading() as connection:
         stored = FLAG_STORE.read(connection)
     shown = {**reported, **shown_difference(FLAG_STORE, made), "used_by": used_by}
     listed = shown_flags(table_rows(stored, uses, clock.now()))
-    yield dg.MaterializeResult(asset_key=FLAGS, metadata=as_metadata({**shown, **listed}))
+    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata({**shown, **listed}))
+    yield from flag_check(clock, registry, settings, warehouse)
 
 
 def table_rows(
@@ -142,7 +133,7 @@ def shown_flags(rows: Sequence[Sequence[Any]]) -> Mapping[str, Any]:
         check_spec(
             CHECK,
             asset=CONTROL_TOWER,
-            after=[FLAGS],
+            after=[DEFINITIONS],
             description="No flag has expired, something uses each, and each that is used exists. "
             "An expired or missing flag is off.",
             severity=dg.AssetCheckSeverity.WARN,
@@ -158,6 +149,13 @@ def check_flags(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.AssetCheckResult]:
     """Compare the flags with their uses and with the time."""
+    yield from flag_check(clock, registry, settings, warehouse)
+
+
+def flag_check(
+    clock: Clock, registry: Registry, settings: Settings, warehouse: Warehouse
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield the result of the check of flags."""
     with warehouse.reading() as connection:
         stored = [each.definition for each in FLAG_STORE.read(connection)]
         problems = flag_problems(stored, flag_uses(connection, registry, settings), clock.now())
@@ -174,11 +172,10 @@ def check_flags(
     )
 
 
-edit_flags_job = dg.define_asset_job(
-    EDIT_JOB,
-    selection=dg.AssetSelection.assets(flags_asset) | dg.AssetSelection.checks(check_flags),
-    description=job_text(
-        "Creates, changes or deletes a flag; a dry run by default.", EDIT_OP, EditFlag
-    ),
-    tags={"domain": "operations"},
+EDIT_FLAG = Kind(
+    "edit_flag",
+    "Creates, changes or deletes a flag; a dry run by default.",
+    EditFlag,
+    edit_flag,
+    requires_admin=True,
 )

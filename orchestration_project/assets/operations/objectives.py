@@ -13,6 +13,7 @@ from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.services.metadata import image, table_of
 from orchestration_project.services.objectives.evaluating import read_days, read_slo
 from orchestration_project.services.objectives.rules.objectives import WINDOW_DAYS, Events
+from orchestration_project.services.pauses import Pauses, pause_texts
 
 SHOWN = 20
 """Budgets in the picture, those with the least left: an event should stay below 100 KB."""
@@ -26,6 +27,7 @@ COLUMNS: dict[str, Any] = {
     "burn_6h": pl.Float64,
     "good": pl.Int64,
     "total": pl.Int64,
+    "pause": pl.String,
 }
 """Columns of the table of objectives."""
 
@@ -45,11 +47,12 @@ def objectives_metadata(
         return {}
     days = read_days(warehouse, now)
     lines = [_line(row, days.get(row.name, {}), now.date()) for row in rows[:SHOWN]]
-    table = [[getattr(row, name) for name in COLUMNS] for row in rows[:SHOWN]]
+    pauses = pause_texts(Pauses(warehouse).list_in_effect(), {row.domain for row in rows})
+    table = [{**row._mapping, "pause": pauses[row.domain]} for row in rows[:SHOWN]]
     uri = svg_uri(error_budgets(lines, is_synthetic=is_synthetic))
     return {
         "error_budgets": image("Error budgets of objectives, and what each day spent", uri),
-        "objectives": table_of(pl.DataFrame(table, COLUMNS, orient="row")),
+        "objectives": table_of(pl.DataFrame(table, COLUMNS)),
     }
 
 

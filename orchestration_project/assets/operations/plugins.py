@@ -7,10 +7,8 @@ import polars as pl
 from sqlalchemy import func, select
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.plugins.isolation import isolation_status
-from orchestration_project.resources.plugins.records import of_run
 from orchestration_project.services.metadata import table_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, domains_on
 from orchestration_project.tables.plugins import plugins, plugins_violations
 
 SHOWN = 100
@@ -29,11 +27,18 @@ COLUMNS: dict[str, Any] = {
 def plugins_metadata(settings: Settings, warehouse: Warehouse, now: datetime) -> dict[str, Any]:
     """Return a table of the plugins, and what their isolation enforces; nothing without plugins.
 
+    The modules of plugins are imported here, as most installations have none.
+
     Args:
         settings: The settings, of which PLUGINS_ISOLATION counts.
         warehouse: The database.
         now: The project's time.
     """
+    if "plugins" not in domains_on(settings):
+        return {}
+    from orchestration_project.resources.plugins.isolation import isolation_status
+    from orchestration_project.resources.plugins.records import of_run
+
     violations = plugins_violations.c
     counted = (
         select(violations.plugin, func.count().label("count"))

@@ -8,9 +8,9 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
+from orchestration_project.assets.operations.catalogue import DEFINITIONS
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.presets import Preset, difference
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -26,12 +26,9 @@ from orchestration_project.services.presets import (
     preset_of_file,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations import operations_presets
 
 PresetName = Enum("PresetName", {name: name for name in preset_names()})
 """The files in `presets/` when the code was loaded: they belong to it as its modules do."""
-
-SPEC = asset_spec(PRESETS, operations_presets, {"ledger"}).replace_attributes(skippable=True)
 
 
 class PresetChoice(JobOptions):
@@ -54,15 +51,14 @@ class PresetChoice(JobOptions):
     )
 
 
-@dg.multi_asset(name="apply_preset", specs=[SPEC])
-def presets(
-    context: dg.AssetExecutionContext,
+def apply_preset(
+    context: dg.OpExecutionContext,
     config: PresetChoice,
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> Iterator[AssetEvent]:
     """Show the presets that there are, what the chosen one changes, and apply it if asked."""
     kept, targets = Presets(warehouse, clock), registry.preset_targets
     if config.preset is None:
@@ -81,12 +77,12 @@ def presets(
         yield _seen({"outcome": "nothing to do: it is already applied", **changes})
         return
     changes["outcome"] = f"applied as {applied} by {user}: {reason}"
-    yield dg.MaterializeResult(asset_key=PRESETS, metadata=as_metadata(changes))
+    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(changes))
 
 
 def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
     """Return the observation of a run that changed nothing."""
-    return dg.AssetObservation(PRESETS, metadata=as_metadata(metadata))
+    return dg.AssetObservation(DEFINITIONS, metadata=as_metadata(metadata))
 
 
 def _preset_changes(
@@ -120,13 +116,9 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
     return user, reason
 
 
-apply_preset_job = dg.define_asset_job(
-    "operations_apply_preset",
-    selection=dg.AssetSelection.assets(PRESETS),
-    description=job_text(
-        "Lists presets, shows the changes of one, and applies it to later runs.",
-        "apply_preset",
-        PresetChoice,
-    ),
-    tags={"domain": "operations"},
+APPLY_PRESET = Kind(
+    "apply_preset",
+    "Lists presets, shows the changes of one, or applies it to later runs.",
+    PresetChoice,
+    apply_preset,
 )

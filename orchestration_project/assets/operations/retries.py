@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from orchestration_project.assets.operations.catalogue import moment_of
+from orchestration_project.assets.operations.kinds import Kind
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import Moment, job_text
+from orchestration_project.contracts.job_kinds import HANDLE_RUNS
+from orchestration_project.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, cut
@@ -22,7 +24,6 @@ from orchestration_project.services.backfills import (
     launched_by_job,
     request_backfill,
 )
-from orchestration_project.services.links import RETRY_JOB, RETRY_OP
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.retries.retrying import (
     ItemRetries,
@@ -121,13 +122,12 @@ class RetryFailures(JobOptions):
     )
 
 
-@dg.op(name=RETRY_OP, out=dg.Out(dg.Nothing))
 def retry_failures(
     context: dg.OpExecutionContext,
     config: RetryFailures,
-    clock: dg.ResourceParam[Clock],
-    registry: dg.ResourceParam[Registry],
-    warehouse: dg.ResourceParam[Warehouse],
+    clock: Clock,
+    registry: Registry,
+    warehouse: Warehouse,
 ) -> None:
     """Launch backfills of failed partitions, put failed work items back, and list the others."""
     reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
@@ -202,7 +202,7 @@ def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[s
 
 def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: bool) -> str:
     """Launch a backfill for each batch; return their ids, or the reason why none is launched."""
-    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: RETRY_JOB})
+    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: HANDLE_RUNS[0]})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
@@ -213,7 +213,7 @@ def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: 
             context.repository_def,
             [dg.AssetKey.from_user_string(asset) for asset in batch.assets],
             [each.partition for each in batch.partitions],
-            tags=launched_by_job(RETRY_JOB, context.run.tags),
+            tags=launched_by_job(HANDLE_RUNS[0], context.run.tags),
             title=f"Retry: {len(batch.partitions)} partitions of {batch.assets[0]}",
             run_config=batch.config or None,
         )
@@ -237,15 +237,9 @@ def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadat
     return table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String)))
 
 
-@dg.job(
-    name=RETRY_JOB,
-    description=job_text(
-        "Retries failed partitions and work items that may succeed now; a dry run by default.",
-        RETRY_OP,
-        RetryFailures,
-    ),
-    tags={"domain": "operations"},
+RETRY_FAILURES = Kind(
+    "retry_failures",
+    "Retries failed partitions and work items that may succeed now; a dry run by default.",
+    RetryFailures,
+    retry_failures,
 )
-def retry_failures_job() -> None:
-    """Launch backfills, and put work items back."""
-    retry_failures()

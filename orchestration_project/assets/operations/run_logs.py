@@ -1,16 +1,14 @@
 """Logs of old runs in Dagster's own storage: measured and, on request, deleted."""
 
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import RUN_LOGS, STATE_ASSETS, report_spec
+from orchestration_project.assets.operations.catalogue import RUN_LOGS, RUNS, STATE_ASSETS
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -19,15 +17,6 @@ from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.values import MOST_DAYS
-
-PRUNE_OP = "prune_run_logs"
-
-COLUMNS = {
-    "store": "Store: the event log, or the compute logs",
-    "run_count": "Number of runs with data there",
-    "item_count": "Lines of the event log in PostgreSQL; files elsewhere",
-    "byte_count": "Size, bytes; of lines without their indexes",
-}
 
 
 class PruneLogs(JobOptions):
@@ -46,21 +35,13 @@ class PruneLogs(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name=PRUNE_OP,
-    specs=[
-        report_spec(
-            RUN_LOGS, "One row per store of Dagster's with data of old runs.", COLUMNS
-        ).merge_attributes(tags=REQUIRES_ADMIN)
-    ],
-)
-def run_logs(
-    context: dg.AssetExecutionContext,
+def prune_run_logs(
+    context: dg.OpExecutionContext,
     config: PruneLogs,
-    clock: dg.ResourceParam[Clock],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+    clock: Clock,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> AssetEvent:
     """Measure what finished runs left in Dagster's logs, and free it unless this is a dry run."""
     reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     days = config.older_than_days or settings.dagster_run_log_days
@@ -71,7 +52,7 @@ def run_logs(
     found = prune(context.instance, ledger, before, dry_run=config.dry_run, states=STATE_ASSETS)
     rows = [{"store": name, **left._asdict()} for name, left in found.freed.items()]
     return dg.MaterializeResult(
-        asset_key=RUN_LOGS,
+        asset_key=RUNS,
         metadata=as_metadata(
             {
                 **reported,
@@ -87,13 +68,10 @@ def run_logs(
     )
 
 
-prune_job = dg.define_asset_job(
-    "operations_prune",
-    selection=dg.AssetSelection.assets(run_logs),
-    description=job_text(
-        "Deletes the logs of old runs from Dagster's storage; a dry run by default.",
-        PRUNE_OP,
-        PruneLogs,
-    ),
-    tags={"domain": "operations"},
+PRUNE_RUN_LOGS = Kind(
+    "prune_run_logs",
+    "Deletes the logs of old runs from Dagster's storage; a dry run by default.",
+    PruneLogs,
+    prune_run_logs,
+    requires_admin=True,
 )

@@ -1,19 +1,18 @@
 """The ledger of runs and steps, compared with Dagster and repaired."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset_spec, moment_of
+from orchestration_project.assets.operations.catalogue import RUNS, asset_spec, moment_of
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import Moment, job_text
+from orchestration_project.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile
 from orchestration_project.services.metadata import as_metadata
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations import operations_runs
 
 
 class Reconciliation(JobOptions):
@@ -35,8 +34,7 @@ class Reconciliation(JobOptions):
 @dg.multi_asset(
     name="reconcile_operations",
     specs=[
-        asset_spec(RUNS, operations_runs, {"ledger"}),
-        asset_spec(STEPS, operations_steps, {"ledger"}, RUNS),
+        asset_spec(RUNS, operations_runs, "ledger"),
     ],
 )
 def ledger(
@@ -44,7 +42,7 @@ def ledger(
     config: Reconciliation,
     clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> dg.MaterializeResult[Any]:
     """Compare the ledger with all that Dagster knows, and repair what is missing or differs."""
     found = reconcile(
         context.instance,
@@ -60,17 +58,4 @@ def ledger(
             "runs_gone": found.gone,
         }
     )
-    for key in (RUNS, STEPS):
-        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
-
-
-reconcile_job = dg.define_asset_job(
-    "operations_reconcile",
-    selection=dg.AssetSelection.assets(ledger),
-    description=job_text(
-        "Compares the ledger with Dagster's runs, and repairs the ledger.",
-        "reconcile_operations",
-        Reconciliation,
-    ),
-    tags={"domain": "operations"},
-)
+    return dg.MaterializeResult(asset_key=RUNS, metadata=metadata)

@@ -9,12 +9,11 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import SCHEDULES, asset_spec
+from orchestration_project.assets.operations.catalogue import DEFINITIONS
 from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import EditResult
@@ -23,9 +22,6 @@ from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.rules.schedules import StoredSchedule
 from orchestration_project.services.schedules.rules.timetable import next_times
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
-from orchestration_project.tables.operations_edits import operations_schedules
-
-EDIT_OP, EDIT_JOB = "edit_schedule", "operations_edit_schedules"
 
 MAX_SHOWN = 100
 """Schedules that the metadata lists, so that an event stays small; the counts are of all."""
@@ -55,20 +51,12 @@ class EditSchedule(EditOptions):
     )
 
 
-@dg.multi_asset(
-    name=EDIT_OP,
-    specs=[
-        asset_spec(SCHEDULES, operations_schedules, {"state"})
-        .merge_attributes(tags=REQUIRES_ADMIN)
-        .replace_attributes(skippable=True)
-    ],
-)
-def schedules(
-    context: dg.AssetExecutionContext,
+def edit_schedule(
+    context: dg.OpExecutionContext,
     config: EditSchedule,
-    clock: dg.ResourceParam[Clock],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
+    clock: Clock,
+    warehouse: Warehouse,
+) -> Iterator[AssetEvent]:
     """Judge an edit by its job, and make it unless this is a dry run."""
     action = Action(str(config.action.value))
     edit = edit_of(context, config, clock, action, config.name, config.fields)
@@ -78,14 +66,14 @@ def schedules(
         ScheduledJobs(context.repository_def).require_valid(planned.after.schedule)
     if config.dry_run:
         changes = as_metadata({**reported, **shown_edit(planned, clock.now())})
-        yield dg.AssetObservation(SCHEDULES, metadata=changes)
+        yield dg.AssetObservation(DEFINITIONS, metadata=changes)
         return
     made = SCHEDULE_STORE.apply(warehouse, edit)
     with warehouse.reading() as connection:
         stored = SCHEDULE_STORE.read(connection)
     shown = shown_schedules(stored, clock.now())
     metadata = {**reported, **shown_edit(made, clock.now()), **shown}
-    yield dg.MaterializeResult(asset_key=SCHEDULES, metadata=as_metadata(metadata))
+    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(metadata))
 
 
 def shown_edit(result: EditResult[StoredSchedule], now: datetime) -> Mapping[str, Any]:
@@ -133,13 +121,10 @@ def _next_runs(stored: StoredSchedule, now: datetime) -> str:
     return ", ".join(f"{each.astimezone(timetable.zone):%Y-%m-%d %H:%M %z}" for each in times)
 
 
-edit_schedules_job = dg.define_asset_job(
-    EDIT_JOB,
-    selection=dg.AssetSelection.assets(schedules),
-    description=job_text(
-        "Creates, changes, pauses, resumes or deletes a schedule; a dry run by default.",
-        EDIT_OP,
-        EditSchedule,
-    ),
-    tags={"domain": "operations"},
+EDIT_SCHEDULE = Kind(
+    "edit_schedule",
+    "Creates, changes, pauses, resumes or deletes a schedule; a dry run by default.",
+    EditSchedule,
+    edit_schedule,
+    requires_admin=True,
 )

@@ -1,19 +1,17 @@
 """Sessions, listed: what was started together, how far it is, and what came of it."""
 
 from enum import Enum
-from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
     RUNS,
-    SESSIONS,
-    asset_spec,
     moment_of,
 )
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import Moment, job_text
+from orchestration_project.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.sessions import (
@@ -23,7 +21,6 @@ from orchestration_project.services.ledger.sessions import (
     read_sessions,
 )
 from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.tables.operations import operations_sessions
 
 SessionStatus = Enum("SessionStatus", {name: name for name in STATUSES})
 
@@ -48,14 +45,11 @@ class ListSessions(JobOptions):
     )
 
 
-@dg.multi_asset(
-    name="list_operations_sessions",
-    specs=[asset_spec(SESSIONS, operations_sessions.table, {"view"}, RUNS)],
-)
-def sessions(
+def list_sessions(
+    context: dg.OpExecutionContext,
     config: ListSessions,
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+    warehouse: Warehouse,
+) -> AssetEvent:
     """List the sessions that were asked for."""
     wanted = SessionFilter(
         moment_of(config.since),
@@ -66,7 +60,7 @@ def sessions(
     # The machine's time, by which Dagster says when a run changed.
     found = listed(read_sessions(warehouse, wanted), Clock().now())
     return dg.MaterializeResult(
-        asset_key=SESSIONS,
+        asset_key=RUNS,
         metadata=as_metadata(
             {
                 "sessions": table_of(found),
@@ -79,13 +73,9 @@ def sessions(
     )
 
 
-sessions_job = dg.define_asset_job(
-    "operations_sessions",
-    selection=dg.AssetSelection.assets(sessions),
-    description=job_text(
-        "Lists sessions (runs that were started together) with progress and results.",
-        "list_operations_sessions",
-        ListSessions,
-    ),
-    tags={"domain": "operations"},
+LIST_SESSIONS = Kind(
+    "list_sessions",
+    "Lists sessions (runs that were started together) with progress and results.",
+    ListSessions,
+    list_sessions,
 )

@@ -1,6 +1,7 @@
 """Whether everything that work depends on is ready, and which configuration is in effect."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -8,10 +9,8 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
-    EFFECTIVE_CONFIG,
-    GROUP,
+    READINESS,
     asset_spec,
-    report_spec,
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.effective_config import (
@@ -19,7 +18,6 @@ from orchestration_project.contracts.effective_config import (
     ConfigValue,
     differences,
 )
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -27,6 +25,7 @@ from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate import Gate
 from orchestration_project.services.gate.rules import Finding, are_ready
 from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
+from orchestration_project.services.pauses import read_pauses, silence_paused_probes
 from orchestration_project.services.presets import (
     Presets,
     effective_config,
@@ -38,7 +37,6 @@ from orchestration_project.services.probes import every_probe, open_database_pro
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.operations import operations_readiness
 
-READINESS = dg.AssetKey([GROUP, "readiness"])
 DRIFT = "has_not_drifted"
 
 ReadinessEvent = dg.AssetCheckResult | dg.MaterializeResult[Any]
@@ -55,23 +53,6 @@ class Verification(JobOptions):
     )
 
 
-SPECS = [
-    asset_spec(READINESS, operations_readiness, {"findings"}),
-    report_spec(
-        EFFECTIVE_CONFIG,
-        "One record per setting, and per value of a preset: what is in effect, and its origin.",
-        {
-            "name": "The setting; a preset and a path in it; or a job and what a preset that was "
-            "applied to it sets",
-            "value": "Value without secrets; empty where it is not set",
-            "origin": "default, file, environment, a preset, or an applied preset and who applied "
-            "it",
-        },
-        "settings",
-    ),
-]
-
-
 def check_name(dependency: str) -> str:
     """Return the name of the check of a dependency."""
     return f"finds_{dependency}_ready"
@@ -84,7 +65,7 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="verify_operations",
-        specs=SPECS,
+        specs=[asset_spec(READINESS, operations_readiness, "findings")],
         check_specs=[
             *(
                 check_spec(
@@ -97,7 +78,7 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
             ),
             check_spec(
                 DRIFT,
-                asset=EFFECTIVE_CONFIG,
+                asset=READINESS,
                 description="The configuration is the one that was last verified.",
                 severity=dg.AssetCheckSeverity.WARN,
                 remedy="verify, if the change of configuration is meant",
@@ -117,13 +98,12 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         also = [open_database_probe(settings, warehouse, compares_tables=True)]
         if config.send_test_message:
             also.append(sending_probe(lambda: alerts))
-        findings = gate.verify(instead=[*registry.probes(settings), *also])
+        pauses = read_pauses(lambda: nullcontext(warehouse))
+        sources = silence_paused_probes(pauses, registry.probes(settings))
+        findings = gate.verify(instead=[*sources, *also])
         findings.sort(key=lambda finding: order.index(finding.dependency))
         yield from (_check_result(each) for each in findings)
-        gate.keep(findings)
-        yield dg.MaterializeResult(
-            asset_key=READINESS, metadata=_table("findings", [_shown(each) for each in findings])
-        )
+        gate.register.keep(findings, run_id=context.run.run_id)
         now, before = effective_config(settings), last_verified(warehouse)
         yield _drift_result(differences(before, now) if before else [], is_first=before is None)
         if are_ready(findings):
@@ -131,8 +111,9 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
                 warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id
             )
         shown = {**now.entries, **in_force(Presets(warehouse, clock))}
-        metadata = {"config_hash": now.config_hash, **entries_table(shown)}
-        yield dg.MaterializeResult(asset_key=EFFECTIVE_CONFIG, metadata=metadata)
+        found = _table("findings", [_shown(each) for each in findings])
+        metadata = {**found, "config_hash": now.config_hash, **entries_table(shown)}
+        yield dg.MaterializeResult(asset_key=READINESS, metadata=metadata)
 
     return verification
 
@@ -165,7 +146,7 @@ def _drift_result(found: Sequence[ConfigDifference], *, is_first: bool) -> dg.As
     said = "nothing was verified before" if is_first else f"{len(found)} values differ"
     outcome = not_applicable(said) if is_first else {"outcome": said}
     return dg.AssetCheckResult(
-        asset_key=EFFECTIVE_CONFIG,
+        asset_key=READINESS,
         check_name=DRIFT,
         passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
@@ -181,15 +162,3 @@ def _table(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return rows as a table of the UI, nothing where there is none."""
     records = [dg.TableRecord(row) for row in rows]
     return {label: dg.MetadataValue.table(records)} if records else {}
-
-
-verify_job = dg.define_asset_job(
-    "operations_verify",
-    selection=dg.AssetSelection.assets(READINESS, EFFECTIVE_CONFIG),
-    description=job_text(
-        "Verifies that every dependency is ready, and lists changed settings.",
-        "verify_operations",
-        Verification,
-    ),
-    tags={"domain": "operations"},
-)

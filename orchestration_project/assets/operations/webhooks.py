@@ -4,8 +4,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from orchestration_project.assets.operations.kinds import Kind
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -13,8 +13,6 @@ from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.metadata import table_of
 from orchestration_project.settings import Settings, load_shared_settings
-
-REPLAY_WEBHOOK_JOB = "operations_replay_webhook"
 
 MAX_ROWS_LISTED = 200
 """Rows that a table lists, so that an event stays below 100 KB; the count is of all."""
@@ -47,13 +45,12 @@ def _declared_names() -> list[str]:
 show_configured(ReplayWebhooks, "source", _declared_names())
 
 
-@dg.op(name="replay_webhook", out=dg.Out(dg.Nothing))
 def replay_webhook(
     context: dg.OpExecutionContext,
     config: ReplayWebhooks,
-    clock: dg.ResourceParam[Clock],
-    settings: dg.ResourceParam[Settings],
-    warehouse: dg.ResourceParam[Warehouse],
+    clock: Clock,
+    settings: Settings,
+    warehouse: Warehouse,
 ) -> None:
     """Put deliveries back to received, with as many attempts as a new one has, and list them."""
     declared = declared_sources(settings).get(config.source)
@@ -84,15 +81,9 @@ def replay_webhook(
     )
 
 
-@dg.job(
-    name=REPLAY_WEBHOOK_JOB,
-    description=job_text(
-        "Requeues webhook deliveries that are done or dead; a dry run by default.",
-        "replay_webhook",
-        ReplayWebhooks,
-    ),
-    tags={"domain": "operations"},
+REPLAY_WEBHOOK = Kind(
+    "replay_webhook",
+    "Requeues webhook deliveries that are done or dead; a dry run by default.",
+    ReplayWebhooks,
+    replay_webhook,
 )
-def replay_webhook_job() -> None:
-    """Put deliveries back."""
-    replay_webhook()

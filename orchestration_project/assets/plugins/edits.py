@@ -85,7 +85,7 @@ class EditPlugin(JobOptions):
             LIST,
             str(plugins.comment),
             column_schema(plugins.columns),
-            {"state"},
+            "state",
             owners=["team:operations"],
             **{"dagster/table_name": plugins.name},
         )

@@ -67,7 +67,7 @@ def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
         key,
         manifest.description or f"One row per row of the plugin {stored.id} of {stored.publisher}.",
         column_schema(plugins_rows.columns) if has_rows else None,
-        {"table" if has_rows else "report"},
+        "table" if has_rows else "report",
         owners=["team:operations"],
         version=stored.version,
         publisher=stored.publisher,

@@ -3,8 +3,11 @@
 from orchestration_project.assets.prices.backfill import PRICES_BACKFILL_JOB, backfill_job
 from orchestration_project.assets.prices.catalogue import MONTHS, quotes
 from orchestration_project.assets.prices.charts import charts, charts_job
-from orchestration_project.assets.prices.daily import SPECS, daily, daily_job, replay_job
-from orchestration_project.assets.prices.freshness import as_new_as_the_calendar, freshness_job
+from orchestration_project.assets.prices.daily import SPECS, daily, daily_job
+from orchestration_project.assets.prices.freshness import (
+    as_new_as_the_calendar,
+    prices_freshness_job,
+)
 from orchestration_project.assets.prices.gold import derived, gold_job, spellings
 from orchestration_project.assets.prices.loading import DAILY_REPLAY, LOAD_OP, PRICES_LOADING
 
@@ -22,9 +25,8 @@ __all__ = [
     "daily",
     "daily_job",
     "derived",
-    "freshness_job",
     "gold_job",
+    "prices_freshness_job",
     "quotes",
-    "replay_job",
     "spellings",
 ]

@@ -96,7 +96,7 @@ def table_spec(
         key,
         str(table.comment),
         column_schema(table.columns),
-        {"table", kind},
+        kind,
         *deps,
         **{
             "dagster/table_name": table.name,

@@ -50,7 +50,7 @@ show_configured(PriceCharts, "symbols", PricesSettings.of(SETTINGS).prices_symbo
             "One picture per symbol, candlesticks and volume: of those that the run names, else "
             "of those with most dollars traded. And one of the days that are landed.",
             None,
-            {"plot", "gold"},
+            "plot",
             DAILY,
         )
     ],

@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from orchestration_project.assets.factory import FRESHNESS_CHECK
 from orchestration_project.assets.prices.catalogue import (
     CAPTURE,
     DAILY,
@@ -20,11 +19,11 @@ from orchestration_project.assets.prices.catalogue import (
 from orchestration_project.assets.prices.loading import (
     LOAD_OP,
     PRICES_LOADING,
-    REPLAY_JOB,
     PricesLoad,
     limits_of,
 )
 from orchestration_project.assets.prices.months import MonthSummary, by_month
+from orchestration_project.assets.specs import FRESHNESS_CHECK
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
@@ -37,7 +36,6 @@ from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import (
     BatchLoad,
     SingleItemLoad,
-    options_of,
     record_run_balances,
     refuse_unused_options,
 )
@@ -58,7 +56,6 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.retries.retrying import MANUAL_RETRIES_TAG
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures
@@ -76,7 +73,7 @@ SPECS = [
         "One object per answer of a source of prices, its bytes unchanged, and one row per fetch "
         "in `captures`; an answer serves all months that were asked for.",
         column_schema(captures.columns),
-        {"api", "bronze"},
+        "bronze",
         QUOTES,
     ),
     table_spec(
@@ -96,7 +93,7 @@ SPECS = [
         SYMBOL_MONTHS,
         str(prices_symbol_months.comment),
         column_schema(prices_symbol_months.columns),
-        {"state"},
+        "state",
         DAILY,
         **{"dagster/table_name": prices_symbol_months.name},
     ),
@@ -134,19 +131,15 @@ def daily(
     """Load symbols for the months of the run, from their source or what was kept of them."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
 
-    is_replay = context.job_name == REPLAY_JOB
-
     def opened() -> BatchLoad[Any, LoadedPrices]:
-        refuse_unused_options(
-            config, f"the job {context.job_name}", is_replay=is_replay, replays=REPLAY_JOB
-        )
+        refuse_unused_options(dict(config), type(config))
         values = of_run.values(PRICES_LOADING, config)
         limits = limits_of(
             settings.checks_of("prices"),
             values["max_reject_ratio"],
             config.acceptance,
         )
-        if is_replay:
+        if config.replay:
             replay = PriceReplay(
                 warehouse,
                 artifacts,
@@ -174,7 +167,7 @@ def daily(
     balance = cache(partial(balance_of_run, warehouse, context.run.run_id))
     report = Report[MonthSummary](
         lambda month: _metadata(
-            warehouse, month, None if is_replay else prices.quota_left, balance
+            warehouse, month, None if config.replay else prices.quota_left, balance
         ),
         checks=lambda: _check_results(warehouse, settings),
         evidence=lambda error: evidence_of(warehouse, error, DAILY),
@@ -278,21 +271,6 @@ daily_job = dg.define_asset_job(
         "Loads months of daily prices: a request for each symbol, check, land.",
         LOAD_OP,
         PricesLoad,
-        only=options_of(PricesLoad, is_replay=False),
     ),
     tags={"domain": "prices"},
-)
-
-
-replay_job = dg.define_asset_job(
-    REPLAY_JOB,
-    selection=daily_job.selection,
-    description=job_text(
-        "Replays captured symbols: validates and loads them again, without a request to the "
-        "source.",
-        LOAD_OP,
-        PricesLoad,
-        only=options_of(PricesLoad, is_replay=True),
-    ),
-    tags={"domain": "prices", **MANUAL_RETRIES_TAG},
 )

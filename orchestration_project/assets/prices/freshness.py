@@ -5,31 +5,25 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.factory import FRESHNESS_CHECK
 from orchestration_project.assets.prices.catalogue import DAILY, GROUP, first_price_month
+from orchestration_project.assets.specs import (
+    FRESHNESS_CHECK,
+    freshness_check,
+    freshness_job,
+    paused_freshness,
+)
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.universe import oldest_unlanded_session, wanted_symbols
-from orchestration_project.services.metadata import (
-    FRESHNESS_REMEDY,
-    describe_check,
-    not_applicable,
-    summary_of,
-)
+from orchestration_project.services.metadata import described_result, not_applicable
 from orchestration_project.settings.domains.prices import PricesSettings
 
 SECONDS_PER_DAY = 24 * 60 * 60
 
 
-@dg.asset_check(
-    asset=DAILY,
-    name=FRESHNESS_CHECK,
-    **describe_check(
-        "Every wanted symbol has all sessions that are due, once prices were loaded.",
-        severity=dg.AssetCheckSeverity.WARN,
-        remedy=FRESHNESS_REMEDY,
-    )._asdict(),
+@freshness_check(
+    DAILY, "Every wanted symbol has all sessions that are due, once prices were loaded."
 )
 def as_new_as_the_calendar(
     clock: dg.ResourceParam[Clock],
@@ -37,6 +31,8 @@ def as_new_as_the_calendar(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
     """Compare what is loaded with the sessions that are due; no source is asked."""
+    if paused := paused_freshness(warehouse, DAILY):
+        return paused
     now, today = clock.now(), clock.today_in_new_york()
     symbols = wanted_symbols(settings, warehouse)
     first_month: date = first_price_month(settings, today)
@@ -51,19 +47,13 @@ def as_new_as_the_calendar(
             "days_late": round((now - late.due_at).total_seconds() / SECONDS_PER_DAY, 1),
             "what_to_do": f"run prices_daily for {late.partition}",
         }
-    return dg.AssetCheckResult(
-        asset_key=DAILY,
-        check_name=FRESHNESS_CHECK,
-        passed=late is None,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(metadata),
-        metadata=event_metadata(metadata),
-    )
+    severity = dg.AssetCheckSeverity.WARN
+    shown = event_metadata(metadata)
+    return described_result(DAILY, FRESHNESS_CHECK, shown, severity, passed=late is None)
 
 
-freshness_job = dg.define_asset_job(
-    "prices_freshness",
-    selection=dg.AssetSelection.checks(as_new_as_the_calendar),
-    description="Checks whether daily prices are as new as the calendar of the exchange.",
-    tags={"domain": GROUP},
+prices_freshness_job = freshness_job(
+    GROUP,
+    [as_new_as_the_calendar],
+    "Checks whether daily prices are as new as the calendar of the exchange.",
 )

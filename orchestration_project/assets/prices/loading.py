@@ -1,4 +1,4 @@
-"""How a run loads its symbols: from their source, or, in the replay job, from what was kept."""
+"""How a run loads its symbols: from their source, or, in a replay, from what was kept."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.contracts.rules import Acceptance
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.engine.dataset import completeness_of
-from orchestration_project.engine.loads import ReplayOptions
+from orchestration_project.engine.loads import ONLY, REPLAY, LoadOptions
 from orchestration_project.engine.options import describe_defaults, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -20,15 +20,13 @@ from orchestration_project.tables.prices import prices_daily
 
 LOAD_OP = "prices_daily_load"
 
-REPLAY_JOB = "prices_replay"
-"""The job whose runs take the bytes that were kept, and do not ask the source."""
 
-
-class PricesLoad(ReplayOptions):
+class PricesLoad(LoadOptions):
     """How a run loads its months, or replays symbols of them."""
 
     symbols: list[str] = Field(
         default_factory=list,
+        json_schema_extra={ONLY: REPLAY},
         examples=[["AAPL", "MSFT"]],
         description="Replay only: symbols to replay. Default: all symbols that were requested in "
         "the months of the run.",
@@ -78,7 +76,7 @@ def _months_with_prices(warehouse: Warehouse) -> tuple[str, str]:
 
 
 DAILY_REPLAY = Replay(
-    table=prices_daily.name, job=REPLAY_JOB, op=LOAD_OP, plan=_plan_replay, unit="symbols"
+    table=prices_daily.name, job=PRICES_LOADING.job, op=LOAD_OP, plan=_plan_replay, unit="symbols"
 )
 
 

@@ -26,14 +26,14 @@ _spec = partial(specs.asset_spec, owners=OWNERS)
 def table_spec(key: dg.AssetKey, rows: Table, *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is this table; only a table of the domain is named as one."""
     named = {"dagster/table_name": rows.name} if rows.name == "_".join(key.path) else {}
-    return _spec(key, str(rows.comment), column_schema(rows.columns), {"ledger"}, *deps, **named)
+    return _spec(key, str(rows.comment), column_schema(rows.columns), "ledger", *deps, **named)
 
 
 def report_spec(
     key: dg.AssetKey, description: str, columns: Mapping[str, str], *deps: dg.AssetKey
 ) -> dg.AssetSpec:
     """Return an asset without a table: its job reports results as metadata."""
-    return _spec(key, description, report_schema(columns), {"report"}, *deps)
+    return _spec(key, description, report_schema(columns), "report", *deps)
 
 
 TASK = {

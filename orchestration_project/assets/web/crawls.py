@@ -39,7 +39,6 @@ from orchestration_project.resources.web.crawl import (
     SLICE_PAGES,
     CrawlQueue,
     CrawlState,
-    SlicePool,
     left_count,
     topic_of,
 )
@@ -164,7 +163,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 pages,
                 f"One row per URL of {site.base_url}: its fetches.",
                 column_schema(web_pages.columns),
-                {"table"},
+                "table",
                 SITES,
                 owners=[site.owner],
                 **_lineage(SITES, PAGE_SOURCES),
@@ -173,7 +172,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 items,
                 f"One row per item of {site.base_url}.",
                 column_schema(web_items.columns),
-                {"table", "silver"},
+                "silver",
                 pages,
                 owners=[site.owner],
                 **_lineage(pages, ITEM_SOURCES),
@@ -294,12 +293,6 @@ class _Crawl:
                 item_timeout=PAGE_TIME,
                 batch_size=SLICE_PAGES,
                 max_items=MAX_PAGES_PER_RUN,
-                pool=SlicePool(
-                    self._site.politeness.concurrency,
-                    self._captures,
-                    self._warehouse,
-                    loader.read_known,
-                ),
             ):
                 pass
         return self._end(topic, state)

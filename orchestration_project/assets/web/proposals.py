@@ -87,7 +87,7 @@ show_configured(SelectorSearch, "site", sorted(SITE_FILES.sites))
             PROPOSALS,
             str(web_proposals.comment),
             column_schema(web_proposals.columns),
-            {"ledger"},
+            "ledger",
             *(
                 key
                 for made in CRAWLS.values()

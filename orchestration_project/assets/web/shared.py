@@ -54,7 +54,7 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
             CRAWLS,
             str(web_crawls.comment),
             column_schema(web_crawls.columns),
-            {"ledger"},
+            "ledger",
             owners=OWNERS,
             **{"dagster/table_name": web_crawls.name},
         ),
@@ -62,7 +62,7 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
             CHANGES,
             str(web_changes.comment),
             column_schema(web_changes.columns),
-            {"table", "gold"},
+            "gold",
             *items,
             owners=OWNERS,
             **{

@@ -58,7 +58,7 @@ class SetSwitch(JobOptions):
             SWITCHES,
             str(web_switches.comment),
             column_schema(web_switches.columns),
-            {"state"},
+            "state",
             owners=OWNERS,
             **{"dagster/table_name": web_switches.name},
         )

@@ -72,3 +72,19 @@ class FlagEdited(Edited):
     """An edit of a flag."""
 
     flag: FlagShown | None = Field(description="The flag after it; null: deleted")
+
+
+class PauseShown(BaseModel):
+    """A pause."""
+
+    subject: str = Field(description="all, a domain, an asset or source:<name>")
+    reason: str = Field(description="Reason in words")
+    paused_by: str = Field(description="User who paused it")
+    paused_at: datetime = Field(description="Time from which no run of it starts")
+    until: datetime | None = Field(description="End; null: until it is resumed")
+
+
+class PauseList(BaseModel):
+    """The pauses in effect."""
+
+    pauses: list[PauseShown] = Field(description="By subject")

@@ -97,7 +97,7 @@ def attempt_event(
         retried = f"retried from {due_at:%Y-%m-%d %H:%M:%S} UTC on"
         text, remedy = f"{done} failed{said}", f"{remedy}; {retried}" if remedy else retried
     elif state == "dead":
-        retry = "then retry it with operations_retry_failures, unless a new version comes"
+        retry = "then retry it with operations_runs, unless a new version comes"
         text = f"{done} failed, and no further one follows{said}"
         remedy = f"{remedy}; {retry}" if remedy else retry
     elif state == "ready":

@@ -3,60 +3,48 @@
 All rules that match a delivery apply. They are compiled once, and indexed by source and kind.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StrictBool,
     StrictFloat,
     StrictInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from yaml import YAMLError
 
 from orchestration_project.contracts.matching import (
+    MAX_PATH,
+    MAX_TEXT,
+    NAME,
     OPERATORS,
-    WITHOUT_VALUE,
+    Condition,
+    EditedRule,
+    FieldMapping,
     FieldType,
     Operator,
+    Paths,
+    RuleInEffect,
+    RulesInEffect,
     TargetFields,
-    TemplatePart,
     caseless,
     caseless_texts,
     member_at,
-    template_parts,
+    require_one_per_field,
     typed,
 )
+from orchestration_project.contracts.rule_edits import Problem, RulesForm
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.settings.yaml import located, read_yaml, reason_of, syntax_problem
 
-NAME = r"^[a-z][a-z0-9_]{0,62}$"
 FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"
 
 PAYLOAD = "payload."
 ATTRIBUTES = ("source", "kind", "delivery_id", "received_at")
-PATHS = f"{', '.join(ATTRIBUTES)} or a path payload.<name>.<name>"
-
-MAX_RULES = 5_000
-MAX_PROBLEMS = 20
-MAX_PATH = 200
-MAX_TEXT = 4_000
-"""Longest value of a condition or a mapping, in characters."""
-
-Place = tuple[int | str, ...]
-
-Problem = tuple[Place, str]
-"""Place in a rule, and what is wrong there."""
 
 Check = tuple[str, Operator, str]
 """Path, operator and caseless value of a condition."""
@@ -113,78 +101,43 @@ class RoutedDelivery:
         return texts
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+PATHS = Paths(is_path, f"{', '.join(ATTRIBUTES)} or a path payload.<name>.<name>")
 
 
-class RoutingCondition(_Strict):
-    """Condition on a part of a delivery, case-insensitive.
+class RoutingCondition(Condition):
+    """Condition on a part of a delivery."""
 
-    Of a list, it must hold of one of its items. A part that a delivery lacks is empty.
-    """
-
-    field: str
-    operator: Operator = "is"
-    value: str | None = Field(default=None, max_length=MAX_TEXT)
+    paths_known = PATHS
 
     @property
     def text(self) -> str:
         """The condition in words."""
         return " ".join(filter(None, (self.field, self.operator, self.value)))
 
-    @model_validator(mode="after")
-    def _can_be_asked(self) -> Self:
-        if not is_path(self.field):
-            raise ValueError(f"expected field {PATHS}, found {self.field[:MAX_PATH]!r}")
-        if (self.value is None) != (self.operator in WITHOUT_VALUE):
-            takes = "no value" if self.operator in WITHOUT_VALUE else "a value"
-            raise ValueError(f"expected {takes} with {self.operator}")
-        return self
 
-
-class RoutingMapping(_Strict):
+class RoutingMapping(FieldMapping):
     """Source of the value of a target's field.
 
     Attributes:
-        target_field: Name of the field, such as a column.
-        value: Of static the value itself; of path a part of the delivery; of template text in
-            which ``{path}`` stands for a part, ``{path|yes,no}`` for the first text where that is
-            true and for the second where it is false, and ``{{`` for a brace.
         type: Type, where the target does not state one.
     """
 
+    paths_known = PATHS
+
     target_field: str = Field(pattern=FIELD_NAME)
-    source_type: Literal["static", "path", "template"]
     value: str | StrictBool | StrictInt | StrictFloat
     type: FieldType | None = None
 
     @model_validator(mode="after")
-    def _names_parts_of_deliveries(self) -> Self:
+    def _has_a_value_of_its_source(self) -> Self:
         if self.source_type != "static" and not isinstance(self.value, str):
             raise ValueError(f"expected a text as value of {self.source_type}")
         if isinstance(self.value, str) and len(self.value) > MAX_TEXT:
             raise ValueError(f"expected a value of at most {MAX_TEXT} characters")
-        for path in self.paths:
-            if not is_path(path):
-                raise ValueError(f"expected {PATHS}, found {path[:MAX_PATH]!r}")
         return self
 
-    @cached_property
-    def parts(self) -> Sequence[tuple[str, TemplatePart | None]]:
-        """Texts and paths of a template."""
-        return template_parts(str(self.value))
 
-    @property
-    def paths(self) -> Sequence[str]:
-        """The parts of a delivery that it needs."""
-        if self.source_type == "static":
-            return ()
-        if self.source_type == "path":
-            return (str(self.value),)
-        return [part.path for _, part in self.parts if part]
-
-
-class RoutingRule(_Strict):
+class RoutingRule(EditedRule):
     """Rule that maps deliveries to an action.
 
     Attributes:
@@ -196,7 +149,6 @@ class RoutingRule(_Strict):
         mappings: Values of the target's fields.
     """
 
-    rule_id: str = Field(pattern=NAME)
     source: str = Field(pattern=NAME)
     kind: str | None = Field(default=None, pattern=r"^[!-~]{1,200}$")
     conditions: tuple[RoutingCondition, ...] = Field(default=(), max_length=50)
@@ -207,27 +159,12 @@ class RoutingRule(_Strict):
     @field_validator("mappings")
     @classmethod
     def _fields_differ(cls, mappings: Sequence[RoutingMapping]) -> Sequence[RoutingMapping]:
-        names = [each.target_field for each in mappings]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"expected one mapping per field, found several of {twice[0]}")
-        return tuple(mappings)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON, without what is not given."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return tuple(require_one_per_field(mappings))
 
 
 @dataclass(frozen=True)
-class ActiveRule:
+class ActiveRule(RuleInEffect[RoutingRule]):
     """A rule in effect."""
-
-    rule: RoutingRule
-    version_number: int
-
-    @property
-    def reference(self) -> str:
-        """Its name and version."""
-        return f"{self.rule.rule_id}@{self.version_number}"
 
     @cached_property
     def checks(self) -> Sequence[Check]:
@@ -276,21 +213,13 @@ class _Candidates:
 
 
 @dataclass(frozen=True)
-class RuleSet:
+class RuleSet(RulesInEffect[ActiveRule]):
     """All rules in effect, by name."""
-
-    rules: Sequence[ActiveRule]
 
     @classmethod
     def of(cls, rules: Iterable[ActiveRule]) -> Self:
         """Return these rules in their order."""
-        return cls(sorted(rules, key=lambda each: each.rule.rule_id))
-
-    @cached_property
-    def version(self) -> str:
-        """A digest that differs once any rule does; an edit names the one that it is based on."""
-        content = [[each.reference, each.rule.as_json()] for each in self.rules]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return cls(sorted(rules, key=lambda active: active.rule.rule_id))
 
     @cached_property
     def _index(self) -> Mapping[tuple[str, str | None], _Candidates]:
@@ -312,79 +241,13 @@ class RuleSet:
         return sorted(found, key=lambda each: each.rule.rule_id)
 
 
-@dataclass(frozen=True)
-class RulesText:
-    """Rules as a list or as YAML; problems of YAML name the line."""
-
-    given: Sequence[Any]
-    yaml: str = ""
-
-    @classmethod
-    def of_yaml(cls, text: str) -> Self:
-        """Return the rules of a YAML or JSON text: a list.
-
-        Raises:
-            ConfigurationError: It is not a list.
-        """
-        try:
-            given = read_yaml(text)
-        except YAMLError as error:
-            raise invalid_rules([syntax_problem(error)]) from None
-        if not isinstance(given, list):
-            raise invalid_rules(["expected a list of rules, e.g. - rule_id: big_orders"])
-        return cls(given, text)
-
-    def problem(self, place: Place, reason: str) -> str:
-        """Return a problem with the rule, the part of it and the line."""
-        number, rest = int(place[0]), place[1:]
-        given = self.given[number]
-        name = given.get("rule_id") if isinstance(given, dict) else None
-        shown = f"rule {number + 1}" + (f" ({str(name)[:63]})" if name else "")
-        text = ": ".join(filter(None, (shown, ".".join(map(str, rest)), reason)))
-        return located(self.yaml, tuple(map(str, place)), text) if self.yaml else text
-
-    def read(
-        self,
-        fields_of: Callable[[RoutingRule], TargetFields],
-        examine: Callable[[RoutingRule], Sequence[Problem]] = lambda _: (),
-    ) -> list[RoutingRule]:
-        """Return the rules.
-
-        Args:
-            fields_of: Returns the fields of a rule's target; raises ConfigurationError if its
-                source, action or target is not known.
-            examine: Returns further problems of a rule without any, each with its place in it.
-
-        Raises:
-            ConfigurationError: Some cannot be used; names each problem with its place.
-        """
-        if len(self.given) > MAX_RULES:
-            raise invalid_rules([f"expected at most {MAX_RULES} rules, found {len(self.given)}"])
-        found: list[RoutingRule] = []
-        problems: list[Problem] = []
-        names: set[str] = set()
-        for number, each in enumerate(self.given):
-            try:
-                rule = RoutingRule.model_validate(each)
-            except ValidationError as error:
-                problems += [((number, *one["loc"]), reason_of(one)) for one in error.errors()]
-                continue
-            if rule.rule_id in names:
-                problems.append(((number, "rule_id"), "expected a name of its own"))
-            names.add(rule.rule_id)
-            found.append(rule)
-            own = target_problems(rule, fields_of) or examine(rule)
-            problems += [((number, *place), reason) for place, reason in own]
-        if problems:
-            shown = [self.problem(*each) for each in problems[:MAX_PROBLEMS]]
-            raise invalid_rules(shown, count=len(problems))
-        return found
+FORM = RulesForm(RoutingRule, "routing rules", "docs/how-to/route-webhooks.md")
 
 
 def target_problems(
     rule: RoutingRule, fields_of: Callable[[RoutingRule], TargetFields]
 ) -> list[Problem]:
-    """Return what of a rule its target does not take, each with its place in the rule."""
+    """Return the problems of a rule with its target, each with its place in the rule."""
     try:
         fields = fields_of(rule)
     except ConfigurationError as error:
@@ -411,15 +274,3 @@ def target_problems(
     if missing := sorted(fields.required - mapped):
         problems.append((("mappings",), f"expected a mapping of {', '.join(missing)}"))
     return problems
-
-
-def invalid_rules(problems: Sequence[str], *, count: int | None = None) -> ConfigurationError:
-    """Return the error of rules that cannot be used; ``count``: of all their problems."""
-    count = len(problems) if count is None else count
-    more = [f"and {count - len(problems)} more"] if count > len(problems) else []
-    return ConfigurationError(
-        f"{count} problem(s) with the routing rules",
-        expected="rules as in docs/how-to/route-webhooks.md",
-        found="; ".join([*problems, *more]),
-        remedy="correct them; those in effect stay as they are",
-    )

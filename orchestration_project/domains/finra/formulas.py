@@ -17,6 +17,7 @@ from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.gold import SYMBOL_WEEK_FORMULAS, VENUE_WEEK_FORMULAS
 from orchestration_project.domains.finra.movers import (
+    ANOMALY_FORMULAS,
     SYMBOL_MOVER_FORMULAS,
     VENUE_MOVER_FORMULAS,
 )
@@ -29,6 +30,7 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.finra_market import (
+    finra_symbol_anomalies_week,
     finra_symbol_movers_week,
     finra_venue_movers_week,
     finra_venue_week_all_tiers,
@@ -43,19 +45,16 @@ SYMBOL_WINDOWS = (
     (finra_symbol_rolling_6w, ROLLING_FORMULAS, SIX_WEEKS),
     (finra_concentration_week, CONCENTRATION_FORMULAS, TWO_WEEKS),
     (finra_symbol_movers_week, SYMBOL_MOVER_FORMULAS, TWO_WEEKS),
+    (finra_symbol_anomalies_week, ANOMALY_FORMULAS, SIX_WEEKS),
 )
 """Tables that are derived of several weeks of symbols."""
 
 
 def _dataset_rules(dataset: FinraDataset) -> TableRules:
     partitioning, contract = dataset.partitioning, dataset.contract
-    names = [name for name in (partitioning.value_column, partitioning.day_column) if name]
+    day = partitioning.day_column if dataset.row_day is same_day else ""
+    names = [name for name in (partitioning.value_column, day) if name]
     return TableRules(dataset.table, None, names, row_formulas(contract), line_rules(contract))
-
-
-def _has_formulas(dataset: FinraDataset) -> bool:
-    """Return whether its lines name their partition, and its rules can be stated as formulas."""
-    return dataset.row_day is same_day and not any(field.form for field in dataset.fields)
 
 
 RULES: Mapping[str, TableRules] = {
@@ -71,7 +70,7 @@ RULES: Mapping[str, TableRules] = {
         TableRules(finra_venue_movers_week, VENUES, WEEK, VENUE_MOVER_FORMULAS, window=TWO_WEEKS),
         TableRules(finra_tier_week, VENUES, WEEK[1:], TIER_FORMULAS),
         TableRules(finra_venue_week_all_tiers, VENUES, WEEK[1:], ALL_TIERS_FORMULAS),
-        *(_dataset_rules(dataset) for dataset in DATASETS if _has_formulas(dataset)),
+        *(_dataset_rules(dataset) for dataset in DATASETS),
     )
 }
 """By table; a table comes after the one whose rows it reads."""

@@ -33,7 +33,7 @@ REMEDIES = {
     "once FINRA changes it",
     State.NOT_LANDED: "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed",
     State.NOT_ASKED: "start finra_otc_weekly for it, or see why its runs failed; the job "
-    "finra_freshness asks whether FINRA lists it",
+    "finra_daily asks whether FINRA lists it",
     State.NOT_OUT: "FINRA does not list it yet; nothing can be done but wait, or ask FINRA",
 }
 

@@ -158,7 +158,7 @@ def notional_formulas(whole: Formula) -> dict[str, Formula]:
 
 
 TIMES: Mapping[str, Formula] = {
-    "published_at": ["midnight", ["max", "last_update_date"]],
+    "published_at": ["format", "{}T00:00:00.000000Z", ["max", "last_update_date"]],
     "known_from": ["given", "loaded_at"],
 }
 

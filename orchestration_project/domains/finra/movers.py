@@ -11,7 +11,7 @@ from orchestration_project.contracts.formulas import Formula
 from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.across import OF_TIER, OWN_WEEK, WEEK_BEFORE, known_since
 from orchestration_project.domains.finra.calendar import WEEK
-from orchestration_project.domains.finra.gold import ratio_of
+from orchestration_project.domains.finra.gold import ONE, millionths, ratio_of, ratio_of_squares
 from orchestration_project.tables.finra_market import (
     finra_symbol_anomalies_week,
     finra_symbol_movers_week,
@@ -143,7 +143,7 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> Derived
         .group_by("tier", "symbol")
         .agg(
             trailing_mean=ratio_of(shares.sum(), pl.len()),
-            trailing_deviation=shares.sort().cast(pl.Float64).std(),
+            trailing_deviation=_deviation(shares),
             trailing_week_count=pl.len().cast(pl.Int64),
             published_before=pl.col("published_at").max(),
         )
@@ -171,6 +171,49 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> Derived
     return DerivedKeys(
         _dated(found, symbol_weeks, week_start, finra_symbol_anomalies_week), excluded
     )
+
+
+def _deviation(shares: pl.Expr) -> pl.Expr:
+    """Return the sample standard deviation of quantities, exact until one division; NULL of one.
+
+    Of five weeks that `refuse_overflow` accepts, the difference of squares fits in 128 bits.
+    """
+    units, count = millionths(shares), pl.len().cast(pl.Int128)
+    spread = count * (units * units).sum() - units.sum() * units.sum()
+    return ratio_of_squares(spread, count * (count - 1) * ONE).sqrt()
+
+
+_SHARES: Formula = ["sum", "total_share_quantity"]
+_WEEKS: Formula = ["count", "total_share_quantity"]
+_SQUARES: Formula = ["sum", ["multiply", "total_share_quantity", "total_share_quantity"]]
+_SPREAD: Formula = ["subtract", ["multiply", _WEEKS, _SQUARES], ["multiply", _SHARES, _SHARES]]
+_VARIANCE: Formula = ["ratio", _SPREAD, ["multiply", _WEEKS, ["subtract", _WEEKS, 1]]]
+
+
+def _of_trailing(formula: Formula) -> Formula:
+    return ["where", ["not", OWN_WEEK], formula]
+
+
+_DISTANCE: Formula = [
+    *("subtract", ["ratio", ["where", OWN_WEEK, _SHARES], 1]),
+    _of_trailing(["ratio", _SHARES, _WEEKS]),
+]
+
+ANOMALY_FORMULAS: Mapping[str, Formula] = {
+    "week_start": ["given", "week_start"],
+    "tier": "tier",
+    "symbol": "symbol",
+    "share_quantity": ["where", OWN_WEEK, _SHARES],
+    "trailing_mean": _of_trailing(["ratio", _SHARES, _WEEKS]),
+    "trailing_deviation": _of_trailing(["root", _VARIANCE]),
+    "trailing_week_count": _of_trailing(_WEEKS),
+    "z_score": ["ratio", _DISTANCE, _of_trailing(["root", _VARIANCE])],
+    "window_weeks": WINDOW_WEEKS,
+    "min_week_count": MIN_WEEKS,
+    "z_limit": Z_LIMIT,
+    **OF_TIER,
+}
+"""Formulas of `finra_symbol_anomalies_week`; `symbol_anomalies` computes the same."""
 
 
 def _dated(

@@ -4,102 +4,66 @@ A task that no rule matches is dropped, and can be counted. A rule that the targ
 still matches, and holds its tasks back: the next one would make other issues of them.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestration_project.contracts.matching import (
     OPERATORS,
-    WITHOUT_VALUE,
-    Operator,
+    Condition,
+    EditedRule,
+    FieldMapping,
+    Paths,
+    RuleInEffect,
+    RulePart,
+    RulesInEffect,
     TemplatePart,
     caseless,
     caseless_texts,
-    template_parts,
+    require_one_per_field,
 )
+from orchestration_project.contracts.rule_edits import RulesForm
 from orchestration_project.domains.saas.lookup import (
     MissingPathError,
     is_path,
     lookup,
 )
 from orchestration_project.domains.saas.records import Task
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.yaml import reason_of
 
 Action = Literal["sync", "drop", "hold"]
 
 ALWAYS_USED = ("title", "description_html", "is_completed", "assignee_email")
 """Base mappings of every issue."""
 
-NAME = r"^[a-z][a-z0-9_]{0,62}$"
-PATHS = "title, assignee_email, assignee_name, associated_name … or a path fields.<name>.<name>"
+PATHS = Paths(
+    is_path,
+    "title, assignee_email, assignee_name, associated_name … or a path fields.<name>.<name>",
+)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class RuleCondition(Condition):
+    """Condition on a part of a task."""
 
-
-class RuleCondition(_Strict):
-    """Condition on a part of a task, case-insensitive.
-
-    Of a list, it must hold of one of its items. A part that a task lacks is empty.
-    """
-
-    field: str
-    operator: Operator = "is"
-    value: str | None = None
-
-    @model_validator(mode="after")
-    def _can_be_asked(self) -> Self:
-        if not is_path(self.field):
-            raise ValueError(f"field: {self.field!r} is none of {PATHS}")
-        if (self.value is None) != (self.operator in WITHOUT_VALUE):
-            takes = "no value" if self.operator in WITHOUT_VALUE else "a value"
-            raise ValueError(f"{self.operator} takes {takes}")
-        return self
+    paths_known = PATHS
 
     def holds_for(self, task: Task) -> bool:
         """Whether it holds for a task."""
         try:
-            found = lookup(task, self.field)
+            part = lookup(task, self.field)
         except MissingPathError:
-            found = None
-        return OPERATORS[self.operator](caseless_texts(found), caseless(self.value or ""))
+            part = None
+        return OPERATORS[self.operator](caseless_texts(part), caseless(self.value or ""))
 
 
-class FieldMapping(_Strict):
-    """Source of the value of an issue's field.
+class IssueMapping(FieldMapping):
+    """Source of the value of an issue's field."""
 
-    Attributes:
-        value: Of static the value itself; of path a part of the task; of template text in which
-            ``{path}`` stands for a part of the task, ``{path|yes,no}`` for the first text where
-            that part is true and for the second where it is false, and ``{{`` for a brace.
-    """
+    paths_known = PATHS
 
-    target_field: str = Field(min_length=1)
-    source_type: Literal["static", "path", "template"]
     value: str
-
-    @model_validator(mode="after")
-    def _names_parts_of_tasks(self) -> Self:
-        for path in self.paths:
-            if not is_path(path):
-                raise ValueError(f"{self.target_field}: {path!r} is none of {PATHS}")
-        return self
-
-    @property
-    def paths(self) -> Sequence[str]:
-        """The parts of a task that it needs."""
-        if self.source_type == "static":
-            return ()
-        if self.source_type == "path":
-            return (self.value,)
-        return [part.path for _, part in template_parts(self.value) if part]
 
     def value_for(self, task: Task) -> Any:
         """Return the value for a task; in a template null is empty.
@@ -113,12 +77,11 @@ class FieldMapping(_Strict):
         if self.source_type == "path":
             return lookup(task, self.value)
         return "".join(
-            literal + (_text_for(task, part) if part else "")
-            for literal, part in template_parts(self.value)
+            literal + (_text_for(task, part) if part else "") for literal, part in self.parts
         )
 
 
-class StateMapping(_Strict):
+class StateMapping(RulePart):
     """Mapping of the states of tasks and issues.
 
     A task is open or completed. An issue is open, done, or cancelled: its status ends it without
@@ -133,7 +96,7 @@ class StateMapping(_Strict):
     completed_task: Literal["done", "cancelled"] = "done"
 
 
-class SyncRule(_Strict):
+class SyncRule(EditedRule):
     """Rule that maps tasks to issues.
 
     Attributes:
@@ -143,22 +106,19 @@ class SyncRule(_Strict):
         states: States of tasks and issues, both ways.
     """
 
-    rule_id: str = Field(pattern=NAME)
     priority: int = Field(ge=0, le=1_000_000, strict=True)
     conditions: tuple[RuleCondition, ...] = ()
     action: Literal["sync", "drop"]
     target_project: str | None = None
     issue_type: str | None = None
-    mappings: tuple[FieldMapping, ...] = ()
+    mappings: tuple[IssueMapping, ...] = ()
     states: StateMapping = StateMapping()
 
     @field_validator("mappings")
     @classmethod
-    def _fields_differ(cls, mappings: Sequence[FieldMapping]) -> Sequence[FieldMapping]:
-        names = [each.target_field for each in mappings]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"several mappings fill {', '.join(twice)}")
-        return tuple(sorted(mappings, key=lambda each: each.target_field))
+    def _fields_differ(cls, mappings: Sequence[IssueMapping]) -> Sequence[IssueMapping]:
+        by_field = sorted(mappings, key=lambda mapping: mapping.target_field)
+        return tuple(require_one_per_field(by_field))
 
     @model_validator(mode="after")
     def _says_where_to(self) -> Self:
@@ -196,17 +156,19 @@ class SyncRule(_Strict):
 
 
 @dataclass(frozen=True)
-class ActiveRule:
+class ActiveRule(RuleInEffect[SyncRule]):
     """A rule in effect; ``disabled_reason`` is what the target proved wrong with it."""
 
-    rule: SyncRule
-    version_number: int
     disabled_reason: str | None = None
 
     @property
-    def reference(self) -> str:
-        """Its name and version."""
-        return f"{self.rule.rule_id}@{self.version_number}"
+    def content(self) -> list[Any]:
+        """All that makes it differ from another one, as JSON."""
+        return [*super().content, self.disabled_reason]
+
+    def is_as(self, rule: SyncRule) -> bool:
+        """Whether it is in effect as a rule says; one that is disabled is not."""
+        return self.disabled_reason is None and self.rule == rule
 
 
 @dataclass(frozen=True)
@@ -218,23 +180,13 @@ class RoutingDecision:
 
 
 @dataclass(frozen=True)
-class RuleSet:
-    """All rules in effect, in the order in which they are asked."""
-
-    rules: Sequence[ActiveRule]
+class RuleSet(RulesInEffect[ActiveRule]):
+    """All rules in effect, by priority and name."""
 
     @classmethod
     def of(cls, rules: Iterable[ActiveRule]) -> Self:
         """Return these rules in their order."""
-        return cls(sorted(rules, key=lambda each: each.rule.order))
-
-    @cached_property
-    def version(self) -> str:
-        """A digest that differs once any rule does."""
-        content = [
-            [each.reference, each.rule.as_json(), each.disabled_reason] for each in self.rules
-        ]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return cls(sorted(rules, key=lambda active: active.rule.order))
 
     @cached_property
     def used(self) -> Sequence[str]:
@@ -254,34 +206,19 @@ class RuleSet:
         return RoutingDecision("drop", None)
 
 
+FORM = RulesForm(SyncRule, "sync rules", "docs/how-to/sync-peopleforce-and-jira.md")
+
+
 def read_rules(given: Sequence[Any]) -> list[SyncRule]:
     """Return rules as somebody wrote them.
 
     Raises:
         ConfigurationError: Some cannot be used, or no task could ever reach them; says which.
     """
-    found: list[SyncRule] = []
-    problems: list[str] = []
-    for number, each in enumerate(given, start=1):
-        try:
-            found.append(SyncRule.model_validate(each))
-        except ValidationError as error:
-            problems += [
-                f"rule {number}: {'.'.join(map(str, problem['loc'])) or 'the rule'}: "
-                f"{reason_of(problem)}"
-                for problem in error.errors()
-            ]
-    names = [rule.rule_id for rule in found]
-    problems += [f"two rules are called {name}" for name in sorted(_twice(names))]
-    problems += unreachable(found)
-    if problems:
-        raise ConfigurationError(
-            f"{len(problems)} problem(s) with the rules",
-            expected="rules as in docs/how-to/sync-peopleforce-and-jira.md",
-            found="; ".join(problems),
-            remedy="correct them; those in effect stay as they are",
-        )
-    return found
+    rules = FORM.text_of(given).read()
+    if problems := unreachable(rules):
+        raise FORM.refuse(problems)
+    return rules
 
 
 def unreachable(rules: Sequence[SyncRule]) -> list[str]:
@@ -294,13 +231,9 @@ def unreachable(rules: Sequence[SyncRule]) -> list[str]:
     return []
 
 
-def _twice(names: Sequence[str]) -> set[str]:
-    return {name for name in names if names.count(name) > 1}
-
-
 def _text_for(task: Task, part: TemplatePart) -> str:
-    found = lookup(task, part.path)
+    value = lookup(task, part.path)
     try:
-        return part.text_of(found)
+        return part.text_of(value)
     except ValueError:
         raise MissingPathError(f"true or false in {part.path}") from None

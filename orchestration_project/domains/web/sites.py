@@ -332,7 +332,7 @@ class Retention(Strict):
     Attributes:
         pages_days: Days of frontiers and of earlier states of pages; None: they stay.
         captures_days: Days of captured bytes that no current item needs, until
-            `operations_cleanup` deletes them; None: as ARTIFACTS_CAPTURED_DAYS says.
+            `operations_clean_up` deletes them; None: as ARTIFACTS_CAPTURED_DAYS says.
     """
 
     pages_days: int | None = Field(default=None, ge=1, le=36_500)

@@ -192,9 +192,13 @@ def derive_as_of(
         return tables[name](StateAsOf(connection, at, day, seconds), key)
 
 
-def nothing_then(name: str, key: str, absent: Sequence[str]) -> ConfigurationError:
-    """Return the error of a partition that cannot be derived: its inputs have no rows then."""
-    return ConfigurationError(
+class UnderivableError(ConfigurationError):
+    """A partition cannot be derived: its inputs have no rows at the time."""
+
+
+def nothing_then(name: str, key: str, absent: Sequence[str]) -> UnderivableError:
+    """Return the error of a partition that cannot be derived."""
+    return UnderivableError(
         f"{name} of {key} cannot be derived",
         expected="what it is made of was loaded and published by then",
         found=f"no rows then: {', '.join(absent)}",

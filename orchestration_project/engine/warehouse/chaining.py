@@ -455,10 +455,13 @@ class ChainTail:
         """Count the rows and deliveries from before the chain."""
         history: Table | None = self.table.info.get(HISTORY)
         counted = self.connection.execute
-        rows = counted(
-            select(func.count()).select_from(self.table).where(self.table.c.known_from != self.at)
-        ).scalar_one()
-        ended = 0
+        rows = ended = 0
+        known_from = self.table.c.get("known_from")
+        if known_from is not None:  # otherwise no delivery writes its rows: it has refusals alone
+            is_earlier = known_from != self.at
+            rows = counted(
+                select(func.count()).select_from(self.table).where(is_earlier)
+            ).scalar_one()
         if history is not None:
             is_before = history.c.known_to != self.at
             ended = counted(select(func.count()).select_from(history).where(is_before)).scalar_one()

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from io import BufferedRandom
 from typing import Any, Generic, Literal, get_args
@@ -44,7 +44,7 @@ class Delivery:
         source: Where from.
         dataset: The source's name of it.
         source_version: What tells this state of the source from another.
-        record_total: How many rows the source promised, if it did.
+        record_total: How many rows the source promised; None: it promised none.
         scope: Further conditions, where the delivery is complete for a part of the partition.
         captures: What makes it up, in order.
         discarded: What else was fetched for it and turned out unusable.
@@ -56,9 +56,9 @@ class Delivery:
     source: str
     dataset: str
     source_version: str
-    record_total: int | None
-    scope: Scope
-    captures: Sequence[Capture]
+    record_total: int | None = None
+    scope: Scope = field(default_factory=dict)
+    captures: Sequence[Capture] = ()
     discarded: Sequence[Capture] = ()
     replay_of: str | None = None
     turns_back: bool = False
@@ -281,6 +281,22 @@ class WriteResult(Generic[SummaryT]):
 
 WriteOutcome = WriteResult[SummaryT] | HeldBackError | SupersededError
 """How a delivery ended."""
+
+
+def require_written(outcomes: Sequence[WriteOutcome[SummaryT]]) -> list[WriteResult[SummaryT]]:
+    """Return how deliveries were written.
+
+    Raises:
+        HeldBackError: An audit of one of them failed.
+        SupersededError: Another delivery of one of the partitions came first.
+    """
+    results: list[WriteResult[SummaryT]] = []
+    for outcome in outcomes:
+        if not isinstance(outcome, WriteResult):
+            raise outcome
+        results.append(outcome)
+    return results
+
 
 WarningCheck = Callable[[Connection, Sequence[ValidatedBatch[Any]]], Sequence[Sequence[Audit]]]
 """Compares each of several deliveries with what is landed, in the transaction that lands them."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import compress
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import polars as pl
 from sqlalchemy import Connection, delete, select
@@ -26,6 +26,7 @@ from orchestration_project.contracts.rules import (
     Audit,
     CompletenessLimits,
     LoadedKeys,
+    Validated,
     accepted,
     completeness_audit,
     verdict,
@@ -51,11 +52,15 @@ from orchestration_project.engine.warehouse.chaining import (
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Counts,
+    Delivery,
     ValidatedBatch,
     WarningCheck,
     WriteOutcome,
     WriteResult,
     group_id,
+    no_note,
+    no_warnings,
+    prepare_all,
     refuse_impossible,
 )
 from orchestration_project.engine.warehouse.difference import (
@@ -87,7 +92,12 @@ from orchestration_project.engine.warehouse.frames import (
     within,
 )
 from orchestration_project.engine.warehouse.staleness import mark_stale
-from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
+from orchestration_project.engine.warehouse.target import (
+    ScopeState,
+    SummaryT,
+    TableSpec,
+    WriteTarget,
+)
 from orchestration_project.tables.schema import ENDED_ON, IS_LOAD_DAY, key_names
 
 ENDING = (ENDED_ON, IS_LOAD_DAY)
@@ -95,6 +105,80 @@ ENDING = (ENDED_ON, IS_LOAD_DAY)
 
 BULK_REPLACE_RATIO = 10
 """Up to one in so many rows are replaced one by one; more are faster replaced with all the rest."""
+
+
+class ScopeDelivery(NamedTuple):
+    """A validated delivery of a scope: a partition, or what a work item stands for.
+
+    Attributes:
+        key: The key of the scope, which is the fence's.
+        scope: The same as a condition on the table's columns.
+        delivery: What the source gave.
+        validated: Its rows.
+    """
+
+    key: str
+    scope: Scope
+    delivery: Delivery
+    validated: Validated
+
+
+class LoadedScope(NamedTuple, Generic[SummaryT]):
+    """A delivery, and how its write ended; None: what is loaded is equal, and stays."""
+
+    batch: ValidatedBatch[SummaryT]
+    outcome: WriteOutcome[SummaryT] | None
+
+
+def load_scopes(
+    connection: Connection,
+    spec: TableSpec[SummaryT],
+    deliveries: Sequence[ScopeDelivery],
+    *,
+    run_id: str,
+    now: datetime,
+) -> list[LoadedScope[SummaryT]]:
+    """Load the deliveries of scopes of a table that differ from what is loaded.
+
+    Returns:
+        How each ended, in the order of ``deliveries``.
+    """
+    batches = _prepare_scopes(connection, spec, deliveries, run_id)
+    changed = [batch for batch in batches if not is_landed(batch.target.state, batch)]
+    ended = land_all(connection, changed, now, no_warnings, no_note)
+    outcomes = {batch.target.partition_key: end for batch, end in zip(changed, ended, strict=True)}
+    return [LoadedScope(batch, outcomes.get(batch.target.partition_key)) for batch in batches]
+
+
+def write_scopes(
+    connection: Connection,
+    spec: TableSpec[SummaryT],
+    deliveries: Sequence[ScopeDelivery],
+    *,
+    run_id: str,
+    now: datetime,
+    note: AfterWrite = no_note,
+) -> list[WriteOutcome[SummaryT]]:
+    """Write and record each delivery of scopes of a table, also one that changes nothing."""
+    batches = _prepare_scopes(connection, spec, deliveries, run_id)
+    return land_all(connection, batches, now, no_warnings, note)
+
+
+def _prepare_scopes(
+    connection: Connection,
+    spec: TableSpec[SummaryT],
+    deliveries: Sequence[ScopeDelivery],
+    run_id: str,
+) -> list[ValidatedBatch[SummaryT]]:
+    if not deliveries:
+        return []
+    states = read_states(connection, spec.table, [each.key for each in deliveries])
+    return prepare_all(
+        [
+            (spec.target(key, scope, states[key], run_id=run_id), delivery, validated)
+            for key, scope, delivery, validated in deliveries
+        ]
+    )
 
 
 def land_all(

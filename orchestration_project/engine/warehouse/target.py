@@ -132,6 +132,7 @@ class TableSpec(Generic[SummaryT]):
         dependents: Tables derived later, whose rows a load marks stale.
         summarise: Sums up what a load changed.
         merge: Puts summaries of several ranges together; None: its rows never come in ranges.
+        write_disposition: What a delivery does to loaded rows.
     """
 
     table: Table
@@ -141,6 +142,7 @@ class TableSpec(Generic[SummaryT]):
     dependents: Dependents = field(default_factory=dict)
     summarise: Summarise[SummaryT]
     merge: MergeSummaries | None = None
+    write_disposition: WriteDisposition = "replace_scope"
 
     @property
     def history(self) -> Table:
@@ -154,7 +156,7 @@ class TableSpec(Generic[SummaryT]):
         state: ScopeState,
         *,
         run_id: str,
-        write_disposition: WriteDisposition = "replace_scope",
+        write_disposition: WriteDisposition | None = None,
     ) -> "WriteTarget[SummaryT]":
         """Return where and how a run writes a delivery of a partition of which ``state`` is loaded.
 
@@ -163,11 +165,10 @@ class TableSpec(Generic[SummaryT]):
             partition: The same as a condition on the table's columns.
             state: What is loaded, with the fence's token before anything was fetched.
             run_id: Dagster's run.
-            write_disposition: What the delivery does to loaded rows.
+            write_disposition: What this delivery does to loaded rows; None: what all do.
         """
-        return WriteTarget(
-            self, partition_key, partition, state.token, run_id, state, write_disposition
-        )
+        disposition = write_disposition or self.write_disposition
+        return WriteTarget(self, partition_key, partition, state.token, run_id, state, disposition)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
 from orchestration_project.contracts.chain import REFUSAL, ChainKey
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.balancing import record_failure
 from orchestration_project.engine.warehouse.bounded import (
     ended_after,
@@ -22,6 +23,7 @@ from orchestration_project.engine.warehouse.bounded import (
     noted,
 )
 from orchestration_project.engine.warehouse.bulk import sorted_on_disk
+from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.warehouse.chaining import CHAIN_KEY, chain_deliveries
 from orchestration_project.engine.warehouse.connecting import (
     explained,
@@ -41,11 +43,11 @@ from orchestration_project.engine.warehouse.delivery import (
     WriteResult,
     no_note,
     no_warnings,
+    require_written,
 )
 from orchestration_project.engine.warehouse.difference import (
     Derivation,
     changes,
-    derived_versions,
     first_landed_at,
     known_versions,
     latest_audits,
@@ -73,9 +75,7 @@ from orchestration_project.engine.warehouse.migrating import (
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
     RecordedLanding,
-    RecordedPart,
     read_landing,
-    read_parts,
     read_recorded,
     replayable,
 )
@@ -265,13 +265,6 @@ class Warehouse:
         with self.reading() as connection:
             return current_version(connection)
 
-    def server_time(self) -> datetime | None:
-        """Return the time of PostgreSQL's server; None of others: SQLite has none of its own."""
-        with self.reading() as connection:
-            if connection.dialect.name != "postgresql":
-                return None
-            return connection.execute(select(func.current_timestamp())).scalar_one()
-
     def migration_sql(self) -> str:
         """Return the SQL that would bring the tables up to date; nothing is executed."""
         with self.reading() as connection:
@@ -330,6 +323,11 @@ class Warehouse:
         with self.reading() as connection:
             return read_states(connection, table, [partition_key])[partition_key]
 
+    def known_blobs(self, hashes: Sequence[str]) -> Mapping[str, Blob]:
+        """Return those blobs of some SHA-256 that are recorded."""
+        with self.reading() as connection:
+            return read_blobs(connection, hashes)
+
     def known_versions(self, table: Table) -> dict[str, set[str]]:
         """Return the source versions of each partition that need no other look.
 
@@ -348,11 +346,6 @@ class Warehouse:
         """Return when a partition was loaded first, which identifies this database."""
         with self.reading() as connection:
             return first_landed_at(connection, table)
-
-    def derived_versions(self, table: Table) -> dict[str, str]:
-        """Return each partition of a derived table, and what it was made of."""
-        with self.reading() as connection:
-            return derived_versions(connection, table)
 
     def row_counts(self, tables: Sequence[Table], scope: Scope) -> dict[str, int]:
         """Return how many rows of each table lie in ``scope``."""
@@ -381,10 +374,8 @@ class Warehouse:
             HeldBackError: An audit failed; captures, rejects and audits are recorded.
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        [ended] = self.land_all([batch], warn, note)
-        if isinstance(ended, WriteResult):
-            return ended
-        raise ended
+        [written] = require_written(self.land_all([batch], warn, note))
+        return written
 
     def land_all(
         self,
@@ -431,11 +422,6 @@ class Warehouse:
         """Return the figures of the delivery that landed in a partition at a time."""
         with self.reading() as connection:
             return read_landing(connection, table, key, landed_at)
-
-    def recorded_parts(self, recorded: RecordedDelivery) -> list[RecordedPart]:
-        """Return the captures that make up a delivery, in order."""
-        with self.reading() as connection:
-            return read_parts(connection, recorded)
 
     def replayable(self, table: Table) -> list[str]:
         """Return the keys of the partitions that have a delivery which was read whole."""

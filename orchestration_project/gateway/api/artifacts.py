@@ -12,6 +12,11 @@ from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from orchestration_project.contracts.api.models import Archive, Archives, Artifacts, Capture, Export
+from orchestration_project.contracts.job_kinds import (
+    DELETE_ARTIFACTS,
+    EXPORT_EVIDENCE,
+    REPAIR_ARTIFACTS,
+)
 from orchestration_project.engine.blob_streams import STREAM_BYTES
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
@@ -26,10 +31,6 @@ from orchestration_project.services.evidence.exporting import SUFFIX, archive_si
 from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of, subject_of
 from orchestration_project.services.inventory import find_blob, read_captures
 from orchestration_project.services.repair.damage import check_named
-
-CLEANUP_JOB, CLEANUP_OP = "operations_cleanup", "clean_up_artifacts"
-REPAIR_JOB, REPAIR_OP = "operations_repair_artifacts", "repair_artifacts"
-EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
 
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 OCTETS = "application/octet-stream"
@@ -127,6 +128,9 @@ class NewEvidence(Body):
     partition: Name | None = Field(None, description="Partition, as it was known `at`")
     at: Moment | None = Field(None, description="Time of the partition's state")
     include_bytes: bool = Field(False, description="Include the captured bytes")
+    include_inputs: bool = Field(
+        False, description="Include the other partitions that the partition's derived rows read"
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -134,6 +138,8 @@ class NewEvidence(Body):
             raise ValueError("name a run_id, a session or a partition")
         if (self.partition is None) != (self.at is None):
             raise ValueError("a partition goes with a time, `at`")
+        if self.include_inputs and self.partition is None:
+            raise ValueError("include_inputs goes with a partition")
         return self
 
 
@@ -243,15 +249,17 @@ async def download_file(call: Call[StoredFile, Body]) -> Response:
 async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
     """Find the artifacts that may go, and delete them unless it is a dry run; a run does it."""
     config = call.body.model_dump()
-    return await launch(call, Launch(CLEANUP_JOB, config={"ops": {CLEANUP_OP: {"config": config}}}))
+    return await launch(
+        call, Launch(DELETE_ARTIFACTS.job, config=DELETE_ARTIFACTS.run_config(config))
+    )
 
 
 async def repair_artifacts(call: Call[Parameters, Repair]) -> Launched:
     """Repair damaged artifacts from the second store, their sources or rows; a run does it."""
     said, warehouse = call.body, call.services.warehouse
-    config = {"ops": {REPAIR_OP: {"config": said.model_dump(exclude_none=True)}}}
+    config = REPAIR_ARTIFACTS.run_config(said.model_dump(exclude_none=True))
     check = partial(check_named, warehouse, said.sha256, said.dataset)
-    return await launch(call, Launch(REPAIR_JOB, config=config, check=check))
+    return await launch(call, Launch(REPAIR_ARTIFACTS.job, config=config, check=check))
 
 
 async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
@@ -262,8 +270,8 @@ async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
     launched = await launch(
         call,
         Launch(
-            EVIDENCE_JOB,
-            config={"ops": {EVIDENCE_OP: {"config": config}}},
+            EXPORT_EVIDENCE.job,
+            config=EXPORT_EVIDENCE.run_config(config),
             check=partial(_check_subject, call.services, wanted),
         ),
     )

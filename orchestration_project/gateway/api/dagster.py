@@ -20,6 +20,9 @@ KEPT_HEADERS = frozenset({b"host", b"cookie", b"authorization", b"x-api-key", b"
 CONFLICTS = ("TerminateRunFailure", "RunConflict", "ConflictingExecutionParamsError")
 NOT_FOUND = ("NotFoundError", "NotFound")
 
+PAUSED = "PausedError"
+"""Class of the error of a launch that a pause refuses."""
+
 
 class Dagster:
     """Sends questions to ``app``, which serves `/graphql`."""
@@ -66,7 +69,8 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
     if kind == "RunConfigValidationInvalid":
         wrong = [WrongField(field="config", problem=each) for each in said]
         raise ProblemError(422, "the job cannot take this config", errors=wrong)
-    raise ProblemError(409 if kind in CONFLICTS else 500, detail)
+    is_conflict = kind in CONFLICTS or found.get("className") == PAUSED
+    raise ProblemError(409 if is_conflict else 500, detail)
 
 
 def _parsed(content: bytes) -> Mapping[str, Any]:

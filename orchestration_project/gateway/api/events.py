@@ -16,12 +16,13 @@ from orchestration_project.contracts.api.routing import (
     RoutingRules,
 )
 from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.domains.events_routing.rules import RoutingRule, RuleSet, RulesText
+from orchestration_project.contracts.rule_edits import RulesText, require_version
+from orchestration_project.domains.events_routing.rules import FORM, RoutingRule, RuleSet
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.events_routing.rules import rules_in_effect, try_rules
@@ -36,11 +37,9 @@ class _Rules(Body):
         description="All rules: a list, or YAML, of which problems name the line"
     )
 
-    def text(self) -> RulesText:
+    def text(self) -> RulesText[RoutingRule]:
         """Return the rules that are given."""
-        return (
-            RulesText.of_yaml(self.rules) if isinstance(self.rules, str) else RulesText(self.rules)
-        )
+        return FORM.text_of(self.rules)
 
 
 class TryRules(_Rules):
@@ -119,19 +118,12 @@ async def edit_routing_rules(call: Call[Parameters, EditRules]) -> Launched:
 
 def _require_valid(services: Services, body: EditRules) -> None:
     _read(body, RoutingTargets.of(services.settings, services.registry()))
-    present = _rules(services).version
-    if present != body.based_on:
-        raise ProblemError(
-            409,
-            "the routing rules changed since they were read",
-            expected=f"an edit of version {present}",
-            remedy="read the rules again, and repeat the edit on them",
-        )
+    require_version(_rules(services), body.based_on, FORM.noun)
 
 
 def _read(body: _Rules, targets: RoutingTargets) -> list[RoutingRule]:
     try:
-        return body.text().read(targets.fields_of)
+        return body.text().read(targets.problems_of)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
 

@@ -27,7 +27,7 @@ async def read_explanation(call: Call[ExplainedNumber, Body]) -> NumberExplanati
 
 
 def _explain(services: Services, wanted: ExplainedNumber) -> NumberExplanation:
-    rules = services.registry().rules
+    rules = services.registry().whole.rules
     try:
         number = choose_number(rules, wanted.name, wanted.key, wanted.column)
         with services.warehouse.reading(seconds=services.read_seconds) as connection:

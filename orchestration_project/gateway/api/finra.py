@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from orchestration_project.contracts.api.models import GoldExport, Page
+from orchestration_project.contracts.job_kinds import EXPORT_GOLD
 from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.engine.warehouse.as_of import DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError
@@ -34,7 +35,6 @@ from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.published import REASONS
 
-EXPORT_JOB, EXPORT_OP = "operations_export_gold", "export_gold_as_of"
 CHECK_SECONDS = 2.0
 """Time limit of the check of an export, which derives what the run derives."""
 
@@ -169,8 +169,8 @@ async def export_gold(call: Call[GoldTable, NewGoldExport]) -> GoldExport:
     launched = await launch(
         call,
         Launch(
-            EXPORT_JOB,
-            config={"ops": {EXPORT_OP: {"config": config}}},
+            EXPORT_GOLD.job,
+            config=EXPORT_GOLD.run_config(config),
             check=partial(_check_gold, call.services, wanted),
         ),
     )

@@ -9,6 +9,7 @@ import dagster as dg
 
 from orchestration_project.contracts.api.runs import Launched
 from orchestration_project.contracts.edits import EditConflictError
+from orchestration_project.contracts.job_kinds import describe_former_job, require_kind
 from orchestration_project.contracts.partition_tags import PARTITION_TAGS
 from orchestration_project.contracts.pipelines import KnownPartitions, propose_key
 from orchestration_project.engine.loads import known_partitions
@@ -40,6 +41,7 @@ LAUNCH = """mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) { __typename
     ... on LaunchRunSuccess { run { runId status } }
     ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { className }
     ... on Error { message } } }"""
 
 
@@ -113,7 +115,7 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
             404,
             f"job not found: {name!r}",
             expected=f"one of {', '.join(sorted(where))}",
-            remedy=did_you_mean(name, where) or None,
+            remedy=describe_former_job(name) or did_you_mean(name, where) or None,
         )
     data = await call.dagster(ABOUT, job=where[name], key=partition or "")
     found = result(data, "pipelineOrError", "Pipeline")
@@ -191,10 +193,10 @@ def _refuse_second_edit(instance: dg.DagsterInstance, job: str) -> None:
 
 
 async def _check(call: Call[Any, Any], wanted: Launch) -> None:
-    if wanted.check is None:
-        return
     try:
-        await call.services.in_thread(wanted.check)
+        require_kind(wanted.job, wanted.config or {})
+        if wanted.check is not None:
+            await call.services.in_thread(wanted.check)
     except EditConflictError as error:
         raise problem_of(error, 409) from error
     except ConfigurationError as error:

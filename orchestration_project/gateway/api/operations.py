@@ -42,7 +42,7 @@ class SessionsWanted(Parameters):
 
 
 async def readiness(call: Call[Parameters, Body]) -> Readiness:
-    """Return the latest finding about each dependency; the job operations_verify probes again."""
+    """Return the latest finding about each dependency; the job operations_checks probes again."""
     found = await call.services.in_thread(Register(call.services.warehouse).latest)
     findings = [
         Finding(**{name: getattr(each, name) for name in Finding.model_fields})
@@ -80,7 +80,7 @@ async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
 
 
 async def control_tower(call: Call[Parameters, Body]) -> ControlTower:
-    """Return the health of domains and assets; the job operations_control_tower refreshes it."""
+    """Return the health of domains and assets; the job operations_checks refreshes it."""
     table = operations_control_tower
     wanted = select(table).order_by(*table.primary_key.columns).limit(MAX_PAGE_ENTRIES)
     frame = await call.services.in_thread(call.services.warehouse.frame, wanted, table)

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from orchestration_project.contracts.api.models import Change, InForce, Preset, PresetList, Preview
+from orchestration_project.contracts.job_kinds import APPLY_PRESET
 from orchestration_project.contracts.presets import difference
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
@@ -16,12 +17,11 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.presets import (
     AppliedPreset,
     Presets,
+    names_of_domains_on,
     preset_as_written,
     preset_names,
     preset_of_file,
 )
-
-JOB, OP = "operations_apply_preset", "apply_preset"
 
 SETTINGS_PRESET = "(as the settings say)"
 
@@ -41,7 +41,7 @@ class Apply(Body):
 async def list_presets(call: Call[Parameters, Body]) -> PresetList:
     """List the presets, and what is in force."""
     found = await call.services.in_thread(
-        lambda: [_preset(call.services, name) for name in preset_names()]
+        lambda: [_preset(call.services, name) for name in names_of_domains_on()]
     )
     return PresetList(presets=found)
 
@@ -110,8 +110,8 @@ async def apply_preset(call: Call[PresetName, Apply]) -> Launched:
     return await launch(
         call,
         Launch(
-            JOB,
-            config={"ops": {OP: {"config": config}}},
+            APPLY_PRESET.job,
+            config=APPLY_PRESET.run_config(config),
             check=lambda: preset_of_file(name, call.services.registry().preset_targets),
         ),
     )

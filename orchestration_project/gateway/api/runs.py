@@ -17,6 +17,7 @@ from orchestration_project.contracts.api.runs import (
     RunStatus,
     Step,
 )
+from orchestration_project.contracts.job_kinds import RETRY_FAILURES
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
@@ -46,7 +47,6 @@ from orchestration_project.services.ledger.rules.entries import (
     partition_of,
     trigger_of,
 )
-from orchestration_project.services.links import RETRY_JOB, RETRY_OP
 from orchestration_project.services.presets import config_of_preset
 from orchestration_project.services.retries.retrying import ItemRetries, ItemTopics
 from orchestration_project.services.retries.rules import ItemFilter, check_domain, check_kinds
@@ -77,6 +77,7 @@ REEXECUTE = """mutation ($params: ReexecutionParams!) {
   launchRunReexecution(reexecutionParams: $params) { __typename
     ... on LaunchRunSuccess { run { runId status jobName } }
     ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { className }
     ... on Error { message } } }"""
 
 TERMINATE = """mutation ($run: String!) {
@@ -407,8 +408,8 @@ def _kinds(kinds: Sequence[str] | None) -> dict[str, Any]:
 
 
 async def _retried_items(call: Call[Any, Any], config: Mapping[str, Any]) -> Launched:
-    ops = {RETRY_OP: {"config": dict(config)}}
-    return await launch(call, Launch(RETRY_JOB, config={"ops": ops}))
+    run_config = RETRY_FAILURES.run_config(config)
+    return await launch(call, Launch(RETRY_FAILURES.job, config=run_config))
 
 
 async def cancel_run(call: Call[RunId, Body]) -> Ending:

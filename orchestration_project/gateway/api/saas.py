@@ -17,7 +17,8 @@ from orchestration_project.contracts.api.models import (
     SyncDryRun,
 )
 from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.domains.saas.rules import RuleSet, SyncRule, read_rules
+from orchestration_project.contracts.rule_edits import require_version
+from orchestration_project.domains.saas.rules import FORM, RuleSet, SyncRule, read_rules
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -30,7 +31,6 @@ from orchestration_project.resources.saas.audit import Search, search_audit
 from orchestration_project.resources.saas.rules import (
     MOST_DIFFERENCES,
     replayed,
-    require_version,
     rules_in_effect,
 )
 
@@ -109,7 +109,7 @@ async def edit_rules(call: Call[Parameters, EditedRules]) -> Launched:
         Launch(
             EDIT_JOB,
             config={"ops": {EDIT_OP: {"config": config}}},
-            check=lambda: require_version(_rules(call.services), call.body.based_on),
+            check=lambda: require_version(_rules(call.services), call.body.based_on, FORM.noun),
             is_edit=True,
         ),
     )

@@ -232,7 +232,7 @@ async def _stored(
 ) -> Response:
     services, new = call.services, incoming.new
     loaded = await services.in_thread(_loaded_inboxes, services)
-    stored = await services.in_thread(uploads.store, incoming, is_enqueued=new.inbox not in loaded)
+    stored = await services.in_thread(uploads.store, incoming)
     target = {"inbox": new.inbox, "upload_id": stored.upload_id, "sha256": stored.sha256}
     await record(call, "/inbox/files", target, "done")
     answer = Uploaded(

@@ -17,6 +17,9 @@ from dagster._core.snap.execution_plan_snapshot import ExecutionPlanSnapshot, Ex
 from dagster._core.snap.node import OpDefSnap
 from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
+from orchestration_project.contracts.job_options import within
+from orchestration_project.contracts.roles import parts_of_kinds, tags_of_kind
+
 Part = Mapping[str, str] | None
 """The tags of an asset, an op or a job that would run; None if it cannot be resolved."""
 
@@ -42,7 +45,7 @@ class Launches:
             return UNRESOLVED
         return [
             repository.get_full_job(run.job_name).tags,
-            *_parts_of_plan(repository, run.job_name, plan),
+            *_parts_of_plan(repository, run, plan),
         ]
 
     def job_tags(self, run: dg.DagsterRun) -> Mapping[str, str]:
@@ -133,15 +136,15 @@ def _tags(repository: RemoteRepository, key: dg.AssetKey) -> Part:
 
 
 def _parts_of_plan(
-    repository: RemoteRepository, job: str, plan: ExecutionPlanSnapshot
+    repository: RemoteRepository, run: dg.DagsterRun, plan: ExecutionPlanSnapshot
 ) -> Iterator[Part]:
-    """Yield the parts of a plan's steps that run.
+    """Yield the parts of a plan's steps that run, each with the kind that its config selects.
 
     One step of a graph says nothing of the asset that the graph makes, so steps of a node of the
     job are taken together. Where the plan has no asset of such a node, though the job makes
     assets, the part is not resolved.
     """
-    makes_assets = bool(_keys_of_job(repository, job))
+    makes_assets = bool(_keys_of_job(repository, run.job_name))
     steps = {step.key: step for step in plan.steps}
     running = [key for key in plan.step_keys_to_execute if key in steps]
     is_whole = not running or len(running) < len(plan.step_keys_to_execute)  # mapped at run time
@@ -149,7 +152,8 @@ def _parts_of_plan(
     for node in nodes:
         own = [step for step in plan.steps if _node(step) == node]
         keys = set(_keys_of(own))
-        yield from (step.tags or {} for step in own)
+        config = within(run.run_config, "ops", node, "config")
+        yield from (tags_of_kind(step.tags or {}, config) for step in own)
         yield from (_tags(repository, key) for key in keys)
         if makes_assets and not keys:
             yield None
@@ -171,8 +175,12 @@ def _parts_of_job(repository: RemoteRepository, name: str) -> Sequence[Part]:
         return UNRESOLVED
     job = repository.get_full_job(name)
     keys = _keys_of_job(repository, name)
-    parts = [_tags(repository, key) for key in keys] or [op.tags for op in _ops(repository, name)]
+    parts = [_tags(repository, key) for key in keys] or _parts_of_ops(repository, name)
     return [None if part is None else {**job.tags, **part} for part in parts or [{}]]
+
+
+def _parts_of_ops(repository: RemoteRepository, job: str) -> Sequence[Part]:
+    return [part for op in _ops(repository, job) for part in parts_of_kinds(op.tags)]
 
 
 def _keys_of_job(repository: RemoteRepository, name: str) -> set[dg.AssetKey]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from dagster import JobSelector
 from dagster._check import CheckError
 from dagster._config.stack import EvaluationStackRoot
 from dagster._core.definitions.selector import ScheduleSelector, SensorSelector
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._core.workspace.permissions import (
@@ -23,13 +23,12 @@ from dagster._core.workspace.permissions import (
 from dagster._utils.log import configure_loggers
 from dagster_graphql.implementation import execution as graphql_execution
 from dagster_graphql.implementation.utils import UserFacingGraphQLError, has_permission_for_run
-from dagster_graphql.schema.errors import GrapheneUnauthorizedError
+from dagster_graphql.schema.errors import GraphenePythonError, GrapheneUnauthorizedError
 from dagster_graphql.schema.pipelines.config import (
     GrapheneEvaluationStack,
     GrapheneRunConfigValidationInvalid,
     GrapheneRuntimeMismatchConfigError,
 )
-from dagster_webserver.version import __version__
 from starlette.types import ASGIApp
 from yaml import YAMLError
 
@@ -38,6 +37,11 @@ from orchestration_project.contracts.roles import (
     Role,
     may_run,
     permissions_of,
+)
+from orchestration_project.engine.dagster_private import (
+    BulkActionStatus,
+    PartitionBackfill,
+    SerializableErrorInfo,
 )
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
@@ -55,8 +59,27 @@ from orchestration_project.tracing.traceparent import REJECTED_TAG, current_trac
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 
+RunCheck = Callable[[dg.DagsterInstance, dg.DagsterRun], None]
+"""Raises ConfigurationError for a run that may not be launched now."""
+
 Check = Callable[[str, Mapping[str, Any]], None]
 """Raises ConfigurationError for a run config that is invalid for the job of that name."""
+
+
+def check_runs(instance: dg.DagsterInstance, check: RunCheck) -> None:
+    """Have all runs that this process makes checked before they are stored."""
+    storage = instance.run_storage
+    add_run = storage.add_run
+
+    def add_checked_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        try:
+            check(instance, dagster_run)
+        except ConfigurationError as error:
+            stack = SerializableErrorInfo(error.line, [], type(error).__name__)
+            raise UserFacingGraphQLError(GraphenePythonError(stack)) from error
+        return add_run(dagster_run)
+
+    storage.add_run = add_checked_run
 
 
 def check_run_configs(instance: dg.DagsterInstance, check: Check) -> None:
@@ -206,6 +229,7 @@ def dagster_web(
     instance: dg.DagsterInstance,
     workspace: Path,
     check_config: Check,
+    check_run: RunCheck,
     installation: Installation,
     *,
     log_level: str,
@@ -217,6 +241,7 @@ def dagster_web(
         instance: What it serves.
         workspace: The file.
         check_config: Raises ConfigurationError for the run config of a launch that is invalid.
+        check_run: Raises ConfigurationError for a run that may not be launched now.
         installation: What the bar above its pages shows.
         log_level: Of Dagster's own log lines.
         log_format: The same.
@@ -229,6 +254,7 @@ def dagster_web(
     answer_during_outages()
     instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS)
     check_run_configs(instance, check_config)
+    check_runs(instance, check_run)
     with served(instance, target, installation) as app:
         yield app
 
@@ -263,7 +289,7 @@ def served(
         installation: What the bar above its pages shows.
         query_seconds: For which a GraphQL document is executed at most.
     """
-    with RoleProcessContext(instance, target, version=__version__) as process:
+    with RoleProcessContext(instance, target, version=version("dagster-webserver")) as process:
         name_users(process)
         graphql_execution.has_permission_for_run = _may_terminate  # pyright: ignore[reportPrivateImportUsage] - the one name by which all that terminates asks
         yield GatewayWebserver(process, Executions(query_seconds), installation).create_asgi_app()

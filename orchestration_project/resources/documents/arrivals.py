@@ -4,17 +4,17 @@ Listing and rows are read side by side in the order of paths, and only rows that
 whole and written: a poll of unchanged files writes nothing and holds a page of them.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
 from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.domains.documents.arrivals import (
     FileRow,
@@ -34,7 +34,7 @@ from orchestration_project.resources.documents.setups import (
     retry_for_new_setups,
 )
 from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.uploads import is_upload, uploaded_files
+from orchestration_project.resources.documents.uploads import AFTER_PREFIX, PREFIX, take_uploads
 from orchestration_project.resources.documents.waiting import (
     TOPIC_PREFIX,
     DueDay,
@@ -57,7 +57,7 @@ class PollResult(NamedTuple):
     """Result of a poll.
 
     Attributes:
-        counts: Files that are there by state, and those that are gone since the last poll.
+        counts: Files of the source by state, and those that are gone since the last poll.
         enqueued_count: Files that wait to be loaded since this poll.
         unsettled: Days of files that have not stayed the same for long enough.
         unreadable: Folders that could not be read.
@@ -120,10 +120,7 @@ class Arrivals:
         """
         poll = _Poll(self._clock.now())
         listing = self.source.listing()
-        uploads = uploaded_files(self._warehouse, self._inbox)
-        first = next(uploads, None)
-        both = heapq.merge(chain([first], uploads), listing.files) if first else listing.files
-        found = differences(both, self._known(poll.counts))
+        found = differences(listing.files, self._known(poll.counts))
         missing: list[str] = []
         late: set[str] = set()
         while some := list(islice(found, KEYS_PER_STATEMENT)):
@@ -135,6 +132,7 @@ class Arrivals:
         gone = [each for each in missing if each not in late and not each.startswith(hidden)]
         for start in range(0, len(gone), KEYS_PER_STATEMENT):
             self._record(poll, {}, gone[start : start + KEYS_PER_STATEMENT])
+        poll.enqueued_count += self._take_uploads()
         self._retry_for_new_setups()
         return PollResult(
             +poll.counts,
@@ -142,6 +140,21 @@ class Arrivals:
             frozenset(poll.unsettled),
             sorted(listing.unreadable),
         )
+
+    def _take_uploads(self) -> int:
+        """Enqueue uploads that wait in the inbox for the load of their day; return their number."""
+        topic = f"{UPLOADS_PREFIX}{self._inbox}"
+        if not self._items.list_items(topic=topic, state="ready", limit=1):
+            return 0
+        count, is_more = 0, True
+        while is_more:
+            with self._warehouse.writing() as connection:
+                lock_row(connection, documents_files.name)
+                rows = take_uploads(connection, self._inbox, self._clock.now())
+                _write(connection, rows)
+                self._enqueue(connection, rows)
+            count, is_more = count + len(rows), len(rows) == KEYS_PER_STATEMENT
+        return count
 
     def _retry_for_new_setups(self) -> None:
         with self._warehouse.reading() as connection:
@@ -172,15 +185,7 @@ class Arrivals:
             now = self._clock.now()
             rows = _read(connection, [*found, *gone])
             changed = [
-                row
-                for stable, is_own in ((timedelta(0), True), (self.stable, False))
-                for row in after_poll(
-                    (each for each in rows.values() if is_upload(each.path) is is_own),
-                    {path: each for path, each in found.items() if is_upload(path) is is_own},
-                    now=now,
-                    stable=stable,
-                    started=poll.started,
-                )
+                *after_poll(rows.values(), found, now=now, stable=self.stable, started=poll.started)
             ]
             _write(connection, changed)
             waiting = [row for row in changed if row.state == "stable"]
@@ -207,6 +212,16 @@ class Arrivals:
         """Return the partitions with files that a run would claim now, oldest first."""
         return due_days(self._warehouse, self._clock.now())
 
+    def present_count(self) -> int:
+        """Return how many files are there, those of uploads included."""
+        wanted = (
+            select(func.count())
+            .select_from(documents_files)
+            .where(documents_files.c.state != "gone")
+        )
+        with self._warehouse.reading() as connection:
+            return connection.execute(wanted).scalar_one()
+
     def not_extracted_count(self) -> int:
         """Return how many files that are there have no document with text."""
         columns = documents_files.c
@@ -229,17 +244,18 @@ class Arrivals:
 
 
 def _known_after(connection: Connection, path: str) -> list[KnownFile]:
-    """Return the next rows that are not gone, with times without a zone.
+    """Return the next rows of the source that are not gone, with times without a zone.
 
     They are tuples of the driver: each of SQLAlchemy's rows would be visited by the collector of
     garbage, which takes as long as to read them.
     """
     columns = documents_files.c
+    is_of_source = or_(columns.path < PREFIX, columns.path >= AFTER_PREFIX)
     is_server = connection.dialect.name == "postgresql"
     modified_at = func.timezone("UTC", columns.modified_at) if is_server else columns.modified_at
     result = connection.execute(
         select(columns.path, columns.byte_count, modified_at, columns.state, columns.file_version)
-        .where(columns.state != "gone", columns.path > path)
+        .where(columns.state != "gone", columns.path > path, is_of_source)
         .order_by(columns.path)
         .limit(ROWS_PER_PAGE)
     )

@@ -53,8 +53,7 @@ def read_parts(connection: Connection, chosen: BalanceFilter) -> Iterator[Subjec
 def read_uploads(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
     """Return the equation of each inbox of uploads.
 
-    Runs work on uploads that have a work item; documents are polled. So an upload without an item
-    waits for a poll, unless others of its inbox have one.
+    An upload has a work item of its inbox, or the row of a file that documents took it as.
     """
     is_chosen = chosen.holds(uploads.c.received_at)
     return read_places(connection, "uploads", uploads.c.inbox, _places(), is_chosen)
@@ -65,31 +64,27 @@ def _places() -> dict[str, ColumnElement[bool]]:
     refused = exists().where(_is_file(["loaded"]), documents_files.c.document_id.is_(None))
     loaded = exists().where(_is_file(["loaded"]))
     listed = exists().where(_is_file(["seen", "stable", "changed"]))
-    is_polled = and_(not_(_has_item()), not_(exists().where(_is_in_inbox())))
     return {
         "stored": or_(_has_item("done", "skipped"), and_(loaded, not_(refused))),
         "refused": or_(_has_item("dead"), refused),
         "waiting": or_(
             _has_item("ready", "leased", "failed"),
-            and_(is_polled, not_(loaded), or_(listed, not_(exists().where(_is_file())))),
+            and_(not_(loaded), listed),
         ),
     }
 
 
-def _is_in_inbox() -> ColumnElement[bool]:
-    return work_items.c.topic == TOPIC_PREFIX + uploads.c.inbox
-
-
 def _has_item(*states: str) -> ColumnElement[bool]:
-    own = and_(_is_in_inbox(), work_items.c.item_key == uploads.c.upload_id)
-    return exists().where(own, *([work_items.c.state.in_(states)] if states else []))
+    is_in_inbox = work_items.c.topic == TOPIC_PREFIX + uploads.c.inbox
+    is_own = and_(is_in_inbox, work_items.c.item_key == uploads.c.upload_id)
+    return exists().where(is_own, work_items.c.state.in_(states))
 
 
-def _is_file(states: Sequence[str] = ()) -> ColumnElement[bool]:
+def _is_file(states: Sequence[str]) -> ColumnElement[bool]:
     folder = PREFIX + uploads.c.inbox + "/" + uploads.c.upload_id
     path = documents_files.c.path
     own = and_(path > folder + "/", path < folder + AFTER_SLASH)
-    return and_(own, documents_files.c.state.in_(states)) if states else own
+    return and_(own, documents_files.c.state.in_(states))
 
 
 EQUATIONS = [

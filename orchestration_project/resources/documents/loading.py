@@ -5,9 +5,8 @@ cannot be extracted is an outcome: its document has a reason, and its item faile
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import polars as pl
 from sqlalchemy import Connection, update
@@ -29,20 +28,17 @@ from orchestration_project.engine.warehouse import (
     Delivery,
     TableSpec,
     Transform,
-    ValidatedBatch,
     WriteResult,
-    prepare_all,
 )
-from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
-from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.warehouse.landing import is_landed, land_all
+from orchestration_project.engine.warehouse.landing import LoadedScope, ScopeDelivery, load_scopes
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import write_fingerprints
 from orchestration_project.resources.documents.pool import (
     READABLE,
     ClaimedDocument,
+    DocumentExtractor,
     Reading,
     Taken,
 )
@@ -62,7 +58,7 @@ class DocumentLoader:
     """Reads items, and writes documents, pages and chunks; doing so again changes nothing.
 
     Attributes:
-        read: Returns the bytes of an item.
+        extractor: Makes documents of items.
         clock: Its time.
         run_id: Dagster's run.
         chunk_rule: How pages are cut.
@@ -72,7 +68,7 @@ class DocumentLoader:
         enqueue: Enqueues the items that wait, before the first ones are claimed.
     """
 
-    read: Callable[[ClaimedDocument], Reading]
+    extractor: DocumentExtractor
     clock: Clock
     run_id: str
     chunk_rule: ChunkRule
@@ -86,34 +82,32 @@ class DocumentLoader:
         """Enqueue what waits; the run has its database, its store and its workers."""
         self.enqueue()
 
-    @property
-    def extract(self) -> Callable[[ClaimedDocument], Reading]:
-        """`read`; the pool makes documents of its results."""
-        return self.read
+    def extract(self, items: Sequence[ClaimedDocument]) -> Iterable[tuple[ClaimedDocument, Taken]]:
+        """Capture items, and extract their documents."""
+        return self.extractor.extract(items)
 
     def load(
-        self, connection: Connection, batch: Sequence[tuple[ClaimedDocument, Any]]
+        self, connection: Connection, batch: Sequence[tuple[ClaimedDocument, Taken]]
     ) -> Sequence[ItemSettlement]:
         """Write the documents of items, with pages and chunks, and return how each item ended."""
-        taken = cast(Sequence[tuple[ClaimedDocument, Taken]], batch)
         deliveries = {
             document.document_id: each.reading
-            for _, each in reversed(taken)
+            for _, each in reversed(batch)
             for document in each.found
             if each.reading and document.document_id
         }
-        found = first_of_each(document for _, each in taken for document in each.found)
+        found = first_of_each(document for _, each in batch for document in each.found)
         errors = self._write(connection, found, deliveries) if found else {}
-        _write_members(connection, [document for _, each in taken for document in each.found])
+        _write_members(connection, [document for _, each in batch for document in each.found])
         self.note(
             connection,
             {
                 item.key: each.document_id
-                for item, each in taken
+                for item, each in batch
                 if each.document_id and each.document_id not in errors
             },
         )
-        return [self._settlement(item, each, found, errors) for item, each in taken]
+        return [self._settlement(item, each, found, errors) for item, each in batch]
 
     def _write(
         self,
@@ -122,30 +116,26 @@ class DocumentLoader:
         deliveries: Mapping[str, Reading],
     ) -> Mapping[str, OrchestrationError]:
         """Write documents with pages and chunks; return the errors of those that are not."""
-        batches = self._batches(connection, found, deliveries)
-        new = [each for each in batches if not is_landed(each.target.state, each)]
-        ended = land_all(connection, new, self.clock.now(), no_warnings, no_note)
         errors: dict[str, OrchestrationError] = {}
-        for each, outcome in zip(new, ended, strict=True):
+        chunks: dict[str, int] = {}
+        for batch, outcome in self._load_pages(connection, found, deliveries):
+            key = batch.target.partition_key
+            chunks[key] = len((batch.derived or {}).get(documents_chunks, ()))
             if isinstance(outcome, WriteResult):
-                self.written[documents_pages.name] += each.validated.row_count
-            else:
-                errors[each.target.partition_key] = outcome
-        chunks = {
-            each.target.partition_key: len((each.derived or {}).get(documents_chunks, ()))
-            for each in batches
-        }
+                self.written[documents_pages.name] += batch.validated.row_count
+            elif outcome is not None:
+                errors[key] = outcome
         self.written[documents_chunks.name] += sum(chunks.values())
         written = {key: each for key, each in found.items() if key not in errors}
         self._write_states(connection, written, chunks, deliveries)
         return errors
 
-    def _batches(
+    def _load_pages(
         self,
         connection: Connection,
         found: Mapping[str, Document],
         deliveries: Mapping[str, Reading],
-    ) -> list[ValidatedBatch[None]]:
+    ) -> Sequence[LoadedScope[None]]:
         made = chunk_rows(found, self.chunk_rule)
         none = pl.DataFrame(schema=schema_of(documents_chunks))
         spec = TableSpec(
@@ -158,17 +148,11 @@ class DocumentLoader:
             },
             summarise=no_summary,
         )
-        states = read_states(connection, documents_pages, list(found))
-        return prepare_all(
-            [
-                (
-                    spec.target(key, {"document_id": key}, states[key], run_id=self.run_id),
-                    _delivery(key, deliveries[key]),
-                    rows,
-                )
-                for key, rows in zip(found, page_rows(found), strict=True)
-            ]
-        )
+        pages = [
+            ScopeDelivery(key, {"document_id": key}, _delivery(key, deliveries[key]), rows)
+            for key, rows in zip(found, page_rows(found), strict=True)
+        ]
+        return load_scopes(connection, spec, pages, run_id=self.run_id, now=self.clock.now())
 
     def _write_states(
         self,
@@ -276,8 +260,6 @@ def _delivery(document_id: str, reading: Reading) -> Delivery:
         source=reading.source,
         dataset="files",
         source_version=document_id,
-        record_total=None,
-        scope={},
         captures=[reading.capture],
         replay_of=reading.replay_of,
         lands_again=reading.replay_of is not None,

@@ -4,12 +4,12 @@ A document that is known, and was made by the present rules, is not extracted ag
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice, zip_longest
-from typing import NamedTuple, TypeVar, cast
+from itertools import islice
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -17,9 +17,7 @@ from orchestration_project.contracts.work_items import ClaimedItem
 from orchestration_project.domains.documents.extraction import Document
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.resources.documents.extraction import Extraction, Source
 from orchestration_project.tables.documents import documents
 
@@ -34,9 +32,6 @@ MAX_BATCH_TIME = timedelta(seconds=20)
 
 PIECE_FILES = 50
 """Files that are captured together, and between two looks at the time."""
-
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,37 +90,37 @@ NOT_BEGUN = Taken(is_begun=False)
 
 
 @dataclass(frozen=True)
-class DocumentPool:
+class DocumentExtractor:
     """Captures and extracts the items of a batch; known documents are not extracted again.
 
     Attributes:
+        read: Returns the bytes of an item.
         captures: The store.
         warehouse: Knows blobs and documents.
         extraction: The worker processes.
         version: Documents of other rules are extracted again.
     """
 
+    read: Callable[[ClaimedDocument], Reading]
     captures: Captures
     warehouse: Warehouse
     extraction: Extraction
     version: str
 
-    def run(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
-    ) -> Iterator[tuple[ItemT, ResultT]]:
-        """Yield each item with what it holds; ``function`` returns the `Reading` of an item.
+    def extract(self, items: Sequence[ClaimedDocument]) -> Iterator[tuple[ClaimedDocument, Taken]]:
+        """Yield each item with what it holds.
 
         Raises:
             OrchestrationError: The store or a worker process fails.
         """
-        items, until = list(items), time.monotonic() + MAX_BATCH_TIME.total_seconds()
+        until = time.monotonic() + MAX_BATCH_TIME.total_seconds()
         begun = _Begun()
-        sources = self._sources((cast(Reading, function(item)) for item in items), begun, until)
+        sources = self._sources(map(self.read, items), begun, until)
         for document in self.extraction.extract(sources):
             begun.add(document)
-        for item, reading in zip_longest(items, begun.readings, fillvalue=None):
-            taken = begun.taken(reading) if reading else NOT_BEGUN
-            yield cast(ItemT, item), cast(ResultT, taken)
+        for place, item in enumerate(items):
+            is_begun = place < len(begun.readings)
+            yield item, begun.taken(begun.readings[place]) if is_begun else NOT_BEGUN
 
     def _sources(
         self, readings: Iterator[Reading], begun: "_Begun", until: float
@@ -146,17 +141,15 @@ class DocumentPool:
     def _stored(self, readings: Sequence[Reading]) -> list[Reading]:
         """Store the captures that are not stored yet."""
         new = [each.capture for each in readings if each.capture and not each.capture.storage_uri]
-        stored = {each.sha256: each for each in self.captures.keep_all(new, self._known_blobs)}
+        stored = {
+            each.sha256: each for each in self.captures.keep_all(new, self.warehouse.known_blobs)
+        }
         return [
             each._replace(capture=each.capture.stored_as(stored[each.capture.sha256].blob))
             if each.capture and not each.capture.storage_uri
             else each
             for each in readings
         ]
-
-    def _known_blobs(self, wanted: Sequence[str]) -> Mapping[str, Blob]:
-        with self.warehouse.reading() as connection:
-            return read_blobs(connection, wanted)
 
 
 @dataclass(frozen=True)

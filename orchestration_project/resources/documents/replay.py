@@ -36,7 +36,7 @@ def plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> Re
     return ReplayRuns(
         ranges=_ranges(days),
         description=f"captured documents that other rules made; days: {len(days)}. Those that the "
-        "present rules made are not read; the job operations_artifacts verifies their bytes",
+        "present rules made are not read; the job operations_clean_up verifies their bytes",
         count=len(days),
         keys=[str(day) for day in days],
     )

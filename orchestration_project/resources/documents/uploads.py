@@ -1,24 +1,24 @@
-"""Uploads to an inbox as files of documents: each is a file of its own and never changes.
+"""Uploads to an inbox as files of documents: each is a file of its own, whole, and never changes.
 
 Their paths begin with a slash, as no file of a folder or bucket does.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, delete, select
 
-from orchestration_project.domains.documents.arrivals import ListedFile
+from orchestration_project.contracts.uploads import TOPIC_PREFIX
+from orchestration_project.domains.documents.arrivals import FileRow
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.engine.captures import BlobError, Capture, Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.resources.documents.source import path_text
-from orchestration_project.tables.spine import uploads
+from orchestration_project.tables.spine import uploads, work_items
 
-PREFIX = "/inbox/"
-
-ROWS_PER_PAGE = 10_000
+PREFIX, AFTER_PREFIX = "/inbox/", "/inbox0"
+"""Paths of uploads are between these texts."""
 
 
 def is_upload(path: str) -> bool:
@@ -31,24 +31,34 @@ def upload_path(inbox: str, upload_id: str, file_name: str) -> str:
     return f"{PREFIX}{inbox}/{upload_id}/{path_text(file_name)}"
 
 
-def uploaded_files(warehouse: Warehouse, inbox: str) -> Iterator[ListedFile]:
-    """Yield the files of an inbox, in the order of their paths; a page is held at a time."""
-    columns, last = uploads.c, ""
+def take_uploads(connection: Connection, inbox: str, now: datetime) -> list[FileRow]:
+    """Remove work items of an inbox, and return the rows of their files, at most a page of them.
+
+    The caller enqueues each file in the same transaction, as the work item of its day.
+    """
+    topic, item, upload = f"{TOPIC_PREFIX}{inbox}", work_items.c, uploads.c
     wanted = (
-        select(columns.upload_id, columns.file_name, columns.byte_count, columns.received_at)
-        .where(columns.inbox == inbox, columns.upload_id > bindparam("last"))
-        .order_by(columns.upload_id)
-        .limit(ROWS_PER_PAGE)
+        select(upload.upload_id, upload.file_name, upload.byte_count, upload.received_at)
+        .join(work_items, item.item_key == upload.upload_id)
+        .where(upload.inbox == inbox, item.topic == topic, item.state == "ready")
+        .order_by(upload.upload_id)
+        .limit(KEYS_PER_STATEMENT)
     )
-    while True:
-        with warehouse.reading() as connection:
-            page = connection.execute(wanted, {"last": last}).all()
-        for upload_id, file_name, byte_count, received_at in page:
-            path = upload_path(inbox, upload_id, file_name)
-            yield path, byte_count, received_at.replace(tzinfo=None), None
-        if len(page) < ROWS_PER_PAGE:
-            return
-        last = page[-1][0]
+    waiting = connection.execute(wanted).all()
+    taken = [row.upload_id for row in waiting]
+    connection.execute(delete(work_items).where(item.topic == topic, item.item_key.in_(taken)))
+    return [
+        FileRow(
+            upload_path(inbox, row.upload_id, row.file_name),
+            row.byte_count,
+            row.received_at,
+            document_id=None,
+            state="stable",
+            first_seen_at=now,
+            unchanged_since=now,
+        )
+        for row in waiting
+    ]
 
 
 def read_upload(

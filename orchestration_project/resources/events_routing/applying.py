@@ -8,15 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.leases import LostLeaseError
 from orchestration_project.engine.outbox import (
     DONE,
+    Claim,
+    Ended,
     Entry,
+    OutboxLoop,
     Outcome,
     claim,
     fail_with,
@@ -34,7 +37,6 @@ from orchestration_project.registry import (
 )
 from orchestration_project.resources.events_routing.planning import (
     TOPIC_PREFIX,
-    Letter,
     Routed,
     RoutedKey,
     letter_of,
@@ -54,33 +56,36 @@ MAX_FAILURES_IN_ROW = 3
 """Failed attempts at a target, one after the other, after which a run leaves it alone."""
 
 ACTIONS_PER_RUN = 5_000
+LEFT_ALONE = "left_alone"
+"""Outcome of an action whose target failed too often; it stays due."""
+
 REPLACED = Outcome("superseded", "the delivery was erased, or a later intention replaces it")
 
 
-@dataclass(frozen=True)
-class _Claim:
-    entry: Entry
+@dataclass(kw_only=True)
+class _ClaimedAction(Claim):
+    """A claimed action, its row, and what the target answered or why it failed."""
+
     routed: Routed
+    answer: str | None = None
+    error: OrchestrationError | None = None
+
+
+_EndedAction = Ended[Entry, _ClaimedAction]
 
 
 @dataclass(frozen=True)
 class ActionResult:
-    """End of an attempt: ``outcome`` is done, waiting, dead, superseded, busy or overtaken."""
+    """End of an attempt: ``outcome`` is done, waiting, dead, superseded, busy or overtaken.
 
-    entry: Entry
+    ``key``: delivery and rule.
+    """
+
+    key: RoutedKey
+    action: str
     outcome: str
     target: str = ""
     detail: str = ""
-
-    @property
-    def action(self) -> str:
-        """Name of the action."""
-        return action_of(self.entry)
-
-    @property
-    def key(self) -> RoutedKey:
-        """Delivery and rule."""
-        return RoutedKey.of_entity(self.entry.entity)
 
 
 @dataclass
@@ -127,59 +132,62 @@ class ActionApplier:
         summary = ApplySummary()
         actions = self.targets.registry.actions.values()
         applied = [action.name for action in actions if not action.run]
-        for entry in due_actions(self.warehouse, self.clock, applied, limit=limit):
-            result = self._apply(entry)
-            if result is not None:
-                summary.add(result)
+        due = due_actions(self.warehouse, self.clock, applied, limit=limit)
+        for ended in self._loop.apply(due, self._begin, self._send, self._record):
+            if ended.outcome != LEFT_ALONE:
+                summary.add(_result_of(ended))
         return summary
 
-    def _apply(self, entry: Entry) -> ActionResult | None:
-        action = self.targets.registry.actions[action_of(entry)]
-        with self.warehouse.writing() as connection:
-            claim = self._claim(connection, entry)
-            if not isinstance(claim, _Claim):
-                return claim
-            if action.write is not None:  # an earlier release planned it
-                return self._write(connection, claim)
-        return self._send(claim, action)
+    @property
+    def _loop(self) -> OutboxLoop:
+        return OutboxLoop(self.warehouse, self.clock, self.run_id)
 
-    def _claim(self, connection: Connection, entry: Entry) -> _Claim | ActionResult | None:
-        """Claim an action; None: its target is left alone for now."""
+    def _begin(self, connection: Connection, entry: Entry) -> _ClaimedAction | _EndedAction:
         now, routed = self.clock.now(), read_routed(connection, entry, is_locked=True)
         if routed is None:
-            record_outcome(connection, entry, REPLACED, now=now, run_id=self.run_id)
-            return ActionResult(entry, REPLACED.state, detail=str(REPLACED.reason))
+            settle(connection, [entry], REPLACED, now=now, run_id=self.run_id)
+            return Ended(entry, REPLACED.state)
         if self._failures[entry.topic, routed["target"]] >= MAX_FAILURES_IN_ROW:
-            return None
+            return Ended(entry, LEFT_ALONE)
         claimed = claim(connection, entry, now=now, run_id=self.run_id)
         if claimed is None:
-            return ActionResult(entry, "busy", routed["target"])
-        return _Claim(claimed, routed)
+            return Ended(entry, "busy", _ClaimedAction(entry, routed=routed))
+        if self._action(entry).write is not None:  # an earlier release planned it
+            return self._write(connection, _ClaimedAction(claimed, routed=routed))
+        return _ClaimedAction(claimed, routed=routed)
 
-    def _write(self, connection: Connection, claim: _Claim) -> ActionResult:
-        now, run_id, routed = self.clock.now(), self.run_id, claim.routed
-        outcome = write_row(connection, self.targets, routed, now=now, run_id=run_id)
-        settle(connection, [claim.entry], outcome, now=now, run_id=run_id)
-        return ActionResult(claim.entry, outcome.state, routed["target"], outcome.reason or "")
+    def _action(self, entry: Entry) -> RoutingAction:
+        return self.targets.registry.actions[action_of(entry)]
 
-    def _send(self, claim: _Claim, action: RoutingAction) -> ActionResult:
-        """Take an action outside of a transaction."""
+    def _write(self, connection: Connection, claimed: _ClaimedAction) -> _EndedAction:
+        now, run_id, entry = self.clock.now(), self.run_id, claimed.entry
+        outcome = write_row(connection, self.targets, claimed.routed, now=now, run_id=run_id)
+        settle(connection, [entry], outcome, now=now, run_id=run_id)
+        claimed.answer = outcome.reason
+        return Ended(entry, outcome.state, claimed, is_current=True)
+
+    def _send(self, claimed: _ClaimedAction) -> Outcome:
+        action = self._action(claimed.entry)
         if action.send is None:
             raise AssertionError("an action has one of write, send and run")
+        target = claimed.entry.topic, claimed.routed["target"]
         try:
-            request = request_of(claim.routed, self.targets, action)
-            answer = action.send(request, self._environment(claim))
+            request = request_of(claimed.routed, self.targets, action)
+            claimed.answer = action.send(request, self._environment(claimed))
+        except LostLeaseError:
+            raise
         except OrchestrationError as error:
-            with self.warehouse.writing() as connection:
-                return self._settle_failed(connection, claim, error)
-        with self.warehouse.writing() as connection:
-            return self._settle(connection, claim, DONE, answer=answer)
+            claimed.error = error
+            self._failures[target] += may_pass_later(error)
+            return fail_with(claimed.entry, error, shown(str(error)))
+        self._failures[target] = 0
+        return DONE
 
-    def _environment(self, claim: _Claim) -> ActionEnvironment:
+    def _environment(self, claimed: _ClaimedAction) -> ActionEnvironment:
         def record_progress(text: str) -> None:
-            with self.warehouse.writing() as connection:
+            with self._loop.recording(claimed) as connection:
                 connection.execute(
-                    update(events_routed).where(_is_routed(claim.entry)).values(progress=text)
+                    update(events_routed).where(_is_routed(claimed.entry)).values(progress=text)
                 )
 
         return ActionEnvironment(
@@ -191,38 +199,20 @@ class ActionApplier:
             record_progress=record_progress,
         )
 
-    def _settle_failed(
-        self, connection: Connection, claim: _Claim, error: OrchestrationError
-    ) -> ActionResult:
-        outcome = fail_with(claim.entry, error, shown(str(error)))
-        return self._settle(connection, claim, outcome, error=error)
-
-    def _settle(
-        self,
-        connection: Connection,
-        claim: _Claim,
-        outcome: Outcome,
-        *,
-        answer: str | None = None,
-        error: OrchestrationError | None = None,
-    ) -> ActionResult:
-        target = claim.routed["target"]
-        if error is None:
-            self._failures[claim.entry.topic, target] = 0
-        elif may_pass_later(error):
-            self._failures[claim.entry.topic, target] += 1
-        is_own = record_outcome(
+    def _record(
+        self, connection: Connection, claimed: _ClaimedAction, outcome: Outcome, is_current: bool
+    ) -> None:
+        if not is_current:
+            return
+        note_outcome(
             connection,
-            claim.entry,
+            RoutedKey.of_entity(claimed.entry.entity),
             outcome,
             now=self.clock.now(),
             run_id=self.run_id,
-            answer=answer,
-            letter=None if error is None else letter_of(claim.routed, error),
+            answer=claimed.answer,
+            letter=letter_of(claimed.routed, claimed.error) if claimed.error else None,
         )
-        if not is_own:
-            return ActionResult(claim.entry, "overtaken", target)
-        return ActionResult(claim.entry, outcome.state, target, answer or outcome.reason or "")
 
 
 @contextmanager
@@ -253,6 +243,17 @@ def due_actions(
         return read_due(connection, topics, clock.now(), limit=limit)
 
 
+def _result_of(ended: _EndedAction) -> ActionResult:
+    entry, claimed = ended.key, ended.claim
+    key, action = RoutedKey.of_entity(entry.entity), action_of(entry)
+    if claimed is None:
+        return ActionResult(key, action, ended.outcome, detail=str(REPLACED.reason))
+    is_overtaken = ended.outcome != "busy" and not ended.is_current
+    outcome = "overtaken" if is_overtaken else ended.outcome
+    detail = claimed.answer or shown(str(claimed.error or ""))
+    return ActionResult(key, action, outcome, claimed.routed["target"], detail)
+
+
 def read_routed(connection: Connection, entry: Entry, *, is_locked: bool = False) -> Routed | None:
     """Return the row of `events_routed` that an entry is of; None: it was erased or replaced.
 
@@ -263,36 +264,6 @@ def read_routed(connection: Connection, entry: Entry, *, is_locked: bool = False
     if routed is None or routed.intention_number != entry.version_number:
         return None
     return dict(routed._mapping)
-
-
-def record_outcome(
-    connection: Connection,
-    entry: Entry,
-    outcome: Outcome,
-    *,
-    now: datetime,
-    run_id: str,
-    answer: str | None = None,
-    letter: Letter | None = None,
-) -> bool:
-    """Settle an entry, and its row of `events_routed`; return whether its claim was still valid.
-
-    Args:
-        connection: A transaction that writes.
-        entry: The entry.
-        outcome: End of its attempt.
-        now: The present.
-        run_id: Dagster's run.
-        answer: What the target answered.
-        letter: Dead letter of an action that is dead.
-    """
-    if not settle(connection, [entry], outcome, now=now, run_id=run_id):
-        return False
-    if outcome.state == "superseded":
-        return True
-    key = RoutedKey.of_entity(entry.entity)
-    note_outcome(connection, key, outcome, now=now, run_id=run_id, answer=answer, letter=letter)
-    return True
 
 
 def _is_routed(entry: Entry) -> ColumnElement[bool]:

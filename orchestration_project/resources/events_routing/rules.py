@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, select
 
+from orchestration_project.contracts.rule_edits import RuleChanges
 from orchestration_project.domains.events_routing.planning import (
     PlannedAction,
     RoutingDifference,
@@ -16,16 +17,16 @@ from orchestration_project.domains.events_routing.planning import (
     plan_delivery,
 )
 from orchestration_project.domains.events_routing.rules import (
+    FORM,
     ActiveRule,
     RoutedDelivery,
     RoutingRule,
     RuleSet,
 )
-from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.errors import ContractError
 from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.services.rule_store import RuleStore
 from orchestration_project.tables.events_routing import events_routed, events_routing_rules
 from orchestration_project.tables.webhooks import events_webhooks
 
@@ -36,10 +37,6 @@ MAX_DIFFERENCES = 100
 
 MAX_DELIVERIES = 10_000
 """Deliveries that a dry run may replay."""
-
-
-class RulesChangedError(ContractError):
-    """The rules changed since they were read."""
 
 
 def rules_in_effect(connection: Connection) -> RuleSet:
@@ -81,16 +78,6 @@ class CachedRules:
             self._rules = RuleSet.of(map(_active, rows))
             self._rows = rows
         return self._rules
-
-
-@dataclass(frozen=True)
-class RuleChanges:
-    """Names of the rules that an edit added, changed or ended, and the version of all."""
-
-    added: Sequence[str]
-    changed: Sequence[str]
-    ended: Sequence[str]
-    version: str
 
 
 @dataclass
@@ -186,62 +173,25 @@ def edit_rules(
     based_on: str,
     by: str,
     at: datetime,
-) -> RuleChanges:
+) -> tuple[RuleChanges, str]:
     """Have just these rules be in effect; those that differ from before get a new version.
+
+    Returns:
+        What changed, and the version of all rules now.
 
     Args:
         warehouse: The database.
-        rules: All rules, which were read with `RulesText.read`.
+        rules: All rules, which were read with `FORM`.
         based_on: Version of the rules that the edit started from.
         by: User who edits.
         at: The present.
 
     Raises:
-        RulesChangedError: Others are in effect by now; nothing is written.
+        EditConflictError: Others are in effect by now; nothing is written.
     """
     with warehouse.writing() as connection:
-        lock_row(connection, events_routing_rules.name)
-        present = rules_in_effect(connection)
-        if present.version != based_on:
-            raise RulesChangedError(
-                "the routing rules changed since they were read",
-                expected=f"an edit of version {present.version}",
-                found=f"an edit of version {based_on[:64]}",
-                remedy="read the rules again, and repeat the edit on them",
-            )
-        return _put_in_effect(connection, present, rules, by=by, at=at)
-
-
-def _put_in_effect(
-    connection: Connection,
-    present: RuleSet,
-    rules: Sequence[RoutingRule],
-    *,
-    by: str,
-    at: datetime,
-) -> RuleChanges:
-    before = {each.rule.rule_id: each for each in present.rules}
-    after = {rule.rule_id: rule for rule in rules}
-    wanted = select(RULES.rule_id, func.max(RULES.version_number)).group_by(RULES.rule_id)
-    latest = {row[0]: row[1] for row in connection.execute(wanted)}
-    new = [name for name, rule in after.items() if name not in before or before[name].rule != rule]
-    ended = sorted(set(before) - set(after))
-    gone = [*ended, *(name for name in new if name in before)]
-    if gone:
-        connection.execute(
-            update(events_routing_rules)
-            .where(RULES.rule_id.in_(gone), RULES.is_active)
-            .values(is_active=False, ended_by=storable(by), ended_at=at)
-        )
-    if new:
-        rows = [_row(after[name], latest.get(name, 0) + 1, by=by, at=at) for name in new]
-        connection.execute(insert(events_routing_rules), rows)
-    return RuleChanges(
-        sorted(name for name in new if name not in before),
-        sorted(name for name in new if name in before),
-        ended,
-        rules_in_effect(connection).version,
-    )
+        changes = STORE.put_in_effect(connection, rules, based_on=based_on, by=by, at=at)
+        return changes, rules_in_effect(connection).version
 
 
 def _in_effect() -> Any:
@@ -265,24 +215,20 @@ def _active(row: Row[Any]) -> ActiveRule:
     return ActiveRule(rule, row.version_number)
 
 
-def _row(rule: RoutingRule, number: int, *, by: str, at: datetime) -> dict[str, Any]:
+def _columns_of(rule: RoutingRule) -> dict[str, Any]:
     fields = rule.as_json()
     return {
-        "rule_id": rule.rule_id,
-        "version_number": number,
         "source": rule.source,
         "kind": rule.kind,
-        "conditions": _json(fields["conditions"]),
+        "conditions": _write(fields["conditions"]),
         "action": rule.action,
         "target": rule.target,
-        "mappings": _json(fields["mappings"]),
-        "is_active": True,
-        "edited_by": storable(by),
-        "edited_at": at,
-        "ended_by": None,
-        "ended_at": None,
+        "mappings": _write(fields["mappings"]),
     }
 
 
-def _json(value: Any) -> str:
-    return storable(json.dumps(value, ensure_ascii=False))
+def _write(parts: Any) -> str:
+    return storable(json.dumps(parts, ensure_ascii=False))
+
+
+STORE = RuleStore(events_routing_rules, FORM.noun, rules_in_effect, _columns_of)

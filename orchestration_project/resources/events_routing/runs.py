@@ -10,7 +10,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.pipelines import Pipeline, partition_key, propose_key
 from orchestration_project.engine.loads import known_partitions
-from orchestration_project.engine.outbox import DONE, Entry, Outcome
+from orchestration_project.engine.outbox import DONE, Entry, Outcome, settle
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
@@ -19,12 +19,13 @@ from orchestration_project.resources.events_routing.applying import (
     action_of,
     due_actions,
     read_routed,
-    record_outcome,
 )
 from orchestration_project.resources.events_routing.planning import (
     Letter,
     Routed,
+    RoutedKey,
     letter_of,
+    note_outcome,
     request_of,
     shown,
 )
@@ -185,14 +186,11 @@ class RunRequester:
         run_id: str | None = None,
         letter: Letter | None = None,
     ) -> None:
-        now = self._clock.now()
+        now, own = self._clock.now(), run_id or ""
         with self._warehouse.writing() as connection:
-            record_outcome(
-                connection,
-                entry,
-                outcome,
-                now=now,
-                run_id=run_id or "",
-                answer=run_id,
-                letter=letter,
-            )
+            is_current = settle(connection, [entry], outcome, now=now, run_id=own)
+            if is_current and outcome is not REPLACED:
+                key = RoutedKey.of_entity(entry.entity)
+                note_outcome(
+                    connection, key, outcome, now=now, run_id=own, answer=run_id, letter=letter
+                )

@@ -1,6 +1,6 @@
 """Targets of routing rules, as WEBHOOKS_FILE declares them and actions of domains read them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -8,8 +8,9 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from orchestration_project.contracts.matching import TargetFields
+from orchestration_project.contracts.rule_edits import Problem
 from orchestration_project.contracts.webhooks.sources import WebhookSource, read_targets
-from orchestration_project.domains.events_routing.rules import RoutingRule
+from orchestration_project.domains.events_routing.rules import RoutingRule, target_problems
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.registry import Environment, Registry, RoutingAction
 from orchestration_project.services.inbox.senders import declared_sources
@@ -49,6 +50,10 @@ class RoutingTargets:
         sources = declared_sources(settings)
         content = settings.webhooks_path.read_text(encoding="utf-8")
         return cls(registry, settings, sources, read_targets(content))
+
+    def problems_of(self, rule: RoutingRule) -> Sequence[Problem]:
+        """Return the problems of a rule with its target, each with its place in the rule."""
+        return target_problems(rule, self.fields_of)
 
     def fields_of(self, rule: RoutingRule) -> TargetFields:
         """Return the fields of a rule's target.

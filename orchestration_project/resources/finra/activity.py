@@ -22,7 +22,6 @@ from orchestration_project.engine.warehouse.difference import (
     first_landed_at,
 )
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope, within
-from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import (
     MARKETS,
     finra_concentration_week,
@@ -49,22 +48,13 @@ def _made_of(connection: Connection) -> str | None:
     return activity.version_of(database, landed, *derived) if landed else None
 
 
-def read_activity(warehouse: Warehouse) -> Activity:
-    """Return what is drawn.
-
-    Raises:
-        ConfigurationError: Nothing is landed.
-    """
+def read_activity(warehouse: Warehouse) -> Activity | None:
+    """Return what the picture shows, read in one transaction; None: nothing is landed."""
     with warehouse.reading() as connection:
         version = _made_of(connection)
         newest = connection.execute(select(func.max(finra_venue_week.c.week_start))).scalar()
         if version is None or newest is None:
-            raise ConfigurationError(
-                "there is nothing to draw",
-                expected="at least one landed week",
-                found="no row in finra_venue_week",
-                remedy="load weeks first, by the job finra_otc_weekly or `make run`",
-            )
+            return None
         return _activity(connection, version, newest)
 
 

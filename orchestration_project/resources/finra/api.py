@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
 from orchestration_project.contracts.delimited import DELIMITER
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.calendar import first_week_published_since
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.selection import TierWeek
@@ -19,6 +20,7 @@ from orchestration_project.resources.finra.query_api import (
     moved,
 )
 from orchestration_project.resources.finra.ranges import QueryPart, RangeProbe, pieces_of
+from orchestration_project.resources.finra.source import FinraSource
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ SORT = (SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID")
 """Makes the order of pages certain, where FINRA allows a sort."""
 
 
-class FinraApi(QueryApi):
+class FinraApi(QueryApi, FinraSource):
     """Reads FINRA's weekly data, or that of whatever speaks its Query API at another address."""
 
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
@@ -84,12 +86,13 @@ class FinraApi(QueryApi):
             raise self._unusable(response, "a weekStartDate that /partitions lists, in each record")
         return updated
 
-    def fields(self) -> Mapping[str, str] | None:
+    def list_fields(self) -> Mapping[str, str] | None:
         """Return the type of each field of the current dataset, by name, as FINRA lists them."""
         return self._fields_of(GROUP, CURRENT)
 
-    def version(self, week_start: date, tier: str) -> SourceVersion:
+    def version(self, partition: Partition) -> SourceVersion:
         """Ask for the number of records and the newest change of a partition: one request."""
+        week_start, tier = partition.day, partition.value
         dataset = self._dataset_of(week_start, tier)
         query = _query(week_start, tier, fields=["lastUpdateDate"], limit=1)
         if dataset == CURRENT:
@@ -108,18 +111,19 @@ class FinraApi(QueryApi):
         newest = f", updated {rows[0].get('lastUpdateDate')}" if dataset == CURRENT else ""
         return SourceVersion(f"{dataset}: {total} records{newest}", dataset, total)
 
-    def fetch(
-        self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
+    def extract_version(
+        self, partition: Partition, version: SourceVersion, captures: list[Capture]
     ) -> Sequence[Capture]:
         """Fetch all pages, several at once, and make sure that nothing moved meanwhile.
 
         More records than FINRA lets one page to are asked for in ranges of symbols, one after the
         other.
         """
+        week_start, tier = partition.day, partition.value
         total = version.record_total or 0
         pieces = [QueryPart({}, total)]
         if total > self._most_records:
-            pieces = self._pieces(week_start, tier, version)
+            pieces = self._pieces(partition, version)
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
         if version.dataset == CURRENT:
@@ -128,14 +132,17 @@ class FinraApi(QueryApi):
         pages: list[Capture] = []
         for piece in pieces:
             asked = {**query, **piece.filters}
-            pages += self._pages(GROUP, version.dataset, asked, total=piece.record_total, kept=kept)
-        after = self.version(week_start, tier)
+            pages += self._pages(
+                GROUP, version.dataset, asked, total=piece.record_total, kept=captures
+            )
+        after = self.version(partition)
         if after != version:
             raise moved(version.text, after.text)
         return pages
 
-    def _pieces(self, week_start: date, tier: str, version: SourceVersion) -> list[QueryPart]:
+    def _pieces(self, partition: Partition, version: SourceVersion) -> list[QueryPart]:
         """Split a partition into what can be paged, by a sort that only the current one takes."""
+        week_start, tier = partition.day, partition.value
         total, said = version.record_total or 0, f"{tier}, week {week_start}"
         if version.dataset != CURRENT:
             raise SourceError(
@@ -163,7 +170,7 @@ class FinraApi(QueryApi):
                 said=said,
             )
         except SourceError:
-            after = self.version(week_start, tier)
+            after = self.version(partition)
             if after != version:  # so that what does not fit may do so when it is read again
                 raise moved(version.text, after.text) from None
             raise

@@ -8,25 +8,30 @@ from pathlib import Path
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.delimited import row_count
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.source import Folder, SourceVersion, refuse_cut, refuse_empty
 from orchestration_project.errors import MovedError, UnavailableError
+from orchestration_project.resources.finra.source import FinraSource
 
 DATASET = "weekly download"
 
 
-class FinraFiles:
+class FinraFiles(FinraSource):
     """Reads `FINRA_FILES_DIR`; each file is complete for one market of one partition."""
-
-    name: str = "files"
 
     def __init__(self, folder: Path, captures: Captures, clock: Clock) -> None:
         self._folder = Folder(folder, "FINRA_FILES_DIR")
         self._captures = captures
         self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads."""
+        return "files"
 
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
         """Return (week, tier) of every partition that has a file."""
@@ -45,7 +50,7 @@ class FinraFiles:
         held = {TierWeek(file.tier, file.week_start) for file in self._files()}
         return sorted(held.intersection(known))
 
-    def fields(self) -> None:
+    def list_fields(self) -> None:
         """Return nothing: each file has a header of its own, which is judged when it is read."""
         return
 
@@ -57,25 +62,25 @@ class FinraFiles:
         """
         return self._folder.read(name)
 
-    def version(self, week_start: date, tier: str) -> SourceVersion:
+    def version(self, partition: Partition) -> SourceVersion:
         """Hash the partition's files."""
         return _version(
             (file.market, hashlib.sha256(self._folder.read(file.name)).hexdigest())
-            for file in self._files_of(week_start, tier)
+            for file in self._files_of(partition.day, partition.value)
         )
 
-    def fetch(
-        self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
+    def extract_version(
+        self, partition: Partition, version: SourceVersion, captures: list[Capture]
     ) -> Sequence[Capture]:
         """Read the partition's files, a part for each market."""
-        captures: list[Capture] = []
-        for file in self._files_of(week_start, tier):
-            captures.append(self._keep(file))
-            kept.append(captures[-1])
-            refuse_empty(file.name, captures[-1], FILE_FIELDS)
-            refuse_cut(file.name, captures[-1])
-        read = _version((str(each.market), each.sha256) for each in captures)
-        for found in (read, self.version(week_start, tier)):
+        parts: list[Capture] = []
+        for file in self._files_of(partition.day, partition.value):
+            parts.append(self._keep(file))
+            captures.append(parts[-1])
+            refuse_empty(file.name, parts[-1], FILE_FIELDS)
+            refuse_cut(file.name, parts[-1])
+        read = _version((str(part.market), part.sha256) for part in parts)
+        for found in (read, self.version(partition)):
             if found != version:
                 raise MovedError(
                     "the files changed while they were read",
@@ -83,7 +88,7 @@ class FinraFiles:
                     found=found.text,
                     remedy="nothing: they are read again; if it goes on, see what writes them",
                 )
-        return captures
+        return parts
 
     def _keep(self, file: WeeklyFile) -> Capture:
         body = self._folder.read(file.name)

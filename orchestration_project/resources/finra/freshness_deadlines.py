@@ -57,4 +57,5 @@ def oldest_unlanded(
         missing_count=len(missing),
         unit="week",
         remedy=REMEDY,
+        partitions=[week.partition.key for week in missing],
     )

@@ -16,7 +16,6 @@ import polars as pl
 from sqlalchemy import Table, func, select
 
 from orchestration_project.contracts.values import schema_of
-from orchestration_project.domains.finra.formulas import RULES
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week
 from orchestration_project.domains.finra.symbols import symbol_master
@@ -53,8 +52,6 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.published import REASON
 from orchestration_project.tables.schema import key_names
-
-__all__ = ["AS_OF", "RULES"]
 
 OF_A_WEEK = (*TIER_WEEKS, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT)
 """Tables of a week that are made of all of its tiers."""

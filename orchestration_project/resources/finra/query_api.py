@@ -69,7 +69,7 @@ class QueryApi:
         api_key: SecretStr | None = None,
         largest_offset: int = LARGEST_OFFSET,
     ) -> None:
-        self.name: str = name
+        self._name = name
         self._http = http
         self._captures = captures
         self._clock = clock
@@ -83,6 +83,11 @@ class QueryApi:
         self._token = api_key.get_secret_value() if api_key else None
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, ...]]] = {}
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads: demo or api."""
+        return self._name
 
     def fetch_again(self, path: str, query: Mapping[str, object]) -> bytes:
         """Request a page that was captured, and return its bytes; nothing is stored.

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
@@ -25,13 +24,8 @@ from orchestration_project.tables.finra import finra_otc_weekly
 VERSIONS_AT_ONCE = 8
 
 
-class FinraSource(Protocol):
-    """A source of weekly data, in the words of FINRA."""
-
-    @property
-    def name(self) -> str:
-        """Source names in captures and loads."""
-        ...
+class FinraSource(Source, Protocol):
+    """A source of the partitions of `finra_otc_weekly`; a load does not ask it for fields."""
 
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
         """Return (weekStartDate, tierIdentifier) of every partition that can be had now.
@@ -53,7 +47,7 @@ class FinraSource(Protocol):
         """
         ...
 
-    def fields(self) -> Mapping[str, str] | None:
+    def list_fields(self) -> Mapping[str, str] | None:
         """Return the type of each field that it has now, by name; None where it lists none.
 
         Raises:
@@ -61,50 +55,20 @@ class FinraSource(Protocol):
         """
         ...
 
-    def version(self, week_start: date, tier: str) -> SourceVersion:
-        """Return the state of a partition, cheaply.
+    def version(self, partition: Partition) -> SourceVersion:
+        """Return the state of a partition: one request, or the hashes of its files.
 
         Raises:
             SourceError: There is no such partition, or it is empty.
         """
         ...
 
-    def fetch(
-        self, week_start: date, tier: str, version: SourceVersion, kept: list[Capture]
-    ) -> Sequence[Capture]:
-        """Fetch a partition in that state, keeping all bytes; return what makes it up, in order.
-
-        Everything that came is appended to ``kept`` too, also what turned out unusable.
-
-        Raises:
-            MovedError: The source changed meanwhile.
-            TransientError: It did not answer in full.
-            SourceError: It answered what cannot be used.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class WeeklySource(Source):
-    """A source of weekly data, as a source of the partitions of `finra_otc_weekly`."""
-
-    finra: FinraSource
-
-    @property
-    def name(self) -> str:
-        """Source name in captures and loads: demo, api or files."""
-        return self.finra.name
-
     def partitions(self, since: date | None = None) -> PartitionList:
         """Return the partitions that are published, oldest first, and tiers that are not known."""
-        known, unknown = of_known_tiers(self.finra.published())
+        known, unknown = of_known_tiers(self.published())
         return PartitionList(
             sorted(Partition(each.week_start, each.tier) for each in known), unknown
         )
-
-    def version(self, partition: Partition) -> SourceVersion:
-        """Return the state of a partition: one request, or the hashes of its files."""
-        return self.finra.version(partition.day, partition.value)
 
     def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
         """Fetch a partition in its present state."""
@@ -115,8 +79,8 @@ class WeeklySource(Source):
     def extract_version(
         self, partition: Partition, version: SourceVersion, captures: list[Capture]
     ) -> Sequence[Capture]:
-        """Fetch a partition in a state that `version` returned."""
-        return self.finra.fetch(partition.day, partition.value, version, captures)
+        """Fetch a partition in a state that `version` returned, keeping all bytes."""
+        ...
 
 
 def published_lately(source: FinraSource, weeks: int, *, today: date) -> Sequence[tuple[str, str]]:
@@ -142,7 +106,7 @@ def versions_of(
 
     def ask(each: TierWeek) -> None:
         try:
-            versions[each.key] = source.version(each.week_start, each.tier).text
+            versions[each.key] = source.version(Partition(each.week_start, each.tier)).text
         except SourceError as error:
             refusals[each.key] = error
 

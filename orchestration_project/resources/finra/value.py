@@ -25,7 +25,7 @@ from orchestration_project.engine.derived import (
     out_of_date,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.engine.warehouse.difference import changes, derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.engine.warehouse.staleness import stale_values
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
@@ -106,10 +106,10 @@ def restated_weeks(warehouse: Warehouse, table: Table) -> list[str]:
 
     FINRA's shares have another version then; of other inputs, rows are marked stale.
     """
-    landed = warehouse.changes(finra_otc_weekly)
-    derived = warehouse.derived_versions(table)
-    due = set(out_of_date(recomputation.CROSS_TIER, landed, derived))
     with warehouse.reading() as connection:
+        landed = changes(connection, finra_otc_weekly)
+        derived = derived_versions(connection, table)
+        due = set(out_of_date(recomputation.CROSS_TIER, landed, derived))
         due |= set(map(str, stale_values(connection, table, "week_start")))
     return sorted(due & set(derived) & set(recomputation.CROSS_TIER.candidates(landed)))
 

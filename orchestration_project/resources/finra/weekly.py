@@ -45,7 +45,6 @@ from orchestration_project.domains.finra.restatement import (
 )
 from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, week_of
 from orchestration_project.engine.dataset import LoadedPartition, LoadSpec
-from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     Delivery,
     Transform,
@@ -59,7 +58,6 @@ from orchestration_project.engine.warehouse.target import Derive, MergeSummaries
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
-from orchestration_project.resources.finra.source import WeeklySource
 from orchestration_project.tables.finra import (
     MARKETS,
     METADATA_COLUMNS,
@@ -98,7 +96,6 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
     source_dataset: str = ""  # each version names it: weeklySummary or weeklySummaryHistoric
     count_records: CountRecords | None = count_lines
     source_setting: str = "FINRA_SOURCE"
-    source_of: Callable[[Any], Source] = WeeklySource
     transforms: Derive = field(default_factory=lambda: DERIVED)
     dependents: Dependents = field(default_factory=lambda: DEPENDENTS)
     metadata_columns: Sequence[str] = METADATA_COLUMNS

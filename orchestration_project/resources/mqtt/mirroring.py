@@ -37,25 +37,18 @@ from orchestration_project.domains.mqtt.judging import (
 )
 from orchestration_project.domains.mqtt.kinds import Kinds
 from orchestration_project.engine.captures import Capture, Captures, unstored
-from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.warehouse import (
-    Delivery,
-    TableSpec,
-    Warehouse,
-    WriteResult,
-    prepare_all,
-)
-from orchestration_project.engine.warehouse.capture_log import read_blobs
-from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
-from orchestration_project.engine.warehouse.fencing import read_states
+from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
+from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame, read_keys
-from orchestration_project.engine.warehouse.landing import land_all
+from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, no_summary
 from orchestration_project.resources.mqtt.dead_letters import record_dead_letters
 from orchestration_project.resources.mqtt.folding import EntityEvent, fold_events, lock_fold
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
 
-SPEC = TableSpec(table=mqtt_mirror, rule_version=RULE_VERSION, summarise=no_summary)
+SPEC = TableSpec(
+    table=mqtt_mirror, rule_version=RULE_VERSION, summarise=no_summary, write_disposition="append"
+)
 
 DATASET = "messages"
 CLOCK_SKEW = "clock_skew"
@@ -166,7 +159,7 @@ class Mirror:
         cleared_count = sum(message.byte_count == 0 for message in messages)
         messages = [message for message in messages if message.byte_count]
         fetched = [_capture(each) for each in messages]
-        stored = self.captures.keep_all(fetched, self._known) if fetched else []
+        stored = self.captures.keep_all(fetched, self.warehouse.known_blobs) if fetched else []
         captures = {
             message.arrival_id: capture for message, capture in zip(messages, stored, strict=True)
         }
@@ -196,10 +189,6 @@ class Mirror:
             connection, [each for each in map(_entity_event, found.events) if each]
         )
         return self._counts(found, folded, kept.cleared_count)
-
-    def _known(self, wanted: Sequence[str]) -> Mapping[str, Blob]:
-        with self.warehouse.reading() as connection:
-            return read_blobs(connection, wanted)
 
     def _seen(
         self, connection: Connection, judged: Sequence[Event | DeadLetter]
@@ -240,28 +229,22 @@ class Mirror:
     ) -> None:
         """Append the new events to the mirror, a delivery for each hour of arrival."""
         hours = by_hour([*found.events, *found.dead_letters])
-        states = read_states(connection, mqtt_mirror, list(hours))
-        for hour, judged in hours.items():
-            first, last = judged[0].message.arrival_id, judged[-1].message.arrival_id
-            target = SPEC.target(
-                hour,
-                {"arrival_hour": hour},
-                states[hour],
-                run_id=self.run_id,
-                write_disposition="append",
-            )
-            delivery = Delivery(
-                source=self.source,
-                dataset=DATASET,
-                source_version=f"arrivals {first} to {last}",
-                record_total=None,
-                scope={},
-                captures=[captures[each.message.arrival_id] for each in judged],
-            )
-            batches = prepare_all([(target, delivery, self._validated(judged))])
-            for outcome in land_all(connection, batches, self.clock.now(), no_warnings, no_note):
-                if not isinstance(outcome, WriteResult):
-                    raise outcome
+        deliveries = [self._delivery(hour, judged, captures) for hour, judged in hours.items()]
+        require_written(
+            write_scopes(connection, SPEC, deliveries, run_id=self.run_id, now=self.clock.now())
+        )
+
+    def _delivery(
+        self, hour: str, judged: Sequence[Event | DeadLetter], captures: Mapping[int, Capture]
+    ) -> ScopeDelivery:
+        first, last = judged[0].message.arrival_id, judged[-1].message.arrival_id
+        delivery = Delivery(
+            source=self.source,
+            dataset=DATASET,
+            source_version=f"arrivals {first} to {last}",
+            captures=[captures[each.message.arrival_id] for each in judged],
+        )
+        return ScopeDelivery(hour, {"arrival_hour": hour}, delivery, self._validated(judged))
 
     def _validated(self, judged: Sequence[Event | DeadLetter]) -> Validated:
         rows: list[tuple[Any, ...]] = []

@@ -7,11 +7,11 @@ same idempotency key.
 import json
 import logging
 import queue
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
-from typing import NamedTuple
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.outbox import (
@@ -48,13 +48,6 @@ FAILURE_SECONDS = 5.0
 MAX_REASON = 1_000
 
 
-class Attempt(NamedTuple):
-    """An event that was published, or could not be; ``problem`` is empty if the broker has it."""
-
-    entry: Entry
-    problem: str
-
-
 @dataclass
 class OutboxPublisher:
     """Publishes what waits in the outbox, over one connection after the other.
@@ -67,7 +60,7 @@ class OutboxPublisher:
     warehouse: Warehouse
     clock: Clock
     _in_flight: dict[int, Entry] = field(default_factory=dict, init=False)
-    _ended: list[Attempt] = field(default_factory=list, init=False)
+    _ended: list[tuple[Entry, Outcome]] = field(default_factory=list, init=False)
 
     def start(self, connection: BrokerConnection) -> Callable[[], None]:
         """Publish by a connection in a thread, until what is returned is called."""
@@ -104,7 +97,7 @@ class OutboxPublisher:
         """
         self._collect(connection, 0)
         if connection.problem is not None:
-            self._ended += [Attempt(entry, UNANSWERED) for entry in self._in_flight.values()]
+            self._ended += [(entry, _fail(entry, UNANSWERED)) for entry in self._in_flight.values()]
         self._in_flight.clear()
         try:
             self.settle(connection, 0)
@@ -121,7 +114,7 @@ class OutboxPublisher:
         room = MAX_IN_FLIGHT - len(self._in_flight)
         if room <= 0:
             return 0
-        on_their_way = {*self._in_flight.values(), *(attempt.entry for attempt in self._ended)}
+        on_their_way = {*self._in_flight.values(), *(entry for entry, _ in self._ended)}
         count = 0
         for entry in self._due(room + len(on_their_way)):
             if entry in on_their_way:
@@ -142,7 +135,7 @@ class OutboxPublisher:
         try:
             number = connection.publish(*_read(entry))
         except ValueError as error:
-            self._ended.append(Attempt(entry, f"not published: {error}"))
+            self._ended.append((entry, _fail(entry, f"not published: {error}")))
         else:
             self._in_flight[number] = entry
 
@@ -150,7 +143,8 @@ class OutboxPublisher:
         for answer in _answers(connection, timeout_seconds):
             entry = self._in_flight.pop(answer.message_id, None)
             if entry is not None:
-                self._ended.append(Attempt(entry, answer.problem))
+                outcome = _fail(entry, answer.problem) if answer.problem else DONE
+                self._ended.append((entry, outcome))
 
     def settle(self, connection: BrokerConnection, timeout_seconds: float) -> int:
         """Record the broker's answers, waiting for the first so long; return how many.
@@ -161,14 +155,12 @@ class OutboxPublisher:
         self._collect(connection, 0 if self._ended else timeout_seconds)
         if not self._ended:
             return 0
-        now = self.clock.now()
-        published = [attempt.entry for attempt in self._ended if not attempt.problem]
-        failed = [attempt for attempt in self._ended if attempt.problem]
+        windows: dict[Outcome, list[Entry]] = defaultdict(list)
+        for entry, outcome in self._ended:
+            windows[outcome].append(entry)
         with self.warehouse.writing() as writer:
-            if published:
-                settle(writer, published, DONE, now=now)
-            for entry, problem in failed:
-                settle(writer, [entry], _fail(entry, problem), now=now)
+            for outcome, entries in windows.items():
+                settle(writer, entries, outcome, now=self.clock.now())
         count = len(self._ended)
         self._ended.clear()
         return count

@@ -1,7 +1,7 @@
 """Ranges of arrivals as work items: planned from the cursor of the mirror, claimed by a run."""
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,7 +14,6 @@ from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.mqtt.judging import RULE_VERSION, Message
 from orchestration_project.engine.equations import SubjectBalance, record_balance
-from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -183,22 +182,6 @@ def count_messages(connection: Connection, first: int, last: int) -> int:
 
 
 @dataclass(frozen=True)
-class RangePool:
-    """Extracts ranges in their order; a failure is one of the store or database: it fails all."""
-
-    def run(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
-    ) -> Iterator[tuple[ItemT, ResultT]]:
-        """Yield the items in their order with their results; the store limits the time.
-
-        Raises:
-            OrchestrationError: The function raised it.
-        """
-        for item in items:
-            yield item, function(item)
-
-
-@dataclass(frozen=True)
 class RangeLoader:
     """Mirrors ranges; doing so again changes nothing.
 
@@ -213,11 +196,16 @@ class RangeLoader:
     def ready(self) -> None:
         """Open nothing: the run has its database and its store."""
 
-    def extract(self, item: ClaimedItem) -> KeptMessages:
-        """Return the messages of a range, judged, with their bytes stored."""
-        with self.mirror.warehouse.reading() as connection:
-            messages = read_messages(connection, *bounds_of(item.key))
-        return self.mirror.keep(messages)
+    def extract(self, items: Sequence[ClaimedItem]) -> Iterator[tuple[ClaimedItem, KeptMessages]]:
+        """Yield each range with its messages, judged, with their bytes stored.
+
+        Raises:
+            OrchestrationError: The database or the store fails, for all ranges.
+        """
+        for item in items:
+            with self.mirror.warehouse.reading() as connection:
+                messages = read_messages(connection, *bounds_of(item.key))
+            yield item, self.mirror.keep(messages)
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, KeptMessages]]

@@ -5,7 +5,7 @@ backup leaves has no manifest, and is not used.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,6 +72,7 @@ class Installation:
         release: Version of this program.
         dagster: Version of Dagster.
         spool: A folder for files on the way.
+        domains: What `orchestrate domains` has stored.
     """
 
     project: Database
@@ -81,6 +82,7 @@ class Installation:
     release: str
     dagster: str
     spool: Path
+    domains: Sequence[str] = ()
 
 
 class BackupResult(NamedTuple):
@@ -148,6 +150,7 @@ def back_up(
             object_count=len(artifacts.names),
             object_bytes=artifacts.byte_count,
             missing=sorted(missing),
+            domains=installation.domains,
         )
         place.put(f"{written.folder}{MANIFEST}", manifest.to_json())
     except BaseException:

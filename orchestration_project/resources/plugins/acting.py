@@ -15,13 +15,13 @@ from orchestration_project.domains.plugins.judging import Judge, request_of, tar
 from orchestration_project.domains.plugins.protocol import Act
 from orchestration_project.engine.outbox import (
     DONE,
+    Claim,
     Entry,
+    OutboxLoop,
     Outcome,
-    claim,
     fail,
     fail_with,
     read_due,
-    settle,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
@@ -61,24 +61,15 @@ class ActionApplier:
 
     def apply_due(self) -> Mapping[str, int]:
         """Make the due requests, the oldest first; return counts by done, waiting and dead."""
-        counts: Counter[str] = Counter()
         topics = [action_topic(self.plugin, rule.name) for rule in self.judge.permissions.actions]
+        loop = OutboxLoop(self.warehouse, self.clock, self.run_id)
         with self.warehouse.reading() as connection:
             due = read_due(connection, topics, self.clock.now(), limit=ACTIONS_PER_RUN)
-        for entry in due:
-            with self.warehouse.writing() as connection:
-                claimed = claim(connection, entry, now=self.clock.now(), run_id=self.run_id)
-            if claimed is not None:
-                counts[self._apply(claimed)] += 1
-        return counts
+        ends = loop.apply(due, loop.claim, self._send)
+        return Counter(ended.outcome for ended in ends if ended.claim)
 
-    def _apply(self, entry: Entry) -> str:
-        outcome = self._attempt(entry)
-        with self.warehouse.writing() as connection:
-            settle(connection, [entry], outcome, now=self.clock.now(), run_id=self.run_id)
-        return outcome.state
-
-    def _attempt(self, entry: Entry) -> Outcome:
+    def _send(self, claimed: Claim) -> Outcome:
+        entry = claimed.entry
         message = Act(entry.topic.rpartition("/")[2], entry.entity, json.loads(entry.payload))
         watch = Stopwatch()
         try:

@@ -35,6 +35,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     prepare,
 )
+from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.target import ScopeState, no_summary
 from orchestration_project.tables.plugins import plugins_rows
 
@@ -118,19 +119,15 @@ class Emissions:
         ]
         held_back = [each for each in batches if each.validated.is_held_back]
         if held_back:
-            ended = warehouse.land_all(held_back)
-            raise next(each for each in ended if not isinstance(each, WriteResult))
+            return require_written(warehouse.land_all(held_back))
 
         def finish(connection: Connection, ended: Sequence[Any]) -> None:
-            for each in ended:
-                if not isinstance(each, WriteResult):
-                    raise each
+            require_written(ended)
             self._write_events(connection, clock.now(), run_id)
 
         if not batches and not self.events:
             return []
-        ended = warehouse.land_all(batches, note=finish)
-        return [each for each in ended if isinstance(each, WriteResult)]
+        return require_written(warehouse.land_all(batches, note=finish))
 
     def _batch(
         self, rows: RowSet, captures: Captures, clock: Clock, *, run_id: str
@@ -155,13 +152,11 @@ class Emissions:
             dataset=f"{plugin}/{rows.table}",
             source_version=f"{self.manifest.version} {capture.sha256}",
             record_total=rows.line_count,
-            scope={},
             captures=[capture],
         )
         validated = rows.validated(plugin=plugin, partition_key=self.partition_key)
-        if validated.ranges is None:
-            return prepare(target, delivery, validated)
-        return prepare(target, delivery, validated, _unstaged)
+        as_file = None if validated.ranges is None else _unstaged
+        return prepare(target, delivery, validated, as_file)
 
     def _write_events(self, connection: Connection, now: datetime, run_id: str) -> None:
         """Write the events and actions that are new: a retried run asks for none twice."""

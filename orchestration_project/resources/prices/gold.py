@@ -16,7 +16,6 @@ import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
 from orchestration_project.contracts.balance import Conservation, DerivedKeys
-from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.gold import (
     ACTIONS,
@@ -176,9 +175,6 @@ AS_OF: AsOf = {
     prices_returns.name: partial(_as_of, prices_returns, partial(returns, since=date.min)),
 }
 """Derived tables, each with what derives a symbol as of a time."""
-
-RULES: Mapping[str, TableRules] = {}
-"""No formulas of their numbers are declared."""
 
 
 def outdated_symbols(warehouse: Warehouse) -> dict[str, datetime]:

@@ -80,7 +80,7 @@ def derive_spellings(
 
     table = DerivedTable(
         table=prices_symbol_spellings,
-        inputs=Inputs(landed=_versions, read=_symbols, job="finra_symbols"),
+        inputs=Inputs(landed=_versions, read=_symbols, job="finra_daily"),
         reach=_Symbols(),
         scope=lambda vendor: {"vendor": vendor},
         make=make,

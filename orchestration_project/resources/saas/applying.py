@@ -4,32 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import LEASE
 from orchestration_project.domains.saas.intents import Intent
 from orchestration_project.domains.saas.stored_tasks import canonical, read_task, recorded
 from orchestration_project.domains.saas.values import UnfitValueError
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.leases import (
-    Lease,
-    LostLeaseError,
-    give_back,
-    lock_row,
-    still_held,
-    take,
-)
+from orchestration_project.engine.leases import LostLeaseError, give_back
 from orchestration_project.engine.outbox import (
     DONE,
-    Entry,
+    Claim,
+    Ended,
+    OutboxLoop,
     Outcome,
     fail,
     read_due,
     read_due_entities,
-    settle,
+    take_entity,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable, within
@@ -86,20 +80,14 @@ class ApplyResult:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
 
-@dataclass(frozen=True)
-class ClaimedIntent:
-    """An intention that is worked on: its entry of the outbox, its task's state, our lease."""
+@dataclass(kw_only=True)
+class ClaimedIntent(Claim):
+    """An intention that is worked on, its task's state, and what came of it."""
 
     entity: Entity
-    entry: Entry
     state: Row[Any]
-    lease: Lease
-
-
-class _End(NamedTuple):
-    """How a try ended, as the outbox and the dead letters say it."""
-
-    outcome: Outcome
+    agreement: SyncState
+    problem: OrchestrationError | None = None
     reason_code: str = ""
     http_status: int | None = None
 
@@ -120,9 +108,10 @@ class Applier:
         self._desk = desk
         self._source = source
         self._target = target
+        self._loop = OutboxLoop(warehouse, clock, desk.run_id)
 
     def apply(self, entities: Sequence[Entity] | None = None) -> ApplyResult:
-        """Do what is due, of all tasks or just of these.
+        """Apply due intentions, of all tasks or just of these.
 
         Several tries in vain after each other end it: the rest waits for the next run. Where
         nothing is due, no system is opened.
@@ -133,18 +122,17 @@ class Applier:
         applied, failures_in_row, due = ApplyResult(), 0, self._due(entities)
         if due:
             open_all(self._source, self._target)
-        for entity in due:
-            outcome, problem = self._try(entity)
-            applied.count(outcome)
+        for ended in self._loop.apply(due, self._begin, self._send, self._record):
+            problem = _stopping_problem(ended)
+            applied.count(ended.outcome)
             failures_in_row = failures_in_row + 1 if problem else 0
             is_throttled = problem is not None and problem.retry_in_seconds > 0
             if problem and (is_throttled or failures_in_row >= MAX_FAILURES_IN_ROW):
                 applied.problem = problem
                 break
-            if outcome in SETTLED_STATES and self._due(
-                [entity]
-            ):  # planned by a run that found us at work
-                due.append(entity)
+            is_settled = ended.outcome in SETTLED_STATES
+            if is_settled and self._due([ended.key]):  # planned by a run that found us at work
+                due.append(ended.key)
         return applied
 
     def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
@@ -153,71 +141,41 @@ class Applier:
             due = read_due_entities(connection, self._desk.topic, self._clock.now(), among=names)
         return [Entity.of_outbox(self._source.system, name) for name in due]
 
-    def _try(self, entity: Entity) -> tuple[str, TransientError | None]:
-        """Do what is intended for one task; return in a word what came of it."""
-        with self._warehouse.writing() as connection:
-            waiting = self._begin(connection, entity)
-        if isinstance(waiting, str):
-            return waiting, None
-        agreement = _agreement(waiting)
-        problem = None
-        try:
-            try:
-                self._both(waiting).agree(agreement, _intent(waiting))
-                end = _End(DONE)
-            except LostLeaseError:
-                raise
-            except (TransientError, SourceError, ContractError, UnfitValueError) as error:
-                end = _end_of(waiting, error)
-                is_due_to_us = end.outcome.state != "waiting" or isinstance(error, UnderWayError)
-                problem = None if is_due_to_us else _passing(error)
-            except ConfigurationError as error:  # as of a key that ends: no task goes on
-                with self._warehouse.writing() as connection:
-                    self._record(connection, waiting, agreement, _End(_again(waiting, error)))
-                raise
-            with self._warehouse.writing() as connection:
-                self._record(connection, waiting, agreement, end)
-        except LostLeaseError:
-            return "overtaken", None
-        return end.outcome.state, problem
-
-    def _begin(self, connection: Connection, entity: Entity) -> ClaimedIntent | str:
-        now = self._clock.now()
-        name = f"{self._desk.topic}|{entity.outbox_entity}"
-        lease = take(connection, name, holder=self._desk.run_id, now=now, until=now + LEASE)
+    def _begin(
+        self, connection: Connection, entity: Entity
+    ) -> ClaimedIntent | Ended[Entity, ClaimedIntent]:
+        now, topic, name = self._clock.now(), self._desk.topic, entity.outbox_entity
+        lease = take_entity(connection, topic, name, now=now, run_id=self._desk.run_id)
         if lease is None:
-            return "busy"
+            return Ended(entity, "busy")
         state = _state(connection, entity)
-        due = read_due(connection, [self._desk.topic], now, entity=entity.outbox_entity)
+        due = read_due(connection, [topic], now, entity=name)
         latest = [entry for entry in due if entry.version_number == state.version_number]
         if not latest:  # another run did it meanwhile, or tried
             give_back(connection, lease)
-            return "done_before"
-        return ClaimedIntent(entity, latest[0], state, lease)
+            return Ended(entity, "done_before")
+        agreement = _agreement(entity, state)
+        return ClaimedIntent(latest[0], lease, entity=entity, state=state, agreement=agreement)
 
-    def _both(self, waiting: ClaimedIntent) -> SyncPair:
-        return SyncPair(
+    def _send(self, waiting: ClaimedIntent) -> Outcome:
+        """Apply the intention of one task; return its outcome."""
+        pair = SyncPair(
             self._source,
             self._target,
             now=self._clock.now,
-            before_write=lambda: self._make_sure(waiting.lease),
+            before_write=lambda: self._loop.verify_lease(waiting),
             ahead=lambda agreement: self._record_ahead(waiting, agreement),
         )
-
-    def _make_sure(self, lease: Lease) -> None:
-        """Make sure, right before a write, that the lease is ours and has not run out.
-
-        Raises:
-            LostLeaseError: It is not, or has.
-        """
-        with self._warehouse.reading() as connection:
-            still_held(connection, lease)
-        if self._clock.now() >= lease.expires_at:
-            raise LostLeaseError(
-                f"the lease of {lease.name} has run out",
-                expected=f"all requests within {LEASE}",
-                remedy="nothing: the next run does it",
-            )
+        try:
+            pair.agree(waiting.agreement, _intent(waiting))
+        except LostLeaseError:
+            raise
+        except ConfigurationError as error:  # as of a key that ends: no task goes on
+            waiting.problem = error
+            return _again(waiting, error)
+        except (TransientError, SourceError, ContractError, UnfitValueError) as error:
+            return _note_failure(waiting, error)
+        return DONE
 
     def _record_ahead(self, waiting: ClaimedIntent, agreement: SyncState) -> None:
         """Record what is known before a write whose answer may never come.
@@ -226,41 +184,33 @@ class Applier:
             LostLeaseError: The task is another run's by now.
         """
         facts = {"target_key": agreement.target_key, "applied": _applied(agreement)}
-        with self._warehouse.writing() as connection:
-            still_held(connection, waiting.lease)
-            lock_row(connection, self._desk.topic)
+        with self._loop.recording(waiting) as connection:
             _update_state(connection, waiting.entity, facts)
             at, run_id = self._clock.now(), self._desk.run_id
             record(connection, agreement.entries, at=at, run_id=run_id)
         agreement.entries.clear()
 
     def _record(
-        self, connection: Connection, waiting: ClaimedIntent, agreement: SyncState, end: _End
+        self, connection: Connection, waiting: ClaimedIntent, outcome: Outcome, is_current: bool
     ) -> None:
-        still_held(connection, waiting.lease)
-        lock_row(connection, self._desk.topic)
-        now = self._clock.now()
-        outcome, run_id = end.outcome, self._desk.run_id
-        is_current = settle(connection, [waiting.entry], outcome, now=now, run_id=run_id)
+        now, run_id, agreement = self._clock.now(), self._desk.run_id, waiting.agreement
         latest = _state(connection, waiting.entity)
-        facts = _facts(waiting, agreement, latest.record, now)
+        facts = _facts(waiting, latest.record, now)
         if latest.version_number != waiting.entry.version_number:
             facts.pop("intended", None)  # something newer is intended already
         _update_state(connection, waiting.entity, facts)
         if outcome.state == "dead":
-            agreement.note("refused", reason_code=end.reason_code, reason=outcome.reason)
+            agreement.note("refused", reason_code=waiting.reason_code, reason=outcome.reason)
             if is_current:  # a superseded version needs no dead letter
-                _insert_letter(connection, waiting, agreement, end, now, run_id)
+                _insert_letter(connection, waiting, outcome, now, run_id)
         record(connection, agreement.entries, at=now, run_id=run_id)
-        give_back(connection, waiting.lease)
 
 
-def _agreement(waiting: ClaimedIntent) -> SyncState:
-    state = waiting.state
+def _agreement(entity: Entity, state: Row[Any]) -> SyncState:
     applied = json.loads(state.applied) if state.applied else {}
     begun = applied.get("begun")
     return SyncState(
-        waiting.entity,
+        entity,
         state.target_key,
         applied.get("fields", {}),
         applied.get("is_completed"),
@@ -282,13 +232,12 @@ def _intent(waiting: ClaimedIntent) -> Intent:
     return intent.completed() if waiting.state.is_completed else intent
 
 
-def _facts(
-    waiting: ClaimedIntent, agreement: SyncState, record: str, now: datetime
-) -> dict[str, Any]:
+def _facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]:
     """Return what a task's state says after a try, also after one that ended half way.
 
     ``record`` is the task as it was last seen.
     """
+    agreement = waiting.agreement
     facts: dict[str, Any] = {
         "target_key": agreement.target_key,
         "applied": _applied(agreement),
@@ -316,16 +265,19 @@ def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, An
     )
 
 
-def _end_of(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError) -> _End:
-    """Return the end of a try that failed: another one follows, or it is refused for good."""
+def _note_failure(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError) -> Outcome:
+    """Return the outcome of a try that failed: another one follows, or it is refused for good."""
     if isinstance(error, UnfitValueError):
-        return _End(Outcome("dead", storable(str(error))), "unfit_value")
+        waiting.reason_code = "unfit_value"
+        return Outcome("dead", storable(str(error)))
     if isinstance(error, TransientError):
-        return _End(_again(waiting, error, error.retry_in_seconds))
+        waiting.problem = None if isinstance(error, UnderWayError) else error
+        return _again(waiting, error, error.retry_in_seconds)
     if isinstance(error, ContractError):
-        code = "no_transition" if isinstance(error, NoStepError) else "unreadable"
-        return _End(Outcome("dead", _reason(error)), code)
+        waiting.reason_code = "no_transition" if isinstance(error, NoStepError) else "unreadable"
+        return Outcome("dead", _reason(error))
     status = error.http_status if isinstance(error, RefusedError) else None
+    waiting.reason_code, waiting.http_status = f"http_{status}" if status else "senseless", status
     outcome = fail(
         waiting.entry,
         _reason(error),
@@ -333,7 +285,13 @@ def _end_of(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError)
         max_attempts=MAX_AMBIGUOUS_ATTEMPTS,
         first_wait=FIRST_WAIT,
     )
-    return _End(outcome, f"http_{status}" if status else "senseless", status)
+    if outcome.state == "waiting":
+        waiting.problem = _passing(error)
+    return outcome
+
+
+def _passing(error: OrchestrationError) -> TransientError:
+    return TransientError(str(error))
 
 
 def _again(waiting: ClaimedIntent, error: OrchestrationError, seconds: float = 0) -> Outcome:
@@ -346,8 +304,16 @@ def _again(waiting: ClaimedIntent, error: OrchestrationError, seconds: float = 0
     )
 
 
-def _passing(error: Exception) -> TransientError:
-    return error if isinstance(error, TransientError) else TransientError(str(error))
+def _stopping_problem(ended: Ended[Entity, ClaimedIntent]) -> TransientError | None:
+    """Return a problem that may have the rest of the tasks fail too.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    problem = ended.claim.problem if ended.claim and ended.outcome != "overtaken" else None
+    if problem is None or isinstance(problem, TransientError):
+        return problem
+    raise problem
 
 
 def _reason(error: OrchestrationError) -> str:
@@ -357,8 +323,7 @@ def _reason(error: OrchestrationError) -> str:
 def _insert_letter(
     connection: Connection,
     waiting: ClaimedIntent,
-    agreement: SyncState,
-    end: _End,
+    outcome: Outcome,
     now: datetime,
     run_id: str,
 ) -> None:
@@ -366,11 +331,11 @@ def _insert_letter(
         insert(saas_dead_letters).values(
             **waiting.entity.key,
             version_number=waiting.entry.version_number,
-            target_key=agreement.target_key,
+            target_key=waiting.agreement.target_key,
             payload=waiting.entry.payload,
-            reason_code=end.reason_code,
-            reason=end.outcome.reason,
-            http_status=end.http_status,
+            reason_code=waiting.reason_code,
+            reason=outcome.reason,
+            http_status=waiting.http_status,
             failed_at=now,
             ended_at=None,
             run_id=run_id,

@@ -8,16 +8,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
-from orchestration_project.contracts.edits import EditConflictError
+from orchestration_project.contracts.rule_edits import RuleChanges
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
-from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, StateMapping, SyncRule
+from orchestration_project.domains.saas.rules import (
+    FORM,
+    ActiveRule,
+    RuleSet,
+    StateMapping,
+    SyncRule,
+)
 from orchestration_project.domains.saas.stored_tasks import read_task
-from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.resources.saas.systems import TargetSystem
 from orchestration_project.resources.saas.validating import RuleFindings, examine
+from orchestration_project.services.rule_store import RuleStore
 from orchestration_project.tables.saas import (
     saas_field_mappings,
     saas_routing_rules,
@@ -30,15 +36,6 @@ MOST_DIFFERENCES = 100
 ROWS_AT_ONCE = 1_000
 
 RULES, MAPPINGS = saas_routing_rules.c, saas_field_mappings.c
-
-
-@dataclass(frozen=True)
-class RuleChanges:
-    """Names of the rules that an edit made, changed or ended."""
-
-    added: Sequence[str]
-    changed: Sequence[str]
-    ended: Sequence[str]
 
 
 def rules_in_effect(connection: Connection) -> RuleSet:
@@ -72,47 +69,28 @@ def put_in_effect(
     Raises:
         EditConflictError: Others than version ``based_on`` are in effect.
     """
-    lock_row(connection, saas_routing_rules.name)  # two edits at once would both be in effect
-    present = rules_in_effect(connection)
-    require_version(present, based_on)
-    before = {each.rule.rule_id: each for each in present.rules}
-    latest = _latest_versions(connection)
+    changes = STORE.put_in_effect(connection, rules, based_on=based_on, by=by, at=at)
     after = {rule.rule_id: rule for rule in rules}
-    changed = [name for name, rule in after.items() if not _is_same(before.get(name), rule)]
-    ended = sorted(set(before) - set(after))
-    _end(connection, [*ended, *(name for name in changed if name in before)])
-    for name in changed:
-        _insert(connection, after[name], latest.get(name, 0) + 1, by=by, at=at)
+    mappings = [
+        {"rule_id": name, "version_number": number, **mapping.model_dump(mode="json")}
+        for name, number in changes.numbers.items()
+        for mapping in after[name].mappings
+    ]
+    if mappings:
+        connection.execute(insert(saas_field_mappings), mappings)
     entries = [
         SyncLogEntry(
             _entity(name),
-            "rule_changed" if name in before else "rule_added",
-            detail={"by": by, "version": latest.get(name, 0) + 1, "rule": after[name].shown()},
+            "rule_changed" if name in changes.changed else "rule_added",
+            detail={"by": by, "version": number, "rule": after[name].shown()},
         )
-        for name in changed
+        for name, number in changes.numbers.items()
     ]
-    entries += [SyncLogEntry(_entity(name), "rule_ended", detail={"by": by}) for name in ended]
+    entries += [
+        SyncLogEntry(_entity(name), "rule_ended", detail={"by": by}) for name in changes.ended
+    ]
     record(connection, entries, at=at, run_id=run_id)
-    return RuleChanges(
-        [name for name in changed if name not in before],
-        [name for name in changed if name in before],
-        ended,
-    )
-
-
-def require_version(present: RuleSet, based_on: str | None) -> None:
-    """Make sure that an edit started from the rules in effect; None: from any.
-
-    Raises:
-        EditConflictError: They were edited meanwhile.
-    """
-    if based_on not in (None, present.version):
-        raise EditConflictError(
-            "the sync rules changed since they were read",
-            expected=f"an edit of version {present.version}",
-            found=f"an edit of version {based_on}"[:200],
-            remedy="read the rules again, and repeat the edit on them",
-        )
+    return changes
 
 
 @dataclass(frozen=True)
@@ -221,11 +199,6 @@ def _entity(rule_id: str) -> Entity:
     return Entity("rules", "rule", rule_id)
 
 
-def _is_same(active: ActiveRule | None, rule: SyncRule) -> bool:
-    """Whether a rule is in effect as it is; one that is disabled gets a new version."""
-    return active is not None and active.disabled_reason is None and active.rule == rule
-
-
 def _active(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
     rule = SyncRule.model_validate(
         {
@@ -246,44 +219,19 @@ def _active(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
     return ActiveRule(rule, row.version_number, row.disabled_reason)
 
 
-def _latest_versions(connection: Connection) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for rule_id, number in connection.execute(select(RULES.rule_id, RULES.version_number)):
-        found[rule_id] = max(number, found.get(rule_id, 0))
-    return found
+def _columns_of(rule: SyncRule) -> dict[str, Any]:
+    conditions = [condition.model_dump(mode="json") for condition in rule.conditions]
+    return {
+        "priority": rule.priority,
+        "conditions": json.dumps(conditions, sort_keys=True),
+        "action": rule.action,
+        "target_project": rule.target_project,
+        "issue_type": rule.issue_type,
+        **rule.states.model_dump(),
+    }
 
 
-def _end(connection: Connection, names: Sequence[str]) -> None:
-    connection.execute(
-        update(saas_routing_rules)
-        .where(RULES.rule_id.in_(names), RULES.is_active)
-        .values(is_active=False)
-    )
-
-
-def _insert(connection: Connection, rule: SyncRule, number: int, *, by: str, at: datetime) -> None:
-    fields = rule.model_dump(mode="json")
-    connection.execute(
-        insert(saas_routing_rules).values(
-            rule_id=rule.rule_id,
-            version_number=number,
-            priority=rule.priority,
-            conditions=json.dumps(fields["conditions"], sort_keys=True),
-            action=rule.action,
-            target_project=rule.target_project,
-            issue_type=rule.issue_type,
-            **rule.states.model_dump(),
-            is_active=True,
-            disabled_reason=None,
-            edited_by=by,
-            edited_at=at,
-        )
-    )
-    rows = [
-        {"rule_id": rule.rule_id, "version_number": number, **each} for each in fields["mappings"]
-    ]
-    if rows:
-        connection.execute(insert(saas_field_mappings), rows)
+STORE = RuleStore(saas_routing_rules, FORM.noun, rules_in_effect, _columns_of)
 
 
 def _is(rule_id: str, number: int) -> Any:

@@ -22,7 +22,7 @@ SHOWN_ROWS = 20
 CHANGE_COLUMNS = ("item_key", "field", "kind", "before", "after")
 
 
-def items_spec(rule: ItemRule, *, has_items: bool) -> TableSpec[pl.DataFrame]:
+def items_spec(rule: ItemRule, *, has_items: bool, is_complete: bool) -> TableSpec[pl.DataFrame]:
     """Return how items are written: `web_item_fields` follows in the same transaction.
 
     The summary of a load is its changes; `record_changes` writes them.
@@ -30,6 +30,7 @@ def items_spec(rule: ItemRule, *, has_items: bool) -> TableSpec[pl.DataFrame]:
     Args:
         rule: Items of the site.
         has_items: Whether items of the site are loaded, so that new ones count as changes.
+        is_complete: Whether the crawl has all items of the site, so that others are removed.
     """
 
     def changes(
@@ -43,6 +44,7 @@ def items_spec(rule: ItemRule, *, has_items: bool) -> TableSpec[pl.DataFrame]:
         rule_version=item_rules_version(rule),
         summarise=changes,
         merge=pl.concat,
+        write_disposition="replace_scope" if is_complete else "merge",
         transforms={
             web_item_fields: Transform(of_rows=partial(field_rows, rule=rule), is_by_row=True)
         },

@@ -6,21 +6,18 @@ Each URL is a work item. A slice is at most 200 pages or 5 s.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
 
 from sqlalchemy import Connection, func, select
 
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
 from orchestration_project.domains.web.sites import Budget, Site
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.web.access import Answer, origin_of, resolved
@@ -181,60 +178,43 @@ class CrawlQueue:
         return self.items.settle(connection, results)
 
 
-@dataclass(frozen=True)
-class SlicePool:
-    """Fetches a slice in threads, and stores its captures in packs.
+def visit_slice(
+    visit: Callable[[ClaimedItem], Visit],
+    items: Sequence[ClaimedItem],
+    *,
+    concurrency: int,
+    captures: Captures,
+    warehouse: Warehouse,
+) -> Iterator[tuple[ClaimedItem, Visit | OrchestrationError]]:
+    """Visit URLs in threads, and store what came in packs; yield each with its visit or error.
 
-    Attributes:
-        concurrency: Threads.
-        captures: The store.
-        warehouse: Knows what is stored.
-        before: Called with the items of each slice.
-        seconds: Time after which no further item of a slice is begun.
+    What is late was not begun.
+
+    Raises:
+        OrchestrationError: The store does not take the bytes.
     """
+    ends_at = time.monotonic() + SLICE_SECONDS
 
-    concurrency: int
-    captures: Captures
-    warehouse: Warehouse
-    before: Callable[[Sequence[Any]], None] = lambda _: None
-    seconds: float = SLICE_SECONDS
+    def attempt(item: ClaimedItem) -> Visit | OrchestrationError:
+        if time.monotonic() >= ends_at:
+            return Visit()
+        try:
+            return visit(item)
+        except OrchestrationError as error:
+            return error
 
-    def run(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
-    ) -> Iterator[tuple[ItemT, ResultT | OrchestrationError]]:
-        """Yield each item with its visit or error; those that are late were not begun.
-
-        Raises:
-            OrchestrationError: The store does not take the bytes.
-        """
-        batch, ends_at = list(items), time.monotonic() + self.seconds
-        self.before(batch)
-
-        def visit(item: ItemT) -> ResultT | OrchestrationError:
-            if time.monotonic() >= ends_at:
-                return cast(ResultT, Visit())
-            try:
-                return function(item)
-            except OrchestrationError as error:
-                return error
-
-        with ThreadPoolExecutor(self.concurrency) as threads:
-            results = list(threads.map(visit, batch))
-        visits = [each for each in results if isinstance(each, Visit) and each.capture]
-        fetched = [each for came in visits for each in (came.capture, came.screenshot) if each]
-        stored = iter(self.captures.keep_all(fetched, self._known))
-        for item, result in zip(batch, results, strict=True):
-            if isinstance(result, Visit) and result.capture:
-                capture = next(stored).without_body()
-                screenshot = next(stored).without_body() if result.screenshot else None
-                kept = replace(result, capture=capture, screenshot=screenshot)
-                yield item, cast(ResultT, kept)
-            else:
-                yield item, result
-
-    def _known(self, wanted: Sequence[str]) -> Mapping[str, Any]:
-        with self.warehouse.reading() as connection:
-            return read_blobs(connection, wanted)
+    with ThreadPoolExecutor(concurrency) as threads:
+        results = list(threads.map(attempt, items))
+    visits = [result for result in results if isinstance(result, Visit) and result.capture]
+    fetched = [part for made in visits for part in (made.capture, made.screenshot) if part]
+    stored = iter(captures.keep_all(fetched, warehouse.known_blobs))
+    for item, result in zip(items, results, strict=True):
+        if isinstance(result, Visit) and result.capture:
+            capture = next(stored).without_body()
+            screenshot = next(stored).without_body() if result.screenshot else None
+            yield item, replace(result, capture=capture, screenshot=screenshot)
+        else:
+            yield item, result
 
 
 def start_urls(site: Site) -> Sequence[str]:

@@ -22,15 +22,9 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.equations import SubjectBalance, record_balance
 from orchestration_project.engine.spill import DiskSpill
-from orchestration_project.engine.warehouse import (
-    Delivery,
-    Warehouse,
-    WriteOutcome,
-    prepare_all,
-)
-from orchestration_project.engine.warehouse.delivery import no_warnings
+from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteOutcome
 from orchestration_project.engine.warehouse.fencing import read_states
-from orchestration_project.engine.warehouse.landing import land_all
+from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
 from orchestration_project.resources.web.baseline import SAMPLED_PAGES, read_baseline
 from orchestration_project.resources.web.carried import CarryOver
 from orchestration_project.resources.web.changes import items_spec, record_changes
@@ -118,25 +112,21 @@ def load_items(
         if not listing.page_count:
             return LoadedItems(*counts, audits=validated.audits, carried=carried)
         state = read_states(connection, web_items, [site.site])[site.site]
-        target = items_spec(site.item, has_items=loaded_count > 0).target(
-            site.site,
-            {"site": site.site},
-            state,
-            run_id=run_id,
-            write_disposition="replace_scope" if is_complete else "merge",
-        )
         version = version_of(day, listing.digest.hexdigest(), is_complete=is_complete)
         delivery = Delivery(
             source="web",
             dataset=site.site,
             source_version=version,
-            record_total=None,
-            scope={},
-            captures=[],
             lands_again=state.source_version == version,
         )
-        batch = prepare_all([(target, delivery, validated)])
-        [ended] = land_all(connection, batch, clock.now(), no_warnings, record_changes)
+        [ended] = write_scopes(
+            connection,
+            items_spec(site.item, has_items=loaded_count > 0, is_complete=is_complete),
+            [ScopeDelivery(site.site, {"site": site.site}, delivery, validated)],
+            run_id=run_id,
+            now=clock.now(),
+            note=record_changes,
+        )
     return LoadedItems(*counts, ended, validated.audits, carried)
 
 

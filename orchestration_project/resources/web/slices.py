@@ -31,21 +31,15 @@ from orchestration_project.domains.web.verdicts import refusal_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.warehouse import (
-    Delivery,
-    TableSpec,
-    Warehouse,
-    WriteResult,
-    prepare_all,
-)
-from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
-from orchestration_project.engine.warehouse.fencing import read_states
+from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
+from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.warehouse.landing import land_all
+from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.errors import (
     ConfigurationError,
+    OrchestrationError,
     SourceError,
     ThrottledError,
     TransientError,
@@ -64,6 +58,7 @@ from orchestration_project.resources.web.crawl import (
     Visit,
     start_urls,
     topic_of,
+    visit_slice,
 )
 from orchestration_project.resources.web.page_bytes import KnownPage, known_pages
 from orchestration_project.resources.web.site_lease import SiteLease
@@ -80,7 +75,9 @@ FOUND_BY = ("feed", "page", "index")
 LINKS, FOUND = "links", "found"
 """Equation of the links of a crawl, and the count of all of them."""
 
-PAGES = TableSpec(table=web_pages, rule_version=RULE_VERSION, summarise=no_summary)
+PAGES = TableSpec(
+    table=web_pages, rule_version=RULE_VERSION, summarise=no_summary, write_disposition="merge"
+)
 
 
 class FoundUrl(NamedTuple):
@@ -127,7 +124,20 @@ class SliceLoader:
     def ready(self) -> None:
         """Open nothing: the run has opened what it uses."""
 
-    def extract(self, item: ClaimedItem) -> Visit:
+    def extract(
+        self, items: Sequence[ClaimedItem]
+    ) -> Iterator[tuple[ClaimedItem, Visit | OrchestrationError]]:
+        """Visit the URLs of a slice, and store what came; yield each with its visit or error."""
+        self.read_known(items)
+        return visit_slice(
+            self._visit_url,
+            items,
+            concurrency=self.site.politeness.concurrency,
+            captures=self.captures,
+            warehouse=self.warehouse,
+        )
+
+    def _visit_url(self, item: ClaimedItem) -> Visit:
         """Request the page of a URL, on condition that it has changed.
 
         Where robots.txt of the site's first host, or its circuit breaker, refuses all requests, or
@@ -157,7 +167,7 @@ class SliceLoader:
         return self._visit(item.key, answer, known, earlier)
 
     def load(
-        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Any]]
+        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Visit]]
     ) -> Sequence[ItemSettlement]:
         """Write a slice: its pages as one delivery, new URLs, verdicts and counts."""
         self.lease.require(connection)
@@ -350,26 +360,20 @@ class SliceLoader:
         key = self.site.site
         crawl = select(web_crawls.c.slice_count).where(*self.own(web_crawls))
         number = connection.execute(crawl).scalar_one() + 1
-        state = read_states(connection, web_pages, [key])[key]
-        target = PAGES.target(
-            key, {"site": key}, state, run_id=self.run_id, write_disposition="merge"
-        )
         delivery = Delivery(
             source="web",
             dataset=key,
             source_version=f"{self.day} slice {number}",
-            record_total=None,
-            scope={},
             captures=[
                 *(each.capture for _, each in fetched if each.capture),
                 *(each.screenshot for _, each in fetched if each.screenshot),
             ],
         )
         validated = page_rows(pages, site=key, day=self.day, run_id=self.run_id)
-        batch = prepare_all([(target, delivery, validated)])
-        [ended] = land_all(connection, batch, self.clock.now(), no_warnings, no_note)
-        if not isinstance(ended, WriteResult):
-            raise ended
+        site_pages = ScopeDelivery(key, {"site": key}, delivery, validated)
+        require_written(
+            write_scopes(connection, PAGES, [site_pages], run_id=self.run_id, now=self.clock.now())
+        )
 
     def _links(
         self, connection: Connection, visits: Sequence[tuple[ClaimedItem, Visit]]

@@ -11,13 +11,10 @@ from orchestration_project.sensors.finra.derived import (
 from orchestration_project.sensors.finra.schedules import (
     MONDAYS,
     backfill_outdated_weeks,
-    finra_charts_daily,
-    finra_freshness_daily,
+    finra_daily,
     finra_otc_weekly_mondays,
-    finra_source_checks_daily,
     finra_symbol_week_short_daily,
     finra_symbol_week_value_daily,
-    finra_symbols_daily,
 )
 
 DATASET_SENSORS = [
@@ -31,16 +28,13 @@ __all__ = [
     "DATASET_SENSORS",
     "MONDAYS",
     "backfill_outdated_weeks",
-    "finra_charts_daily",
-    "finra_freshness_daily",
+    "finra_daily",
     "finra_on_gold",
     "finra_on_landing",
     "finra_on_last_tier",
     "finra_on_publication",
     "finra_on_restatement",
     "finra_otc_weekly_mondays",
-    "finra_source_checks_daily",
     "finra_symbol_week_short_daily",
     "finra_symbol_week_value_daily",
-    "finra_symbols_daily",
 ]

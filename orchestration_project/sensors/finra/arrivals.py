@@ -25,9 +25,14 @@ from orchestration_project.errors import SourceError
 from orchestration_project.resources.finra import FinraSource, versions_of
 from orchestration_project.sensors.definitions import (
     ONCE_A_DAY,
+    REQUESTED,
+    AskedRequests,
+    balance_tick,
+    keys_of,
     keys_under_way,
-    not_yet_asked,
+    record_tick,
     sensor,
+    split_requests,
 )
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables import finra as tables
@@ -67,13 +72,21 @@ def finra_on_publication(
     left_out = (
         f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
     )
-    recent = _with_partition(within_horizon(known, today=today, weeks=horizon))
+    in_horizon = within_horizon(known, today=today, weeks=horizon)
+    recent = _with_partition(in_horizon)
     taken = warehouse.known_versions(tables.finra_otc_weekly)
     missing = by_publication(each for each in recent if each.key not in taken)
     running = _loading(context.instance, missing)
     waiting = [each for each in missing if each not in running]
+    not_due = {
+        "before_horizon": {each.key for each in known} - {each.key for each in in_horizon},
+        "no_partition": {each.key for each in in_horizon} - {each.key for each in recent},
+        "loaded": {each.key for each in recent if each.key in taken},
+        "under_way": [each.key for each in running],
+    }
     if not waiting:
         under_way = f" or are being loaded ({summary(running)})" if running else ""
+        _record("finra_on_publication", warehouse, clock, known, not_due)
         return dg.SkipReason(
             f"Nothing to do: all {len(recent)} partitions published in the last {horizon} weeks "
             f"were taken{under_way}.{left_out}"
@@ -84,8 +97,16 @@ def finra_on_publication(
         return dg.SkipReason(asked_today)
     most = settings.finra_max_runs_per_tick
     asked, rest, refusals = _first_that_can_be_asked(context, finra, waiting, today, most)
-    if asked:
-        return _asked(context, asked, wait=len(rest), left_out=left_out + _refused(refusals))
+    places = {
+        REQUESTED: keys_of(asked.new),
+        "asked_today": keys_of(asked.known),
+        "waiting": [each.key for each in rest],
+        "refused": refusals,
+        **not_due,
+    }
+    _record("finra_on_publication", warehouse, clock, known, places)
+    if asked.new:
+        return _asked(context, asked.new, wait=len(rest), left_out=left_out + _refused(refusals))
     if refusals:  # which may be over in a minute, so the next tick looks again
         return dg.SkipReason(f"Nothing can be asked for.{_refused(refusals)}{left_out}")
     return dg.SensorResult(skip_reason=asked_today, cursor=look)
@@ -128,13 +149,22 @@ def finra_on_restatement(
         return dg.SensorResult(skip_reason=reason, cursor=f"{today}{DATABASE_SEPARATOR}{database}")
     running = _loading(context.instance, changed)
     free = _requests([each for each in changed if each not in running], now, today)
-    asked = not_yet_asked(context.instance, free)
+    split, most = split_requests(context.instance, free), settings.finra_max_runs_per_tick
+    asked = split.new
+    places = {
+        REQUESTED: keys_of(asked[:most]),
+        "waiting": keys_of(asked[most:]),
+        "asked_today": keys_of(split.known),
+        "under_way": [each.key for each in running],
+        "refused": refusals,
+        "unchanged": [key for key, version in now.items() if version in seen[key]],
+    }
+    _record("finra_on_restatement", warehouse, clock, suspects, places)
     if not asked:
         known = f" Being loaded or asked for today: {summary(changed)}; {ONCE_A_DAY}"
         rest = (known if changed else "") + _refused(refusals)
         return dg.SkipReason(f"Nothing more to ask for of the {looked}.{rest}")
-    most = settings.finra_max_runs_per_tick
-    rest = len(asked) - len(asked[:most])
+    rest = len(asked[most:])
     return _asked(context, asked[:most], wait=rest, left_out=_refused(refusals))
 
 
@@ -161,17 +191,31 @@ def _first_that_can_be_asked(
     waiting: Sequence[TierWeek],
     today: date,
     most: int,
-) -> tuple[list[dg.RunRequest], Sequence[TierWeek], Mapping[str, SourceError]]:
+) -> tuple[AskedRequests, Sequence[TierWeek], Mapping[str, SourceError]]:
     """Return requests for the first ``most`` that have not failed, what is left, and refusals."""
     asked: list[dg.RunRequest] = []
+    known: list[dg.RunRequest] = []
     refusals: dict[str, SourceError] = {}
     while waiting and len(asked) < most:
         room = most - len(asked)
         batch, waiting = waiting[:room], waiting[room:]
         versions, refused = versions_of(finra, batch)
-        asked += not_yet_asked(context.instance, _requests(batch, versions, today))
+        split = split_requests(context.instance, _requests(batch, versions, today))
+        asked += split.new
+        known += split.known
         refusals |= refused
-    return asked, waiting, refusals
+    return AskedRequests(asked, known), waiting, refusals
+
+
+def _record(
+    automation: str,
+    warehouse: Warehouse,
+    clock: Clock,
+    listed: Iterable[TierWeek],
+    places: Mapping[str, Iterable[str]],
+) -> None:
+    balance = balance_tick({week.key for week in listed}, places)
+    record_tick(warehouse, tables.finra_otc_weekly.name, automation, balance, clock.now())
 
 
 def _requests(

@@ -4,10 +4,10 @@ import dagster as dg
 
 from orchestration_project.assets.finra import (
     WEEKS_OF_ALL_TIERS,
+    daily_job,
     gold_job,
     tier_week_job,
     trade_activity,
-    trade_activity_job,
     week_keys,
 )
 from orchestration_project.connections.clock import Clock
@@ -25,6 +25,7 @@ from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.sensors.definitions import (
     ONCE_A_DAY,
+    DueDerivations,
     not_yet_asked,
     request_derivations,
     sensor,
@@ -66,7 +67,10 @@ def finra_on_landing(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    return request_derivations(context, runs, left_out)
+    derivation = DueDerivations(
+        "finra_on_landing", warehouse, finra_otc_weekly, wanted, clock.now()
+    )
+    return request_derivations(context, runs, derivation, left_out)
 
 
 @sensor(
@@ -99,7 +103,10 @@ def finra_on_last_tier(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    return request_derivations(context, runs, left_out)
+    derivation = DueDerivations(
+        "finra_on_last_tier", warehouse, finra_otc_weekly, wanted, clock.now()
+    )
+    return request_derivations(context, runs, derivation, left_out)
 
 
 def _without_partition(count: int) -> str:
@@ -116,7 +123,7 @@ SECONDS_BETWEEN_PICTURES = 300
 
 
 @sensor(
-    job=trade_activity_job,
+    job=daily_job,
     minimum_interval_seconds=SECONDS_BETWEEN_PICTURES,
     profile=PROFILE,
     needs="loaded weeks",
@@ -132,9 +139,10 @@ def finra_on_gold(
         return dg.SkipReason("Nothing to draw: no week is landed.")
     if version == drawn_version(context.instance):
         return dg.SkipReason(f"Nothing to do: the picture shows the present gold ({version}).")
-    if wait := while_under_way(context.instance, trade_activity_job.name):
+    if wait := while_under_way(context.instance, daily_job.name):
         return wait
-    wanted = dg.RunRequest(run_key=f"{version} ({clock.today_in_new_york()})")
+    key = f"{version} ({clock.today_in_new_york()})"
+    wanted = dg.RunRequest(run_key=key, asset_selection=[trade_activity.key])
     if not not_yet_asked(context.instance, [wanted]):
         return dg.SkipReason(f"The picture of {version} was asked for today; {ONCE_A_DAY}")
     context.log.info(f"Requested the chart of {version}.", extra={"event": "chart_run_requested"})

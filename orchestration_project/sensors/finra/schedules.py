@@ -1,18 +1,16 @@
-"""Schedules: the Monday backfill, and daily checks of source and freshness."""
+"""Schedules: the Monday backfill, and the daily job."""
 
 import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.assets.finra import (
+    FRESHNESS_CHECKS,
     SPECS,
     WEEKS_OF_ALL_TIERS,
-    charts_job,
-    freshness_job,
+    daily_job,
     otc_weekly_job,
-    source_checks_job,
     symbol_week_short_job,
     symbol_week_value_job,
-    symbols_job,
     week_keys,
 )
 from orchestration_project.connections.clock import Clock
@@ -27,7 +25,13 @@ from orchestration_project.domains.finra.selection import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
-from orchestration_project.sensors.definitions import cron_schedule, schedule
+from orchestration_project.sensors.definitions import (
+    REQUESTED,
+    balance_tick,
+    daily_schedule,
+    record_tick,
+    schedule,
+)
 from orchestration_project.sensors.finra.arrivals import NEEDS, PROFILE
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
@@ -35,7 +39,7 @@ from orchestration_project.services.backfills import (
     request_backfill,
 )
 from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_symbol_week_value
+from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week_value
 from orchestration_project.tables.finra_short import finra_symbol_week_short
 
 MONDAYS = "finra_otc_weekly_mondays"
@@ -71,6 +75,17 @@ def backfill_outdated_weeks(
     wanted = [each for each in recent if each.key in keys]
     due, refusals = outdated_weeks(finra, warehouse, wanted)
     refused = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
+    seen = warehouse.known_versions(finra_otc_weekly)
+    requested = [each.key for each in due]
+    places = {
+        REQUESTED: requested,
+        "refused": refusals,
+        "before_horizon": {each.key for each in known} - {each.key for each in recent},
+        "no_partition": {each.key for each in recent if each.key not in keys},
+        "loaded": {each.key for each in wanted if each.key in seen} - {*refusals, *requested},
+    }
+    balance = balance_tick([each.key for each in known], places)
+    record_tick(warehouse, finra_otc_weekly.name, MONDAYS, balance, clock.now())
     if not due:
         return dg.SkipReason(
             f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
@@ -96,45 +111,13 @@ finra_otc_weekly_mondays = schedule(
     execution_timezone=ZONE,
 )(backfill_outdated_weeks)
 
-finra_freshness_daily = cron_schedule(
+finra_daily = daily_schedule(
+    daily_job,
+    FRESHNESS_CHECKS,
     profile=PROFILE,
     needs=NEEDS,
-    name="finra_freshness_daily",
-    job=freshness_job,
-    cron_schedule="0 13 * * *",  # an hour after the default grace ends, whatever day it began
-    execution_timezone=ZONE,
-    what="Check every day whether the due weeks are loaded.",
-)
-
-finra_source_checks_daily = cron_schedule(
-    profile=PROFILE,
-    needs=NEEDS,
-    name="finra_source_checks_daily",
-    job=source_checks_job,
-    cron_schedule="0 8 * * *",  # before the Monday loads
-    execution_timezone=ZONE,
-    what="Compare FINRA's tiers and fields with the declared ones every day.",
-)
-
-
-finra_symbols_daily = cron_schedule(
-    profile=PROFILE,
-    needs="loaded weeks",
-    name="finra_symbols_daily",
-    job=symbols_job,
-    cron_schedule="45 7 * * *",  # a run without a changed week writes nothing
-    execution_timezone=ZONE,
-    what="Derive the symbol master every day, if a loaded week changed.",
-)
-
-finra_charts_daily = cron_schedule(
-    profile=PROFILE,
-    needs="loaded weeks",
-    name="finra_charts_daily",
-    job=charts_job,
-    cron_schedule="15 8 * * *",  # after values and symbols
-    execution_timezone=ZONE,
-    what="Draw FINRA's charts every day.",
+    zone=ZONE,
+    what="Derive symbols, draw charts, and check source and freshness every day.",
 )
 
 
@@ -147,6 +130,7 @@ finra_charts_daily = cron_schedule(
     execution_timezone=ZONE,
 )
 def finra_symbol_week_short_daily(
+    _: dg.ScheduleEvaluationContext,
     warehouse: dg.ResourceParam[Warehouse],
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Derive short sales of the latest complete weeks, and of older ones that FINRA restated.
@@ -165,6 +149,7 @@ def finra_symbol_week_short_daily(
     execution_timezone=ZONE,
 )
 def finra_symbol_week_value_daily(
+    _: dg.ScheduleEvaluationContext,
     warehouse: dg.ResourceParam[Warehouse],
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Derive the value of the latest complete weeks, and of older ones that FINRA restated.

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.assets.prices import MONTHS, daily_job, freshness_job
+from orchestration_project.assets.prices import MONTHS, daily_job, prices_freshness_job
 from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
@@ -65,6 +65,7 @@ def prices_daily_after_close(
     execution_timezone=ZONE,
 )
 def prices_waiting_hourly(
+    _: dg.ScheduleEvaluationContext,
     clock: dg.ResourceParam[Clock],
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
@@ -103,7 +104,7 @@ prices_freshness_daily = cron_schedule(
     profile=PROFILE,
     needs=NEEDS,
     name="prices_freshness_daily",
-    job=freshness_job,
+    job=prices_freshness_job,
     cron_schedule="0 13 * * *",  # an hour after the prices of the last session are due
     execution_timezone=ZONE,
     what="Check every day whether prices are as new as the calendar of the exchange.",

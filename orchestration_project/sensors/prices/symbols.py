@@ -13,9 +13,17 @@ from orchestration_project.resources.prices.connection import prices_source_name
 from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.prices.states import oldest_month, refused_until, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.sensors.definitions import sensor, while_under_way
+from orchestration_project.sensors.definitions import (
+    REQUESTED,
+    balance_tick,
+    not_yet_asked,
+    record_tick,
+    sensor,
+    while_under_way,
+)
 from orchestration_project.sensors.prices.schedules import NEEDS, PROFILE
 from orchestration_project.settings.domains.prices import PricesSettings
+from orchestration_project.tables.prices import prices_daily
 
 SECONDS_BETWEEN_LOOKS = 3600
 """The symbols of most volume change once a week."""
@@ -63,10 +71,18 @@ def prices_on_new_symbol(
         f"Requested {len(new)} new symbols: {named}.", extra={"event": "symbol_run_requested"}
     )
     digest = hashlib.sha256("\n".join(sorted(new)).encode()).hexdigest()[:16]
-    return dg.RunRequest(
+    request = dg.RunRequest(
         run_key=f"prices_on_new_symbol {digest} {clock.today_in_new_york()}",
         tags={RANGE_START: keys[0], RANGE_END: keys[-1]},
     )
+    places = {
+        REQUESTED if not_yet_asked(context.instance, [request]) else "asked_today": new,
+        "refused": [symbol for symbol in missing if symbol in until],
+        "loaded": [symbol for symbol in wanted if symbol in known],
+    }
+    balance = balance_tick(wanted, places)
+    record_tick(warehouse, prices_daily.name, "prices_on_new_symbol", balance, clock.now())
+    return request
 
 
 SECONDS_BETWEEN_DERIVATIONS = 60

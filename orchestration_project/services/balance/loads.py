@@ -5,9 +5,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.chain import ERASURE, LOAD
@@ -63,6 +74,17 @@ def read_rejects(connection: Connection, chosen: BalanceFilter) -> Iterator[Subj
     A replay replaces the rejects of the delivery that it replays, and an erasure deletes some:
     those are not counted.
     """
+    for statement in (_rejects_of_captures(), _rejects_of_others()):
+        row = landings.c
+        in_range = statement.where(chosen.holds(row.landed_at), _is_of(row.table_name, chosen))
+        loads = connection.execute(in_range.execution_options(yield_per=ROWS_AT_ONCE))
+        for table_name, group_id, counted, is_replaced, count in map(tuple, loads):
+            balance = Balance("rejects", None if is_replaced else counted, {"rejects": count})
+            yield SubjectBalance(table_name, group_id, balance)
+
+
+def _rejects_of_captures() -> Select[Any]:
+    """Return the statement on loads that have captures of their own."""
     row = landings.c
     own = and_(deliveries.c.group_id == row.group_id, deliveries.c.table_name == row.table_name)
     lines = (
@@ -77,15 +99,45 @@ def read_rejects(connection: Connection, chosen: BalanceFilter) -> Iterator[Subj
     is_other = or_(
         deliveries.c.replay_of.is_not(None), replaced > 0, _is_erased(row.table_name, row.group_id)
     )
-    statement = (
-        select(row.table_name, row.group_id, row.rows_rejected, is_other, stored)
+    columns: list[ColumnElement[Any]] = [row.table_name, row.group_id, row.rows_rejected]
+    return (
+        select(*columns, is_other, stored)
         .select_from(landings.outerjoin(deliveries, own))
-        .where(chosen.holds(row.landed_at), _is_of(row.table_name, chosen))
-        .execution_options(yield_per=ROWS_AT_ONCE)
+        .where(or_(deliveries.c.part_count.is_(None), deliveries.c.part_count > 0))
     )
-    for table_name, group_id, counted, is_replaced, count in connection.execute(statement):
-        balance = Balance("rejects", None if is_replaced else counted, {"rejects": count})
-        yield SubjectBalance(table_name, group_id, balance)
+
+
+def _rejects_of_others() -> Select[Any]:
+    """Return the statement on loads that were read from captures of others, as items from pages.
+
+    A later delivery of the partition may replace their rejects: those of the last one are counted.
+    """
+    row, own, other = landings.c, deliveries.c, deliveries.alias()
+    is_own = and_(
+        own.group_id == row.group_id, own.table_name == row.table_name, own.part_count == 0
+    )
+    is_later = exists().where(
+        other.c.table_name == row.table_name,
+        other.c.partition_key == row.partition_key,
+        other.c.group_id != row.group_id,
+        or_(other.c.recorded_at >= own.recorded_at, other.c.run_id == row.run_id),
+    )
+    names = select(row.table_name).join(deliveries, is_own)
+    columns = (rejects.c.table_name, rejects.c.run_id, captures.c.partition_key)
+    stored = (
+        select(*columns, func.count().label("line_count"))
+        .join(captures, captures.c.capture_id == rejects.c.capture_id)
+        .where(rejects.c.table_name.in_(names))
+        .group_by(*columns)
+        .subquery()
+    )
+    is_stored = and_(*(stored.c[column.name] == row[column.name] for column in columns))
+    is_replaced = or_(is_later, _is_erased(row.table_name, row.group_id))
+    count = func.coalesce(stored.c.line_count, 0)
+    shown: list[ColumnElement[Any]] = [row.table_name, row.group_id, row.rows_rejected]
+    return select(*shown, is_replaced, count).select_from(
+        landings.join(deliveries, is_own).outerjoin(stored, is_stored)
+    )
 
 
 def read_rows(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:

@@ -56,7 +56,7 @@ class BalanceVerdict:
 
 def list_equations(registry: Registry) -> Sequence[Equation]:
     """Return the equations of loads and those of all domains."""
-    return [*LOAD_EQUATIONS, OUTBOX_EQUATION, *registry.registered(Equation)]
+    return [*LOAD_EQUATIONS, OUTBOX_EQUATION, *registry.whole.registered(Equation)]
 
 
 def verify_balances(

@@ -62,8 +62,8 @@ class RetentionReader:
 
 
 def read_retention(registry: Registry, settings: Settings) -> DomainRetention:
-    """Return the data of all domains that goes by age."""
-    stated = [reader.read(settings) for reader in registry.registered(RetentionReader)]
+    """Return the data of all domains, those that are off included, that goes by age."""
+    stated = [reader.read(settings) for reader in registry.whole.registered(RetentionReader)]
     return DomainRetention(
         {place: days for own in stated for place, days in own.captured_days.items()},
         [rule for own in stated for rule in own.rows],

@@ -310,7 +310,7 @@ def _not_reached(places: Places, found: Erased) -> Sequence[str]:
     if places.second_store is not None:
         sentences.append(
             "objects of the second artifact store that were deleted from the first one before: run "
-            "operations_copy_artifacts, which deletes them"
+            "copy_artifacts of operations_clean_up, which deletes them"
         )
     if found.store.unnamed:
         sentences.append(

@@ -184,7 +184,7 @@ def read_kinds(registry: Registry, settings: Settings) -> Mapping[str, SubjectKi
     """
     return {
         f"{domain.name}/{kind.name}": kind
-        for domain in registry.domains
+        for domain in registry.whole.domains
         for kinds in domain.registered(SubjectKinds)
         for kind in kinds.read(settings)
     }

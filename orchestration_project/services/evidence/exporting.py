@@ -19,12 +19,14 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.environment import open_shared_store
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.as_of import AsOf, StateAsOf
+from orchestration_project.engine.warehouse.as_of import AsOf, StateAsOf, UnderivableError
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted
 from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence import recompute
+from orchestration_project.services.evidence.absences import list_absences
 from orchestration_project.services.evidence.archive import Archive
+from orchestration_project.services.evidence.inputs import DerivedInputs, add_inputs, read_inputs
 from orchestration_project.services.evidence.rules import (
     CAPTURED_BYTES,
     RECOMPUTE,
@@ -41,7 +43,6 @@ from orchestration_project.services.evidence.surroundings import settings_lines,
 from orchestration_project.services.evidence.tables import frame_lines, lines_of, rows_of
 from orchestration_project.services.export import whole_file
 from orchestration_project.settings import Settings
-from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 FOLDER = "evidence"
@@ -105,9 +106,12 @@ def export_evidence(
     """
     with sources.warehouse.reading() as connection:
         subject = subject_of(connection, wanted, now)
+        inputs = read_inputs(connection, subject, sources.rules)
+        if wanted.include_inputs:
+            subject = add_inputs(subject, inputs)
         path = _usual(settings, subject) if file is None else chosen_file(settings, file)
         with whole_file(path, replace=file is None) as sink, Archive(sink) as archive:
-            _write(archive, connection, sources, subject)
+            _write(archive, connection, sources, subject, inputs)
             about = {name: redacted(value) for name, value in subject.about.items()}
             manifest = archive.finish(about)
     with path.open("rb") as written:
@@ -180,16 +184,20 @@ def chosen_file(settings: Settings, file: str) -> Path:
 
 
 def _write(
-    archive: Archive, connection: Connection, sources: Sources, subject: EvidenceSubject
+    archive: Archive,
+    connection: Connection,
+    sources: Sources,
+    subject: EvidenceSubject,
+    inputs: Mapping[str, DerivedInputs],
 ) -> None:
     settings = settings_lines(connection, subject, sources.config, sources.applied)
     archive.add_lines("settings.jsonl", settings)
     archive.add("versions.json", versions(connection, subject, sources.config.config_hash))
     for rows in rows_of(connection, subject, sources.tables):
         archive.add_lines(rows.name, lines_of(connection, rows.relation))
-    for name, derived in _derived_rows(connection, sources, subject).items():
+    for name, derived in _derived_rows(connection, sources, subject, inputs).items():
         archive.add_lines(f"rows/{name}.jsonl", frame_lines(derived))
-    archive.add(RULES_FILE, f"{json.dumps(_declared_rules(sources))}\n".encode())
+    archive.add(RULES_FILE, f"{json.dumps(_declared_rules(sources, inputs))}\n".encode())
     archive.add(RECOMPUTE, Path(recompute.__file__).read_bytes())
     run_ids = sorted(connection.execute(subject.runs).scalars())
     archive.add_lines("checks.jsonl", check_results(sources.instance, run_ids))
@@ -198,28 +206,36 @@ def _write(
         _write_bytes(archive, connection, subject, sources.bytes_of)
 
 
-def _declared_rules(sources: Sources) -> Mapping[str, Any]:
-    """Return the rules of all tables; those that have rows and no formulas are named."""
-    others = sorted({*sources.tables, *sources.derived} - sources.rules.keys())
-    return rules_document(sources.rules.values(), (METADATA.tables[name] for name in others))
+def _declared_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> dict[str, Any]:
+    """Return the rules of all tables, and the inputs of those that are derived.
+
+    What has no formula is named with the reason.
+    """
+    others = {*sources.tables, *sources.derived} - sources.rules.keys()
+    rules = rules_document(sources.rules.values(), list_absences(sources.rules, others))
+    read = {name: [derived.table, derived.partitions] for name, derived in inputs.items()}
+    return {**rules, "inputs": read}
 
 
 def _derived_rows(
-    connection: Connection, sources: Sources, subject: EvidenceSubject
+    connection: Connection,
+    sources: Sources,
+    subject: EvidenceSubject,
+    inputs: Mapping[str, DerivedInputs],
 ) -> dict[str, pl.DataFrame]:
-    """Return the rows of tables that can be recomputed of a partition's loaded rows."""
-    if subject.partition is None or subject.at is None:
-        return {}
-    loaded = select(deliveries.c.table_name).where(
-        subject.deliveries, deliveries.c.outcome == "landed"
-    )
-    names = set(connection.execute(loaded).scalars())
-    state = StateAsOf(connection, subject.at, None)
-    return {
-        name: sources.derived[name](state, subject.partition).rows
-        for name, rules in sources.rules.items()
-        if rules.rows_of in names
-    }
+    """Return the rows of tables that can be recomputed of the loaded rows of the subject."""
+    own = deliveries.c.partition_key == subject.partition
+    loaded = select(deliveries.c.table_name).where(own, deliveries.c.outcome == "landed")
+    names = set(connection.execute(loaded.where(subject.deliveries)).scalars())
+    state, rows = StateAsOf(connection, subject.at, None), {}
+    for name, derived in inputs.items():
+        held = {subject.partition, *subject.inputs.get(derived.table, ())}
+        if derived.table in names and held.issuperset(derived.partitions):
+            try:
+                rows[name] = sources.derived[name](state, derived.key).rows
+            except UnderivableError:  # a tier of the week is not loaded
+                continue
+    return rows
 
 
 def _write_bytes(

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +20,17 @@ LONGEST_NAME, MARK_DIGITS = 120, 8
 
 @dataclass(frozen=True)
 class EvidenceRequest:
-    """Request: exactly one of run, session, and partition with the time ``at``."""
+    """Request: exactly one of run, session, and partition with the time ``at``.
+
+    Attributes:
+        include_inputs: Whether the other partitions belong to it that its derived rows read.
+    """
 
     run_id: str | None = None
     session: str | None = None
     partition: str | None = None
     at: datetime | None = None
+    include_inputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class EvidenceSubject:
         deliveries: The condition on its deliveries.
         partition: The partition, where it is one.
         at: Until when, where it has a time.
+        inputs: Other partitions that belong to it, by table.
     """
 
     name: str
@@ -47,6 +53,7 @@ class EvidenceSubject:
     deliveries: ColumnElement[bool]
     partition: str | None = None
     at: datetime | None = None
+    inputs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def groups(self) -> Select[Any]:
@@ -112,7 +119,7 @@ def _unknown(what: str, listing: str) -> ConfigurationError:
         f"the ledger does not know {what}",
         expected=f"one that `orchestrate {listing}` lists",
         remedy="name one of those; if it has just begun, or nothing keeps the ledger, start the "
-        "job operations_reconcile first",
+        "job operations_checks first",
     )
 
 
@@ -127,20 +134,25 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Evide
             remedy="`orchestrate export deliveries --columns partition_key,recorded_at` lists them",
         )
     until = own & (deliveries.c.recorded_at <= at)
-    groups = select(deliveries.c.group_id).where(until)
-    # A replay is checked by another run than the one that fetched.
-    runs = union(
-        select(deliveries.c.run_id).where(until),
-        select(captures.c.run_id).where(captures.c.group_id.in_(groups)),
-    ).subquery()
     return EvidenceSubject(
         name_of(EvidenceRequest(partition=partition, at=at)),
         {"partition": partition, "at": at.isoformat()},
-        select(runs.c.run_id),
+        runs_of(until),
         until,
         partition,
         at,
     )
+
+
+def runs_of(condition: ColumnElement[bool]) -> Select[Any]:
+    """Select the ids of the runs that fetched or loaded deliveries."""
+    groups = select(deliveries.c.group_id).where(condition)
+    # A replay is checked by another run than the one that fetched.
+    runs = union(
+        select(deliveries.c.run_id).where(condition),
+        select(captures.c.run_id).where(captures.c.group_id.in_(groups)),
+    ).subquery()
+    return select(runs.c.run_id)
 
 
 def name_of(wanted: EvidenceRequest) -> str:

@@ -114,9 +114,11 @@ def _published(
                 remedy="ask for the evidence of the run that delivered it: run_id",
                 partition_key=subject.partition,
             )
-        scope = tables[name].scope_of(subject.partition)
+        keys = (subject.partition, *subject.inputs.get(name, ()))
+        scopes = [tables[name].scope_of(key) for key in keys]
         parts = [
-            Part(part.rows, [*part.conditions, within(part.rows, scope)]) for part in known.parts
+            Part(part.rows, [*part.conditions, or_(*(within(part.rows, of) for of in scopes))])
+            for part in known.parts
         ]
         yield EvidenceRows(f"rows/{name}.jsonl", Relation(known.table, parts))
 

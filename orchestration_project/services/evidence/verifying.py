@@ -54,7 +54,7 @@ def verify(path: Path) -> ArchiveVerdict:
     except NO_ZIP as error:
         raise ConfigurationError(
             f"{path} cannot be read as an evidence archive",
-            expected="a zip that operations_export_evidence wrote, whole",
+            expected="a zip that export_evidence wrote, whole",
             found=str(getattr(error, "strerror", None) or error),
             remedy="name another file, or get the archive again from who made it",
         ) from error
@@ -66,7 +66,7 @@ def _verified(archive: ZipFile) -> ArchiveVerdict:
     if content is None:
         raise ContractError(
             f"the archive has no {MANIFEST} that can be read",
-            expected="an archive of operations_export_evidence",
+            expected="an archive of export_evidence",
             found=f"{len(counts)} members, or a manifest that is damaged",
             remedy="get the archive again from who made it",
         )

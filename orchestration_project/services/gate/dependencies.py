@@ -1,7 +1,7 @@
 """Probes of database, disk, artifact store, clock and queue."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
+from sqlalchemy import func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -159,8 +160,10 @@ def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
 def time_of_database(open_it: OpenWarehouse) -> Time:
     """Return the time of the database's server, None of SQLite and where it does not answer."""
     try:
-        with open_it() as warehouse:
-            return warehouse.server_time()
+        with open_it() as warehouse, warehouse.reading() as connection:
+            if connection.dialect.name != "postgresql":
+                return None
+            return connection.execute(select(func.current_timestamp())).scalar_one()
     except OrchestrationError:  # the probe of the database reports it
         return None
 
@@ -192,15 +195,52 @@ QUEUE_STUCK_AFTER = timedelta(hours=1)
 DEQUEUED_STATUSES = [each for each in Status if each not in (Status.QUEUED, Status.NOT_STARTED)]
 
 
-def queue_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -> Probe:
-    """Return the probe of the queue. A long queue is none that is stuck: it moves."""
+RUNS_PER_PAGE = 200
+"""Queued runs that are read at once, those that wait longest first."""
+
+
+def _waiting_pages(
+    instance: dg.DagsterInstance, queued: dg.RunsFilter, since: datetime
+) -> Iterator[list[dg.RunRecord]]:
+    """Yield pages of the queued runs that were made until ``since``, the first ones first."""
+    cursor: str | None = None
+    while records := instance.get_run_records(
+        queued, limit=RUNS_PER_PAGE, cursor=cursor, ascending=True
+    ):
+        waiting = [record for record in records if record.create_timestamp <= since]
+        if waiting:
+            yield waiting
+        if len(waiting) < RUNS_PER_PAGE:
+            return
+        cursor = records[-1].dagster_run.run_id
+
+
+def queue_probe(
+    open_instance: Callable[[], dg.DagsterInstance],
+    clock: Clock,
+    select_unpaused: Callable[[Iterable[dg.DagsterRun]], Sequence[dg.DagsterRun]] = list,
+) -> Probe:
+    """Return the probe of the queue. A long queue is none that is stuck: it moves.
+
+    Args:
+        open_instance: Returns the instance whose queue it is.
+        clock: The real time.
+        select_unpaused: Returns those of queued runs that no pause holds.
+    """
 
     def run() -> Answer:
         instance, since = open_instance(), clock.now() - QUEUE_STUCK_AFTER
         queued = dg.RunsFilter(statuses=[Status.QUEUED])
-        first = instance.get_run_records(queued, limit=1, ascending=True)
-        if not first or first[0].create_timestamp > since:
-            return Answer("no run has waited for long")
+        paused_count = 0
+        for page in _waiting_pages(instance, queued, since):
+            waiting = {record.dagster_run.run_id: record for record in page}
+            if unpaused := select_unpaused(record.dagster_run for record in page):
+                first = waiting[unpaused[0].run_id].create_timestamp
+                break
+            paused_count += len(page)
+        else:
+            held = f"a pause holds {paused_count} runs that have waited for long"
+            return Answer(held if paused_count else "no run has waited for long")
         moved = dg.RunsFilter(statuses=DEQUEUED_STATUSES, updated_after=since)
         if instance.get_run_records(moved, limit=1):
             return Answer("runs wait, and others start or end")
@@ -208,7 +248,7 @@ def queue_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -
             "the queue of runs is stuck",
             expected=f"a run that starts or ends within {QUEUE_STUCK_AFTER}",
             found=f"{instance.get_runs_count(queued)} runs wait, the first since "
-            f"{first[0].create_timestamp:%Y-%m-%d %H:%M} UTC, and none started or ended",
+            f"{first:%Y-%m-%d %H:%M} UTC, and none started or ended",
             remedy="look at the runs in progress and at Deployment > Daemons and > Concurrency: "
             "end a run that hangs, free a pool's slots, or start the daemon again",
         )

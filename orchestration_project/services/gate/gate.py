@@ -161,7 +161,7 @@ class Gate:
         self.config_hash = config_hash
         self._probes = probes
         self._probe_of = probe_of
-        self._register = register
+        self.register = register
         self._clock = clock
         self._max_age = max_age
         self._run = run
@@ -192,7 +192,7 @@ class Gate:
         if not self._run.is_forced:
             raise refusal(errors, {each.dependency: each.tried() for each in needed})
         self._run.note_forced(list(errors))
-        self._register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
+        self.register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
 
     def verify(self, *, instead: Sequence[Probe] = ()) -> list[Finding]:
         """Look at every dependency now, or by what is given ``instead``.
@@ -201,14 +201,6 @@ class Gate:
         """
         probes = {each.dependency: each for each in (*self._probes, *instead)}.values()
         return [each.finding for each in self._examined(list(probes))]
-
-    def keep(self, findings: Sequence[Finding]) -> None:
-        """Store findings.
-
-        Raises:
-            OrchestrationError: The database cannot be used.
-        """
-        self._register.keep(findings, run_id=self._run.run_id)
 
     def _needed(self, work: str) -> list[Probe]:
         is_queued, own = self._run.is_queued(), self._probe_of(work)
@@ -220,7 +212,7 @@ class Gate:
 
     def _look_again(self, needed: Sequence[Probe]) -> list[ProbeResult]:
         """Look at the dependencies whose findings do not count, and store what is found."""
-        known, now = self._register.latest(), self._clock.now()
+        known, now = self.register.latest(), self._clock.now()
         unsure = [
             probe
             for probe in needed
@@ -233,7 +225,8 @@ class Gate:
         ]
         examined = self._examined(unsure)
         if examined:
-            self.keep([each.finding for each in examined])
+            findings = [result.finding for result in examined]
+            self.register.keep(findings, run_id=self._run.run_id)
         return examined
 
     def _examined(self, probes: Sequence[Probe]) -> list[ProbeResult]:

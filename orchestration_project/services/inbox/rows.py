@@ -268,7 +268,6 @@ def delivery_of(content: Content, *captures: Capture) -> Delivery:
         dataset=content.source,
         source_version=captures[0].sha256 if captures else "",
         record_total=1,
-        scope={},
         captures=captures,
     )
 

@@ -259,11 +259,11 @@ class Uploads:
         with self.warehouse.reading() as connection:
             return int(connection.scalar(total) or 0)
 
-    def store(self, incoming: IncomingFile, *, is_enqueued: bool = True) -> StoredFile:
+    def store(self, incoming: IncomingFile) -> StoredFile:
         """Store a complete file, and enqueue it as a work item of its inbox.
 
         Its bytes were reserved, and are a blob before any row names them; the rows are one
-        transaction. A file that a domain lists by itself is not enqueued.
+        transaction.
         """
         at, new = self.clock.now(), incoming.new
         incoming.reserve(incoming.byte_count)
@@ -301,13 +301,9 @@ class Uploads:
                 is_new = bool(insert_absent(connection, uploads, [row]))
                 if is_new:
                     CaptureLog(at).record(connection, [capture], group)
-                    if is_enqueued:
-                        WorkItems(self.warehouse, self.clock).enqueue(
-                            f"{TOPIC_PREFIX}{new.inbox}",
-                            [item],
-                            are_new=True,
-                            connection=connection,
-                        )
+                    WorkItems(self.warehouse, self.clock).enqueue(
+                        f"{TOPIC_PREFIX}{new.inbox}", [item], are_new=True, connection=connection
+                    )
             if incoming.path is not None:
                 incoming.path.unlink(missing_ok=True)
             self._forget(incoming)

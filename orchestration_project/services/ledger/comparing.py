@@ -55,7 +55,7 @@ def compare(
             "invalid only_changed: the runs of this Dagster storage cannot be compared",
             expected="runs in SQLite or PostgreSQL",
             found=type(instance.run_storage).__name__,
-            remedy="run operations_reconcile with only_changed: false",
+            remedy="run operations_checks with only_changed: false",
         )
     with ledger.warehouse.reading() as connection:
         of_ledger = _hour_sums(connection, operations_runs, "created_at", "changed_at", since)

@@ -3,7 +3,7 @@
 A day is a range of an index that holds all that is added up; nothing else of the ledger is read.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,12 +25,9 @@ from sqlalchemy import (
     union_all,
 )
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
-from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.recording import LEDGER
 from orchestration_project.services.ledger.rules.standings import (
     COUNTS,
@@ -39,7 +36,6 @@ from orchestration_project.services.ledger.rules.standings import (
     Observation,
     Subject,
 )
-from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import (
     PENDING,
     operations_control_tower,
@@ -50,24 +46,6 @@ from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import fences
 
 A_DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """Registers a reader of the oldest due and missing partition of each asset that has one."""
-
-    read: Callable[[Settings, Warehouse, Clock], Sequence[OldestMissing]]
-
-
-def read_deadlines(
-    registry: Registry, settings: Settings, warehouse: Warehouse, clock: Clock
-) -> list[OldestMissing]:
-    """Return the oldest due and missing partition of each asset of all domains that has one."""
-    return [
-        missing
-        for deadlines in registry.registered(Deadlines)
-        for missing in deadlines.read(settings, warehouse, clock)
-    ]
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,29 @@ from datetime import datetime, timedelta
 from prometheus_client.core import Exemplar, HistogramMetricFamily, Metric
 from sqlalchemy import Row, select
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.host_samples import latest_samples
 from orchestration_project.services.ledger.rules.standings import DAY, STATES
 from orchestration_project.services.metrics.families import MOST_NAMES, Values, gauge
 from orchestration_project.services.objectives.evaluating import read_slo
 from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS, WINDOWS
+from orchestration_project.services.pauses import Pauses, pause_of_domain
 from orchestration_project.tables.operations import operations_control_tower, operations_runs
 
 OBJECTIVE_STATES = ("met", "burning", "exhausted", "no_data")
 
 
 def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
-    """Return the budgets of the latest evaluation; an objective without data has no burn rate.
+    """Return the budgets of the latest evaluation.
+
+    An objective without data has no burn rate, nor one of a paused domain.
 
     Raises:
         OrchestrationError: The database cannot be read.
     """
     rows = {(row.name, row.domain): row for row in read_slo(warehouse)}
+    pauses = Pauses(warehouse, Clock(now)).list_in_effect()
     own = ("objective", "domain")
     return [
         gauge(
@@ -68,6 +73,7 @@ def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
                 {
                     (*key, window): getattr(row, f"burn_{window}")
                     for key, row in rows.items()
+                    if pause_of_domain(pauses, row.domain) is None
                     for window in WINDOWS
                 }
             ),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.ledger.control_tower import Deadlines
 from orchestration_project.services.objectives.rules.objectives import (
     GatewayLatency,
     KnownNames,
@@ -19,7 +18,9 @@ from orchestration_project.services.objectives.rules.objectives import (
     parse_objectives,
     read_objectives,
 )
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
+from orchestration_project.settings.chosen import domain_choices
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class MirrorLagReader:
 
 
 def declared_objectives(settings: Settings, registry: Registry) -> Sequence[Objective]:
-    """Return the declared objectives, in their order; without the default file, none.
+    """Return the declared objectives of domains that are on; without the default file, none.
 
     Raises:
         ConfigurationError: The file cannot be read or is invalid.
@@ -43,6 +44,7 @@ def declared_objectives(settings: Settings, registry: Registry) -> Sequence[Obje
         domains=[each.name for each in domains],
         with_deadlines=[each.name for each in domains if each.registered(Deadlines)],
         with_mirrors=[each.name for each in domains if each.registered(MirrorLagReader)],
+        off=[name for name, choice in domain_choices(settings).items() if not choice.is_on],
     )
     return read_objectives(_text(path), str(path), known)
 

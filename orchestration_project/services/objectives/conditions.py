@@ -16,6 +16,7 @@ from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.rows import open_subjects
 from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS
+from orchestration_project.services.pauses import pause_of_domain, pauses_in_effect
 from orchestration_project.tables.operations_objectives import (
     operations_host_samples,
     operations_slo,
@@ -61,6 +62,7 @@ def lasting_conditions(
 ) -> Sequence[AlertCondition]:
     """Return a condition per objective and host, also of ones with an open alert, and the others.
 
+    An objective of a paused domain has no condition: its alert is neither raised nor recovered.
     Where the database cannot be read there is none: its own alert says so.
     """
     try:
@@ -79,7 +81,9 @@ def lasting_conditions(
 
 def _objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
     rows = {row.name: row for row in connection.execute(select(operations_slo))}
-    names = sorted(rows.keys() | open_subjects(connection, BURNING))
+    pauses = pauses_in_effect(connection, clock.now())
+    paused = {name for name, row in rows.items() if pause_of_domain(pauses, row.domain)}
+    names = sorted((rows.keys() | open_subjects(connection, BURNING)) - paused)
     return [
         AlertCondition(
             BURNING,

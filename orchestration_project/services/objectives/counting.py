@@ -10,7 +10,6 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.registry import Registry
 from orchestration_project.services.host_samples import slot_of
-from orchestration_project.services.ledger.control_tower import read_deadlines
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.objectives.rules.objectives import (
     Events,
@@ -20,6 +19,8 @@ from orchestration_project.services.objectives.rules.objectives import (
     Objective,
     WebhookToLoaded,
 )
+from orchestration_project.services.pauses import Pauses, pause_of_asset, pause_of_domain
+from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import operations_slo_samples
@@ -42,12 +43,21 @@ def take_samples(
         warehouse: The database.
         objectives: Those of all kinds.
         registry: What knows deadlines and mirrors.
-        settings: A domain that is off has no samples.
+        settings: A domain that is off has no samples; neither has a paused one.
         clock: The project's time, in which deadlines are due.
         machine_now: The time of the samples.
     """
-    late = read_deadlines(registry, settings, warehouse, clock)
-    domains = {each.name: each for each in registry.domains if each.is_on(settings)}
+    pauses = Pauses(warehouse, Clock(machine_now)).list_in_effect()
+    late = [
+        missing
+        for missing in read_deadlines(registry, settings, warehouse, clock)
+        if pause_of_asset(pauses, missing.asset) is None
+    ]
+    domains = {
+        domain.name: domain
+        for domain in registry.domains
+        if domain.has_source(settings) and pause_of_domain(pauses, domain.name) is None
+    }
     now, found = clock.now(), dict[str, bool]()
     for each in objectives:
         if isinstance(each, Freshness) and each.domain in domains:

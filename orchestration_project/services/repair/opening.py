@@ -46,7 +46,7 @@ def open_repairs(
             warehouse=warehouse,
             artifacts=artifacts,
             second_store=open_second_store(settings),
-            recoveries=registry.registered(Recovery),
+            recoveries=registry.whole.registered(Recovery),
             environment=RecoveryEnvironment(
                 settings=settings,
                 warehouse=warehouse,
@@ -68,7 +68,7 @@ def _opened(
         ConfigurationError: The settings of its domain are invalid, or it has no source.
     """
     if name not in opened:
-        [domain] = [each for each in registry.domains if name in each.resources]
+        [domain] = [each for each in registry.whole.domains if name in each.resources]
         domain.require_valid(settings)
         connection = domain.resources[name]
         opened[name] = stack.enter_context(connection.open(Environment(settings=settings)))

@@ -21,6 +21,7 @@ from orchestration_project.contracts.failures import (
 )
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.engine.loads import is_replay
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.registry import Registry
@@ -43,9 +44,6 @@ from orchestration_project.services.retries.rules import (
     topic_counts,
 )
 from orchestration_project.tables.spine import work_items
-
-MANUAL_RETRIES_TAG = {"retries": "by hand"}
-"""Tag of jobs whose runs are not repeated by a backfill of the same partitions."""
 
 ITEM_COLUMNS = [work_items.c[each.name] for each in fields(FailedItem) if each.name in work_items.c]
 
@@ -228,8 +226,8 @@ def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
 
 
 def _obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: datetime) -> str:
-    if run.tags.items() >= MANUAL_RETRIES_TAG.items():
-        return f"a run of {run.job_name} is repeated by launching that job again"
+    if is_replay(run.run_config):
+        return "a replay is repeated by launching it again"
     may_be_retried = (
         run.status == dg.DagsterRunStatus.FAILURE
         and Clock().now() - ended_at < LONGEST_UNTIL_A_RETRY  # both are the machine's time

@@ -9,10 +9,13 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from orchestration_project.contracts.edits import REMEDY
+from orchestration_project.contracts.job_kinds import describe_former_job
 from orchestration_project.contracts.job_options import require_valid
+from orchestration_project.contracts.pauses import Pause
 from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.loads import time_periods
 from orchestration_project.errors import ConfigurationError, cut, did_you_mean
+from orchestration_project.services.pauses import pause_of_job
 from orchestration_project.services.presets import config_of_preset
 from orchestration_project.services.schedules.rules.schedules import (
     JobShape,
@@ -52,6 +55,12 @@ class ScheduledJobs:
         """Whether there is a job of this name; Dagster's own are none."""
         return not name.startswith("__") and self._repository.has_job(name)
 
+    def is_paused(self, name: str, pauses: Sequence[Pause]) -> bool:
+        """Whether a pause holds the runs of a job."""
+        if not pauses or not self.has(name):
+            return False
+        return pause_of_job(pauses, self._repository.get_job(name)) is not None
+
     def require_valid(self, schedule: Schedule) -> None:
         """Make sure that a schedule could start its job.
 
@@ -65,7 +74,9 @@ class ScheduledJobs:
                 f"invalid schedule {schedule.name}",
                 expected="a job, a run config that it takes and a partition rule that fits it",
                 found="; ".join(problems),
-                remedy=did_you_mean(schedule.job, names) or REMEDY,
+                remedy=describe_former_job(schedule.job)
+                or did_you_mean(schedule.job, names)
+                or REMEDY,
             )
 
     def problems(self, schedule: Schedule) -> list[str]:

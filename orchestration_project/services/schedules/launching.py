@@ -27,6 +27,7 @@ from orchestration_project.services.alerts.inbox import (
 )
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.flags import flags_in_effect
+from orchestration_project.services.pauses import Pauses
 from orchestration_project.services.schedules.jobs import ScheduledJobs, run_config_of
 from orchestration_project.services.schedules.rules.schedules import StoredSchedule
 from orchestration_project.services.schedules.rules.timetable import due_times
@@ -100,6 +101,7 @@ def launch_due(
         due = _due(connection, elsewhere, jobs, now)
         opened = _open_launches(connection, elsewhere, jobs)
         flags = _flags(connection, due, now)
+    due = _unpaused(warehouse, due, jobs)
     if not due and not opened:
         return TickResult()
     seen = _runs_of(instance, opened)
@@ -128,6 +130,14 @@ def _due(
     )
     found = map(SCHEDULE_STORE.stored, connection.execute(wanted).mappings())
     return [each for each in found if _is_ours(each.schedule.job, elsewhere, jobs)]
+
+
+def _unpaused(
+    warehouse: Warehouse, due: Sequence[StoredSchedule], jobs: ScheduledJobs
+) -> list[StoredSchedule]:
+    """Return the due schedules that no pause holds; the others catch up after it by their rule."""
+    pauses = Pauses(warehouse).list_in_effect() if due else []
+    return [stored for stored in due if not jobs.is_paused(stored.schedule.job, pauses)]
 
 
 def _is_ours(job: str, elsewhere: Collection[str], jobs: ScheduledJobs) -> bool:
@@ -303,7 +313,7 @@ def raise_alerts(warehouse: Warehouse, alerts: Alerts) -> int:
 
 def _message(problem: Problem, job: str, reason: str, link: str) -> Message:
     body = (
-        f"{reason}\n\nWhat to do: correct the schedule with the job operations_edit_schedules, "
+        f"{reason}\n\nWhat to do: correct the schedule with the job operations_definitions_edit, "
         "then resume it"
     )
     return Message(

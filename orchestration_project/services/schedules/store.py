@@ -104,7 +104,7 @@ def _require_flag(connection: Connection, schedule: str, flag: str) -> None:
             expected="flag: the name of a flag",
             found=flag,
             remedy=did_you_mean(flag, names)
-            or f"create the flag with the job operations_edit_flags; {REMEDY}",
+            or f"create the flag with the job operations_definitions_edit; {REMEDY}",
         )
 
 

@@ -11,6 +11,7 @@ from orchestration_project.settings.values import (
     MOST_HOURS,
     MOST_WEEKS,
     Monday,
+    Words,
     about,
     project_path,
 )
@@ -24,7 +25,18 @@ class FinraSettings(Settings):
 
     domain: ClassVar[str] = "finra"
     without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"finra_requests_per_second", "finra_concurrent_requests", "finra_max_runs_per_tick"}
+        {
+            "finra_datasets",
+            "finra_requests_per_second",
+            "finra_concurrent_requests",
+            "finra_max_runs_per_tick",
+        }
+    )
+
+    optional_datasets: ClassVar[tuple[str, ...]] = (
+        *("ats_blocks", "bond_trade_activity", "corporate_market_breadth", "otc_blocks"),
+        *("otc_monthly", "reg_sho_daily", "short_interest", "threshold_list"),
+        *("treasury_daily", "treasury_monthly", "treasury_weekly"),
     )
 
     finra_source: Annotated[
@@ -37,6 +49,12 @@ class FinraSettings(Settings):
             default="(demo; none if DATA_PROFILE=real)",
             required_when="DATA_PROFILE=real, for FINRA jobs",
         ),
+    )
+    finra_datasets: Words = Field(
+        (),
+        description="FINRA's other datasets of this installation, e.g. "
+        "reg_sho_daily,short_interest, or all.",
+        json_schema_extra=about(default="(none; and what `orchestrate domains` added)"),
     )
     finra_api_url: str = Field(FINRA_API_URL, description="Base URL of FINRA's Query API.")
     finra_token_url: str = Field(FINRA_TOKEN_URL, description="OAuth 2.0 token endpoint of FINRA.")

@@ -33,11 +33,12 @@ from orchestration_project.gateway.api.mqtt_stream import ArrivalSource
 from orchestration_project.gateway.api.opening import services_of
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.app import create_app
-from orchestration_project.gateway.dagster_web.process import check_run_configs, served
+from orchestration_project.gateway.dagster_web.process import check_run_configs, check_runs, served
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.services.access.rules.credentials import Key, LoginLimits
+from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
 from tests.gateway.door import INSTALLATION
@@ -158,6 +159,7 @@ def open_api(folder: Path, overrides: Mapping[str, Any] = IN_THIS_PROCESS) -> It
         doors = AuthServices(
             access, audit, place, INSTALLATION, secret="s" * 40, recheck_seconds=0.1
         )
+        check_runs(instance, Pauses(warehouse).require_unpaused)
         dagster = stack.enter_context(_dagster(instance))
         services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)
         app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])

@@ -5,10 +5,11 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from orchestration_project.contracts.job_kinds import LIST_SESSIONS
 from orchestration_project.gateway.limits import HourlyQuota
 from tests.resources.weeks import NOON
 
-RUN = {"job": "operations_sessions"}
+RUN = {"job": "operations_runs", "config": LIST_SESSIONS.run_config({})}
 BACKFILL = {"job": "finra_otc_weekly", "from": "2026-01-05", "to": "2026-02-02"}
 
 

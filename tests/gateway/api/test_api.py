@@ -220,8 +220,7 @@ def test_how_the_installation_is_can_be_asked_for(api, landed):
     )
     entries = {each["name"]: each for each in config["entries"]}
     assert entries["STATE_DIR"]["origin"] == "environment"
-    api.run("operations_reconcile")
+    api.run("operations_checks")
     [session] = [each for each in api.get("/sessions")["sessions"] if each["session"] == landed]
     assert session["state"] == "COMPLETED"
-    api.run("operations_control_tower")
     assert {row["domain"] for row in api.get("/control-tower")["rows"]} >= {"finra"}

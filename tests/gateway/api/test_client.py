@@ -24,6 +24,7 @@ from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.runs import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
 from orchestration_project.contracts.api.runs import Event
+from orchestration_project.contracts.job_kinds import LIST_SESSIONS
 from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import insert_frame, within
 from orchestration_project.gateway.api.app import operations_of
@@ -167,6 +168,9 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.change_schedule("s", expected_version=1, **SCHEDULE),
         lambda: client.delete_schedule("s", expected_version=1),
         lambda: client.try_schedule("s", expected_version=1, **SCHEDULE),
+        lambda: client.pauses(),
+        lambda: client.pause("finra", reason="r", until=NOON),
+        lambda: client.resume("finra"),
         lambda: client.flags(),
         lambda: client.create_flag("f", **FLAG),
         lambda: client.change_flag("f", expected_version=1, **FLAG),
@@ -266,18 +270,22 @@ def test_every_operation_has_a_method_by_which_all_can_be_said_that_it_takes():
         assert has_key == ("Idempotency-Key" in places), operation.name
 
 
+SESSIONS = LIST_SESSIONS.run_config({})
+
+
 def test_a_run_is_launched_and_waited_for_with_its_progress(client, capsys):
-    status = client.run_and_wait("operations_sessions", progress=True)
-    assert (status.status, status.job, len(status.steps)) == ("SUCCESS", "operations_sessions", 1)
+    status = client.run_and_wait("operations_runs", config=SESSIONS, progress=True)
+    assert (status.status, status.job, len(status.steps)) == ("SUCCESS", "operations_runs", 1)
     lines = capsys.readouterr().err.splitlines()
-    assert any("asset materialization operations/sessions" in line for line in lines)
+    assert any("asset materialization operations/runs" in line for line in lines)
     assert lines[-1].endswith("run success")
 
 
 def test_a_run_that_fails_raises_with_what_failed(client):
-    config = {"ops": {"apply_preset": {"config": {"preset": "full", "dry_run": False}}}}
+    options = {"preset": "full", "dry_run": False}
+    config = {"ops": {"edit_definitions": {"config": {"apply_preset": options}}}}
     with pytest.raises(RunFailedError, match="nothing was applied") as raised:
-        client.run_and_wait("operations_apply_preset", config=config)
+        client.run_and_wait("operations_definitions_edit", config=config)
     assert raised.value.status.status == "FAILURE"
     told = client.pipeline_status(raised.value.status.run_id)
     assert (told.status, told.completed_at is None) == ("failed", False)
@@ -292,7 +300,7 @@ def test_a_run_that_fails_raises_with_what_failed(client):
 def test_a_launch_whose_answer_was_lost_is_made_once(api):
     way = Unsteady(api, lost=2)
     with way.client() as client:
-        launched = client.launch("operations_sessions")
+        launched = client.launch("operations_runs", config=SESSIONS)
     assert launched.is_repeated
     assert len(way.keys) == 3
     assert len(set(way.keys)) == 1
@@ -391,8 +399,8 @@ def test_what_cannot_be_repeated_is_asked_for_once(api, landed):
 
 
 def test_a_problem_is_an_error_that_says_what_to_do(client):
-    with pytest.raises(ApiError, match="did you mean finra_freshness") as raised:
-        client.launch("finra_freshnes")
+    with pytest.raises(ApiError, match="did you mean finra_daily") as raised:
+        client.launch("finra_dayly")
     assert raised.value.problem.status == 404
 
 
@@ -531,7 +539,7 @@ def test_a_frame_keeps_what_numpy_would_round_and_what_is_null():
 def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, landed):
     import pandas as pd
 
-    client.run_and_wait("operations_reconcile")
+    client.run_and_wait("operations_checks")
     runs = client.runs_frame(job="finra_otc_weekly").set_index("run_id")
     [run] = [each for each in client.runs(job="finra_otc_weekly") if each.run_id == landed]
     assert dict(runs.loc[landed, ["status", "started_at"]]) == {
@@ -587,7 +595,7 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
 
 @pytest.mark.slow
 def test_evidence_is_exported_and_downloaded_by_the_name_that_was_told(client, landed, tmp_path):
-    client.run_and_wait("operations_reconcile")
+    client.run_and_wait("operations_checks")
     asked = client.export_evidence(run_id=landed)
     assert client.wait(asked.run_id).status == "SUCCESS"
     assert asked.file in [each.file for each in client.archives()]
@@ -623,7 +631,7 @@ def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, landed, tmp_p
 
     times = {"as_of": "2999-01-01T02:00:00+02:00", "published_by": "9999-12-31"}
     asked = client.export_gold("finra_symbol_week", WEEK, **times)
-    assert asked.job == "operations_export_gold"
+    assert asked.job == "operations_export"
     assert client.status(asked.run_id).status == "SUCCESS"
     client.download_file(asked.file, tmp_path / "gold.parquet")
     found = pd.read_parquet(tmp_path / "gold.parquet")

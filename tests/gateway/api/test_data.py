@@ -389,14 +389,14 @@ def test_a_clean_up_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
     launched = api.post("/artifacts/cleanup", {}, "admin")
     run = api.services.instance.get_run_by_id(launched["run_id"])
     assert run.is_success
-    assert run.run_config["ops"]["clean_up_artifacts"]["config"]["dry_run"] is True
+    assert run.run_config["ops"]["clean_up"]["config"]["delete_artifacts"]["dry_run"] is True
 
 
 def test_a_repair_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
     launched = api.post("/artifacts/repair", {}, "admin")
     run = api.services.instance.get_run_by_id(launched["run_id"])
     assert run.is_success
-    config = run.run_config["ops"]["repair_artifacts"]["config"]
+    config = run.run_config["ops"]["clean_up"]["config"]["repair_artifacts"]
     assert config == {"sha256": [], "dry_run": True}
     assert api.problem("POST", "/artifacts/repair", json={})["status"] == 403
     wrong = {"dry_run": "perhaps"}

@@ -23,7 +23,8 @@ def version(api) -> str:
         empty = rules_in_effect(connection).version
     rules = [RoutingRule.model_validate(RULE)]
     now = api.services.clock.now()
-    return edit_rules(warehouse, rules, based_on=empty, by="ada", at=now).version
+    _, version = edit_rules(warehouse, rules, based_on=empty, by="ada", at=now)
+    return version
 
 
 def test_the_rules_in_effect_are_listed_with_their_version(api, version):

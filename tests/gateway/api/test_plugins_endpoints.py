@@ -52,7 +52,7 @@ class Api:
             instance=dg.DagsterInstance.ephemeral(),
             warehouse=warehouse,
             store=open_store(settings),
-            registry=lambda: Registry((), ()),
+            registry=lambda: Registry.of(()),
             dagster=Dagster(app),
             caller=lambda: Principal("ada", Role.VIEWER, "key"),
             refused=self._done,

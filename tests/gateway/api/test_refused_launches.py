@@ -12,6 +12,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.api.models import Asked
 from orchestration_project.contracts.api.pipelines import Execution
 from orchestration_project.contracts.api.runs import Launched
+from orchestration_project.contracts.job_kinds import REPAIR_ARTIFACTS, RETRY_FAILURES
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from tests.gateway.api.conftest import HOME
@@ -23,31 +24,33 @@ STALE = "0" * 16
 REFUSED: dict[str, list[tuple[str, Any, int, str]]] = {
     "/runs": [
         ("/runs", {"job": "nope"}, 404, "job not found"),
+        ("/runs", {"job": "operations_prune"}, 404, "is now a kind of another job"),
+        ("/runs", {"job": "operations_clean_up"}, 422, "it selects no kind"),
         ("/runs", {"job": "finra_otc_weekly", "partition": "T9|2026-02-02"}, 422, "no partition"),
         ("/runs", {"job": "finra_otc_weekly", "preset": "nope"}, 422, "preset not found"),
         (
             "/runs",
             {
-                "job": "operations_repair_artifacts",
-                "config": {"ops": {"repair_artifacts": {"config": {"sha256": ["zz"]}}}},
+                "job": "operations_clean_up",
+                "config": REPAIR_ARTIFACTS.run_config({"sha256": ["zz"]}),
             },
             422,
-            "invalid sha256 in the config of repair_artifacts: expected 64 hexadecimal digits",
+            "invalid repair_artifacts.sha256 in the config of clean_up: expected 64 hex",
         ),
         (
             "/runs",
             {
-                "job": "operations_retry_failures",
-                "config": {"ops": {"retry_failures": {"config": {"since": "noon"}}}},
+                "job": "operations_runs",
+                "config": RETRY_FAILURES.run_config({"since": "noon"}),
             },
             422,
-            "invalid since in the config of retry_failures: expected a time with its zone",
+            "invalid retry_failures.since in the config of handle_runs: expected a time",
         ),
         (
             "/runs",
             {
-                "job": "operations_retry_failures",
-                "config": {"ops": {"retry_failures": {"config": {"kinds": ["bad"]}}}},
+                "job": "operations_runs",
+                "config": RETRY_FAILURES.run_config({"kinds": ["bad"]}),
             },
             422,
             "unknown failure category: bad",

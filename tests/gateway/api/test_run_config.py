@@ -88,10 +88,8 @@ def test_an_option_of_a_replay_is_refused_in_a_load(api):
     config = {"ops": {OP: {"config": {"allow_older": True}}}}
     problem = api.problem("POST", "/runs", json={"job": JOB, "partition": WEEK, "config": config})
     assert problem["status"] == 422
-    assert problem["errors"][0]["problem"] == (
-        "invalid allow_older in the config of finra_otc_weekly_load: expected an option of a "
-        "load, one of full, allow_conflicts, max_reject_ratio, accept_sha256, accept_reason"
-    )
+    expected = "invalid allow_older: expected no option of a replay in a load; found: replay: false"
+    assert problem["errors"][0]["problem"].startswith(expected)
     assert made(api) == before
 
 

@@ -13,6 +13,7 @@ from dagster_postgres.utils import create_pg_engine, retry_pg_connection_fn
 from sqlalchemy import delete
 from starlette.applications import Starlette
 
+from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS, LIST_SESSIONS
 from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
@@ -95,7 +96,9 @@ def test_what_does_not_exist_is_not_found(api):
     assert problem["remedy"] == "did you mean finra_otc_weekly?"
 
 
-BODY, KEY = {"job": "operations_sessions"}, {"Idempotency-Key": "monday-1"}
+SESSIONS = LIST_SESSIONS.run_config({})
+BODY = {"job": "operations_runs", "config": SESSIONS}
+KEY = {"Idempotency-Key": "monday-1"}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,7 @@ def test_the_same_request_with_a_key_launches_one_run_and_another_is_refused(api
     again = api.post("/runs", body, **key)
     assert (keyed["is_repeated"], again["is_repeated"]) == (False, True)
     assert keyed["run_id"] == again["run_id"]
-    other = {"job": "finra_freshness"}
+    other = {"job": "finra_daily"}
     problem = api.problem("POST", "/runs", json=other, headers=key)
     assert (problem["status"], problem["run_id"]) == (409, keyed["run_id"])
     assert api.problem("POST", "/runs", json=body, headers={"Idempotency-Key": " "})
@@ -123,7 +126,7 @@ def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(ap
     assert repeated["run_id"] == again["run_id"] != keyed["run_id"]
     instance = api.services.instance
     tags = instance.get_run_by_id(again["run_id"]).tags  # as a run has that Dagster tries again
-    later = instance.create_run_for_job(defs.resolve_job_def("operations_sessions"), tags=tags)
+    later = instance.create_run_for_job(defs.resolve_job_def("fx_daily"), tags=tags)
     assert api.post(path, {"what": "all"}, **key)["run_id"] == again["run_id"]
     instance.report_run_canceled(later)
     items = api.problem("POST", path, json={"what": "failed_items"}, headers=key)
@@ -159,7 +162,7 @@ def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, l
 @pytest.mark.slow
 def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
     for _ in range(2):
-        api.run("finra_freshness")
+        api.run("finra_daily")
     everything = api.get("/runs?limit=1000")["runs"]
     assert everything == sorted(everything, key=lambda run: run["created_at"], reverse=True)
     paged, cursor = [], ""
@@ -171,7 +174,7 @@ def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
     loads = api.get("/runs?job=finra_otc_weekly&status=SUCCESS&status=FAILURE")["runs"]
     assert landed in [run["run_id"] for run in loads]
     assert {run["job"] for run in loads} == {"finra_otc_weekly"}
-    assert api.get("/runs?status=CANCELED&job=finra_freshness")["runs"] == []
+    assert api.get("/runs?status=CANCELED&job=finra_daily")["runs"] == []
     history = api.get("/history/runs?status=completed&limit=3")["runs"]
     assert [run["status"] for run in history] == ["completed"] * 3
     assert api.get("/history/runs?status=pending")["runs"] == []
@@ -199,9 +202,9 @@ def test_a_run_that_succeeded_is_not_tried_again_from_its_failure_but_may_be_as_
     again = api.post(path, {"what": "all"})
     assert api.get(f"/runs/{again['run_id']}")["retry_of"] == landed
     items = api.post(path, {"what": "failed_items", "kinds": ["contract"]})
-    assert items["job"] == "operations_retry_failures"
+    assert items["job"] == "operations_runs"
     config = api.services.instance.get_run_by_id(items["run_id"]).run_config
-    assert config["ops"]["retry_failures"]["config"]["run_id"] == landed
+    assert config["ops"]["handle_runs"]["config"]["retry_failures"]["run_id"] == landed
 
 
 def test_a_run_that_has_ended_cannot_be_ended(api, landed):
@@ -227,14 +230,14 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
     assert asked["partitions"] == weeks
     again = api.post("/backfills", {**body, "only_missing": True}, **key)
     assert again == asked | {"is_repeated": True}
-    for path, other in (("/backfills", body), ("/runs", {"job": "finra_freshness"})):
+    for path, other in (("/backfills", body), ("/runs", {"job": "finra_daily"})):
         assert api.problem("POST", path, json=other, headers=key)["status"] == 409
     status = api.get(f"/backfills/{asked['backfill_id']}")
     assert (status["status"], status["partition_count"]) == ("REQUESTED", 2)
     ended = api.post(f"/backfills/{asked['backfill_id']}/cancel")
     assert ended["status"] in ("CANCELING", "CANCELED")
-    none = api.problem("POST", "/backfills", json={**body, "job": "finra_freshness"})
-    assert none["detail"] == "the job finra_freshness has no partitions"
+    none = api.problem("POST", "/backfills", json={**body, "job": "finra_daily"})
+    assert none["detail"] == "the job finra_daily has no partitions"
 
 
 @pytest.mark.slow
@@ -257,7 +260,7 @@ def test_a_month_of_prices_is_missing_until_each_wanted_symbol_is_landed(
 
 
 def test_a_viewer_may_read_and_launch_nothing_and_that_is_written_down(api):
-    problem = api.problem("POST", "/runs", "viewer", json={"job": "finra_freshness"})
+    problem = api.problem("POST", "/runs", "viewer", json={"job": "finra_daily"})
     assert (problem["status"], problem["category"]) == (403, "access")
     assert api.audited() == ("POST /runs", "refused", "the viewer")
     assert api.problem("POST", "/artifacts/cleanup", "operator", json={})["status"] == 403
@@ -380,7 +383,7 @@ def state_of(api) -> dict[str, str]:
 
 def test_a_dry_run_lists_the_work_items_that_would_be_retried_and_changes_none(api, dead):
     answer = api.post("/runs/retry-failed-items", {"topics": [DEAD], "dry_run": True})
-    assert (answer["job"], answer["is_repeated"]) == ("operations_retry_failures", False)
+    assert (answer["job"], answer["is_repeated"]) == ("operations_runs", False)
     items = answer["items"]
     assert items["topics"] == [{"topic": DEAD, "due_count": 1, "left_out_count": 1}]
     assert items["missing_keys"] == []
@@ -474,15 +477,18 @@ def test_the_events_of_a_run_quote_no_stack(api, landed):
 
 
 def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
-    run_id = api.run("operations_sessions", tags={"ticket": "x-1"})
+    run_id = api.run("operations_runs", config=SESSIONS, tags={"ticket": "x-1"})
     assert api.audited() == ("launchRun", "done", "the operator")
     tags = api.services.instance.get_run_by_id(run_id).tags
     assert (tags["user"], tags["ticket"]) == ("the operator", "x-1")
     assert run_id in [run["run_id"] for run in api.get("/runs?user=the operator")["runs"]]
 
 
-def test_an_operator_may_not_launch_a_job_that_deletes(api):
-    problem = api.problem("POST", "/runs", json={"job": "operations_cleanup"})
+DELETION = {"job": "operations_clean_up", "config": DELETE_ARTIFACTS.run_config({})}
+
+
+def test_an_operator_may_not_launch_a_kind_that_deletes(api):
+    problem = api.problem("POST", "/runs", json=DELETION)
     assert (problem["status"], problem["category"]) == (403, "access")
 
 
@@ -491,25 +497,25 @@ ADMINS_LAUNCH = """mutation ($p: ExecutionParams!) {launchRun(executionParams: $
 
 
 def test_an_operator_may_not_try_an_admins_run_again(api):
-    """A run of a harmless job's name, of which an admin selected an asset that deletes."""
+    """A run of a job that operators may launch, of which an admin selected a kind that deletes."""
     where = {
-        "pipelineName": "operations_sessions",
+        "pipelineName": "operations_clean_up",
         "repositoryName": "__repository__",
         "repositoryLocationName": DEFINITIONS,
-        "assetSelection": [{"path": ["operations", "removals"]}],
     }
+    launch = {"selector": where, "mode": "default", "runConfigData": DELETION["config"]}
     headers = {"x-api-key": str(api.keys["admin"]), "content-type": "application/json"}
-    body = {"query": ADMINS_LAUNCH, "variables": {"p": {"selector": where, "mode": "default"}}}
+    body = {"query": ADMINS_LAUNCH, "variables": {"p": launch}}
     request = httpx.Request("POST", f"{HOME}/graphql", headers=headers, json=body)
     launched = api.handle_request(request).json()["data"]["launchRun"]
     path = f"/runs/{launched['run']['runId']}/retry"
     problem = api.problem("POST", path, json={"what": "all"})
     assert (problem["status"], problem["category"]) == (403, "access")
-    assert api.post(path, {"what": "all"}, "admin")["job"] == "operations_sessions"
+    assert api.post(path, {"what": "all"}, "admin")["job"] == "operations_clean_up"
 
 
 def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
-    job = defs.resolve_job_def("operations_sessions")
+    job = defs.resolve_job_def("fx_daily")
     run = api.services.instance.create_run_for_job(job)
     patient = replace(
         api.services, heartbeat_seconds=0.0, caller=lambda: SOMEBODY, recheck_seconds=3600
@@ -526,7 +532,7 @@ def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
 
 
 def test_who_may_no_more_does_not_go_on_following_a_log(api):
-    run = api.services.instance.create_run_for_job(defs.resolve_job_def("operations_sessions"))
+    run = api.services.instance.create_run_for_job(defs.resolve_job_def("fx_daily"))
     key = api.ring.create(owner="who leaves", role=Role.VIEWER, lasts=HOURS)
 
     def leave(message) -> None:
@@ -567,7 +573,7 @@ async def _streamed(app, run, *, then, key="") -> bytes:
 
 
 def test_two_requests_with_one_key_at_once_launch_one_run(api):
-    body, key = {"job": "operations_sessions"}, {"Idempotency-Key": "at-once"}
+    body, key = BODY, {"Idempotency-Key": "at-once"}
 
     async def both():
         request = {"method": "POST", "url": f"{HOME}/api/v1/runs", "json": body}

@@ -295,12 +295,16 @@ class Progress(BaseModel):
         waiting: Failed runs of which a retry is announced, and how often that was looked for.
         told: When each channel was notified that the database is lost; empty while it is not.
         suspected: Kinds of conditions that did not hold in the latest look.
+        newest_backfill: Backfill that was requested last; None: none was looked for yet.
+        open_backfills: Backfills that have not ended, or whose end is not recorded.
     """
 
     seen: list[int]
     waiting: dict[str, int] = Field(default_factory=dict)
     told: dict[str, datetime] = Field(default_factory=dict)
     suspected: list[str] = Field(default_factory=list)
+    newest_backfill: str | None = None
+    open_backfills: list[str] = Field(default_factory=list)
 
     @property
     def since(self) -> int:

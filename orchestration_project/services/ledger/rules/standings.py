@@ -6,13 +6,14 @@ words.
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
 import polars as pl
 
+from orchestration_project.contracts.pauses import Pause
 from orchestration_project.contracts.problems import OldestMissing
 
 State = Literal["healthy", "attention", "stale", "failing"]
@@ -44,7 +45,11 @@ SHOWN_IN_HOURS = 48
 LINE_CHARACTERS, HARD_BREAK = 42, "  \n  "
 """Dagster's table of metadata does not wrap a cell, and cuts it after about 45 characters."""
 
-FAILURE_REMEDY = "fix the cause that the failed runs show, then start operations_retry_failures"
+FAILURE_REMEDY = (
+    "fix the cause that the failed runs show, then start retry_failures of operations_runs"
+)
+
+QUARANTINE_REMEDY = "open Quarantined in the bar, which has reasons and what to launch"
 
 COUNTS: dict[str, Any] = {
     "domain": pl.String,
@@ -135,8 +140,18 @@ class SubjectHealth:
     reasons: Sequence[str]
 
 
+def _find_no_pause(_: Subject) -> Pause | None:
+    """Find no pause, as where nothing is paused."""
+    return None
+
+
 def standings(
-    look: Observation, unlanded: Iterable[OldestMissing], *, now: datetime, machine_now: datetime
+    look: Observation,
+    unlanded: Iterable[OldestMissing],
+    *,
+    now: datetime,
+    machine_now: datetime,
+    pause_of: Callable[[Subject], Pause | None] = _find_no_pause,
 ) -> list[SubjectHealth]:
     """Return how every subject stands, domains before their assets.
 
@@ -145,6 +160,7 @@ def standings(
         unlanded: Late partitions of calendars, at most one of an asset.
         now: The project's time, in which landings and promises are told.
         machine_now: Dagster's time, in which runs are told.
+        pause_of: Returns the pause of a subject. A paused one is neither late nor waits too long.
     """
     late = sorted(unlanded, key=lambda each: each.due_at)
     assets = {*look.landed_at, *(each.asset for each in late)}
@@ -156,10 +172,18 @@ def standings(
     found: list[SubjectHealth] = []
     for subject in sorted(subjects):
         of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
-        own = [each for each in late if _is_of(each.asset, subject)]
+        pause = pause_of(subject)
+        own = [
+            missing
+            for missing in late
+            if _is_of(missing.asset, subject)
+            and pause_of(Subject(subject.domain, missing.asset)) is None
+        ]
         landed = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
         way = look.under_way.get(subject, ActiveRuns())
-        state, reasons = state_of(of_it, way, own, now=now, machine_now=machine_now)
+        judged = way if pause is None else replace(way, waiting_since=None)
+        state, reasons = state_of(of_it, judged, own, now=now, machine_now=machine_now)
+        reasons = reasons if pause is None else [pause.text, *reasons]
         landed_at = max(landed, default=None)
         oldest = own[0] if own else None
         found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons))
@@ -204,9 +228,16 @@ def _lateness(oldest: OldestMissing, now: datetime) -> str:
     if oldest.reason:
         return f"{oldest.reason}; do this: {oldest.remedy}"
     late = _duration(_hours(oldest.due_at, now))
-    units = f"{oldest.missing_count} {oldest.unit}{'s' * (oldest.missing_count > 1)}"
-    missing = f"{units} missing, oldest {oldest.partition}"
-    return f"{oldest.asset} is {late} late, {missing}; do this: {oldest.remedy}"
+    missing_count = oldest.missing_count - oldest.quarantined_count
+    counts = {"missing": missing_count, "quarantined": oldest.quarantined_count}
+    states = [
+        f"{count} {oldest.unit}{'s' * (count > 1)} {state}"
+        for state, count in counts.items()
+        if count
+    ]
+    remedy = oldest.remedy if missing_count else QUARANTINE_REMEDY
+    found = f"{', '.join(states)}, oldest {oldest.partition}"
+    return f"{oldest.asset} is {late} late, {found}; do this: {remedy}"
 
 
 def _duration(hours: float) -> str:

@@ -157,14 +157,16 @@ class KnownNames:
     """Names that objectives may have.
 
     Attributes:
-        domains: All domains.
+        domains: The domains that are on.
         with_deadlines: Those that know which partitions are due.
         with_mirrors: Those that mirror a stream.
+        off: Domains that are off, whose objectives are left out.
     """
 
     domains: Collection[str]
     with_deadlines: Collection[str]
     with_mirrors: Collection[str]
+    off: Collection[str] = ()
 
 
 def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective, ...]:
@@ -182,6 +184,11 @@ def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective,
     except ValidationError as error:
         problems = value_problems(text, error)
         objectives = _valid_objectives(content)
+    objectives = [
+        (number, objective)
+        for number, objective in objectives
+        if getattr(objective, "domain", "") not in known.off
+    ]
     problems += [
         located(text, ("objectives", number, "domain"), problem)
         for number, objective in objectives

@@ -12,7 +12,7 @@ from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import sensor
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import DispatchPlan, InboxQueue, request_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, off_domain
 
 SECONDS_BETWEEN_LOOKS = 4
 """A poll is a few reads of an index. Dagster's daemon runs every 5 seconds, and would leave out a
@@ -41,7 +41,11 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
         """Request runs for the deliveries that are due, and record how earlier runs ended."""
-        declared = {name: each for name, each in declared_sources(settings).items() if each.job}
+        declared = {
+            name: each
+            for name, each in declared_sources(settings).items()
+            if each.job and not off_domain(settings, each.job)  # its deliveries wait
+        }
         known = [job.name for job in registry.jobs.values() if job.consumes_webhooks]
         job_of_source = _jobs(declared, known)
         sources = {name: each for name, each in declared.items() if job_of_source[name] in own}

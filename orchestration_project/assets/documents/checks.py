@@ -1,4 +1,4 @@
-"""The check of the verdict on a run's documents, once they are loaded and derived."""
+"""Checks of documents: whether a stable file waits for a run, and the verdict on a run's."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -8,12 +8,16 @@ import dagster as dg
 
 from orchestration_project.assets.documents.catalogue import (
     CAPTURE,
+    FILES,
+    GROUP,
+    IN_TIME_CHECK,
     SIMILARITY,
     TOPICS,
     VERDICT_CHECK,
     VERDICT_OP,
 )
 from orchestration_project.assets.documents.options import fail_on_of
+from orchestration_project.assets.specs import freshness_check, freshness_job, paused_freshness
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import ITEMS_FAILED
 from orchestration_project.domains.documents.verdict import Verdict, is_failure
@@ -25,8 +29,42 @@ from orchestration_project.resources.documents.reporting import (
     settled_items,
     verdict_of,
 )
+from orchestration_project.resources.documents.waiting import oldest_waiting
 from orchestration_project.services.metadata import check_spec, described_result, not_applicable
 from orchestration_project.settings.domains.documents import DocumentsSettings
+
+
+@freshness_check(
+    FILES,
+    "No stable file waits for a run longer than an hour.",
+    name=IN_TIME_CHECK,
+    limit="1 hour after a file is stable",
+    remedy="start documents_load, or switch the sensor documents_on_arrival on",
+)
+def files_are_loaded_in_time(
+    clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Look for files that wait; the source is not asked."""
+    if paused := paused_freshness(warehouse, FILES, IN_TIME_CHECK):
+        return paused
+    late = oldest_waiting(warehouse, clock.now())
+    metadata: Mapping[str, Any] = {"outcome": "no file waits for long"}
+    if late is not None:
+        metadata = {
+            "outcome": "late",
+            "expected": "a run within an hour",
+            "found": late.reason,
+            "what_to_do": late.remedy,
+        }
+    severity = dg.AssetCheckSeverity.WARN
+    return described_result(FILES, IN_TIME_CHECK, metadata, severity, passed=late is None)
+
+
+documents_freshness_job = freshness_job(
+    GROUP,
+    [files_are_loaded_in_time],
+    "Checks whether a stable file waits for a run longer than an hour.",
+)
 
 
 @dg.multi_asset_check(

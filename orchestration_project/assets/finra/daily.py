@@ -1,0 +1,19 @@
+"""The daily job of FINRA's domain: symbols, charts, and its checks."""
+
+from orchestration_project.assets.finra.activity import trade_activity
+from orchestration_project.assets.finra.catalogue import DATASET_ASSETS
+from orchestration_project.assets.finra.charts import finra_charts
+from orchestration_project.assets.finra.freshness import as_new_as_the_calendar
+from orchestration_project.assets.finra.source_checks import SOURCE_CHECKS
+from orchestration_project.assets.finra.symbols import symbols
+from orchestration_project.assets.specs import define_daily_job
+
+FRESHNESS_CHECKS = [as_new_as_the_calendar, *(made.freshness for made in DATASET_ASSETS)]
+
+daily_job = define_daily_job(
+    "finra",
+    "Derives the symbol master, draws the charts of what is loaded, compares FINRA's tiers and "
+    "fields with the declared ones by two requests, and checks freshness.",
+    assets=[symbols, finra_charts, trade_activity],
+    checks=[*SOURCE_CHECKS, *FRESHNESS_CHECKS],
+)

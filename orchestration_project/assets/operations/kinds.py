@@ -1,0 +1,132 @@
+"""Jobs of several kinds of work: the config of their one op selects exactly one kind."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from orchestration_project.contracts.job_options import job_text, kinds_text
+from orchestration_project.contracts.roles import REQUIRES_ADMIN, admin_kinds
+from orchestration_project.engine.dagster_private import declare_model
+from orchestration_project.engine.options import JobOptions, model_of_kinds
+
+AssetEvent: TypeAlias = dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[Any]
+
+OpEvent: TypeAlias = dg.AssetCheckEvaluation | dg.AssetMaterialization | dg.AssetObservation
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of work of a job.
+
+    Attributes:
+        name: Its name in the config of the op.
+        summary: What it does, in a sentence.
+        options: Its options.
+        run: Does it: takes the context, the options and resources by their names; returns events.
+        requires_admin: Whether only an admin may run it.
+    """
+
+    name: str
+    summary: str
+    options: type[JobOptions]
+    run: Callable[..., Iterable[AssetEvent] | AssetEvent | None]
+    requires_admin: bool = False
+
+    @property
+    def resources(self) -> Sequence[str]:
+        """Names of the resources that it takes."""
+        return list(signature(self.run).parameters)[2:]
+
+
+def kinds_job(name: str, op: str, summary: str, kinds: Sequence[Kind]) -> dg.JobDefinition:
+    """Return the job ``name``, whose op runs the kind that its config selects.
+
+    The config is a selector without default, so Dagster refuses a launch without a kind.
+    """
+    by_name = {kind.name: kind for kind in kinds}
+    models = {kind.name: kind.options for kind in kinds}
+
+    @dg.op(
+        name=op,
+        out=dg.Out(dg.Nothing),
+        config_schema=dg.Selector(
+            {kind: model.to_config_schema().as_field() for kind, model in models.items()}
+        ),
+        required_resource_keys={name for kind in kinds for name in kind.resources},
+        tags=admin_kinds([kind.name for kind in kinds if kind.requires_admin]),
+    )
+    def run_kind(context: dg.OpExecutionContext) -> Iterator[OpEvent | dg.Output[None]]:
+        """Run the selected kind, and yield its events."""
+        [(selected, options)] = context.op_config.items()
+        yield from _events(context, by_name[selected], options)
+        yield dg.Output(None)
+
+    declare_model(run_kind, model_of_kinds(op, models))
+    text = kinds_text(summary, op, {kind.name: (kind.summary, kind.options) for kind in kinds})
+    return _job(name, text, run_kind)
+
+
+def kind_job(name: str, kind: Kind) -> dg.JobDefinition:
+    """Return the job ``name``, whose op runs its only kind."""
+
+    @dg.op(
+        name=kind.name,
+        out=dg.Out(dg.Nothing),
+        config_schema=kind.options.to_config_schema().as_field(),
+        required_resource_keys=set(kind.resources),
+        tags=REQUIRES_ADMIN if kind.requires_admin else {},
+    )
+    def run_kind(context: dg.OpExecutionContext) -> Iterator[OpEvent | dg.Output[None]]:
+        """Run the kind, and yield its events."""
+        yield from _events(context, kind, context.op_config)
+        yield dg.Output(None)
+
+    declare_model(run_kind, kind.options)
+    return _job(name, job_text(kind.summary, kind.name, kind.options), run_kind)
+
+
+def _job(name: str, text: str, op: dg.OpDefinition) -> dg.JobDefinition:
+    @dg.job(name=name, description=text, tags={"domain": "operations"})
+    def job() -> None:
+        op()
+
+    return job
+
+
+def _events(
+    context: dg.OpExecutionContext, kind: Kind, options: Mapping[str, Any]
+) -> Iterator[OpEvent]:
+    """Run a kind, and yield each of its events as an op does, once it is there."""
+    resources = {name: getattr(context.resources, name) for name in kind.resources}
+    outcome = kind.run(context, kind.options(**options), **resources)
+    if outcome is None:
+        return
+    single = isinstance(outcome, dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult)
+    for event in [outcome] if single else outcome:
+        if isinstance(event, dg.AssetObservation):
+            yield event
+        elif isinstance(event, dg.AssetCheckResult):
+            yield _evaluation(event)
+        else:
+            yield dg.AssetMaterialization(_key_of(event), metadata=event.metadata)
+            yield from map(_evaluation, event.check_results or ())
+
+
+def _key_of(event: dg.AssetCheckResult | dg.MaterializeResult[Any]) -> dg.AssetKey:
+    if event.asset_key is None:
+        raise AssertionError("an event of a kind names its asset")
+    return event.asset_key
+
+
+def _evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=_key_of(result),
+        check_name=str(result.check_name),
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+    )

@@ -1,0 +1,1 @@
+"""Cboe: rules as pure functions: daily market volume and formulas of its tables."""

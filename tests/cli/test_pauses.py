@@ -1,0 +1,85 @@
+"""`pause` and `resume`: written, listed and ended; a run of a command is refused meanwhile."""
+
+import json
+from getpass import getuser
+
+import pytest
+
+from orchestration_project.__main__ import main
+from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.settings import load_settings
+from tests import databases
+from tests.programs import DEMO
+
+
+@pytest.fixture(autouse=True)
+def state_dir(tmp_path, monkeypatch):
+    for name, value in {**DEMO, "STATE_DIR": str(tmp_path / "state")}.items():
+        monkeypatch.setenv(name, value)
+    yield
+    stop_demos(load_settings())
+
+
+def listed(capsys) -> list[dict[str, str]]:
+    capsys.readouterr()
+    assert main(["pause", "--list", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_pause_is_listed_with_its_end_until_it_is_resumed(capsys):
+    pause = ["pause", "finra/otc_weekly", "--reason", "disk moves", "--until", "2099-01-02T03:00Z"]
+    assert main([*pause, "--dry-run"]) == 0
+    assert listed(capsys) == []
+    assert main(pause) == 0
+    until = f"finra/otc_weekly is paused until 2099-01-02 03:00 UTC by {getuser()}: disk moves\n"
+    assert capsys.readouterr().out == until
+    [row] = listed(capsys)
+    assert (row["subject"], row["until"]) == ("finra/otc_weekly", "2099-01-02 03:00")
+    assert main(["resume", "finra/otc_weekly"]) == 0
+    assert capsys.readouterr().out == "resumed: finra/otc_weekly\n"
+    assert listed(capsys) == []
+    with open_warehouse(load_settings()) as warehouse:
+        [stored] = databases.stored(warehouse)["operations_pauses"]
+    assert stored.count(getuser()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pause", "finr", "--reason", "move"], "did you mean finra?"),
+        (["pause", "finra", "--reason", "move", "--until", "noon"], "expected a time with its"),
+        (["pause", "finra", "--reason", "move", "--until", "2020-01-01T00:00Z"], "time after"),
+        (["resume", "finra"], "no pause in effect"),
+    ],
+)
+def test_an_invalid_pause_is_refused_with_what_is_expected(capsys, arguments, message):
+    assert main(arguments) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_a_pause_without_a_reason_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["pause", "finra"])
+    assert "--reason is missing" in capsys.readouterr().err
+
+
+def test_a_run_of_a_command_is_refused_while_its_source_is_paused(capsys):
+    assert main(["pause", "source:fx", "--reason", "maintenance"]) == 0
+    load = ["load", "fx_rates_daily", "2026-02-27"]
+    assert main(load) != 0
+    refused = capsys.readouterr()
+    assert "source:fx is paused by" in refused.out + refused.err
+    assert main(["resume", "source:fx"]) == 0
+    assert main(load) == 0
+
+
+@pytest.mark.parametrize("command", ["evaluate", "list"])
+def test_objectives_name_the_pause_of_their_domain(capsys, command: str):
+    assert main(["objectives", "evaluate"]) == 0
+    assert main(["pause", "source:finra", "--reason", "maintenance"]) == 0
+    capsys.readouterr()
+    assert main(["objectives", command, "--json"]) == 0
+    pauses = {row["domain"]: row["pause"] for row in json.loads(capsys.readouterr().out)}
+    assert pauses["finra"].startswith("source:finra is paused by")
+    assert {pause for domain, pause in pauses.items() if domain != "finra"} == {""}

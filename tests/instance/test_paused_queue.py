@@ -1,0 +1,107 @@
+"""Runs in the queue while a pause holds them, whatever launched them, and after it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.run_coordinator import SubmitRunContext
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.instance.daemon import PausableQueue
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.services.pauses import Pauses
+from orchestration_project.settings import load_settings
+from tests.instance.test_run_claims import launched
+
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+WAYS = {
+    "schedule": {"dagster/schedule_name": "finra_daily"},
+    "sensor": {"dagster/sensor_name": "finra_on_landing"},
+    "backfill": {"dagster/backfill": "b"},
+    "retry": {"dagster/retry_number": "1"},
+    "launched before the pause": {},
+}
+
+
+@pytest.fixture
+def warehouse(demo_settings) -> Iterator[Warehouse]:
+    with open_warehouse(demo_settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def instance(demo_settings) -> Iterator[dg.DagsterInstance]:
+    with open_instance() as opened:
+        yield opened
+
+
+def at(warehouse: Warehouse, now: datetime = NINE) -> Pauses:
+    return Pauses(warehouse, Clock(now))
+
+
+def submit(instance: dg.DagsterInstance, domain: str, **tags: str) -> str:
+    nowhere: Any = None  # no launch requests a workspace
+    run = launched(instance, dg.DagsterRunStatus.NOT_STARTED, {"domain": domain, **tags})
+    return instance.run_coordinator.submit_run(SubmitRunContext(run, nowhere)).run_id
+
+
+def started(instance: dg.DagsterInstance, queue: PausableQueue) -> set[str]:
+    """Return the runs that an iteration would launch."""
+    queue.read_instance(instance)
+    limits = instance.get_concurrency_config()
+    runs = queue._get_runs_to_dequeue(instance, limits, fixed_iteration_time=None)
+    return {run.run_id for run in runs}
+
+
+def queue_at(warehouse: Warehouse, now: datetime = NINE) -> PausableQueue:
+    return PausableQueue(1, pauses=at(warehouse, now))
+
+
+def messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    return [str(entry.get_dagster_event().message) for entry in entries]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_paused_run_waits_with_the_reason_and_starts_once_resumed(
+    warehouse: Warehouse, instance: dg.DagsterInstance, way: str
+):
+    run_id = submit(instance, "finra", **WAYS[way])
+    at(warehouse).pause(REGISTRY, "finra", "the database moves", by="ada")
+    queue = queue_at(warehouse)
+    assert [started(instance, queue) for _ in range(2)] == [set(), set()]
+    assert messages(instance, run_id) == [
+        "The run waits in the queue: finra is paused by ada: the database moves"
+    ]
+    at(warehouse).resume("finra", by="bob")
+    assert started(instance, queue) == {run_id}
+
+
+def test_paused_runs_take_no_slot_of_the_others(warehouse: Warehouse, instance):
+    for _ in range(3):  # MAX_CONCURRENT_RUNS is 2
+        submit(instance, "finra")
+    at(warehouse).pause(REGISTRY, "finra", "move", by="ada")
+    other = submit(instance, "fx")
+    assert started(instance, queue_at(warehouse)) == {other}
+
+
+def test_a_pause_survives_a_restart_and_ends_by_itself(warehouse: Warehouse, instance):
+    run_id = submit(instance, "finra")
+    end = NINE + timedelta(hours=1)
+    at(warehouse).pause(REGISTRY, "all", "move", by="ada", until=end)
+    with open_warehouse(load_settings()) as reopened:
+        assert started(instance, queue_at(reopened, end - timedelta(seconds=10))) == set()
+        assert started(instance, queue_at(reopened, end)) == {run_id}
+
+
+def test_the_latest_pause_of_a_subject_replaces_the_earlier_one(warehouse: Warehouse):
+    at(warehouse).pause(REGISTRY, "finra", "move", by="ada")
+    later = at(warehouse, NINE + timedelta(minutes=5))
+    later.pause(REGISTRY, "finra", "longer move", by="bob", until=NINE + timedelta(hours=9))
+    [pause] = later.list_in_effect()
+    assert (pause.reason, pause.paused_by) == ("longer move", "bob")
