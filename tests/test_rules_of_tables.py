@@ -22,7 +22,7 @@ def gold_tables() -> set[str]:
     """Return the tables of gold assets that the catalog publishes, and those as of a time."""
     by_asset = {asset_of(name): name for name in METADATA.tables}
     graph = defs.resolve_asset_graph()
-    keys = [key for key in graph.get_all_asset_keys() if {"gold", "table"} <= graph.get(key).kinds]
+    keys = [key for key in graph.get_all_asset_keys() if "gold" in graph.get(key).kinds]
     return {by_asset[key.to_user_string()] for key in keys} | REGISTRY.tables_as_of.keys()
 
 
