@@ -9,7 +9,7 @@ import dagster as dg
 
 from orchestration_project.cli.execution import repository
 from orchestration_project.contracts.job_options import require_valid
-from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.dagster_private import models_of, watch_code_servers_seldom
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import installation_of
@@ -32,6 +32,7 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     keep_log_lines(settings, "gateway")
     require_safe(settings, host)
     refuse_taken(host, port)
+    watch_code_servers_seldom()
     log_format = "json" if settings.log_format == "json" else "colored"
     with (
         reported_host(settings, "gateway"),

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, NoReturn, Self
 
 import psutil
 
-from orchestration_project.cli.watching import GRACE_SECONDS, end_groups
+from orchestration_project.cli.ending import GRACE_SECONDS, POLL_SECONDS, Ender
 from orchestration_project.contracts.attempts import back_off
 from orchestration_project.errors import TransientError
 
@@ -27,7 +27,8 @@ LAST_LINES = 15
 LOG_BYTES = 16 * 1024 * 1024
 """Size from which a log is rotated: it replaces the previous one, and a new one starts."""
 
-POLL_SECONDS = 0.1
+WATCH_SECONDS = 0.5
+"""Between looks at programs that run."""
 MAX_WAIT_SECONDS = 60.0
 
 MAX_START_SECONDS = 300.0
@@ -114,25 +115,13 @@ class SupervisedServices:
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
             signal.signal(signal.SIGHUP, self._ask_to_stop)
-        self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "orchestration_project.cli.watching"],
-            stdin=subprocess.PIPE,
-            bufsize=0,
-            env=self._environment,
-            pass_fds=[self._lock.fileno()],
-            start_new_session=True,
-        )
+        self._ender = Ender(self._environment, self._lock.fileno())
         return self
 
     def __exit__(self, *_: object) -> None:
         """Have the watcher end all programs; if it was killed itself, do its work."""
-        _stdin(self._watcher).close()
-        while self._watcher.poll() is None:
-            self._reap()
-            time.sleep(POLL_SECONDS)
-        if self._watcher.returncode:
-            started = [*self._services, *self._passing.values()]
-            end_groups([service.process.pid for service in started])
+        started = [service.process.pid for service in (*self._services, *self._passing.values())]
+        self._ender.end(started, self._reap)
         self._reap()
 
     def start(self, name: str, *arguments: str, is_optional: bool = False) -> None:
@@ -219,7 +208,7 @@ class SupervisedServices:
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
-        _stdin(self._watcher).write(f"{process.pid}\n".encode())
+        self._ender.add(process.pid)
         return Service(launch, process, log)
 
     def needs_its_child(self, name: str) -> None:
@@ -250,7 +239,7 @@ class SupervisedServices:
         """Restart programs that end, for ever, and call ``meanwhile`` over and over.
 
         Args:
-            meanwhile: Called ten times a second.
+            meanwhile: Called twice a second.
             report_end: Takes a sentence about a program that ended and its restart.
 
         Raises:
@@ -264,7 +253,7 @@ class SupervisedServices:
             self._require_watcher()
             for number, service in enumerate(self._services):
                 self._services[number] = self._kept_running(service, report_end)
-            time.sleep(POLL_SECONDS)
+            time.sleep(WATCH_SECONDS)
 
     def _kept_running(self, service: Service, report_end: Callable[[str], object]) -> Service:
         """Return a program as it runs now: the same one, or the one that took its place."""
@@ -316,7 +305,7 @@ class SupervisedServices:
     def _require_watcher(self) -> None:
         if self._is_asked_to_stop:
             raise StopRequest
-        if self._watcher.poll() is not None:
+        if not self._ender.is_alive:
             raise TransientError("the watcher process was killed", remedy="start again")
 
     def _how_it_ended(self, service: Service) -> str | None:
@@ -348,11 +337,6 @@ class SupervisedServices:
 
 def _before(log: Path) -> Path:
     return log.with_suffix(".previous.log")
-
-
-def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    assert process.stdin  # noqa: S101 - it was started with a pipe
-    return process.stdin
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -18,9 +18,9 @@ from uuid import uuid4
 
 import yaml
 
+from orchestration_project.cli.daemon_watch import DaemonWatch, is_silent
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import RestartPolicy, StopRequest, SupervisedServices
-from orchestration_project.cli.watching import DaemonWatch, is_silent
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.simulator import retire_demos

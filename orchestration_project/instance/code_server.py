@@ -2,25 +2,31 @@
 
 Dagster (1.13) starts each run in a new interpreter, two to three seconds of imports, and has no
 setting for another way. Here each is a fork of a process that did nothing but these imports
-(`multiprocessing`'s fork server). The arguments are those of Dagster's own command:
+(`multiprocessing`'s fork server). That process is itself a fork of the code server, before this
+one listens: they share the memory of what both have imported, some 100 MiB. The arguments are those
+of Dagster's own command:
 ``python -m orchestration_project.instance.code_server code-server start ...``.
+
+That command stays to pass requests on to the child that has loaded the code, and to start another
+one at a reload. So that it takes little memory, it imports nothing of the project that it does not
+need; the child and a fork that ends at once do.
 """
 
+import ctypes
+import gc
+import importlib
 import multiprocessing
+import os
+import socket
 import sys
 import time
-from collections.abc import Sequence
-from multiprocessing import forkserver
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker, util
+from pathlib import Path
 
 from dagster._cli import main
 from dagster._grpc import server
-
-from orchestration_project.engine.environment import compared_warehouse
-from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.instance.claim_monitoring import monitor_runs_of_this_host
-from orchestration_project.instance.logs import keep_log_lines
-from orchestration_project.services.hosts import HostReport
-from orchestration_project.settings import Settings, load_shared_settings
 
 LOADED = [
     *("dagster._cli", "dagster._grpc.impl", "orchestration_project.definitions"),
@@ -40,19 +46,67 @@ SECONDS_BETWEEN_ATTEMPTS = 1.0
 
 
 class ForkingServer(server.DagsterApiServer):
-    """Dagster's server of definitions; the process that its runs are forked from is started too."""
+    """Dagster's server of definitions, whose runs are forked."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
         """Accept the arguments of Dagster's server; report load errors as it does."""
         super().__init__(*arguments, **options)  # pyright: ignore[reportArgumentType] - passed on
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(LOADED)
-        forkserver.ensure_running()
-        self._mp_ctx = context
-        settings = load_shared_settings()
-        keep_log_lines(settings, "code_server")
-        HostReport(settings, "code_server").start()
-        monitor_runs_of_this_host()
+        self._mp_ctx = multiprocessing.get_context("forkserver")
+        _report_host()
+
+
+PROCESS_NAME = b"fork-server"
+"""Name of the process that runs are forked from, and of theirs, as `ps -o comm` shows it."""
+
+PR_SET_NAME = 15
+"""Option of prctl(2)."""
+
+
+def start_fork_server() -> None:
+    """Import what runs need, and fork the process that they will be forked from.
+
+    `multiprocessing` (Python 3.11 to 3.13) would start it in a new interpreter, which it does again
+    if this one ends.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(LOADED)
+    for module in LOADED:
+        with suppress(Exception):  # the code server imports it again, and shows why it cannot
+            importlib.import_module(module)
+    resource_tracker.ensure_running()
+    with socket.socket(socket.AF_UNIX) as listener:
+        address = Path(util.get_temp_dir(), "fork-server")  # a folder of this user alone
+        listener.bind(str(address))
+        listener.listen()
+        alive_reader, alive_writer = os.pipe()
+        gc.freeze()  # a collection of garbage would write into what both share
+        process = os.fork()
+        if process == 0:
+            os.close(alive_writer)
+            prctl = getattr(ctypes.CDLL(None), "prctl", None)
+            if prctl is not None:
+                prctl(PR_SET_NAME, PROCESS_NAME)
+            try:
+                forkserver.main(listener.fileno(), alive_reader, preload=())
+            finally:
+                os._exit(1)
+    os.close(alive_reader)
+    vars(forkserver._forkserver).update(  # what its `ensure_running` sets
+        _forkserver_address=str(address),
+        _forkserver_alive_fd=alive_writer,
+        _forkserver_pid=process,
+    )
+
+
+def _report_host() -> None:
+    from orchestration_project.instance.claim_monitoring import monitor_runs_of_this_host
+    from orchestration_project.instance.logs import keep_log_lines
+    from orchestration_project.services.hosts import HostReport
+    from orchestration_project.settings import load_shared_settings
+
+    settings = load_shared_settings()
+    keep_log_lines(settings, "code_server")
+    HostReport(settings, "code_server").start()
+    monitor_runs_of_this_host()
 
 
 def _entry_point(executable: str) -> Sequence[str]:
@@ -60,7 +114,7 @@ def _entry_point(executable: str) -> Sequence[str]:
     return [executable, "-m", __spec__.name]
 
 
-def require_tables(settings: Settings, seconds: float = DATABASE_WAIT_SECONDS) -> None:
+def require_tables(seconds: float = DATABASE_WAIT_SECONDS) -> None:
     """Wait until the database answers, and refuse tables that are not the declared ones.
 
     Definitions that were loaded without the tables would lack what these add, such as plugins.
@@ -69,6 +123,11 @@ def require_tables(settings: Settings, seconds: float = DATABASE_WAIT_SECONDS) -
         ConfigurationError: The tables are not the declared ones.
         TransientError: The database does not answer for ``seconds``.
     """
+    from orchestration_project.engine.environment import compared_warehouse
+    from orchestration_project.errors import TransientError
+    from orchestration_project.settings import load_shared_settings
+
+    settings = load_shared_settings()
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -80,14 +139,40 @@ def require_tables(settings: Settings, seconds: float = DATABASE_WAIT_SECONDS) -
             time.sleep(SECONDS_BETWEEN_ATTEMPTS)
 
 
+def _status_of_tables() -> int:
+    """Return 0 if the tables are the declared ones; otherwise write why not, and return 1."""
+    from orchestration_project.errors import OrchestrationError
+
+    try:
+        require_tables()
+    except OrchestrationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _in_fork(ask: Callable[[], int]) -> int:
+    """Return the exit status of a function that runs in a process of its own.
+
+    What it imports takes no memory afterwards.
+    """
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            status = ask()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
 def _start(arguments: Sequence[str]) -> int:
     """Run Dagster's command with ``arguments``; return the exit status."""
-    if "start" in arguments and "--help" not in arguments:
-        try:
-            require_tables(load_shared_settings())
-        except OrchestrationError as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
+    if "start" in arguments and "--help" not in arguments and _in_fork(_status_of_tables):
+        return 1
+    if "grpc" in arguments:
+        start_fork_server()
     main()
     return 0
 

@@ -17,7 +17,7 @@ from threading import Event, Thread
 from typing import Any
 
 import psutil
-from dagster import DagsterInstance, DagsterRun, RunRecord, RunsFilter
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.errors import DagsterCodeLocationLoadError, DagsterUserCodeUnreachableError
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._daemon import controller
@@ -32,6 +32,7 @@ from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pauses import Pause, find_pause
+from orchestration_project.engine.dagster_private import watch_code_servers_seldom
 from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.engine.leases import (
     Lease,
@@ -62,6 +63,8 @@ WAIT_FOR_CODE_SERVERS = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
 """Variable of Dagster: without it, a backfill fails whose code server is away."""
 
 REFUSED = 1
+
+QUEUED = RunsFilter(statuses=[DagsterRunStatus.QUEUED])
 
 _logger = logging.getLogger(__name__)
 
@@ -265,8 +268,10 @@ class PausableQueue(QueuedRunCoordinatorDaemon):
         fixed_iteration_time: float | None = None,
     ) -> Generator[Any, None, None]:
         """Launch the queued runs that no pause holds."""
-        self.read_instance(workspace_process_context.instance)
-        yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
+        instance = workspace_process_context.instance
+        self.read_instance(instance)
+        if instance.get_run_ids(QUEUED, limit=1):  # an empty queue is looked at each second
+            yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
 
     def read_instance(self, instance: DagsterInstance) -> None:
         """Read the jobs and plans of runs from an instance, and report to it."""
@@ -324,6 +329,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_shared_settings()
         keep_log_lines(settings, "daemon")
         keep_backfills_without_code()
+        watch_code_servers_seldom()
         controller.EventLogConsumerDaemon = WaitingRetries  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
         controller.QueuedRunCoordinatorDaemon = PausableQueue  # pyright: ignore[reportPrivateImportUsage] - the same
         with (

@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 from dagster import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.launcher.base import RunLauncher
-from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.launcher import CheckedRunLauncher
+from orchestration_project.services.backfills import BACKFILL
 from orchestration_project.services.queues import PRIORITY_TAG
 from orchestration_project.settings import load_shared_settings
 
@@ -100,6 +100,6 @@ class SettingsCoordinator(QueuedRunCoordinator):
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
         """Put a run into the queue."""
         run = context.dagster_run
-        if BACKFILL_ID_TAG in run.tags and PRIORITY_TAG not in run.tags:
+        if BACKFILL in run.tags and PRIORITY_TAG not in run.tags:
             self._instance.add_run_tags(run.run_id, {PRIORITY_TAG: BACKFILL_PRIORITY})
         return super().submit_run(context)

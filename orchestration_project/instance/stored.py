@@ -37,7 +37,6 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._core.storage.tags import (
-    BACKFILL_ID_TAG,
     MAX_RETRIES_TAG,
     SCHEDULE_NAME_TAG,
     SENSOR_NAME_TAG,
@@ -50,6 +49,7 @@ from orchestration_project import release
 from orchestration_project.contracts.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
 from orchestration_project.redaction import MASK, redacted
+from orchestration_project.services.backfills import BACKFILL
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
 from orchestration_project.settings import project_folder
 from orchestration_project.tracing import spans
@@ -68,7 +68,7 @@ DEFINITIONS = "orchestration_project.definitions"
 
 UNSUCCESSFUL_ENDS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 
-LAUNCHERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
+LAUNCHERS = {BACKFILL: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
 """Trigger of a run, by Dagster's tag."""
 
 

@@ -10,13 +10,13 @@ from psycopg import sql
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
-from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.cli.watching import (
+from orchestration_project.cli.daemon_watch import (
     SECONDS_BETWEEN_LOOKS,
-    SECONDS_BETWEEN_TELLINGS,
+    SECONDS_BETWEEN_REPORTS,
     DaemonWatch,
     is_silent,
 )
+from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import PATIENCE_SECONDS
@@ -39,7 +39,7 @@ def test_a_silent_daemon_is_told_after_a_while_and_again_while_it_is_silent():
         watch.look()
     first = min(time for time in range(1000, 1100) if not (time - PATIENCE_SECONDS) % 30)
     first += SECONDS_BETWEEN_LOOKS  # sure in the second look
-    assert told == [first + number * SECONDS_BETWEEN_TELLINGS for number in range(4)]
+    assert told == [first + number * SECONDS_BETWEEN_REPORTS for number in range(4)]
     assert looks[0] == 1 + (3999 - PATIENCE_SECONDS) // SECONDS_BETWEEN_LOOKS
 
 

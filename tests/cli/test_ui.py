@@ -19,7 +19,7 @@ JOB_EXECUTE = (
     *("dagster", "job", "execute", "-m", "orchestration_project.definitions"),
     *("-j", JOB, "--tags", '{"dagster/partition": "T1|2026-02-09"}'),
 )
-FORK_SERVER = "multiprocessing.forkserver"
+FORK_SERVER = "fork-server"
 LAUNCH = """mutation {launchRun(executionParams: {selector: {
 repositoryLocationName: "orchestration_project.definitions", repositoryName: "__repository__",
 jobName: "operations_runs"},
@@ -109,7 +109,7 @@ def test_runs_start_although_the_process_that_they_are_forked_from_was_killed(ui
     forks = {
         process.pid: process
         for process in programs.processes_of(ui.state_dir)
-        if FORK_SERVER in " ".join(process.cmdline())
+        if process.name() == FORK_SERVER
     }
     [loaded] = [process for process in forks.values() if process.ppid() not in forks]  # no run
     ui.launch()

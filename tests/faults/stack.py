@@ -35,14 +35,14 @@ RUNS = """{runsOrError {... on Runs {results {status eventConnection {events {
 RUN_WORKER = "the run worker"
 
 PARTS = {
-    RUN_WORKER: "forkserver import main",
+    RUN_WORKER: "fork-server",
     "the daemon": "orchestration_project.instance.daemon",
     "the code server": "code-server",
     "the code server's own child": "api grpc",
     "the web server": "orchestration_project gateway",
     "the whole process tree": "",
 }
-"""Processes that can be killed, and a part of their command lines."""
+"""Processes that can be killed, and a part of their names and command lines."""
 
 
 class Stack:
@@ -173,8 +173,10 @@ def _failure_in(events: Iterable[Mapping[str, str]]) -> str:
 
 
 def _command(process: psutil.Process) -> list[str]:
+    """Return name and command line; those of a fork are of the process that it is a fork of."""
     try:
-        return process.cmdline()
+        name, words = process.name(), process.cmdline()
+        return [name] if name == PARTS[RUN_WORKER] else words
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
 

@@ -32,7 +32,7 @@ def test_a_code_server_refuses_older_tables_with_the_command_to_run(tmp_path):
 
 
 def test_a_code_server_makes_the_tables_of_an_empty_database():
-    require_tables(load_settings())
+    require_tables()
     with unprepared_warehouse(load_settings()) as warehouse:
         assert warehouse.version() == NEWEST_VERSION
 
@@ -41,4 +41,4 @@ def test_a_code_server_ends_after_a_wait_for_a_database_that_does_not_answer(mon
     url = f"postgresql://me@127.0.0.1:{programs.free_port()}/none"
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(TransientError):
-        require_tables(load_settings(), seconds=0)
+        require_tables(seconds=0)
