@@ -164,12 +164,9 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     sensors = list(defs.sensors or [])
     on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
     assert [sensor.name for sensor in on] == [  # they start nothing but the control tower
-        "operations_control_tower_at_start",
         "operations_on_objective_due",
-        "operations_on_run_change",
         "operations_on_run_end",
         "operations_on_state_change",
-        "operations_on_undelivered_alert",
     ]
 
 

@@ -155,7 +155,6 @@ FINRA = Domain(
         sensors.finra_on_publication,
         sensors.finra_on_restatement,
         sensors.finra_on_landing,
-        sensors.finra_on_last_tier,
         sensors.finra_on_gold,
         *sensors.DATASET_SENSORS,
     ],

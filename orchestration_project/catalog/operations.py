@@ -50,13 +50,10 @@ OPERATIONS = Domain(
         sensors.operations_prune_weekly,
     ],
     sensors=[
-        sensors.operations_control_tower_at_start,
         sensors.operations_on_due_export,
         sensors.operations_on_objective_due,
-        sensors.operations_on_run_change,
         sensors.operations_on_run_end,
         sensors.operations_on_state_change,
-        sensors.operations_on_undelivered_alert,
     ],
     state_paths=[FOLDER],
     registrations=[

@@ -350,6 +350,7 @@ class DueDerivations:
         table: Table that they are derived of.
         due: Their keys.
         now: When the tick is.
+        job_name: Job that derives them, where the sensor has several.
     """
 
     automation: str
@@ -357,6 +358,7 @@ class DueDerivations:
     table: Table
     due: Collection[str]
     now: datetime
+    job_name: str | None = None
 
     def record(self, asked: AskedRequests) -> None:
         """Record the equation of a tick.
@@ -384,16 +386,17 @@ def request_derivations(
     Raises:
         UnbalancedError: The runs lack a partition that is due, or have it twice.
     """
-    split = split_requests(context.instance, map(_request, runs))
+    wanted = (_request(run, derivation.job_name) for run in runs)
+    split = split_requests(context.instance, wanted)
     derivation.record(split)
-    wanted = split.new
-    if not wanted:
+    if not split.new:
         known = ", ".join(f"{run.first} to {run.last}" for run in runs)
         return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{left_out}")
-    asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in wanted)
+    asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in split.new)
     context.log.info(f"Requested {asked}.{left_out}", extra={"event": "derivation_runs_requested"})
-    return dg.SensorResult(run_requests=list(wanted))
+    return dg.SensorResult(run_requests=list(split.new))
 
 
-def _request(run: RecomputationRequest) -> dg.RunRequest:
-    return dg.RunRequest(run_key=run.run_key, tags={RANGE_START: run.first, RANGE_END: run.last})
+def _request(run: RecomputationRequest, job_name: str | None) -> dg.RunRequest:
+    tags = {RANGE_START: run.first, RANGE_END: run.last}
+    return dg.RunRequest(run_key=run.run_key, job_name=job_name, tags=tags)

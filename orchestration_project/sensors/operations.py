@@ -3,11 +3,11 @@
 Most sensors have no job: a tick does the work.
 """
 
-import json
 from datetime import datetime, timedelta
 from functools import partial
 
 import dagster as dg
+from pydantic import BaseModel, Field, ValidationError
 
 from orchestration_project.assets.operations import checks_job, clean_up_job, export_job
 from orchestration_project.assets.operations.catalogue import READINESS
@@ -61,9 +61,10 @@ def operations_on_run_end(
     clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SkipReason:
-    """Store the alerts that runs, checks, backfills, ticks, queue, disk and daemon raise.
+    """Store and send the alerts that runs, checks, backfills, ticks, queue, disk and daemon raise.
 
-    Of each backfill that ended, its equation is recorded.
+    Of each backfill that ended, its equation is recorded. What a channel of ALERT_URLS did not take
+    is sent again and again.
     """
     if context.cursor is None:
         found = first_poll(context.instance)
@@ -78,78 +79,44 @@ def operations_on_run_end(
     for problem in problems:
         context.log.error(problem, extra={"event": "backfill_unbalanced"})
     context.update_cursor(progress.model_dump_json())
-    return dg.SkipReason(" ".join([found.said, *problems]))
+    return dg.SkipReason("\n".join([" ".join([found.said, *problems]), _deliver(alerts)]))
 
 
-@sensor(
-    profile=PROFILE,
-    needs="ALERT_URLS, for a channel to send to",
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
-)
-def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.SkipReason:
-    """Send stored alerts to their channels, again and again until they are taken."""
-    with alerts.inbox() as inbox:
-        alerts.give_up(inbox)  # not who watches from outside: cron may know of no channel
-        taken, reasons = alerts.deliver(inbox)
-        waiting = inbox.waiting()
+def _deliver(alerts: Alerts) -> str:
+    """Send the stored alerts to their channels; return what came of it."""
+    try:
+        with alerts.inbox() as inbox:
+            alerts.give_up(inbox)  # not who watches from outside: cron may know of no channel
+            taken, reasons = alerts.deliver(inbox)
+            waiting = inbox.waiting()
+    except OrchestrationError as error:  # of a lost database the look before has notified
+        return f"Alerts cannot be sent; the next tick tries again. {error}"
     if not alerts.channels:
-        return dg.SkipReason("Alerts notify no channel: ALERT_URLS is not set.")
+        return "Alerts notify no channel: ALERT_URLS is not set."
     left = ", ".join(f"{count} to {name}" for name, count in waiting.items()) or "none"
     why = "".join(f" {reason}." for reason in reasons.values())
-    return dg.SkipReason(f"Sent {taken} alerts; still waiting: {left}.{why}")
+    return f"Sent {taken} alerts; still waiting: {left}.{why}"
 
 
-@sensor(
-    profile=PROFILE,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
-)
-def operations_on_run_change(
-    context: dg.SensorEvaluationContext,
-    clock: dg.ResourceParam[Clock],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.SkipReason:
-    """Write runs that were asked for, began or ended into operations_runs and operations_steps."""
-    since = datetime.fromisoformat(context.cursor) if context.cursor else None
-    found = follow(context.instance, Ledger(warehouse, clock), since)
-    context.update_cursor(found.seen.isoformat())
-    more = "" if found.is_all else " More wait for the next tick."
-    return dg.SkipReason(
-        f"Recorded {found.written.added} new and {found.written.changed} changed runs.{more}"
-    )
+class Followed(BaseModel):
+    """Cursor of `operations_on_state_change`.
+
+    Attributes:
+        seen: Change of the last run that is recorded; None: none is.
+        shown: Digests of the states that are shown, by name.
+        checked_since: Load of the code after which the hourly checks were started.
+    """
+
+    seen: datetime | None = None
+    shown: dict[str, str] = Field(default_factory=dict)
+    checked_since: str = ""
 
 
 @sensor(
     profile=PROFILE,
     job=checks_job,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-    default_status=dg.DefaultSensorStatus.RUNNING,  # it reads, and asks no source
-)
-def operations_control_tower_at_start(
-    context: dg.SensorEvaluationContext,
-    clock: dg.ResourceParam[Clock],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.RunRequest | dg.SkipReason:
-    """Start the control tower once after each start of the UI, when the ledger has all runs."""
-    loaded_at = CODE_LOADED_AT.isoformat()
-    if context.cursor == loaded_at:
-        return dg.SkipReason(f"The control tower was started; the code was loaded at {loaded_at}.")
-    counted_since = Clock().now() - timedelta(days=DAYS)
-    try:
-        missing = compare(context.instance, Ledger(warehouse, clock), counted_since).differing
-    except OrchestrationError as error:  # of a lost database operations_on_run_end notifies
-        return dg.SkipReason(f"The ledger cannot be compared; the next tick looks again. {error}")
-    if missing:
-        return dg.SkipReason(f"The ledger lacks {len(missing)} runs; the next tick looks again.")
-    context.update_cursor(loaded_at)
-    return dg.RunRequest(run_key=loaded_at, run_config=HOURLY_CONFIG, asset_selection=HOURLY_ASSETS)
-
-
-@sensor(
-    profile=PROFILE,
     minimum_interval_seconds=SECONDS_BETWEEN_SNAPSHOTS,
-    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it reads, and asks no source
 )
 def operations_on_state_change(
     context: dg.SensorEvaluationContext,
@@ -158,25 +125,58 @@ def operations_on_state_change(
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> dg.SensorResult | dg.SkipReason:
-    """Show open alerts, presets, the configuration and the latest runs on their assets."""
-    before = json.loads(context.cursor) if context.cursor else {}
-    try:
-        found = snapshots(
-            context.instance,
-            alerts=alerts,
-            clock=clock,
-            registry=registry,
-            settings=settings,
-            warehouse=warehouse,
-        )
-        digests, events = state_changes(before, found)
-    except OrchestrationError as error:  # of a lost database operations_on_run_end notifies
-        return dg.SkipReason(f"States cannot be read; the next tick looks again. {error}")
-    shown = ", ".join(event.asset_key.to_user_string() for event in events) or "nothing changed"
-    return dg.SensorResult(
-        skip_reason=f"Shown: {shown}.", cursor=json.dumps(digests), asset_events=events
+) -> dg.SensorResult:
+    """Record runs, and show alerts, presets, configuration and latest runs on their assets.
+
+    After each start of the UI, the hourly checks are started once the ledger has all runs.
+    """
+    before, ledger = read_cursor(context.cursor), Ledger(warehouse, clock)
+    found = follow(context.instance, ledger, before.seen)
+    more = "" if found.is_all else " More wait for the next tick."
+    recorded = f"Recorded {found.written.added} new and {found.written.changed} changed runs.{more}"
+    states = snapshots(
+        context.instance,
+        alerts=alerts,
+        clock=clock,
+        registry=registry,
+        settings=settings,
+        warehouse=warehouse,
     )
+    digests, events = state_changes(before.shown, states)
+    shown = ", ".join(event.asset_key.to_user_string() for event in events) or "nothing changed"
+    loaded_at = CODE_LOADED_AT.isoformat()
+    requests = []
+    if found.is_all and before.checked_since != loaded_at and _has_all_runs(context, ledger):
+        requests = [
+            dg.RunRequest(
+                run_key=loaded_at, run_config=HOURLY_CONFIG, asset_selection=HOURLY_ASSETS
+            )
+        ]
+    after = Followed(
+        seen=found.seen,
+        shown=dict(digests),
+        checked_since=loaded_at if requests else before.checked_since,
+    )
+    said = f"{recorded} Shown: {shown}."
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else said,
+        cursor=after.model_dump_json(),
+        asset_events=events,
+    )
+
+
+def read_cursor(cursor: str | None) -> Followed:
+    """Read the cursor of a tick; one of a former release shows all states once again."""
+    try:
+        return Followed.model_validate_json(cursor or "{}")
+    except ValidationError:
+        return Followed()
+
+
+def _has_all_runs(context: dg.SensorEvaluationContext, ledger: Ledger) -> bool:
+    """Return whether the ledger has the runs that the checks count."""
+    return not compare(context.instance, ledger, Clock().now() - timedelta(days=DAYS)).differing
 
 
 @sensor(

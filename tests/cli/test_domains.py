@@ -42,7 +42,7 @@ from tests import programs
 MONDAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
-MOST_AT_FIRST_LOGIN = {"assets": 31, "jobs": 12, "automations": 18, "checks": 39}
+MOST_AT_FIRST_LOGIN = {"assets": 31, "jobs": 12, "automations": 14, "checks": 39}
 
 COMMON = ("access_", "operations_")
 """How tables begin that every installation needs."""

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.definitions import defs
-from orchestration_project.sensors.finra import finra_on_landing, finra_on_last_tier
+from orchestration_project.sensors.finra import finra_on_landing
 from tests.resources.definitions import RESOURCES
 
 
@@ -31,6 +31,9 @@ def asked(result) -> list[tuple[str, str]]:
     ]
 
 
+NO_TIERS = "Nothing to do: all tiers of 0 weeks are landed, and these are current."
+
+
 def run(instance, job: str, first: str, last: str) -> None:
     tags = {
         "dagster/asset_partition_range_start": first,
@@ -42,10 +45,7 @@ def run(instance, job: str, first: str, last: str) -> None:
 
 def test_without_landings_there_is_nothing_to_derive(instance):
     assert tick(finra_on_landing, instance) == (
-        "Nothing to do: what 0 landed weeks derive is current."
-    )
-    assert tick(finra_on_last_tier, instance) == (
-        "Nothing to do: all tiers of 0 weeks are landed, and these are current."
+        f"Nothing to do: what 0 landed weeks derive is current. {NO_TIERS}"
     )
 
 
@@ -56,7 +56,7 @@ def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, s
     assert asked(due) == [("T1|2026-01-12", "T1|2026-01-26")]
     run(instance, "finra_gold", "T1|2026-01-12", "T1|2026-01-26")
     assert tick(finra_on_landing, instance) == (
-        "Nothing to do: what 3 landed weeks derive is current."
+        f"Nothing to do: what 3 landed weeks derive is current. {NO_TIERS}"
     )
     set_clock("2026-03-12T15:00:00+00:00")
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-12")
@@ -73,15 +73,17 @@ def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, s
 def test_the_last_tier_of_a_week_starts_what_looks_across_tiers(instance):
     for tier in ("T1", "T2"):
         run(instance, "finra_otc_weekly", f"{tier}|2026-01-19", f"{tier}|2026-01-26")
-    assert tick(finra_on_last_tier, instance) == (
-        "Nothing to do: all tiers of 0 weeks are landed, and these are current."
-    )
+    due = [("T1|2026-01-19", "T1|2026-01-26"), ("T2|2026-01-19", "T2|2026-01-26")]
+    assert asked(tick(finra_on_landing, instance)) == due
     run(instance, "finra_otc_weekly", "OTCE|2026-01-26", "OTCE|2026-01-26")
-    assert asked(tick(finra_on_last_tier, instance)) == [("2026-01-26", "2026-01-26")]
+    due = [("OTCE|2026-01-26", "OTCE|2026-01-26"), *due, ("2026-01-26", "2026-01-26")]
+    found = tick(finra_on_landing, instance)
+    assert asked(found) == due
+    assert isinstance(found, dg.SensorResult)
+    jobs = [request.job_name for request in found.run_requests or []]
+    assert jobs == ["finra_gold", "finra_gold", "finra_gold", "finra_tier_week"]
     run(instance, "finra_tier_week", "2026-01-26", "2026-01-26")
-    assert tick(finra_on_last_tier, instance) == (
-        "Nothing to do: all tiers of 1 weeks are landed, and these are current."
-    )
+    assert asked(tick(finra_on_landing, instance)) == due[:-1]
 
 
 def test_while_a_run_is_under_way_no_other_is_asked_for(instance):
@@ -89,7 +91,7 @@ def test_while_a_run_is_under_way_no_other_is_asked_for(instance):
     job = defs.resolve_job_def("finra_gold")
     waiting = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     assert tick(finra_on_landing, instance) == (
-        f"The run {waiting.run_id} of finra_gold is under way."
+        f"The run {waiting.run_id} of finra_gold is under way. {NO_TIERS}"
     )
 
 
@@ -103,7 +105,7 @@ def test_what_a_failed_run_left_is_asked_for_again_the_day_after(instance, monke
     instance.create_run_for_job(job, status=failed, tags={"dagster/run_key": str(request.run_key)})
     assert tick(finra_on_landing, instance) == (
         "Not derived, and asked for today: T1|2026-01-26 to T1|2026-01-26; a run that brings "
-        "nothing is asked for again the day after."
+        f"nothing is asked for again the day after. {NO_TIERS}"
     )
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-03-03T15:00:00+00:00")
     assert asked(tick(finra_on_landing, instance)) == [("T1|2026-01-26", "T1|2026-01-26")]

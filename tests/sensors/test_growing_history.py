@@ -164,7 +164,7 @@ GROWING = {
 }
 """Tables that grow with every delivery, and which of their rows are repeated."""
 
-OF_STATES = ("operations_control_tower_at_start", "operations_on_state_change")
+OF_STATES = ("operations_on_state_change",)
 STATES = {"operations_runs": operations_runs, "operations_presets": operations_presets}
 """Tables that grow with runs and with applied presets."""
 

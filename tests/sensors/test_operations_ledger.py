@@ -19,11 +19,11 @@ from orchestration_project.contracts.job_kinds import (
 )
 from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.sensors.operations import (
+    CODE_LOADED_AT,
+    Followed,
     operations_checks_hourly,
-    operations_control_tower_at_start,
-    operations_on_run_change,
     operations_on_state_change,
 )
 from orchestration_project.services.ledger import Ledger
@@ -55,13 +55,23 @@ def url(demo_settings, set_clock) -> str:
     return databases.sqlite_url(demo_settings.state_path)
 
 
-def tick(instance, cursor=None) -> tuple[str, str | None]:
-    names = ("clock", "warehouse")
-    with dg.build_resources({name: RESOURCES[name] for name in names}, instance) as resources:
-        context = dg.build_sensor_context(instance, cursor, resources=resources._asdict())
-        said = operations_on_run_change(context)
-        assert isinstance(said, dg.SkipReason)
-        return str(said.skip_message), context.cursor
+def look(instance, cursor=None):
+    """Tick the sensor that records runs and shows states."""
+    names = operations_on_state_change.required_resource_keys
+    given = {name: RESOURCES[name] for name in names}
+    with dg.build_sensor_context(instance, cursor, resources=given) as context:
+        return operations_on_state_change.evaluate_tick(context)
+
+
+CHECKED = Followed(checked_since=CODE_LOADED_AT.isoformat()).model_dump_json()
+"""Cursor of a tick after which no checks are due."""
+
+
+def tick(instance, cursor: str | None = CHECKED) -> tuple[str, str | None]:
+    """Return what a tick says that it recorded, and its cursor."""
+    found = look(instance, cursor)
+    said, _, _ = str(found.skip_message).partition(" Shown: ")
+    return said, found.cursor
 
 
 def check(instance, noun: str, tags=None) -> dg.ExecuteInProcessResult:
@@ -127,53 +137,33 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
     assert not json.loads(found[8])["finra/otc_weekly reconciles_with_symbol_totals"]["passed"]
 
 
+@pytest.mark.parametrize(
+    "lost", ["sqlite:////proc/nothing/x.sqlite", "postgresql://a@127.0.0.1:9/x"]
+)
 def test_a_tick_without_a_database_fails_and_the_next_one_with_it_has_lost_nothing(
-    instance, url, monkeypatch
+    instance, url, monkeypatch, lost
 ):
     instance.create_run_for_job(defs.resolve_job_def(CHECKS_JOB))
-    with monkeypatch.context() as lost:
-        lost.setenv("DATABASE_URL", "sqlite:////proc/nothing/x.sqlite")
-        with pytest.raises(ConfigurationError, match="the folder of the SQLite database"):
+    with monkeypatch.context() as away:
+        away.setenv("DATABASE_URL", lost)
+        with pytest.raises(OrchestrationError, match="database"):
             tick(instance)
     assert tick(instance)[0] == "Recorded 1 new and 0 changed runs."
 
 
-@pytest.mark.parametrize(
-    "lost", ["sqlite:////proc/nothing/x.sqlite", "postgresql://a@127.0.0.1:9/x"]
-)
-@pytest.mark.parametrize("each", [operations_control_tower_at_start, operations_on_state_change])
-def test_without_a_database_sensors_of_states_skip_with_the_reason(
-    instance, url, monkeypatch, lost, each
-):
-    monkeypatch.setenv("DATABASE_URL", lost)
-    given = {name: RESOURCES[name] for name in each.required_resource_keys}
-    with dg.build_sensor_context(instance, "{}", resources=given) as context:
-        found = each.evaluate_tick(context)
-    assert (found.run_requests, found.asset_events) == ([], [])
-    assert "the next tick looks again. " in found.skip_message
-    assert "database" in found.skip_message
-
-
 def test_the_control_tower_starts_once_when_the_ledger_has_all_runs(instance, url):
     instance.create_run_for_job(defs.resolve_job_def(CHECKS_JOB))
-    names = ("clock", "warehouse")
-    with dg.build_resources({name: RESOURCES[name] for name in names}, instance) as resources:
-        given = resources._asdict()
+    found = look(instance)
+    assert [request.run_key for request in found.run_requests or []] == [CODE_LOADED_AT.isoformat()]
+    again = look(instance, found.cursor)
+    assert again.run_requests == []
+    assert str(again.skip_message).startswith("Recorded 0 new and 0 changed runs. Shown: ")
 
-        def ask(cursor=None):
-            context = dg.build_sensor_context(instance, cursor, resources=given)
-            return operations_control_tower_at_start(context), context.cursor
 
-        said, cursor = ask()
-        assert isinstance(said, dg.SkipReason)
-        assert (said.skip_message, cursor) == (
-            *("The ledger lacks 1 runs; the next tick looks again.", None),
-        )
-        tick(instance)
-        request, cursor = ask()
-        assert isinstance(request, dg.RunRequest)
-        assert request.run_key == cursor
-        assert isinstance(ask(cursor)[0], dg.SkipReason)
+def test_a_cursor_of_a_former_release_shows_all_states_once(instance, url):
+    found = look(instance, json.dumps({"alerts": "digest", "shown": "by name"}))
+    assert found.asset_events
+    assert look(instance, found.cursor).asset_events == []
 
 
 @pytest.mark.slow

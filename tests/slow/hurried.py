@@ -8,7 +8,6 @@ HURRIED = (
     "finra_on_publication",
     "finra_on_restatement",
     "finra_on_landing",
-    "finra_on_last_tier",
     "finra_on_gold",
     "operations_",
 )

@@ -17,14 +17,10 @@ from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.sensors.finra import (
     finra_on_landing,
-    finra_on_last_tier,
     finra_on_publication,
     finra_on_restatement,
 )
-from orchestration_project.sensors.operations import (
-    operations_on_run_end,
-    operations_on_undelivered_alert,
-)
+from orchestration_project.sensors.operations import operations_on_run_end
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_tier_week
 from orchestration_project.tables.operations import operations_alerts
@@ -40,8 +36,6 @@ FIRST_LOOK = datetime(2025, 6, 3, 15, tzinfo=UTC)
 LAST_LOOK = datetime(2026, 3, 3, 15, tzinfo=UTC)
 BETWEEN_LOOKS = timedelta(days=13)  # so that the looks fall on all days of the week
 LOADING = (finra_on_publication, finra_on_restatement)
-DERIVING = (finra_on_landing, finra_on_last_tier)
-TELLING = (operations_on_run_end, operations_on_undelivered_alert)
 
 
 @dataclass
@@ -75,15 +69,14 @@ class Daemon:
         tags = {**request.tags, "dagster/run_key": str(request.run_key)}
         if request.partition_key is not None:
             tags["dagster/partition"] = request.partition_key
-        job = defs.resolve_job_def(str(sensor.job_name))
+        job = defs.resolve_job_def(str(request.job_name or sensor.job_name))
         job.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
 
     def until_quiet(self) -> None:
         """Tick all sensors over and over, as the daemon does, until none asks for a run."""
-        while sum(self.tick(sensor) for sensor in (*LOADING, *DERIVING)):
-            self.tick(TELLING[0])
-        for sensor in TELLING:
-            self.tick(sensor)
+        while sum(self.tick(sensor) for sensor in (*LOADING, finra_on_landing)):
+            self.tick(operations_on_run_end)
+        self.tick(operations_on_run_end)
 
 
 @pytest.fixture
@@ -99,7 +92,7 @@ def year(demo_settings, monkeypatch, tmp_path):
         monkeypatch.setenv("ALERT_URLS", f"info={hook.url()}")
         daemon, snapshots = Daemon(instance), {}
         url = databases.sqlite_url(demo_settings.state_path)
-        daemon.tick(TELLING[0])
+        daemon.tick(operations_on_run_end)
         day = FIRST_LOOK
         while day <= LAST_LOOK:
             monkeypatch.setenv("DEMO_CLOCK_NOW", day.isoformat())
@@ -107,7 +100,7 @@ def year(demo_settings, monkeypatch, tmp_path):
             snapshots[day + timedelta(hours=12)] = state(url)
             day += BETWEEN_LOOKS
         for _ in range(10):  # a tick sends ten
-            daemon.tick(TELLING[1])
+            daemon.tick(operations_on_run_end)
         yield snapshots, hook
 
 

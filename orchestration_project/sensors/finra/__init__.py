@@ -6,7 +6,6 @@ from orchestration_project.sensors.finra.arrivals import finra_on_publication, f
 from orchestration_project.sensors.finra.derived import (
     finra_on_gold,
     finra_on_landing,
-    finra_on_last_tier,
 )
 from orchestration_project.sensors.finra.schedules import (
     MONDAYS,
@@ -31,7 +30,6 @@ __all__ = [
     "finra_daily",
     "finra_on_gold",
     "finra_on_landing",
-    "finra_on_last_tier",
     "finra_on_publication",
     "finra_on_restatement",
     "finra_otc_weekly_mondays",

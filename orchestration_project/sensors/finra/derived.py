@@ -39,7 +39,7 @@ SECONDS_BETWEEN_LOOKS = 60
 
 
 @sensor(
-    job=gold_job,
+    jobs=[gold_job, tier_week_job],
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     profile=PROFILE,
     needs="loaded weeks",
@@ -49,7 +49,25 @@ def finra_on_landing(
     clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Derive the weeks whose window changed: those that landed or changed, and their dependents."""
+    """Derive the weeks whose window or tiers changed: those that landed or changed, and dependents.
+
+    A week across tiers waits for the last of its tiers.
+    """
+    found = [
+        _derive_windows(context, clock, warehouse),
+        _derive_across_tiers(context, clock, warehouse),
+    ]
+    asked = [each for each in found if isinstance(each, dg.SensorResult)]
+    if asked:
+        wanted = [request for each in asked for request in each.run_requests or []]
+        return dg.SensorResult(run_requests=wanted)
+    reasons = [str(each.skip_message) for each in found if isinstance(each, dg.SkipReason)]
+    return dg.SkipReason(" ".join(reasons))
+
+
+def _derive_windows(
+    context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
+) -> dg.SensorResult | dg.SkipReason:
     landed, due = find_outdated(warehouse, WINDOWS)
     keys = week_keys()
     wanted = [key for key in due if key in keys]
@@ -68,23 +86,15 @@ def finra_on_landing(
         day=clock.today_in_new_york(),
     )
     derivation = DueDerivations(
-        "finra_on_landing", warehouse, finra_otc_weekly, wanted, clock.now()
+        *("finra_on_landing", warehouse, finra_otc_weekly, wanted, clock.now()),
+        job_name=gold_job.name,
     )
     return request_derivations(context, runs, derivation, left_out)
 
 
-@sensor(
-    job=tier_week_job,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-    profile=PROFILE,
-    needs="loaded weeks",
-)
-def finra_on_last_tier(
-    context: dg.SensorEvaluationContext,
-    clock: dg.ResourceParam[Clock],
-    warehouse: dg.ResourceParam[Warehouse],
+def _derive_across_tiers(
+    context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
 ) -> dg.SensorResult | dg.SkipReason:
-    """Derive the weeks whose last tier landed, or of which a tier changed."""
     landed, due = find_outdated(warehouse, TIER_WEEKS)
     wanted = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
     left_out = _without_partition(len(due) - len(wanted))
@@ -104,7 +114,8 @@ def finra_on_last_tier(
         day=clock.today_in_new_york(),
     )
     derivation = DueDerivations(
-        "finra_on_last_tier", warehouse, finra_otc_weekly, wanted, clock.now()
+        *("finra_on_landing across tiers", warehouse, finra_otc_weekly, wanted, clock.now()),
+        job_name=tier_week_job.name,
     )
     return request_derivations(context, runs, derivation, left_out)
 
