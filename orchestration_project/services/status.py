@@ -1,20 +1,22 @@
-"""Late and quarantined partitions: one reading for control tower, objectives and pages."""
+"""Late and quarantined partitions: one reading for checks, control tower, objectives, pages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import Column, Select, and_, select
+from sqlalchemy import Column, Connection, Select, Table, and_, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import latest_group
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
-from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import audits, deliveries, fences
 
 MOST = 200
@@ -31,25 +33,52 @@ class Deadlines:
 def read_deadlines(
     registry: Registry, settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> list[OldestMissing]:
-    """Return the oldest due and missing partition of each asset of all domains that has one.
-
-    Missing partitions whose latest delivery is quarantined are counted as such.
-    """
-    late = [
+    """Return the oldest due and missing partition of each asset of all domains that has one."""
+    return [
         missing
         for deadlines in registry.registered(Deadlines)
         for missing in deadlines.read(settings, warehouse, clock)
     ]
-    if not any(missing.partitions for missing in late):
-        return late
-    keys = _read_quarantined_keys(warehouse)
-    return [
-        replace(
-            missing,
-            quarantined_count=sum((missing.asset, key) in keys for key in missing.partitions),
-        )
-        for missing in late
-    ]
+
+
+def read_late_datasets(
+    datasets: Sequence[Dataset], settings: Settings, warehouse: Warehouse, clock: Clock
+) -> list[OldestMissing]:
+    """Return the oldest due and missing partition of each dataset that has one."""
+    found = [read_oldest_missing(dataset, settings, warehouse, clock) for dataset in datasets]
+    return [missing for missing in found if missing is not None]
+
+
+def read_oldest_missing(
+    dataset: Dataset, settings: Settings, warehouse: Warehouse, clock: Clock
+) -> OldestMissing | None:
+    """Return the oldest partition of a dataset that is due and missing; None: there is none.
+
+    What is newer than the loaded partitions of a value is due; an empty table waits for none.
+    """
+    partitioning = dataset.partitioning
+    calendar = partitioning.calendar
+    grace = dataset.limits(settings, clock.today(calendar.zone)).freshness_grace
+    late = sorted(
+        Partition(day, newest.value)
+        for newest in partitioning.newest_loaded(warehouse.changes(dataset.table))
+        for day in calendar.late_days(newest.day, now=clock.now(), grace=grace)
+    )
+    if not late:
+        return None
+    midnight = datetime.combine(
+        partitioning.published_on(late[0]), time(), tzinfo=ZoneInfo(calendar.zone)
+    )
+    keys = [partitioning.key_of(partition) for partition in late]
+    with warehouse.reading() as connection:
+        quarantined = quarantined_keys(connection, dataset.table)
+    return OldestMissing(
+        f"{dataset.domain}/{dataset.noun}",
+        keys[0],
+        midnight.astimezone(UTC) + grace,
+        missing_count=len(late),
+        quarantined_count=len(quarantined.intersection(keys)),
+    )
 
 
 @dataclass(frozen=True)
@@ -117,11 +146,23 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
     ]
 
 
-def _read_quarantined_keys(warehouse: Warehouse) -> set[tuple[str, str]]:
-    """Return asset and partition key of all quarantined partitions."""
-    keys = _select_quarantined([deliveries.c.table_name, deliveries.c.partition_key])
-    with warehouse.reading() as connection:
-        return {(asset_of(row.table_name), row.partition_key) for row in connection.execute(keys)}
+class QuarantinedScope(NamedTuple):
+    """Key of a quarantined partition, and the part of it that the delivery was of."""
+
+    partition_key: str
+    scope: Scope
+
+
+def quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
+    """Return all quarantined partitions of a table."""
+    wanted = _select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
+    rows = connection.execute(wanted.where(fences.c.table_name == table.name))
+    return [QuarantinedScope(row.partition_key, scope_from_json(row.scope)) for row in rows]
+
+
+def quarantined_keys(connection: Connection, table: Table) -> set[str]:
+    """Return the keys of all quarantined partitions of a table."""
+    return {found.partition_key for found in quarantined_scopes(connection, table)}
 
 
 def _select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:

@@ -1,14 +1,13 @@
 """Whether the landed weeks are as new as FINRA's calendar promises."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     RETRY_ONCE,
-    week_keys,
+    first_finra_week,
 )
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
@@ -19,16 +18,14 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.freshness import (
     DueWeek,
     State,
-    after_first_loaded,
     counts,
-    due_weeks,
 )
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.freshness_deadlines import read_due_weeks
 from orchestration_project.services.metadata import described_result
 from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_otc_weekly
 
 SHOWN_WEEKS = 100
 """The latest of those that are missing: an event should stay below 100 KB."""
@@ -68,19 +65,9 @@ def freshness_of(
         clock: Now.
         listed: What FINRA says is published; None where it is not asked, as in a load.
     """
-    landed = warehouse.changes(finra_otc_weekly)
-    due = due_weeks(
-        clock.now(),
-        weeks=settings.finra_lookback_weeks,
-        grace=timedelta(hours=settings.finra_freshness_grace_hours),
-        landed=landed,
-        audited=warehouse.known_versions(finra_otc_weekly),
-        listed=listed,
-    )
-    if settings.is_demo:
-        due = after_first_loaded(due, landed)
-    keys = week_keys()
-    return _result([each for each in due if each.partition.key in keys])
+    first_week = first_finra_week(settings, clock.today_in_new_york())
+    due = read_due_weeks(warehouse, settings, clock.now(), first_week=first_week, listed=listed)
+    return _result(due)
 
 
 def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
