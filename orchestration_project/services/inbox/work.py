@@ -25,6 +25,7 @@ from orchestration_project.contracts.webhooks.queue import (
 )
 from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.contracts.work_items import (
+    FAILED_STATES,
     PERMANENT_REMEDIES,
     ClaimedItem,
     ItemChange,
@@ -383,7 +384,7 @@ def _item_change(change: DeliveryChange, run: AttemptRun | None) -> ItemChange:
 
 def _failure_of(change: DeliveryChange, run: AttemptRun | None) -> tuple[str | None, str | None]:
     """Return kind and reason of the failure that a run made of a delivery; None: it did not."""
-    if change.state not in ("failed", "dead"):
+    if change.state not in FAILED_STATES:
         return None, None
     if run is not None and run.status == "SUCCESS":  # it found that the body cannot be read
         return "contract", f"the run {run.run_id} rejected it; {PERMANENT_REMEDIES['contract']}"

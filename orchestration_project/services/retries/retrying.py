@@ -20,7 +20,7 @@ from orchestration_project.contracts.failures import (
     step_category,
 )
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
-from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.contracts.work_items import FAILED_STATES, PERMANENT_REMEDIES
 from orchestration_project.engine.loads import is_replay
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
@@ -338,7 +338,7 @@ def _failed(topics: Sequence[str], wanted: ItemFilter) -> ColumnElement[bool]:
     """Return the condition of failed and dead items that a filter selects."""
     columns = work_items.c
     conditions: list[ColumnElement[bool]] = [
-        columns.state.in_(["failed", "dead"]),
+        columns.state.in_(FAILED_STATES),
         columns.topic.in_(topics),
     ]
     if wanted.item_keys:
