@@ -33,6 +33,7 @@ from orchestration_project.contracts.work_items import (
     ItemState,
     pause_after,
 )
+from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
@@ -63,14 +64,6 @@ RUNS_PER_TICK = 25
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bodies that a run holds at a time, unless one alone is larger."""
-
-ACTIVE_STATUSES = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 ITEM_STATES: Mapping[State, ItemState] = {
     "received": "ready",
