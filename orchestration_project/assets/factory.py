@@ -45,6 +45,7 @@ from orchestration_project.engine.dataset import (
     LoadLimits,
     completeness_of,
     dagster_partitions,
+    read_oldest_missing,
 )
 from orchestration_project.engine.deliveries import (
     Deliveries,
@@ -77,7 +78,6 @@ from orchestration_project.services.metadata import (
     table_if_any,
     table_of,
 )
-from orchestration_project.services.status import read_oldest_missing
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
 from orchestration_project.tables.schema import HISTORY, Quantity
 
@@ -535,7 +535,7 @@ def _freshness_result(dataset: Dataset, resources: Any) -> dg.AssetCheckResult:
         oldest = partitioning.partition_of(late.partition, today=date.max)
         metadata |= {
             "days_late": (today - partitioning.published_on(oldest)).days,
-            "partitions_missing": late.absent_count,
+            "partitions_late": late.missing_count,
             "partitions_quarantined": late.quarantined_count,
         }
     severity = dg.AssetCheckSeverity.WARN

@@ -6,6 +6,7 @@ from functools import partial
 
 from orchestration_project.assets import finra
 from orchestration_project.assets.finra.catalogue import first_finra_week
+from orchestration_project.assets.finra.freshness import oldest_unlanded
 from orchestration_project.assets.replays import define_replay_job
 from orchestration_project.catalog.factory import dataset_job
 from orchestration_project.connections.clock import Clock
@@ -36,7 +37,6 @@ from orchestration_project.resources.finra.connection import (
     remote_clock,
     shown_source,
 )
-from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.resources.finra.recovery import RECOVERIES
 from orchestration_project.sensors import finra as sensors
 from orchestration_project.services.status import Deadlines, read_late_datasets

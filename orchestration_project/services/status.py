@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
-from sqlalchemy import Column, Connection, Select, Table, and_, select
+from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.engine.dataset import Dataset
+from orchestration_project.engine.dataset import Dataset, read_oldest_missing
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import latest_group
+from orchestration_project.engine.warehouse.difference import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
-from orchestration_project.tables.spine import audits, deliveries, fences
+from orchestration_project.tables.spine import audits, deliveries
 
 MOST = 200
 """Maximum number of partitions that are listed, the latest first."""
@@ -47,38 +44,6 @@ def read_late_datasets(
     """Return the oldest due and missing partition of each dataset that has one."""
     found = [read_oldest_missing(dataset, settings, warehouse, clock) for dataset in datasets]
     return [missing for missing in found if missing is not None]
-
-
-def read_oldest_missing(
-    dataset: Dataset, settings: Settings, warehouse: Warehouse, clock: Clock
-) -> OldestMissing | None:
-    """Return the oldest partition of a dataset that is due and missing; None: there is none.
-
-    What is newer than the loaded partitions of a value is due; an empty table waits for none.
-    """
-    partitioning = dataset.partitioning
-    calendar = partitioning.calendar
-    grace = dataset.limits(settings, clock.today(calendar.zone)).freshness_grace
-    late = sorted(
-        Partition(day, newest.value)
-        for newest in partitioning.newest_loaded(warehouse.changes(dataset.table))
-        for day in calendar.late_days(newest.day, now=clock.now(), grace=grace)
-    )
-    if not late:
-        return None
-    midnight = datetime.combine(
-        partitioning.published_on(late[0]), time(), tzinfo=ZoneInfo(calendar.zone)
-    )
-    keys = [partitioning.key_of(partition) for partition in late]
-    with warehouse.reading() as connection:
-        quarantined = quarantined_keys(connection, dataset.table)
-    return OldestMissing(
-        f"{dataset.domain}/{dataset.noun}",
-        keys[0],
-        midnight.astimezone(UTC) + grace,
-        missing_count=len(late),
-        quarantined_count=len(quarantined.intersection(keys)),
-    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +83,7 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
     A fence has the number of its partition's latest delivery, so no earlier one is read.
     """
     columns, audit = deliveries.c, audits.c
-    latest = _select_quarantined(list(columns))
+    latest = select_quarantined(list(columns))
     wanted = latest.order_by(columns.recorded_at.desc(), columns.group_id).limit(MOST)
     failed = select(audit.group_id, audit.table_name, audit.name, audit.expected, audit.found)
     failed = failed.where(audit.outcome == "failed", audit.severity == "error")
@@ -144,35 +109,3 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
         )
         for row in rows
     ]
-
-
-class QuarantinedScope(NamedTuple):
-    """Key of a quarantined partition, and the part of it that the delivery was of."""
-
-    partition_key: str
-    scope: Scope
-
-
-def quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
-    """Return all quarantined partitions of a table."""
-    wanted = _select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
-    rows = connection.execute(wanted.where(fences.c.table_name == table.name))
-    return [QuarantinedScope(row.partition_key, scope_from_json(row.scope)) for row in rows]
-
-
-def quarantined_keys(connection: Connection, table: Table) -> set[str]:
-    """Return the keys of all quarantined partitions of a table."""
-    return {found.partition_key for found in quarantined_scopes(connection, table)}
-
-
-def _select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
-    """Return the query of the latest deliveries of partitions, if these are not loaded."""
-    is_latest = and_(
-        deliveries.c.table_name == fences.c.table_name,
-        deliveries.c.group_id == latest_group(),
-    )
-    return (
-        select(*columns)
-        .select_from(fences.join(deliveries, is_latest))
-        .where(deliveries.c.outcome != "landed")
-    )

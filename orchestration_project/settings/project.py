@@ -6,10 +6,8 @@ checkout they are the same folder.
 
 import os
 import tomllib
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 from orchestration_project.errors import ConfigurationError
 
@@ -28,8 +26,6 @@ PROJECT = "ORCHESTRATE_PROJECT"
 """The variable that names the project folder."""
 
 EXPECTED = f"a folder that {PROJECT} names, or one whose pyproject.toml has [tool.orchestrate]"
-
-DeclaredT = TypeVar("DeclaredT")
 
 
 @cache
@@ -113,30 +109,3 @@ def _is_project(folder: Path) -> bool:
         ) from error
     tools = declared.get("tool")
     return isinstance(tools, dict) and "orchestrate" in tools
-
-
-def read_declared(
-    path: Path, read: Callable[[str], DeclaredT], *, noun: str, remedy: str
-) -> DeclaredT:
-    """Return what a file declares.
-
-    Args:
-        path: The file.
-        read: Reads its text.
-        noun: What it declares, for messages.
-        remedy: What to do if it cannot be read.
-
-    Raises:
-        ConfigurationError: It cannot be read, or is invalid.
-    """
-    try:
-        return read(path.read_text(encoding="utf-8"))
-    except ConfigurationError as error:
-        raise error.within(file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"invalid {noun}: the file cannot be read",
-            expected=f"a text file in UTF-8 at {path}",
-            found=f"{type(error).__name__}: {error}",
-            remedy=remedy,
-        ) from error

@@ -227,5 +227,5 @@ def test_a_freshness_check_tells_quarantined_partitions_from_missing_ones(wareho
     check = dataset.freshness(dg.build_asset_check_context(resources=resources))
     assert isinstance(check, dg.AssetCheckResult)
     [late] = read_late_datasets([dataset.dataset], load_settings(), warehouse, Clock(NOON))
-    counts = [check.metadata[f"partitions_{name}"].value for name in ("missing", "quarantined")]
-    assert counts == [late.absent_count, late.quarantined_count] == [1, 1]
+    counts = [check.metadata[f"partitions_{name}"].value for name in ("late", "quarantined")]
+    assert counts == [late.missing_count, late.quarantined_count] == [2, 1]

@@ -45,7 +45,7 @@ def as_new_as_the_calendar(
             "oldest_month": late.partition,
             "due_at": late.due_at,
             "days_late": round((now - late.due_at).total_seconds() / SECONDS_PER_DAY, 1),
-            "months_missing": late.absent_count,
+            "months_late": late.missing_count,
             "months_quarantined": late.quarantined_count,
             "what_to_do": late.next_step,
         }

@@ -20,9 +20,9 @@ from orchestration_project.engine.warehouse.difference import (
     changes,
     derived_versions,
     first_landed_at,
+    quarantined_keys,
 )
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope, within
-from orchestration_project.services.status import quarantined_keys
 from orchestration_project.tables.finra import (
     MARKETS,
     finra_concentration_week,

@@ -22,7 +22,7 @@ from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.prices import PricesSettings, PricesSource
-from orchestration_project.settings.project import read_declared
+from orchestration_project.settings.loading import read_declared
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """Maximum bytes of one symbol's whole history, which is a megabyte or two."""

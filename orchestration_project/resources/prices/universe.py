@@ -14,9 +14,9 @@ from orchestration_project.domains.prices.calendar import (
 )
 from orchestration_project.domains.prices.states import missing_months, missing_sessions
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.difference import quarantined_scopes
 from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.states import all_months
-from orchestration_project.services.status import quarantined_scopes
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.finra import finra_symbol_week as traded

@@ -10,7 +10,7 @@ import dagster as dg
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.alerts.rules.channels import Channel
 from orchestration_project.services.alerts.rules.notification import Names, Policy, read_rules
-from orchestration_project.settings.project import read_declared
+from orchestration_project.settings.loading import read_declared
 
 
 class Links:

@@ -27,7 +27,7 @@ from orchestration_project.redaction import hide
 from orchestration_project.registry import Registry
 from orchestration_project.services.export import write_parquet
 from orchestration_project.settings import Settings, read_secrets
-from orchestration_project.settings.project import read_declared
+from orchestration_project.settings.loading import read_declared
 from orchestration_project.settings.values import passwords_in, tokens_in
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from orchestration_project.contracts.webhooks.sources import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.settings import Settings, read_secrets
-from orchestration_project.settings.project import read_declared
+from orchestration_project.settings.loading import read_declared
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import Settings
-from orchestration_project.settings.project import read_declared
+from orchestration_project.settings.loading import read_declared
 from orchestration_project.tables.spine import uploads
 
 PARTIAL_SECONDS = 7 * 24 * 3600
