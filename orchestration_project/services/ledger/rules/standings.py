@@ -224,7 +224,7 @@ def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list
 
 def _lateness(oldest: OldestMissing, now: datetime) -> str:
     if oldest.reason:
-        return f"{oldest.reason}; do this: {oldest.remedy}"
+        return f"{oldest.reason}; do this: {oldest.next_step}"
     late = _duration(_hours(oldest.due_at, now))
     counts = {"missing": oldest.absent_count, "quarantined": oldest.quarantined_count}
     states = [
