@@ -45,6 +45,7 @@ from orchestration_project.engine.dataset import (
     LoadLimits,
     completeness_of,
     dagster_partitions,
+    read_oldest_missing,
 )
 from orchestration_project.engine.deliveries import (
     Deliveries,
@@ -248,7 +249,7 @@ def _table_asset(
 
         def checks() -> list[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
             fields = [_fields_result(loader.fields, dataset)] if dataset.lists_fields else []
-            fresh = _freshness_result(dataset, warehouse, limits, context.resources.clock)
+            fresh = _freshness_result(dataset, context.resources)
             return [*_audit_results(warehouse, dataset), *fields, evaluated(fresh)]
 
         def opened() -> DatasetLoader[None, pl.DataFrame]:
@@ -506,38 +507,39 @@ def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
         required_resource_keys={"clock", "settings", "warehouse"},
     )
     def as_new_as_the_calendar(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        resources = context.resources
-        if paused := paused_freshness(resources.warehouse, dataset.key):
-            return paused
-        limits = _limits(dataset, resources)
-        return _freshness_result(dataset, resources.warehouse, limits, resources.clock)
+        paused = paused_freshness(context.resources.warehouse, dataset.key)
+        return paused or _freshness_result(dataset, context.resources)
 
     return as_new_as_the_calendar
 
 
-def _freshness_result(
-    dataset: Dataset, warehouse: Warehouse, limits: LoadLimits, clock: Clock
-) -> dg.AssetCheckResult:
-    calendar = dataset.partitioning.calendar
-    now, today = clock.now(), clock.today(calendar.zone)
+def _freshness_result(dataset: Dataset, resources: Any) -> dg.AssetCheckResult:
+    warehouse: Warehouse = resources.warehouse
+    clock: Clock = resources.clock
+    partitioning = dataset.partitioning
+    calendar = partitioning.calendar
+    today = clock.today(calendar.zone)
+    late = read_oldest_missing(dataset, resources.settings, warehouse, clock)
     loaded = warehouse.changes(dataset.table)
-    newest = dataset.partitioning.newest_loaded(loaded)
-    late = [
-        each.next_due
-        for each in newest
-        if calendar.is_late(each.next_due, now=now, grace=limits.freshness_grace)
-    ]
+    newest = partitioning.newest_loaded(loaded)
     outcome = {} if loaded else not_applicable("no partition is loaded yet")
     if calendar.is_over(today):
         outcome = not_applicable(f"discontinued: the last partition is of {calendar.last_day}")
     metadata = {
         **outcome,
         "partitions_landed": len(loaded),
-        "days_late": max(((today - due).days for due in late), default=0),
+        "days_late": 0,
         **table_if_any("newest", [asdict(each) for each in newest]),
     }
+    if late is not None:
+        oldest = partitioning.partition_of(late.partition, today=date.max)
+        metadata |= {
+            "days_late": (today - partitioning.published_on(oldest)).days,
+            "partitions_late": late.missing_count,
+            "partitions_quarantined": late.quarantined_count,
+        }
     severity = dg.AssetCheckSeverity.WARN
-    return described_result(dataset.key, FRESHNESS_CHECK, metadata, severity, passed=not late)
+    return described_result(dataset.key, FRESHNESS_CHECK, metadata, severity, passed=late is None)
 
 
 def _plan_replay(

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import date
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -17,19 +16,16 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
-from orchestration_project.contracts.partitioning import Partition, Partitioning
+from orchestration_project.contracts.partitioning import Partitioning
 from orchestration_project.contracts.pipelines import Parameter
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.document_source import Documents, DocumentSource
 from orchestration_project.engine.environment import open_shared_state
-from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Connection, Domain, Environment, Job, PartitionedTable
 from orchestration_project.sensors.definitions import daily_schedule
 from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
-from orchestration_project.services.status import Deadlines
-from orchestration_project.settings import Settings
+from orchestration_project.services.status import Deadlines, read_late_datasets
 
 
 def domain_of(
@@ -81,7 +77,7 @@ def domain_of(
         ],
         replays=[each.replay for each in made],
         state_paths=state_paths,
-        registrations=[Deadlines(partial(oldest_missing_of, datasets)), *registrations],
+        registrations=[Deadlines(partial(read_late_datasets, datasets)), *registrations],
         read_files=lambda settings: settings.checks_of(name),
     )
 
@@ -121,41 +117,6 @@ def _key_of(partitioning: Partitioning, text: str) -> str:
 def _scope_of(dataset: Dataset, key: str) -> Scope:
     partition = dataset.partitioning.partition_of(key, today=date.max)
     return dataset.partitioning.scope_of(partition)
-
-
-def oldest_missing_of(
-    datasets: Sequence[Dataset], settings: Settings, warehouse: Warehouse, clock: Clock
-) -> Sequence[OldestMissing]:
-    """Return of each dataset the oldest partition that is due and missing, if it has one.
-
-    What is newer than the loaded partitions of a value is due; an empty table waits for none.
-    """
-    found = [_oldest_late(each, settings, warehouse, clock) for each in datasets]
-    return [each for each in found if each is not None]
-
-
-def _oldest_late(
-    dataset: Dataset, settings: Settings, warehouse: Warehouse, clock: Clock
-) -> OldestMissing | None:
-    partitioning = dataset.partitioning
-    calendar = partitioning.calendar
-    grace = dataset.limits(settings, clock.today(calendar.zone)).freshness_grace
-    late = sorted(
-        Partition(day, each.value)
-        for each in partitioning.newest_loaded(warehouse.changes(dataset.table))
-        for day in calendar.late_days(each.day, now=clock.now(), grace=grace)
-    )
-    if not late:
-        return None
-    due = partitioning.published_on(late[0])
-    midnight = datetime.combine(due, time(), tzinfo=ZoneInfo(calendar.zone))
-    return OldestMissing(
-        f"{dataset.domain}/{dataset.noun}",
-        partitioning.key_of(late[0]),
-        midnight.astimezone(UTC) + grace,
-        missing_count=len(late),
-        partitions=[partitioning.key_of(partition) for partition in late],
-    )
 
 
 @contextmanager

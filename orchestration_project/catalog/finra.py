@@ -6,8 +6,9 @@ from functools import partial
 
 from orchestration_project.assets import finra
 from orchestration_project.assets.finra.catalogue import first_finra_week
+from orchestration_project.assets.finra.freshness import oldest_unlanded
 from orchestration_project.assets.replays import define_replay_job
-from orchestration_project.catalog.factory import dataset_job, oldest_missing_of
+from orchestration_project.catalog.factory import dataset_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.contracts.problems import OldestMissing
@@ -36,10 +37,9 @@ from orchestration_project.resources.finra.connection import (
     remote_clock,
     shown_source,
 )
-from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.resources.finra.recovery import RECOVERIES
 from orchestration_project.sensors import finra as sensors
-from orchestration_project.services.status import Deadlines
+from orchestration_project.services.status import Deadlines, read_late_datasets
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -69,7 +69,7 @@ def _oldest_unlanded(
     datasets = [each.dataset for each in finra.DATASET_ASSETS]
     return [
         *([weekly] if weekly else []),
-        *oldest_missing_of(datasets, settings, warehouse, clock),
+        *read_late_datasets(datasets, settings, warehouse, clock),
     ]
 
 

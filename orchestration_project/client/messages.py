@@ -1,16 +1,13 @@
 """MQTT: events, dead letters and project state as DataFrames, and events as they arrive."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import httpx
 from pydantic import BaseModel
 
 from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
-from orchestration_project.client.transport import LOG_ATTEMPTS, RETRIED_STATUSES, ApiError
 from orchestration_project.contracts.api.messages import (
     MqttBridges,
     MqttComponent,
@@ -221,21 +218,11 @@ class MqttMethods(Asking):
             ApiError: The gateway does not give it, such as after the key was revoked.
             httpx.TransportError: For a minute it could not be reached, or sent nothing.
         """
-        last, failures = after, 0
-        while True:
-            try:
-                for number, event in self._mqtt_received(topic, last):
-                    last, failures = number, 0
-                    if event is not None:
-                        yield event
-            except (ApiError, httpx.TransportError) as error:
-                is_passing = (
-                    not isinstance(error, ApiError) or error.problem.status in RETRIED_STATUSES
-                )
-                if not is_passing or failures + 1 == LOG_ATTEMPTS:
-                    raise
-            failures += 1
-            self._transport.pause(failures)
+        query = {} if topic is None else {"topic": topic}
+        last = None if after is None else str(after)
+        for sent in self._transport.follow("/mqtt/stream", query, last=last):
+            if sent.data:
+                yield MqttReceived.model_validate_json(sent.data)
 
     def _mqtt_ask(
         self, method: str, path: str, fields: Mapping[str, Any] | None, key: str | None
@@ -243,24 +230,6 @@ class MqttMethods(Asking):
         body = None if fields is None else dict(fields)
         answer = self._transport.ask(method, path, body=body, key=key or new_key())
         return MqttEntity.model_validate_json(answer.content)
-
-    def _mqtt_received(
-        self, topic: str | None, last: int | None
-    ) -> Iterator[tuple[int, MqttReceived | None]]:
-        """Yield events with their numbers, and numbers alone of what was left out."""
-        headers = {} if last is None else {"last-event-id": str(last)}
-        query = {} if topic is None else {"topic": topic}
-        number, data = last or 0, ""
-        with self._transport.stream("/mqtt/stream", headers=headers, query=query) as lines:
-            for line in lines:
-                name, _, value = line.partition(": ")
-                if name == "id":
-                    number = int(value)
-                elif name == "data":
-                    data = value
-                elif not line:
-                    yield number, MqttReceived.model_validate(json.loads(data)) if data else None
-                    data = ""
 
     def _mqtt_frame(self, path: str, model: type[Row], **query: str | None) -> "pd.DataFrame":
         pages = self._pages(f"/mqtt/{path}", Page, **query, limit=PAGE_ROWS)

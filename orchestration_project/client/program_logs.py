@@ -1,15 +1,11 @@
 """Log lines of programs: searched, and followed as they come."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-import httpx
-
 from orchestration_project.client.asking import Asking, frame_of_models
-from orchestration_project.client.transport import LOG_ATTEMPTS, RETRIED_STATUSES, ApiError
 from orchestration_project.contracts.api.program_logs import LogLine, LogLines
 
 if TYPE_CHECKING:
@@ -73,41 +69,12 @@ class LogMethods(Asking):
             ApiError: The gateway does not give it, such as after the key was revoked.
             httpx.TransportError: For a minute it could not be reached, or sent nothing.
         """
-        last, failures = after, 0
         query = {
             name: value for name, value in _filter(service, level, run, trace).items() if value
         }
-        while True:
-            try:
-                for number, line in self._log_received(query, last):
-                    last, failures = number, 0
-                    if line is not None:
-                        yield number, line
-            except (ApiError, httpx.TransportError) as error:
-                is_passing = (
-                    not isinstance(error, ApiError) or error.problem.status in RETRIED_STATUSES
-                )
-                if not is_passing or failures + 1 == LOG_ATTEMPTS:
-                    raise
-            failures += 1
-            self._transport.pause(failures)
-
-    def _log_received(
-        self, query: Mapping[str, str], last: str | None
-    ) -> Iterator[tuple[str, LogLine | None]]:
-        """Yield lines with their IDs, and IDs alone of what was left out."""
-        headers = {} if last is None else {"last-event-id": last}
-        number, data = last or "", ""
-        with self._transport.stream("/logs/stream", headers=headers, query=query) as lines:
-            for line in lines:
-                name, _, value = line.partition(": ")
-                if name == "id":
-                    number = value
-                elif name == "data":
-                    data = value
-                elif not line:
-                    yield number, LogLine.model_validate(json.loads(data)) if data else None
-                    data = ""
+        for sent in self._transport.follow("/logs/stream", query, last=after):
+            if sent.data:
+                yield sent.id or "", LogLine.model_validate_json(sent.data)
 
 
 def _filter(

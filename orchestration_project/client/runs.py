@@ -1,20 +1,12 @@
 """Runs, backfills and pipelines: launched, followed, retried, ended."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-import httpx
-
 from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
-from orchestration_project.client.transport import (
-    LOG_ATTEMPTS,
-    RETRIED_STATUSES,
-    ApiError,
-    RunFailedError,
-)
+from orchestration_project.client.transport import RunFailedError
 from orchestration_project.contracts.api.models import Asked, Backfill
 from orchestration_project.contracts.api.pipelines import (
     Declared,
@@ -212,39 +204,11 @@ class RunMethods(Asking):
             ApiError: The gateway did not give it.
             httpx.TransportError: For a minute it could not be reached, or said nothing.
         """
-        last, failures = 0, 0
-        while True:
-            try:
-                for event in self._streamed(run_id, last):
-                    failures = 0
-                    if event == "ended":
-                        return
-                    if event != "alive":
-                        last = event.id
-                        yield event
-                raise httpx.RemoteProtocolError("the log broke off before the run had ended")
-            except (ApiError, httpx.TransportError) as error:
-                failures += 1
-                is_passing = (
-                    not isinstance(error, ApiError) or error.problem.status in RETRIED_STATUSES
-                )
-                if not is_passing or failures == LOG_ATTEMPTS:
-                    raise
-            self._transport.pause(failures)
-
-    def _streamed(self, run_id: str, last: int) -> Iterator[Event | Literal["alive", "ended"]]:
-        """Yield the events after ``last``, and heartbeats; "ended" once the run has."""
-        headers = {"last-event-id": str(last)} if last else {}
-        kind = ""
-        with self._transport.stream(f"/runs/{quoted(run_id)}/logs", headers=headers) as lines:
-            for line in lines:
-                name, _, value = line.partition(": ")
-                if name == "event":
-                    kind = value
-                elif name == "data":
-                    yield Event.model_validate(json.loads(value)) if kind == "log" else "ended"
-                elif line.startswith(":"):
-                    yield "alive"
+        for sent in self._transport.follow(f"/runs/{quoted(run_id)}/logs"):
+            if sent.type == "end":
+                return
+            if sent.data:
+                yield Event.model_validate_json(sent.data)
 
     def retry(
         self,

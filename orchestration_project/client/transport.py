@@ -6,8 +6,7 @@ below STATE_DIR, which a program elsewhere does not have.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -52,6 +51,20 @@ class RunFailedError(Exception):
         why = f": {status.error_category}\n{status.error}" if status.error else ""
         super().__init__(f"the run {status.run_id} of {status.job} ended with {status.status}{why}")
         self.status = status
+
+
+class ServerEvent(NamedTuple):
+    """A server-sent event, or a comment.
+
+    Attributes:
+        id: ID of the latest event that has one; None: there was none.
+        type: Its type.
+        data: Its JSON; empty: a comment.
+    """
+
+    id: str | None
+    type: str
+    data: str
 
 
 class Transport:
@@ -146,23 +159,58 @@ class Transport:
         said = answer.headers.get("retry-after", "")
         return min(float(said), LONGEST_WAIT_SECONDS) if said.isdecimal() else backoff
 
-    @contextmanager
-    def stream(
-        self, path: str, *, headers: Mapping[str, str], query: Mapping[str, str] | None = None
-    ) -> Iterator[Iterator[str]]:
-        """Give the lines of an answer as they come.
+    def follow(
+        self, path: str, query: Mapping[str, str] | None = None, *, last: str | None = None
+    ) -> Iterator[ServerEvent]:
+        """Yield server-sent events, without an end; a stream that ends or breaks off is resumed.
+
+        Args:
+            path: Its path below the API's.
+            query: Its parameters.
+            last: ID of the event after which it begins; None: where the stream does.
 
         Raises:
             ApiError: The gateway did not do it.
-            httpx.TransportError: The connection broke off.
+            httpx.TransportError: For a minute it could not be reached, or sent nothing.
         """
+        failures = 0
+        while True:
+            try:
+                for event in self._events(path, query or {}, last):
+                    last, failures = event.id, 0
+                    yield event
+                raise httpx.RemoteProtocolError("the stream broke off")
+            except (ApiError, httpx.TransportError) as error:
+                failures += 1
+                is_passing = (
+                    not isinstance(error, ApiError) or error.problem.status in RETRIED_STATUSES
+                )
+                if not is_passing or failures == LOG_ATTEMPTS:
+                    raise
+            self.pause(failures)
+
+    def _events(
+        self, path: str, query: Mapping[str, str], last: str | None
+    ) -> Iterator[ServerEvent]:
+        headers = {} if last is None else {"last-event-id": last}
         timeout = httpx.Timeout(self._timeout_seconds, read=STREAM_SILENCE_SECONDS)
         with self._client.stream(
-            "GET", path, params=query or {}, headers=headers, timeout=timeout
+            "GET", path, params=query, headers=headers, timeout=timeout
         ) as answer:
             if not answer.is_success:
                 answer.read()
-            yield _answered(answer).iter_lines()
+            event_type = data = ""
+            for line in _answered(answer).iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    last = value
+                elif name == "event":
+                    event_type = value
+                elif name == "data":
+                    data = value
+                elif not line:
+                    yield ServerEvent(last, event_type, data)
+                    event_type = data = ""
 
 
 def _backoff(number: int) -> float:

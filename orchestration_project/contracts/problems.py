@@ -19,6 +19,9 @@ ITEMS_FAILED = "items_failed"
 """Kind of the notice of a run whose items failed for good, where no check fails for it."""
 
 
+QUARANTINE_REMEDY = "open Quarantined in the bar, which has reasons and what to launch"
+
+
 class Problem(NamedTuple):
     """One thing that is not well; equal problems are the same failure.
 
@@ -134,8 +137,7 @@ class OldestMissing:
         remedy: What an operator does about it.
         reason: What is late, in words; empty: partitions are missing.
         job: The job that loads it; empty: it has the asset's name.
-        partitions: Keys of those that ``missing_count`` counts; empty: they have no deliveries.
-        quarantined_count: How many of them are quarantined.
+        quarantined_count: How many of those that ``missing_count`` counts are quarantined.
     """
 
     asset: str
@@ -146,5 +148,14 @@ class OldestMissing:
     remedy: str = "load it, or see why its runs failed"
     reason: str = ""
     job: str = ""
-    partitions: Sequence[str] = ()
     quarantined_count: int = 0
+
+    @property
+    def absent_count(self) -> int:
+        """Number of partitions that are missing and not quarantined."""
+        return self.missing_count - self.quarantined_count
+
+    @property
+    def next_step(self) -> str:
+        """The remedy; of quarantined partitions alone, theirs."""
+        return self.remedy if self.absent_count else QUARANTINE_REMEDY

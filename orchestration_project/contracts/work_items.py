@@ -12,6 +12,11 @@ from orchestration_project.errors import OrchestrationError
 
 ItemState = Literal["ready", "leased", "done", "skipped", "failed", "dead"]
 
+DONE_STATES: Sequence[ItemState] = ("done", "skipped")
+FAILED_STATES: Sequence[ItemState] = ("failed", "dead")
+OPEN_STATES: Sequence[ItemState] = ("ready", "leased", *FAILED_STATES)
+SETTLED_STATES: Sequence[ItemState] = (*DONE_STATES, *FAILED_STATES)
+
 ALLOWED_ATTEMPTS = 3
 MAX_REASON_LENGTH = 2_000
 

@@ -8,20 +8,23 @@ of assets and sensors show it in Dagster. A spec with rules of its own is a clas
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
 from typing import Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import polars as pl
 from sqlalchemy import Column, Connection, Table
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.balance import CountRecords
 from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.failures import NO_DATA, NOT_PUBLISHED
 from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
 from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.rules import Audit, CompletenessLimits, SpillStore, Validated
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
@@ -34,6 +37,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
 )
 from orchestration_project.engine.warehouse.delivery import no_warnings
+from orchestration_project.engine.warehouse.difference import quarantined_keys
 from orchestration_project.engine.warehouse.recorded import loaded_partitions, loaded_row_counts
 from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.engine.warehouse.target import (
@@ -430,3 +434,35 @@ def dagster_partitions(
 def _after(last_day: date, calendar: Calendar) -> str:
     """Return the end of the partition that ``last_day`` names, which is the last one."""
     return replace(calendar, last_day=None).first_from(last_day + A_DAY).isoformat()
+
+
+def read_oldest_missing(
+    dataset: Dataset, settings: Settings, warehouse: Warehouse, clock: Clock
+) -> OldestMissing | None:
+    """Return the oldest partition of a dataset that is due and missing; None: there is none.
+
+    What is newer than the loaded partitions of a value is due; an empty table waits for none.
+    """
+    partitioning = dataset.partitioning
+    calendar = partitioning.calendar
+    grace = dataset.limits(settings, clock.today(calendar.zone)).freshness_grace
+    late = sorted(
+        Partition(day, newest.value)
+        for newest in partitioning.newest_loaded(warehouse.changes(dataset.table))
+        for day in calendar.late_days(newest.day, now=clock.now(), grace=grace)
+    )
+    if not late:
+        return None
+    midnight = datetime.combine(
+        partitioning.published_on(late[0]), time(), tzinfo=ZoneInfo(calendar.zone)
+    )
+    keys = [partitioning.key_of(partition) for partition in late]
+    with warehouse.reading() as connection:
+        quarantined = quarantined_keys(connection, dataset.table)
+    return OldestMissing(
+        f"{dataset.domain}/{dataset.noun}",
+        keys[0],
+        midnight.astimezone(UTC) + grace,
+        missing_count=len(late),
+        quarantined_count=len(quarantined.intersection(keys)),
+    )

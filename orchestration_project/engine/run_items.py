@@ -14,7 +14,12 @@ import dagster as dg
 from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, ItemT
+from orchestration_project.contracts.work_items import (
+    SETTLED_STATES,
+    ClaimedItem,
+    ItemSettlement,
+    ItemT,
+)
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.tracing.spans import span
 
@@ -24,7 +29,7 @@ FAILURES_SHOWN = 20
 LOAD_TIME = timedelta(minutes=10)
 """That a lease lasts beyond what the items of its batch may take."""
 
-COUNTED = ("done", "skipped", "failed", "dead", "lost")
+COUNTED = (*SETTLED_STATES, "lost")
 """Summary of a run's items. Another run claimed a lost one meanwhile."""
 
 

@@ -31,6 +31,8 @@ from sqlalchemy import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import (
     ALLOWED_ATTEMPTS,
+    FAILED_STATES,
+    OPEN_STATES,
     RETRY_PAUSES,
     ClaimedItem,
     ItemChange,
@@ -234,7 +236,7 @@ class WorkItems:
 
     def unsettled(self, connection: Connection, topic: str, keys: Sequence[str]) -> set[str]:
         """Return those of the keys that have an item which is neither done nor skipped."""
-        is_open = work_items.c.state.not_in(["done", "skipped"])
+        is_open = work_items.c.state.in_(OPEN_STATES)
         wanted = select(work_items.c.item_key).where(_named(topic, keys), is_open)
         return set(connection.execute(wanted).scalars())
 
@@ -269,6 +271,17 @@ class WorkItems:
         held = select(work_items.c.lease_holder).where(_are(topic, "leased")).distinct()
         with self._warehouse.reading() as connection:
             return [holder for holder in connection.execute(held).scalars() if holder]
+
+    def end_leases(self, topic: str, is_at_work: Callable[[str], bool]) -> None:
+        """End the leases of runs that have ended, each of which was a failed attempt.
+
+        Args:
+            topic: Whose items.
+            is_at_work: Whether a run, by its ID, may still settle them.
+        """
+        ended = [holder for holder in self.lease_holders(topic) if not is_at_work(holder)]
+        if ended:
+            self.expire(topic, dict.fromkeys(ended))
 
     def expire(self, topic: str, ended_runs: Mapping[str, datetime | None]) -> Sequence[ItemState]:
         """End the leases of runs that have ended, each of which was a failed attempt.
@@ -321,7 +334,7 @@ class WorkItems:
         topic: str,
         *,
         keys: Sequence[str] | None = None,
-        states: Sequence[ItemState] = ("failed", "dead"),
+        states: Sequence[ItemState] = FAILED_STATES,
         except_reasons: Collection[str] = (),
         attempts: int = ALLOWED_ATTEMPTS,
         connection: Connection | None = None,

@@ -17,6 +17,7 @@ from threading import Event, Thread
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from orchestration_project.engine.dagster_private import WorkerStatus
+from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS
 from orchestration_project.instance.launcher import is_alive
@@ -31,7 +32,6 @@ SILENT_BEATS = 4
 """Heartbeats that a process of another host may miss before the run starts."""
 
 NOT_STARTED = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
-IN_PROGRESS = (*NOT_STARTED, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 
 _logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _claims(instance: DagsterInstance) -> RunClaims:
 
 def _run_in_progress(instance: DagsterInstance, run_id: str) -> DagsterRun | None:
     run = instance.get_run_by_id(run_id)
-    return run if run and run.status in IN_PROGRESS else None
+    return run if run and run.status in (DagsterRunStatus.NOT_STARTED, *RUNNING_STATUSES) else None
 
 
 def _run_to_start(instance: DagsterInstance, run_id: str) -> DagsterRun | None:

@@ -18,6 +18,7 @@ from orchestration_project.contracts.pauses import RUNS_WHILE_PAUSED, Pause
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
 from orchestration_project.engine.loads import partition_keys
+from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.balancing import forget_failure
 from orchestration_project.errors import ConfigurationError, OrchestrationError
@@ -215,15 +216,6 @@ def _described_schedule(
 
 def _first_doc_line(decide: Callable[..., Any]) -> str:
     return str(decide.__doc__).partition("\n")[0]
-
-
-ACTIVE_STATUSES = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def while_under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:

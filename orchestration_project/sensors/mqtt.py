@@ -17,7 +17,7 @@ from orchestration_project.domains.mqtt.judging import hour_of
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.mqtt.ranges import end_leases, waiting
+from orchestration_project.resources.mqtt.ranges import TOPIC, range_items, waiting
 from orchestration_project.resources.mqtt.replaying import requested_ids
 from orchestration_project.sensors.definitions import cron_schedule, sensor, while_under_way
 
@@ -39,7 +39,7 @@ def mqtt_on_arrival(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Request one run for all messages that wait, and one for dead letters to replay."""
-    end_leases(warehouse, clock, partial(is_at_work, context.instance))
+    range_items(warehouse, clock).end_leases(TOPIC, partial(is_at_work, context.instance))
     found = waiting(warehouse)
     requests: list[dg.RunRequest] = []
     running = while_under_way(context.instance, MIRROR_JOB)

@@ -6,6 +6,7 @@ from orchestration_project.assets.saas import RECONCILE_CONFIG, reconcile_job, s
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import turn
 from orchestration_project.engine.options import not_dry
+from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.sensors.definitions import cron_schedule, sensor
@@ -15,11 +16,6 @@ SECONDS_BETWEEN_LOOKS = 14
 
 PROFILE, NEEDS = "sync", "SAAS_SOURCE, and rules in effect"
 
-ACTIVE_STATUSES = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 BY_TICK = {"dagster/sensor_name": "saas_on_tick"}
 """The tag that Dagster gives to the runs of this sensor."""
 

@@ -18,6 +18,7 @@ from orchestration_project.engine.dagster_private import (
     unmade_partitions,
 )
 from orchestration_project.engine.loads import partition_keys
+from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.services.ended_runs import (
     entries_of,
     error_text,
@@ -37,16 +38,8 @@ LAUNCHED_BY_JOB = "launched_by_job"
 MOST_FAILED = 100
 """Failed backfills that are looked at, the latest first."""
 
-FINISHED = [
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-]
-
 READ = {dg.DagsterEventType.ASSET_OBSERVATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
 """Events by which the outcome of a run is known."""
-
-NOT_FINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED]
 
 ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
@@ -215,7 +208,7 @@ def is_over(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> bool:
     """
     if backfill.status in ACTIVE:
         return False
-    active = dg.RunsFilter(tags={BACKFILL: backfill.backfill_id}, statuses=NOT_FINISHED)
+    active = dg.RunsFilter(tags={BACKFILL: backfill.backfill_id}, statuses=ACTIVE_STATUSES)
     return not instance.get_run_ids(active, limit=1)
 
 

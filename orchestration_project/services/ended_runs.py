@@ -1,7 +1,7 @@
 """Runs that are over, read from Dagster's event log as plain facts."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import dagster as dg
@@ -10,7 +10,9 @@ from sqlalchemy.exc import DatabaseError
 
 from orchestration_project.contracts.failures import (
     NOT_PUBLISHED,
+    QUARANTINED,
     WITHOUT_DATA,
+    Quarantine,
     is_ours,
     read_quarantine,
 )
@@ -182,6 +184,38 @@ UNKNOWN_END = ""
 """End of a partition that a run which succeeded was to make, and that none of its events names."""
 
 
+class UnitEvent(NamedTuple):
+    """Event of a run about a partition.
+
+    Attributes:
+        unit: The partition of an asset.
+        outcome: `MATERIALIZED`, or the outcome that an observation has; empty: it has none.
+        quarantine: Why it was quarantined, if it was.
+        step_key: The step.
+    """
+
+    unit: Unit
+    outcome: str
+    quarantine: Quarantine | None
+    step_key: str | None
+
+
+def unit_events(events: Iterable[dg.DagsterEvent]) -> Iterator[UnitEvent]:
+    """Yield the materializations and observations among events: of a partition, the last counts."""
+    for event in events:
+        asset = asset_of(event)
+        if event.event_type == Happened.ASSET_MATERIALIZATION:
+            unit = Unit(asset, event.partition or "")
+            yield UnitEvent(unit, MATERIALIZED, None, event.step_key)
+        elif event.event_type == Happened.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            metadata = {name: value.value for name, value in observation.metadata.items()}
+            quarantine = read_quarantine(metadata)
+            outcome = str(metadata.get("outcome", "")) if quarantine is None else QUARANTINED
+            unit = Unit(asset, observation.partition or "")
+            yield UnitEvent(unit, outcome, quarantine, event.step_key)
+
+
 def unit_ends(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[Unit, str]:
     """Return how the partitions ended that a run was to make.
 
@@ -191,17 +225,11 @@ def unit_ends(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[Unit,
     events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     end_of_run = ENDS_OF_RUNS.get(run.status, UNKNOWN_END)
     ends = {unit: end_of_run for event in events for unit in _planned(event)}
-    for event in events:  # in the order of attempts
-        if event.event_type == Happened.ASSET_MATERIALIZATION:
-            ends[Unit(asset_of(event), event.partition or "")] = MATERIALIZED
-        elif event.event_type == Happened.ASSET_OBSERVATION:
-            observation = event.asset_observation_data.asset_observation
-            metadata = {name: value.value for name, value in observation.metadata.items()}
-            unit = Unit(asset_of(event), observation.partition or "")
-            if read_quarantine(metadata) is not None:
-                ends[unit] = "quarantined"
-            elif metadata.get("outcome") in WITHOUT_DATA:
-                ends[unit] = "without_data"
+    for event in unit_events(events):
+        if event.outcome in (MATERIALIZED, QUARANTINED):
+            ends[event.unit] = event.outcome
+        elif event.outcome in WITHOUT_DATA:
+            ends[event.unit] = "without_data"
     return ends
 
 
@@ -237,36 +265,23 @@ def _made_and_refused(
     """
     landed: set[Unit] = set()
     refused: dict[Unit, str] = {}
-    for event in events:
-        if event.event_type == Happened.ASSET_MATERIALIZATION:
-            unit = Unit(asset_of(event), event.partition or "")
+    for event in unit_events(events):
+        unit, quarantine = event.unit, event.quarantine
+        if event.outcome == MATERIALIZED:
             landed.add(unit)
             refused.pop(unit, None)
-        elif event.event_type == Happened.ASSET_OBSERVATION:
-            observation = event.asset_observation_data.asset_observation
-            metadata = {name: value.value for name, value in observation.metadata.items()}
-            unit = Unit(asset_of(event), observation.partition or "")
-            quarantine = read_quarantine(metadata)
-            if quarantine is not None and unit.asset == speaks.get(event.step_key):
-                landed.discard(unit)
-                refused[unit] = quarantine.reason
-            elif metadata.get("outcome") in WITHOUT_DATA:
-                landed.add(unit)
+        elif quarantine is not None and unit.asset == speaks.get(event.step_key):
+            landed.discard(unit)
+            refused[unit] = quarantine.reason
+        elif event.outcome in WITHOUT_DATA:
+            landed.add(unit)
     return landed, refused
 
 
 def unpublished_in(events: Iterable[dg.DagsterEvent]) -> set[str]:
     """Return the partitions that their source has not published yet: the last attempt counts."""
-    unpublished: dict[tuple[str, str], bool] = {}
-    for event in events:
-        if event.event_type == Happened.ASSET_MATERIALIZATION:
-            unpublished[asset_of(event), event.partition or ""] = False
-        elif event.event_type == Happened.ASSET_OBSERVATION:
-            observation = event.asset_observation_data.asset_observation
-            outcome = observation.metadata.get("outcome")
-            is_unpublished = outcome is not None and outcome.value == NOT_PUBLISHED
-            unpublished[asset_of(event), observation.partition or ""] = is_unpublished
-    return {key for (_, key), is_unpublished in unpublished.items() if is_unpublished}
+    outcomes = {event.unit: event.outcome for event in unit_events(events)}
+    return {unit.partition for unit, outcome in outcomes.items() if outcome == NOT_PUBLISHED}
 
 
 def asset_of(event: dg.DagsterEvent) -> str:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import dagster as dg
 from dagster import DagsterRunStatus as Status
 
+from orchestration_project.engine.run_statuses import RUNNING_STATUSES
+
 DEFAULT_QUEUE = "dagster"
 """Queue of runs whose assets belong to no single domain."""
 
@@ -20,8 +22,6 @@ MAX_READ_RUNS = 1000
 """Runs that are read of each state, the oldest first; the others are counted as `OTHERS`."""
 
 OTHERS = "other"
-
-WAITING, RUNNING = (Status.QUEUED,), (Status.STARTING, Status.STARTED, Status.CANCELING)
 
 
 class QueueState(NamedTuple):
@@ -66,7 +66,7 @@ def read_queues(
     waiting, running = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
     oldest: dict[tuple[str, int], datetime] = {}
     beyond: list[int] = []
-    for counted, statuses in ((waiting, WAITING), (running, RUNNING)):
+    for counted, statuses in ((waiting, [Status.QUEUED]), (running, RUNNING_STATUSES)):
         wanted = dg.RunsFilter(statuses=statuses)
         found = instance.get_run_records(wanted, limit=max_runs, ascending=True)
         for record in found:

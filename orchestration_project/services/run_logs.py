@@ -23,6 +23,7 @@ from orchestration_project.engine.dagster_private import (
     compute_log_folder,
     event_log_store,
 )
+from orchestration_project.engine.run_statuses import FINISHED_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ended_runs import ENDS, RunEnd
@@ -34,12 +35,6 @@ RUNS_AT_ONCE = 100
 
 RUNS_PER_PAGE = 500
 """How many runs Dagster is asked for at once."""
-
-FINISHED = [
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-]
 
 EVENT_LOG, COMPUTE_LOGS = "event log", "compute logs"
 
@@ -165,7 +160,7 @@ def _old_runs(
     instance: dg.DagsterInstance, ledger: Ledger, before: datetime
 ) -> tuple[list[str], int]:
     """Return the runs whose logs may go, the oldest first, and how many the ledger keeps back."""
-    filters = dg.RunsFilter(statuses=FINISHED, updated_before=before)
+    filters = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before)
     found: list[str] = []
     unrecorded, cursor = 0, None
     while page := instance.get_run_records(

@@ -1,21 +1,20 @@
-"""Late and quarantined partitions: one reading for control tower, objectives and pages."""
+"""Late and quarantined partitions: one reading for checks, control tower, objectives, pages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Column, Select, and_, select
+from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.engine.dataset import Dataset, read_oldest_missing
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import latest_group
+from orchestration_project.engine.warehouse.difference import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
-from orchestration_project.tables.schema import asset_of
-from orchestration_project.tables.spine import audits, deliveries, fences
+from orchestration_project.tables.spine import audits, deliveries
 
 MOST = 200
 """Maximum number of partitions that are listed, the latest first."""
@@ -31,25 +30,20 @@ class Deadlines:
 def read_deadlines(
     registry: Registry, settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> list[OldestMissing]:
-    """Return the oldest due and missing partition of each asset of all domains that has one.
-
-    Missing partitions whose latest delivery is quarantined are counted as such.
-    """
-    late = [
+    """Return the oldest due and missing partition of each asset of all domains that has one."""
+    return [
         missing
         for deadlines in registry.registered(Deadlines)
         for missing in deadlines.read(settings, warehouse, clock)
     ]
-    if not any(missing.partitions for missing in late):
-        return late
-    keys = _read_quarantined_keys(warehouse)
-    return [
-        replace(
-            missing,
-            quarantined_count=sum((missing.asset, key) in keys for key in missing.partitions),
-        )
-        for missing in late
-    ]
+
+
+def read_late_datasets(
+    datasets: Sequence[Dataset], settings: Settings, warehouse: Warehouse, clock: Clock
+) -> list[OldestMissing]:
+    """Return the oldest due and missing partition of each dataset that has one."""
+    found = [read_oldest_missing(dataset, settings, warehouse, clock) for dataset in datasets]
+    return [missing for missing in found if missing is not None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
     A fence has the number of its partition's latest delivery, so no earlier one is read.
     """
     columns, audit = deliveries.c, audits.c
-    latest = _select_quarantined(list(columns))
+    latest = select_quarantined(list(columns))
     wanted = latest.order_by(columns.recorded_at.desc(), columns.group_id).limit(MOST)
     failed = select(audit.group_id, audit.table_name, audit.name, audit.expected, audit.found)
     failed = failed.where(audit.outcome == "failed", audit.severity == "error")
@@ -115,23 +109,3 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
         )
         for row in rows
     ]
-
-
-def _read_quarantined_keys(warehouse: Warehouse) -> set[tuple[str, str]]:
-    """Return asset and partition key of all quarantined partitions."""
-    keys = _select_quarantined([deliveries.c.table_name, deliveries.c.partition_key])
-    with warehouse.reading() as connection:
-        return {(asset_of(row.table_name), row.partition_key) for row in connection.execute(keys)}
-
-
-def _select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
-    """Return the query of the latest deliveries of partitions, if these are not loaded."""
-    is_latest = and_(
-        deliveries.c.table_name == fences.c.table_name,
-        deliveries.c.group_id == latest_group(),
-    )
-    return (
-        select(*columns)
-        .select_from(fences.join(deliveries, is_latest))
-        .where(deliveries.c.outcome != "landed")
-    )

@@ -1,10 +1,10 @@
 """Reads the settings of a process, and says of each invalid one its value and origin."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -37,6 +37,8 @@ from orchestration_project.settings.settings import (
     shown_text,
 )
 from orchestration_project.settings.values import is_secret
+
+DeclaredT = TypeVar("DeclaredT")
 
 NAMED_BY_USERS = (CHANNEL, "webhook_secret_", "export_secret_", "export_url_", "web_login_")
 """How names begin of which the rest is the user's."""
@@ -274,3 +276,30 @@ def _reason(error: ErrorDetails) -> str:
     """Return the text of our own validators; empty for pydantic's."""
     is_own = error["type"] == "value_error"
     return error["msg"].removeprefix("Value error, ") if is_own else ""
+
+
+def read_declared(
+    path: Path, read: Callable[[str], DeclaredT], *, noun: str, remedy: str
+) -> DeclaredT:
+    """Return what a file declares.
+
+    Args:
+        path: The file.
+        read: Reads its text.
+        noun: What it declares, for messages.
+        remedy: What to do if it cannot be read.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is invalid.
+    """
+    try:
+        return read(path.read_text(encoding="utf-8"))
+    except ConfigurationError as error:
+        raise error.within(file=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"invalid {noun}: the file cannot be read",
+            expected=f"a text file in UTF-8 at {path}",
+            found=f"{type(error).__name__}: {error}",
+            remedy=remedy,
+        ) from error

@@ -10,7 +10,6 @@ from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.finra import DATASET_ASSETS, FRESHNESS_CHECKS
-from orchestration_project.catalog.factory import oldest_missing_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
@@ -28,6 +27,7 @@ from orchestration_project.domains.finra.equity_datasets import (
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.finra import DATASET_SENSORS
+from orchestration_project.services.status import read_late_datasets
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.spine import captures, landings, rejects
 from tests import databases
@@ -153,7 +153,9 @@ def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, in
     assert "found: a day after 2023-02-06, the last partition" in failure_of(
         later, "finra_treasury_weekly_load"
     )
-    assert oldest_missing_of([ASSETS["treasury_weekly"].dataset], *opened_at(TWO_WEEKS_LATER)) == []
+    assert (
+        read_late_datasets([ASSETS["treasury_weekly"].dataset], *opened_at(TWO_WEEKS_LATER)) == []
+    )
 
 
 @pytest.mark.slow
@@ -203,7 +205,7 @@ def test_what_landed_once_is_late_when_nothing_newer_does(settings, instance, mo
         late[now[:16]] = days_late(instance)["treasury_monthly"]
     # February is due on March 18th, 36 hours after the midnight that begins it
     assert late == {"2026-03-19T15:59": 0, "2026-03-19T16:00": 1, "2026-05-20T15:00": 63}
-    [missing] = oldest_missing_of(
+    [missing] = read_late_datasets(
         [ASSETS["treasury_monthly"].dataset], *opened_at("2026-05-20T15:00:00+00:00")
     )
     found = (missing.asset, missing.partition, missing.missing_count)

@@ -349,11 +349,12 @@ def test_a_sweep_says_that_the_tasks_were_not_looked_at_for_long_unless_that_is_
     assert found == [True, False, True]
 
 
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
 def test_a_look_is_not_asked_for_while_the_one_before_is_under_way(desk, status):
     Ticks(desk.warehouse, PEOPLEFORCE_JIRA).begin(desk.clock.at)
     tags = {"dagster/sensor_name": "saas_on_tick"}
-    run = desk.instance.add_run(dg.DagsterRun("saas_reconcile", status=status, tags=tags))
+    run = dg.DagsterRun("saas_reconcile", status=dg.DagsterRunStatus[status], tags=tags)
+    desk.instance.add_run(run)
     desk.clock.at += timedelta(minutes=7)
     assert run.run_id in desk.tick().skip_message
     desk.instance.report_run_canceled(run)

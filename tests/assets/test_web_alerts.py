@@ -20,11 +20,12 @@ from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedule
 from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.web import web_crawls
+from orchestration_project.tables.web import web_crawls, web_items
 from tests.assets.conftest import BOTH
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
 from tests.assets.web_shop import crawled
 from tests.faulty_server import Reply
+from tests.gateway.test_quarantine import delivered
 from tests.resources.definitions import RESOURCES
 from tests.sensors.test_operations import Watch, sent_messages
 from tests.sensors.test_operations import hook as hook
@@ -87,6 +88,24 @@ def test_the_control_tower_has_missed_days_and_the_outcome_of_the_latest_crawl(u
             load_settings(), warehouse, Clock(datetime(2026, 2, 3, 9, tzinfo=UTC))
         )
         assert [each.job for each in found] == ["web_shop"]
+
+
+def test_a_day_whose_items_are_quarantined_is_missed_until_later_ones_are_loaded(url):
+    shop = web.SITE_FILES.sites["shop"].model_copy(update={"schedule": "0 6 * * *"})
+    days = dict.fromkeys(("2026-02-01", "2026-02-02"), ("complete", None))
+    with open_warehouse(load_settings()) as warehouse:
+        with warehouse.writing() as connection:
+            connection.execute(insert(web_crawls), [row("shop", *each) for each in days.items()])
+        now = datetime(2026, 2, 2, 9, tzinfo=UTC)
+        delivered(warehouse, "shop", "held_back", table=web_items.name)
+        [found] = missed_days(warehouse, [shop], now)
+        assert (found.partition, found.missing_count, found.quarantined_count) == (
+            *("2026-02-02", 1, 1),
+        )
+        assert found.reason == "1 days missed; 2026-02-02: its items are quarantined"
+        assert "Quarantined" in found.next_step
+        delivered(warehouse, "shop", "landed", 2, table=web_items.name)
+        assert missed_days(warehouse, [shop], now) == []
 
 
 def row(site: str, day: str, outcome: tuple[str, str | None]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def at(text: str) -> datetime:
 
 def due_at(now: str, *, weeks: int = 1, grace: timedelta = GRACE, tier: str = "T1"):
     """Return the due weeks of a tier when nothing is landed or listed."""
-    due = due_weeks(at(now), weeks=weeks, grace=grace, landed=(), audited=(), listed=())
+    due = due_weeks(at(now), weeks=weeks, grace=grace, landed=(), quarantined=(), listed=())
     return [each.partition.week_start for each in due if each.partition.tier == tier]
 
 
@@ -28,7 +28,7 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
         weeks=2,
         grace=GRACE,
         landed=["T2|2025-11-03", "T1|2025-11-24"],
-        audited=["T2|2025-11-03", "T1|2025-11-24", "OTCE|2025-11-03"],
+        quarantined=["OTCE|2025-11-03"],
         listed=[TierWeek("T1", date(2025, 11, 17)), TierWeek("OTCE", date(2025, 11, 3))],
     )
     assert [(each.partition.key, str(each.due), each.days_late, each.state) for each in states] == [
@@ -46,8 +46,9 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
         State.NOT_OUT: 2,
     }
     assert [str(states[index]) for index in (0, 2, 3)] == [
-        "OTCE, week 2025-11-03, was due on 2025-12-08 and is held back: an audit failed; the table "
-        "audits says which, and it is asked for again once FINRA changes it.",
+        "OTCE, week 2025-11-03, was due on 2025-12-08 and is held back: an audit failed, or the "
+        "file cannot be read; the page Quarantined has the reason, and it is asked for again once "
+        "FINRA changes it.",
         "T2, week 2025-11-03, was due on 2025-12-08 and is landed.",
         "OTCE, week 2025-11-10, was due on 2025-12-15 and is not out: FINRA does not list it yet; "
         "nothing can be done but wait, or ask FINRA.",
@@ -63,7 +64,7 @@ def test_a_landed_week_whose_restatement_is_held_back_is_landed():
             weeks=1,
             grace=GRACE,
             landed=[key],
-            audited=[key],
+            quarantined=[key],
             listed=[],
         )
         if each.partition.key == key
@@ -74,7 +75,12 @@ def test_a_landed_week_whose_restatement_is_held_back_is_landed():
 def test_a_week_that_is_not_due_is_nothing_at_all_even_if_it_is_landed():
     now = at("2025-12-15T12:00:00-05:00")  # the Monday of its publication, within the grace
     due = due_weeks(
-        now, weeks=1, grace=GRACE, landed=["T1|2025-11-24"], audited=["T1|2025-11-24"], listed=()
+        now,
+        weeks=1,
+        grace=GRACE,
+        landed=["T1|2025-11-24"],
+        quarantined=["T1|2025-11-24"],
+        listed=(),
     )
     assert due == []
 

@@ -5,11 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
+import dagster as dg
 import pytest
 import yaml
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, update
 from starlette.applications import Starlette
 
+from orchestration_project.assets.finra import DATASET_ASSETS
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.roles import Principal, Role
@@ -19,7 +21,8 @@ from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
 from orchestration_project.gateway.quarantine import PATH, routes
 from orchestration_project.gateway.request import CURRENT
-from orchestration_project.services.status import FailedAudit, read_quarantined
+from orchestration_project.services.status import FailedAudit, read_late_datasets, read_quarantined
+from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, balances, deliveries, fences
 from tests.gateway.door import INSTALLATION, asked
 
@@ -212,3 +215,17 @@ def test_the_page_shows_the_last_imbalance_or_none(warehouse):
     assert "<td>finra_otc_weekly finra_otc_weekly:T2|2025-01-06#1</td>" in page
     assert "<td>records: 7 != 5 rows + 1 rejects</td>" in page
     assert '<a href="/runs/run-1">run</a>' in page
+
+
+def test_a_freshness_check_tells_quarantined_partitions_from_missing_ones(warehouse):
+    dataset = next(each for each in DATASET_ASSETS if each.dataset.noun == "treasury_monthly")
+    delivered(warehouse, "2025-09-01", "landed", table=dataset.dataset.table.name)
+    with warehouse.writing() as connection:
+        connection.execute(update(fences).values(changed_token=1))
+    delivered(warehouse, "2025-11-01", "held_back", table=dataset.dataset.table.name)
+    resources = {"clock": Clock(NOON), "settings": load_settings(), "warehouse": warehouse}
+    check = dataset.freshness(dg.build_asset_check_context(resources=resources))
+    assert isinstance(check, dg.AssetCheckResult)
+    [late] = read_late_datasets([dataset.dataset], load_settings(), warehouse, Clock(NOON))
+    counts = [check.metadata[f"partitions_{name}"].value for name in ("late", "quarantined")]
+    assert counts == [late.missing_count, late.quarantined_count] == [2, 1]

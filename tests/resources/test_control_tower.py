@@ -5,9 +5,10 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.assets.finra.freshness import freshness_of, oldest_unlanded
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.warehouse import HeldBackError
-from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
+from orchestration_project.resources.finra.activity import read_activity
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts
@@ -19,6 +20,7 @@ from orchestration_project.services.ledger.rules.standings import (
 )
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.operations import operations_control_tower
 from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
 
@@ -100,9 +102,9 @@ def test_the_oldest_week_that_is_due_is_the_one_that_is_told(desk, clock):
 
 @pytest.mark.parametrize(
     ("source", "oldest", "count"),
-    [("demo", "T1|2025-11-17", 4), ("api", "T1|2025-11-03", 13)],
+    [("demo", "OTCE|2025-11-03", 12), ("api", "T1|2025-11-03", 13)],
 )
-def test_a_demo_lacks_only_weeks_after_those_that_it_loaded(
+def test_a_demo_lacks_only_weeks_published_since_those_that_it_loaded(
     desk, clock, monkeypatch, source, oldest, count
 ):
     monkeypatch.setenv("FINRA_SOURCE", source)
@@ -129,12 +131,27 @@ def test_quarantined_weeks_are_counted_among_those_that_are_due_until_they_load(
         ]
 
     desk.land(row("AAA"))
-    assert counts() == [(4, 0)]
+    assert counts() == [(14, 0)]
     next_week = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(weeks=1))
     with pytest.raises(HeldBackError):
         next_week.land(row("AAA"), audits=[FAILED])
     with pytest.raises(HeldBackError):
         desk.land(row("AAB"), audits=[FAILED], version="v2")  # loaded before: it is not missing
-    assert counts() == [(4, 1)]
+    assert counts() == [(14, 1)]
     next_week.land(row("AAA"))
-    assert counts() == [(3, 0)]
+    assert counts() == [(13, 0)]
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_week_that_cannot_be_read_is_quarantined_for_check_control_tower_and_chart(desk, clock):
+    desk.land(row("AAA"))
+    unreadable = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(weeks=1))
+    desk.warehouse.record_refused(unreadable.target(), unreadable.delivery())
+    settings = load_settings()
+    check = freshness_of(desk.warehouse, FinraSettings.of(settings), clock)
+    late = oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=MONDAY)
+    chart = read_activity(desk.warehouse)
+    assert late is not None
+    assert chart is not None
+    assert check.metadata["weeks_held_back"].value == late.quarantined_count == 1
+    assert chart.quarantined == [unreadable.week_start]

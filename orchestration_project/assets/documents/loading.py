@@ -60,7 +60,7 @@ from orchestration_project.resources.documents.pool import (
 from orchestration_project.resources.documents.reading import reader_settings
 from orchestration_project.resources.documents.reporting import run_documents
 from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.waiting import end_leases, topic_of
+from orchestration_project.resources.documents.waiting import file_items, topic_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents as documents_table
@@ -168,7 +168,8 @@ def load_documents(
     ) as extraction:
         for day in keys:
             work = work_of(day)
-            end_leases(warehouse, clock, work.topic, partial(is_at_work, context.instance))
+            items = file_items(warehouse, clock)
+            items.end_leases(work.topic, partial(is_at_work, context.instance))
             loader = DocumentLoader(
                 extractor=DocumentExtractor(work.read, captures, warehouse, extraction, version),
                 clock=clock,

@@ -37,7 +37,6 @@ from orchestration_project.resources.mqtt.ranges import (
     TOPIC,
     RangeLoader,
     RangeSummary,
-    end_leases,
     plan_ranges,
     range_items,
     waiting,
@@ -72,7 +71,7 @@ def mirror_mqtt(
     mirror = open_mirror(settings, warehouse, Captures(artifacts), clock, context.run.run_id)
     loader = RangeLoader(mirror)
     summary = RangeSummary(written=loader.written)
-    end_leases(warehouse, clock, partial(is_at_work, context.instance))
+    range_items(warehouse, clock).end_leases(TOPIC, partial(is_at_work, context.instance))
     left = MAX_RANGES_PER_RUN
     while left > 0:
         planned = plan_ranges(warehouse, clock)

@@ -30,13 +30,13 @@ from orchestration_project.contracts.job_kinds import (
     CHECKS_JOB,
     RETRY_FAILURES,
 )
+from orchestration_project.engine.run_statuses import FINISHED_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.flags import FLAG_STORE, flag_uses
 from orchestration_project.services.metadata import table_of
 from orchestration_project.services.presets import Presets, effective_config, in_force, listed
-from orchestration_project.services.run_logs import FINISHED
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
@@ -112,7 +112,7 @@ def ledger_snapshot(
 
     So there are fewer events than runs, however often a run changes.
     """
-    ended = dg.RunsFilter(statuses=FINISHED)
+    ended = dg.RunsFilter(statuses=FINISHED_STATUSES)
     latest = instance.get_run_records(ended, limit=1, order_by="update_timestamp", ascending=False)
     changed = [[each.dagster_run.run_id, each.update_timestamp] for each in latest]
 

@@ -45,7 +45,9 @@ def as_new_as_the_calendar(
             "oldest_month": late.partition,
             "due_at": late.due_at,
             "days_late": round((now - late.due_at).total_seconds() / SECONDS_PER_DAY, 1),
-            "what_to_do": f"run prices_daily for {late.partition}",
+            "months_late": late.missing_count,
+            "months_quarantined": late.quarantined_count,
+            "what_to_do": late.next_step,
         }
     severity = dg.AssetCheckSeverity.WARN
     shown = event_metadata(metadata)

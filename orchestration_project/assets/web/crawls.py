@@ -260,8 +260,7 @@ class _Crawl:
         """Visit the URLs that wait; return the metadata of the crawl."""
         items = WorkItems(self._warehouse, self._clock, pauses=NO_PAUSE)
         topic = topic_of(self._site.site, self._day)
-        ended = [each for each in items.lease_holders(topic) if each != self._run_id]
-        items.expire(topic, dict.fromkeys(ended))  # this run alone holds the site
+        items.end_leases(topic, self._run_id.__eq__)  # this run alone holds the site
         items.retry(topic)  # what failed in earlier runs, or when they were killed
         with open_engine(self._web, self._site, self._warehouse, self._clock) as access:
             state = CrawlState.of(self._site.budget)

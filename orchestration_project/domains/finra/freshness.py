@@ -29,8 +29,8 @@ class State(StrEnum):
 
 
 REMEDIES = {
-    State.HELD_BACK: "an audit failed; the table audits says which, and it is asked for again "
-    "once FINRA changes it",
+    State.HELD_BACK: "an audit failed, or the file cannot be read; the page Quarantined has the "
+    "reason, and it is asked for again once FINRA changes it",
     State.NOT_LANDED: "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed",
     State.NOT_ASKED: "start finra_otc_weekly for it, or see why its runs failed; the job "
     "finra_daily asks whether FINRA lists it",
@@ -61,7 +61,7 @@ def due_weeks(
     weeks: int,
     grace: timedelta,
     landed: Collection[str],
-    audited: Collection[str],
+    quarantined: Collection[str],
     listed: Collection[TierWeek] | None,
 ) -> list[DueWeek]:
     """Return the weeks that were due in the last ``weeks`` weeks, oldest publication first.
@@ -74,7 +74,7 @@ def due_weeks(
         weeks: How many weeks of each tier to look at.
         grace: How long after that midnight a week may still be missing.
         landed: Keys of the partitions that are landed.
-        audited: Keys of those that were delivered whole, landed or held back.
+        quarantined: Keys of those whose latest delivery is quarantined.
         listed: What FINRA says is published; None where it was not asked.
     """
     today = now.astimezone(NEW_YORK).date()
@@ -83,7 +83,7 @@ def due_weeks(
             partition,
             due,
             (today - due).days,
-            _state(partition, landed=landed, audited=audited, listed=listed),
+            _state(partition, landed=landed, quarantined=quarantined, listed=listed),
         )
         for partition, due in _calendar(today, weeks)
         if is_due(due, now=now, grace=grace)
@@ -143,12 +143,12 @@ def _state(
     partition: TierWeek,
     *,
     landed: Collection[str],
-    audited: Collection[str],
+    quarantined: Collection[str],
     listed: Collection[TierWeek] | None,
 ) -> State:
     if partition.key in landed:
         return State.LANDED
-    if partition.key in audited:
+    if partition.key in quarantined:
         return State.HELD_BACK
     if listed is None:
         return State.NOT_ASKED

@@ -90,10 +90,18 @@ def missing_months(
     ]
 
 
+class MissingMonth(NamedTuple):
+    """A month of which symbols lack prices, and the oldest session that one of them lacks."""
+
+    month: date
+    session: date
+    symbols: Sequence[str]
+
+
 def missing_sessions(
     rows: Iterable[SymbolMonth], symbols: Sequence[str], first_month: date, newest: date
-) -> list[date]:
-    """Return the oldest session of each month, up to ``newest``, of which a symbol has no prices.
+) -> list[MissingMonth]:
+    """Return each month, up to ``newest``, of which a symbol has no prices of a session.
 
     The months are in order; one of which all symbols have all prices is left out. A symbol is
     expected from ``first_month`` on, but not before the first month that was asked for of it. One
@@ -105,16 +113,23 @@ def missing_sessions(
         if row.symbol in known:
             known[row.symbol][row.month_start] = row
     begun = {symbol: min(own) for symbol, own in known.items() if own}
-    found: list[date] = []
+    found: list[MissingMonth] = []
     for month in months(first_month, newest):
-        own = [known[symbol].get(month) for symbol, first in begun.items() if first <= month]
+        own = {
+            symbol: known[symbol].get(month) for symbol, first in begun.items() if first <= month
+        }
         last = _last_due(month, newest)
-        is_open = [row for row in own if row is None or not _is_through(row, last)]
-        expected = [row for row in is_open if row is None or not _is_unavailable(row)]
-        if not expected and len(is_open) == len(own):
-            expected = is_open
+        behind = {
+            symbol: row for symbol, row in own.items() if row is None or not _is_through(row, last)
+        }
+        expected = {
+            symbol: row for symbol, row in behind.items() if row is None or not _is_unavailable(row)
+        }
+        if not expected and len(behind) == len(own):
+            expected = behind
         if expected:
-            found.append(min(_first_missing(row, month) for row in expected))
+            session = min(_first_missing(row, month) for row in expected.values())
+            found.append(MissingMonth(month, session, list(expected)))
     return found
 
 

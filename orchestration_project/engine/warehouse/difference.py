@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import Connection, Table, delete, func, literal, select
+from sqlalchemy import Column, Connection, Select, Table, and_, delete, func, literal, select
 
 from orchestration_project.contracts.values import BATCH_INDEX, counted
-from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch
+from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch, latest_group
 from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -27,12 +28,13 @@ from orchestration_project.engine.warehouse.frames import (
     range_of,
     read_frame,
     read_scope,
+    scope_from_json,
     within,
 )
 from orchestration_project.engine.warehouse.staleness import stamped
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, Transform, WriteTarget
 from orchestration_project.tables.schema import key_names
-from orchestration_project.tables.spine import audits, fences
+from orchestration_project.tables.spine import audits, deliveries, fences
 
 
 def cause_of_value(batch: ValidatedBatch) -> str:
@@ -423,3 +425,35 @@ def derived_versions(connection: Connection, table: Table) -> dict[str, str]:
         select(fences.c.scope_key, fences.c.source_version).where(fences.c.table_name == table.name)
     )
     return {key: version for key, version in derived if version is not None}
+
+
+class QuarantinedScope(NamedTuple):
+    """Key of a quarantined partition, and the part of it that the delivery was of."""
+
+    partition_key: str
+    scope: Scope
+
+
+def quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
+    """Return all quarantined partitions of a table."""
+    wanted = select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
+    rows = connection.execute(wanted.where(fences.c.table_name == table.name))
+    return [QuarantinedScope(row.partition_key, scope_from_json(row.scope)) for row in rows]
+
+
+def quarantined_keys(connection: Connection, table: Table) -> set[str]:
+    """Return the keys of all quarantined partitions of a table."""
+    return {found.partition_key for found in quarantined_scopes(connection, table)}
+
+
+def select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
+    """Return the query of the latest deliveries of partitions, if these are not loaded."""
+    is_latest = and_(
+        deliveries.c.table_name == fences.c.table_name,
+        deliveries.c.group_id == latest_group(),
+    )
+    return (
+        select(*columns)
+        .select_from(fences.join(deliveries, is_latest))
+        .where(deliveries.c.outcome != "landed")
+    )

@@ -76,11 +76,13 @@ class FeedPage(NamedTuple, Generic[CursorT]):
     Attributes:
         last: Cursor up to which all was read; it may be above that of the last entry.
         is_more: Whether there are more entries now.
+        closing: Event after all entries of a source that has ended; empty: more may come.
     """
 
     entries: Sequence[Entry[CursorT]]
     last: CursorT
     is_more: bool
+    closing: bytes = b""
 
 
 class FeedSource(ABC, Generic[CursorT]):
@@ -88,9 +90,11 @@ class FeedSource(ABC, Generic[CursorT]):
 
     Attributes:
         event_type: Type of the server-sent events.
+        poll_seconds: Wait after a read that found all.
     """
 
     event_type: str
+    poll_seconds: float = 0.25
 
     @abstractmethod
     def read(self, after: CursorT) -> FeedPage[CursorT]:
@@ -127,6 +131,35 @@ class FeedSource(ABC, Generic[CursorT]):
         return f"id: {number}\nevent: {self.event_type}\ndata: {data}\n\n".encode()
 
 
+class NumberedSource(FeedSource[int]):
+    """Source whose cursor is the number of an entry, which only grows."""
+
+    def advance(self, cursor: int, entry: Entry[int]) -> int | None:
+        """Return the number of an entry; None: it is not above the cursor."""
+        return entry.cursor if entry.cursor > cursor else None
+
+    def is_behind(self, cursor: int, other: int) -> bool:
+        """Whether a number is below another."""
+        return cursor < other
+
+    @staticmethod
+    def read_cursor(written: str | None) -> int | None:
+        """Return the number of a header Last-Event-ID; None: there is none.
+
+        Raises:
+            ProblemError: 422, it is not a number.
+        """
+        if written is None:
+            return None
+        if not (written.isascii() and written.isdigit() and len(written) < 19):
+            raise ProblemError(
+                422,
+                "invalid Last-Event-ID",
+                expected="the ID of an event of this stream, e.g. 1200",
+            )
+        return int(written)
+
+
 @dataclass
 class Feed(Generic[CursorT]):
     """Entries of a source, which one task reads while a stream follows.
@@ -137,18 +170,18 @@ class Feed(Generic[CursorT]):
         source: The source.
         in_thread: Calls a function in a thread.
         limits: Its limits.
-        poll_seconds: Wait after a read that found all.
         after: Cursor before the entries that are kept; None: it was never read.
         cursor: Cursor up to which it has read; None: it was never read.
+        closing: Event after the last entry of a source that has ended; empty: more may come.
         stream_count: Streams that follow.
     """
 
     source: FeedSource[CursorT]
     in_thread: Callable[..., Awaitable[Any]]
     limits: FeedLimits = field(default_factory=FeedLimits)
-    poll_seconds: float = 0.25
     after: CursorT | None = field(default=None, init=False)
     cursor: CursorT | None = field(default=None, init=False)
+    closing: bytes = field(default=b"", init=False)
     stream_count: int = field(default=0, init=False)
     _first: int = field(default=0, init=False)
     _kept: list[Entry[CursorT]] = field(default_factory=list[Entry[CursorT]], init=False)
@@ -200,6 +233,7 @@ class Feed(Generic[CursorT]):
             if self._is_to_be_read:
                 self._forget(len(self._kept))
                 self.after = self.cursor = end
+                self.closing = b""
                 self._reading = asyncio.create_task(self._poll())
 
     @property
@@ -230,8 +264,8 @@ class Feed(Generic[CursorT]):
         return None if is_behind else self._first
 
     async def wait(self, number: int, seconds: float) -> None:
-        """Wait until there is an entry of that number, at most so long."""
-        if self.end > number:
+        """Wait until there is an entry of that number or none any more, at most so long."""
+        if self.end > number or self.closing:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -243,7 +277,7 @@ class Feed(Generic[CursorT]):
             self._reading.result()
 
     async def _poll(self) -> None:
-        """Read without end, keep what is new, and wake the streams that wait."""
+        """Read until the source ends, keep what is new, and wake the streams that wait."""
         is_failing = False
         while True:
             try:
@@ -257,13 +291,15 @@ class Feed(Generic[CursorT]):
                 await asyncio.sleep(self.limits.failure_seconds)
                 continue
             is_failing = False
-            if page.last != self.cursor:
+            if page.last != self.cursor or page.closing:
                 self._keep(page)
+            if page.closing:
+                return
             if not page.is_more:
-                await asyncio.sleep(self.poll_seconds)
+                await asyncio.sleep(self.source.poll_seconds)
 
     def _keep(self, page: FeedPage[CursorT]) -> None:
-        self.cursor = page.last
+        self.cursor, self.closing = page.last, page.closing
         self._kept += page.entries
         self._kept_bytes += sum(len(entry.event) for entry in page.entries)
         size, count = self._kept_bytes, 0
@@ -283,7 +319,7 @@ class Feed(Generic[CursorT]):
 
 
 class FeedResponse(StreamingResponse, Generic[CursorT]):
-    """Entries of a feed that a stream selects, until its reader may read no more, or leaves.
+    """Entries of a feed that a stream selects, until it ends, or its reader leaves or may no more.
 
     Args:
         feed: The feed.
@@ -340,6 +376,9 @@ class FeedResponse(StreamingResponse, Generic[CursorT]):
                 yield self._comment(cursor, "still here")
                 sent = time.monotonic()
             if not is_more and number is not None:
+                if self._feed.closing and number == self._feed.end:
+                    yield self._feed.closing
+                    return
                 left = self._recheck_seconds - (time.monotonic() - checked)
                 await self._feed.wait(number, max(0.01, min(left, self._heartbeat_seconds)))
 

@@ -13,6 +13,7 @@ from orchestration_project.contracts.job_kinds import describe_former_job, requi
 from orchestration_project.contracts.partition_tags import PARTITION_TAGS
 from orchestration_project.contracts.pipelines import KnownPartitions, propose_key
 from orchestration_project.engine.loads import known_partitions
+from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
@@ -21,7 +22,6 @@ from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.request import launch_tags
 from orchestration_project.registry import Registry
-from orchestration_project.services.inbox.work import ACTIVE_STATUSES
 from orchestration_project.services.ledger.rules.entries import LAUNCHED_BY
 
 WHERE = """{ repositoriesOrError { __typename

@@ -1,26 +1,23 @@
 """Events of a run by page, and its log as a stream."""
 
-import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from orchestration_project.contracts.api.runs import Event, Events
 from orchestration_project.contracts.roles import without_stacks
 from orchestration_project.engine.dagster_private import event_cursor
-from orchestration_project.gateway.api.feeds import HEADERS, SSE
+from orchestration_project.gateway.api.feeds import SSE, Entry, Feed, FeedPage, NumberedSource
 from orchestration_project.gateway.api.jobs import find_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 
-POLL_SECONDS = 0.5
+FEED_PREFIX = "runs/"
 READ_AT_ONCE = 500
 
 
@@ -46,12 +43,11 @@ async def run_events(call: Call[EventsWanted, Body]) -> Events:
 def _events(services: Services, wanted: EventsWanted) -> Events:
     record = find_run(services.instance, wanted.run_id)
     found: list[Event] = []
-    cursor = _cursor(wanted.after)
-    while len(found) <= wanted.limit:
-        events, cursor, has_more = _read(services.instance, wanted.run_id, cursor)
+    after, has_more = wanted.after, True
+    while has_more and len(found) <= wanted.limit:
+        events, has_more = _read(services.instance, wanted.run_id, after)
         found += [each for each in events if each.type != "LOG"]
-        if not has_more:
-            break
+        after = events[-1].id if events else after
     page = found[: wanted.limit]
     return Events(
         events=page,
@@ -60,15 +56,11 @@ def _events(services: Services, wanted: EventsWanted) -> Events:
     )
 
 
-def _cursor(after: int) -> str:
-    """Return where Dagster goes on after an event: to read what is before it takes as long."""
-    return event_cursor(after)
-
-
-def _read(instance: dg.DagsterInstance, run_id: str, cursor: str) -> tuple[list[Event], str, bool]:
-    found = instance.get_records_for_run(run_id, cursor, limit=READ_AT_ONCE)
+def _read(instance: dg.DagsterInstance, run_id: str, after: int) -> tuple[list[Event], bool]:
+    """Return the events after one, by its id, and whether there are more."""
+    found = instance.get_records_for_run(run_id, event_cursor(after), limit=READ_AT_ONCE)
     events = [_event(each.storage_id, each.event_log_entry) for each in found.records]
-    return events, found.cursor, found.has_more
+    return events, found.has_more
 
 
 def _event(number: int, entry: dg.EventLogEntry) -> Event:
@@ -97,63 +89,49 @@ async def run_logs(call: Call[LogsWanted, Body]) -> Response:
     An event `log` has an Event as its data; `end` has the run's last status. Last-Event-ID goes on
     where a connection broke off.
     """
-    run_id = call.query.run_id
-    after = _after(call.request.headers.get("last-event-id", ""))
-    await call.services.in_thread(find_run, call.services.instance, run_id)
-    return StreamingResponse(_followed(call, run_id, after), 200, HEADERS, SSE)
+    services, run_id = call.services, call.query.run_id
+    after = RunLogSource.read_cursor(call.request.headers.get("last-event-id"))
+    await services.in_thread(find_run, services.instance, run_id)
+    feed, scope = _feed_of(services, run_id), call.request.scope
+    return services.follow(feed, scope, after=after or 0, selects=lambda _: True)
 
 
-def _after(written: str) -> int:
-    if written and not (written.isascii() and written.isdigit() and len(written) < 19):
-        raise ProblemError(422, "Last-Event-ID is none that was sent")
-    return int(written or 0)
+@dataclass(frozen=True)
+class RunLogSource(NumberedSource):
+    """Log of a run, which ends with the run; a cursor is the id of an event."""
+
+    instance: dg.DagsterInstance
+    run_id: str
+    event_type: str = "log"
+    poll_seconds: float = 0.5
+
+    def read(self, after: int) -> FeedPage[int]:
+        """Return the events after one; the status closes them once the run has ended."""
+        run = find_run(self.instance, self.run_id).dagster_run  # before its events: these are all
+        events, has_more = _read(self.instance, self.run_id, after)
+        entries = [self._entry(event) for event in events]
+        is_ended = run.is_finished and not has_more
+        status = json.dumps({"status": run.status.value})
+        closing = f"event: end\ndata: {status}\n\n".encode() if is_ended else b""
+        return FeedPage(entries, entries[-1].cursor if entries else after, has_more, closing)
+
+    def read_end(self) -> int:
+        """Return the id of the last event now."""
+        last = self.instance.get_records_for_run(self.run_id, limit=1, ascending=False).records
+        return last[0].storage_id if last else 0
+
+    def _entry(self, event: Event) -> Entry[int]:
+        text = json.dumps(event.model_dump(mode="json"))
+        return Entry(event.id, event, text, self.write_event(text, event.id))
 
 
-def _looking(call: Call[LogsWanted, Body]) -> Callable[[], Awaitable[bool]]:
-    """Return what says whether who follows may still; it finds out every `recheck_seconds`."""
-    looked_at = time.monotonic()
-
-    async def may_still() -> bool:
-        nonlocal looked_at
-        if time.monotonic() - looked_at < call.services.recheck_seconds:
-            return True
-        looked_at = time.monotonic()
-        return await call.services.still_known(call.request.scope)
-
-    return may_still
-
-
-async def _followed(call: Call[LogsWanted, Body], run_id: str, after: int) -> AsyncIterator[bytes]:
-    """Yield what follows event ``after``, and a comment now and then where nothing does."""
-    services, may_still = call.services, _looking(call)
-    cursor, said = _cursor(after), time.monotonic()
-    end = said + services.feed_limits.longest_seconds
-    while time.monotonic() < end and await may_still():
-        record = await services.in_thread(find_run, services.instance, run_id)
-        events, cursor, has_more = await services.in_thread(
-            _read, services.instance, run_id, cursor
-        )
-        if lines := _lines(events):
-            yield lines
-            said = time.monotonic()
-        if has_more:
-            continue
-        if record.dagster_run.is_finished:  # was so before the events were read: these are all
-            yield _sent("end", {"status": record.dagster_run.status.value})
-            return
-        if time.monotonic() - said >= services.heartbeat_seconds:
-            yield b": still here\n\n"  # proxies take a silent connection for dead
-            said = time.monotonic()
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def _lines(events: Sequence[Event]) -> bytes:
-    return b"".join(_sent("log", each.model_dump(mode="json"), each.id) for each in events)
-
-
-def _sent(kind: str, data: object, number: int | None = None) -> bytes:
-    numbered = f"id: {number}\n" if number is not None else ""
-    return f"{numbered}event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+def _feed_of(services: Services, run_id: str) -> Feed[int]:
+    """Return the feed of a run's log; those of logs without a stream are dropped."""
+    logs = {name: feed for name, feed in services.feeds.items() if name.startswith(FEED_PREFIX)}
+    for name, feed in logs.items():
+        if not feed.stream_count:
+            del services.feeds[name]
+    return services.feed_of(FEED_PREFIX + run_id, RunLogSource(services.instance, run_id))
 
 
 OPERATIONS = (
@@ -174,6 +152,6 @@ OPERATIONS = (
         run_logs,
         query=LogsWanted,
         media={SSE: {"type": "string"}},
-        headers={"Last-Event-ID": "The id of the last event that was received"},
+        headers={"Last-Event-ID": "The ID of the last event that was received"},
     ),
 )

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -11,10 +10,9 @@ from starlette.responses import Response
 from orchestration_project.domains.mqtt.topics import read_topic_filter
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.data import Text
-from orchestration_project.gateway.api.feeds import SSE, Entry, FeedPage, FeedResponse, FeedSource
+from orchestration_project.gateway.api.feeds import SSE, Entry, FeedPage, NumberedSource
 from orchestration_project.gateway.api.mqtt import topic_filter
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.resources.mqtt.streaming import Arrival, last_arrival, read_arrivals
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
@@ -38,21 +36,19 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
     goes on where a connection broke off, as far back as messages are kept. Duplicates are sent.
     """
     wanted = topic_filter(call.query.topic) or ALL_TOPICS
-    after = _after(call.request.headers.get("last-event-id"))
+    after = ArrivalSource.read_cursor(call.request.headers.get("last-event-id"))
     max_bytes = MqttSettings.of(call.services.settings).mqtt_max_message_bytes
     source = ArrivalSource(call.services.warehouse, max_bytes, call.services.read_seconds)
-    return FeedResponse(
+    return call.services.follow(
         call.services.feed_of(FEED, source),
+        call.request.scope,
         after=after,
         selects=wanted.matches,
-        still_known=partial(call.services.still_known, call.request.scope),
-        recheck_seconds=call.services.recheck_seconds,
-        heartbeat_seconds=call.services.heartbeat_seconds,
     )
 
 
 @dataclass(frozen=True)
-class ArrivalSource(FeedSource[int]):
+class ArrivalSource(NumberedSource):
     """Valid events of the inbox; a cursor is the number of an arrival."""
 
     warehouse: Warehouse
@@ -70,14 +66,6 @@ class ArrivalSource(FeedSource[int]):
     def read_end(self) -> int:
         """Return the number of the last arrival now."""
         return last_arrival(self.warehouse)
-
-    def advance(self, cursor: int, entry: Entry[int]) -> int | None:
-        """Return the number of an event; None: it is not above the cursor."""
-        return entry.cursor if entry.cursor > cursor else None
-
-    def is_behind(self, cursor: int, other: int) -> bool:
-        """Whether a number is below another."""
-        return cursor < other
 
     def _entry(self, arrival: Arrival) -> Entry[int]:
         number, text = arrival.arrival_id, json.dumps(_fields_of(arrival))
@@ -98,18 +86,6 @@ def _fields_of(arrival: Arrival) -> dict[str, Any]:
         "idempotency_key": envelope.idempotency_key,
         "payload": envelope.payload,
     }
-
-
-def _after(written: str | None) -> int | None:
-    if written is None:
-        return None
-    if not (written.isascii() and written.isdigit() and len(written) < 19):
-        raise ProblemError(
-            422,
-            "invalid Last-Event-ID",
-            expected="the ID of an event of this stream, e.g. 1200",
-        )
-    return int(written)
 
 
 OPERATIONS = (

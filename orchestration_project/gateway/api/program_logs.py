@@ -1,6 +1,5 @@
 """Log lines of the programs of the gateway's host: searched, and followed."""
 
-from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -15,7 +14,7 @@ from orchestration_project.contracts.log_lines import (
     read_positions,
     write_positions,
 )
-from orchestration_project.gateway.api.feeds import SSE, FeedResponse
+from orchestration_project.gateway.api.feeds import SSE
 from orchestration_project.gateway.api.log_feed import LogSource
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, require_known
@@ -93,13 +92,11 @@ async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
             expected="the ID of an event of this stream, e.g. daemon:120,gateway:4711",
         ) from None
     wanted = _filter(call.query)
-    return FeedResponse(
+    return services.follow(
         services.feed_of(FEED, LogSource(services.settings.state_path / FOLDER)),
+        call.request.scope,
         after=positions,
         selects=lambda line: wanted.matches(line.fields),
-        still_known=partial(services.still_known, call.request.scope),
-        recheck_seconds=services.recheck_seconds,
-        heartbeat_seconds=services.heartbeat_seconds,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import dagster as dg
@@ -15,7 +16,13 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
-from orchestration_project.gateway.api.feeds import CursorT, Feed, FeedLimits, FeedSource
+from orchestration_project.gateway.api.feeds import (
+    CursorT,
+    Feed,
+    FeedLimits,
+    FeedResponse,
+    FeedSource,
+)
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.registry import Registry
 from orchestration_project.services.inbox.uploads import Reservations
@@ -85,6 +92,24 @@ class Services:
         if name not in self.feeds:
             self.feeds[name] = Feed(source, self.in_thread, self.feed_limits)
         return self.feeds[name]
+
+    def follow(
+        self,
+        feed: Feed[CursorT],
+        scope: Scope,
+        *,
+        after: CursorT | None,
+        selects: Callable[[Any], bool],
+    ) -> FeedResponse[CursorT]:
+        """Return a stream of a feed for who sent the request of ``scope``."""
+        return FeedResponse(
+            feed,
+            after=after,
+            selects=selects,
+            still_known=partial(self.still_known, scope),
+            recheck_seconds=self.recheck_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
+        )
 
     async def in_thread(
         self, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs

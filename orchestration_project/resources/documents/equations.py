@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, not
 
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.uploads import TOPIC_PREFIX
+from orchestration_project.contracts.work_items import DONE_STATES
 from orchestration_project.engine.equations import (
     BalanceFilter,
     Equation,
@@ -65,7 +66,7 @@ def _places() -> dict[str, ColumnElement[bool]]:
     loaded = exists().where(_is_file(["loaded"]))
     listed = exists().where(_is_file(["seen", "stable", "changed"]))
     return {
-        "stored": or_(_has_item("done", "skipped"), and_(loaded, not_(refused))),
+        "stored": or_(_has_item(*DONE_STATES), and_(loaded, not_(refused))),
         "refused": or_(_has_item("dead"), refused),
         "waiting": or_(
             _has_item("ready", "leased", "failed"),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, func, or_, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import FAILED_STATES, SETTLED_STATES
 from orchestration_project.domains.documents.reasons import UNREAD_REASONS
 from orchestration_project.domains.documents.verdict import Verdict, judge
 from orchestration_project.engine.warehouse import Warehouse
@@ -29,9 +30,6 @@ from orchestration_project.tables.spine import work_items
 TYPES_SHOWN, CHUNKS_SHOWN, PREVIEW_CHARACTERS = 50, 5, 200
 MIN_PREVIEW_CHARACTERS = 20
 """Shorter texts are not shown: an erasure masks previews in Dagster's log, wherever they stand."""
-
-SETTLED = ("done", "skipped", "failed", "dead")
-"""States of items whose attempt has ended."""
 
 PREFIXES = (f"{documents.name}_", f"v_{documents.name}_")
 """Beginnings of the names of other tables and views of documents."""
@@ -97,14 +95,14 @@ def settled_items(warehouse: Warehouse, first: date, last: date, run_id: str) ->
     )
     wanted = (
         select(columns.state, columns.reason_code, func.count())
-        .where(columns.state.in_(SETTLED), is_of_days, columns.run_id == run_id)
+        .where(columns.state.in_(SETTLED_STATES), is_of_days, columns.run_id == run_id)
         .group_by(columns.state, columns.reason_code)
     )
     with warehouse.reading() as connection:
         rows = [(row[0], row[1], int(row[2])) for row in connection.execute(wanted)]
     unread, dead = Counter[str](), Counter[str]()
     for state, code, count in rows:
-        if state in ("failed", "dead") and code in UNREAD_REASONS:
+        if state in FAILED_STATES and code in UNREAD_REASONS:
             unread[code] += count
         if state == "dead":
             dead[code or "no reason"] += count

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ItemState
+from orchestration_project.contracts.work_items import DONE_STATES, FAILED_STATES, SETTLED_STATES
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.tables.documents import (
     documents,
@@ -36,8 +36,6 @@ Two processes with different settings would have the same files read over and ov
 
 OUTDATED = "outdated"
 """Version of the rules of a document that has to be read again."""
-
-ENDED: Sequence[ItemState] = ("done", "skipped", "failed", "dead")
 
 
 class ReaderSetup(NamedTuple):
@@ -128,18 +126,18 @@ def _fingerprint(kind: str, content: str, salt: str) -> str:
 def _retry(connection: Connection, setup: ReaderSetup, items: WorkItems, topic_prefix: str) -> int:
     columns = work_items.c
     is_of_topic = columns.topic.startswith(topic_prefix, autoescape=True)
-    failed = and_(columns.state.in_(["failed", "dead"]), columns.reason_code.in_(setup.reasons))
+    failed = and_(columns.state.in_(FAILED_STATES), columns.reason_code.in_(setup.reasons))
     found = _items(connection, and_(is_of_topic, failed))
     paths = _forget_outer_documents(connection, setup)
     for some in _portions(paths):
-        ended = and_(columns.state.in_(["done", "skipped"]), columns.item_key.in_(some))
+        ended = and_(columns.state.in_(DONE_STATES), columns.item_key.in_(some))
         found |= _items(connection, and_(is_of_topic, ended))
     by_topic: dict[str, list[str]] = {}
     for topic, key in sorted(found):
         by_topic.setdefault(topic, []).append(key)
     for topic, keys in by_topic.items():
         for some in _portions(keys):
-            items.retry(topic, keys=some, states=ENDED, connection=connection)
+            items.retry(topic, keys=some, states=SETTLED_STATES, connection=connection)
     return len(found)
 
 

@@ -35,23 +35,9 @@ class DueDay(NamedTuple):
     since: datetime
 
 
-def end_leases(
-    warehouse: Warehouse, clock: Clock, topic: str, is_at_work: Callable[[str], bool]
-) -> None:
-    """Have items of a topic be due again that runs which have ended left claimed.
-
-    Such a lease counts as an attempt.
-
-    Args:
-        warehouse: The database.
-        clock: Its time.
-        topic: Whose items.
-        is_at_work: Whether a run, by its id, may still settle them.
-    """
-    items = WorkItems(warehouse, clock, pauses=AT_ONCE)
-    ended = [holder for holder in items.lease_holders(topic) if not is_at_work(holder)]
-    if ended:
-        items.expire(topic, dict.fromkeys(ended))
+def file_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
+    """Open the work items of files, of which a lease that ended is due at once."""
+    return WorkItems(warehouse, clock, pauses=AT_ONCE)
 
 
 def end_all_leases(warehouse: Warehouse, clock: Clock, is_at_work: Callable[[str], bool]) -> None:
@@ -64,7 +50,7 @@ def end_all_leases(warehouse: Warehouse, clock: Clock, is_at_work: Callable[[str
         topics = connection.execute(select(columns.topic).where(is_leased).distinct())
         found = list(topics.scalars())
     for topic in found:
-        end_leases(warehouse, clock, topic, is_at_work)
+        file_items(warehouse, clock).end_leases(topic, is_at_work)
 
 
 def due_days(warehouse: Warehouse, now: datetime) -> list[DueDay]:

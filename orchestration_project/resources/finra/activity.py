@@ -20,6 +20,7 @@ from orchestration_project.engine.warehouse.difference import (
     changes,
     derived_versions,
     first_landed_at,
+    quarantined_keys,
 )
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope, within
 from orchestration_project.tables.finra import (
@@ -30,7 +31,6 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
     finra_venue_week,
 )
-from orchestration_project.tables.spine import deliveries
 
 
 def made_of(warehouse: Warehouse) -> str | None:
@@ -86,18 +86,8 @@ def _activity(connection: Connection, version: str, newest: date) -> Activity:
 
 def _quarantined(connection: Connection, first: date) -> list[date]:
     """Return the weeks from ``first`` on of which the latest delivery of a tier is quarantined."""
-    column = deliveries.c
-    found = connection.execute(
-        select(column.partition_key, column.outcome)
-        .where(column.table_name == finra_otc_weekly.name)
-        .order_by(column.recorded_at)
-    )
-    latest = {each.partition_key: each.outcome for each in found}
-    weeks = {
-        tier_week(key, today=date.max).week_start
-        for key, outcome in latest.items()
-        if outcome == "held_back"
-    }
+    keys = quarantined_keys(connection, finra_otc_weekly)
+    weeks = {tier_week(key, today=date.max).week_start for key in keys}
     return sorted(week for week in weeks if week >= first)
 
 

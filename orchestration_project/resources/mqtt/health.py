@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, func, select
 
 from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.contracts.work_items import DONE_STATES
 from orchestration_project.domains.mqtt.graph import Node
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.ranges import TOPIC, first_unread, waiting
@@ -158,7 +159,7 @@ def forget_old(connection: Connection, *, inbox_before: datetime, keys_before: d
     ).rowcount
     is_old_range = (
         work_items.c.topic == TOPIC,
-        work_items.c.state.in_(["done", "skipped"]),
+        work_items.c.state.in_(DONE_STATES),
         work_items.c.changed_at < inbox_before,
     )
     connection.execute(delete(work_items).where(*is_old_range))

@@ -1,7 +1,7 @@
 """Ranges of arrivals as work items: planned from the cursor of the mirror, claimed by a run."""
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -11,7 +11,12 @@ from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
+from orchestration_project.contracts.work_items import (
+    OPEN_STATES,
+    ClaimedItem,
+    ItemSettlement,
+    NewItem,
+)
 from orchestration_project.domains.mqtt.judging import RULE_VERSION, Message
 from orchestration_project.engine.equations import SubjectBalance, record_balance
 from orchestration_project.engine.run_items import ItemSummary
@@ -103,20 +108,6 @@ def plan_ranges(
     return len(items)
 
 
-def end_leases(warehouse: Warehouse, clock: Clock, is_at_work: Callable[[str], bool]) -> None:
-    """Have ranges be due again that runs which have ended left claimed.
-
-    Args:
-        warehouse: The database.
-        clock: Its time.
-        is_at_work: Whether a run, by its id, may still settle them.
-    """
-    items = range_items(warehouse, clock)
-    ended = [holder for holder in items.lease_holders(TOPIC) if not is_at_work(holder)]
-    if ended:
-        items.expire(TOPIC, dict.fromkeys(ended))
-
-
 def waiting(warehouse: Warehouse) -> Waiting:
     """Return the messages that are not mirrored yet, by indexes alone."""
     with warehouse.reading() as connection:
@@ -144,7 +135,7 @@ def first_unread(connection: Connection) -> int:
     columns = work_items.c
     open_keys = (
         select(columns.item_key)
-        .where(columns.topic == TOPIC, columns.state.in_(["ready", "leased", "failed", "dead"]))
+        .where(columns.topic == TOPIC, columns.state.in_(OPEN_STATES))
         .order_by(columns.item_key)
         .limit(1)
     )

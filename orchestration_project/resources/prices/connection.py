@@ -15,7 +15,6 @@ from orchestration_project.domains.prices.overrides import read_overrides
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_shared_state
-from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.quota import Quota
@@ -23,6 +22,7 @@ from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.prices import PricesSettings, PricesSource
+from orchestration_project.settings.loading import read_declared
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """Maximum bytes of one symbol's whole history, which is a megabyte or two."""
@@ -93,17 +93,9 @@ def read_spellings(settings: Settings) -> Mapping[str, Overrides]:
     path = settings.prices_symbols_path
     if path is None:
         return {}
-    try:
-        return read_overrides(path.read_text(encoding="utf-8"))
-    except ConfigurationError as error:
-        raise error.within(file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            "invalid symbol spellings: the file cannot be read",
-            expected=f"a text file in UTF-8 at {path}",
-            found=f"{type(error).__name__}: {error}",
-            remedy="correct PRICES_SYMBOLS_FILE",
-        ) from error
+    return read_declared(
+        path, read_overrides, noun="symbol spellings", remedy="correct PRICES_SYMBOLS_FILE"
+    )
 
 
 @contextmanager

@@ -10,14 +10,17 @@ from orchestration_project.domains.finra.calendar import TIERS, latest_published
 from orchestration_project.domains.prices.calendar import (
     closes_at,
     last_complete_session,
-    month_of,
+    months,
 )
 from orchestration_project.domains.prices.states import missing_months, missing_sessions
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.difference import quarantined_scopes
+from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.states import all_months
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.finra import finra_symbol_week as traded
+from orchestration_project.tables.prices import prices_daily
 
 
 def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:
@@ -94,17 +97,31 @@ def oldest_unlanded_session(
 ) -> OldestMissing | None:
     """Return the month of the oldest session that is due and that a symbol lacks.
 
-    Where no price was ever asked for, none is expected.
+    Where no price was ever asked for, none is expected. A month is quarantined if the latest
+    delivery of each symbol that lacks it is.
     """
     newest = last_complete_session(now - GRACE)
     rows = all_months(warehouse, first_month, newest)
     found = missing_sessions(rows, symbols, first_month, newest)
     if not found:
         return None
+    with warehouse.reading() as connection:
+        quarantined = {
+            (each.partition_key, month)
+            for each in quarantined_scopes(connection, prices_daily)
+            if (days := range_of(each.scope))
+            for month in months(days.first, days.last)
+        }
+    oldest = found[0]
     return OldestMissing(
         ASSET,
-        month_of(found[0]).isoformat(),
-        closes_at(found[0]) + GRACE,
+        oldest.month.isoformat(),
+        closes_at(oldest.session) + GRACE,
         missing_count=len(found),
         unit="month",
+        remedy=f"run prices_daily for {oldest.month}",
+        quarantined_count=sum(
+            all((symbol, missing.month) in quarantined for symbol in missing.symbols)
+            for missing in found
+        ),
     )

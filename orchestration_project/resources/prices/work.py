@@ -82,10 +82,9 @@ class SymbolItems:
 
     def end_leases(self) -> None:
         """End what runs that have ended left claimed: a failed attempt, which shows in lists."""
-        holders = self._items.lease_holders(SYMBOLS_TOPIC)
-        ended = [run for run in holders if run != self.run_id and not self.is_under_way(run)]
-        if ended:
-            self._items.expire(SYMBOLS_TOPIC, dict.fromkeys(ended))
+        self._items.end_leases(
+            SYMBOLS_TOPIC, lambda run_id: run_id == self.run_id or self.is_under_way(run_id)
+        )
 
     def unsettled(self, connection: Connection, symbols: Sequence[str]) -> set[str]:
         """Return the symbols of which earlier work on the same months is not done."""

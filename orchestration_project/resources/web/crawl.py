@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
+from orchestration_project.contracts.work_items import OPEN_STATES, ClaimedItem, ItemSettlement
 from orchestration_project.domains.web.sites import Budget, Site
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import Warehouse
@@ -236,7 +236,5 @@ def start_urls(site: Site) -> Sequence[str]:
 def left_count(connection: Connection, topic: str) -> int:
     """Return how many URLs of a crawl were not visited, those that failed for good included."""
     columns = work_items.c
-    wanted = select(func.count()).where(
-        columns.topic == topic, columns.state.not_in(["done", "skipped"])
-    )
+    wanted = select(func.count()).where(columns.topic == topic, columns.state.in_(OPEN_STATES))
     return connection.execute(wanted).scalar_one()

@@ -11,10 +11,11 @@ from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.dagster_private import previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.difference import quarantined_keys
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.flags import Flags, flags_in_effect
 from orchestration_project.tables.schema import USD_SCALE
-from orchestration_project.tables.web import web_crawls
+from orchestration_project.tables.web import web_crawls, web_items
 
 GRACE = timedelta(hours=2)
 """Time after which a scheduled crawl that has not ended is late."""
@@ -50,7 +51,8 @@ def missed_days(
 
     A day is missed if its schedule was due after the site's first crawl, and no crawl of it is
     complete, or partial by its budget. Of a site without schedule, the latest crawl counts. A day
-    that the site's flag does not hold for is not missed.
+    that the site's flag does not hold for is not missed. The day of the latest such crawl is
+    missed, too, while the items of the site are quarantined.
     """
     columns = web_crawls.c
     wanted = select(columns.site, columns.day, columns.outcome, columns.reason, columns.started_at)
@@ -59,7 +61,12 @@ def missed_days(
         for row in connection.execute(wanted.where(columns.day > (now - LOOKED_BACK).date())):
             crawls.setdefault(row.site, {})[row.day] = row
         flags = flags_in_effect(connection, now)
-    found = [_missed(site, crawls[site.site], flags, now) for site in sites if site.site in crawls]
+        quarantined = quarantined_keys(connection, web_items)
+    found = [
+        _missed(site, crawls[site.site], flags, now, is_quarantined=site.site in quarantined)
+        for site in sites
+        if site.site in crawls
+    ]
     return [each for each in found if each is not None]
 
 
@@ -85,12 +92,19 @@ def require_flag(site: Site, day: str, flags: Flags) -> None:
 
 
 def _missed(
-    site: Site, crawls: Mapping[date, Any], flags: FlagSet, now: datetime
+    site: Site,
+    crawls: Mapping[date, Any],
+    flags: FlagSet,
+    now: datetime,
+    *,
+    is_quarantined: bool,
 ) -> OldestMissing | None:
+    loaded = {day for day, crawl in crawls.items() if crawl.outcome in LOADED}
+    quarantined_day = max(loaded, default=None) if is_quarantined else None
     missed = {
         day: due_at
         for day, due_at in _due_days(site, crawls, now).items()
-        if (day not in crawls or crawls[day].outcome not in LOADED)
+        if (day not in loaded or day == quarantined_day)
         and not why_off(site, day.isoformat(), flags)
     }
     if not missed:
@@ -98,6 +112,8 @@ def _missed(
     oldest, latest = min(missed), max(missed)
     row = crawls.get(latest)
     why = "no crawl" if row is None else f"{row.outcome}: {row.reason or 'it has not ended'}"
+    if latest == quarantined_day:
+        why = "its items are quarantined"
     return OldestMissing(
         f"web/{site.site}_items",
         oldest.isoformat(),
@@ -107,6 +123,7 @@ def _missed(
         remedy=f"start web_{site.site} for {latest}, or see why its runs failed",
         reason=f"{len(missed)} days missed; {latest}: {why}",
         job=f"web_{site.site}",
+        quarantined_count=int(quarantined_day in missed),
     )
 
 

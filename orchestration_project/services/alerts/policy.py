@@ -10,6 +10,7 @@ import dagster as dg
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.alerts.rules.channels import Channel
 from orchestration_project.services.alerts.rules.notification import Names, Policy, read_rules
+from orchestration_project.settings.loading import read_declared
 
 
 class Links:
@@ -64,22 +65,15 @@ def read_policy(
     if path is None:
         return Policy(channels, window, problem=problem)
     try:
-        rules = read_rules(_text(path), str(path), channels)
+        rules = read_declared(
+            path,
+            lambda text: read_rules(text, str(path), channels),
+            noun=f"alert rules in {path}",
+            remedy="correct ALERT_RULES or the file; until then every alert notifies every channel",
+        )
     except ConfigurationError as error:
         return Policy(channels, window, problem=problem or error)
     return Policy(channels, window, rules, problem)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"invalid alert rules in {path}: the file cannot be read",
-            expected="a text file in UTF-8",
-            found=getattr(error, "strerror", None) or str(error),
-            remedy="correct ALERT_RULES or the file; until then every alert notifies every channel",
-        ) from error
 
 
 def names_of(repository: dg.RepositoryDefinition) -> Names:

@@ -20,6 +20,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.chain import ERASURE
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.leases import is_at_work
+from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.errors import TransientError
@@ -46,12 +47,6 @@ logger = logging.getLogger(__name__)
 MAX_PASSES = 5
 
 WAIT_SECONDS, SECONDS_BETWEEN_LINES = 600, 60
-
-IN_PROGRESS = [
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 NOT_REACHED: Sequence[str] = (
     "archives of evidence, exports and downloads that were handed out",
@@ -255,7 +250,7 @@ def _wait_for_runs(instance: dg.DagsterInstance, run_id: str, seconds: int) -> N
     Raises:
         TransientError: One did not end in time.
     """
-    filters = dg.RunsFilter(statuses=IN_PROGRESS)
+    filters = dg.RunsFilter(statuses=RUNNING_STATUSES)
     waiting = {each.run_id for each in instance.get_runs(filters)} - {run_id}
     for passed in range(seconds + 1):
         waiting = {each for each in waiting if is_at_work(instance, each)}

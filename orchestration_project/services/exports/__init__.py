@@ -27,6 +27,7 @@ from orchestration_project.redaction import hide
 from orchestration_project.registry import Registry
 from orchestration_project.services.export import write_parquet
 from orchestration_project.settings import Settings, read_secrets
+from orchestration_project.settings.loading import read_declared
 from orchestration_project.settings.values import passwords_in, tokens_in
 
 T = TypeVar("T")
@@ -76,17 +77,12 @@ def _read(settings: Settings, read: Callable[[str], Mapping[str, T]]) -> Mapping
     path = settings.exports_path
     if path is None:
         return {}
-    try:
-        return read(path.read_text(encoding="utf-8"))
-    except ConfigurationError as error:
-        raise error.within(file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            "invalid exports: the file cannot be read",
-            expected=f"a text file in UTF-8 at {path}",
-            found=f"{type(error).__name__}: {error}",
-            remedy="correct EXPORTS_FILE, or put the file there; `exports: {}` declares none",
-        ) from error
+    return read_declared(
+        path,
+        read,
+        noun="exports",
+        remedy="correct EXPORTS_FILE, or put the file there; `exports: {}` declares none",
+    )
 
 
 def chosen_exports(

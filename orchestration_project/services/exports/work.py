@@ -16,6 +16,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import partial_file, state_folder
 from orchestration_project.contracts.exports import DeclaredExport, LoadRange
 from orchestration_project.contracts.work_items import (
+    DONE_STATES,
     ClaimedItem,
     ItemSettlement,
     NewItem,
@@ -333,7 +334,7 @@ def _items(warehouse: Warehouse, declared: Mapping[str, DeclaredExport]) -> Sequ
 
 def _unfinished(item: WorkItem | None, definition: str) -> LoadRange | None:
     """Return the loads of an item that is not delivered; None: it is, or is declared otherwise."""
-    if item is None or item.state in ("done", "skipped"):
+    if item is None or item.state in DONE_STATES:
         return None
     loads, planned_by = LoadRange.of_version(item.version)
     return loads if planned_by == definition else None

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.engine.run_statuses import FINISHED_STATUSES, RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import named
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
@@ -192,9 +193,6 @@ def _read(text: str) -> Time:
 QUEUE_STUCK_AFTER = timedelta(hours=1)
 """A queue out of which nothing came for so long is stuck; the control tower speaks up then, too."""
 
-DEQUEUED_STATUSES = [each for each in Status if each not in (Status.QUEUED, Status.NOT_STARTED)]
-
-
 RUNS_PER_PAGE = 200
 """Queued runs that are read at once, those that wait longest first."""
 
@@ -241,7 +239,7 @@ def queue_probe(
         else:
             held = f"a pause holds {paused_count} runs that have waited for long"
             return Answer(held if paused_count else "no run has waited for long")
-        moved = dg.RunsFilter(statuses=DEQUEUED_STATUSES, updated_after=since)
+        moved = dg.RunsFilter(statuses=[*RUNNING_STATUSES, *FINISHED_STATUSES], updated_after=since)
         if instance.get_run_records(moved, limit=1):
             return Answer("runs wait, and others start or end")
         raise TransientError(

@@ -12,6 +12,7 @@ from orchestration_project.contracts.webhooks.sources import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.settings import Settings, read_secrets
+from orchestration_project.settings.loading import read_declared
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,12 @@ def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
     Raises:
         ConfigurationError: The file that declares them is not there, or cannot be used.
     """
-    path = settings.webhooks_path
-    try:
-        return read_sources(path.read_text(encoding="utf-8"))
-    except ConfigurationError as error:
-        raise error.within(file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            "invalid webhook sources: the file cannot be read",
-            expected=f"a text file in UTF-8 at {path}",
-            found=f"{type(error).__name__}: {error}",
-            remedy="correct WEBHOOKS_FILE, or put the file there; `sources: {}` declares none",
-        ) from error
+    return read_declared(
+        settings.webhooks_path,
+        read_sources,
+        noun="webhook sources",
+        remedy="correct WEBHOOKS_FILE, or put the file there; `sources: {}` declares none",
+    )
 
 
 def _sender(name: str, declared: WebhookSource) -> Sender:

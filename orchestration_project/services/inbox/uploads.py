@@ -35,6 +35,7 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import Settings
+from orchestration_project.settings.loading import read_declared
 from orchestration_project.tables.spine import uploads
 
 PARTIAL_SECONDS = 7 * 24 * 3600
@@ -62,18 +63,12 @@ def declared_inboxes(settings: Settings) -> Mapping[str, FileInbox]:
     Raises:
         ConfigurationError: The file that declares them cannot be read, or is invalid.
     """
-    path = settings.inboxes_path
-    try:
-        return read_inboxes(path.read_text(encoding="utf-8"))
-    except ConfigurationError as error:
-        raise error.within(file=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            "invalid inboxes for files: the file cannot be read",
-            expected=f"a text file in UTF-8 at {path}",
-            found=f"{type(error).__name__}: {error}",
-            remedy="correct INBOXES_FILE, or put the file there; `inboxes: {}` declares none",
-        ) from error
+    return read_declared(
+        settings.inboxes_path,
+        read_inboxes,
+        noun="inboxes for files",
+        remedy="correct INBOXES_FILE, or put the file there; `inboxes: {}` declares none",
+    )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from orchestration_project.contracts.webhooks.queue import (
 )
 from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.contracts.work_items import (
+    FAILED_STATES,
     PERMANENT_REMEDIES,
     ClaimedItem,
     ItemChange,
@@ -32,6 +33,7 @@ from orchestration_project.contracts.work_items import (
     ItemState,
     pause_after,
 )
+from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
@@ -62,14 +64,6 @@ RUNS_PER_TICK = 25
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bodies that a run holds at a time, unless one alone is larger."""
-
-ACTIVE_STATUSES = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 ITEM_STATES: Mapping[State, ItemState] = {
     "received": "ready",
@@ -383,7 +377,7 @@ def _item_change(change: DeliveryChange, run: AttemptRun | None) -> ItemChange:
 
 def _failure_of(change: DeliveryChange, run: AttemptRun | None) -> tuple[str | None, str | None]:
     """Return kind and reason of the failure that a run made of a delivery; None: it did not."""
-    if change.state not in ("failed", "dead"):
+    if change.state not in FAILED_STATES:
         return None, None
     if run is not None and run.status == "SUCCESS":  # it found that the body cannot be read
         return "contract", f"the run {run.run_id} rejected it; {PERMANENT_REMEDIES['contract']}"

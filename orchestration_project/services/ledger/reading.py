@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterEventType as Happened
 
-from orchestration_project.contracts.failures import read_quarantine
+from orchestration_project.contracts.problems import Unit
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
 from orchestration_project.services.ended_runs import (
+    MATERIALIZED,
     asset_of,
     entries_of,
     error_of,
+    unit_events,
     unpublished_in,
     what_failed,
 )
@@ -159,18 +161,13 @@ def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]
 
 def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
     """Return the categories of quarantined partitions; the last attempt counts."""
-    held: dict[tuple[str, str | None], str] = {}
-    for event in events:
-        unit = (asset_of(event), event.partition)
-        if event.event_type == Happened.ASSET_MATERIALIZATION:
-            held.pop(unit, None)
-        elif event.event_type == Happened.ASSET_OBSERVATION:
-            observation = event.asset_observation_data.asset_observation
-            metadata = {name: value.value for name, value in observation.metadata.items()}
-            quarantine = read_quarantine(metadata)
-            if quarantine is not None:
-                held[unit[0], observation.partition] = quarantine.category
-    return list(held.values())
+    categories: dict[Unit, str] = {}
+    for event in unit_events(events):
+        if event.outcome == MATERIALIZED:
+            categories.pop(event.unit, None)
+        elif event.quarantine is not None:
+            categories[event.unit] = event.quarantine.category
+    return list(categories.values())
 
 
 def _run_classes(event: dg.DagsterEvent) -> list[str]:

@@ -7,14 +7,8 @@ import dagster as dg
 from prometheus_client.core import Metric
 
 from orchestration_project.engine.dagster_private import TickStatus, find_ticks, running_instigators
+from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.services.metrics.families import gauge
-
-ACTIVE_STATUSES = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 
 MOST_FAILURES = 100
 """Failed ticks that are counted, of each sensor and schedule: more are as bad."""
@@ -31,7 +25,7 @@ def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric
             ("status",),
             {
                 (status.value,): instance.get_runs_count(dg.RunsFilter(statuses=[status]))
-                for status in ACTIVE_STATUSES
+                for status in (dg.DagsterRunStatus.QUEUED, *RUNNING_STATUSES)
             },
         ),
         gauge(

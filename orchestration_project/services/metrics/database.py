@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from prometheus_client.core import Metric
 from sqlalchemy import Connection, func, select, text
 
+from orchestration_project.contracts.work_items import OPEN_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.metrics.families import gauge
 from orchestration_project.tables.spine import work_items
-
-OPEN_STATES = ("ready", "leased", "failed", "dead")
-"""States of work items that are not done."""
 
 CONNECTIONS = text(
     "SELECT coalesce(state, 'other'), count(*) FROM pg_stat_activity "

@@ -15,20 +15,19 @@ from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.failures import (
     WITHOUT_DATA,
-    read_quarantine,
     run_category,
     step_category,
 )
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
-from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.contracts.work_items import FAILED_STATES, PERMANENT_REMEDIES
 from orchestration_project.engine.loads import is_replay
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.registry import Registry
 from orchestration_project.services.ended_runs import (
-    asset_of,
     entries_of,
     retry_of,
+    unit_events,
     units_left_by,
 )
 from orchestration_project.services.ledger.reading import read_facts
@@ -199,17 +198,12 @@ def _observed(
     """Return what a run quarantined, and what had no data, by asset and partition."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
     without_data: set[tuple[str, str]] = set()
-    for entry in entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION}):
-        event, observation = entry.dagster_event, entry.asset_observation
-        if event is None or observation is None:
-            continue
-        metadata = {name: value.value for name, value in observation.metadata.items()}
-        quarantine = read_quarantine(metadata)
-        unit = (asset_of(event), observation.partition or "")
-        if quarantine is not None:
-            found[unit] = (quarantine.category, quarantine.reason)
-        elif metadata.get("outcome") in WITHOUT_DATA:
-            without_data.add(unit)
+    entries = entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION})
+    for event in unit_events(entry.dagster_event for entry in entries if entry.dagster_event):
+        if event.quarantine is not None:
+            found[event.unit] = (event.quarantine.category, event.quarantine.reason)
+        elif event.outcome in WITHOUT_DATA:
+            without_data.add(event.unit)
     return found, frozenset(without_data)
 
 
@@ -338,7 +332,7 @@ def _failed(topics: Sequence[str], wanted: ItemFilter) -> ColumnElement[bool]:
     """Return the condition of failed and dead items that a filter selects."""
     columns = work_items.c
     conditions: list[ColumnElement[bool]] = [
-        columns.state.in_(["failed", "dead"]),
+        columns.state.in_(FAILED_STATES),
         columns.topic.in_(topics),
     ]
     if wanted.item_keys:

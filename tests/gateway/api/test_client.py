@@ -319,7 +319,7 @@ EVENT = {
 
 
 def test_a_log_is_taken_up_where_it_was_however_it_broke_off():
-    line = f"event: log\ndata: {json.dumps(EVENT)}\n\n"
+    line = f"id: 7\nevent: log\ndata: {json.dumps(EVENT)}\n\n"
     answers = iter(
         [
             httpx.ConnectError("no"),

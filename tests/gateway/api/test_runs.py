@@ -20,6 +20,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.gateway.api.app import routes
+from orchestration_project.gateway.api.feeds import FeedLimits
 from orchestration_project.resources.prices.universe import most_traded
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
 from orchestration_project.tables.spine import inbox, work_items
@@ -270,14 +271,15 @@ def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, 
     answer = api.ask("GET", f"/runs/{landed}/logs")
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-accel-buffering"] == "no"
-    events = [each.split("\n") for each in answer.text.strip().split("\n\n")]
+    opening, *events = [each.split("\n") for each in answer.text.strip().split("\n\n")]
+    assert opening == ["id: 0", ": open"]
     assert events[-1][0] == "event: end"
     first, second = events[0][0], events[1][0]
     assert first.startswith("id: ")
     rest = api.ask(
         "GET", f"/runs/{landed}/logs", headers={"Last-Event-ID": first.removeprefix("id: ")}
     )
-    assert rest.text.split("\n")[0] == second
+    assert rest.text.split("\n\n")[1].split("\n")[0] == second
     assert api.problem("GET", f"/runs/{landed}/logs", headers={"Last-Event-ID": "x"})
 
 
@@ -527,8 +529,35 @@ def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
             api.services.instance.report_run_canceled(run)
 
     sent = api.runner.run(_streamed(app, run, then=cancel))
-    assert b"\n\n: still here\n\n" in sent
+    assert b"\n: still here\n\n" in sent
     assert b'event: end\ndata: {"status": "CANCELED"}\n\n' in sent
+
+
+def test_a_log_that_breaks_off_again_and_again_has_each_event_once(api):
+    instance = api.services.instance
+    run = instance.create_run_for_job(defs.resolve_job_def("fx_daily"))
+    services = replace(
+        api.services,
+        feeds={},
+        caller=lambda: SOMEBODY,
+        feed_limits=FeedLimits(kept_bytes=2_000, sent_bytes=500, longest_seconds=0.05),
+    )
+    app = replace(api, app=Starlette(routes=routes(services)))
+    numbers, is_ended, headers = list[int](), False, dict[str, str]()
+    while not is_ended:
+        if len(numbers) < 40:
+            for number in range(10):
+                instance.report_engine_event(f"event {number}", run)
+        elif not instance.get_run_by_id(run.run_id).is_finished:
+            instance.report_run_canceled(run)
+        text = app.ask("GET", f"/runs/{run.run_id}/logs", headers=headers).text
+        events = [each.split("\n") for each in text.strip().split("\n\n")]
+        numbers += [int(each[0][4:]) for each in events if "event: log" in each]
+        is_ended = events[-1][0] == "event: end"
+        headers = {"Last-Event-ID": str(numbers[-1])}
+    records = instance.get_records_for_run(run.run_id).records
+    assert numbers == [each.storage_id for each in records]
+    assert services.feeds[f"runs/{run.run_id}"].stream_count == 0
 
 
 def test_who_may_no_more_does_not_go_on_following_a_log(api):

@@ -389,6 +389,25 @@ def test_a_symbol_that_its_source_does_not_have_is_late_only_where_no_other_land
     assert late(light_desk, "AAA BAD", clock.at) == "prices/daily 2026-02-01"
 
 
+def test_a_month_is_quarantined_if_each_symbol_that_lacks_it_is(
+    light_desk: Desk, clock: StoppedClock
+):
+    def counts(*symbols: str) -> tuple[int, int]:
+        found = oldest_unlanded_session(
+            light_desk.warehouse, symbols, clock.at, first_month=date(2026, 1, 1)
+        )
+        assert found is not None
+        return found.missing_count, found.quarantined_count
+
+    light_desk.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    light_desk.write("LATE", *map(line, FEBRUARY[:-2]))
+    light_desk.load("BAD", "LATE")
+    assert counts("BAD") == (1, 1)
+    assert counts("BAD", "LATE") == (1, 0)
+    light_desk.load("BAD", months=BOTH[:1])  # its latest delivery is of another month, and loaded
+    assert counts("BAD") == (1, 0)
+
+
 @pytest.mark.slow_on_postgresql
 def test_restated_prices_mark_the_values_of_their_weeks_stale(
     light_desk: Desk, clock: StoppedClock

@@ -49,8 +49,6 @@ FAILURE_REMEDY = (
     "fix the cause that the failed runs show, then start retry_failures of operations_runs"
 )
 
-QUARANTINE_REMEDY = "open Quarantined in the bar, which has reasons and what to launch"
-
 COUNTS: dict[str, Any] = {
     "domain": pl.String,
     "asset": pl.String,
@@ -226,18 +224,16 @@ def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list
 
 def _lateness(oldest: OldestMissing, now: datetime) -> str:
     if oldest.reason:
-        return f"{oldest.reason}; do this: {oldest.remedy}"
+        return f"{oldest.reason}; do this: {oldest.next_step}"
     late = _duration(_hours(oldest.due_at, now))
-    missing_count = oldest.missing_count - oldest.quarantined_count
-    counts = {"missing": missing_count, "quarantined": oldest.quarantined_count}
+    counts = {"missing": oldest.absent_count, "quarantined": oldest.quarantined_count}
     states = [
         f"{count} {oldest.unit}{'s' * (count > 1)} {state}"
         for state, count in counts.items()
         if count
     ]
-    remedy = oldest.remedy if missing_count else QUARANTINE_REMEDY
     found = f"{', '.join(states)}, oldest {oldest.partition}"
-    return f"{oldest.asset} is {late} late, {found}; do this: {remedy}"
+    return f"{oldest.asset} is {late} late, {found}; do this: {oldest.next_step}"
 
 
 def _duration(hours: float) -> str:
