@@ -46,6 +46,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project import release
+from orchestration_project.contracts.job_kinds import selected_kind
 from orchestration_project.contracts.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
 from orchestration_project.redaction import MASK, redacted
@@ -86,7 +87,7 @@ class StoredRuns(SqlRunStorage):
         return RunClaims(self.connect)
 
     def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
-        """Store a run with its origin, its trace, and the tags `launched_by` and `domain`.
+        """Store a run with its origin, its trace, and the tags `launched_by`, `domain` and `kind`.
 
         Dimensions of a partition of another run are left out of its tags.
         """
@@ -147,7 +148,7 @@ def visible(run: DagsterRun) -> DagsterRun:
     given = dict(run.tags)
     if run.parent_run_id and run.remote_job_origin and given.get(LAUNCHED_BY) == BY_CLI:
         given = {name: given[name] for name in given.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}}
-    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given}
+    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given, **_kind(run)}
     if run.remote_job_origin is None and _is_of_location(run):
         run = run._replace(remote_job_origin=RemoteJobOrigin(repository_origin(), run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
@@ -170,6 +171,12 @@ def _domain(run: DagsterRun) -> dict[str, str]:
     """Return the domain that all selected assets of a run have in common: their first key part."""
     found = {key.path[0] for key in run.asset_selection or () if len(key.path) > 1}
     return {"domain": found.pop()} if len(found) == 1 else {}
+
+
+def _kind(run: DagsterRun) -> dict[str, str]:
+    """Return the kind of work that a run of operations does, which its job's name does not say."""
+    kind = selected_kind(run.job_name, run.run_config)
+    return {"kind": kind.name} if kind else {}
 
 
 def _is_of_location(run: DagsterRun) -> bool:

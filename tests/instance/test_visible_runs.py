@@ -13,6 +13,7 @@ from dagster._core.remote_origin import (
 from dagster._core.storage.tags import TagType, get_tag_type
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from orchestration_project.contracts.job_kinds import PRUNE_RUN_LOGS
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.rules.entries import CONFIG_TAG
@@ -127,3 +128,18 @@ def test_a_run_of_selected_assets_names_their_domain(instance, keys, domain):
     selection = frozenset(dg.AssetKey(key.split("/")) for key in keys)
     run = stored(instance, dg.DagsterRun("__ASSET_JOB", asset_selection=selection))
     assert run.tags.get("domain") == domain
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (PRUNE_RUN_LOGS.run_config({"dry_run": True}), "prune_run_logs"),
+        ({"ops": {"clean_up": {"config": {}}}}, None),
+        ({"ops": {"clean_up": {"config": {"prune_run_logs": {}, "list_artifacts": {}}}}}, None),
+        ({"ops": "clean_up"}, None),
+    ],
+)
+def test_a_run_of_a_kind_has_it_as_a_tag_also_if_it_is_executed_again(instance, config, kind):
+    run = dg.DagsterRun(PRUNE_RUN_LOGS.job, run_config=config, tags={"kind": "list_artifacts"})
+    given = {"kind": "list_artifacts"} if kind is None else {"kind": kind}
+    assert stored(instance, run).tags.items() >= given.items()
