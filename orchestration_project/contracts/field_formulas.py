@@ -7,11 +7,36 @@ from orchestration_project.contracts.values import (
     TOO_FINE,
     TOO_LARGE,
 )
+from orchestration_project.tables.schema import USD_SCALE
 
+DIGITS, PLAIN_NUMBER = "^[0-9]+$", rf"^[0-9]+(\.[0-9]{{1,{USD_SCALE}}})?$"
 Reject = tuple[str, Formula]
 """A reason code, and the formula that is true of a line which is rejected for it."""
 
 BLANK: Formula = ["text", ""]
+
+
+def replace_field(formula: Formula, name: str, reading: Formula) -> Formula:
+    """Return a formula that has ``reading`` in the place of a field."""
+    if isinstance(formula, list | tuple):
+        return [replace_field(part, name, reading) for part in formula]
+    return reading if formula == name else formula
+
+
+def read_whole_number(name: str) -> Formula:
+    """Return the whole number of 64 bits that a text of digits is."""
+    return ["if", ["matches", name, DIGITS], ["scaled", name, 0]]
+
+
+def read_plain_millionths(name: str) -> Formula:
+    """Return the millionths of a text of digits with at most 6 decimals."""
+    return ["if", ["matches", name, PLAIN_NUMBER], ["scaled", name, USD_SCALE]]
+
+
+def read_signed_number(name: str, scale: int) -> Formula:
+    """Return the number of a text that may begin with a minus, times 10 to ``scale``."""
+    is_negative, size = ["matches", name, "^-"], ["extract", name, "^-(.*)$"]
+    return ["if", is_negative, ["subtract", 0, ["scaled", size, scale]], ["scaled", name, scale]]
 
 
 def is_empty(name: str) -> Formula:

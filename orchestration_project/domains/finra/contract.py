@@ -269,9 +269,9 @@ RULES = [
 
 
 _SUMMARY: Formula = ["coalesce", ["lookup", ["given", "market"], SUMMARY_OF_MARKET], SUMMARY]
-_CRD: Formula = ["whole", "firmCRDNumber"]
-_READ_SHARES: Formula = ["quantity", ["plain", SHARES]]
-_READ_TRADES: Formula = ["whole", TRADES]
+_CRD: Formula = formulas.read_whole_number("firmCRDNumber")
+_READ_SHARES: Formula = ["quantity", formulas.read_plain_millionths(SHARES)]
+_READ_TRADES: Formula = formulas.read_whole_number(TRADES)
 _READ_NOTIONAL: Formula = ["scaled", "totalNotionalSum", NOTIONAL_SCALE]
 _IS_FIRM_ROW: Formula = ["in", _SUMMARY, list(FIRM_ROWS)]
 _IS_USED: Formula = ["in", _SUMMARY, [*FIRM_ROWS, *SYMBOL_TOTALS]]
