@@ -86,6 +86,8 @@ class TableRules:
         lines: Which records of captures are rows; None: captures whose form is not declared, whose
             rows are inputs of other tables alone.
         window: Days of the input rows; None: that of the row.
+        rows_of_columns: Tables in the place of ``rows_of``, by column whose formula reads their
+            rows. They are derived of the same captures.
     """
 
     table: Table
@@ -94,6 +96,11 @@ class TableRules:
     columns: Mapping[str, Formula]
     lines: LineRules | None = None
     window: Window | None = None
+    rows_of_columns: Mapping[str, str] = field(default_factory=dict)
+
+    def source_of(self, column: str) -> str:
+        """Return the table whose rows the formula of a column reads."""
+        return self.rows_of_columns.get(column) or self.rows_of or self.table.name
 
     @property
     def group(self) -> Sequence[str]:
@@ -134,6 +141,8 @@ def to_json(rules: TableRules) -> dict[str, Any]:
             for column in rules.table.columns
         },
     }
+    for name, rows_of in rules.rows_of_columns.items():
+        declared["columns"][name]["rows_of"] = rows_of
     if rules.window is not None:
         declared["window"] = list(rules.window)
     if rules.rows_of is None:
@@ -156,6 +165,11 @@ def from_json(declared: Mapping[str, Any], table: Table) -> TableRules:
         {name: formula for name, formula in formulas.items() if formula != NOT_DECLARED},
         _read_line_rules(declared) if declared.get("forms") else None,
         Window(*declared["window"]) if "window" in declared else None,
+        {
+            name: column["rows_of"]
+            for name, column in declared["columns"].items()
+            if "rows_of" in column
+        },
     )
 
 

@@ -206,7 +206,7 @@ def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column:
             remedy=did_you_mean(column, sorted(declared)),
         )
     chosen = rules[table]
-    source = chosen if chosen.rows_of is None else rules[chosen.rows_of]
+    source = rules[chosen.source_of(column)]
     return Number(chosen, source, chosen.read_key(key), column)
 
 

@@ -498,6 +498,26 @@ def test_numbers_of_several_weeks_or_tiers_are_recomputed_by_the_program(
     assert count_equal([wide_archive], 20, 71, capsys, [table]) == 20
 
 
+def test_the_symbols_of_a_tier_are_counted_in_another_table(state, wide_archive):
+    [row] = [
+        row
+        for row in read_published(wide_archive, "finra_tier_week")[1]
+        if (row["week_start"], row["tier"]) == ("2026-01-12", "T1")
+    ]
+    number = ("finra_tier_week", "2026-01-12", "T1", "symbol_count")
+    status, output, errors = recompute(wide_archive, *number)
+    assert (status, errors, output.splitlines()[-1]) == (0, "", "equal")
+    assert f"published  {row['symbol_count']}\nrecomputed {row['symbol_count']}\n" in output
+    explanation = state.explain("finra_tier_week", "2026-01-12|T1", "symbol_count")
+    assert (explanation["rows_of"], explanation["is_equal"]) == ("finra_symbol_week", True)
+    assert explanation["recomputed"] == explanation["input_count"] == int(row["symbol_count"])
+    member = f"bytes/{output.split('SHA-256 ')[1][:64]}"
+    damaged = damage(wide_archive, member, lambda content: content.replace(b"|CORP|", b"|C0RP|"))
+    status, output, _ = recompute(damaged, *number)
+    assert status == 1
+    assert f"changed member: {member}" in output
+
+
 def damage(archive: Path, member: str, change: Callable[[bytes], bytes]) -> Path:
     """Return a copy of an archive in which one member is changed."""
     copy = archive.with_name("damaged.zip")

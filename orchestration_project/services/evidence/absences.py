@@ -11,7 +11,6 @@ FOLDED = "states of messages, folded in their order"
 
 WITHOUT_FORMULA = {
     "is_stale": "state of the derivation, which a later load changes",
-    "finra_tier_week.symbol_count": "counts rows of a second table",
     **dict.fromkeys(("finra_symbol_changes", "finra_symbol_renames", "finra_symbols"), ALL_WEEKS),
     **dict.fromkeys(("finra_symbol_week_short", "finra_symbol_week_value"), "several tables"),
     "off_exchange_share_weekly": "rows by tape of columns by tape, and a calendar of sessions",

@@ -166,13 +166,13 @@ class Archive:
             for group in group_by(e.all_rows, lambda row: key_of(row, rules["key"]))]
 def explain(archive, table, partition, rest, column):
     rules = archive.tables.get(table, {"columns": {}})
-    formula = rules["columns"].get(column, {}).get("formula", "not declared")
-    if formula == "not declared":
+    entry = rules["columns"].get(column, {"formula": "not declared"})
+    if entry["formula"] == "not declared":
         refuse(f"invalid column: expected one with a formula, found {table}.{column}")
     key = f"{partition}|{rest}" if rules["partition"] else rest
     captured, keys = archive.of_partition.get(table, (table, [partition]))
-    source, used = table if table == captured else rules["rows_of"], [formula, rules["key"]]
-    names = [n for n in archive.tables[source]["columns"] if f'"{n}"' in json.dumps(used)]
+    source = table if table == captured else entry.get("rows_of", rules["rows_of"])
+    names = [n for n in archive.tables[source]["columns"] if f"'{n}'" in f"{entry} {rules['key']}"]
     rows = [row for part in keys for row in archive.derive(source, part, names)]
     given = dict(zip(rules["key"], key.split("|", len(rules["key"]) - 1), strict=True))
     own = {n: v for n, v in given.items() if n != rules.get("window", " ")[0]}
@@ -181,10 +181,10 @@ def explain(archive, table, partition, rest, column):
     if not inputs or not published:
         refuse(f"invalid key: expected that of a published row, found {key}")
     e = Formulas(given | {"loaded_at": archive.recompute(captured, keys[0])[1]}, rows)
-    old, new = published[column], inputs[0][column] if source == table else e(formula, inputs)
-    ok = is_equal(old, new)
-    print(f"{table} {key} {column}\nformula    {json.dumps(formula)}")
-    print(f"published  {old}\nrecomputed {new}")
+    new = inputs[0][column] if source == table else e(entry["formula"], inputs)
+    ok = is_equal(published[column], new)
+    print(f"{table} {key} {column}\nformula    {json.dumps(entry['formula'])}")
+    print(f"published  {published[column]}\nrecomputed {new}")
     for row in filter(is_input, (r for k in keys for r in archive.derive(captured, k, ()))):
         content, offset, *place = row.get("at") or archive.place(row["capture_id"])
         names = key_of(row, archive.tables[captured]["key"]), row["capture_id"]
