@@ -18,17 +18,17 @@ class Form:
 
     Attributes:
         contains: A regular expression that captures of this form contain.
-        records: Arguments by reader: lines or matches.
+        records: Readers of its records, lines or matches, each with its arguments.
         member: Name of the file that is read, of a zip archive; None: the capture itself.
     """
 
     contains: str
-    records: Mapping[str, Sequence[Any]]
+    records: Sequence[tuple[str, Sequence[Any]]]
     member: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the form, as `rules.json` has it."""
-        records = {reader: list(arguments) for reader, arguments in self.records.items()}
+        records = [[reader, list(arguments)] for reader, arguments in self.records]
         member = {} if self.member is None else {"member": self.member}
         return {"contains": self.contains, "records": records, **member}
 
@@ -38,7 +38,7 @@ def delimited(delimiter: str) -> Form:
 
     The first line names the fields.
     """
-    return Form("", {"lines": [delimiter]})
+    return Form("", [("lines", [delimiter])])
 
 
 class ReadRecord(NamedTuple):
@@ -72,7 +72,7 @@ def read_records(
     if form.member is not None:
         with ZipFile(io.BytesIO(content)) as archive:
             content = archive.read(form.member)
-    for reader, arguments in form.records.items():
+    for reader, arguments in form.records:
         yield from READERS[reader](content, containing, *arguments)
 
 
@@ -146,7 +146,11 @@ def _fields(line: bytes, names: Sequence[str], delimiter: str, is_quoted: bool) 
 def _read_matches(content: bytes, containing: Sequence[str], pattern: str) -> Iterator[ReadRecord]:
     """Yield the matches of a regular expression that have its last group.
 
-    Its groups are the fields; one that does not match has the text of an earlier match.
+    Its groups are the fields; one that does not match has the text of an earlier match. Where they
+    are lists with commas, a match has a record for each place in them.
+
+    Raises:
+        ValueError: Its lists differ in length.
     """
     fields: dict[str, str] = {}
     number, counted = 1, 0
@@ -155,9 +159,16 @@ def _read_matches(content: bytes, containing: Sequence[str], pattern: str) -> It
             name: text.decode() for name, text in match.groupdict().items() if text is not None
         }
         fields = fields | texts
-        if match[match.re.groups] and all(text in fields.values() for text in containing):
-            number, counted = number + content.count(b"\n", counted, match.start()), match.start()
-            yield ReadRecord(number, match.start(), match[0], fields)
+        if not match[match.re.groups]:
+            continue
+        number, counted = number + content.count(b"\n", counted, match.start()), match.start()
+        lists = [[value.strip() for value in text.split(",")] for text in fields.values()]
+        for values in zip(*lists, strict=True):
+            if all(text in values for text in containing):
+                shown = match[0] if len(lists[0]) == 1 else ", ".join(values).encode()
+                yield ReadRecord(
+                    number, match.start(), shown, dict(zip(fields, values, strict=True))
+                )
 
 
 READERS: Mapping[str, Callable[..., Iterator[ReadRecord]]] = {

@@ -18,6 +18,7 @@ from orchestration_project.contracts.field_formulas import (
     is_empty,
     read_plain_millionths,
     read_signed_number,
+    read_text,
     read_whole_number,
     reject_cusip,
     reject_long,
@@ -279,7 +280,7 @@ def _formula(field: Field) -> Formula:
         return ["quantity", _millionths(field)]
     if field.kind == "Number":
         return _number(field)
-    return ["filled", name] if field.column.nullable else name
+    return read_text(name) if field.column.nullable else name
 
 
 def _millionths(field: Field) -> Formula:

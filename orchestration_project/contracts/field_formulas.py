@@ -1,5 +1,7 @@
 """Formulas of the rules that fields of all sources share; `values` has the same rules in polars."""
 
+from collections.abc import Mapping
+
 from orchestration_project.contracts.formulas import Formula
 from orchestration_project.contracts.values import (
     CUSIP_SHAPE,
@@ -21,6 +23,24 @@ def replace_field(formula: Formula, name: str, reading: Formula) -> Formula:
     if isinstance(formula, list | tuple):
         return [replace_field(part, name, reading) for part in formula]
     return reading if formula == name else formula
+
+
+def first_known(*formulas: Formula) -> Formula:
+    """Return the first value that is not null."""
+    first, *others = formulas
+    return ["if", ["equal", first, None], first_known(*others), first] if others else first
+
+
+def choose_text(formula: Formula, texts: Mapping[str, str], other: Formula = None) -> Formula:
+    """Return what a table of texts has for a value, else ``other``."""
+    for value, text in reversed(list(texts.items())):
+        other = ["if", ["equal", formula, ["text", value]], ["text", text], other]
+    return other
+
+
+def read_text(name: str) -> Formula:
+    """Return the text of a field; null where it is blank."""
+    return ["if", is_empty(name), None, name]
 
 
 def read_whole_number(name: str) -> Formula:

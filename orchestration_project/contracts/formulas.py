@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -389,36 +390,15 @@ def _and(rows: RowSet, *conditions: Formula) -> bool:
     return all(evaluate(condition, rows) for condition in conditions)
 
 
-@operator("in", "whether a value is in a list of texts")
-def _in(rows: RowSet, formula: Formula, values: Sequence[str]) -> bool:
-    return evaluate(formula, rows) in values
-
-
 @operator("if", "the second value where the first is true, else the third")
 def _if(rows: RowSet, condition: Formula, chosen: Formula, other: Formula = None) -> Value:
     return evaluate(chosen if evaluate(condition, rows) else other, rows)
-
-
-@operator("coalesce", "the first value that is not null")
-def _coalesce(rows: RowSet, *formulas: Formula) -> Value:
-    values = (evaluate(formula, rows) for formula in formulas)
-    return next((value for value in values if value is not None), None)
 
 
 @operator("format", "a text with a value in the place of {}; null where that is null")
 def _format(rows: RowSet, template: str, formula: Formula) -> str | None:
     value = evaluate(formula, rows)
     return None if value is None else template.replace("{}", str(value))
-
-
-@operator("lookup", "what a table of texts has for a value; null where it has nothing")
-def _lookup(rows: RowSet, formula: Formula, texts: Mapping[str, str]) -> str | None:
-    return texts.get(evaluate(formula, rows))
-
-
-@operator("filled", "a text; null where it is blank")
-def _filled(rows: RowSet, formula: Formula) -> str | None:
-    return evaluate(formula, rows) or None
 
 
 @operator("size", "the bytes of a text in UTF-8")
@@ -477,9 +457,36 @@ def _day(rows: RowSet, formula: Formula) -> str | None:
         return None
 
 
-@operator("days_after", "the day so many days after a day")
-def _days_after(rows: RowSet, formula: Formula, count: int) -> str:
-    return (date.fromisoformat(evaluate(formula, rows)) + timedelta(days=count)).isoformat()
+@operator(
+    "single", "millionths of the shortest decimal with the 32-bit fraction of a text; or null"
+)
+def _single(rows: RowSet, formula: Formula) -> int | None:
+    number = float(evaluate(formula, rows))
+    texts = (f"{number:.{digits}g}" for digits in range(1, 10))
+    shortest = next((text for text in texts if _round_to_single(float(text)) == number), None)
+    return None if shortest is None else round(Decimal(shortest) * 10**USD_SCALE)
+
+
+def _round_to_single(number: float) -> float:
+    """Return the nearest number with a fraction of 32 bits."""
+    return struct.unpack("f", struct.pack("f", number))[0]
+
+
+_add_numeric(
+    "days_after",
+    "the day so many whole days after a day; null where one is null",
+    lambda day, count: (date.fromisoformat(day) + timedelta(days=count)).isoformat(),
+)
+_add_numeric(
+    "quotient",
+    "the decimal of at most 6 places nearest to a quotient, as text; null where one is null",
+    lambda part, whole: f"{round(Decimal(part) / whole, USD_SCALE).normalize():f}",
+)
+
+
+@operator("join", "the texts of the rows, sorted, with commas between; none: no row has one")
+def _join(rows: RowSet, formula: Formula, *keys: Formula) -> str:
+    return ", ".join(sorted(_known(rows.values(formula, keys)))) or "none"
 
 
 def _known(values: Iterable[Value]) -> list[Value]:

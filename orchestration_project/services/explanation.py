@@ -108,7 +108,12 @@ class Number:
 
     @cached_property
     def wider(self) -> Sequence[Sequence[str]]:
-        """The columns that rows beyond those of the key share which the formula reads."""
+        """The columns that rows beyond those of the key share which the formula reads.
+
+        None where it reads records of captures.
+        """
+        if self.rules.rows_of is None:
+            return []
         own = set(self.of_key)
         return [names for names in shared_columns(self.formula) if not own.issubset(names)]
 
@@ -463,11 +468,11 @@ def _find_record(
         return InputPlace(row, capture, None, "the capture has no declared form")
     texts = [row[name] for name in rules.group if isinstance(rules.columns[name], str)]
     keys = {name: rules.columns[name] for name in rules.group}
-    given = _given(capture, row)
+    given = {"source": capture["source"], **_given(capture, row)}
     records = list(read_records(content, form, texts))
     others = SourceRows([record.fields for record in records])
     for record in records:
-        fields = line_rows(record.fields, given, others)
+        fields = line_rows(record.fields, {**record.fields, **given}, others)
         has_key = record.fields and all(
             evaluate(formula, fields) == row[name] for name, formula in keys.items()
         )

@@ -536,7 +536,7 @@ DAMAGE = {
     "an input row": (WEEKLY_ROWS, '"trade_count":"', '"trade_count":"1', ": trade_count"),
     "a row that is not JSON": (WEEKLY_ROWS, '{"', '{{"', f"changed row: {WEEKLY_ROWS}, line 1"),
     "a published row": (GOLD_ROWS, '"total_trade_count":"', '"total_trade_count":"1', "not equal"),
-    "a filter": ("rules.json", '["ATS_W_SMBL",', '["ATS_W_SMB1",', "finra_otc_weekly/filters"),
+    "a filter": ("rules.json", '"^(ATS_W_SMBL|', '"^(ATS_W_SMB1|', "finra_otc_weekly/filters"),
     "a formula": ("rules.json", '["sum", "trade_count"]', '["max", "trade_count"]', TRADES_RULE),
     "a record": ("captures.jsonl", '"http_status"', '"http_statuz"', "member: captures.jsonl"),
 }  # fmt: skip
@@ -634,6 +634,7 @@ OF_DATASETS = (
     ("off_exchange_share_daily", "2026-01-05"),
     ("fx_rates_daily", HISTORY),
     ("fx_rates_daily", DOCUMENT),
+    ("prices_daily", ""),
     ("prices_corporate_actions", ""),
     ("prices_returns", ""),
 )

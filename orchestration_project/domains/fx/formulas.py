@@ -16,8 +16,8 @@ def _attribute(name: str, group: str) -> str:
 
 DAY, RATE = _attribute("time", "date"), _attribute("currency", "currency")
 FORMS = [
-    Form("^PK", {"lines": [",", ["date", "currency", "rate"]]}, "eurofxref-hist.csv"),
-    Form("<Cube", {"matches": [f"<Cube{DAY}|<Cube{RATE}{_attribute('rate', 'rate')}"]}),
+    Form("^PK", [("lines", [",", ["date", "currency", "rate"]])], "eurofxref-hist.csv"),
+    Form("<Cube", [("matches", [f"<Cube{DAY}|<Cube{RATE}{_attribute('rate', 'rate')}"])]),
 ]
 """The zipped CSV of the history, with a column for each currency; and documents in XML."""
 

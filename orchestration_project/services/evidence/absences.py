@@ -6,7 +6,6 @@ from orchestration_project.contracts.formulas import NOT_DECLARED, TableRules, u
 
 ALL_WEEKS, TEXTS = "all weeks, and words of names", "texts and JSON, not numbers"
 SESSIONS = "a calendar of sessions"
-LISTS = "parallel lists of JSON, in 32-bit fractions"
 FOLDED = "states of messages, folded in their order"
 
 WITHOUT_FORMULA = {
@@ -17,7 +16,6 @@ WITHOUT_FORMULA = {
     **dict.fromkeys(("missing_count", "is_after_gap"), SESSIONS),
     **dict.fromkeys(("volatility_20d", "volatility_60d"), SESSIONS),
     "prices_symbol_spellings": "spellings of vendors, not numbers",
-    "prices_daily": LISTS,
     **dict.fromkeys(("documents_chunks", "documents_similarity", "documents_topics"), TEXTS),
     **dict.fromkeys(("documents_pages", "events_webhooks", "mqtt_mirror", "plugins_rows"), TEXTS),
     **dict.fromkeys(("web_changes", "web_items", "web_pages"), TEXTS),

@@ -3,7 +3,7 @@
     python recompute.py archive.zip finra_symbol_week 'T1|2026-10-05' AAAI notional_usd
 It needs Python 3.11 alone. The fourth argument is the rest of the row's key, as ATS|AAAI|VENUE.
 Exit status: 0: equal, 1: not equal or changed, 2: it cannot be computed from this archive."""
-import csv, datetime, functools, hashlib, io, json, math, re, sys, zipfile, zlib
+import csv, datetime, functools, hashlib, io, json, math, re, struct, sys, zipfile, zlib
 from decimal import Decimal, getcontext
 NUMBER = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?"
 DAY = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}"
@@ -21,6 +21,7 @@ pair = lambda f: lambda e, rows, *ab: None if None in (vs := [e(a, rows) for a i
 single = lambda f: lambda e, rows, a, *arguments: f(e(a, rows), *arguments)
 total = lambda f: lambda e, rows, a, *keys: f(e.each(rows, a, keys))
 key_of = lambda row, names: "|".join(str(row[name]) for name in names)
+single_of = lambda text: struct.unpack("f", struct.pack("f", float(text)))[0]  # of 32 bits
 sha256_of = lambda content: hashlib.sha256(content).hexdigest()
 later = lambda a, n: f"{datetime.date.fromisoformat(a) + datetime.timedelta(n)}"
 day = lambda a: re.fullmatch(DAY, a or "") and {later(f"{a[:8]}01", int(a[8:]) - 1): a}.get(a)
@@ -31,31 +32,32 @@ def is_equal(old, new):  # a published value has its numbers as text; a double d
     if type(old) is type(new) is float: return abs(new - old) <= 2 * math.ulp(old)
     return Decimal(old) == new if old and type(new) in (int, Decimal) else old == new
 OPERATORS = {  # described in rules.json
-    "coalesce": lambda e, rows, *fs: next((v for f in fs if (v := e(f, rows)) is not None), None),
     "format": lambda e, rows, t, f: None if (v := e(f, rows)) is None else t.replace("{}", str(v)),
     "sum_largest": lambda e, r, n, f, *k: sum(sorted(v)[-n:]) if (v := e.each(r, f, k)) else None,
     "up_to": lambda e, r, ns, a, n, f: e(f, [o for o in e.alike(ns, r[0]) if o[a] <= r[0][a]][-n:]),
     "matches": single(lambda a, pattern: re.search(pattern, a or "") is not None),
     "extract": single(lambda a, p: m[1] if (m := re.search(p, a or "")) else ""),
     "where": lambda e, rows, a, f: e(f, [row for row in rows if e(a, [row])]),
-    "if": lambda e, rows, a, b, c=None: e(b if e(a, rows) else c, rows), "day": single(day),
-    "sum_complete": total(lambda vs: None if None in vs else sum(vs)), "scaled": single(scaled),
-    "ratio": pair(lambda a, b: float(a) / float(b) if b > 0 else None), "days_after": single(later),
+    "if": lambda e, rows, a, b, c=None: e(b if e(a, rows) else c, rows), "days_after": pair(later),
+    "quotient": pair(lambda a, b: f"{round(Decimal(a) / b, 6).normalize():f}"), "day": single(day),
+    "sum_complete": total(lambda vs: None if None in vs else sum(vs)),
+    "ratio": pair(lambda a, b: float(a) / float(b) if b > 0 else None), "scaled": single(scaled),
     "over": lambda e, rows, names, f: e(f, e.alike(names, rows[0])), "not": single(lambda a: not a),
-    "quantity": single(lambda a: a and Decimal(a).scaleb(-6)), "multiply": pair(lambda a, b: a * b),
-    "log": single(lambda a: a and math.log(a)), "subtract": pair(lambda a, b: a - b),
-    "equal": lambda e, rows, a, b: e(a, rows) == e(b, rows), "greater": pair(lambda a, b: a > b),
-    "filled": single(lambda a: a or None),
-    "and": lambda e, rows, *fs: all(e(f, rows) for f in fs), "add": pair(lambda a, b: a + b),
-    "max": total(lambda vs: max(known(vs), default=None)), "text": lambda e, rows, text: text,
-    "min": total(lambda vs: min(known(vs), default=None)), "sum": total(lambda vs: sum(known(vs))),
-    "count": total(lambda vs: len(known(vs))), "size": single(lambda a: len((a or "").encode())),
-    "given": lambda e, rows, name: e.given.get(name), "root": single(lambda a: a and math.sqrt(a)),
-    "in": single(lambda a, texts: a in texts), "lookup": single(lambda a, texts: texts.get(a)),
+    "quantity": single(lambda a: a and Decimal(a).scaleb(-6)), "text": lambda e, rows, text: text,
+    "equal": lambda e, rows, a, b: e(a, rows) == e(b, rows), "multiply": pair(lambda a, b: a * b),
+    "given": lambda e, rows, name: e.given.get(name), "log": single(lambda a: a and math.log(a)),
+    "and": lambda e, rows, *fs: all(e(f, rows) for f in fs), "subtract": pair(lambda a, b: a - b),
+    "min": total(lambda vs: min(known(vs), default=None)), "greater": pair(lambda a, b: a > b),
+    "max": total(lambda vs: max(known(vs), default=None)), "add": pair(lambda a, b: a + b),
+    "size": single(lambda a: len((a or "").encode())), "sum": total(lambda vs: sum(known(vs))),
+    "root": single(lambda a: a and math.sqrt(a)), "count": total(lambda vs: len(known(vs))),
+    "join": total(lambda vs: ", ".join(sorted(known(vs))) or "none"),
     "check_digit": single(lambda a: None if len(a) < 8 or set(a[:8]) - set(CUSIP) else str(-sum(
         sum(divmod(CUSIP.index(c) * (1 + n % 2), 10)) for n, c in enumerate(a[:8])) % 10)),
     "rank": lambda e, rows, f, names, *keys: None if (own := e(f, rows)) is None else 1 + sum(
         v > own for v in known(e.each(e.alike(names, rows[0]), f, keys))),
+    "single": single(lambda a: next((round(Decimal(t) * 10**6) for t in (
+        f"{float(a):.{n}g}" for n in range(1, 10)) if single_of(t) == float(a)), None)),
 }
 def group_by(rows, key):
     groups = {}
@@ -88,7 +90,9 @@ def read_matches(content, pattern):
     fields = {}
     for match in re.finditer(pattern.encode(), content):
         fields |= {n: text.decode() for n, text in match.groupdict().items() if text is not None}
-        if match[match.re.groups]: yield match.start(), match[0].decode(), dict(fields)
+        lists = (re.split(r",\s*", text) for text in fields.values())
+        for values in zip(*lists, strict=True) if match[match.re.groups] else ():
+            yield match.start(), ", ".join(values), dict(zip(fields, values, strict=True))
 READERS = {"lines": read_lines, "matches": read_matches}
 class Archive:
     def __init__(self, path):
@@ -112,9 +116,6 @@ class Archive:
             try: row = json.loads(line or "{}")
             except ValueError: row = FINDINGS.append(f"changed row: {name}, line {number}")
             yield from [row] if row and wanted.items() <= row.items() else []
-    def place(self, capture_id):  # of a row whose capture has no declared form
-        sha256 = next(self.lines("captures.jsonl", capture_id=str(capture_id)))["sha256"]
-        return self.read(f"bytes/{sha256}"), 0, sha256, "as published"
     def published(self, table, partition):  # rows by key
         wanted = dict(zip(self.tables[table]["partition"], partition.split("|"), strict=False))
         rows = self.lines(f"rows/{table}.jsonl", **wanted)
@@ -124,7 +125,7 @@ class Archive:
         form = next((f for f in rules["forms"] if re.search(f["contains"].encode(), content)), None)
         if not form: refuse(f"invalid capture: expected a declared form, found {content[:80]}")
         if "member" in form: content = zipfile.ZipFile(io.BytesIO(content)).read(form["member"])
-        records = [r for name, how in form["records"].items() for r in READERS[name](content, *how)]
+        records = [r for name, how in form["records"] for r in READERS[name](content, *how)]
         conditions = [*rules["filters"].values(), *(f for _, f in rules["rejects"])]
         fields_of_all = [fields for *_, fields in records]
         for offset, text, fields in records:
@@ -135,7 +136,6 @@ class Archive:
     @functools.cache
     def recompute(self, table, partition):  # compared rows by key, and when they last changed
         rules, rows, loaded_at = self.tables[table], {}, None
-        if not rules["forms"]: return self.published(table, partition), None
         wanted = {"table_name": table, "partition_key": partition}
         if not (deliveries := {r["group_id"]: r for r in self.lines("deliveries.jsonl", **wanted)}):
             refuse(f"invalid archive: expected {table} {partition}, found none: --include-inputs")
@@ -186,7 +186,7 @@ def explain(archive, table, partition, rest, column):
     print(f"{table} {key} {column}\nformula    {json.dumps(entry['formula'])}")
     print(f"published  {published[column]}\nrecomputed {new}")
     for row in filter(is_input, (r for k in keys for r in archive.derive(captured, k, ()))):
-        content, offset, *place = row.get("at") or archive.place(row["capture_id"])
+        content, offset, *place = row["at"]
         names = key_of(row, archive.tables[captured]["key"]), row["capture_id"]
         print(LINE.format(*names, content.count(b"\n", 0, offset) + 1, offset, *place))
     print(f"manifest   SHA-256 {sha256_of(archive.manifest)}", *dict.fromkeys(FINDINGS), sep="\n")
