@@ -37,7 +37,7 @@ NOT_DECLARED = "not declared"
 """In the place of a formula that no module declares."""
 
 CAPTURES = "captures"
-"""What the rows of a table are read from that is not derived of another."""
+"""Value of `rows_of` where the rows of a table are read from captures."""
 
 GREATEST = 2**63 - 1
 JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")

@@ -675,6 +675,15 @@ def test_numbers_of_datasets_are_recomputed_and_explained(
         assert explanation["inputs"]
 
 
+@pytest.mark.slow
+def test_a_thousand_rates_and_prices_are_recomputed_by_the_program(of_datasets, capsys):
+    rates = [of_datasets(day)[1] for day in (HISTORY, DOCUMENT)]
+    assert count_equal(rates, 500, 73, capsys, ["fx_rates_daily"]) == 500
+    symbol, archive = of_datasets("")
+    tables = ["prices_daily", "prices_corporate_actions", "prices_returns"]
+    assert count_equal([archive], 500, 74, capsys, tables, symbol) == 500
+
+
 @pytest.mark.parametrize(("table", "partition"), DATASET_CASES)
 def test_a_changed_byte_row_or_rule_of_a_dataset_is_named(of_datasets, table, partition):
     partition, archive = of_datasets(partition)
@@ -701,6 +710,34 @@ def test_a_changed_byte_row_or_rule_of_a_dataset_is_named(of_datasets, table, pa
         status, output, errors = recompute(damage(archive, member, change), *number)
         assert status == 1, member
         assert finding in output + errors
+
+
+def test_a_changed_rate_is_named_with_its_row(of_datasets):
+    _, archive = of_datasets(DOCUMENT)
+    number = ("fx_rates_daily", DOCUMENT, "USD", "rate")
+    output = recompute(archive, *number)[1]
+    place, shown = output.split("SHA-256 ")[1].splitlines()[:2]
+    rate = f'rate="{shown.split(", ")[-1]}"'.encode()
+    member = f"bytes/{place}"
+    damaged = damage(archive, member, lambda content: content.replace(rate, b'rate="1.5"', 1))
+    status, output, _ = recompute(damaged, *number)
+    assert (status, output.splitlines()[-1]) == (1, "not equal")
+    assert f"changed row: fx_rates_daily {DOCUMENT}|USD: rate" in output
+
+
+def test_a_changed_price_is_named_where_a_return_is_recomputed(of_datasets):
+    symbol, archive = of_datasets("")
+    row = read_published(archive, "prices_returns")[1][0]
+    number = ("prices_returns", symbol, row["trade_date"], "simple_return")
+    output = recompute(archive, *number)[1]
+    assert output.splitlines()[-1] == "equal"
+    member = f"bytes/{output.split('SHA-256 ')[1][:64]}"
+    before, after = (f'"adjclose": [{{"adjclose": [{digit}'.encode() for digit in ("", "1"))
+    damaged = damage(archive, member, lambda content: content.replace(before, after))
+    status, output, _ = recompute(damaged, *number)
+    assert (status, output.splitlines()[-1]) == (1, "not equal")
+    day = row["previous_date"]
+    assert f"changed row: prices_daily {symbol}|{day}: adjusted_close" in output
 
 
 def change_formula(content: bytes, table: str, _: str, column: str) -> bytes:
