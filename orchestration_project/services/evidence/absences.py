@@ -11,7 +11,8 @@ FOLDED = "states of messages, folded in their order"
 WITHOUT_FORMULA = {
     "is_stale": "state of the derivation, which a later load changes",
     **dict.fromkeys(("finra_symbol_changes", "finra_symbol_renames", "finra_symbols"), ALL_WEEKS),
-    **dict.fromkeys(("finra_symbol_week_short", "finra_symbol_week_value"), "several tables"),
+    "finra_symbol_week_short": "rows of other tables, under other spellings of symbols",
+    "finra_symbol_week_value": "prices of another table, its splits, and a calendar of sessions",
     "off_exchange_share_weekly": "rows by tape of columns by tape, and a calendar of sessions",
     **dict.fromkeys(("missing_count", "is_after_gap"), SESSIONS),
     **dict.fromkeys(("volatility_20d", "volatility_60d"), SESSIONS),
