@@ -33,7 +33,7 @@ def _tables() -> list[tuple[str, str, str]]:
     return [
         (
             code(name),
-            code(rules.rows_of) if rules.rows_of else "lines of captures",
+            code(rules.rows_of) if rules.rows_of else "captures",
             f"{len(rules.columns)} of {len(rules.table.columns)}",
         )
         for name, rules in REGISTRY.rules.items()

@@ -36,7 +36,7 @@ def test_each_gold_table_has_formulas_or_a_reason():
 def test_each_column_has_a_formula_or_a_reason():
     document = json.loads(RULES_FILE.read_text())
     reasons = document[NOT_DECLARED]
-    assert reasons["finra_tier_week.symbol_count"] == "counts rows of a second table"
+    assert reasons["finra_symbol_week_short"].startswith("rows of other tables")
     assert len(REGISTRY.rules) == len(document["tables"]) >= 19
     for name, rules in REGISTRY.rules.items():
         columns = document["tables"][name]["columns"]

@@ -4,14 +4,14 @@ from contextlib import AbstractContextManager
 from datetime import date, timedelta
 
 from orchestration_project.catalog.factory import domain_of, open_documents
-from orchestration_project.domains import fx
+from orchestration_project.domains.fx import rates as fx
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (
     Documents,
     DocumentSource,
     document_recovery,
 )
-from orchestration_project.registry import Connection, Environment
+from orchestration_project.registry import Connection, Environment, FormulaModule
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.fx import FxSettings
 from orchestration_project.tables.fx import fx_rates_daily
@@ -79,7 +79,10 @@ RATES = Dataset(
 FX = domain_of(
     "fx",
     [RATES],
-    registrations=[document_recovery("fx", RATES.source_dataset)],
+    registrations=[
+        document_recovery("fx", RATES.source_dataset),
+        FormulaModule("orchestration_project.domains.fx.formulas"),
+    ],
     resources={
         "fx": Connection(
             description="Source of euro reference rates.",

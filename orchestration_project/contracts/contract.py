@@ -16,6 +16,10 @@ from orchestration_project.contracts.delimited import Parsed, with_records
 from orchestration_project.contracts.field_formulas import (
     Reject,
     is_empty,
+    read_plain_millionths,
+    read_signed_number,
+    read_text,
+    read_whole_number,
     reject_cusip,
     reject_long,
     reject_quantity,
@@ -276,19 +280,19 @@ def _formula(field: Field) -> Formula:
         return ["quantity", _millionths(field)]
     if field.kind == "Number":
         return _number(field)
-    return ["filled", name] if field.column.nullable else name
+    return read_text(name) if field.column.nullable else name
 
 
 def _millionths(field: Field) -> Formula:
     if field.is_signed:
-        return ["signed", field.name, USD_SCALE]
-    return ["scaled", field.name, USD_SCALE] if field.scale else ["plain", field.name]
+        return read_signed_number(field.name, USD_SCALE)
+    return ["scaled", field.name, USD_SCALE] if field.scale else read_plain_millionths(field.name)
 
 
 def _number(field: Field) -> Formula:
     if field.is_signed:
-        return ["signed", field.name, field.scale]
-    return ["scaled", field.name, field.scale] if field.scale else ["whole", field.name]
+        return read_signed_number(field.name, field.scale)
+    return ["scaled", field.name, field.scale] if field.scale else read_whole_number(field.name)
 
 
 def _rejects(field: Field) -> list[Reject]:

@@ -1,5 +1,7 @@
 """Formulas of the rules that fields of all sources share; `values` has the same rules in polars."""
 
+from collections.abc import Mapping
+
 from orchestration_project.contracts.formulas import Formula
 from orchestration_project.contracts.values import (
     CUSIP_SHAPE,
@@ -7,11 +9,54 @@ from orchestration_project.contracts.values import (
     TOO_FINE,
     TOO_LARGE,
 )
+from orchestration_project.tables.schema import USD_SCALE
 
+DIGITS, PLAIN_NUMBER = "^[0-9]+$", rf"^[0-9]+(\.[0-9]{{1,{USD_SCALE}}})?$"
 Reject = tuple[str, Formula]
 """A reason code, and the formula that is true of a line which is rejected for it."""
 
 BLANK: Formula = ["text", ""]
+
+
+def replace_field(formula: Formula, name: str, reading: Formula) -> Formula:
+    """Return a formula that has ``reading`` in the place of a field."""
+    if isinstance(formula, list | tuple):
+        return [replace_field(part, name, reading) for part in formula]
+    return reading if formula == name else formula
+
+
+def first_known(*formulas: Formula) -> Formula:
+    """Return the first value that is not null."""
+    first, *others = formulas
+    return ["if", ["equal", first, None], first_known(*others), first] if others else first
+
+
+def choose_text(formula: Formula, texts: Mapping[str, str], other: Formula = None) -> Formula:
+    """Return what a table of texts has for a value, else ``other``."""
+    for value, text in reversed(list(texts.items())):
+        other = ["if", ["equal", formula, ["text", value]], ["text", text], other]
+    return other
+
+
+def read_text(name: str) -> Formula:
+    """Return the text of a field; null where it is blank."""
+    return ["if", is_empty(name), None, name]
+
+
+def read_whole_number(name: str) -> Formula:
+    """Return the whole number of 64 bits that a text of digits is."""
+    return ["if", ["matches", name, DIGITS], ["scaled", name, 0]]
+
+
+def read_plain_millionths(name: str) -> Formula:
+    """Return the millionths of a text of digits with at most 6 decimals."""
+    return ["if", ["matches", name, PLAIN_NUMBER], ["scaled", name, USD_SCALE]]
+
+
+def read_signed_number(name: str, scale: int) -> Formula:
+    """Return the number of a text that may begin with a minus, times 10 to ``scale``."""
+    is_negative, size = ["matches", name, "^-"], ["extract", name, "^-(.*)$"]
+    return ["if", is_negative, ["subtract", 0, ["scaled", size, scale]], ["scaled", name, scale]]
 
 
 def is_empty(name: str) -> Formula:

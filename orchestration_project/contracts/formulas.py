@@ -8,11 +8,11 @@ Values are exact: whole numbers are `int`, quantities `Fraction`, days and times
 ratios the doubles that `ratio` makes.
 """
 
-import csv
 import hashlib
 import json
 import math
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
+from orchestration_project.contracts.capture_forms import Form, delimited
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import USD_SCALE, key_names
 
@@ -35,8 +36,10 @@ Row = Mapping[str, Value]
 NOT_DECLARED = "not declared"
 """In the place of a formula that no module declares."""
 
+CAPTURES = "captures"
+"""Value of `rows_of` where the rows of a table are read from captures."""
+
 GREATEST = 2**63 - 1
-PLAIN_NUMBER = re.compile(rf"[0-9]+(\.[0-9]{{1,{USD_SCALE}}})?")
 JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
 CUSIP_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
 ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -49,13 +52,12 @@ class LineRules:
     Attributes:
         rejects: Pairs of a reason code and a formula; the first that is true of a line rejects it.
         filters: By name: the formula that is true of lines that are neither rows nor rejects.
-        delimiter: Between the fields of a line; the first line names them. Fields between commas
-            may be quoted.
+        forms: How captures are read: the first form of which they contain the regular expression.
     """
 
     rejects: Sequence[tuple[str, Formula]]
     filters: Mapping[str, Formula] = field(default_factory=dict)
-    delimiter: str = "|"
+    forms: Sequence[Form] = field(default_factory=lambda: [delimited("|")])
 
 
 class Window(NamedTuple):
@@ -82,9 +84,11 @@ class TableRules:
         partition: The columns of its key that a partition's key has, in its order; none: it names
             a period of days.
         columns: Formulas by column.
-        lines: Which lines are rows, where it reads lines; None: captures of another form, whose
+        lines: Which records of captures are rows; None: captures whose form is not declared, whose
             rows are inputs of other tables alone.
         window: Days of the input rows; None: that of the row.
+        rows_of_columns: Tables in the place of ``rows_of``, by column whose formula reads their
+            rows. They are derived of the same captures.
     """
 
     table: Table
@@ -93,6 +97,11 @@ class TableRules:
     columns: Mapping[str, Formula]
     lines: LineRules | None = None
     window: Window | None = None
+    rows_of_columns: Mapping[str, str] = field(default_factory=dict)
+
+    def source_of(self, column: str) -> str:
+        """Return the table whose rows the formula of a column reads."""
+        return self.rows_of_columns.get(column) or self.rows_of or self.table.name
 
     @property
     def group(self) -> Sequence[str]:
@@ -120,7 +129,7 @@ class TableRules:
 def to_json(rules: TableRules) -> dict[str, Any]:
     """Return the rules of a table, as `rules.json` has them."""
     declared: dict[str, Any] = {
-        "rows_of": rules.rows_of or ("captures" if rules.lines is None else "lines"),
+        "rows_of": rules.rows_of or CAPTURES,
         "partition": list(rules.partition),
         "key": list(rules.group),
         "columns": {
@@ -133,10 +142,15 @@ def to_json(rules: TableRules) -> dict[str, Any]:
             for column in rules.table.columns
         },
     }
+    for name, rows_of in rules.rows_of_columns.items():
+        declared["columns"][name]["rows_of"] = rows_of
     if rules.window is not None:
         declared["window"] = list(rules.window)
+    if rules.rows_of is None:
+        declared["forms"] = (
+            [] if rules.lines is None else [form.to_json() for form in rules.lines.forms]
+        )
     if rules.lines is not None:
-        declared["delimiter"] = rules.lines.delimiter
         declared["rejects"] = [list(reject) for reject in rules.lines.rejects]
         declared["filters"] = dict(rules.lines.filters)
     return declared
@@ -145,20 +159,25 @@ def to_json(rules: TableRules) -> dict[str, Any]:
 def from_json(declared: Mapping[str, Any], table: Table) -> TableRules:
     """Return the rules of a table that `to_json` wrote."""
     formulas = {name: column["formula"] for name, column in declared["columns"].items()}
-    is_of_lines = declared["rows_of"] == "lines"
     return TableRules(
         table,
-        None if declared["rows_of"] in ("lines", "captures") else declared["rows_of"],
+        None if declared["rows_of"] == CAPTURES else declared["rows_of"],
         declared["partition"],
         {name: formula for name, formula in formulas.items() if formula != NOT_DECLARED},
-        _read_line_rules(declared) if is_of_lines else None,
+        _read_line_rules(declared) if declared.get("forms") else None,
         Window(*declared["window"]) if "window" in declared else None,
+        {
+            name: column["rows_of"]
+            for name, column in declared["columns"].items()
+            if "rows_of" in column
+        },
     )
 
 
 def _read_line_rules(declared: Mapping[str, Any]) -> LineRules:
     rejects = [(code, condition) for code, condition in declared["rejects"]]
-    return LineRules(rejects, declared["filters"], declared["delimiter"])
+    forms = [Form(**form) for form in declared["forms"]]
+    return LineRules(rejects, declared["filters"], forms)
 
 
 def rules_document(tables: Iterable[TableRules], absences: Mapping[str, str]) -> dict[str, Any]:
@@ -334,12 +353,6 @@ _add_numeric(
 )
 
 
-@operator("absolute", "a value without its sign; null: null")
-def _absolute(rows: RowSet, formula: Formula) -> Value:
-    value = evaluate(formula, rows)
-    return None if value is None else abs(value)
-
-
 @operator("root", "the double nearest to the square root of a value; null: null")
 def _root(rows: RowSet, formula: Formula) -> float | None:
     value = evaluate(formula, rows)
@@ -377,36 +390,15 @@ def _and(rows: RowSet, *conditions: Formula) -> bool:
     return all(evaluate(condition, rows) for condition in conditions)
 
 
-@operator("in", "whether a value is in a list of texts")
-def _in(rows: RowSet, formula: Formula, values: Sequence[str]) -> bool:
-    return evaluate(formula, rows) in values
-
-
 @operator("if", "the second value where the first is true, else the third")
 def _if(rows: RowSet, condition: Formula, chosen: Formula, other: Formula = None) -> Value:
     return evaluate(chosen if evaluate(condition, rows) else other, rows)
-
-
-@operator("coalesce", "the first value that is not null")
-def _coalesce(rows: RowSet, *formulas: Formula) -> Value:
-    values = (evaluate(formula, rows) for formula in formulas)
-    return next((value for value in values if value is not None), None)
 
 
 @operator("format", "a text with a value in the place of {}; null where that is null")
 def _format(rows: RowSet, template: str, formula: Formula) -> str | None:
     value = evaluate(formula, rows)
     return None if value is None else template.replace("{}", str(value))
-
-
-@operator("lookup", "what a table of texts has for a value; null where it has nothing")
-def _lookup(rows: RowSet, formula: Formula, texts: Mapping[str, str]) -> str | None:
-    return texts.get(evaluate(formula, rows))
-
-
-@operator("filled", "a text; null where it is blank")
-def _filled(rows: RowSet, formula: Formula) -> str | None:
-    return evaluate(formula, rows) or None
 
 
 @operator("size", "the bytes of a text in UTF-8")
@@ -434,22 +426,6 @@ def _check_digit(rows: RowSet, formula: Formula) -> str | None:
     return str(-sum(sum(divmod(weight, 10)) for weight in weights) % 10)
 
 
-@operator("whole", "the whole number of 64 bits that a text of digits is; null: another text")
-def _whole(rows: RowSet, formula: Formula) -> int | None:
-    text = evaluate(formula, rows) or ""
-    is_whole = text.isascii() and text.isdigit() and int(text) <= GREATEST
-    return int(text) if is_whole else None
-
-
-@operator(
-    "plain",
-    "the millionths of a text of digits with at most 6 decimals, of 64 bits; null: another text",
-)
-def _plain(rows: RowSet, formula: Formula) -> int | None:
-    text = evaluate(formula, rows) or ""
-    return _units(text, USD_SCALE) if PLAIN_NUMBER.fullmatch(text) else None
-
-
 @operator(
     "scaled",
     "the number of a text, which may have an exponent, times 10 to the second argument, if that is "
@@ -457,13 +433,6 @@ def _plain(rows: RowSet, formula: Formula) -> int | None:
 )
 def _scaled(rows: RowSet, formula: Formula, scale: int) -> int | None:
     return _units(evaluate(formula, rows) or "", scale)
-
-
-@operator("signed", "as scaled, of a text that may begin with a minus")
-def _signed(rows: RowSet, formula: Formula, scale: int) -> int | None:
-    text = evaluate(formula, rows) or ""
-    units = _units(text.removeprefix("-"), scale)
-    return -units if units is not None and text.startswith("-") else units
 
 
 def _units(text: str, scale: int) -> int | None:
@@ -488,15 +457,36 @@ def _day(rows: RowSet, formula: Formula) -> str | None:
         return None
 
 
-@operator("days_after", "the day so many days after a day")
-def _days_after(rows: RowSet, formula: Formula, count: int) -> str:
-    return (date.fromisoformat(evaluate(formula, rows)) + timedelta(days=count)).isoformat()
+@operator(
+    "single", "millionths of the shortest decimal with the 32-bit fraction of a text; or null"
+)
+def _single(rows: RowSet, formula: Formula) -> int | None:
+    number = float(evaluate(formula, rows))
+    texts = (f"{number:.{digits}g}" for digits in range(1, 10))
+    shortest = next((text for text in texts if _round_to_single(float(text)) == number), None)
+    return None if shortest is None else round(Decimal(shortest) * 10**USD_SCALE)
 
 
-@operator("int64", "a whole number; null where 64 bits do not hold it")
-def _int64(rows: RowSet, formula: Formula) -> int | None:
-    number = evaluate(formula, rows)
-    return number if number is not None and -GREATEST - 1 <= number <= GREATEST else None
+def _round_to_single(number: float) -> float:
+    """Return the nearest number with a fraction of 32 bits."""
+    return struct.unpack("f", struct.pack("f", number))[0]
+
+
+_add_numeric(
+    "days_after",
+    "the day so many whole days after a day; null where one is null",
+    lambda day, count: (date.fromisoformat(day) + timedelta(days=count)).isoformat(),
+)
+_add_numeric(
+    "quotient",
+    "the decimal of at most 6 places nearest to a quotient, as text; null where one is null",
+    lambda part, whole: f"{round(Decimal(part) / whole, USD_SCALE).normalize():f}",
+)
+
+
+@operator("join", "the texts of the rows, sorted, with commas between; none: no row has one")
+def _join(rows: RowSet, formula: Formula, *keys: Formula) -> str:
+    return ", ".join(sorted(_known(rows.values(formula, keys)))) or "none"
 
 
 def _known(values: Iterable[Value]) -> list[Value]:
@@ -533,13 +523,6 @@ def _max(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
 def _sum_largest(rows: RowSet, count: int, formula: Formula, *keys: Formula) -> Value:
     largest = sorted(rows.values(formula, keys), reverse=True)[:count]
     return sum(largest) if largest else None
-
-
-@operator("lowest_of_greatest", "the lowest key of the groups in which a value is greatest")
-def _lowest_of_greatest(rows: RowSet, formula: Formula, key: Formula) -> Value:
-    groups = [(evaluate(formula, group), evaluate(key, group)) for group in rows.grouped([key])]
-    greatest = max((value for value, _ in groups), default=None)
-    return min((name for value, name in groups if value == greatest), default=None)
 
 
 @operator("where", "the second argument, of those rows alone for which the first is true")
@@ -627,93 +610,29 @@ def _collect_readings(formula: Formula, columns: dict[str, set[str]]) -> None:
                 _collect_readings(argument, columns)
 
 
-class ReadLine(NamedTuple):
-    """A line of a capture: its place and its fields.
-
-    Attributes:
-        number: From 1, with the header.
-        offset: Its first byte, from 0.
-        content: Its bytes.
-        fields: Its texts by name; none: it cannot be split.
-    """
-
-    number: int
-    offset: int
-    content: bytes
-    fields: Mapping[str, str]
-
-
 ROW = "row"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-def read_lines(
-    content: bytes, delimiter: str, containing: Sequence[bytes] = ()
-) -> Iterator[ReadLine]:
-    """Yield the lines of a capture below its header; only those that contain some texts.
-
-    A byte order mark is dropped; names of fields are in lower case.
-    """
-    first, _, _ = content.partition(b"\n")
-    header = first.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="replace")
-    is_quoted, is_windows = header.startswith('"') or delimiter == ",", first.endswith(b"\r")
-    names = [name.strip() for name in _split(header, delimiter, is_quoted) or []]
-    number, counted = 1, 0
-    for start, end in _find_places(content, max(reversed(containing), key=len, default=b"")):
-        line = content[start:end]
-        if start > len(first) and all(part in line for part in containing):
-            number, counted = number + content.count(b"\n", counted, start), start
-            text = line.removesuffix(b"\r") if is_windows else line
-            yield ReadLine(number, start, line, _fields(text, names, delimiter, is_quoted))
-
-
-def _find_places(content: bytes, text: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the first byte and the end of each line that contains a text."""
-    end = -1
-    while 0 <= (place := content.find(text, end + 1)) < len(content):
-        start, end = content.rfind(b"\n", 0, place) + 1, content.find(b"\n", place)
-        end = len(content) if end < 0 else end
-        yield start, end
-
-
-def _split(text: str, delimiter: str, is_quoted: bool) -> list[str] | None:
-    if not is_quoted:
-        return text.split(delimiter)
-    try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True), [""])
-    except csv.Error:
-        return None
-
-
-def _fields(line: bytes, names: Sequence[str], delimiter: str, is_quoted: bool) -> dict[str, str]:
-    """Return the trimmed fields of a line by name; empty: it cannot be split."""
-    try:
-        texts = _split(line.decode(), delimiter, is_quoted)
-    except UnicodeDecodeError:
-        return {}
-    if texts is None or len(texts) != len(names) or b"\0" in line or b"\r" in line:
-        return {}
-    return {name.lower(): text.strip() for name, text in zip(names, texts, strict=True)}
-
-
 UNREADABLE = "unreadable_line"
 """Outcome of a line that cannot be split into the fields of the header."""
 
 
-def judge_line(fields: Mapping[str, str], rules: LineRules, given: Mapping[str, Value]) -> str:
-    """Return how the rules judge the fields of a line: row, reject code, or name of a filter."""
-    if not fields:
+def judge_line(line: RowSet, rules: LineRules) -> str:
+    """Return how the rules judge a record: row, reject code, or name of a filter."""
+    if not line.rows[0]:
         return UNREADABLE
-    line = line_rows(fields, given)
     for outcome, condition in (*rules.rejects, *rules.filters.items()):
         if evaluate(condition, line):
             return outcome
     return ROW
 
 
-def line_rows(fields: Mapping[str, str], given: Mapping[str, Value]) -> RowSet:
-    """Return a line as the one row that formulas of lines are evaluated on."""
-    return RowSet([fields], SourceRows([]), given)
+def line_rows(
+    fields: Mapping[str, str], given: Mapping[str, Value], others: SourceRows | None = None
+) -> RowSet:
+    """Return a record as the one row that formulas of records are evaluated on.
+
+    ``others`` are all records of its capture, for formulas that look at more than one.
+    """
+    return RowSet([fields], others or SourceRows([]), given)
 
 
 def read_value(type_name: str, value: Value) -> Value:

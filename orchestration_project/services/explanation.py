@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
@@ -30,12 +30,12 @@ from orchestration_project.contracts.api.explanation import (
     LoadSignature,
     NumberExplanation,
 )
+from orchestration_project.contracts.capture_forms import ReadRecord, find_form, read_records
 from orchestration_project.contracts.formulas import (
     NOT_DECLARED,
     ROW,
     Formula,
     LineRules,
-    ReadLine,
     Row,
     RowSet,
     SourceRows,
@@ -48,7 +48,6 @@ from orchestration_project.contracts.formulas import (
     from_json,
     judge_line,
     line_rows,
-    read_lines,
     read_value,
     shared_columns,
     show_value,
@@ -109,8 +108,14 @@ class Number:
 
     @cached_property
     def wider(self) -> Sequence[Sequence[str]]:
-        """The columns that rows beyond those of the key share which the formula reads."""
-        return shared_columns(self.formula)
+        """The columns that rows beyond those of the key share which the formula reads.
+
+        None where it reads records of captures.
+        """
+        if self.rules.rows_of is None:
+            return []
+        own = set(self.of_key)
+        return [names for names in shared_columns(self.formula) if not own.issubset(names)]
 
     @cached_property
     def of_key(self) -> Sequence[str]:
@@ -206,7 +211,7 @@ def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column:
             remedy=did_you_mean(column, sorted(declared)),
         )
     chosen = rules[table]
-    source = chosen if chosen.rows_of is None else rules[chosen.rows_of]
+    source = rules[chosen.source_of(column)]
     return Number(chosen, source, chosen.read_key(key), column)
 
 
@@ -383,12 +388,13 @@ NO_CAPTURE: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class InputPlace:
-    """An input row, its capture, and its line; None: ``problem`` says why."""
+    """An input row, its capture, and its record there; None: ``problem`` says why."""
 
     row: Row
     capture: RowMapping | None
-    line: ReadLine | None
+    line: ReadRecord | None
     problem: str | None
+    fields: RowSet | None = None
 
     def shown(self, number: Number) -> InputRow:
         """Return the fields that are shown."""
@@ -437,11 +443,9 @@ def _find_lines(
         if isinstance(content, BlobError):
             yield InputPlace(row, capture, None, f"{content.what}: {content.found}")
         elif lines is None:
-            yield InputPlace(row, capture, None, "captures of another form than lines")
+            yield InputPlace(row, capture, None, "captures whose form is not declared")
         else:
-            line = _find_line(number.source, lines, content, capture, row)
-            problem = None if line else "no line of the capture has the key of the row"
-            yield InputPlace(row, capture, line, problem)
+            yield _find_record(number.source, lines, content, capture, row)
 
 
 def _content(store: Captures, capture: RowMapping) -> bytes | BlobError:
@@ -455,32 +459,36 @@ def _given(capture: RowMapping, row: Row) -> dict[str, Value]:
     return {**json.loads(capture["request"]), **row}
 
 
-def _find_line(
+def _find_record(
     rules: TableRules, lines: LineRules, content: bytes, capture: RowMapping, row: Row
-) -> ReadLine | None:
-    """Return the line of a capture that a row was read from."""
-    texts = [row[name].encode() for name in rules.group if isinstance(rules.columns[name], str)]
-    given = _given(capture, row)
+) -> InputPlace:
+    """Return the place of the record of a capture that a row was read from."""
+    form = find_form(content, lines.forms)
+    if form is None:
+        return InputPlace(row, capture, None, "the capture has no declared form")
+    texts = [row[name] for name in rules.group if isinstance(rules.columns[name], str)]
     keys = {name: rules.columns[name] for name in rules.group}
-    for line in read_lines(content, lines.delimiter, texts):
-        fields = line_rows(line.fields, given)
-        has_key = line.fields and all(
+    given = {"source": capture["source"], **_given(capture, row)}
+    records = list(read_records(content, form, texts))
+    others = SourceRows([record.fields for record in records])
+    for record in records:
+        fields = line_rows(record.fields, {**record.fields, **given}, others)
+        has_key = record.fields and all(
             evaluate(formula, fields) == row[name] for name, formula in keys.items()
         )
-        if has_key and judge_line(line.fields, lines, given) == ROW:
-            return line
-    return None
+        if has_key and judge_line(fields, lines) == ROW:
+            return InputPlace(row, capture, record, None, fields)
+    return InputPlace(row, capture, None, "no line of the capture has the key of the row")
 
 
 def _read_again(
     places: Sequence[InputPlace], formula: Formula, given: Mapping[str, Value]
 ) -> Value:
-    """Return a column of the row as its line has it; None: its line is missing."""
+    """Return a column of the row as its record has it; None: its record is missing."""
     [place] = places
-    if place.line is None or place.capture is None:
+    if place.fields is None:
         return None
-    facts = {**_given(place.capture, place.row), **given}
-    return evaluate(formula, line_rows(place.line.fields, facts))
+    return evaluate(formula, replace(place.fields, given={**place.fields.given, **given}))
 
 
 def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) -> RowMapping | None:

@@ -12,7 +12,7 @@ from orchestration_project.contracts.rules import (
     accepted,
     completeness_audit,
 )
-from orchestration_project.domains.fx import PARTITIONING
+from orchestration_project.domains.fx.rates import PARTITIONING
 
 LIMITS = CompletenessLimits()
 NOTHING = (0, 0)

@@ -10,7 +10,7 @@ from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
-from orchestration_project.domains import fx
+from orchestration_project.domains.fx import rates as fx
 from orchestration_project.errors import SourceError
 from orchestration_project.settings.domains.fx import FIRST_DAY_OF_ALL
 

@@ -20,7 +20,7 @@ from orchestration_project.contracts.balance import (
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import CountedPieces
-from orchestration_project.domains.fx import count_rates, parse
+from orchestration_project.domains.fx.rates import count_rates, parse
 from orchestration_project.domains.prices.contract import read_counted
 
 

@@ -47,6 +47,9 @@ FEW = {
     "finra_bond_trade_activity": ("T1|2026-01-09", "T1|2026-01-09"),
     "prices_daily": ("2026-01-01", "2026-01-01"),
 }
+HISTORY, DOCUMENT = "2025-09-01", "2026-03-06"
+"""Days of rates that are captured as the ECB's zipped CSV, and as XML."""
+
 PARTITIONS = ("T1|2026-01-12", "OTCE|2025-12-22", "OTCE|2025-12-29", "T2|2026-01-05")
 PROGRAM_TABLES = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
 """Tables whose numbers the program of an archive recomputes here."""
@@ -121,6 +124,7 @@ def state(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Itera
         load(state, "T1|2026-01-12", "T1|2026-01-12")
         state.run("finra_tier_week", "2026-01-12")
         load_others(state, FEW)
+        assert state.run("fx_rates_daily", DOCUMENT)
         for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
             state.set_clock(f"{day}T09:00")
             state.run("web_shop", day)
@@ -494,6 +498,26 @@ def test_numbers_of_several_weeks_or_tiers_are_recomputed_by_the_program(
     assert count_equal([wide_archive], 20, 71, capsys, [table]) == 20
 
 
+def test_the_symbols_of_a_tier_are_counted_in_another_table(state, wide_archive):
+    [row] = [
+        row
+        for row in read_published(wide_archive, "finra_tier_week")[1]
+        if (row["week_start"], row["tier"]) == ("2026-01-12", "T1")
+    ]
+    number = ("finra_tier_week", "2026-01-12", "T1", "symbol_count")
+    status, output, errors = recompute(wide_archive, *number)
+    assert (status, errors, output.splitlines()[-1]) == (0, "", "equal")
+    assert f"published  {row['symbol_count']}\nrecomputed {row['symbol_count']}\n" in output
+    explanation = state.explain("finra_tier_week", "2026-01-12|T1", "symbol_count")
+    assert (explanation["rows_of"], explanation["is_equal"]) == ("finra_symbol_week", True)
+    assert explanation["recomputed"] == explanation["input_count"] == int(row["symbol_count"])
+    member = f"bytes/{output.split('SHA-256 ')[1][:64]}"
+    damaged = damage(wide_archive, member, lambda content: content.replace(b"|CORP|", b"|C0RP|"))
+    status, output, _ = recompute(damaged, *number)
+    assert status == 1
+    assert f"changed member: {member}" in output
+
+
 def damage(archive: Path, member: str, change: Callable[[bytes], bytes]) -> Path:
     """Return a copy of an archive in which one member is changed."""
     copy = archive.with_name("damaged.zip")
@@ -512,7 +536,7 @@ DAMAGE = {
     "an input row": (WEEKLY_ROWS, '"trade_count":"', '"trade_count":"1', ": trade_count"),
     "a row that is not JSON": (WEEKLY_ROWS, '{"', '{{"', f"changed row: {WEEKLY_ROWS}, line 1"),
     "a published row": (GOLD_ROWS, '"total_trade_count":"', '"total_trade_count":"1', "not equal"),
-    "a filter": ("rules.json", '["ATS_W_SMBL",', '["ATS_W_SMB1",', "finra_otc_weekly/filters"),
+    "a filter": ("rules.json", '"^(ATS_W_SMBL|', '"^(ATS_W_SMB1|', "finra_otc_weekly/filters"),
     "a formula": ("rules.json", '["sum", "trade_count"]', '["max", "trade_count"]', TRADES_RULE),
     "a record": ("captures.jsonl", '"http_status"', '"http_statuz"', "member: captures.jsonl"),
 }  # fmt: skip
@@ -582,8 +606,8 @@ def test_an_archive_without_the_weeks_of_a_window_says_which_it_lacks(archives):
     number = ("finra_symbol_rolling_6w", "T1|2026-01-12", "A", "max_trade_count")
     status, output, errors = recompute(archives["T1|2026-01-12"], *number)
     assert (status, output) == (2, "")
-    assert errors.startswith("invalid archive: expected finra_otc_weekly of T1|2026-01-05 to ")
-    assert "found none of T1|2026-01-05; export it with --include-inputs" in errors
+    found = "invalid archive: expected finra_otc_weekly T1|2026-01-05, found none: --include-inputs"
+    assert errors == f"{found}\n"
 
 
 WRONG = {
@@ -601,28 +625,31 @@ def test_a_number_that_an_archive_does_not_have_is_invalid(archives, number):
     assert errors.startswith(message)
 
 
-OF_DATASETS = {
-    "finra_reg_sho_daily": "2026-01-05",
-    "finra_otc_monthly": "NMS|2025-12-01",
-    "finra_short_interest": "2025-12-16",
-    "fact_bond_trade_activity": "T1|2026-01-09",
-    "market_volume_daily": "2026-01-05",
-    "off_exchange_share_daily": "2026-01-05",
-    "prices_corporate_actions": "",
-    "prices_returns": "",
-}
-"""Partitions by table; blank: the first symbol with a corporate action."""
+OF_DATASETS = (
+    ("finra_reg_sho_daily", "2026-01-05"),
+    ("finra_otc_monthly", "NMS|2025-12-01"),
+    ("finra_short_interest", "2025-12-16"),
+    ("fact_bond_trade_activity", "T1|2026-01-09"),
+    ("market_volume_daily", "2026-01-05"),
+    ("off_exchange_share_daily", "2026-01-05"),
+    ("fx_rates_daily", HISTORY),
+    ("fx_rates_daily", DOCUMENT),
+    ("prices_daily", ""),
+    ("prices_corporate_actions", ""),
+    ("prices_returns", ""),
+)
+"""Tables and partitions; blank: the first symbol with a corporate action."""
 
 LARGE = ("finra_short_interest", "fact_bond_trade_activity")
 DATASET_CASES = [
-    pytest.param(table, marks=pytest.mark.slow) if table in LARGE else table
-    for table in OF_DATASETS
+    pytest.param(table, partition, marks=[pytest.mark.slow] if table in LARGE else [])
+    for table, partition in OF_DATASETS
 ]
 
 
 @pytest.fixture(scope="module")
 def of_datasets(state) -> Callable[[str], tuple[str, Path]]:
-    """Return the partition of a table, and its evidence archive."""
+    """Return a partition, and its evidence archive."""
     state.set_clock("2026-11-03T13:00")
     symbol = state.export("prices_corporate_actions")[0]["symbol"]
 
@@ -630,16 +657,14 @@ def of_datasets(state) -> Callable[[str], tuple[str, Path]]:
     def export(partition: str) -> Path:
         return state.evidence(partition, "2026-11-03T12:00:00Z")
 
-    def of_table(table: str) -> tuple[str, Path]:
-        partition = OF_DATASETS[table] or symbol
-        return partition, export(partition)
-
-    return of_table
+    return lambda partition: (partition or symbol, export(partition or symbol))
 
 
-@pytest.mark.parametrize("table", DATASET_CASES)
-def test_numbers_of_datasets_are_recomputed_and_explained(state, of_datasets, table, capsys):
-    partition, archive = of_datasets(table)
+@pytest.mark.parametrize(("table", "partition"), DATASET_CASES)
+def test_numbers_of_datasets_are_recomputed_and_explained(
+    state, of_datasets, table, partition, capsys
+):
+    partition, archive = of_datasets(partition)
     assert count_equal([archive], 30, 69, capsys, [table], partition) == 30
     rules, rows = read_published(archive, table)
     key = "|".join(rows[0][name] for name in rules["key"])
@@ -650,9 +675,18 @@ def test_numbers_of_datasets_are_recomputed_and_explained(state, of_datasets, ta
         assert explanation["inputs"]
 
 
-@pytest.mark.parametrize("table", DATASET_CASES)
-def test_a_changed_byte_row_or_rule_of_a_dataset_is_named(of_datasets, table):
-    partition, archive = of_datasets(table)
+@pytest.mark.slow
+def test_a_thousand_rates_and_prices_are_recomputed_by_the_program(of_datasets, capsys):
+    rates = [of_datasets(day)[1] for day in (HISTORY, DOCUMENT)]
+    assert count_equal(rates, 500, 73, capsys, ["fx_rates_daily"]) == 500
+    symbol, archive = of_datasets("")
+    tables = ["prices_daily", "prices_corporate_actions", "prices_returns"]
+    assert count_equal([archive], 500, 74, capsys, tables, symbol) == 500
+
+
+@pytest.mark.parametrize(("table", "partition"), DATASET_CASES)
+def test_a_changed_byte_row_or_rule_of_a_dataset_is_named(of_datasets, table, partition):
+    partition, archive = of_datasets(partition)
     number = choose_number(archive, table, Random(72), partition)  # noqa: S311 - a sample
     status, output, _ = recompute(archive, *number)
     assert status == 0
@@ -676,6 +710,34 @@ def test_a_changed_byte_row_or_rule_of_a_dataset_is_named(of_datasets, table):
         status, output, errors = recompute(damage(archive, member, change), *number)
         assert status == 1, member
         assert finding in output + errors
+
+
+def test_a_changed_rate_is_named_with_its_row(of_datasets):
+    _, archive = of_datasets(DOCUMENT)
+    number = ("fx_rates_daily", DOCUMENT, "USD", "rate")
+    output = recompute(archive, *number)[1]
+    place, shown = output.split("SHA-256 ")[1].splitlines()[:2]
+    rate = f'rate="{shown.split(", ")[-1]}"'.encode()
+    member = f"bytes/{place}"
+    damaged = damage(archive, member, lambda content: content.replace(rate, b'rate="1.5"', 1))
+    status, output, _ = recompute(damaged, *number)
+    assert (status, output.splitlines()[-1]) == (1, "not equal")
+    assert f"changed row: fx_rates_daily {DOCUMENT}|USD: rate" in output
+
+
+def test_a_changed_price_is_named_where_a_return_is_recomputed(of_datasets):
+    symbol, archive = of_datasets("")
+    row = read_published(archive, "prices_returns")[1][0]
+    number = ("prices_returns", symbol, row["trade_date"], "simple_return")
+    output = recompute(archive, *number)[1]
+    assert output.splitlines()[-1] == "equal"
+    member = f"bytes/{output.split('SHA-256 ')[1][:64]}"
+    before, after = (f'"adjclose": [{{"adjclose": [{digit}'.encode() for digit in ("", "1"))
+    damaged = damage(archive, member, lambda content: content.replace(before, after))
+    status, output, _ = recompute(damaged, *number)
+    assert (status, output.splitlines()[-1]) == (1, "not equal")
+    day = row["previous_date"]
+    assert f"changed row: prices_daily {symbol}|{day}: adjusted_close" in output
 
 
 def change_formula(content: bytes, table: str, _: str, column: str) -> bytes:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from orchestration_project.contracts.capture_forms import delimited
 from orchestration_project.contracts.contract import line_rules, row_formulas
+from orchestration_project.contracts.field_formulas import replace_field
 from orchestration_project.contracts.formulas import Formula, LineRules, TableRules
 from orchestration_project.domains.cboe.volume import AMOUNTS, CODE, CONTRACT
 from orchestration_project.tables.cboe import (
@@ -19,15 +21,13 @@ IS_OFF = ["matches", "participant_code", "^D"]
 
 def _read_code(formula: Formula) -> Formula:
     """Return a formula that reads a participant's code where it stands in the file."""
-    if isinstance(formula, list | tuple):
-        return [_read_code(part) for part in formula]
-    return READ_CODE if formula == CODE_FIELD else formula
+    return replace_field(formula, CODE_FIELD, READ_CODE)
 
 
 def _line_rules() -> LineRules:
     rejects = [(code, _read_code(condition)) for code, condition in line_rules(CONTRACT).rejects]
     other_days = ["not", ["equal", "Day", ["given", "trade_date"]]]
-    return LineRules(rejects, {"other_days": other_days}, ",")
+    return LineRules(rejects, {"other_days": other_days}, [delimited(",")])
 
 
 def _by_tape(amount: str) -> Formula:

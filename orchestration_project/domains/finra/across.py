@@ -299,6 +299,7 @@ TIER_FORMULAS: Mapping[str, Formula] = {
     "share_quantity": SHARES,
     "trade_count": TRADES,
     "row_count": ["sum", "symbol_count"],
+    "symbol_count": ["count", "symbol"],
     "venue_count": ["where", IS_NAMED, ["count", SHARES, "venue_id"]],
     "market_share": ["ratio", SHARES, ["over", _OF_WEEK, SHARES]],
     "ats_share_quantity": ["where", OF_ATS, SHARES],
@@ -311,7 +312,7 @@ TIER_FORMULAS: Mapping[str, Formula] = {
     "firm_hhi_upper": hhi_formula(_FIRM),
     **_TIMES_OF_WEEK,
 }
-"""Formulas of `finra_tier_week`, of its venues; symbol_count is of another table."""
+"""Formulas of `finra_tier_week`, of its venues; symbol_count is of its symbols."""
 
 ALL_TIERS_FORMULAS: Mapping[str, Formula] = {
     "week_start": "week_start",

@@ -268,13 +268,20 @@ RULES = [
 ]
 
 
-_SUMMARY: Formula = ["coalesce", ["lookup", ["given", "market"], SUMMARY_OF_MARKET], SUMMARY]
-_CRD: Formula = ["whole", "firmCRDNumber"]
-_READ_SHARES: Formula = ["quantity", ["plain", SHARES]]
-_READ_TRADES: Formula = ["whole", TRADES]
+_SUMMARY = formulas.choose_text(["given", "market"], SUMMARY_OF_MARKET, SUMMARY)
+
+
+def _is_summary(codes: Iterable[str]) -> Formula:
+    """Return whether a line has one of these summary types."""
+    return ["matches", _SUMMARY, f"^({'|'.join(codes)})$"]
+
+
+_CRD: Formula = formulas.read_whole_number("firmCRDNumber")
+_READ_SHARES: Formula = ["quantity", formulas.read_plain_millionths(SHARES)]
+_READ_TRADES: Formula = formulas.read_whole_number(TRADES)
 _READ_NOTIONAL: Formula = ["scaled", "totalNotionalSum", NOTIONAL_SCALE]
-_IS_FIRM_ROW: Formula = ["in", _SUMMARY, list(FIRM_ROWS)]
-_IS_USED: Formula = ["in", _SUMMARY, [*FIRM_ROWS, *SYMBOL_TOTALS]]
+_IS_FIRM_ROW: Formula = _is_summary(FIRM_ROWS)
+_IS_USED: Formula = _is_summary([*FIRM_ROWS, *SYMBOL_TOTALS])
 _HAS_NO_VENUE: Formula = [
     "and",
     *(formulas.is_empty(name) for name in ("MPID", "firmCRDNumber", "marketParticipantName")),
@@ -284,7 +291,7 @@ LINE_RULES = LineRules(
     rejects=[
         (
             "unknown_summary_type",
-            ["not", ["in", _SUMMARY, [*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]]],
+            ["not", _is_summary([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS])],
         ),
         ("blank_symbol", ["and", _IS_USED, formulas.is_empty(SYMBOL)]),
         ("missing_venue", ["and", _IS_FIRM_ROW, _HAS_NO_VENUE]),
@@ -304,35 +311,34 @@ LINE_RULES = LineRules(
         ),
     ],
     filters={
-        "symbol_totals": ["in", _SUMMARY, list(SYMBOL_TOTALS)],
-        "other_sums": ["in", _SUMMARY, list(OTHER_SUMS)],
+        "symbol_totals": _is_summary(SYMBOL_TOTALS),
+        "other_sums": _is_summary(OTHER_SUMS),
     },
 )
 """The rules of `RULES` as formulas; FINRA's sums are filtered by name."""
 
-_PARTICIPANT: Formula = ["filled", "marketParticipantName"]
+_PARTICIPANT: Formula = formulas.read_text("marketParticipantName")
 
 WEEKLY_FORMULAS: Mapping[str, Formula] = {
     "week_start": ["given", "week_start"],
     "tier": ["given", "tier"],
-    "market": ["lookup", _SUMMARY, FIRM_ROWS],
+    "market": formulas.choose_text(_SUMMARY, FIRM_ROWS),
     "symbol": SYMBOL,
-    "venue_id": [
-        "coalesce",
-        ["filled", "MPID"],
+    "venue_id": formulas.first_known(
+        formulas.read_text("MPID"),
         ["format", "CRD:{}", _CRD],
         ["if", ["equal", _PARTICIPANT, ["text", DE_MINIMIS_NAME]], ["text", DE_MINIMIS]],
         ["format", "NAME:{}", _PARTICIPANT],
-    ],
+    ),
     "week_end": ["days_after", ["given", "week_start"], 4],
-    "mpid": ["filled", "MPID"],
+    "mpid": formulas.read_text("MPID"),
     "firm_crd_number": _CRD,
     "participant_name": _PARTICIPANT,
-    "issue_name": ["filled", "issueName"],
+    "issue_name": formulas.read_text("issueName"),
     "share_quantity": _READ_SHARES,
     "trade_count": _READ_TRADES,
     "notional_usd": _READ_NOTIONAL,
-    "product_type": ["filled", "productTypeCode"],
+    "product_type": formulas.read_text("productTypeCode"),
     "initial_published_date": ["day", "initialPublishedDate"],
     "last_update_date": ["day", "lastUpdateDate"],
     "last_reported_date": ["day", "lastReportedDate"],

@@ -68,7 +68,13 @@ RULES: Mapping[str, TableRules] = {
             for table, formulas, window in SYMBOL_WINDOWS
         ),
         TableRules(finra_venue_movers_week, VENUES, WEEK, VENUE_MOVER_FORMULAS, window=TWO_WEEKS),
-        TableRules(finra_tier_week, VENUES, WEEK[1:], TIER_FORMULAS),
+        TableRules(
+            finra_tier_week,
+            VENUES,
+            WEEK[1:],
+            TIER_FORMULAS,
+            rows_of_columns={"symbol_count": SYMBOLS},
+        ),
         TableRules(finra_venue_week_all_tiers, VENUES, WEEK[1:], ALL_TIERS_FORMULAS),
         *(_dataset_rules(dataset) for dataset in DATASETS),
     )

@@ -118,6 +118,7 @@ SHARES: Formula = ["sum", "share_quantity"]
 NAMED_SHARES: Formula = ["if", IS_NAMED, SHARES]
 TRADES: Formula = ["sum", "trade_count"]
 NOTIONAL: Formula = ["sum_complete", "notional_usd"]
+NOTIONAL_OF_64_BITS: Formula = ["if", ["greater", NOTIONAL, 2**63 - 1], None, NOTIONAL]
 _VENUE_CRD: Formula = ["over", [*_TIER, "symbol", "venue_id"], ["max", "firm_crd_number"]]
 
 
@@ -126,6 +127,7 @@ def firm_formula(crd_number: Formula) -> Formula:
     return ["if", ["greater", crd_number, 0], ["format", "CRD:{}", crd_number], "venue_id"]
 
 
+_LARGEST: Formula = ["over", [*_TIER, "symbol"], ["max", NAMED_SHARES, "venue_id"]]
 _FIRM: Formula = firm_formula(_VENUE_CRD)
 
 
@@ -151,9 +153,9 @@ def _share_of_largest(places: int) -> Formula:
 def notional_formulas(whole: Formula) -> dict[str, Formula]:
     """Return the formulas of `notional_of`; the rows of ``whole`` share these columns."""
     return {
-        "notional_usd": ["int64", NOTIONAL],
-        "vwap": ["ratio", ["int64", NOTIONAL], ["multiply", SHARES, 10**USD_SCALE]],
-        "notional_share": ["ratio", ["int64", NOTIONAL], ["over", whole, NOTIONAL]],
+        "notional_usd": NOTIONAL_OF_64_BITS,
+        "vwap": ["ratio", NOTIONAL_OF_64_BITS, ["multiply", SHARES, 10**USD_SCALE]],
+        "notional_share": ["ratio", NOTIONAL_OF_64_BITS, ["over", whole, NOTIONAL]],
     }
 
 
@@ -174,7 +176,7 @@ SYMBOL_WEEK_FORMULAS: Mapping[str, Formula] = {
     "total_trade_count": TRADES,
     "venue_count": _of_named(["count", SHARES, "venue_id"]),
     "average_trade_size": ["ratio", SHARES, TRADES],
-    "top_venue_id": _of_named(["lowest_of_greatest", SHARES, "venue_id"]),
+    "top_venue_id": _of_named(["min", ["if", ["equal", SHARES, _LARGEST], "venue_id"], "venue_id"]),
     "top_venue_share": _share_of_largest(1),
     "hhi_lower": hhi_formula("venue_id", IS_NAMED),
     "hhi_upper": hhi_formula("venue_id"),

@@ -96,6 +96,11 @@ def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.Dat
     )
 
 
+def _absolute(formula: Formula) -> Formula:
+    """Return a value without its sign."""
+    return ["if", ["greater", formula, 0], formula, ["subtract", 0, formula]]
+
+
 def mover_formulas(shares: str, *key: str) -> dict[str, Formula]:
     """Return the formulas of a table of movers, of a key's rows of the week and the one before.
 
@@ -119,8 +124,8 @@ def mover_formulas(shares: str, *key: str) -> dict[str, Formula]:
         "previous_share_quantity": before,
         "share_change": change,
         "change_ratio": change_ratio,
-        "change_rank": ["rank", ["absolute", change], ["tier"], *key],
-        "ratio_rank": ["rank", ["absolute", change_ratio], ["tier"], *key],
+        "change_rank": ["rank", _absolute(change), ["tier"], *key],
+        "ratio_rank": ["rank", _absolute(change_ratio), ["tier"], *key],
         **OF_TIER,
     }
 

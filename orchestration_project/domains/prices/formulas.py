@@ -1,15 +1,133 @@
-"""Rules of tables that are derived of prices, for evidence."""
+"""Rules of prices and of the tables that are derived of them, for evidence."""
 
 from collections.abc import Mapping
 
-from orchestration_project.contracts.formulas import Formula, TableRules
+from orchestration_project.contracts.capture_forms import Form
+from orchestration_project.contracts.field_formulas import Reject, first_known, is_empty
+from orchestration_project.contracts.formulas import Formula, LineRules, TableRules
+from orchestration_project.domains.prices.contract import FROM_A_FLOAT
 from orchestration_project.domains.prices.gold import ROWS_BEFORE
 from orchestration_project.tables.prices import (
+    PRICES,
     prices_corporate_actions,
     prices_daily,
     prices_returns,
 )
 
+NUMBER = "[-+.0-9eE]+"
+
+
+def _list(name: str, group: str) -> str:
+    """Return the pattern of a list of a chart."""
+    return rf'"{name}":\s*\[(?P<{group}>[^]{{]*)\]'
+
+
+def _members(*names: str, separator: str = r",\s*") -> str:
+    """Return the pattern of members of an object, in their order, whose numbers are groups."""
+    named = (name.split("=") for name in names)
+    return separator.join(rf'"{name}":\s*"?(?P<{group}>{NUMBER})"?' for name, group in named)
+
+
+_LISTS = {"timestamp": "time", **{name: name for name in (*PRICES, "volume")}}
+CHART = "|".join(_list(*names) for names in [*_LISTS.items(), ("adjclose", "adjusted_close")])
+DIVIDEND = _members("amount=amount", "date=time")
+SPLIT = _members("date=time", "numerator=numerator", "denominator=denominator")
+_DAY = r'"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2})":\s*\{'
+_FIRST = ("1. open=open", "2. high=high", "3. low=low", "4. close=close")
+ADJUSTED = _DAY + _members(
+    *_FIRST,
+    "5. adjusted close=adjusted_close",
+    "6. volume=volume",
+    "7. dividend amount=amount",
+    "8. split coefficient=numerator",
+)
+FORMS = [
+    Form('"chart"', [("matches", [CHART]), ("matches", [DIVIDEND]), ("matches", [SPLIT])]),
+    Form('"8. split coefficient"', [("matches", [ADJUSTED])]),
+    Form('"5. volume"', [("matches", [_DAY + _members(*_FIRST, "5. volume=volume")])]),
+]
+"""Yahoo's chart, whose lists end with the adjusted closes, and Alpha Vantage's series."""
+
+IS_SERIES: Formula = ["matches", "time", "-"]
+DAY: Formula = [
+    "if",
+    IS_SERIES,
+    ["day", "time"],
+    ["days_after", ["text", "1970-01-01"], ["ratio", ["scaled", "time", 0], 24 * 60 * 60]],
+]
+
+
+def _exact(name: str) -> Formula:
+    """Return the formula of `exact`."""
+    return ["if", ["matches", name, FROM_A_FLOAT], ["single", name], ["scaled", name, 6]]
+
+
+def _rounded(name: str) -> Formula:
+    """Return the formula of `rounded`, half a part up."""
+    kept = ["scaled", ["extract", name, r"^([0-9]+\.[0-9]{6})[0-9]+$"], 6]
+    is_up = ["matches", name, r"^[0-9]+\.[0-9]{6}[5-9]"]
+    return first_known(_exact(name), ["add", kept, ["if", is_up, 1, 0]])
+
+
+def _of_day(formula: Formula) -> Formula:
+    """Return a formula of the records of a day: a dividend and a split are records of their own."""
+    return ["over", ["time"], formula]
+
+
+def _unless_plain(formula: Formula) -> Formula:
+    """Return null for a series without dividends and splits."""
+    return ["if", ["and", IS_SERIES, is_empty("amount")], None, formula]
+
+
+DENOMINATOR = first_known(["scaled", "denominator", 6], 10**6)
+RATIO: Formula = ["quotient", ["scaled", "numerator", 6], DENOMINATOR]
+IS_LATER_SPLIT: Formula = [
+    "and",
+    ["greater", "time", ["given", "time"]],
+    ["not", ["equal", RATIO, ["text", "1"]]],
+]
+LATER_SPLITS: Formula = [
+    "over",
+    [],
+    ["where", IS_LATER_SPLIT, ["join", ["add", ["format", "{} ", DAY], RATIO]]],
+]
+PRICE_FORMULAS: Mapping[str, Formula] = {
+    "symbol": ["given", "symbol"],
+    "trade_date": DAY,
+    **{name: _exact(name) for name in PRICES},
+    "adjusted_close": _rounded("adjusted_close"),
+    "volume": ["quantity", ["scaled", "volume", 6]],
+    "dividend": _unless_plain(_of_day(["sum", _exact("amount")])),
+    "split_ratio": _unless_plain(first_known(_of_day(["max", ["scaled", RATIO, 6]]), 10**6)),
+    "later_splits": ["if", IS_SERIES, ["text", "none"], LATER_SPLITS],
+    "source": ["given", "source"],
+    "capture_id": ["given", "capture_id"],
+    "known_from": ["given", "loaded_at"],
+}
+
+
+def _rejects() -> list[Reject]:
+    """Return the defects of a day's prices, as `RULES` of the contract."""
+    read = PRICE_FORMULAS
+    return [
+        ("impossible_date", ["equal", DAY, None]),
+        *(("not_a_decimal", ["equal", read[name], None]) for name in (*PRICES, "volume")),
+        (
+            "not_a_decimal",
+            [
+                "and",
+                ["matches", "adjusted_close", "[0-9]"],
+                ["equal", read["adjusted_close"], None],
+            ],
+        ),
+        *(("not_positive", ["not", ["greater", read[name], 0]]) for name in PRICES),
+        ("not_positive", ["equal", read["adjusted_close"], 0]),
+        *(("high_is_not_highest", ["greater", read[name], read["high"]]) for name in PRICES),
+        *(("low_is_not_lowest", ["greater", read["low"], read[name]]) for name in PRICES),
+    ]
+
+
+PRICE_RULES = LineRules(_rejects(), {"events": is_empty("open")}, FORMS)
 SYMBOL = ("symbol",)
 IS_OWN_DAY = ["equal", "trade_date", ["given", "trade_date"]]
 
@@ -60,7 +178,7 @@ RETURN_FORMULAS: Mapping[str, Formula] = {
 RULES: Mapping[str, TableRules] = {
     rules.table.name: rules
     for rules in (
-        TableRules(prices_daily, None, SYMBOL, {}),
+        TableRules(prices_daily, None, SYMBOL, PRICE_FORMULAS, PRICE_RULES),
         TableRules(prices_corporate_actions, prices_daily.name, SYMBOL, ACTION_FORMULAS),
         TableRules(prices_returns, prices_daily.name, SYMBOL, RETURN_FORMULAS),
     )

@@ -6,18 +6,17 @@ from orchestration_project.contracts.formulas import NOT_DECLARED, TableRules, u
 
 ALL_WEEKS, TEXTS = "all weeks, and words of names", "texts and JSON, not numbers"
 SESSIONS = "a calendar of sessions"
-LINES, FOLDED = "captures that are not a row a line", "states of messages, folded in their order"
+FOLDED = "states of messages, folded in their order"
 
 WITHOUT_FORMULA = {
     "is_stale": "state of the derivation, which a later load changes",
-    "finra_tier_week.symbol_count": "counts rows of a second table",
     **dict.fromkeys(("finra_symbol_changes", "finra_symbol_renames", "finra_symbols"), ALL_WEEKS),
-    **dict.fromkeys(("finra_symbol_week_short", "finra_symbol_week_value"), "several tables"),
+    "finra_symbol_week_short": "rows of other tables, under other spellings of symbols",
+    "finra_symbol_week_value": "prices of another table, its splits, and a calendar of sessions",
     "off_exchange_share_weekly": "rows by tape of columns by tape, and a calendar of sessions",
     **dict.fromkeys(("missing_count", "is_after_gap"), SESSIONS),
     **dict.fromkeys(("volatility_20d", "volatility_60d"), SESSIONS),
     "prices_symbol_spellings": "spellings of vendors, not numbers",
-    **dict.fromkeys(("fx_rates_daily", "prices_daily"), LINES),
     **dict.fromkeys(("documents_chunks", "documents_similarity", "documents_topics"), TEXTS),
     **dict.fromkeys(("documents_pages", "events_webhooks", "mqtt_mirror", "plugins_rows"), TEXTS),
     **dict.fromkeys(("web_changes", "web_items", "web_pages"), TEXTS),

@@ -3,64 +3,61 @@
     python recompute.py archive.zip finra_symbol_week 'T1|2026-10-05' AAAI notional_usd
 It needs Python 3.11 alone. The fourth argument is the rest of the row's key, as ATS|AAAI|VENUE.
 Exit status: 0: equal, 1: not equal or changed, 2: it cannot be computed from this archive."""
-import csv, datetime, functools, hashlib, json, math, re, sys, zipfile, zlib
+import csv, datetime, functools, hashlib, io, json, math, re, struct, sys, zipfile, zlib
 from decimal import Decimal, getcontext
-PLAIN, JAVA = r"[0-9]+(\.[0-9]{1,6})?", r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?"
+NUMBER = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?"
 DAY = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}"
 CUSIP = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
-KINDS, CAPTURED = {"BIGI": int, "NUME": Decimal}, ("lines", "captures")  # by letters of a type
 LINE = "row        {}: capture {}, line {}, byte {}, SHA-256 {}\n           {}"
 FINDINGS, getcontext().prec = [], 99  # what of the archive is changed, by place
 def refuse(message):
     print(*dict.fromkeys(FINDINGS), message, sep="\n", file=sys.stderr)
     sys.exit(1 if FINDINGS else 2)
-def units(text, scale, pattern=JAVA):
-    number = Decimal(text).scaleb(scale) if re.fullmatch(pattern, text or "") else Decimal("0.5")
+def scaled(text, scale):
+    number = Decimal(text).scaleb(scale) if re.fullmatch(NUMBER, text or "") else Decimal("0.5")
     return int(number) if number % 1 == 0 and number < 2**63 else None
 known = lambda vs: [v for v in vs if v is not None]
 pair = lambda f: lambda e, rows, *ab: None if None in (vs := [e(a, rows) for a in ab]) else f(*vs)
 single = lambda f: lambda e, rows, a, *arguments: f(e(a, rows), *arguments)
 total = lambda f: lambda e, rows, a, *keys: f(e.each(rows, a, keys))
-texts_of = lambda row, names: tuple(str(row[name]) for name in names)
+key_of = lambda row, names: "|".join(str(row[name]) for name in names)
+single_of = lambda text: struct.unpack("f", struct.pack("f", float(text)))[0]  # of 32 bits
 sha256_of = lambda content: hashlib.sha256(content).hexdigest()
 later = lambda a, n: f"{datetime.date.fromisoformat(a) + datetime.timedelta(n)}"
 day = lambda a: re.fullmatch(DAY, a or "") and {later(f"{a[:8]}01", int(a[8:]) - 1): a}.get(a)
-is_same = lambda a, b: a and all(a[n] == b[n] for n in b if n not in ("capture_id", "known_from"))
+is_same = lambda a, b: a and not {n for n in b if a[n] != b[n]} - {"capture_id", "known_from", "at"}
 is_within = lambda row, scope: all(s["first"] <= row[n] <= s["last"] if isinstance(s, dict)
                                    else row[n] in s for n, s in scope.items())
+def is_equal(old, new):  # a published value has its numbers as text; a double differs by 2 units
+    if type(old) is type(new) is float: return abs(new - old) <= 2 * math.ulp(old)
+    return Decimal(old) == new if old and type(new) in (int, Decimal) else old == new
 OPERATORS = {  # described in rules.json
-    "add": pair(lambda a, b: a + b), "count": total(lambda vs: len(known(vs))),
-    "subtract": pair(lambda a, b: a - b), "quantity": single(lambda a: a and Decimal(a).scaleb(-6)),
-    "multiply": pair(lambda a, b: a * b), "equal": lambda e, rows, a, b: e(a, rows) == e(b, rows),
-    "greater": pair(lambda a, b: a > b), "max": total(lambda vs: max(known(vs), default=None)),
-    "ratio": pair(lambda a, b: float(a) / float(b) if b > 0 else None), "days_after": single(later),
-    "not": single(lambda a: not a),
-    "absolute": single(lambda a: a and abs(a)), "given": lambda e, rows, name: e.given.get(name),
-    "and": lambda e, rows, *fs: all(e(f, rows) for f in fs), "filled": single(lambda a: a or None),
-    "sum": total(lambda vs: sum(known(vs))), "min": total(lambda vs: min(known(vs), default=None)),
-    "size": single(lambda a: len((a or "").encode())), "root": single(lambda a: a and math.sqrt(a)),
-    "whole": single(lambda a: units(a, 0, "[0-9]+")), "plain": single(lambda a: units(a, 6, PLAIN)),
-    "signed": single(lambda a, n: (v := units(a.removeprefix("-"), n)) and (-v if a < "0" else v)),
-    "int64": single(lambda a: a if a is not None and -(2**63) <= a < 2**63 else None),
-    "scaled": single(units), "if": lambda e, rows, a, b, c=None: e(b if e(a, rows) else c, rows),
-    "log": single(lambda a: None if a is None else math.log(a)), "text": lambda e, rows, text: text,
-    "in": single(lambda a, texts: a in texts), "lookup": single(lambda a, texts: texts.get(a)),
+    "format": lambda e, rows, t, f: None if (v := e(f, rows)) is None else t.replace("{}", str(v)),
+    "sum_largest": lambda e, r, n, f, *k: sum(sorted(v)[-n:]) if (v := e.each(r, f, k)) else None,
+    "up_to": lambda e, r, ns, a, n, f: e(f, [o for o in e.alike(ns, r[0]) if o[a] <= r[0][a]][-n:]),
     "matches": single(lambda a, pattern: re.search(pattern, a or "") is not None),
     "extract": single(lambda a, p: m[1] if (m := re.search(p, a or "")) else ""),
-    "day": single(day), "where": lambda e, rows, a, f: e(f, [row for row in rows if e(a, [row])]),
+    "where": lambda e, rows, a, f: e(f, [row for row in rows if e(a, [row])]),
+    "if": lambda e, rows, a, b, c=None: e(b if e(a, rows) else c, rows), "days_after": pair(later),
+    "quotient": pair(lambda a, b: f"{round(Decimal(a) / b, 6).normalize():f}"), "day": single(day),
     "sum_complete": total(lambda vs: None if None in vs else sum(vs)),
-    "over": lambda e, rows, names, f: e(f, e.alike(names, rows[0])),
-    "coalesce": lambda e, rows, *fs: next((v for f in fs if (v := e(f, rows)) is not None), None),
-    "format": lambda e, rows, t, f: None if (v := e(f, rows)) is None else t.replace("{}", str(v)),
+    "ratio": pair(lambda a, b: float(a) / float(b) if b > 0 else None), "scaled": single(scaled),
+    "over": lambda e, rows, names, f: e(f, e.alike(names, rows[0])), "not": single(lambda a: not a),
+    "quantity": single(lambda a: a and Decimal(a).scaleb(-6)), "text": lambda e, rows, text: text,
+    "equal": lambda e, rows, a, b: e(a, rows) == e(b, rows), "multiply": pair(lambda a, b: a * b),
+    "given": lambda e, rows, name: e.given.get(name), "log": single(lambda a: a and math.log(a)),
+    "and": lambda e, rows, *fs: all(e(f, rows) for f in fs), "subtract": pair(lambda a, b: a - b),
+    "min": total(lambda vs: min(known(vs), default=None)), "greater": pair(lambda a, b: a > b),
+    "max": total(lambda vs: max(known(vs), default=None)), "add": pair(lambda a, b: a + b),
+    "size": single(lambda a: len((a or "").encode())), "sum": total(lambda vs: sum(known(vs))),
+    "root": single(lambda a: a and math.sqrt(a)), "count": total(lambda vs: len(known(vs))),
+    "join": total(lambda vs: ", ".join(sorted(known(vs))) or "none"),
     "check_digit": single(lambda a: None if len(a) < 8 or set(a[:8]) - set(CUSIP) else str(-sum(
         sum(divmod(CUSIP.index(c) * (1 + n % 2), 10)) for n, c in enumerate(a[:8])) % 10)),
-    "sum_largest": lambda e, r, n, f, *k: sum(sorted(v)[-n:]) if (v := e.each(r, f, k)) else None,
-    "lowest_of_greatest": lambda e, rows, f, key: (
-        min(k for v, k in zip(vs, e.each(rows, key, [key]), strict=True) if v == max(vs))
-        if (vs := e.each(rows, f, [key])) else None),
     "rank": lambda e, rows, f, names, *keys: None if (own := e(f, rows)) is None else 1 + sum(
         v > own for v in known(e.each(e.alike(names, rows[0]), f, keys))),
-    "up_to": lambda e, r, ns, a, n, f: e(f, [o for o in e.alike(ns, r[0]) if o[a] <= r[0][a]][-n:]),
+    "single": single(lambda a: next((round(Decimal(t) * 10**6) for t in (
+        f"{float(a):.{n}g}" for n in range(1, 10)) if single_of(t) == float(a)), None)),
 }
 def group_by(rows, key):
     groups = {}
@@ -77,9 +74,29 @@ class Formulas:  # `given` has what is not a column, `all_rows` is the table
     def each(self, rows, formula, keys):
         key = lambda row: tuple(self(k, [row]) for k in keys) or id(row)
         return [self(formula, group) for group in group_by(rows, key)]
+def read_lines(content, mark, unpivot=()):  # yields byte, text and fields of each record
+    names, is_quoted = [], mark == "," or content[:1] == b'"'
+    end = "\r" * content.partition(b"\n")[0].endswith(b"\r")
+    for line in re.finditer(rb"[^\n]+", content):
+        text = line[0].decode(errors="replace").removeprefix("\ufeff").removesuffix(end)
+        texts = next(csv.reader([text], delimiter=mark)) if is_quoted else text.split(mark)
+        cells = [*zip(names, map(str.strip, texts), strict=False)]
+        if names and len(texts) == len(names) and not set("\0\r\ufffd") & set(text):
+            rows = [zip(unpivot, (texts[0], *cell), strict=True) for cell in cells[1:] if all(cell)]
+            for fields in rows if unpivot else [[(name.lower(), text) for name, text in cells]]:
+                yield line.start(), text, dict(fields)
+        names = names or [*map(str.strip, texts)]
+def read_matches(content, pattern):
+    fields = {}
+    for match in re.finditer(pattern.encode(), content):
+        fields |= {n: text.decode() for n, text in match.groupdict().items() if text is not None}
+        lists = (re.split(r",\s*", text) for text in fields.values())
+        for values in zip(*lists, strict=True) if match[match.re.groups] else ():
+            yield match.start(), ", ".join(values), dict(zip(fields, values, strict=True))
+READERS = {"lines": read_lines, "matches": read_matches}
 class Archive:
     def __init__(self, path):
-        self.zip, self.places = zipfile.ZipFile(path), {}
+        self.zip = zipfile.ZipFile(path)
         self.manifest = self.zip.read("manifest.json")
         self.sums = {m["name"]: m["sha256"] for m in json.loads(self.manifest)["members"]}
         rules = json.loads(self.read("rules.json"))
@@ -100,95 +117,78 @@ class Archive:
             except ValueError: row = FINDINGS.append(f"changed row: {name}, line {number}")
             yield from [row] if row and wanted.items() <= row.items() else []
     def published(self, table, partition):  # rows by key
-        rules = self.tables[table]
-        own = zip(rules["partition"], partition.split("|"), strict=False)
-        kinds = {n: KINDS.get(c["type"][:4], lambda v: v) for n, c in rules["columns"].items()}
-        rows = [{n: None if row[n] is None else kinds[n](row[n]) for n in kinds}
-                for row in self.lines(f"rows/{table}.jsonl", **dict(own))]
-        return {texts_of(row, rules["key"]): row for row in rows}
-    def captured(self, rules, capture, given):
-        content = self.read(f"bytes/{capture['sha256']}")
-        lines, offset, mark = content.removesuffix(b"\n").split(b"\n"), 0, rules["delimiter"]
-        is_quoted, end = mark == "," or lines[0][:1] == b'"', "\r" * lines[0].endswith(b"\r")
-        e, names = Formulas({**json.loads(capture["request"]), **given}), []
-        conditions = [*(f for _, f in rules["rejects"]), *rules["filters"].values()]
-        for number, line in enumerate(lines, 1):
-            text = line.decode(errors="replace").removeprefix("\ufeff").removesuffix(end)
-            texts = next(csv.reader([text], delimiter=mark)) if is_quoted else text.split(mark)
-            names = names or [name.strip().lower() for name in texts]
-            row = [dict(zip(names, map(str.strip, texts), strict=False))]
-            is_row = number > 1 and len(texts) == len(names) and not set("\0\r\ufffd") & set(text)
-            if is_row and not any(e(condition, row) for condition in conditions):
-                row = {name: e(c["formula"], row) for name, c in rules["columns"].items()}
-                key = texts_of(row, rules["key"])
-                self.places[given["capture_id"], key] = number, offset, capture["sha256"], text
-                yield key, row
-            offset += len(line) + 1
+        wanted = dict(zip(self.tables[table]["partition"], partition.split("|"), strict=False))
+        rows = self.lines(f"rows/{table}.jsonl", **wanted)
+        return {key_of(row, self.tables[table]["key"]): row for row in rows}
+    def captured(self, rules, given):
+        content = self.read(f"bytes/{given['sha256']}")
+        form = next((f for f in rules["forms"] if re.search(f["contains"].encode(), content)), None)
+        if not form: refuse(f"invalid capture: expected a declared form, found {content[:80]}")
+        if "member" in form: content = zipfile.ZipFile(io.BytesIO(content)).read(form["member"])
+        records = [r for name, how in form["records"] for r in READERS[name](content, *how)]
+        conditions = [*rules["filters"].values(), *(f for _, f in rules["rejects"])]
+        fields_of_all = [fields for *_, fields in records]
+        for offset, text, fields in records:
+            e = Formulas(fields | given, fields_of_all)
+            if not any(e(condition, [fields]) for condition in conditions):
+                row = {name: e(c["formula"], [fields]) for name, c in rules["columns"].items()}
+                yield row | {"at": (content, offset, given["sha256"], text)}
     @functools.cache
     def recompute(self, table, partition):  # compared rows by key, and when they last changed
         rules, rows, loaded_at = self.tables[table], {}, None
-        if rules["rows_of"] == "captures": return self.published(table, partition), None
         wanted = {"table_name": table, "partition_key": partition}
-        deliveries = {r["group_id"]: r for r in self.lines("deliveries.jsonl", **wanted)}
-        given = dict(zip(rules["partition"], partition.split("|"), strict=False))
+        if not (deliveries := {r["group_id"]: r for r in self.lines("deliveries.jsonl", **wanted)}):
+            refuse(f"invalid archive: expected {table} {partition}, found none: --include-inputs")
+        own = dict(zip(rules["partition"], partition.split("|"), strict=False))
         for load in sorted(self.lines("landings.jsonl", **wanted), key=lambda x: x["landed_at"]):
             delivery, before = deliveries[load["group_id"]], rows
             scope, group = json.loads(delivery["scope"]), delivery["replay_of"] or load["group_id"]
             rows = {k: row for k, row in rows.items() if not is_within(row, scope)}
             for capture in self.lines("captures.jsonl", group_id=group):
-                given |= {"loaded_at": load["landed_at"], "capture_id": int(capture["capture_id"])}
                 if int(capture["part_number"]) <= int(delivery["part_count"]):
-                    rows |= dict(self.captured(rules, capture, given))
+                    given = json.loads(capture["request"]) | capture | own
+                    read = self.captured(rules, given | {"loaded_at": load["landed_at"]})
+                    rows |= {key_of(r, rules["key"]): r for r in read if is_within(r, scope)}
             rows = {k: before[k] if is_same(before.get(k), row) else row for k, row in rows.items()}
-            if any(int(load[f"rows_{what}"]) for what in ("added", "changed", "removed")):
-                loaded_at = load["landed_at"]
+            loaded_at = loaded_at if rows == before else load["landed_at"]
         published = self.published(table, partition)
-        for key in sorted(rows.keys() | published.keys(), key=str):
+        for key in sorted(rows.keys() | published.keys()):
             new, old = rows.get(key, {}), published.get(key, {})
-            if names := [name for name in rules["columns"] if new.get(name) != old.get(name)]:
-                FINDINGS.append(f"changed row: {table} {'|'.join(key)}: {', '.join(names)}")
+            if names := [n for n in rules["columns"] if not is_equal(old.get(n), new.get(n))]:
+                FINDINGS.append(f"changed row: {table} {key}: {', '.join(names)}")
         return rows, loaded_at
     def derive(self, table, partition, names):  # rows of any table, with these columns
-        rules, is_captured = self.tables[table], self.tables[table]["rows_of"] in CAPTURED
+        rules, is_captured = self.tables[table], self.tables[table]["rows_of"] == "captures"
         rows, loaded_at = self.recompute(table if is_captured else rules["rows_of"], partition)
         e = Formulas({"loaded_at": loaded_at}, list(rows.values()))
-        return list(rows.values()) if is_captured else [
+        return e.all_rows if is_captured else [
             {name: e(rules["columns"][name]["formula"], group) for name in names}
-            for group in group_by(rows.values(), lambda row: texts_of(row, rules["key"]))]
-    def place(self, capture_id, key):  # of a row; where captures have no lines, of its capture
-        if (capture_id, key) in self.places: return self.places[capture_id, key]
-        sha256 = next(self.lines("captures.jsonl", capture_id=str(capture_id)))["sha256"]
-        self.read(f"bytes/{sha256}")
-        return "-", "-", sha256, "as published"
+            for group in group_by(e.all_rows, lambda row: key_of(row, rules["key"]))]
 def explain(archive, table, partition, rest, column):
     rules = archive.tables.get(table, {"columns": {}})
-    formula = rules["columns"].get(column, {}).get("formula", "not declared")
-    if formula == "not declared":
+    entry = rules["columns"].get(column, {"formula": "not declared"})
+    if entry["formula"] == "not declared":
         refuse(f"invalid column: expected one with a formula, found {table}.{column}")
-    text = f"{partition}|{rest}" if rules["partition"] else rest
-    key = tuple(text.split("|", len(rules["key"]) - 1))
+    key = f"{partition}|{rest}" if rules["partition"] else rest
     captured, keys = archive.of_partition.get(table, (table, [partition]))
-    held = {row["partition_key"] for row in archive.lines("deliveries.jsonl", table_name=captured)}
-    if missing := set(keys) - held:
-        refuse(f"invalid archive: expected {captured} of {min(keys)} to {max(keys)}, found none of "
-               f"{', '.join(sorted(missing))}; export it with --include-inputs")
-    source, used = table if table == captured else rules["rows_of"], [formula, rules["key"]]
-    names = [n for n in archive.tables[source]["columns"] if f'"{n}"' in json.dumps(used)]
+    source = table if table == captured else entry.get("rows_of", rules["rows_of"])
+    names = [n for n in archive.tables[source]["columns"] if f"'{n}'" in f"{entry} {rules['key']}"]
     rows = [row for part in keys for row in archive.derive(source, part, names)]
-    given = dict(zip(rules["key"], key, strict=True))
+    given = dict(zip(rules["key"], key.split("|", len(rules["key"]) - 1), strict=True))
     own = {n: v for n, v in given.items() if n != rules.get("window", " ")[0]}
     is_input = lambda row: all(str(row.get(n, v)) == v for n, v in own.items())
     inputs, published = [*filter(is_input, rows)], archive.published(table, partition).get(key)
     if not inputs or not published:
-        refuse(f"invalid key: expected that of a published row, found {'|'.join(key)}")
+        refuse(f"invalid key: expected that of a published row, found {key}")
     e = Formulas(given | {"loaded_at": archive.recompute(captured, keys[0])[1]}, rows)
-    old, new = published[column], inputs[0][column] if source == table else e(formula, inputs)
-    ok = new == old or (type(new) is type(old) is float and abs(new - old) <= 2 * math.ulp(old))
-    print(f"{table} {'|'.join(key)} {column}\nformula    {json.dumps(formula)}")
-    print(f"published  {old}\nrecomputed {new}")
+    new = inputs[0][column] if source == table else e(entry["formula"], inputs)
+    ok = is_equal(published[column], new)
+    print(f"{table} {key} {column}\nformula    {json.dumps(entry['formula'])}")
+    print(f"published  {published[column]}\nrecomputed {new}")
     for row in filter(is_input, (r for k in keys for r in archive.derive(captured, k, ()))):
-        key, capture_id = texts_of(row, archive.tables[captured]["key"]), row["capture_id"]
-        print(LINE.format("|".join(key), capture_id, *archive.place(capture_id, key)))
+        content, offset, *place = row["at"]
+        names = key_of(row, archive.tables[captured]["key"]), row["capture_id"]
+        print(LINE.format(*names, content.count(b"\n", 0, offset) + 1, offset, *place))
     print(f"manifest   SHA-256 {sha256_of(archive.manifest)}", *dict.fromkeys(FINDINGS), sep="\n")
     print("equal" if ok else "not equal")
     return int(bool(FINDINGS) or not ok)

@@ -56,7 +56,7 @@ def test_a_number_is_explained_by_formula_rows_capture_load_and_signature(api, s
         ("finra_symbol_week", "T1|Monday|A", "vwap", "invalid key: expected DATE"),
         ("finra_symbol_week", f"{WEEK}|A", "vwop", "invalid column 'vwop' of finra_symbol_week"),
         ("captures", "1", "url", "invalid table 'captures'"),
-        ("fx_rates_daily", "2026-01-05|USD", "rate", "invalid table 'fx_rates_daily'"),
+        ("prices_symbol_spellings", "yahoo|A", "reason", "invalid table 'prices_symb"),
     ],
 )
 def test_a_number_that_cannot_be_explained_is_a_problem(api, landed, name, key, column, detail):

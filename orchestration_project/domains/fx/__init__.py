@@ -1,0 +1,1 @@
+"""Euro reference rates: their calendar, documents and contract, and the rules of evidence."""

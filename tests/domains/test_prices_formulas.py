@@ -1,0 +1,137 @@
+"""Formulas of prices: of captured bytes they give the rows that the contract gives."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from orchestration_project.contracts.capture_forms import find_form, read_records
+from orchestration_project.contracts.formulas import (
+    ROW,
+    SourceRows,
+    evaluate,
+    judge_line,
+    line_rows,
+    read_value,
+)
+from orchestration_project.contracts.parts import Part
+from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
+from orchestration_project.domains.prices.formulas import PRICE_FORMULAS, PRICE_RULES
+from orchestration_project.services.evidence import recompute
+from orchestration_project.tables.prices import prices_daily
+from tests.domains.test_prices_answers import OPENED, PLAIN, chart, series
+
+SECOND, FIFTH, JULY = OPENED.values()
+EVENTS = {
+    "dividends": {str(SECOND): {"amount": 0.24, "date": SECOND}},
+    "splits": {
+        str(FIFTH): {"date": FIFTH, "numerator": 3.0, "denominator": 2.0, "splitRatio": "3:2"},
+        str(JULY): {"date": JULY, "numerator": 1.0, "denominator": 10.0, "splitRatio": "1:10"},
+    },
+}
+ADJUSTED = {
+    "1. open": "1.10",
+    "2. high": "2",
+    "3. low": "0.9",
+    "4. close": "1.5",
+    "5. adjusted close": "1.2345675",
+    "6. volume": "1000",
+    "7. dividend amount": "0.2400",
+    "8. split coefficient": "1.0",
+}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "a chart": chart(
+        [SECOND, FIFTH, JULY], EVENTS, close=[189.83999633789062, 1.5, 1.5], high=[200.0] * 3
+    ),
+    "a chart of one day": chart([FIFTH], low=[0.12345678359270096]),
+    "a chart with a day without prices": chart([SECOND, FIFTH], close=[None, 1.5]),
+    "a chart with defects": chart([SECOND, FIFTH, JULY], high=[1.25, 1.5, 1.5], low=[1.5, 0, 1.5]),
+    "a series": {"2026-01-05": ADJUSTED, "2026-01-02": ADJUSTED | {"8. split coefficient": "4.0"}},
+    "a series without events": {"2026-01-05": PLAIN, "2026-01-02": PLAIN | {"2. high": "0.5"}},
+}
+GIVEN = {"symbol": "X", "source": "demo"}
+NAMES = [name for name in PRICE_FORMULAS if name not in ("capture_id", "known_from")]
+
+
+def write(answer: dict[str, Any]) -> bytes:
+    """Return the bytes of an answer."""
+    return json.dumps(answer).encode() if "chart" in answer else series(**answer)
+
+
+def read_contract(body: bytes) -> list[dict[str, Any]]:
+    """Return the rows of the contract, with values as formulas have them."""
+    answer = read_prices("demo", [Part(1, body)])
+    days = date(2026, 1, 1), date(2026, 12, 31)
+    rows = check_prices([RequestedRange(answer, "X", "X", "demo", *days)]).rows
+    kinds = {column.key: str(column.type) for column in prices_daily.columns}
+    return [
+        {name: read_value(kinds[name], row[name]) for name in NAMES}
+        for row in rows.sort("trade_date").to_dicts()
+    ]
+
+
+def read_formulas(body: bytes) -> list[dict[str, Any]]:
+    """Return the rows of the formulas."""
+    form = find_form(body, PRICE_RULES.forms)
+    assert form is not None
+    records = list(read_records(body, form))
+    others = SourceRows([record.fields for record in records])
+    lines = [line_rows(record.fields, {**record.fields, **GIVEN}, others) for record in records]
+    rows = [
+        {name: evaluate(PRICE_FORMULAS[name], line) for name in NAMES}
+        for line in lines
+        if judge_line(line, PRICE_RULES) == ROW
+    ]
+    return sorted(rows, key=lambda row: row["trade_date"])
+
+
+def read_program(body: bytes) -> list[dict[str, Any]]:
+    """Return the rows of the program of archives."""
+    form = find_form(body, PRICE_RULES.forms)
+    assert form is not None
+    declared = json.loads(json.dumps(form.to_json()))["records"]
+    records = [
+        fields
+        for reader, arguments in declared
+        for *_, fields in recompute.READERS[reader](body, *arguments)
+    ]
+    conditions = [*PRICE_RULES.filters.values(), *(rule for _, rule in PRICE_RULES.rejects)]
+    rows = []
+    for fields in records:
+        program = recompute.Formulas({**fields, **GIVEN}, records)
+        if not any(program(condition, [fields]) for condition in conditions):
+            row = {name: program(PRICE_FORMULAS[name], [fields]) for name in NAMES}
+            rows.append(
+                {
+                    name: Fraction(value) if isinstance(value, Decimal) else value
+                    for name, value in row.items()
+                }
+            )
+    return sorted(rows, key=lambda row: row["trade_date"])
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_formulas_of_captured_prices_have_the_rows_of_the_contract(answer):
+    body = write(ANSWERS[answer])
+    expected = read_contract(body)
+    assert expected
+    assert read_formulas(body) == expected
+    assert read_program(body) == expected
+
+
+def test_a_dividend_a_split_and_later_splits_of_a_chart_have_known_values():
+    rows = read_formulas(write(ANSWERS["a chart"]))
+    values = [(row["dividend"], row["split_ratio"], row["later_splits"]) for row in rows]
+    assert values == [
+        (240_000, 1_000_000, "2026-01-05 1.5, 2026-07-01 0.1"),
+        (0, 1_500_000, "2026-07-01 0.1"),
+        (0, 100_000, "none"),
+    ]
+    assert rows[0]["close"] == 189_840_000
+
+
+def test_a_file_has_no_declared_form():
+    assert find_form(b"Date,Open,High,Low,Close,Volume\n", PRICE_RULES.forms) is None
