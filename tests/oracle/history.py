@@ -7,8 +7,8 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from tests.oracle.archive import Row
-from tests.oracle.documented import columns_of, key_of
-from tests.oracle.tables import METADATA, PARSERS, WEEKLY, partition_of
+from tests.oracle.documented import columns_of, is_dated, key_of
+from tests.oracle.tables import METADATA, PARSERS, partition_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 UNCOMPARED = ("capture_id", "known_from")
@@ -90,7 +90,7 @@ class Folded:
 def fold(deliveries: Iterable[Row], name: str) -> Folded:
     """Fold the deliveries of a table that is loaded by partitions, in the order of their loads."""
     dates = [column.name for column in columns_of(name) if column.name in METADATA]
-    folded = Folded(key_of(name), dates, is_dated=name == WEEKLY)
+    folded = Folded(key_of(name), dates, is_dated=is_dated(name))
     for delivery in deliveries:
         if delivery["table_name"] == name:
             parsed = PARSERS[name](delivery)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,12 +18,12 @@ import pytest
 from tests import programs
 from tests.oracle import mqtt, site_items, vendors
 from tests.oracle.archive import Row, read_deliveries, read_lines
+from tests.oracle.compare import compare
 from tests.oracle.derived import Derived
-from tests.oracle.documented import key_of
+from tests.oracle.documented import is_dated, key_of
 from tests.oracle.history import Folded, difference, fold
 from tests.oracle.mqtt import canonical
 from tests.oracle.tables import PARSERS, WEEKLY, parse_week
-from tests.oracle_compare import compare
 from tests.oracle_state import DemoState, demo_state
 from tests.prepared import Prepared
 
@@ -35,16 +36,38 @@ SETTINGS = {
     "DEMO_SHOP_PRODUCTS": "20",
     "DEMO_MQTT_EVENTS": "100",
     "FINRA_MAX_REJECT_RATIO": MAX_REJECT_RATIO,
-    "PRICES_UNIVERSE_SIZE": "4",
 }
+SYMBOLS = "AMVK,BKIO,ETDX,UWYR"
+"""The largest of the demo: one with a split, one whose close is revised, and one with dividends."""
+
+RESTATED = {
+    "fx_rates_daily": "2026-03-02",
+    "cboe_market_volume_daily": "2026-03-02",
+    "prices_daily": "2026-02-01",
+    "finra_treasury_weekly": "2023-02-06",
+    "finra_treasury_daily": "2026-01-08",
+    "finra_treasury_monthly": "2025-09-01",
+    "finra_corporate_market_breadth": "2026-01-08",
+    "finra_short_interest": "2026-02-01",
+    "finra_reg_sho_daily": "2026-01-08",
+    "finra_threshold_list": "2026-01-08",
+    "finra_otc_monthly": "OTCE|2026-01-01",
+    "finra_ats_blocks": "2025-09-01",
+    "finra_otc_blocks": "2025-09-01",
+    "finra_bond_trade_activity": "T2|2026-01-09",
+}
+"""Partitions by job that the demo restates between the two days of loads."""
+
+BEFORE, AFTER = "2026-03-10T00:00:00.000000Z", "2026-03-14T00:00:00.000000Z"
+"""Times after the first load of each table, and after its restatement."""
+
+PUBLICATION_DAYS = ("2026-02-02", "2026-03-09", "2026-03-11")
+
 FEW = {
     "fx_rates_daily": ("2025-09-01", "2025-09-02"),
     "cboe_market_volume_daily": ("2026-01-05", "2026-01-09"),
     "finra_reg_sho_daily": ("2026-01-05", "2026-01-09"),
-    "finra_treasury_daily": ("2026-01-05", "2026-01-06"),
-    "finra_otc_monthly": ("NMS|2025-12-01", "NMS|2025-12-01"),
     "finra_short_interest": ("2025-12-16", "2025-12-16"),
-    "finra_bond_trade_activity": ("T1|2026-01-09", "T1|2026-01-09"),
     "prices_daily": ("2026-01-01", "2026-01-01"),
 }
 PARTITIONS = ("T1|2026-01-12", "OTCE|2025-12-22", "OTCE|2025-12-29", "T2|2026-01-05")
@@ -52,6 +75,9 @@ PROGRAM_TABLES = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
 """Tables whose numbers the program of an archive recomputes here."""
 
 MANY = FEW | {
+    "finra_treasury_daily": ("2026-01-05", "2026-01-06"),
+    "finra_otc_monthly": ("NMS|2025-12-01", "NMS|2025-12-01"),
+    "finra_bond_trade_activity": ("T1|2026-01-09", "T1|2026-01-09"),
     "fx_rates_daily": ("2026-01-02", "2026-01-30"),
     "finra_reg_sho_daily": ("2026-01-05", "2026-01-16"),
     "finra_threshold_list": ("2026-01-05", "2026-01-09"),
@@ -96,6 +122,14 @@ def load(state: DemoState, first: str, last: str) -> None:
     state.run("finra_gold", first, last)
 
 
+def load_restated(state: DemoState) -> None:
+    """Load the partitions that the demo restates, also months of prices that are loaded."""
+    full = {"prices_daily_load": {"config": {"full": True}}}
+    for job, partition in RESTATED.items():
+        ops = full if job == "prices_daily" else {}
+        assert state.run(job, partition, ops=ops), job
+
+
 def load_others(state: DemoState, jobs: dict[str, tuple[str, str]]) -> None:
     """Load partitions of other jobs, and what is derived of them and the weeks."""
     for job, (first, last) in jobs.items():
@@ -108,18 +142,22 @@ def load_others(state: DemoState, jobs: dict[str, tuple[str, str]]) -> None:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Iterator[DemoState]:
-    """Weeks of two days: one with rejects, one quarantined, and two that are restated between."""
-    with demo_state(tmp_path_factory.mktemp("oracle"), SETTINGS, prepared) as state:
+    """Loads of two days: restated between; of weeks, one has rejects and one is quarantined."""
+    settings = SETTINGS | {"PRICES_SYMBOLS": SYMBOLS}
+    with demo_state(tmp_path_factory.mktemp("oracle"), settings, prepared) as state:
         state.set_clock("2026-03-02T15:00")
         load(state, "OTCE|2025-12-01", "OTCE|2026-01-12")
         load(state, "T1|2026-01-05", "T1|2026-01-12")
         state.run(WEEKLY, "T2|2025-12-01")
         load(state, "T2|2026-01-05", "T2|2026-01-12")
         state.run("finra_tier_week", "2026-01-05", "2026-01-12")
-        state.set_clock("2026-03-11T15:00")
+        state.set_clock("2026-03-04T15:00")
+        load_restated(state)
+        state.set_clock("2026-03-13T15:00")
         load(state, "OTCE|2025-12-22", "OTCE|2025-12-29")
         load(state, "T1|2026-01-12", "T1|2026-01-12")
         state.run("finra_tier_week", "2026-01-12")
+        load_restated(state)
         load_others(state, FEW)
         for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
             state.set_clock(f"{day}T09:00")
@@ -205,19 +243,29 @@ def test_loads_have_the_counts_publications_and_outcomes_of_their_lines(state, w
     assert quarantined == held_back != set()
 
 
-def test_states_of_the_past_and_their_differences_are_those_of_the_captured_lines(state, weekly):
-    before, after = "2026-03-05T00:00:00.000000Z", "2026-03-12T00:00:00.000000Z"
-    assert_equal(WEEKLY, weekly.as_of(before), state.export(WEEKLY, "--as-of", before))
-    expected = difference(weekly.as_of(before), weekly.as_of(after), weekly.key)
-    assert_equal(WEEKLY, expected, state.diff(WEEKLY, "--from", before, "--to", after))
-    for day in ("2026-02-02", "2026-03-09", "2026-03-11"):
-        exported = state.export(WEEKLY, "--published-by", day)
-        assert_equal(WEEKLY, weekly.published_by(day), exported)
-    days = ("2026-03-09", "2026-03-11")
-    first, last = (weekly.published_by(day) for day in days)
-    expected = difference(first, last, weekly.key)
-    options = ("--published-from", days[0], "--published-by", days[1])
-    assert_equal(WEEKLY, expected, state.diff(WEEKLY, *options))
+@pytest.mark.parametrize("table", PARSERS)
+def test_states_of_the_past_and_their_differences_are_those_of_the_captured_lines(
+    state, folded, table
+):
+    before, after = (folded[table].as_of(moment) for moment in (BEFORE, AFTER))
+    assert assert_equal(table, before, state.export(table, "--as-of", BEFORE))
+    assert assert_equal(table, after, state.export(table, "--as-of", AFTER))
+    exported = state.diff(table, "--from", BEFORE, "--to", AFTER)
+    assert_equal(table, difference(before, after, key_of(table)), exported)
+    assert {row["change"] for row in exported} & {"changed", "removed"}
+
+
+@pytest.mark.parametrize("table", [name for name in PARSERS if is_dated(name)])
+def test_published_states_and_their_differences_are_those_of_the_captured_lines(
+    state, folded, table
+):
+    published = {day: folded[table].published_by(day) for day in PUBLICATION_DAYS}
+    for day, rows in published.items():
+        assert assert_equal(table, rows, state.export(table, "--published-by", day))
+    for first, last in pairwise(PUBLICATION_DAYS):
+        expected = difference(published[first], published[last], key_of(table))
+        options = ("--published-from", first, "--published-by", last)
+        assert assert_equal(table, expected, state.diff(table, *options))
 
 
 @pytest.mark.parametrize("table", DERIVED)
@@ -603,9 +651,9 @@ def test_a_number_that_an_archive_does_not_have_is_invalid(archives, number):
 
 OF_DATASETS = {
     "finra_reg_sho_daily": "2026-01-05",
-    "finra_otc_monthly": "NMS|2025-12-01",
+    "finra_otc_monthly": "OTCE|2026-01-01",
     "finra_short_interest": "2025-12-16",
-    "fact_bond_trade_activity": "T1|2026-01-09",
+    "fact_bond_trade_activity": "T2|2026-01-09",
     "market_volume_daily": "2026-01-05",
     "off_exchange_share_daily": "2026-01-05",
     "prices_corporate_actions": "",
