@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from tests.oracle.archive import Row
+from tests.oracle.archive import Row, index_rows
 from tests.oracle.documented import columns_of, is_dated, key_of
 from tests.oracle.tables import METADATA, PARSERS, partition_of
 
@@ -74,12 +74,10 @@ class Folded:
         A row counts from its last_update_date and ends on the day of its next delivery; of two
         states of one day the later delivery counts.
         """
-        states: dict[tuple, Row] = {}
-        for row in sorted([*self.history, *self.rows], key=lambda row: row["known_from"]):
-            begin, end = row["last_update_date"], row.get("ended_on")
-            if begin is not None and begin <= day and (end is None or end > day):
-                states[tuple(row[name] for name in self.key)] = row
-        return self.choose_columns(states.values())
+        states = sorted([*self.history, *self.rows], key=lambda row: row["known_from"])
+        begun = (row for row in states if (row["last_update_date"] or "9999") <= day)
+        held = (row for row in begun if row.get("ended_on") is None or row["ended_on"] > day)
+        return self.choose_columns(index_rows(held, self.key).values())
 
     def choose_columns(self, rows: Iterable[Row]) -> list[Row]:
         """Return rows with the columns of the table alone."""
@@ -127,8 +125,7 @@ def publication_day(
 
 def difference(before: Iterable[Row], after: Iterable[Row], key: Sequence[str]) -> list[Row]:
     """Return the rows that were added, changed or removed between two states of a table."""
-    old = {tuple(row[name] for name in key): row for row in before}
-    new = {tuple(row[name] for name in key): row for row in after}
+    old, new = index_rows(before, key), index_rows(after, key)
     changes = []
     for place in old.keys() | new.keys():
         was, becomes = old.get(place), new.get(place)
