@@ -275,11 +275,18 @@ def test_derived_tables_are_those_of_the_rows(state, derived, table):
     assert exported or table in RARE
 
 
-def test_spellings_of_vendors_are_those_of_the_symbols(state, derived):
-    expected = vendors.spell_symbols([row["symbol"] for row in derived.rows("finra_symbols")])
+def test_spellings_of_vendors_are_those_of_the_symbols_and_their_overrides(
+    state, derived, tmp_path
+):
+    symbols = sorted(row["symbol"] for row in derived.rows("finra_symbols"))
+    overrides = {"yahoo": {symbols[0]: "ABC-WI", symbols[1]: ""}, "alpha_vantage": {}}
+    (tmp_path / "prices.yaml").write_text(json.dumps(overrides))
+    state.set("PRICES_SYMBOLS_FILE", str(tmp_path / "prices.yaml"))
+    assert state.run("prices_gold")
     exported = state.export("prices_symbol_spellings")
-    spellings = [{name: row[name] for name in expected[0]} for row in exported]
-    assert assert_equal("prices_symbol_spellings", expected, spellings)
+    expected = vendors.spell_symbols(symbols, overrides)
+    assert assert_equal("prices_symbol_spellings", expected, exported)
+    assert {row["is_override"] for row in exported} == {True, False}
 
 
 def test_an_evidence_archive_of_a_partition_has_all_that_its_rows_are_recomputed_from(

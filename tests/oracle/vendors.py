@@ -6,7 +6,7 @@ import json
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
@@ -127,22 +127,25 @@ SPELLINGS = {
 }
 """Yahoo's and Alpha Vantage's spellings of FINRA's symbols, of docs/how-to/load-prices.md."""
 
+FORBIDDEN = "the file of symbols says not to ask for it"
+UNKNOWN = "no rule says for sure how the vendor spells it"
 
-def spell_symbols(symbols: list[str]) -> list[Row]:
-    """Return `prices_symbol_spellings` without reasons; of two equal spellings there is none."""
+
+def spell_symbols(symbols: list[str], overrides: Mapping[str, dict[str, str]]) -> list[Row]:
+    """Return `prices_symbol_spellings`; an override of a vendor goes before the rules."""
     rows = []
     for place, vendor in enumerate(("yahoo", "alpha_vantage")):
         spelled = {symbol: spell(symbol, place) for symbol in symbols}
+        spelled |= {symbol: text for symbol, text in overrides[vendor].items() if symbol in spelled}
         counts = Counter(spelled.values())
-        rows += [
-            {
-                "vendor": vendor,
-                "symbol": symbol,
-                "vendor_symbol": spelling if counts[spelling] == 1 else None,
-                "is_override": False,
-            }
-            for symbol, spelling in spelled.items()
-        ]
+        for symbol, spelling in spelled.items():
+            is_override, reason = symbol in overrides[vendor], None
+            if not spelling:
+                reason = FORBIDDEN if is_override else UNKNOWN
+            elif counts[spelling] > 1:
+                reason = f"another symbol would be spelled {spelling} too"
+            row = {"vendor": vendor, "symbol": symbol, "is_override": is_override, "reason": reason}
+            rows.append(row | {"vendor_symbol": None if reason else spelling})
     return rows
 
 
