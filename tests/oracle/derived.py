@@ -4,7 +4,7 @@ import math
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -27,17 +27,15 @@ class Derived:
         self._connection = sqlite3.connect(":memory:")
         self._connection.execute("CREATE TABLE loads (table_name, partition_key, landed_at)")
         for name, table in folded.items():
-            self._insert("loads", [(name, *load) for load in table.loads.items()], 3)
+            loads = [(name, *load) for load in table.loads.items()]
+            self._connection.executemany("INSERT INTO loads VALUES (?, ?, ?)", loads)
             names = [column.name for column in columns_of(name)]
             self._connection.execute(f"CREATE TABLE {name} ({', '.join(names)})")
-            rows = [[stored(row[name]) for name in names] for row in table.rows]
-            self._insert(name, rows, len(names))
+            insert = f"INSERT INTO {name} VALUES (:{', :'.join(names)})"  # noqa: S608
+            rows = ({name: stored(row[name]) for name in names} for row in table.rows)
+            self._connection.executemany(insert, rows)
         define_functions(self._connection, folded["finra_otc_weekly"].rows)
         self._connection.executescript(Path(__file__).with_name("gold.sql").read_text())
-
-    def _insert(self, table: str, rows: Iterable[Sequence], count: int) -> None:
-        marks = ", ".join("?" * count)
-        self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608
 
     def rows(self, table: str, condition: str = "1") -> list[Row]:
         """Return the documented columns of a derived table."""

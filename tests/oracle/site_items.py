@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from tests.oracle.archive import Row, index_rows, place_of
 from tests.oracle.delimited import read_units
-from tests.oracle.documented import key_of
 from tests.oracle.history import Folded, difference
 from tests.oracle.mqtt import canonical
 
@@ -78,7 +77,7 @@ def items(deliveries: Sequence[Row]) -> tuple[Folded, set[str]]:
 
     Each crawl loads the items of the latest capture of each page.
     """
-    table, quarantined = Folded(key_of("web_items")), set()
+    table, quarantined = Folded("web_items"), set()
     pages: dict[tuple[str, str], Row] = {}
     for delivery in deliveries:
         site = delivery["partition_key"]
