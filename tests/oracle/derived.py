@@ -82,7 +82,7 @@ def define_functions(connection: sqlite3.Connection, weekly: Sequence[Row]) -> N
         connection.create_function(name, count, function, deterministic=True)
     aggregates: dict[str, tuple[int, Callable[[list[tuple]], Any]]] = {
         "strict_sum": (1, lambda rows: None if (None,) in rows else sum(row[0] for row in rows)),
-        "deviation": (1, deviation),
+        "deviation": (2, deviation),
         "week_price": (3, week_price),
         "top_member": (2, lambda rows: next((member for member, _ in sizes_of(rows)), None)),
         "part_of_top": (3, part_of_top),
@@ -141,9 +141,9 @@ def concentration(rows: list[tuple]) -> float | None:
 
 
 def deviation(rows: list[tuple]) -> float | None:
-    """Return the sample standard deviation (n - 1) of numbers, without NULL."""
-    numbers = [Fraction(number) for (number,) in rows if number is not None]
-    if len(numbers) < 2:
+    """Return the sample standard deviation (n - 1) of numbers, without NULL; NULL: of too few."""
+    numbers, min_count = [Fraction(row[0]) for row in rows if row[0] is not None], rows[0][1]
+    if len(numbers) < min_count:
         return None
     mean = sum(numbers) / len(numbers)
     return math.sqrt(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))

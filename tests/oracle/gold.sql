@@ -32,8 +32,8 @@ SELECT week_start, tier, scope AS symbol,
     1.0 * sum(iif(is_ats, trade_count, 0)) / sum(trade_count) AS ats_share_of_trades,
     1.0 * sum(share_quantity) / sum(trade_count) / 1e6 AS average_trade_size,
     count(*) AS row_count, count(DISTINCT symbol) AS symbol_count,
-    count(DISTINCT market || ' ' || venue) AS market_venue_count,
-    count(DISTINCT venue) AS venue_count, count(DISTINCT firm) AS firm_count,
+    count(DISTINCT iif(scope = '', market || ' ' || venue, venue)) AS venue_count,
+    count(DISTINCT firm) AS firm_count,
     top_member(venue, share_quantity) AS top_venue_id,
     part_of_top(venue, share_quantity, 1) AS top_venue_share,
     part_of_top(venue, share_quantity, 3) AS top_3_venue_share,
@@ -52,10 +52,7 @@ FROM trading JOIN week_load USING (tier, week_start) WHERE symbol <> '';
 CREATE UNIQUE INDEX by_symbol ON finra_symbol_week (symbol, tier, week_start);
 
 CREATE VIEW finra_tier_week AS
-SELECT week_start, tier, share_quantity, trade_count, row_count, symbol_count,
-    market_venue_count AS venue_count, ats_share_quantity, ats_trade_count, notional_usd, vwap,
-    ats_share_of_shares, ats_share_of_trades, firm_count, firm_hhi_lower, firm_hhi_upper,
-    published_at, known_from, 0 AS is_stale,
+SELECT trading.*, known_from, 0 AS is_stale,
     1.0 * share_quantity / sum(share_quantity) OVER whole AS market_share,
     1.0 * notional_usd / strict_sum(notional_usd) OVER whole AS notional_share
 FROM trading JOIN complete_week USING (week_start) WHERE symbol = ''
@@ -132,7 +129,7 @@ SELECT week_start, tier, symbol, count(*) AS weeks_in_window, count(*) - 1 AS tr
     avg(iif(age < 3, shares, NULL)) / avg(iif(age >= 3, shares, NULL)) AS trend,
     max(iif(age = 0, shares, NULL)) AS share_quantity,
     avg(iif(age > 0, shares, NULL)) / 1e6 AS trailing_mean,
-    deviation(iif(age > 0, shares, NULL)) / 1e6 AS trailing_deviation,
+    deviation(iif(age > 0, shares, NULL), 2) / 1e6 AS trailing_deviation,
     max(iif(age = 1, hhi_lower, NULL)) AS old_hhi_lower,
     max(iif(age = 1, hhi_upper, NULL)) AS old_hhi_upper,
     max(iif(age <= 1, published_at, NULL)) AS pair_published_at, max(published_at) AS published_at
@@ -284,30 +281,26 @@ FROM prices_daily WHERE split_ratio <> 1000000;
 
 CREATE VIEW prices_returns AS
 WITH pair AS (
-    SELECT *, lag(trade_date) OVER days AS previous_date,
-        adjusted_close IS NOT NULL AND lag(adjusted_close) OVER days IS NOT NULL AS is_adjusted,
+    SELECT symbol, trade_date, lag(trade_date) OVER days AS previous_date,
         1.0 * adjusted_close / lag(adjusted_close) OVER days AS adjusted_ratio,
         1.0 * close / lag(close) OVER days AS close_ratio,
-        max(known_from) OVER (days ROWS 60 PRECEDING) AS latest_load
+        max(known_from) OVER (days ROWS 60 PRECEDING) AS known_from
     FROM prices_daily WINDOW days AS (PARTITION BY symbol ORDER BY trade_date)
 ), returned AS (
-    SELECT *, iif(is_adjusted, adjusted_ratio, close_ratio) AS ratio,
+    SELECT *, adjusted_ratio IS NOT NULL AS is_adjusted,
+        coalesce(adjusted_ratio, close_ratio) - 1 AS simple_return,
+        ln(coalesce(adjusted_ratio, close_ratio)) AS log_return,
         session_count(date(previous_date, '+1 day'), date(trade_date, '-1 day')) AS missing_count
     FROM pair
 ), daily AS (
-    SELECT *, ln(ratio) AS log_return, iif(missing_count = 0, ln(ratio), NULL) AS daily_return
+    SELECT *, missing_count > 0 AS is_after_gap,
+        iif(missing_count = 0, log_return, NULL) AS daily_return
     FROM returned
 )
 SELECT * FROM (
-    SELECT symbol, trade_date, previous_date, missing_count, missing_count > 0 AS is_after_gap,
-        is_adjusted, ratio - 1 AS simple_return, log_return, latest_load AS known_from,
-        iif(count(daily_return) OVER month = 20, deviation(daily_return) OVER month, NULL)
-            AS volatility_20d,
-        iif(count(daily_return) OVER quarter = 60, deviation(daily_return) OVER quarter, NULL)
-            AS volatility_60d
-    FROM daily
-    WINDOW month AS (PARTITION BY symbol ORDER BY trade_date ROWS 19 PRECEDING),
-        quarter AS (PARTITION BY symbol ORDER BY trade_date ROWS 59 PRECEDING)
+    SELECT *, deviation(daily_return, 20) OVER (days ROWS 19 PRECEDING) AS volatility_20d,
+        deviation(daily_return, 60) OVER (days ROWS 59 PRECEDING) AS volatility_60d
+    FROM daily WINDOW days AS (PARTITION BY symbol ORDER BY trade_date)
 ) WHERE previous_date IS NOT NULL;
 
 CREATE VIEW tape_volume AS
