@@ -45,11 +45,13 @@ class Parsed:
     def add_lines(self, read: Callable[[dict[str, str]], Row | None]) -> None:
         """Add the rows that ``read`` makes of the lines; it returns None for others."""
         for capture in self.delivery["captures"]:
-            header, *lines = split_lines(capture["content"])
+            (_, _, header), *lines = split_lines(capture["content"])
+            is_quoted = header.startswith(b'"')
+            names = split_fields(header.decode().lower(), is_quoted)
             for line in lines:
                 self.line_count += 1
                 try:
-                    row = read(read_line(line[2], header[2]))
+                    row = read(read_line(line[2], names, is_quoted))
                 except RejectError as reject:
                     self.rejects.append(reject_row(self.delivery, capture, line, reject))
                     continue
@@ -66,10 +68,8 @@ def split_lines(content: bytes) -> Iterator[Line]:
         offset += len(raw) + 1
 
 
-def read_line(content: bytes, header: bytes) -> dict[str, str]:
-    """Return the texts of a line by the names of the header, in lower case."""
-    is_quoted = header.startswith(b'"')
-    names = split_fields(header.decode().lower(), is_quoted)
+def read_line(content: bytes, names: list[str], is_quoted: bool) -> dict[str, str]:
+    """Return the texts of a line by the names of the header."""
     try:
         texts = split_fields(content.decode(), is_quoted)
     except UnicodeDecodeError:

@@ -126,6 +126,12 @@ GOLD_BEFORE: dict[str, dict[str, str]] = {
 }
 """A partition of each table that the command `gold` derives of the rows of a time."""
 
+QUICK = ("finra_symbol_week", "finra_concentration_week", *OF_ALL_TIERS, "finra_symbols")
+GOLD_CASES = [
+    table if table in QUICK else pytest.param(table, marks=pytest.mark.slow)
+    for table in GOLD_BEFORE
+]
+
 
 def load(state: DemoState, first: str, last: str) -> None:
     """Load a range of weeks of a tier and derive its tables."""
@@ -292,7 +298,7 @@ def test_derived_tables_are_those_of_the_rows(state, derived, table):
     assert exported or table in RARE
 
 
-@pytest.mark.parametrize("table", GOLD_BEFORE)
+@pytest.mark.parametrize("table", GOLD_CASES)
 def test_derived_tables_of_the_past_are_those_of_the_rows_known_then(state, derived_before, table):
     partition = GOLD_BEFORE[table]
     condition = " AND ".join(f"{name} = '{part}'" for name, part in partition.items()) or "1"
