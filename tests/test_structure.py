@@ -2,7 +2,7 @@
 
 `.ci/bounds.json` has the bounds of all qualities, and `.ci/bounds.py`, a part of `make check`,
 compares those that need no run. Here are the qualities that need one, what each measure counts,
-and which modules are the one engine of something. Sizes have no bounds:
+and which modules are the one engine of something. Sizes have no bounds but that of `tests/oracle`:
 `python -m benchmarks.structure.sizes` shows them.
 """
 

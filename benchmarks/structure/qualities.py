@@ -185,6 +185,15 @@ def _allowed_skips() -> Quality:
     return _listed([line for line in lines if line and not line.startswith("#")])
 
 
+def _count_lines(folder: str, *names: str) -> Quality:
+    """Count the lines of the modules of a folder that are no tests, and of other files in it."""
+    modules = (PROJECT_ROOT / folder).glob("*.py")
+    own = [file for file in modules if not file.name.startswith("test_")]
+    files = sorted([*own, *(PROJECT_ROOT / folder / name for name in names)])
+    counts = {file.name: len(file.read_text().splitlines()) for file in files}
+    return Quality(sum(counts.values()), [f"{name}:{count}" for name, count in counts.items()])
+
+
 FILES: Mapping[str, Callable[[], Quality]] = {
     "words_in_package": partial(_count_words, "orchestration_project/*.py"),
     "words_in_docs": partial(_count_words, "*.md"),
@@ -193,6 +202,7 @@ FILES: Mapping[str, Callable[[], Quality]] = {
     "findings_of_prose": partial(_sum_of_list, ".ci/prose.txt"),
     "findings_of_messages": partial(_sum_of_list, "tests/messages.txt"),
     "allowed_skips": _allowed_skips,
+    "lines_of_oracle": partial(_count_lines, "tests/oracle", "gold.sql"),
 }
 """Qualities of files beside the package, by name."""
 

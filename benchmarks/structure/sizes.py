@@ -1,6 +1,6 @@
 """`python -m benchmarks.structure.sizes`: sizes by folder, beside those of the merge base.
 
-Sizes have no bound; they are shown for the review of a change. Folders without a difference are
+They have no bound here; they are shown for the review of a change. Folders without a difference are
 left out. The base is where the branch left `main`, or the commit that an argument names.
 """
 

@@ -137,8 +137,9 @@ class Number:
 
     @property
     def reads_whole_load(self) -> bool:
-        """Whether each load of the partition changes it: it reads other rows, or the time."""
-        return bool(self.wider) or self.formula == ["given", "loaded_at"]
+        """Whether each load of the partition changes it: it reads other rows, or a derived time."""
+        is_derived = self.rules.rows_of is not None
+        return bool(self.wider) or (is_derived and self.formula == ["given", "loaded_at"])
 
     def conditions(self, table: Table, names: Sequence[str]) -> list[ColumnElement[bool]]:
         """Return the conditions that these columns of a table have the values of the key.

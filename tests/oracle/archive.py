@@ -40,6 +40,16 @@ def read_deliveries(archives: Iterable[Path]) -> list[Row]:
     return ordered
 
 
+def place_of(row: Row, key: Iterable[str]) -> tuple:
+    """Return the values of the key of a row."""
+    return tuple(row[name] for name in key)
+
+
+def index_rows(rows: Iterable[Row], key: Iterable[str]) -> dict[tuple, Row]:
+    """Return rows by key, of equal keys the last."""
+    return {place_of(row, key): row for row in rows}
+
+
 def read_lines(archive: ZipFile, member: str) -> list[Row]:
     """Return the JSON objects of a member, one a line."""
     return [json.loads(line) for line in archive.read(member).decode().split("\n") if line]

@@ -4,7 +4,7 @@ import math
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -27,17 +27,15 @@ class Derived:
         self._connection = sqlite3.connect(":memory:")
         self._connection.execute("CREATE TABLE loads (table_name, partition_key, landed_at)")
         for name, table in folded.items():
-            self._insert("loads", [(name, *load) for load in table.loads.items()], 3)
+            loads = [(name, *load) for load in table.loads.items()]
+            self._connection.executemany("INSERT INTO loads VALUES (?, ?, ?)", loads)
             names = [column.name for column in columns_of(name)]
             self._connection.execute(f"CREATE TABLE {name} ({', '.join(names)})")
-            rows = [[stored(row[name]) for name in names] for row in table.rows]
-            self._insert(name, rows, len(names))
+            insert = f"INSERT INTO {name} VALUES (:{', :'.join(names)})"  # noqa: S608
+            rows = ({name: stored(row[name]) for name in names} for row in table.rows)
+            self._connection.executemany(insert, rows)
         define_functions(self._connection, folded["finra_otc_weekly"].rows)
         self._connection.executescript(Path(__file__).with_name("gold.sql").read_text())
-
-    def _insert(self, table: str, rows: Iterable[Sequence], count: int) -> None:
-        marks = ", ".join("?" * count)
-        self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608
 
     def rows(self, table: str, condition: str = "1") -> list[Row]:
         """Return the documented columns of a derived table."""
@@ -74,7 +72,7 @@ def define_functions(connection: sqlite3.Connection, weekly: Sequence[Row]) -> N
         "later": (-1, lambda *times: max(filter(None, times), default=None)),
         "ln": (1, lambda ratio: ratio and math.log(ratio)),
         "plain": (1, plain),
-        "has_common_word": (2, lambda name, other: not words(name).isdisjoint(words(other))),
+        "has_common_word": (2, has_common_word),
         "session_count": (2, lambda *days: count_sessions(*days) if None not in days else None),
         "spell": (2, lambda symbol, week: finra_symbol(symbol, week, traded)),
         "split_factor": (1, lambda splits: float(split_factor(splits))),
@@ -84,15 +82,11 @@ def define_functions(connection: sqlite3.Connection, weekly: Sequence[Row]) -> N
         connection.create_function(name, count, function, deterministic=True)
     aggregates: dict[str, tuple[int, Callable[[list[tuple]], Any]]] = {
         "strict_sum": (1, lambda rows: None if (None,) in rows else sum(row[0] for row in rows)),
-        "deviation": (1, deviation),
+        "deviation": (2, deviation),
         "week_price": (3, week_price),
-        "member_count": (3, lambda rows: len(sizes_of(rows))),
-        "top_member": (3, lambda rows: next((member for _, member in sizes_of(rows)), None)),
-        "top_1": (3, lambda rows: top(rows, 1)),
-        "top_3": (3, lambda rows: top(rows, 3)),
-        "top_5": (3, lambda rows: top(rows, 5)),
-        "hhi_lower": (3, lambda rows: concentration(rows, is_upper=False)),
-        "hhi_upper": (3, lambda rows: concentration(rows, is_upper=True)),
+        "top_member": (2, lambda rows: next((member for member, _ in sizes_of(rows)), None)),
+        "part_of_top": (3, part_of_top),
+        "hhi": (3, concentration),
     }
     for name, (count, finish) in aggregates.items():
         aggregate: Any = type(name, (Aggregate,), {"finish": staticmethod(finish)})
@@ -122,34 +116,34 @@ class Aggregate:
     finalize = value
 
 
-def sizes_of(rows: list[tuple]) -> list[tuple[int, str]]:
-    """Return shares of named venues or firms, the largest first; of equal ones by name."""
+def sizes_of(rows: list[tuple]) -> list[tuple[str, int]]:
+    """Return named venues or firms and their shares, the largest first; of equal ones by name."""
     sizes: dict[Any, int] = defaultdict(int)
-    for member, shares, is_named in rows:
-        if is_named:
+    for member, shares, *_ in rows:
+        if member is not None:
             sizes[member] += shares
-    pairs = [(shares, str(member)) for member, shares in sizes.items()]
-    return sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
+    return sorted(sizes.items(), key=lambda pair: (-pair[1], str(pair[0])))
 
 
-def top(rows: list[tuple], count: int) -> float | None:
-    """Return the part of the largest members; NULL: none is named, or no shares."""
+def part_of_top(rows: list[tuple]) -> float | None:
+    """Return the part of so many largest members; NULL: none is named, or no shares."""
     sizes, total = sizes_of(rows), sum(shares for _, shares, _ in rows)
-    return sum(shares for shares, _ in sizes[:count]) / total if sizes and total else None
+    count = rows[0][2]
+    return sum(shares for _, shares in sizes[:count]) / total if sizes and total else None
 
 
-def concentration(rows: list[tuple], *, is_upper: bool) -> float | None:
-    """Return the index of shares: De Minimis Firms are many tiny members, or one (upper)."""
-    sizes = [shares for shares, _ in sizes_of(rows)]
-    total = sum(shares for _, shares, _ in rows)
+def concentration(rows: list[tuple]) -> float | None:
+    """Return the index of shares: De Minimis Firms are many tiny members, or one (is_upper)."""
+    sizes, total = [shares for _, shares in sizes_of(rows)], sum(shares for _, shares, _ in rows)
+    is_upper = rows[0][2]
     rest = total - sum(sizes) if is_upper else 0
     return (sum(size**2 for size in sizes) + rest**2) / total**2 if total else None
 
 
 def deviation(rows: list[tuple]) -> float | None:
-    """Return the sample standard deviation (n - 1) of numbers, without NULL."""
-    numbers = [Fraction(number) for (number,) in rows if number is not None]
-    if len(numbers) < 2:
+    """Return the sample standard deviation (n - 1) of numbers, without NULL; NULL: of too few."""
+    numbers, min_count = [Fraction(row[0]) for row in rows if row[0] is not None], rows[0][1]
+    if len(numbers) < min_count:
         return None
     mean = sum(numbers) / len(numbers)
     return math.sqrt(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
@@ -181,9 +175,9 @@ def plain(name: str | None) -> str | None:
     return " ".join(re.findall(r"[^\W_]+", (name or "").casefold())) or None
 
 
-def words(name: str) -> set[str]:
-    """Return the words of a name without frequent ones and without regard to case."""
-    return set(re.findall(r"[^\W_]+", name.casefold())) - FREQUENT_WORDS
+def has_common_word(name: str, other: str) -> bool:
+    """Return whether two names of plain words have a word in common but frequent ones."""
+    return not (set(name.split()) & set(other.split())) <= FREQUENT_WORDS
 
 
 def finra_symbol(symbol: str, week: str, traded: set[tuple[str, str]]) -> str:

@@ -22,8 +22,7 @@ class Column:
 @cache
 def columns_of(table: str) -> list[Column]:
     """Return the columns of a table by docs/reference/tables.md."""
-    text = (DOCS / "reference" / "tables.md").read_text()
-    section = text.split(f"\n### `{table}`\n")[1].split("\n### ")[0]
+    section = section_of(table)
     header, *lines = split_table(section[section.index("| column ") :])
     rows = [dict(zip(header, cells, strict=True)) for cells in lines]
     return [
@@ -36,6 +35,17 @@ def columns_of(table: str) -> list[Column]:
         )
         for row in rows
     ]
+
+
+def is_dated(table: str) -> bool:
+    """Return whether the source dates rows: their history has the day on which each ended."""
+    return "\n| `ended_on` |" in section_of(table)
+
+
+def section_of(table: str) -> str:
+    """Return the text of docs/reference/tables.md on a table."""
+    text = (DOCS / "reference" / "tables.md").read_text()
+    return text.split(f"\n### `{table}`\n")[1].split("\n### ")[0]
 
 
 def key_of(table: str) -> tuple[str, ...]:

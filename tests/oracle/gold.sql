@@ -3,7 +3,8 @@
 
 CREATE VIEW week_load AS
 SELECT substr(partition_key, 1, instr(partition_key, '|') - 1) AS tier,
-    substr(partition_key, instr(partition_key, '|') + 1) AS week_start, landed_at
+    substr(partition_key, instr(partition_key, '|') + 1) AS week_start, landed_at,
+    dense_rank() OVER (ORDER BY substr(partition_key, instr(partition_key, '|') + 1)) AS week_number
 FROM loads WHERE table_name = 'finra_otc_weekly';
 
 CREATE VIEW complete_week AS
@@ -11,8 +12,9 @@ SELECT week_start, max(landed_at) AS known_from
 FROM week_load GROUP BY week_start HAVING count(*) = 3;
 
 CREATE TABLE weekly AS
-SELECT *, market = 'ATS' AS is_ats, firm_crd_number IS NOT 0 AS is_named,
-    coalesce(firm_crd_number, venue_id) AS firm
+SELECT *, market = 'ATS' AS is_ats,
+    iif(firm_crd_number IS NOT 0, venue_id, NULL) AS venue,
+    iif(firm_crd_number IS NOT 0, coalesce(firm_crd_number, venue_id), NULL) AS firm
 FROM finra_otc_weekly;
 
 -- Trading of each symbol, and of all symbols of a tier ('').
@@ -30,33 +32,27 @@ SELECT week_start, tier, scope AS symbol,
     1.0 * sum(iif(is_ats, trade_count, 0)) / sum(trade_count) AS ats_share_of_trades,
     1.0 * sum(share_quantity) / sum(trade_count) / 1e6 AS average_trade_size,
     count(*) AS row_count, count(DISTINCT symbol) AS symbol_count,
-    count(DISTINCT iif(is_named, market || ' ' || venue_id, NULL)) AS market_venue_count,
-    member_count(venue_id, share_quantity, is_named) AS venue_count,
-    top_member(venue_id, share_quantity, is_named) AS top_venue_id,
-    top_1(venue_id, share_quantity, is_named) AS top_venue_share,
-    top_3(venue_id, share_quantity, is_named) AS top_3_venue_share,
-    top_5(venue_id, share_quantity, is_named) AS top_5_venue_share,
-    hhi_lower(venue_id, share_quantity, is_named) AS hhi_lower,
-    hhi_upper(venue_id, share_quantity, is_named) AS hhi_upper,
-    member_count(firm, share_quantity, is_named) AS firm_count,
-    hhi_lower(firm, share_quantity, is_named) AS firm_hhi_lower,
-    hhi_upper(firm, share_quantity, is_named) AS firm_hhi_upper,
-    max(last_update_date) || 'T00:00:00.000000Z' AS published_at
+    count(DISTINCT iif(scope = '', market || ' ' || venue, venue)) AS venue_count,
+    count(DISTINCT firm) AS firm_count,
+    top_member(venue, share_quantity) AS top_venue_id,
+    part_of_top(venue, share_quantity, 1) AS top_venue_share,
+    part_of_top(venue, share_quantity, 3) AS top_3_venue_share,
+    part_of_top(venue, share_quantity, 5) AS top_5_venue_share,
+    hhi(venue, share_quantity, 0) AS hhi_lower, hhi(venue, share_quantity, 1) AS hhi_upper,
+    hhi(firm, share_quantity, 0) AS firm_hhi_lower, hhi(firm, share_quantity, 1) AS firm_hhi_upper,
+    max(issue_name) AS issue_name, max(last_update_date) || 'T00:00:00.000000Z' AS published_at
 FROM (SELECT *, symbol AS scope FROM weekly UNION ALL SELECT *, '' FROM weekly)
 GROUP BY week_start, tier, scope;
 
 CREATE TABLE finra_symbol_week AS
-SELECT trading.*, landed_at AS known_from,
+SELECT trading.*, landed_at AS known_from, week_number,
     1.0 * notional_usd / strict_sum(notional_usd) OVER (PARTITION BY week_start, tier)
         AS notional_share
 FROM trading JOIN week_load USING (tier, week_start) WHERE symbol <> '';
 CREATE UNIQUE INDEX by_symbol ON finra_symbol_week (symbol, tier, week_start);
 
 CREATE VIEW finra_tier_week AS
-SELECT week_start, tier, share_quantity, trade_count, row_count, symbol_count,
-    market_venue_count AS venue_count, ats_share_quantity, ats_trade_count, notional_usd, vwap,
-    ats_share_of_shares, ats_share_of_trades, firm_count, firm_hhi_lower, firm_hhi_upper,
-    published_at, known_from, 0 AS is_stale,
+SELECT trading.*, known_from, 0 AS is_stale,
     1.0 * share_quantity / sum(share_quantity) OVER whole AS market_share,
     1.0 * notional_usd / strict_sum(notional_usd) OVER whole AS notional_share
 FROM trading JOIN complete_week USING (week_start) WHERE symbol = ''
@@ -82,14 +78,14 @@ SELECT *, 1.0 * notional_usd / share_quantity AS vwap,
     1.0 * notional_usd / strict_sum(notional_usd) OVER whole AS notional_share,
     1.0 * share_quantity / sum(share_quantity) OVER whole AS share_of_all,
     1.0 * share_quantity / sum(share_quantity) OVER in_market AS share_in_market,
-    iif(firm_crd_number IS NOT 0, rank() OVER (
-        PARTITION BY week_start, tier, firm_crd_number IS 0 ORDER BY share_quantity DESC
-    ), NULL) AS rank,
-    iif(firm_crd_number IS NOT 0, rank() OVER (
-        PARTITION BY week_start, tier, market, firm_crd_number IS 0 ORDER BY share_quantity DESC
-    ), NULL) AS rank_in_market
+    iif(firm_crd_number IS NOT 0, rank() OVER named, NULL) AS rank,
+    iif(firm_crd_number IS NOT 0, rank() OVER named_in_market, NULL) AS rank_in_market
 FROM venue
-WINDOW whole AS (PARTITION BY week_start, tier), in_market AS (PARTITION BY week_start, tier, market);
+WINDOW whole AS (PARTITION BY week_start, tier), in_market AS (PARTITION BY week_start, tier, market),
+    named AS (PARTITION BY week_start, tier, firm_crd_number IS 0 ORDER BY share_quantity DESC),
+    named_in_market AS (
+        PARTITION BY week_start, tier, market, firm_crd_number IS 0 ORDER BY share_quantity DESC
+    );
 
 CREATE TABLE finra_venue_week AS
 SELECT venue_trading.*, share_of_all AS tier_share, landed_at AS known_from
@@ -106,65 +102,58 @@ SELECT market, venue_id, coalesce(participant_name, venue_id) AS participant_nam
     count(DISTINCT week_start) AS week_count
 FROM finra_venue_week AS week WHERE firm_crd_number > 0 GROUP BY 1, 2, 3, 4;
 
--- Weeks of a symbol, with all before them, and how many weeks lie between.
-CREATE VIEW week_pair AS
-SELECT week.week_start, week.tier, week.symbol, past.total_share_quantity AS shares,
-    past.total_trade_count AS trades, past.published_at, past.hhi_lower, past.hhi_upper,
-    CAST(julianday(week.week_start) - julianday(past.week_start) AS INTEGER) / 7 AS age
-FROM finra_symbol_week AS week JOIN finra_symbol_week AS past
-    ON (past.symbol, past.tier) = (week.symbol, week.tier)
-    AND past.week_start BETWEEN date(week.week_start, '-35 days') AND week.week_start;
-
 -- Latest load of a week and the weeks before it, and how many of them are loaded.
 CREATE TABLE window_load AS
-SELECT week.tier, week.week_start, max(landed_at) AS window_load, count(*) AS week_count,
-    max(iif(past.week_start >= date(week.week_start, '-7 days'), landed_at, NULL))
+SELECT week.tier, week.week_start, max(past.landed_at) AS window_load, count(*) AS week_count,
+    max(iif(past.week_start >= date(week.week_start, '-7 days'), past.landed_at, NULL))
         AS pair_load
-FROM (SELECT tier, week_start FROM week_load) AS week JOIN week_load AS past
+FROM week_load AS week JOIN week_load AS past
     ON past.tier = week.tier
     AND past.week_start BETWEEN date(week.week_start, '-35 days') AND week.week_start
 GROUP BY week.tier, week.week_start;
 
-CREATE VIEW finra_symbol_rolling_6w AS
-WITH rolled AS (
-    SELECT week_start, tier, symbol, count(*) AS weeks_in_window,
-        avg(shares) / 1e6 AS average_shares_per_week, avg(trades) AS average_trades_per_week,
-        min(shares) AS min_share_quantity, max(shares) AS max_share_quantity,
-        min(trades) AS min_trade_count, max(trades) AS max_trade_count,
-        avg(iif(age < 3, shares, NULL)) / avg(iif(age >= 3, shares, NULL)) AS trend,
-        max(published_at) AS published_at
-    FROM week_pair GROUP BY week_start, tier, symbol
+-- Each week of a symbol with the weeks before it, the youngest of age 0.
+CREATE TABLE symbol_window AS
+WITH pair AS (
+    SELECT week.week_start, week.tier, week.symbol, past.total_share_quantity AS shares,
+        past.total_trade_count AS trades, past.published_at, past.hhi_lower, past.hhi_upper,
+        CAST(julianday(week.week_start) - julianday(past.week_start) AS INTEGER) / 7 AS age
+    FROM finra_symbol_week AS week JOIN finra_symbol_week AS past
+        ON (past.symbol, past.tier) = (week.symbol, week.tier)
+        AND past.week_start BETWEEN date(week.week_start, '-35 days') AND week.week_start
 )
-SELECT rolled.*, week_count = 6 AS is_complete, iif(week_count = 6, trend, NULL) AS trend_ratio,
+SELECT week_start, tier, symbol, count(*) AS weeks_in_window, count(*) - 1 AS trailing_week_count,
+    avg(shares) / 1e6 AS average_shares_per_week, avg(trades) AS average_trades_per_week,
+    min(shares) AS min_share_quantity, max(shares) AS max_share_quantity,
+    min(trades) AS min_trade_count, max(trades) AS max_trade_count,
+    avg(iif(age < 3, shares, NULL)) / avg(iif(age >= 3, shares, NULL)) AS trend,
+    max(iif(age = 0, shares, NULL)) AS share_quantity,
+    avg(iif(age > 0, shares, NULL)) / 1e6 AS trailing_mean,
+    deviation(iif(age > 0, shares, NULL), 2) / 1e6 AS trailing_deviation,
+    max(iif(age = 1, hhi_lower, NULL)) AS old_hhi_lower,
+    max(iif(age = 1, hhi_upper, NULL)) AS old_hhi_upper,
+    max(iif(age <= 1, published_at, NULL)) AS pair_published_at, max(published_at) AS published_at
+FROM pair GROUP BY week_start, tier, symbol;
+
+CREATE VIEW finra_symbol_rolling_6w AS
+SELECT *, week_count = 6 AS is_complete, iif(week_count = 6, trend, NULL) AS trend_ratio,
     CASE WHEN week_count < 6 OR trend IS NULL THEN NULL
         WHEN trend > 1.1 THEN 'up' WHEN trend < 0.9 THEN 'down' ELSE 'flat' END AS trend_direction,
     window_load AS known_from, 0 AS is_stale
-FROM rolled JOIN window_load USING (tier, week_start);
+FROM symbol_window JOIN window_load USING (tier, week_start);
 
 CREATE VIEW finra_concentration_week AS
-SELECT week.week_start, week.tier, week.symbol, week.hhi_lower, week.hhi_upper,
+SELECT week_start, tier, symbol, hhi_lower, hhi_upper,
     top_venue_share, top_3_venue_share, top_5_venue_share,
-    week.hhi_lower - past.hhi_lower AS hhi_lower_change,
-    week.hhi_upper - past.hhi_upper AS hhi_upper_change,
-    later(week.published_at, past.published_at) AS published_at,
-    pair_load AS known_from, 0 AS is_stale
-FROM finra_symbol_week AS week JOIN window_load USING (tier, week_start)
-LEFT JOIN week_pair AS past
-    ON (past.symbol, past.tier, past.week_start, past.age)
-    = (week.symbol, week.tier, week.week_start, 1);
+    hhi_lower - old_hhi_lower AS hhi_lower_change, hhi_upper - old_hhi_upper AS hhi_upper_change,
+    pair_published_at AS published_at, pair_load AS known_from, 0 AS is_stale
+FROM finra_symbol_week JOIN symbol_window USING (tier, week_start, symbol)
+JOIN window_load USING (tier, week_start);
 
 CREATE VIEW finra_symbol_anomalies_week AS
-WITH trailing AS (
-    SELECT week_start, tier, symbol, max(published_at) AS published_at,
-        max(iif(age = 0, shares, NULL)) AS share_quantity,
-        avg(iif(age > 0, shares, NULL)) / 1e6 AS trailing_mean,
-        deviation(iif(age > 0, shares, NULL)) / 1e6 AS trailing_deviation,
-        count(*) - 1 AS trailing_week_count
-    FROM week_pair GROUP BY week_start, tier, symbol
-)
-SELECT trailing.*, (share_quantity / 1e6 - trailing_mean) / trailing_deviation AS z_score,
+SELECT *, (share_quantity / 1e6 - trailing_mean) / trailing_deviation AS z_score,
     5 AS window_weeks, 4 AS min_week_count, 4.0 AS z_limit, window_load AS known_from, 0 AS is_stale
-FROM trailing JOIN window_load USING (tier, week_start)
+FROM symbol_window JOIN window_load USING (tier, week_start)
 WHERE trailing_week_count >= 4 AND abs(z_score) >= 4;
 
 -- Shares of symbols (market '') and venues beside those of the week before.
@@ -208,20 +197,14 @@ WHERE is_symbol AND (movement <> 'moved' OR change_rank <= 100 OR ratio_rank <= 
 CREATE VIEW finra_venue_movers_week AS
 SELECT *, member AS venue_id FROM movers WHERE NOT is_symbol;
 
--- Each week of a symbol: its tier with most shares, and that tier's issue name.
+-- Each week of a symbol: its tier with most shares.
 CREATE TABLE symbol_week AS
-WITH tiers AS (
-    SELECT week.week_start, week.symbol, week.tier, week.total_share_quantity AS shares,
-        max(issue_name) AS issue_name, max(top_venue_id) AS top_venue_id
-    FROM finra_symbol_week AS week JOIN weekly USING (week_start, tier, symbol)
-    GROUP BY 1, 2, 3
-), ordered AS (
-    SELECT *, row_number() OVER most AS place, lead(tier) OVER most AS second_tier
-    FROM tiers WINDOW most AS (PARTITION BY symbol, week_start ORDER BY shares DESC, tier)
-)
-SELECT *, (SELECT count(DISTINCT week_start) FROM week_load AS week
-        WHERE week.week_start <= ordered.week_start) AS week_number
-FROM ordered WHERE place = 1;
+SELECT * FROM (
+    SELECT *, plain(issue_name) AS name, row_number() OVER most AS place,
+        lead(tier) OVER most AS second_tier
+    FROM finra_symbol_week
+    WINDOW most AS (PARTITION BY symbol, week_start ORDER BY total_share_quantity DESC, tier)
+) WHERE place = 1;
 
 CREATE TABLE symbol_clock AS
 SELECT symbol, max(landed_at) AS known_from, 0 AS is_stale,
@@ -231,7 +214,7 @@ FROM weekly JOIN week_load USING (tier, week_start) GROUP BY symbol;
 CREATE TABLE finra_symbol_changes AS
 WITH pair AS (
     SELECT *, lag(week_start) OVER weeks AS previous_week, lag(tier) OVER weeks AS old_tier,
-        lag(issue_name) OVER weeks AS old_name,
+        lag(issue_name) OVER weeks AS old_issue_name, lag(name) OVER weeks AS old_name,
         week_number - lag(week_number) OVER weeks - 1 AS gap_weeks
     FROM symbol_week WINDOW weeks AS (PARTITION BY symbol ORDER BY week_start)
 ), change AS (
@@ -241,28 +224,23 @@ WITH pair AS (
     UNION ALL SELECT symbol, week_start, 'tier_move', previous_week, old_tier, tier, gap_weeks
     FROM pair WHERE old_tier <> tier
     UNION ALL SELECT symbol, week_start,
-        iif(gap_weeks >= 4 AND NOT has_common_word(old_name, issue_name),
+        iif(gap_weeks >= 4 AND NOT has_common_word(old_name, name),
             'reuse_candidate', 'issue_name_change'),
-        previous_week, old_name, issue_name, gap_weeks
-    FROM pair WHERE plain(old_name) <> plain(issue_name)
+        previous_week, old_issue_name, issue_name, gap_weeks
+    FROM pair WHERE old_name <> name
 )
 SELECT * FROM change JOIN symbol_clock USING (symbol);
 
 -- First and last weeks of symbols, with the bounds of the tier that has most of their shares.
 CREATE TABLE edge AS
-WITH numbered AS (
-    SELECT tier, (SELECT count(DISTINCT week_start) FROM week_load AS past
-        WHERE past.week_start <= week.week_start) AS number
-    FROM week_load AS week
-), bound AS (
-    SELECT tier, min(number) AS oldest, max(number) AS newest FROM numbered GROUP BY tier
+WITH bound AS (
+    SELECT tier, min(week_number) AS oldest, max(week_number) AS newest
+    FROM week_load GROUP BY tier
 )
-SELECT week.*, plain(issue_name) AS name, known_from, published_at,
+SELECT week.*, total_share_quantity AS shares,
     week_number > oldest AND week_number = min(week_number) OVER weeks AS has_begun,
     week_number < newest AND week_number = max(week_number) OVER weeks AS has_ended
 FROM symbol_week AS week JOIN bound USING (tier)
-JOIN (SELECT week_start, tier, symbol, known_from, published_at FROM finra_symbol_week)
-    USING (week_start, tier, symbol)
 WINDOW weeks AS (PARTITION BY symbol);
 
 CREATE VIEW finra_symbol_renames AS
@@ -284,15 +262,15 @@ SELECT * FROM pair WHERE has_same_issue_name OR has_similar_trading;
 
 CREATE VIEW finra_symbols AS
 SELECT symbol, min(week_start) AS first_week, max(week_start) AS last_week,
-    count(*) AS week_count, count(DISTINCT plain(issue_name)) AS issue_name_count,
+    count(*) AS week_count, count(DISTINCT name) AS issue_name_count,
     substr(max(week_start || tier), 11) AS tier,
     substr(max(week_start || issue_name), 11) AS issue_name,
     (SELECT count(*) FROM finra_symbol_changes AS change
         WHERE change.symbol = week.symbol AND kind = 'tier_move') AS tier_move_count,
     EXISTS (SELECT 1 FROM finra_symbol_changes AS change
         WHERE change.symbol = week.symbol AND kind = 'reuse_candidate') AS is_reuse_candidate,
-    known_from, published_at, is_stale
-FROM symbol_week AS week JOIN symbol_clock USING (symbol) GROUP BY symbol;
+    clock.known_from, clock.published_at, is_stale
+FROM symbol_week AS week JOIN symbol_clock AS clock USING (symbol) GROUP BY symbol;
 
 CREATE VIEW prices_corporate_actions AS
 SELECT symbol, trade_date, 'dividend' AS kind, dividend, NULL AS split_ratio, source, known_from
@@ -303,30 +281,26 @@ FROM prices_daily WHERE split_ratio <> 1000000;
 
 CREATE VIEW prices_returns AS
 WITH pair AS (
-    SELECT *, lag(trade_date) OVER days AS previous_date,
-        adjusted_close IS NOT NULL AND lag(adjusted_close) OVER days IS NOT NULL AS is_adjusted,
+    SELECT symbol, trade_date, lag(trade_date) OVER days AS previous_date,
         1.0 * adjusted_close / lag(adjusted_close) OVER days AS adjusted_ratio,
         1.0 * close / lag(close) OVER days AS close_ratio,
-        max(known_from) OVER (days ROWS 60 PRECEDING) AS latest_load
+        max(known_from) OVER (days ROWS 60 PRECEDING) AS known_from
     FROM prices_daily WINDOW days AS (PARTITION BY symbol ORDER BY trade_date)
 ), returned AS (
-    SELECT *, iif(is_adjusted, adjusted_ratio, close_ratio) AS ratio,
+    SELECT *, adjusted_ratio IS NOT NULL AS is_adjusted,
+        coalesce(adjusted_ratio, close_ratio) - 1 AS simple_return,
+        ln(coalesce(adjusted_ratio, close_ratio)) AS log_return,
         session_count(date(previous_date, '+1 day'), date(trade_date, '-1 day')) AS missing_count
     FROM pair
 ), daily AS (
-    SELECT *, ln(ratio) AS log_return, iif(missing_count = 0, ln(ratio), NULL) AS daily_return
+    SELECT *, missing_count > 0 AS is_after_gap,
+        iif(missing_count = 0, log_return, NULL) AS daily_return
     FROM returned
 )
 SELECT * FROM (
-    SELECT symbol, trade_date, previous_date, missing_count, missing_count > 0 AS is_after_gap,
-        is_adjusted, ratio - 1 AS simple_return, log_return, latest_load AS known_from,
-        iif(count(daily_return) OVER month = 20, deviation(daily_return) OVER month, NULL)
-            AS volatility_20d,
-        iif(count(daily_return) OVER quarter = 60, deviation(daily_return) OVER quarter, NULL)
-            AS volatility_60d
-    FROM daily
-    WINDOW month AS (PARTITION BY symbol ORDER BY trade_date ROWS 19 PRECEDING),
-        quarter AS (PARTITION BY symbol ORDER BY trade_date ROWS 59 PRECEDING)
+    SELECT *, deviation(daily_return, 20) OVER (days ROWS 19 PRECEDING) AS volatility_20d,
+        deviation(daily_return, 60) OVER (days ROWS 59 PRECEDING) AS volatility_60d
+    FROM daily WINDOW days AS (PARTITION BY symbol ORDER BY trade_date)
 ) WHERE previous_date IS NOT NULL;
 
 CREATE VIEW tape_volume AS

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from tests.oracle.archive import Row
-from tests.oracle.documented import columns_of, key_of
-from tests.oracle.tables import METADATA, PARSERS, WEEKLY, partition_of
+from tests.oracle.archive import Row, index_rows
+from tests.oracle.documented import is_dated, key_of
+from tests.oracle.tables import METADATA, PARSERS, partition_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 UNCOMPARED = ("capture_id", "known_from")
@@ -19,9 +19,7 @@ UNCOMPARED = ("capture_id", "known_from")
 class Folded:
     """A table after its deliveries, and by delivery: counts of rows, and day of publication."""
 
-    key: Sequence[str]
-    metadata: Sequence[str] = ()
-    is_dated: bool = False
+    name: str
     current: dict[tuple, Row] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     rejects: list[Row] = field(default_factory=list)
@@ -41,7 +39,7 @@ class Folded:
         at = delivery["landed_at"] or ""
         loaded = {key: row for key, row in self.current.items() if is_in_scope(row)}
         ended: Row = {"known_to": at, "rule_version": delivery["rule_version"]}
-        if self.is_dated:
+        if is_dated(self.name):
             published = publication_day(rows.values(), loaded.values(), at)
             self.published[delivery["group_id"]] = published
             ended |= dict(zip(("ended_on", "is_load_day"), published, strict=True))
@@ -53,7 +51,7 @@ class Folded:
         changed = [key for key, names in differing.items() if names]
         removed, added = loaded.keys() - rows.keys(), rows.keys() - loaded.keys()
         for key in (*changed, *removed):
-            only_metadata = key in rows and differing[key] <= set(self.metadata)
+            only_metadata = key in rows and differing[key] <= set(METADATA)
             cause = "metadata" if only_metadata else "source"
             self.history.append(self.current.pop(key) | ended | {"change_cause": cause})
         for key in (*changed, *added):
@@ -74,12 +72,10 @@ class Folded:
         A row counts from its last_update_date and ends on the day of its next delivery; of two
         states of one day the later delivery counts.
         """
-        states: dict[tuple, Row] = {}
-        for row in sorted([*self.history, *self.rows], key=lambda row: row["known_from"]):
-            begin, end = row["last_update_date"], row.get("ended_on")
-            if begin is not None and begin <= day and (end is None or end > day):
-                states[tuple(row[name] for name in self.key)] = row
-        return self.choose_columns(states.values())
+        states = sorted([*self.history, *self.rows], key=lambda row: row["known_from"])
+        begun = (row for row in states if (row["last_update_date"] or "9999") <= day)
+        held = (row for row in begun if row.get("ended_on") is None or row["ended_on"] > day)
+        return self.choose_columns(index_rows(held, key_of(self.name)).values())
 
     def choose_columns(self, rows: Iterable[Row]) -> list[Row]:
         """Return rows with the columns of the table alone."""
@@ -89,20 +85,19 @@ class Folded:
 
 def fold(deliveries: Iterable[Row], name: str) -> Folded:
     """Fold the deliveries of a table that is loaded by partitions, in the order of their loads."""
-    dates = [column.name for column in columns_of(name) if column.name in METADATA]
-    folded = Folded(key_of(name), dates, is_dated=name == WEEKLY)
+    folded = Folded(name)
     for delivery in deliveries:
         if delivery["table_name"] == name:
             parsed = PARSERS[name](delivery)
             folded.rejects += parsed.rejects
             if delivery["landed_at"]:
-                folded.load(delivery, parsed.rows, scope_of(delivery, folded.key))
+                folded.load(delivery, parsed.rows, scope_of(delivery))
     return folded
 
 
-def scope_of(delivery: Row, key: Sequence[str]) -> Callable[[Row], bool]:
+def scope_of(delivery: Row) -> Callable[[Row], bool]:
     """Return which rows a delivery is complete for: those of its partition, and of its days."""
-    ranges = json.loads(delivery["scope"]).items()
+    key, ranges = key_of(delivery["table_name"]), json.loads(delivery["scope"]).items()
     return lambda row: (
         partition_of(row, key) == delivery["partition_key"]
         and all(days["first"] <= row[name] <= days["last"] for name, days in ranges)
@@ -127,8 +122,7 @@ def publication_day(
 
 def difference(before: Iterable[Row], after: Iterable[Row], key: Sequence[str]) -> list[Row]:
     """Return the rows that were added, changed or removed between two states of a table."""
-    old = {tuple(row[name] for name in key): row for row in before}
-    new = {tuple(row[name] for name in key): row for row in after}
+    old, new = index_rows(before, key), index_rows(after, key)
     changes = []
     for place in old.keys() | new.keys():
         was, becomes = old.get(place), new.get(place)

@@ -5,10 +5,9 @@ import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from tests.oracle.archive import Row
+from tests.oracle.archive import Row, index_rows, place_of
 from tests.oracle.delimited import read_units
-from tests.oracle.documented import key_of
-from tests.oracle.history import Folded
+from tests.oracle.history import Folded, difference
 from tests.oracle.mqtt import canonical
 
 PRODUCT = re.compile(r"/product/\d+$")
@@ -78,7 +77,7 @@ def items(deliveries: Sequence[Row]) -> tuple[Folded, set[str]]:
 
     Each crawl loads the items of the latest capture of each page.
     """
-    table, quarantined = Folded(key_of("web_items")), set()
+    table, quarantined = Folded("web_items"), set()
     pages: dict[tuple[str, str], Row] = {}
     for delivery in deliveries:
         site = delivery["partition_key"]
@@ -143,21 +142,24 @@ def item_fields(rows: Sequence[Row]) -> list[Row]:
 
 def changes(table: Folded) -> list[Row]:
     """Return `web_changes` of items that were replaced: each field with another value."""
-    states = {(row["site"], row["item_key"], row["known_from"]): row for row in table.rows}
-    states |= {(row["site"], row["item_key"], row["known_from"]): row for row in table.history}
+    key = ("site", "item_key")
+    states = index_rows([*table.rows, *table.history], (*key, "known_from"))
     rows = []
     for old in table.history:
-        new = states[old["site"], old["item_key"], old["known_to"]]
-        before, after = fields_of(old), fields_of(new)
-        for name in before.keys() | after.keys():
-            if before.get(name) != after.get(name):
-                change = {"site": old["site"], "item_key": old["item_key"], "at": old["known_to"]}
-                change |= {"field": name, "change_cause": old["change_cause"]}
-                change["before"], change["after"] = (
-                    ", ".join(fields[name]) if name in fields else None
-                    for fields in (before, after)
-                )
-                is_both = name in before and name in after
-                kind = "changed" if is_both else "added" if name in after else "removed"
-                rows.append(change | {"kind": kind})
+        new = states[*place_of(old, key), old["known_to"]]
+        before, after = (
+            [{"field": name, "text": ", ".join(texts)} for name, texts in fields_of(row).items()]
+            for row in (old, new)
+        )
+        rows += [
+            {
+                **{name: old[name] for name in (*key, "change_cause")},
+                "at": old["known_to"],
+                "field": change["field"],
+                "kind": change["change"],
+                "before": change["old_text"],
+                "after": change["new_text"],
+            }
+            for change in difference(before, after, ["field"])
+        ]
     return rows

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 
-from tests.oracle import vendors
 from tests.oracle.archive import Row
-from tests.oracle.delimited import Parsed, RejectError, parse_lines, read_columns
-from tests.oracle.documented import Column, columns_of, key_of
+from tests.oracle.delimited import Parsed, RejectError, read_columns
+from tests.oracle.documented import Column, columns_of
+from tests.oracle.vendors import parse_documents, read_chart, read_rates, read_volume
 
 WEEKLY = "finra_otc_weekly"
 DATASETS = (
@@ -36,8 +36,8 @@ QUANTITIES = ("share_quantity", "trade_count")
 def parse_dataset(delivery: Row) -> Parsed:
     """Return what a delivery of one of FINRA's further datasets contains."""
     columns = columns_without(delivery["table_name"], ("capture_id", "known_from"))
-    parsed, key = Parsed(), key_of(delivery["table_name"])
-    parse_lines(parsed, delivery, key, lambda fields: read_columns(columns, fields))
+    parsed = Parsed(delivery)
+    parsed.add_lines(lambda fields: read_columns(columns, fields))
     return parsed
 
 
@@ -93,17 +93,17 @@ def read_firm(fields: dict[str, str]) -> Row:
 
 def parse_week(delivery: Row) -> ParsedWeek:
     """Return what a delivery of FINRA's weekly data contains."""
-    week = ParsedWeek()
-    parse_lines(week, delivery, key_of(WEEKLY), week.read)
+    week = ParsedWeek(delivery)
+    week.add_lines(week.read)
     return week
 
 
 PARSERS: dict[str, Callable[[Row], Parsed]] = {
     WEEKLY: parse_week,
     **dict.fromkeys(DATASETS, parse_dataset),
-    "fx_rates_daily": vendors.parse_rates,
-    "market_volume_daily": vendors.parse_volume,
-    "prices_daily": vendors.parse_prices,
+    "fx_rates_daily": partial(parse_documents, read_rates),
+    "market_volume_daily": partial(parse_documents, read_volume),
+    "prices_daily": partial(parse_documents, read_chart),
 }
 """Readers of deliveries by table."""
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,12 +18,12 @@ import pytest
 from tests import programs
 from tests.oracle import mqtt, site_items, vendors
 from tests.oracle.archive import Row, read_deliveries, read_lines
+from tests.oracle.compare import compare
 from tests.oracle.derived import Derived
-from tests.oracle.documented import key_of
+from tests.oracle.documented import is_dated, key_of
 from tests.oracle.history import Folded, difference, fold
 from tests.oracle.mqtt import canonical
 from tests.oracle.tables import PARSERS, WEEKLY, parse_week
-from tests.oracle_compare import compare
 from tests.oracle_state import DemoState, demo_state
 from tests.prepared import Prepared
 
@@ -35,16 +36,38 @@ SETTINGS = {
     "DEMO_SHOP_PRODUCTS": "20",
     "DEMO_MQTT_EVENTS": "100",
     "FINRA_MAX_REJECT_RATIO": MAX_REJECT_RATIO,
-    "PRICES_UNIVERSE_SIZE": "4",
 }
+SYMBOLS = "AMVK,BKIO,ETDX,UWYR"
+"""The largest of the demo: one with a split, one whose close is revised, and one with dividends."""
+
+RESTATED = {
+    "fx_rates_daily": "2026-03-02",
+    "cboe_market_volume_daily": "2026-03-02",
+    "prices_daily": "2026-02-01",
+    "finra_treasury_weekly": "2023-02-06",
+    "finra_treasury_daily": "2026-01-08",
+    "finra_treasury_monthly": "2025-09-01",
+    "finra_corporate_market_breadth": "2026-01-08",
+    "finra_short_interest": "2026-02-01",
+    "finra_reg_sho_daily": "2026-01-08",
+    "finra_threshold_list": "2026-01-08",
+    "finra_otc_monthly": "OTCE|2026-01-01",
+    "finra_ats_blocks": "2025-09-01",
+    "finra_otc_blocks": "2025-09-01",
+    "finra_bond_trade_activity": "T2|2026-01-09",
+}
+"""Partitions by job that the demo restates between the two days of loads."""
+
+BEFORE, AFTER = "2026-03-10T00:00:00.000000Z", "2026-03-14T00:00:00.000000Z"
+"""Times after the first load of each table, and after its restatement."""
+
+PUBLICATION_DAYS = ("2026-02-02", "2026-03-09", "2026-03-11")
+
 FEW = {
     "fx_rates_daily": ("2025-09-01", "2025-09-02"),
     "cboe_market_volume_daily": ("2026-01-05", "2026-01-09"),
     "finra_reg_sho_daily": ("2026-01-05", "2026-01-09"),
-    "finra_treasury_daily": ("2026-01-05", "2026-01-06"),
-    "finra_otc_monthly": ("NMS|2025-12-01", "NMS|2025-12-01"),
     "finra_short_interest": ("2025-12-16", "2025-12-16"),
-    "finra_bond_trade_activity": ("T1|2026-01-09", "T1|2026-01-09"),
     "prices_daily": ("2026-01-01", "2026-01-01"),
 }
 HISTORY, DOCUMENT = "2025-09-01", "2026-03-06"
@@ -55,6 +78,9 @@ PROGRAM_TABLES = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
 """Tables whose numbers the program of an archive recomputes here."""
 
 MANY = FEW | {
+    "finra_treasury_daily": ("2026-01-05", "2026-01-06"),
+    "finra_otc_monthly": ("NMS|2025-12-01", "NMS|2025-12-01"),
+    "finra_bond_trade_activity": ("T1|2026-01-09", "T1|2026-01-09"),
     "fx_rates_daily": ("2026-01-02", "2026-01-30"),
     "finra_reg_sho_daily": ("2026-01-05", "2026-01-16"),
     "finra_threshold_list": ("2026-01-05", "2026-01-09"),
@@ -78,25 +104,50 @@ OF_A_WEEK = {
 }
 """Tables that are derived of one week, and their jobs."""
 
-DERIVED = (
-    *("finra_symbol_week", "finra_venue_week", "finra_tier_week", "finra_venue_week_all_tiers"),
-    *("finra_symbol_rolling_6w", "finra_concentration_week", "finra_symbol_movers_week"),
-    *("finra_venue_movers_week", "finra_symbol_anomalies_week", "finra_symbols"),
-    *(
-        "finra_symbol_changes",
-        "finra_symbol_renames",
-        "finra_firms",
-        "off_exchange_share_daily",
-        "prices_returns",
-    ),
-    *("prices_corporate_actions", *OF_A_WEEK),
+OF_A_TIER = (
+    *("finra_symbol_week", "finra_venue_week", "finra_symbol_rolling_6w"),
+    *("finra_concentration_week", "finra_symbol_anomalies_week"),
+    *("finra_symbol_movers_week", "finra_venue_movers_week"),
 )
+OF_ALL_TIERS = ("finra_tier_week", "finra_venue_week_all_tiers")
+OF_SYMBOLS = ("finra_symbols", "finra_symbol_changes", "finra_symbol_renames")
+OF_PRICES = ("prices_returns", "prices_corporate_actions")
+DERIVED = (
+    *(*OF_A_TIER, *OF_ALL_TIERS, *OF_SYMBOLS, *OF_PRICES, *OF_A_WEEK),
+    *("finra_firms", "off_exchange_share_daily"),
+)
+"""Tables that are derived of a tier's weeks, of all tiers' weeks, and of other rows."""
+
+GOLD_BEFORE: dict[str, dict[str, str]] = {
+    **{table: {"tier": "T1", "week_start": "2026-01-12"} for table in OF_A_TIER},
+    **{table: {"week_start": "2026-01-12"} for table in OF_ALL_TIERS},
+    **{table: {} for table in OF_SYMBOLS},
+    **{table: {"symbol": "ETDX"} for table in OF_PRICES},
+    "finra_symbol_week_short": {"week_start": WEEK},
+    "off_exchange_share_daily": {"trade_date": "2026-03-02"},
+    "off_exchange_share_weekly": {"week_start": "2026-03-02"},
+}
+"""A partition of each table that the command `gold` derives of the rows of a time."""
+
+QUICK = ("finra_symbol_week", "finra_concentration_week", *OF_ALL_TIERS, "finra_symbols")
+GOLD_CASES = [
+    table if table in QUICK else pytest.param(table, marks=pytest.mark.slow)
+    for table in GOLD_BEFORE
+]
 
 
 def load(state: DemoState, first: str, last: str) -> None:
     """Load a range of weeks of a tier and derive its tables."""
     state.run(WEEKLY, first, last)
     state.run("finra_gold", first, last)
+
+
+def load_restated(state: DemoState) -> None:
+    """Load the partitions that the demo restates, also months of prices that are loaded."""
+    full = {"prices_daily_load": {"config": {"full": True}}}
+    for job, partition in RESTATED.items():
+        ops = full if job == "prices_daily" else {}
+        assert state.run(job, partition, ops=ops), job
 
 
 def load_others(state: DemoState, jobs: dict[str, tuple[str, str]]) -> None:
@@ -111,18 +162,22 @@ def load_others(state: DemoState, jobs: dict[str, tuple[str, str]]) -> None:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Iterator[DemoState]:
-    """Weeks of two days: one with rejects, one quarantined, and two that are restated between."""
-    with demo_state(tmp_path_factory.mktemp("oracle"), SETTINGS, prepared) as state:
+    """Loads of two days: restated between; of weeks, one has rejects and one is quarantined."""
+    settings = SETTINGS | {"PRICES_SYMBOLS": SYMBOLS}
+    with demo_state(tmp_path_factory.mktemp("oracle"), settings, prepared) as state:
         state.set_clock("2026-03-02T15:00")
         load(state, "OTCE|2025-12-01", "OTCE|2026-01-12")
         load(state, "T1|2026-01-05", "T1|2026-01-12")
         state.run(WEEKLY, "T2|2025-12-01")
         load(state, "T2|2026-01-05", "T2|2026-01-12")
         state.run("finra_tier_week", "2026-01-05", "2026-01-12")
-        state.set_clock("2026-03-11T15:00")
+        state.set_clock("2026-03-04T15:00")
+        load_restated(state)
+        state.set_clock("2026-03-13T15:00")
         load(state, "OTCE|2025-12-22", "OTCE|2025-12-29")
         load(state, "T1|2026-01-12", "T1|2026-01-12")
         state.run("finra_tier_week", "2026-01-12")
+        load_restated(state)
         load_others(state, FEW)
         assert state.run("fx_rates_daily", DOCUMENT)
         for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
@@ -157,6 +212,13 @@ def derived(folded: dict[str, Folded]) -> Derived:
     return Derived(folded)
 
 
+@pytest.fixture(scope="module")
+def derived_before(deliveries: list[Row]) -> Derived:
+    """The derived tables of what was loaded before the restatement, recomputed."""
+    earlier = [delivery for delivery in deliveries if delivery["recorded_at"] <= BEFORE]
+    return Derived({name: fold(earlier, name) for name in PARSERS})
+
+
 def assert_equal(table: str, expected: Iterable[Row], exported: list[Row], *more: str) -> int:
     """Fail with the first differences; return how many values were compared."""
     count, differences = compare(expected, exported, (*key_of(table), *more))
@@ -174,6 +236,15 @@ def assert_folded(state: DemoState, folded: dict[str, Folded]) -> int:
     rejects = [row for table in folded.values() for row in table.rejects]
     exported = [row for row in state.export("rejects") if row["table_name"] in folded]
     return count + assert_equal("rejects", rejects, exported)
+
+
+def compare_past(state: DemoState, table: Folded) -> set[str]:
+    """Compare a state of the past and a difference of a table; return its kinds of changes."""
+    before, after = (table.as_of(moment) for moment in (BEFORE, AFTER))
+    assert_equal(table.name, before, state.export(table.name, "--as-of", BEFORE))
+    exported = state.diff(table.name, "--from", BEFORE, "--to", AFTER)
+    assert_equal(table.name, difference(before, after, key_of(table.name)), exported)
+    return {row["change"] for row in exported}
 
 
 def derive(derived: Derived, table: str) -> list[Row]:
@@ -209,19 +280,24 @@ def test_loads_have_the_counts_publications_and_outcomes_of_their_lines(state, w
     assert quarantined == held_back != set()
 
 
-def test_states_of_the_past_and_their_differences_are_those_of_the_captured_lines(state, weekly):
-    before, after = "2026-03-05T00:00:00.000000Z", "2026-03-12T00:00:00.000000Z"
-    assert_equal(WEEKLY, weekly.as_of(before), state.export(WEEKLY, "--as-of", before))
-    expected = difference(weekly.as_of(before), weekly.as_of(after), weekly.key)
-    assert_equal(WEEKLY, expected, state.diff(WEEKLY, "--from", before, "--to", after))
-    for day in ("2026-02-02", "2026-03-09", "2026-03-11"):
-        exported = state.export(WEEKLY, "--published-by", day)
-        assert_equal(WEEKLY, weekly.published_by(day), exported)
-    days = ("2026-03-09", "2026-03-11")
-    first, last = (weekly.published_by(day) for day in days)
-    expected = difference(first, last, weekly.key)
-    options = ("--published-from", days[0], "--published-by", days[1])
-    assert_equal(WEEKLY, expected, state.diff(WEEKLY, *options))
+@pytest.mark.parametrize("table", PARSERS)
+def test_states_of_the_past_and_their_differences_are_those_of_the_captured_lines(
+    state, folded, table
+):
+    assert compare_past(state, folded[table]) & {"changed", "removed"}
+
+
+@pytest.mark.parametrize("table", [name for name in PARSERS if is_dated(name)])
+def test_published_states_and_their_differences_are_those_of_the_captured_lines(
+    state, folded, table
+):
+    published = {day: folded[table].published_by(day) for day in PUBLICATION_DAYS}
+    for day, rows in published.items():
+        assert assert_equal(table, rows, state.export(table, "--published-by", day))
+    for first, last in pairwise(PUBLICATION_DAYS):
+        expected = difference(published[first], published[last], key_of(table))
+        options = ("--published-from", first, "--published-by", last)
+        assert assert_equal(table, expected, state.diff(table, *options))
 
 
 @pytest.mark.parametrize("table", DERIVED)
@@ -231,11 +307,27 @@ def test_derived_tables_are_those_of_the_rows(state, derived, table):
     assert exported or table in RARE
 
 
-def test_spellings_of_vendors_are_those_of_the_symbols(state, derived):
-    expected = vendors.spell_symbols([row["symbol"] for row in derived.rows("finra_symbols")])
+@pytest.mark.parametrize("table", GOLD_CASES)
+def test_derived_tables_of_the_past_are_those_of_the_rows_known_then(state, derived_before, table):
+    partition = GOLD_BEFORE[table]
+    condition = " AND ".join(f"{name} = '{part}'" for name, part in partition.items()) or "1"
+    exported = state.gold(table, "|".join(partition.values()) or "all", "--as-of", BEFORE)
+    assert_equal(table, derived_before.rows(table, condition), exported)
+    assert exported or table in RARE
+
+
+def test_spellings_of_vendors_are_those_of_the_symbols_and_their_overrides(
+    state, derived, tmp_path
+):
+    symbols = sorted(row["symbol"] for row in derived.rows("finra_symbols"))
+    overrides = {"yahoo": {symbols[0]: "ABC-WI", symbols[1]: ""}, "alpha_vantage": {}}
+    (tmp_path / "prices.yaml").write_text(json.dumps(overrides))
+    state.set("PRICES_SYMBOLS_FILE", str(tmp_path / "prices.yaml"))
+    assert state.run("prices_gold")
     exported = state.export("prices_symbol_spellings")
-    spellings = [{name: row[name] for name in expected[0]} for row in exported]
-    assert assert_equal("prices_symbol_spellings", expected, spellings)
+    expected = vendors.spell_symbols(symbols, overrides)
+    assert assert_equal("prices_symbol_spellings", expected, exported)
+    assert {row["is_override"] for row in exported} == {True, False}
 
 
 def test_an_evidence_archive_of_a_partition_has_all_that_its_rows_are_recomputed_from(
@@ -301,6 +393,8 @@ def test_restated_and_late_loads_of_other_seeds_are_recomputed(tmp_path, prepare
         deliveries = read_deliveries([state.archive()])
         folded = {name: fold(deliveries, name) for name in PARSERS}
         count, derived = assert_folded(state, folded), Derived(folded)
+        changes = [compare_past(state, table) for table in folded.values()]
+        assert {"changed", "removed"} & set().union(*changes)
         for table in DERIVED:
             count += assert_equal(table, derive(derived, table), state.export(table))
         assert count > 500_000
@@ -627,9 +721,9 @@ def test_a_number_that_an_archive_does_not_have_is_invalid(archives, number):
 
 OF_DATASETS = (
     ("finra_reg_sho_daily", "2026-01-05"),
-    ("finra_otc_monthly", "NMS|2025-12-01"),
+    ("finra_otc_monthly", "OTCE|2026-01-01"),
     ("finra_short_interest", "2025-12-16"),
-    ("fact_bond_trade_activity", "T1|2026-01-09"),
+    ("fact_bond_trade_activity", "T2|2026-01-09"),
     ("market_volume_daily", "2026-01-05"),
     ("off_exchange_share_daily", "2026-01-05"),
     ("fx_rates_daily", HISTORY),

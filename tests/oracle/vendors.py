@@ -6,6 +6,7 @@ import json
 import re
 import struct
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
@@ -16,23 +17,25 @@ from tests.oracle.archive import Row
 from tests.oracle.delimited import MICROS, Parsed, read_count, read_decimal, read_units
 
 CUBE = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
-TAPES = {"A": "tape_a", "B": "tape_b", "C": "tape_c", "all": "total"}
+TAPES = {"Tape A": "tape_a", "Tape B": "tape_b", "Tape C": "tape_c", "Total": "total"}
 PRICES = ("open", "high", "low", "close")
 
 
-def parse_rates(delivery: Row) -> Parsed:
-    """Return the ECB's rates of the delivery's day; a rate that is not available is NULL."""
-    parsed, day = Parsed(), delivery["partition_key"]
+def parse_documents(read: Callable[[bytes, Row], Iterable[Row]], delivery: Row) -> Parsed:
+    """Return the rows that ``read`` makes of the captures of a delivery."""
+    parsed = Parsed(delivery)
     for capture in delivery["captures"]:
-        read = read_csv if capture["content"].startswith(b"PK") else read_xml
-        for currency, rate in read(capture["content"], day):
-            parsed.rows[day, currency] = {
-                "rate_date": day,
-                "currency_code": currency,
-                "rate": None if rate == "N/A" else read_units(rate),
-                "capture_id": capture["capture_id"],
-            }
+        for row in read(capture["content"], delivery):
+            parsed.add(row, capture)
     return parsed
+
+
+def read_rates(content: bytes, delivery: Row) -> Iterator[Row]:
+    """Yield the ECB's rates of the delivery's day; a rate that is not available is NULL."""
+    day, read = delivery["partition_key"], read_csv if content.startswith(b"PK") else read_xml
+    for currency, text in read(content, day):
+        rate = None if text == "N/A" else read_units(text)
+        yield {"rate_date": day, "currency_code": currency, "rate": rate}
 
 
 def read_xml(content: bytes, day: str) -> list[tuple[str, str]]:
@@ -62,68 +65,57 @@ def read_csv(content: bytes, day: str) -> list[tuple[str, str]]:
     return rates
 
 
-def parse_volume(delivery: Row) -> Parsed:
-    """Return the rows of the delivery's day from Cboe's file of its year."""
-    parsed, day = Parsed(), delivery["partition_key"]
-    for capture in delivery["captures"]:
-        for line in csv.DictReader(io.StringIO(capture["content"].decode())):
-            if line["Day"] == day:
-                name = line["Market Participant"].strip()
-                code = name.rpartition("(")[2].rstrip(")")
-                row = {"trade_date": day, "participant_code": code, "participant_name": name}
-                for tape, prefix in TAPES.items():
-                    title = "Total" if tape == "all" else f"Tape {tape}"
-                    row[f"{prefix}_share_quantity"] = read_decimal(line[f"{title} Shares"])
-                    row[f"{prefix}_notional_usd"] = read_units(line[f"{title} Notional"])
-                    row[f"{prefix}_trade_count"] = read_count(line[f"{title} Trade Count"])
-                parsed.rows[day, code] = row | {"capture_id": capture["capture_id"]}
-    return parsed
+def read_volume(content: bytes, delivery: Row) -> Iterator[Row]:
+    """Yield the rows of the delivery's day from Cboe's file of its year."""
+    for line in csv.DictReader(io.StringIO(content.decode())):
+        if line["Day"] == delivery["partition_key"]:
+            name = line["Market Participant"].strip()
+            code = name.rpartition("(")[2].rstrip(")")
+            row: Row = {"trade_date": line["Day"], "participant_code": code}
+            row["participant_name"] = name
+            for title, prefix in TAPES.items():
+                row[f"{prefix}_share_quantity"] = read_decimal(line[f"{title} Shares"])
+                row[f"{prefix}_notional_usd"] = read_units(line[f"{title} Notional"])
+                row[f"{prefix}_trade_count"] = read_count(line[f"{title} Trade Count"])
+            yield row
 
 
-def parse_prices(delivery: Row) -> Parsed:
-    """Return the days of the delivery's scope from Yahoo's chart."""
-    parsed, scope = Parsed(), json.loads(delivery["scope"])["trade_date"]
-    for capture in delivery["captures"]:
-        [chart] = json.loads(capture["content"])["chart"]["result"]
-        for row in read_chart(chart):
-            if scope["first"] <= row["trade_date"] <= scope["last"]:
-                place = {"symbol": delivery["partition_key"], "source": delivery["source"]}
-                row |= place | {"capture_id": capture["capture_id"]}
-                parsed.rows[row["symbol"], row["trade_date"]] = row
-    return parsed
-
-
-def read_chart(chart: Row) -> list[Row]:
-    """Return the days of a chart, each with the splits after it."""
-    quotes, offset = chart["indicators"]["quote"][0], chart["meta"]["gmtoffset"]
-    adjusted = chart["indicators"]["adjclose"][0]["adjclose"]
-    dividends, splits = (
-        {
-            day_of(event["date"], offset): event
-            for event in chart.get("events", {}).get(name, {}).values()
-        }
-        for name in ("dividends", "splits")
-    )
+def read_chart(content: bytes, delivery: Row) -> Iterator[Row]:
+    """Yield the days of the delivery's scope from Yahoo's chart, each with the splits after it."""
+    [chart] = json.loads(content)["chart"]["result"]
+    scope = json.loads(delivery["scope"])["trade_date"]
+    quotes, adjusted = (chart["indicators"][name][0] for name in ("quote", "adjclose"))
+    dividends, splits = (events_of(chart, name) for name in ("dividends", "splits"))
     ratios = {
         day: Fraction(split["numerator"]) / Fraction(split["denominator"])
         for day, split in sorted(splits.items())
     }
-    rows = []
     for index, moment in enumerate(chart["timestamp"]):
-        day = day_of(moment, offset)
-        later = [f"{split} {float(ratio):g}" for split, ratio in ratios.items() if split > day]
-        rows.append(
-            {
+        day = day_of(moment, chart)
+        if scope["first"] <= day <= scope["last"]:
+            later = [f"{split} {float(ratio):g}" for split, ratio in ratios.items() if split > day]
+            yield {
+                "symbol": delivery["partition_key"],
                 "trade_date": day,
                 **{name: read_price(quotes[name][index]) for name in PRICES},
-                "adjusted_close": read_price(adjusted[index]),
+                "adjusted_close": read_price(adjusted["adjclose"][index]),
                 "volume": Decimal(quotes["volume"][index]),
                 "dividend": read_price(dividends[day]["amount"]) if day in dividends else 0,
                 "split_ratio": int(ratios.get(day, 1) * MICROS),
                 "later_splits": ", ".join(later) or "none",
+                "source": delivery["source"],
             }
-        )
-    return rows
+
+
+def events_of(chart: Row, name: str) -> dict[str, Row]:
+    """Return dividends or splits of a chart by day."""
+    events = chart.get("events", {}).get(name, {}).values()
+    return {day_of(event["date"], chart): event for event in events}
+
+
+def day_of(moment: int, chart: Row) -> str:
+    """Return the day of an epoch at the exchange of a chart."""
+    return datetime.fromtimestamp(moment + chart["meta"]["gmtoffset"], UTC).date().isoformat()
 
 
 SPELLINGS = {
@@ -135,22 +127,25 @@ SPELLINGS = {
 }
 """Yahoo's and Alpha Vantage's spellings of FINRA's symbols, of docs/how-to/load-prices.md."""
 
+FORBIDDEN = "the file of symbols says not to ask for it"
+UNKNOWN = "no rule says for sure how the vendor spells it"
 
-def spell_symbols(symbols: list[str]) -> list[Row]:
-    """Return `prices_symbol_spellings` without reasons; of two equal spellings there is none."""
+
+def spell_symbols(symbols: list[str], overrides: Mapping[str, dict[str, str]]) -> list[Row]:
+    """Return `prices_symbol_spellings`; an override of a vendor goes before the rules."""
     rows = []
     for place, vendor in enumerate(("yahoo", "alpha_vantage")):
         spelled = {symbol: spell(symbol, place) for symbol in symbols}
+        spelled |= {symbol: text for symbol, text in overrides[vendor].items() if symbol in spelled}
         counts = Counter(spelled.values())
-        rows += [
-            {
-                "vendor": vendor,
-                "symbol": symbol,
-                "vendor_symbol": spelling if counts[spelling] == 1 else None,
-                "is_override": False,
-            }
-            for symbol, spelling in spelled.items()
-        ]
+        for symbol, spelling in spelled.items():
+            is_override, reason = symbol in overrides[vendor], None
+            if not spelling:
+                reason = FORBIDDEN if is_override else UNKNOWN
+            elif counts[spelling] > 1:
+                reason = f"another symbol would be spelled {spelling} too"
+            row = {"vendor": vendor, "symbol": symbol, "is_override": is_override, "reason": reason}
+            rows.append(row | {"vendor_symbol": None if reason else spelling})
     return rows
 
 
@@ -160,11 +155,6 @@ def spell(symbol: str, place: int) -> str | None:
         if match := re.fullmatch(pattern, symbol):
             return match.expand(texts[place])
     return None
-
-
-def day_of(moment: int, offset: int) -> str:
-    """Return the day in New York of an epoch with the exchange's offset."""
-    return datetime.fromtimestamp(moment + offset, UTC).date().isoformat()
 
 
 def read_price(number: float) -> int:

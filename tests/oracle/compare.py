@@ -1,9 +1,10 @@
 """Compares recomputed rows with exported ones, value by value."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from tests.oracle.archive import Row
+from tests.oracle.archive import Row, index_rows, place_of
 
 MAX_RELATIVE_ERROR = 1e-12
 """A double of two orders of summing; exact values have no tolerance."""
@@ -16,14 +17,13 @@ def compare(
 
     A difference is key, column, expected and exported. Each row has every column of the other.
     """
-    count, differences = 0, []
-    left = {tuple(row[name] for name in key): row for row in expected}
-    right: dict[tuple, Row] = {}
-    for row in exported:
-        place = tuple(row[name] for name in key)
-        if place in right:
-            differences.append((place, "key", "once", "twice"))
-        right[place] = row
+    exported = list(exported)
+    left, right = index_rows(expected, key), index_rows(exported, key)
+    counts = Counter(place_of(row, key) for row in exported)
+    differences: list[tuple] = [
+        (place, "key", 1, number) for place, number in counts.items() if number > 1
+    ]
+    count = 0
     for place in sorted(left.keys() ^ right.keys(), key=repr):
         side = "exported" if place in right else "expected"
         differences.append((place, "row", place in left, f"only {side}"))
