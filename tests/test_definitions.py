@@ -131,8 +131,8 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
     models = kinds_of(models_of(defs.get_repository_def().get_all_jobs()))
     dry = {op for op, model in models.items() if "dry_run" in model.model_fields}
     assert dry == {
-        *("apply_preset", "delete_artifacts", "edit_flag", "edit_plugins", "edit_schedule"),
-        "erase_subject",
+        *("apply_preset", "delete_artifacts", "edit_flag", "edit_pause"),
+        *("edit_plugins", "edit_schedule", "erase_subject"),
         *("prune_run_logs", "replay_routing_letters", "replay_webhook", "replay_web_items"),
         *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),

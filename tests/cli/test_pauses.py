@@ -2,15 +2,20 @@
 
 import json
 from getpass import getuser
+from typing import Any
 
+import dagster as dg
 import pytest
 
 from orchestration_project.__main__ import main
 from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.contracts.job_kinds import EDIT_PAUSE
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 from tests import databases
 from tests.programs import DEMO
+from tests.runs import executed, op_metadata
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +88,23 @@ def test_objectives_name_the_pause_of_their_domain(capsys, command: str):
     pauses = {row["domain"]: row["pause"] for row in json.loads(capsys.readouterr().out)}
     assert pauses["finra"].startswith("source:finra is paused by")
     assert {pause for domain, pause in pauses.items() if domain != "finra"} == {""}
+
+
+def pause_by_job(instance: dg.DagsterInstance, **options: object) -> dict[str, Any]:
+    """Run the job that pauses and resumes; return its metadata."""
+    config = EDIT_PAUSE.run_config({"subject": "fx", **options})["ops"]
+    job = executed(instance, EDIT_PAUSE.job, ops=config, tags={"user": "ada"})
+    assert job.success
+    return op_metadata(job)
+
+
+def test_the_job_pauses_and_resumes_if_it_is_no_dry_run(capsys):
+    pause = {"reason": "the source moves", "until": "2099-01-02T03:00Z"}
+    with open_instance() as instance:
+        assert pause_by_job(instance, **pause)["paused"] == "fx"
+        assert listed(capsys) == []
+        pause_by_job(instance, **pause, dry_run=False)
+        [row] = listed(capsys)
+        assert (row["subject"], row["paused_by"], row["reason"]) == ("fx", "ada", pause["reason"])
+        assert pause_by_job(instance, resume=True, dry_run=False)["resumed"] == "fx"
+    assert listed(capsys) == []

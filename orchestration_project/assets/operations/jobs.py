@@ -22,6 +22,7 @@ from orchestration_project.assets.operations.cleanup import DELETE_ARTIFACTS
 from orchestration_project.assets.operations.control_tower import control_tower
 from orchestration_project.assets.operations.flags import EDIT_FLAG, check_flags
 from orchestration_project.assets.operations.kinds import kinds_job
+from orchestration_project.assets.operations.pauses import EDIT_PAUSE
 from orchestration_project.assets.operations.presets import APPLY_PRESET
 from orchestration_project.assets.operations.retries import RETRY_FAILURES
 from orchestration_project.assets.operations.run_logs import PRUNE_RUN_LOGS
@@ -67,8 +68,8 @@ definitions = report_spec(
 
 edit_definitions_job = kinds_job(
     *EDIT,
-    "Edits what is data: presets, flags, schedules, and which automation is on.",
-    [APPLY_PRESET, EDIT_FLAG, EDIT_SCHEDULE, SWITCH_AUTOMATION],
+    "Edits what is data: presets, flags, schedules, pauses, and which automation is on.",
+    [APPLY_PRESET, EDIT_FLAG, EDIT_PAUSE, EDIT_SCHEDULE, SWITCH_AUTOMATION],
 )
 
 clean_up_job = kinds_job(
