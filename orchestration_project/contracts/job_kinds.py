@@ -74,25 +74,6 @@ FORMER_JOBS = {
 """By former name: the kind that does its work now, and the op that it had."""
 
 
-def selected_kind(job: str, config: Mapping[str, Any]) -> JobKind | None:
-    """Return the kind that a run config selects; None: the job has none, or none is selected."""
-    ops = config.get("ops")
-    if not isinstance(ops, Mapping):
-        return None
-    selected = {
-        kind
-        for kind in _kinds_of(job)
-        if isinstance(given := ops.get(kind.op), Mapping)
-        and isinstance(options := given.get("config"), Mapping)
-        and kind.name in options
-    }
-    return selected.pop() if len(selected) == 1 else None
-
-
-def _kinds_of(job: str) -> list[JobKind]:
-    return [kind for kind in KINDS if kind.job == job]
-
-
 def require_kind(job: str, config: Mapping[str, Any]) -> None:
     """Make sure that a run config selects a kind of a job; other jobs have none.
 
@@ -102,7 +83,7 @@ def require_kind(job: str, config: Mapping[str, Any]) -> None:
     # Not at the top: it brings pydantic, and small commands read the names above alone.
     from orchestration_project.contracts.job_options import within
 
-    kinds = _kinds_of(job)
+    kinds = [kind for kind in KINDS if kind.job == job]
     if kinds and len(within(config, "ops", kinds[0].op, "config")) != 1:
         raise ConfigurationError(
             f"invalid config of {kinds[0].op}: it selects no kind of {job}",

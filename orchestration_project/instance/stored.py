@@ -46,7 +46,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project import release
-from orchestration_project.contracts.job_kinds import selected_kind
+from orchestration_project.contracts.job_kinds import KINDS
 from orchestration_project.contracts.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
 from orchestration_project.redaction import MASK, redacted
@@ -174,9 +174,15 @@ def _domain(run: DagsterRun) -> dict[str, str]:
 
 
 def _kind(run: DagsterRun) -> dict[str, str]:
-    """Return the kind of work that a run of operations does, which its job's name does not say."""
-    kind = selected_kind(run.job_name, run.run_config)
-    return {"kind": kind.name} if kind else {}
+    """Return the kind of work that the config of a run of operations selects."""
+    given = run.run_config.get("ops")
+    config: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    for kind in KINDS:
+        op = config.get(kind.op) if kind.job == run.job_name else None
+        options = op.get("config") if isinstance(op, Mapping) else None
+        if isinstance(options, Mapping) and [*options] == [kind.name]:
+            return {"kind": kind.name}
+    return {}
 
 
 def _is_of_location(run: DagsterRun) -> bool:
@@ -333,7 +339,7 @@ class StoredTicks(ScheduleStorage[Any]):
         return super().update_tick(without_secrets_in(tick))
 
 
-KINDS = ("__class__", "__enum__")
+TYPE_KEYS = ("__class__", "__enum__")
 """Keys whose values are types in Dagster. A weak password may equal such a word."""
 
 MASK_OF_TITLES = "..."
@@ -357,7 +363,9 @@ def _masked(found: Any) -> Any:
     if isinstance(found, list):
         return [_masked(part) for part in found]
     if isinstance(found, Mapping):
-        return {name: value if name in KINDS else _masked(value) for name, value in found.items()}
+        return {
+            name: value if name in TYPE_KEYS else _masked(value) for name, value in found.items()
+        }
     return found
 
 

@@ -72,7 +72,7 @@ def test_each_tick_that_starts_a_paused_job_is_skipped_with_the_reason(warehouse
         name: str(getattr(evaluate(instance, definition), "skip_message", ""))
         for name, definition in {**SCHEDULES, **SENSORS}.items()
     }
-    assert len(found) >= 39
+    assert len(found) >= 38
     assert {
         name for name, text in found.items() if "is paused by ada: the data" not in text
     } == set()
