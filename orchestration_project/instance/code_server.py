@@ -8,8 +8,8 @@ of Dagster's own command:
 ``python -m orchestration_project.instance.code_server code-server start ...``.
 
 That command stays to pass requests on to the child that has loaded the code, and to start another
-one at a reload. So that it takes little memory, it imports nothing of the project that it does not
-need; the child and a fork that ends at once do.
+one at a reload. So that it takes little memory, it starts itself again once it has compared the
+tables, for which much is imported. It has no other child: `ui` takes a lost one for an end.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
@@ -43,6 +43,9 @@ DATABASE_WAIT_SECONDS = 120.0
 """Longest wait for a database that does not answer; the code server ends after it."""
 
 SECONDS_BETWEEN_ATTEMPTS = 1.0
+
+COMPARED = "compared"
+"""First argument of a process that has compared the tables."""
 
 
 class ForkingServer(server.DagsterApiServer):
@@ -151,26 +154,16 @@ def _status_of_tables() -> int:
     return 0
 
 
-def _in_fork(ask: Callable[[], int]) -> int:
-    """Return the exit status of a function that runs in a process of its own.
-
-    What it imports takes no memory afterwards.
-    """
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            status = ask()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def _start(arguments: Sequence[str]) -> int:
+def _start(arguments: list[str]) -> int:
     """Run Dagster's command with ``arguments``; return the exit status."""
-    if "start" in arguments and "--help" not in arguments and _in_fork(_status_of_tables):
-        return 1
+    if arguments[:1] == [COMPARED]:
+        del sys.argv[1]  # Dagster's command reads it
+    elif "start" in arguments and "--help" not in arguments:
+        if _status_of_tables() != 0:
+            return 1
+        # The same program again, in this process: what the comparison imported is gone.
+        own = sys.orig_argv[: -len(arguments)]
+        os.execv(sys.executable, [*own, COMPARED, *arguments])  # noqa: S606 - itself
     if "grpc" in arguments:
         start_fork_server()
     main()
