@@ -149,7 +149,9 @@ CASES: dict[str, Change] = {
 
 
 @contextmanager
-def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeekLoader], Desk]]:
+def opened(
+    below: Path, finra: Finra, deadline_seconds: float = 20.0
+) -> Iterator[tuple[Callable[[], WeekLoader], Desk]]:
     """Give a load of FINRA's, as each run makes one."""
     store = FolderStore(below / "artifacts")
     with (
@@ -162,7 +164,7 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeekLoader]
             now=Clock().now,
             user_agent="tests",
             use_environment=False,
-            deadline_seconds=0.7,
+            deadline_seconds=deadline_seconds,
             max_attempts=2,
             max_body_bytes=2_000_000,
             retry_wait_seconds=0.001,
@@ -200,7 +202,8 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_answer_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
     finra = Finra([record("S000"), record("S000", **TOTAL)])
-    with opened(tmp_path, finra) as (load, desk):
+    deadline_seconds = 0.7 if case == "slow_drip" else 20.0  # one that is waited for
+    with opened(tmp_path, finra, deadline_seconds) as (load, desk):
         load_once(load())
         finra.rows = week()
         CASES[case](finra)
