@@ -16,8 +16,8 @@ POLL_SECONDS = 0.1
 """Between looks at a program that starts or ends."""
 
 
-class Ender:
-    """The process that ends the programs of ui.
+class Watcher:
+    """The watcher process, which ends the programs of ui once ui has ended.
 
     Args:
         environment: Its environment.
@@ -41,7 +41,7 @@ class Ender:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs: somebody may have killed it."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def end(self, groups: Iterable[int], meanwhile: Callable[[], object]) -> None:

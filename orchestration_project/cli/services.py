@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, NoReturn, Self
 
 import psutil
 
-from orchestration_project.cli.ending import GRACE_SECONDS, POLL_SECONDS, Ender
+from orchestration_project.cli.ending import GRACE_SECONDS, POLL_SECONDS, Watcher
 from orchestration_project.contracts.attempts import back_off
 from orchestration_project.errors import TransientError
 
@@ -115,13 +115,13 @@ class SupervisedServices:
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
             signal.signal(signal.SIGHUP, self._ask_to_stop)
-        self._ender = Ender(self._environment, self._lock.fileno())
+        self._watcher = Watcher(self._environment, self._lock.fileno())
         return self
 
     def __exit__(self, *_: object) -> None:
         """Have the watcher end all programs; if it was killed itself, do its work."""
         started = [service.process.pid for service in (*self._services, *self._passing.values())]
-        self._ender.end(started, self._reap)
+        self._watcher.end(started, self._reap)
         self._reap()
 
     def start(self, name: str, *arguments: str, is_optional: bool = False) -> None:
@@ -208,7 +208,7 @@ class SupervisedServices:
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
-        self._ender.add(process.pid)
+        self._watcher.add(process.pid)
         return Service(launch, process, log)
 
     def needs_its_child(self, name: str) -> None:
@@ -305,7 +305,7 @@ class SupervisedServices:
     def _require_watcher(self) -> None:
         if self._is_asked_to_stop:
             raise StopRequest
-        if not self._ender.is_alive:
+        if not self._watcher.is_alive:
             raise TransientError("the watcher process was killed", remedy="start again")
 
     def _how_it_ended(self, service: Service) -> str | None:

@@ -47,6 +47,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project import release
 from orchestration_project.contracts.job_kinds import KINDS
+from orchestration_project.contracts.job_options import within
 from orchestration_project.contracts.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
 from orchestration_project.redaction import MASK, redacted
@@ -175,14 +176,13 @@ def _domain(run: DagsterRun) -> dict[str, str]:
 
 def _kind(run: DagsterRun) -> dict[str, str]:
     """Return the kind of work that the config of a run of operations selects."""
-    given = run.run_config.get("ops")
-    config: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
-    for kind in KINDS:
-        op = config.get(kind.op) if kind.job == run.job_name else None
-        options = op.get("config") if isinstance(op, Mapping) else None
-        if isinstance(options, Mapping) and [*options] == [kind.name]:
-            return {"kind": kind.name}
-    return {}
+    of_job = (kind for kind in KINDS if kind.job == run.job_name)
+    selected = (
+        {"kind": kind.name}
+        for kind in of_job
+        if [*within(run.run_config, "ops", kind.op, "config")] == [kind.name]
+    )
+    return next(selected, {})
 
 
 def _is_of_location(run: DagsterRun) -> bool:
