@@ -1,6 +1,65 @@
-"""Pipelines that capture outside data, prove it right and land it with its history."""
+"""Pipelines that capture outside data, prove it right and land it with its history.
+
+A project declares sources of its own by the names below, which are all that is promised to it.
+"""
 
 from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestration_project.own.declarations import (
+        Daily,
+        Dataset,
+        Field,
+        Monthly,
+        Weekly,
+        between,
+        cursor,
+        decimal,
+        file_source,
+        http_source,
+        link_header,
+        matches,
+        next_url,
+        offsets,
+        one_of,
+        pages,
+        positive,
+        row_count,
+        usual_size,
+    )
+
+__all__ = [
+    "Daily",
+    "Dataset",
+    "Field",
+    "Monthly",
+    "Weekly",
+    "between",
+    "cursor",
+    "decimal",
+    "file_source",
+    "http_source",
+    "link_header",
+    "matches",
+    "next_url",
+    "offsets",
+    "one_of",
+    "pages",
+    "positive",
+    "release",
+    "row_count",
+    "usual_size",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a declaration when it is asked for: most programs need none."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from orchestration_project.own import declarations
+
+    return getattr(declarations, name)
 
 
 @cache

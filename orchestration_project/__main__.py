@@ -83,6 +83,7 @@ COMMANDS = {
     "domains": Entry(f"{CLI}.domains:domains", "List, add and remove domains.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
+    "schema": Entry(f"{CLI}.schema:schema", "Make the tables of your own sources.", ADMIN),
     "drain": Entry(f"{CLI}.administration:drain", "Wait until no run is in progress.", ADMIN),
     "copy-database": Entry(
         f"{CLI}.administration:copy_database", "Copy all tables to an empty database.", ADMIN

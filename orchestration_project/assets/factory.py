@@ -27,7 +27,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import HELP
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.partition_tags import consecutive_ranges
-from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
+from orchestration_project.contracts.rules import (
+    COMPARE,
+    COMPLETE_AUDIT,
+    CompletenessLimits,
+    summarised,
+)
 from orchestration_project.contracts.values import decimal_texts
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
@@ -79,6 +84,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
+from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.schema import HISTORY, Quantity
 
 SETTINGS = load_shared_settings()
@@ -164,12 +170,21 @@ def _options(dataset: Dataset) -> type[LoadOptions]:
     """Return the options of a dataset's runs, whose descriptions name its own defaults."""
     today = Clock(SETTINGS.demo_clock_now).today(dataset.partitioning.calendar.zone)
     ratio = dataset.limits(SETTINGS, today).max_reject_ratio
-    reject_ratio = f"{_reject_setting(dataset)} ({ratio:g})"
+    named = next(iter(_reject_settings(dataset)), "as declared")
+    reject_ratio = f"{named} ({ratio:g})"
     return with_defaults(LoadOptions, {"full": "false", "max_reject_ratio": reject_ratio})
 
 
-def _reject_setting(dataset: Dataset) -> str:
-    return f"{dataset.domain.upper()}_MAX_REJECT_RATIO"
+def _reject_settings(dataset: Dataset) -> Sequence[str]:
+    """Return the setting of the share of rejects, if the domain has one."""
+    name = f"{dataset.domain}_max_reject_ratio"
+    return [name.upper()] if name in settings_class().model_fields else []
+
+
+def _completeness(dataset: Dataset, checks: CheckLimits) -> CompletenessLimits:
+    limits = completeness_of(checks, dataset.table)
+    ratio = dataset.min_key_ratio
+    return limits if ratio is None else replace(limits, min_key_ratio=ratio)
 
 
 def _source_spec(dataset: Dataset) -> dg.AssetSpec:
@@ -209,7 +224,7 @@ def _table_asset(
                 description=text,
                 severity=_severity(dataset, name),
                 remedy=FIELDS_REMEDY if name == FIELDS_CHECK else HELP.get(name, COMPARE).remedy,
-                settings=[_reject_setting(dataset)] if name == "has_few_rejects" else (),
+                settings=_reject_settings(dataset) if name == "has_few_rejects" else (),
                 quarantines="partition",
             )
             for name, text in _checks(dataset).items()
@@ -235,7 +250,7 @@ def _table_asset(
         log = ReportLog(context.instance, dataset.key, context.run.run_id)
         now = context.resources.clock.now
         loader = DatasetLoader(
-            replace(dataset, completeness=completeness_of(checks_file, dataset.table)),
+            replace(dataset, completeness=_completeness(dataset, checks_file)),
             _deliveries(dataset, context, config),
             warehouse,
             context.resources.artifacts,

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 
 def import_domain(name: str) -> "Domain":
-    """Return the value of a domain."""
+    """Return the value of a domain, by its name or that of the project.
+
+    Raises:
+        ConfigurationError: A declaration of the project is wrong.
+    """
+    from orchestration_project.settings.project import own_domain
+
+    if name == own_domain():
+        from orchestration_project.catalog.own import import_own_domain
+
+        return import_own_domain()
     return getattr(import_module(f"{__name__}.{name}"), name.upper())
 
 

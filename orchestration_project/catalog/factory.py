@@ -36,21 +36,23 @@ def domain_of(
     drawn: Sequence[dg.AssetsDefinition] = (),
     state_paths: Sequence[str] = (),
     registrations: Sequence[object] = (),
+    has_source_setting: bool = True,
 ) -> Domain:
     """Return the domain of declared datasets, which are all that it has.
 
     Each dataset has its assets and checks, a job, a sensor and a scheduled backfill; the domain has
-    a replay job, and a daily job that makes the assets of ``drawn`` and checks freshness.
+    a replay job, and a daily job that makes the assets of ``drawn`` and checks freshness. Without
+    ``has_source_setting``, no setting names its source or moves its first partitions.
     """
     made = [dataset_assets(each) for each in datasets]
-    first_day = f"{name.upper()}_FIRST_DAY"
+    first_day = f"{name.upper()}_FIRST_DAY" if has_source_setting else ""
     checks = [dataset.freshness for dataset in made]
     drawing = "draws charts, and " if drawn else ""
     text = f"{drawing}checks whether the tables of {name} are as new as their calendars say."
     daily_job = define_daily_job(name, text.capitalize(), assets=drawn, checks=checks)
     return Domain(
         name=name,
-        source_setting=f"{name}_source",
+        source_setting=f"{name}_source" if has_source_setting else None,
         assets=[*(asset for each in made for asset in (each.source, each.table)), *drawn],
         asset_checks=checks,
         jobs=[

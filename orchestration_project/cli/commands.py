@@ -105,7 +105,22 @@ class Command(click.Command):
             if option.name in given and option not in self._own:
                 raise click.UsageError(f"{ctx.command_path} has no {option.opts[-1]}", ctx)
         _apply(ctx, given)
+        _declare_own_tables()
         return super().invoke(ctx)
+
+
+def _declare_own_tables() -> None:
+    """Declare the tables of the sources in the project folder, as commands take their names.
+
+    Raises:
+        ConfigurationError: A source is declared wrongly.
+    """
+    from orchestration_project.settings.project import own_files
+
+    if own_files():
+        from orchestration_project.engine.own_sources import own_declarations
+
+        own_declarations()
 
 
 def _apply(context: click.Context, given: Mapping[str, Any]) -> None:

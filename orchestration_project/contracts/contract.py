@@ -5,7 +5,7 @@ rejects with a reason, and audits compare the whole with what was promised. Blan
 dropped, whatever the field and the source (`trimmed`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,6 +48,7 @@ from orchestration_project.contracts.values import (
     has_right_digit,
     in_decimals,
     is_blank,
+    moments,
     quantities,
     quantity_rules,
     schema_of,
@@ -57,23 +58,26 @@ from orchestration_project.contracts.values import (
     text_or_null,
     too_long,
     trimmed,
+    truths,
     unreadable,
     whole_number,
 )
-from orchestration_project.tables.schema import USD_SCALE, Field, Quantity, key_names
+from orchestration_project.tables.schema import USD_SCALE, Field, FieldCheck, Quantity, key_names
 from orchestration_project.tables.spine import source_fields
 
 RECORD_TOTAL = "has_all_rows_of_record_total"
+ROW_COUNT = "has_row_count_within_limits"
 AUDITS = {
     RECORD_TOTAL: "As many rows came as Record-Total promised.",
     "holds_only_its_partition": "Every row names the partition that it came for.",
     "has_unique_keys": "No two rows share a key.",
     "has_few_rejects": "The share of rejected lines is within the limit.",
     "has_rows": "Rows came: an empty delivery would empty what is published.",
+    ROW_COUNT: "The number of rows is within its limits.",
 }
 """Each blocking audit of a dataset, and what it asserts.
 
-Only a contract with ``has_record_total`` has the first one.
+Only a contract with ``has_record_total`` has the first one, one with ``row_limits`` the last.
 """
 
 HELP = {
@@ -82,6 +86,7 @@ HELP = {
     "has_unique_keys": AuditHelp("load the partition again; report it to the source"),
     "has_few_rejects": AuditHelp("read the table rejects; report it, or raise the limit"),
     "has_rows": AuditHelp("run the partition again later; report it to the source if it stays so"),
+    ROW_COUNT: AuditHelp("compare with the source; change row_count if the number is right"),
     **COMPLETE_HELP,
     **BALANCE_HELP,
 }
@@ -118,6 +123,7 @@ class Contract:
         claims: What holds for every row.
         rule_version: Raised with every change that could make other rows of the same bytes.
         has_record_total: Whether the source sends the number of rows of a delivery.
+        row_limits: Least and largest number of rows of a delivery (None: any); None: no limits.
     """
 
     table: Table
@@ -126,16 +132,14 @@ class Contract:
     claims: Sequence[Claim] = ()
     rule_version: str = "2"
     has_record_total: bool = True
+    row_limits: tuple[int, int | None] | None = None
 
     @property
     def audits(self) -> Mapping[str, str]:
         """Every audit, and what it asserts."""
         found = AUDITS | {claim.name: claim.says for claim in self.claims}
-        return {
-            name: text
-            for name, text in found.items()
-            if self.has_record_total or name != RECORD_TOTAL
-        }
+        absent = {RECORD_TOTAL: not self.has_record_total, ROW_COUNT: self.row_limits is None}
+        return {name: text for name, text in found.items() if not absent.get(name)}
 
     def is_warning(self, audit: str) -> bool:
         """Whether a delivery that fails this audit is loaded all the same."""
@@ -186,6 +190,7 @@ def validate(
         unique_keys_audit(found.rows, key_names(contract.table)),
         few_rejects_audit(found.rejects, found.received_count, max_reject_ratio),
         _has_rows(found),
+        *(() if contract.row_limits is None else [_row_count_audit(found, *contract.row_limits)]),
         *(_claim_audit(claim, found.rows) for claim in contract.claims),
     ]
     return Validated(found.rows, found.rejects, audits, filtered=parsed.filtered)
@@ -221,8 +226,8 @@ def _read_name(field: Field) -> str:
 
 
 def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
-    if field.kind == "Date":
-        return days(rows[field.name]).alias(_read_name(field))
+    if field.kind in PLAIN_READERS:
+        return PLAIN_READERS[field.kind](rows[field.name]).alias(_read_name(field))
     if isinstance(field.column.type, Quantity):
         return _quantities(rows[field.name], field).alias(_read_name(field))
     if field.kind == "Number" and field.is_signed:
@@ -235,6 +240,21 @@ def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
     return (pl.col(field.name) if is_kept else text_or_null(field.name)).alias(_read_name(field))
 
 
+PLAIN_READERS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
+    "Date": days,
+    "Boolean": truths,
+    "Timestamp": moments,
+}
+"""Reads texts of a type, null where a text is none of it."""
+
+UNREADABLE = {
+    "Date": ("impossible_date", "no date"),
+    "Boolean": ("not_a_boolean", "neither true nor false"),
+    "Timestamp": ("not_a_timestamp", "no timestamp with a zone, such as 2026-01-05T09:30:00+00:00"),
+}
+"""Reason code of a text of such a type that cannot be read, and what it is."""
+
+
 def _quantities(texts: pl.Series, field: Field) -> pl.Series:
     if field.is_signed:
         return signed_quantities(texts)
@@ -242,10 +262,15 @@ def _quantities(texts: pl.Series, field: Field) -> pl.Series:
 
 
 def _rules(field: Field) -> list[RowRule]:
-    """Defect of a field: blank though required, or in a wrong format."""
+    """Defect of a field: blank though required, in a wrong format, or refused by a check."""
+    return [*_type_rules(field), *(_check_rule(field, check) for check in field.checks)]
+
+
+def _type_rules(field: Field) -> list[RowRule]:
     name, read, is_required = field.name, _read_name(field), not field.column.nullable
-    if field.kind == "Date":
-        return [*_required(field), unreadable("impossible_date", name, read, "no date")]
+    if field.kind in UNREADABLE:
+        code, what = UNREADABLE[field.kind]
+        return [*_required(field), unreadable(code, name, read, what)]
     if field.kind == "Number" and (field.scale or field.is_signed or not is_required):
         places = USD_SCALE if isinstance(field.column.type, Quantity) else field.scale
         what = f"no number with up to {places} decimals that 64 bits keep exactly"
@@ -256,6 +281,31 @@ def _rules(field: Field) -> list[RowRule]:
     most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
     forms = [*(_cusip_rules(name) if field.form else ()), *_pattern_rules(field)]
     return [*_required(field), too_long(name, most), *forms]
+
+
+def _check_rule(field: Field, check: FieldCheck) -> RowRule:
+    """Return the rule of a check; what is blank keeps it."""
+    value = pl.col(_read_name(field))
+    text = pl.lit(f"{field.name} is not {check.says}: ")
+    broken = _breaks(value, check).fill_null(value=False)
+    return RowRule(check.code, broken, pl.concat_str(text, shown(field.name)))
+
+
+def _breaks(value: pl.Expr, check: FieldCheck) -> pl.Expr:
+    first, *rest = check.operands
+    match check.operator:
+        case "above":
+            return value <= first
+        case "below":
+            return value.abs() >= first
+        case "between":
+            return (value < first) | (value > rest[0])
+        case "one_of":
+            return ~value.is_in(check.operands)
+        case "matches":
+            return ~value.str.contains(f"^(?:{first})$")
+        case "places":
+            return value != value.round(first)
 
 
 def row_formulas(contract: Contract) -> dict[str, Formula]:
@@ -410,6 +460,13 @@ def _own_rows(foreign_rows: pl.DataFrame) -> Audit:
 def _has_rows(found: ContractRows) -> Audit:
     came = f"{len(found.rows)} of {found.received_count} lines"
     return Audit("has_rows", verdict(not found.rows.is_empty()), "at least 1", came)
+
+
+def _row_count_audit(found: ContractRows, least: int, most: int | None) -> Audit:
+    row_count = len(found.rows)
+    expected = f"at least {least}" if most is None else f"{least} to {most}"
+    holds = row_count >= least and (most is None or row_count <= most)
+    return Audit(ROW_COUNT, verdict(holds), f"{expected} rows", f"{row_count}")
 
 
 def _claim_audit(claim: Claim, rows: pl.DataFrame) -> Audit:

@@ -89,6 +89,7 @@ class Calendar:
 
     Attributes:
         weekday: The one day of each week (0: Monday), or None: all days from Monday to Friday.
+        is_every_day: Whether Saturdays and Sundays name partitions, too, where weekday is None.
         delay_days: Days after the day of its name until a partition should be published.
         month_days: The days of each month that name partitions; they take the place of weekdays.
         is_holiday: Whether the source publishes nothing for a day.
@@ -105,6 +106,7 @@ class Calendar:
     skips_holidays: bool = False
     zone: str = NEW_YORK
     last_day: date | None = None
+    is_every_day: bool = False
 
     def is_over(self, day: date) -> bool:
         """Whether no partition after ``day`` will be published: the dataset was discontinued."""
@@ -117,7 +119,7 @@ class Calendar:
         if self.month_days:
             return day.day in self.month_days
         if self.weekday is None:
-            return day.weekday() < SATURDAY
+            return self.is_every_day or day.weekday() < SATURDAY
         return day.weekday() == self.weekday
 
     @property
@@ -130,14 +132,17 @@ class Calendar:
         """The days that name partitions, as a cron schedule."""
         if self.month_days:
             return f"0 0 {','.join(map(str, self.month_days))} * *"
-        return f"0 0 * * {'1-5' if self.weekday is None else (self.weekday + 1) % 7}"
+        every = "*" if self.is_every_day else "1-5"
+        return f"0 0 * * {every if self.weekday is None else (self.weekday + 1) % 7}"
 
     @property
     def day_name(self) -> str:
         """Name of a partition's day in messages."""
         if self.month_days:
             return f"day {' or '.join(map(str, self.month_days))} of a month"
-        return "weekday" if self.weekday is None else f"{date(2026, 1, 5 + self.weekday):%A}"
+        if self.weekday is None:
+            return "day" if self.is_every_day else "weekday"
+        return f"{date(2026, 1, 5 + self.weekday):%A}"
 
     def next_due(self, loaded: date) -> date:
         """Return the day from which on something newer than ``loaded`` should be published."""

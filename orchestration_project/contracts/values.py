@@ -6,6 +6,7 @@ frame costs the same for one row as for a thousand, so the rows of deliveries ar
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any
 
@@ -24,6 +25,9 @@ from orchestration_project.tables.schema import (
     key_names,
 )
 
+MOMENT = pl.Datetime("us", "UTC")
+"""Timestamps in frames."""
+
 QUANTITY = pl.Decimal(38, USD_SCALE)
 """Quantities in frames; sums of them have this type, too."""
 
@@ -32,7 +36,7 @@ POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
     BigInteger: pl.Int64(),
     Boolean: pl.Boolean(),
     Double: pl.Float64(),
-    UtcTimestamp: pl.Datetime("us", "UTC"),
+    UtcTimestamp: MOMENT,
     Dollars: pl.Decimal(19, USD_SCALE),
     Quantity: QUANTITY,
     Text: pl.String(),
@@ -106,6 +110,28 @@ def days(texts: pl.Series) -> pl.Series:
     if len(read) <= 1:  # as in most columns of most weeks
         return read["day"].gather(pl.zeros(len(texts), pl.UInt32, eager=True))
     return texts.replace_strict(read["text"], read["day"], return_dtype=pl.Date)
+
+
+TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def truths(texts: pl.Series) -> pl.Series:
+    """Read true, false, 1 and 0, in whatever case; null where a text is none of them."""
+    lower = texts.str.to_lowercase()
+    return lower.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
+
+
+def moments(texts: pl.Series) -> pl.Series:
+    """Read timestamps of ISO 8601 with a zone, in UTC; null where a text is none."""
+    return pl.Series(texts.name, [_moment_or_none(text) for text in texts], MOMENT)
+
+
+def _moment_or_none(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def trimmed(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

@@ -332,6 +332,9 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
         lists_fields: Whether its source can list fields, so that changed ones are noticed.
         made_of: For tables that are derived with it, by name: the columns of its table that each
             column is made of.
+        reread_count: How many of the newest partitions of each value a poll reads again, of a
+            source that does not say when a row changed; a backfill reads older ones.
+        min_key_ratio: As of `CompletenessLimits`, in place of what `checks.yaml` says; None: that.
     """
 
     contract: Contract
@@ -344,6 +347,8 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
     owners: Sequence[str] = ("team:market-data",)
     lists_fields: bool = False
     made_of: Mapping[str, Mapping[str, Sequence[Column[Any]]]] = field(default_factory=dict)
+    reread_count: int = 4
+    min_key_ratio: float | None = None
     summarise: Summarise[None] = no_summary
 
     @property

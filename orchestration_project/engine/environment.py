@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 from typing import Any
 
@@ -35,6 +35,7 @@ from orchestration_project.engine.warehouse.migrating import named
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings
+from orchestration_project.settings.project import own_files
 
 CHAIN_KEY_FILE = "chain_key"
 """File of STATE_DIR with the key that signs load records, where CHAIN_KEY is not set."""
@@ -130,6 +131,15 @@ def open_warehouse(settings: Settings) -> Warehouse:
     return _with_tables(settings, Warehouse.prepare)
 
 
+def widened_warehouse(settings: Settings) -> Warehouse:
+    """Return the same, after making and widening the tables that the project declares.
+
+    Raises:
+        ConfigurationError: As for `open_warehouse`, or a difference is not additive.
+    """
+    return _with_tables(settings, partial(Warehouse.prepare, changes_own=True))
+
+
 def compared_warehouse(settings: Settings) -> Warehouse:
     """Return the same for a program that runs for long, after comparing all tables.
 
@@ -174,7 +184,15 @@ def _with_tables(settings: Settings, make_tables: Callable[..., None]) -> Wareho
 
 
 def unprepared_warehouse(settings: Settings) -> Warehouse:
-    """Return the database of these settings as it is, perhaps without tables."""
+    """Return the database of these settings as it is, perhaps without tables.
+
+    Raises:
+        ConfigurationError: A source that the project declares is wrong.
+    """
+    if own_files():
+        from orchestration_project.engine.own_sources import own_declarations
+
+        own_declarations()
     return Warehouse(
         database_url(settings),
         clock=open_clock(settings),

@@ -172,7 +172,7 @@ def schema_sha256(metadata: sa.MetaData, views: Mapping[str, DeclaredView]) -> s
 def compare_schema(
     connection: sa.Connection,
     schema: str | None,
-    metadata: sa.MetaData,
+    tables: Mapping[str, sa.Table],
     views: Mapping[str, DeclaredView],
 ) -> SchemaComparison:
     """Compare declared tables with those of a database: columns, types, keys and indexes.
@@ -182,36 +182,36 @@ def compare_schema(
     Args:
         connection: Connection to the database.
         schema: Schema that has the tables; None: that of the connection.
-        metadata: Declared tables.
+        tables: Declared tables, by name.
         views: Declared views; their columns are compared if the tables are as declared.
     """
     inspector = sa.inspect(connection)
     stored_names = inspector.get_table_names(schema=schema)
-    known = sorted(name for name in stored_names if name in metadata.tables)
-    differences = [f"table {name} is missing" for name in sorted(set(metadata.tables) - set(known))]
-    additions = [f"table {name}" for name in sorted(set(stored_names) - set(metadata.tables))]
+    known = sorted(name for name in stored_names if name in tables)
+    differences = [f"table {name} is missing" for name in sorted(set(tables) - set(known))]
+    additions = [f"table {name}" for name in sorted(set(stored_names) - set(tables))]
     columns = inspector.get_multi_columns(schema, filter_names=known)
     for name in known:
         stored = {column["name"]: column for column in columns[schema, name]}
-        declared = {column.name for column in metadata.tables[name].columns}
+        declared = {column.name for column in tables[name].columns}
         differences += [
             f"column {name}.{column} is missing" for column in sorted(declared - stored.keys())
         ]
         additions += [f"column {name}.{column}" for column in sorted(stored.keys() - declared)]
         if connection.dialect.name in COMPARED_DATABASES:
-            differences += _column_differences(metadata.tables[name], stored, connection.dialect)
+            differences += _column_differences(tables[name], stored, connection.dialect)
     if connection.dialect.name in COMPARED_DATABASES:
         keys = inspector.get_multi_pk_constraint(schema, filter_names=known)
         indexes = inspector.get_multi_indexes(schema, filter_names=known)
         for name in known:
             stored_key = keys[schema, name]["constrained_columns"]
-            differences += _key_difference(metadata.tables[name], stored_key)
+            differences += _key_difference(tables[name], stored_key)
             stored_indexes = {
                 str(index["name"]): (index["column_names"], bool(index["unique"]))
                 for index in indexes[schema, name]
             }
-            declared_indexes = {str(index.name) for index in metadata.tables[name].indexes}
-            differences += _index_differences(metadata.tables[name], stored_indexes)
+            declared_indexes = {str(index.name) for index in tables[name].indexes}
+            differences += _index_differences(tables[name], stored_indexes)
             additions += [
                 f"index {index} of {name}"
                 for index in sorted(stored_indexes.keys() - declared_indexes)

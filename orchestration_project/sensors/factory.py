@@ -31,16 +31,13 @@ from orchestration_project.services.backfills import (
     active_backfill,
     request_backfill,
 )
+from orchestration_project.settings import settings_class
 
 POLL_SECONDS = 3600
 """Corrections come days or weeks later: an hour does not matter, a poll is some requests."""
 
 BACKFILL_CRON = "0 6 * * 6"
 """On Saturdays, when no source publishes."""
-
-REREAD_COUNT = 4
-"""The newest partitions of each value that a poll reads again, as such sources do not say when a
-row changed. An older one is read again by a backfill."""
 
 
 def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefinition:
@@ -53,7 +50,7 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
 
     @sensor(
         profile=profile or dataset.domain,
-        needs=f"{dataset.domain.upper()}_SOURCE",
+        needs=given_setting(f"{dataset.domain}_source"),
         name=name,
         job=made.job,
         minimum_interval_seconds=POLL_SECONDS,
@@ -73,7 +70,7 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
             [by_key[each] for each in made.existing(by_key)],
             loaded=loaded,
             since=today - limits.horizon,
-            most_recent=REREAD_COUNT,
+            most_recent=dataset.reread_count,
         )
         versions, silent = _versions(source, dataset, recent)
         changed = {key: each for key, each in versions.items() if each not in loaded[key]}
@@ -121,6 +118,11 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
     return on_publication
 
 
+def given_setting(name: str) -> str:
+    """Return the variable of a setting; empty: no setting has the name."""
+    return name.upper() if name in settings_class().model_fields else ""
+
+
 def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
     """Return the weekly schedule that backfills partitions which were never loaded."""
     dataset = made.dataset
@@ -128,7 +130,7 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
 
     @schedule(
         profile=dataset.domain,
-        needs=f"{dataset.domain.upper()}_SOURCE",
+        needs=given_setting(f"{dataset.domain}_source"),
         name=name,
         job=made.job,
         cron_schedule=BACKFILL_CRON,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.project import own_domain
 from orchestration_project.settings.settings import Settings, settings_class
 
 ALL = "all"
@@ -52,16 +53,25 @@ class Choice(NamedTuple):
 
 
 def known_domains() -> Sequence[str]:
-    """Return the names of all domains, in order."""
+    """Return the names of all domains, in order; the project's own is one of them."""
+    return sorted(filter(None, {own_domain(), *packaged_domains()}))
+
+
+def packaged_domains() -> Sequence[str]:
+    """Return the names of the package's domains, in order."""
     bases = settings_class().__mro__
     return sorted({OPERATIONS, *filter(None, (vars(base).get("domain") for base in bases))})
+
+
+def beginnings_of(domain: str) -> tuple[str, ...]:
+    """Return how names of tables and topics of a domain of the package begin."""
+    return (f"{domain}_", f"{domain}/", *BEGINNINGS.get(domain, ()))
 
 
 def domain_of_name(name: str) -> str:
     """Return the domain of a table, topic, schedule or sensor; empty: it belongs to none alone."""
     for domain in known_domains():
-        own = (f"{domain}_", f"{domain}/", *BEGINNINGS.get(domain, ()))
-        if name == domain or name.startswith(own):
+        if name == domain or name.startswith(beginnings_of(domain)):
             return domain
     return ""
 
@@ -239,6 +249,8 @@ def _given(name: str, given: Sequence[str]) -> Choice:
 
 def _chosen(name: str, settings: Settings, stored: Sequence[str]) -> Choice:
     """Return the choice of a domain where DOMAINS is not set."""
+    if name == own_domain():
+        return Choice(True, "the project declares it")
     if name == OPERATIONS or name in stored:
         return Choice(True, "it was added" if name in stored else "every installation has it")
     remedy = f"orchestrate domains add {name}, or add it to DOMAINS"

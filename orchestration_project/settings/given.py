@@ -171,6 +171,16 @@ def value_of(name: str, given: GivenValues) -> str | Unusable | None:
     return _content(path)
 
 
+def named_secret(name: str) -> str | Unusable | None:
+    """Return the secret that a variable of the environment or of `.env` has, or NAME_FILE names.
+
+    Raises:
+        OSError: The `.env` cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    return value_of(name.lower(), read_given(project_folder() / ".env"))
+
+
 def _content(path: Given) -> str | Unusable:
     said = f"{path.name}={path.text!r} ({path.place})"
     file = project_path(Path(path.text))

@@ -5,7 +5,9 @@ checkout they are the same folder.
 """
 
 import os
+import re
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -109,3 +111,44 @@ def _is_project(folder: Path) -> bool:
         ) from error
     tools = declared.get("tool")
     return isinstance(tools, dict) and "orchestrate" in tools
+
+
+OWN_SOURCES = "defs/*/source.py"
+"""Files below the project folder that declare sources of its own."""
+
+
+@cache
+def own_files() -> Sequence[Path]:
+    """Return the files that declare sources, by name of their folder.
+
+    Raises:
+        ConfigurationError: As `project_folder`.
+    """
+    folder = _declared_folder()
+    return sorted(folder.glob(OWN_SOURCES)) if folder else ()
+
+
+@cache
+def own_domain() -> str:
+    """Return the name under which the project's sources are known; empty: it declares none.
+
+    It is the project's name in `pyproject.toml`, else that of its folder.
+
+    Raises:
+        ConfigurationError: The `pyproject.toml` cannot be read.
+    """
+    if not own_files():
+        return ""
+    folder = project_folder()
+    file = folder / "pyproject.toml"
+    try:
+        declared = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            "the project's name cannot be read",
+            expected=f"a readable pyproject.toml in {folder}",
+            found=str(error),
+            remedy=f"correct {file}",
+        ) from error
+    name = str(declared.get("project", {}).get("name", folder.name)).lower()
+    return re.sub(r"[^a-z0-9]+", "_", name).strip("_") or "own"

@@ -49,6 +49,9 @@ ASSET = "asset"
 INTERNAL = "internal"
 """Under this name a table's `info` says that it is for this project's own work alone."""
 
+OWN = "own"
+"""Under this name a table's `info` says that the project's files declare it, not the package."""
+
 HIDDEN = "hidden"
 """Under this name a column's `info` says that it is made of a secret: it is never exported."""
 
@@ -324,8 +327,29 @@ TYPE_NAMES: Mapping[type, str] = {
     Text: "String",
     BigInteger: "Number",
     Quantity: "Number",
+    Boolean: "Boolean",
+    UtcTimestamp: "Timestamp",
 }
 """Names of field types in a source's list of fields, by column type."""
+
+
+@dataclass(frozen=True)
+class FieldCheck:
+    """A condition on a value; a row whose value breaks it is rejected.
+
+    Attributes:
+        code: Reason code of the reject.
+        operator: How a value is compared with ``operands``: it is above the number; below it,
+            whatever its sign; between both; one of them; matched by the pattern as a whole; or it
+            has that number of decimals at most.
+        operands: Numbers, days or texts.
+        says: What is expected, in words.
+    """
+
+    code: str
+    operator: Literal["above", "below", "between", "one_of", "matches", "places"]
+    operands: tuple[Any, ...]
+    says: str
 
 
 @dataclass(frozen=True)
@@ -341,6 +365,7 @@ class Field:
         form: How a text is written, where that can be checked.
         pattern: A regular expression that a text matches; blank: any text.
         is_signed: Whether a number may be negative.
+        checks: What else holds for its values.
     """
 
     name: str
@@ -350,10 +375,11 @@ class Field:
     form: Literal["", "cusip"] = ""
     pattern: str = ""
     is_signed: bool = False
+    checks: Sequence[FieldCheck] = ()
 
     @property
     def kind(self) -> str:
-        """Its type: Date, String or Number."""
+        """Its type: Date, String, Number, Boolean or Timestamp."""
         return TYPE_NAMES[type(self.column.type)]
 
 

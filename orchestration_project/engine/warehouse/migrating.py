@@ -1,7 +1,7 @@
 """Our tables brought to the version that this code needs, by Alembic."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from alembic import command
@@ -9,9 +9,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, delete, exc, insert, inspect, select, text
+from sqlalchemy import Connection, Table, delete, exc, insert, inspect, select, text
 
 from orchestration_project.engine.warehouse.connecting import sql_state
+from orchestration_project.engine.warehouse.own_schema import own_tables
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.migrations.declared import compare_schema, schema_sha256
@@ -197,7 +198,9 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
     Raises:
         ConfigurationError: Columns, types, keys or indexes differ; they are named.
     """
-    comparison = compare_schema(connection, _schema(connection), METADATA, VIEWS)
+    own = {table.name: table for table in own_tables()}
+    packaged = {name: table for name, table in METADATA.tables.items() if name not in own}
+    comparison = compare_schema(connection, _schema(connection), packaged, VIEWS)
     if comparison.differences:
         raise ConfigurationError(
             "the tables are not those that this program declares",
@@ -207,7 +210,26 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
             "prints it, or restore the backup of before the upgrade into a new database and run "
             "`orchestrate migrate`",
         )
-    return [name for name in comparison.additions if name != f"table {VERSION_TABLE}"]
+    if own:
+        _refuse_other_own_tables(connection, own)
+    known = {f"table {name}" for name in (VERSION_TABLE, *own)}
+    return [name for name in comparison.additions if name not in known]
+
+
+def _refuse_other_own_tables(connection: Connection, own: Mapping[str, Table]) -> None:
+    """Compare the tables that the project declares with those that there are.
+
+    Raises:
+        ConfigurationError: They differ.
+    """
+    comparison = compare_schema(connection, _schema(connection), own, {})
+    if comparison.differences:
+        raise ConfigurationError(
+            "the tables are not those that the project's sources declare",
+            expected="the tables, columns, types and keys of defs/",
+            found=named(comparison.differences),
+            remedy="run `orchestrate schema apply`; schema diff shows its changes",
+        )
 
 
 def _schema(connection: Connection) -> str | None:

@@ -72,6 +72,12 @@ from orchestration_project.engine.warehouse.migrating import (
     refuse_older,
     refuse_other_tables,
 )
+from orchestration_project.engine.warehouse.own_schema import (
+    Change,
+    additive_changes,
+    apply_changes,
+    other_differences,
+)
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
     RecordedLanding,
@@ -212,10 +218,11 @@ class Warehouse:
         is_file = self._url.get_backend_name() == "sqlite"
         return Path(str(self._url.database)) if is_file else None
 
-    def prepare(self, *, holds: str) -> None:
+    def prepare(self, *, holds: str, changes_own: bool = False) -> None:
         """Make the tables of an empty database, and make sure that it ``holds`` such data.
 
-        Tables whose stored hash is another one are compared with the declared ones, once.
+        Tables whose stored hash is another one are compared with the declared ones, once. With
+        ``changes_own``, those that the project declares are made and widened before that.
 
         Raises:
             ConfigurationError: It holds other data (``demo`` and ``real`` never mix), or its
@@ -223,21 +230,30 @@ class Warehouse:
         """
         with self.reading() as connection:
             refuse_older(connection)
-        self.upgrade(holds=holds)
+        self._make_current(holds=holds, changes_own=changes_own)
 
     def upgrade(self, *, holds: str) -> None:
         """Bring the tables up to date, and make sure that the database ``holds`` such data.
+
+        Those that the project declares are made, and get columns that they lack.
 
         Raises:
             ConfigurationError: It holds other data, or its tables are of a newer version, or
                 not the declared ones; then they stay as they were.
         """
+        self._make_current(holds=holds, changes_own=True)
+
+    def _make_current(self, *, holds: str, changes_own: bool) -> None:
+        """As `upgrade`; without ``changes_own``, own tables of an empty database alone are made."""
         with self.reading() as connection:
             is_known = is_current(connection) and is_compared(connection)
             found = self._label(connection) if is_known else None
         if found is None:
             with self.writing() as connection:
+                was_empty = current_version(connection) is None
                 migrate(connection, self._schema)
+                if was_empty or changes_own:
+                    apply_changes(connection, additive_changes(connection, self._schema))
                 if not is_compared(connection):
                     refuse_other_tables(connection)
                     record_comparison(connection)
@@ -250,6 +266,16 @@ class Warehouse:
                 found=self.shown_url,
                 remedy="set DATABASE_URL to another database, or DATA_PROFILE to what it holds",
             )
+
+    def own_changes(self) -> Sequence[Change]:
+        """Return the changes that `upgrade` would make to tables that the project declares."""
+        with self.reading() as connection:
+            return additive_changes(connection, self._schema)
+
+    def other_own_differences(self) -> Sequence[str]:
+        """Return how tables that the project declares differ, where `upgrade` changes nothing."""
+        with self.reading() as connection:
+            return other_differences(connection, self._schema)
 
     def compare_tables(self) -> Sequence[str]:
         """Compare the tables with the declared ones; return what is additional.

@@ -1,0 +1,158 @@
+"""The domain of the sources that a project declares in its own folder, under the project's name."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from functools import cache, partial
+
+from orchestration_project.catalog.factory import domain_of
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.contracts.subjects import (
+    CapturedLines,
+    CapturedRecords,
+    IdentifyingColumn,
+    SubjectKind,
+)
+from orchestration_project.engine.dataset import Dataset, LoadLimits
+from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.own.contracts import contract_of, parse_delivery, partitioning_of
+from orchestration_project.own.declarations import Dataset as Declared
+from orchestration_project.own.declarations import Field, HttpSource, UsualSize
+from orchestration_project.own.records import counter_of
+from orchestration_project.registry import Connection, Domain, Environment
+from orchestration_project.resources.own import OwnFileSource, OwnHttpSource, OwnSource
+from orchestration_project.services.erasure.requests import SubjectKinds
+from orchestration_project.settings import Settings, project_folder
+from orchestration_project.settings.project import own_domain
+
+A_YEAR = timedelta(days=365)
+MAX_RUNS_PER_TICK = 10
+
+
+@contextmanager
+def _open(declared: Declared, given: Environment) -> Iterator[OwnSource]:
+    source = declared.source
+    if not isinstance(source, HttpSource):
+        folder = project_folder()
+        yield OwnFileSource(declared, given.captures, given.clock, source, folder)
+        return
+    with HttpClient(
+        system=f"{own_domain()}_{declared.name}",
+        state=open_shared_state(given.settings),
+        requests_per_second=source.requests_per_second,
+        now=Clock().now,
+        user_agent=user_agent(),
+        asks_anyway=given.asks_anyway,
+        max_attempts=source.max_attempts,
+        accepts_encodings=True,
+    ) as http:
+        yield OwnHttpSource(declared, given.captures, given.clock, source, http)
+
+
+def _connection(declared: Declared) -> Connection[OwnSource]:
+    return Connection(
+        description=f"Source of {declared.name}, which this project declares.",
+        shown_name=f"the source of {declared.name}",
+        open=partial(_open, declared),
+        preflight=None,
+    )
+
+
+def _limits(declared: Declared, _: Settings, today: date) -> LoadLimits:
+    published = declared.partitions.published_at
+    after_midnight = timedelta(hours=published.hour, minutes=published.minute)
+    return LoadLimits(
+        first_day=declared.partitions.since,
+        horizon=min(A_YEAR, today - declared.partitions.since),
+        max_reject_ratio=declared.max_reject_ratio,
+        freshness_grace=after_midnight + timedelta(hours=declared.grace_hours),
+        max_runs_per_tick=MAX_RUNS_PER_TICK,
+    )
+
+
+def _dataset(declaration: Declaration) -> Dataset:
+    declared = declaration.dataset
+    return Dataset(
+        domain=own_domain(),
+        table=declaration.table,
+        partitioning=partitioning_of(declared),
+        source_dataset=declared.name,
+        count_records=counter_of(declared.source.reading),
+        declared_in=declaration.file,
+        contract=contract_of(declared, declaration.table, declaration.fields, declaration.code),
+        parse=partial(parse_delivery, declared),
+        resource=_resource(declared),
+        source_label=f"the source of {declared.name}",
+        source_description=f"the source that {declaration.file} declares",
+        limits=partial(_limits, declared),
+        licence=declared.licence,
+        owners=declared.owners,
+        min_key_ratio=_min_key_ratio(declared),
+        reread_count=declared.partitions.restated_days,
+    )
+
+
+def _min_key_ratio(declared: Declared) -> float | None:
+    return next((each.min_ratio for each in declared.checks if isinstance(each, UsualSize)), None)
+
+
+def _resource(declared: Declared) -> str:
+    return f"{own_domain()}_{declared.name}_source"
+
+
+def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
+    by_kind: dict[str, list[tuple[Declaration, Field]]] = {}
+    for declaration in own_declarations():
+        for field in declaration.dataset.fields:
+            if field.subject:
+                by_kind.setdefault(field.subject, []).append((declaration, field))
+    return [_subject_kind(name, entries) for name, entries in by_kind.items()]
+
+
+def _subject_kind(name: str, entries: Sequence[tuple[Declaration, Field]]) -> SubjectKind:
+    places = ", ".join(f"{each.dataset.name}.{field.name}" for each, field in entries)
+    return SubjectKind(
+        name=name,
+        description=f"value of {places}",
+        columns=[IdentifyingColumn(column=each.table.c[field.name]) for each, field in entries],
+        records=[_captured(each.dataset, field) for each, field in entries],
+    )
+
+
+def _captured(declared: Declared, field: Field) -> CapturedLines | CapturedRecords:
+    """Return where captured bytes have the records of a subject."""
+    reading = declared.source.reading
+    source = "http" if isinstance(declared.source, HttpSource) else "files"
+    if reading.format == "csv":
+        return CapturedLines(
+            source=source,
+            dataset=declared.name,
+            delimiter=reading.delimiter,
+            field=field.source_name,
+        )
+    return CapturedRecords(
+        source=source,
+        dataset=declared.name,
+        records=tuple(filter(None, reading.records.split("."))),
+        path=tuple(field.source_name.split(".")),
+    )
+
+
+@cache
+def import_own_domain() -> Domain:
+    """Return the domain of the project's own sources.
+
+    Raises:
+        ConfigurationError: A declaration is wrong.
+    """
+    declared = own_declarations()
+    return domain_of(
+        own_domain(),
+        [_dataset(each) for each in declared],
+        resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
+        has_source_setting=False,
+        registrations=[SubjectKinds(_subject_kinds)],
+    )

@@ -1,0 +1,93 @@
+"""The datasets that a project's files declare, and their tables, which are declared with ours.
+
+A program knows them once it has opened the database, or made the registry.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import Table
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.own.contracts import declare_table
+from orchestration_project.own.declarations import Dataset
+from orchestration_project.settings import project_folder
+from orchestration_project.settings.chosen import beginnings_of, packaged_domains
+from orchestration_project.settings.own_files import import_own
+from orchestration_project.settings.project import own_domain, own_files
+from orchestration_project.tables import catalogue  # noqa: F401 - declares our own tables first
+from orchestration_project.tables.schema import METADATA, Field
+
+
+class Declaration(NamedTuple):
+    """A declared dataset.
+
+    Attributes:
+        dataset: What it is.
+        file: The file that declares it, below the project folder.
+        table: Its table.
+        fields: The fields that fill the table.
+        code: The bytes of the file.
+    """
+
+    dataset: Dataset
+    file: str
+    table: Table
+    fields: Sequence[Field]
+    code: bytes
+
+
+@cache
+def own_declarations() -> Sequence[Declaration]:
+    """Return the datasets that the project's files declare, by name; this declares their tables.
+
+    Raises:
+        ConfigurationError: A file cannot be imported, or two declare the same table.
+    """
+    found: dict[str, tuple[Dataset, str]] = {}
+    for path in own_files():
+        file = str(path.relative_to(project_folder()))
+        values = vars(import_own(path)).values()
+        declared = [value for value in values if isinstance(value, Dataset)]
+        if not declared:
+            raise ConfigurationError(
+                "invalid source file: it declares nothing",
+                expected="a dataset, such as rates = Dataset(…)",
+                found="none",
+                remedy="assign the dataset to a name of the module",
+                file=file,
+            )
+        for dataset in declared:
+            _refuse_taken(dataset, file, found)
+            found[dataset.name] = (dataset, file)
+    return [
+        Declaration(
+            dataset,
+            file,
+            *declare_table(dataset, own_domain()),
+            (project_folder() / file).read_bytes(),
+        )
+        for _, (dataset, file) in sorted(found.items())
+    ]
+
+
+def _refuse_taken(dataset: Dataset, file: str, found: Mapping[str, tuple[Dataset, str]]) -> None:
+    """Refuse a table that another source has, or that is named like those of a domain."""
+    other, place = found.get(dataset.name, (dataset, file))
+    if other is not dataset:
+        raise ConfigurationError(
+            f"invalid dataset {dataset.name!r}: expected a table of its own",
+            found=f"the table of {place}",
+            remedy="give one of them another name",
+            file=file,
+        )
+    domains = packaged_domains()
+    taken = next((each for each in domains if dataset.name.startswith(beginnings_of(each))), None)
+    if taken is not None or own_domain() in domains or dataset.name in METADATA.tables:
+        raise ConfigurationError(
+            f"invalid dataset {dataset.name!r}: expected names that the package does not have",
+            found=f"a table like those of {taken}" if taken else own_domain(),
+            remedy="let the name of the dataset, or of the project, begin with another word",
+            file=file,
+        )

@@ -1,0 +1,85 @@
+"""Tables that a project declares, made and widened as their declarations say."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Inspector, Table, inspect, text
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
+
+from orchestration_project.migrations.declared import compare_schema
+from orchestration_project.tables.schema import METADATA, OWN
+
+LOCK_TIMEOUT = "30s"
+"""How long PostgreSQL waits for a table that is in use."""
+
+
+class Change(NamedTuple):
+    """A change that makes a table what its declaration says.
+
+    Attributes:
+        says: What it does, such as ``create table rates_daily``.
+        sql: Its statements, in the database's dialect.
+    """
+
+    says: str
+    sql: Sequence[str]
+
+
+def own_tables() -> Sequence[Table]:
+    """Return the tables that the project declares, those of histories included."""
+    return [table for table in METADATA.tables.values() if table.info.get(OWN)]
+
+
+def additive_changes(connection: Connection, schema: str | None) -> Sequence[Change]:
+    """Return the missing tables and nullable columns; whatever else differs is not changed."""
+    inspector = inspect(connection)
+    stored = set(inspector.get_table_names(schema=schema))
+    return [
+        change
+        for table in own_tables()
+        for change in (
+            [_creation(connection, table)]
+            if table.name not in stored
+            else _missing_columns(connection, inspector, schema, table)
+        )
+    ]
+
+
+def other_differences(connection: Connection, schema: str | None) -> Sequence[str]:
+    """Return how existing tables differ from their declarations by more than missing columns."""
+    missing = {f"{change.says} is missing" for change in additive_changes(connection, schema)}
+    added = {text.removeprefix("create ").removeprefix("add ") for text in missing}
+    tables = {table.name: table for table in own_tables()}
+    found = compare_schema(connection, schema, tables, {}).differences
+    return [text for text in found if text not in added]
+
+
+def apply_changes(connection: Connection, changes: Sequence[Change]) -> None:
+    """Execute changes; ``connection`` is in a write transaction, which on SQLite is the lock."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    for change in changes:
+        for statement in change.sql:
+            connection.exec_driver_sql(statement)
+
+
+def _creation(connection: Connection, table: Table) -> Change:
+    dialect = connection.dialect
+    statements = [CreateTable(table), *(CreateIndex(index) for index in table.indexes)]
+    if dialect.supports_comments and not dialect.inline_comments:
+        statements.append(SetTableComment(table))
+        statements.extend(SetColumnComment(column) for column in table.columns if column.comment)
+    sql = [str(statement.compile(dialect=dialect)).strip() for statement in statements]
+    return Change(f"create table {table.name}", sql)
+
+
+def _missing_columns(
+    connection: Connection, inspector: Inspector, schema: str | None, table: Table
+) -> Iterator[Change]:
+    stored = {column["name"] for column in inspector.get_columns(table.name, schema=schema)}
+    quoted = connection.dialect.identifier_preparer.quote
+    for column in table.columns:
+        if column.name not in stored and column.nullable and not column.primary_key:
+            kind = column.type.compile(connection.dialect)
+            sql = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {quoted(column.name)} {kind}"
+            yield Change(f"add column {table.name}.{column.name}", [sql])

@@ -1,0 +1,235 @@
+"""A declared dataset in the words of the engine: its table, contract, partitions and parser."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date
+from hashlib import sha256
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Column, Table
+
+from orchestration_project.contracts.contract import Contract, validate
+from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
+from orchestration_project.contracts.partitioning import Partition, Partitioning
+from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.rules import Validated
+from orchestration_project.own.declarations import Dataset, ExactDecimal, Field, RowCount
+from orchestration_project.own.records import Record, read_records
+from orchestration_project.tables.schema import (
+    HISTORY,
+    OWN,
+    USD_SCALE,
+    FieldCheck,
+    count,
+    dataset_table,
+    day,
+    flag,
+    moment,
+    quantity,
+    text,
+)
+from orchestration_project.tables.schema import Field as TableField
+
+DAY_FIELD = "day of the partition"
+"""Name of the field of a day that records do not have; no source has such a name."""
+
+
+_DECLARED: dict[str, tuple[Dataset, Table, Sequence[TableField]]] = {}
+"""Datasets whose tables were declared in this process, by name."""
+
+
+def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableField]]:
+    """Return the table of a dataset, and the fields that fill it; it is declared once."""
+    known = _DECLARED.get(dataset.name)
+    if known is not None and known[0] is dataset:
+        return known[1:]
+    fields = [_table_field(each, dataset) for each in dataset.fields]
+    if not dataset.has_day_field:
+        column = day(dataset.partitions.column, "Day of the partition", key=True)
+        fields.insert(0, TableField(DAY_FIELD, column))
+    key = list(dataset.key_columns)
+    fields.sort(key=lambda each: _place_in_key(each, key))  # the key's columns come first, in order
+    comment = dataset.description or f"One row per {', '.join(key)}."
+    table = dataset_table(dataset.name, comment, *fields, asset=f"{domain}/{dataset.name}")
+    for each in (table, table.info[HISTORY]):
+        each.info[OWN] = True
+    _DECLARED[dataset.name] = (dataset, table, fields)
+    return table, fields
+
+
+def _place_in_key(field: TableField, key: Sequence[str]) -> int:
+    return key.index(field.column.key) if field.column.key in key else len(key)
+
+
+def _table_field(field: Field, dataset: Dataset) -> TableField:
+    """Return a field with its column."""
+    is_number = field.kind in ("integer", "decimal")
+    return TableField(
+        field.source_name,
+        _column(field, is_key=field.name in dataset.key_columns),
+        scale=USD_SCALE if field.kind == "decimal" else 0,
+        is_signed=is_number,
+        checks=[*_size_checks(field), *field.checks],
+    )
+
+
+def _column(field: Field, *, is_key: bool) -> Column[Any]:
+    said, is_optional = field.description, field.optional
+    match field.kind:
+        case "integer":
+            return count(field.name, said, key=is_key, optional=is_optional)
+        case "date":
+            return day(field.name, said, key=is_key, optional=is_optional)
+        case "timestamp":
+            return moment(field.name, said, key=is_key, optional=is_optional)
+        case "boolean":
+            return flag(field.name, said, optional=is_optional)
+        case "decimal":
+            return quantity(field.name, said, optional=is_optional)
+        case _:
+            return text(field.name, said, key=is_key, optional=is_optional, from_senders=True)
+
+
+def _size_checks(field: Field) -> Sequence[FieldCheck]:
+    """Return the checks that a decimal has no more digits than declared."""
+    if not isinstance(field.type, ExactDecimal):
+        return ()
+    digits, places = field.type.digits, field.type.places
+    says = f"a number with up to {places} decimals, below {field.type.limit:f}"
+    return (
+        FieldCheck("too_many_decimals", "places", (places,), says),
+        FieldCheck("too_many_digits", "below", (field.type.limit,), f"{says}, of {digits} digits"),
+    )
+
+
+def partitioning_of(dataset: Dataset) -> Partitioning:
+    """Return the partitions of a dataset."""
+    declared = dataset.partitions
+    return Partitioning(dataset.name, declared.calendar, day_column=declared.column)
+
+
+def contract_of(
+    dataset: Dataset, table: Table, fields: Sequence[TableField], code: bytes
+) -> Contract:
+    """Return the contract of a delivery; ``code`` is the file that declares the dataset."""
+    counted = next((each for each in dataset.checks if isinstance(each, RowCount)), None)
+    return Contract(
+        table,
+        fields,
+        partition_fields=(_day_field(dataset),),
+        rule_version=rule_version(dataset, code),
+        has_record_total=False,
+        row_limits=None if counted is None else (counted.min, counted.max),
+    )
+
+
+def rule_version(dataset: Dataset, code: bytes) -> str:
+    """Return a hash of all that could make other rows of the same bytes.
+
+    With ``parse=`` that is the whole file, as the function may call others.
+    """
+    said = [
+        (each.name, each.kind, str(each.type), each.source_name, each.optional, each.checks)
+        for each in dataset.fields
+    ]
+    reading = dataset.source.reading
+    read = (reading.format, reading.records, reading.delimiter, reading.decimal_comma)
+    rules = repr((dataset.key_columns, said, read, code if reading.parse else b""))
+    return sha256(rules.encode()).hexdigest()[:12]
+
+
+def _day_field(dataset: Dataset) -> str:
+    """Return the field of records that has the day of their partition."""
+    column = dataset.partitions.column
+    return next((each.source_name for each in dataset.fields if each.name == column), DAY_FIELD)
+
+
+def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
+    """Yield the records of a document.
+
+    Raises:
+        SourceError: The document cannot be read.
+    """
+    names = [each.source_name for each in dataset.fields]
+    return read_records(body, dataset.source.reading, names)
+
+
+def is_of(dataset: Dataset, record: Record, wanted: date) -> bool:
+    """Whether a record belongs to the partition of a day; an unreadable one belongs to each."""
+    if record.texts is None or not dataset.has_day_field:
+        return True
+    return record.texts.get(_day_field(dataset), "") == wanted.isoformat()
+
+
+def version_of(dataset: Dataset, bodies: Sequence[bytes], partition: Partition) -> str | None:
+    """Return the state of a partition in documents, as a hash of its records; None: it has none.
+
+    Raises:
+        SourceError: A document cannot be read.
+    """
+    own = [
+        json.dumps(record.texts, sort_keys=True) + record.problem[0]
+        for body in bodies
+        for record in records_of(dataset, body)
+        if is_of(dataset, record, partition.day)
+    ]
+    if not own:
+        return None
+    digest = sha256("\n".join(sorted(own)).encode()).hexdigest()[:16]
+    return f"{len(own)} records, {digest}"
+
+
+def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition) -> Parsed:
+    """Return the records of a partition as texts, in a row for each.
+
+    Raises:
+        SourceError: A part cannot be read.
+    """
+    names = [each.source_name for each in dataset.fields]
+    rows: list[tuple[Any, ...]] = []
+    rejects: list[tuple[Any, ...]] = []
+    filtered = Counter[str](other_days=0) if dataset.has_day_field else Counter[str]()
+    quoted: list[Part] = []
+    for part in parts:
+        lines: list[str] = []
+        for record in records_of(dataset, part.body):
+            lines.append(json.dumps(record.texts or record.problem[1], sort_keys=True))
+            place = (part.part_number, record.line_number)
+            if record.texts is None:
+                rejects.append((*place, *record.problem))
+            elif is_of(dataset, record, partition.day):
+                rows.append((*place, *(record.texts.get(name, "") for name in names)))
+            else:
+                filtered["other_days"] += 1
+        quoted.append(Part(part.part_number, "\n".join(lines).encode()))
+    frame = pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row")
+    if not dataset.has_day_field:
+        frame = frame.with_columns(pl.lit(partition.day.isoformat()).alias(DAY_FIELD))
+    return Parsed(
+        frame,
+        pl.DataFrame(rejects, REJECT, orient="row"),
+        parts=() if dataset.source.reading.format == "csv" else quoted,
+        filtered=filtered,
+    )
+
+
+def validate_documents(
+    dataset: Dataset, contract: Contract, bodies: Sequence[bytes], partition: Partition
+) -> Validated:
+    """Return the rows, rejects and audits of documents, as a load of the partition has them.
+
+    Raises:
+        SourceError: A document cannot be read.
+    """
+    parts = [Part(number, body) for number, body in enumerate(bodies, 1)]
+    parsed = parse_delivery(dataset, parts, partition)
+    return validate(
+        contract,
+        parsed,
+        parts,
+        partition_texts=partitioning_of(dataset).texts_of(partition),
+        record_total=None,
+        max_reject_ratio=dataset.max_reject_ratio,
+    )

@@ -1,0 +1,707 @@
+"""Declaration of a source of one's own: a dataset with its key, fields, partitions and source.
+
+A value says all that there is to know of a dataset; nothing here fetches or loads. What is wrong
+in a declaration is an error when it is made, with the place in the file.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import holidays
+
+from orchestration_project.contracts.partitioning import Calendar
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.tables.schema import USD_SCALE, FieldCheck
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+"""Shape of the name of a table or column."""
+
+OUR_COLUMNS = ("capture_id", "known_from", "known_to", "change_cause", "rule_version")
+"""Columns that each table has besides the declared ones."""
+
+MAX_DIGITS = 18
+"""Most digits of an exact decimal: 64 bits keep them."""
+
+Type: TypeAlias = Literal["text", "integer", "boolean", "date", "timestamp", "json", "decimal"]
+
+TYPES: Mapping[object, Type] = {
+    str: "text",
+    int: "integer",
+    bool: "boolean",
+    date: "date",
+    datetime: "timestamp",
+    **{name: name for name in ("text", "integer", "boolean", "date", "timestamp", "json")},
+}
+"""The type of a field, by what a declaration may name it by."""
+
+KEY_TYPES: Sequence[Type] = ("text", "integer", "date", "timestamp")
+"""Types that a key's fields may have."""
+
+Parse: TypeAlias = Callable[[bytes], Iterable[Mapping[str, Any]]]
+"""Returns the records of a delivered document: values by the source's names of fields."""
+
+
+def invalid(what: str, expected: str, found: object, remedy: str = "") -> ConfigurationError:
+    """Return the error of a wrong declaration."""
+    return ConfigurationError(f"invalid {what}", expected=expected, found=str(found), remedy=remedy)
+
+
+@dataclass(frozen=True)
+class ExactDecimal:
+    """Type of exact decimals with at most ``digits`` digits, ``places`` of them decimals."""
+
+    digits: int
+    places: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.digits <= MAX_DIGITS or not 0 <= self.places <= USD_SCALE:
+            raise invalid(
+                "decimal",
+                f"1 to {MAX_DIGITS} digits, 0 to {USD_SCALE} of them decimals",
+                f"decimal({self.digits}, {self.places})",
+            )
+        if self.digits < self.places:
+            raise invalid("decimal", "no more decimals than digits", f"{self.digits} digits")
+
+    @property
+    def limit(self) -> Decimal:
+        """The number that all values are below, whatever their sign."""
+        return Decimal(10) ** (self.digits - self.places)
+
+
+def decimal(digits: int, places: int) -> ExactDecimal:
+    """Return the type of exact decimals, such as ``decimal(12, 6)`` for 161.070000."""
+    return ExactDecimal(digits, places)
+
+
+def between(least: Any, most: Any) -> FieldCheck:
+    """Return the check that rejects a row whose value is below ``least`` or above ``most``."""
+    return FieldCheck("out_of_range", "between", (least, most), f"from {least} to {most}")
+
+
+def one_of(*values: str) -> FieldCheck:
+    """Return the check that rejects a row whose text is none of ``values``."""
+    return FieldCheck("unknown_value", "one_of", values, f"one of {', '.join(values)}")
+
+
+def matches(pattern: str) -> FieldCheck:
+    """Return the check that rejects a row whose text does not match a regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise invalid("pattern", "a regular expression", f"{pattern}: {error}") from None
+    return FieldCheck("wrong_form", "matches", (pattern,), f"as {pattern}")
+
+
+positive = FieldCheck("not_positive", "above", (0,), "above 0")
+"""The check that rejects a row whose number is not above 0."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a dataset, which becomes a column of its table.
+
+    Attributes:
+        name: Name of the column.
+        type: `str`, `int`, `bool`, `date`, `datetime` (a timestamp with zone), ``"json"``, or what
+            `decimal` returns; also by the names text, integer, boolean, date, timestamp.
+        description: What it is, in which unit.
+        source: What the source calls it; a path with dots leads into nested JSON. Default: `name`.
+        optional: Whether it may be blank: the column is NULL then.
+        check: Rejects a row, as `positive`, `between`, `matches` or `one_of`; also several.
+        subject: Kind of person or thing that it identifies, one word, for erasure.
+    """
+
+    name: str
+    type: Any
+    description: str
+    source: str = ""
+    optional: bool = False
+    check: FieldCheck | Sequence[FieldCheck] = ()
+    subject: str = ""
+
+    def __post_init__(self) -> None:
+        what = f"field {self.name!r}"
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise invalid(
+                what, "a name of small letters, digits and _, such as trade_date", self.name
+            )
+        if self.name in OUR_COLUMNS:
+            raise invalid(what, "a name that no column of ours has", self.name, "rename it")
+        if not isinstance(self.type, ExactDecimal) and self.type not in TYPES:
+            known = "str, int, bool, date, datetime, 'json' or decimal(12, 6)"
+            raise invalid(f"type of {what}", known, repr(self.type))
+        if not self.description:
+            raise invalid(f"description of {what}", "what it is, in which unit", "nothing")
+        for check in self.checks:
+            if not isinstance(check, FieldCheck):
+                raise invalid(
+                    f"check of {what}", "positive, between, matches or one_of", repr(check)
+                )
+            self._require_fitting(check)
+
+    def _require_fitting(self, check: FieldCheck) -> None:
+        """Make sure that a check can be applied to values of the type."""
+        of_text = check.operator in ("matches", "one_of")
+        fitting = ("text",) if of_text else ("integer", "decimal", "date")
+        if self.kind not in fitting or (check.operator == "above" and self.kind == "date"):
+            raise invalid(
+                f"check of field {self.name!r}",
+                f"a check of the type {self.kind}",
+                f"one of {' or '.join(fitting)}: {check.says}",
+            )
+
+    @property
+    def kind(self) -> Type:
+        """Its type in one word."""
+        return "decimal" if isinstance(self.type, ExactDecimal) else TYPES[self.type]
+
+    @property
+    def checks(self) -> Sequence[Any]:
+        """Its checks, and whatever else was given as one."""
+        given = self.check
+        return tuple(given) if isinstance(given, list | tuple) else (given,)
+
+    @property
+    def source_name(self) -> str:
+        """Its name in the source."""
+        return self.source or self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partitions:
+    """Days that name the partitions of a dataset; `Daily`, `Weekly` and `Monthly` make it.
+
+    Attributes:
+        since: The first day.
+        calendar: Which days name partitions, and when they are published.
+        column: The column that has the day. Unless it is a field, it is added and filled; of a
+            field, records of other days belong to other partitions.
+        published_at: Time of day of publication, in the calendar's zone.
+        restated_days: How many of the newest partitions are read again for changes.
+    """
+
+    since: date
+    calendar: Calendar
+    column: str
+    published_at: time
+    restated_days: int
+
+
+def Daily(  # noqa: N802 - a declaration reads like a value
+    since: str | date,
+    *,
+    calendar: str = "",
+    published: str = "",
+    column: str = "day",
+    restated_days: int = 4,
+) -> Partitions:
+    """Return a partition for each day, or for each business day of a calendar.
+
+    Args:
+        since: The first day, yyyy-mm-dd.
+        calendar: Code of a market of the library holidays, such as XNYS or XECB: Monday to Friday
+            but for its holidays. Default: all days.
+        published: When the source has a day, such as ``"16:15 Europe/Berlin"`` on the day itself.
+            Default: at the end of the day in UTC.
+        column: As of `Partitions`.
+        restated_days: As of `Partitions`.
+    """
+    is_closed = _holidays_of(calendar) if calendar else None
+    if is_closed is None:
+        made = Calendar(weekday=None, delay_days=1, is_every_day=True)
+    else:
+        made = Calendar(weekday=None, delay_days=1, is_holiday=is_closed, skips_holidays=True)
+    return _partitions(since, made, published, column, restated_days)
+
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def Weekly(  # noqa: N802 - a declaration reads like a value
+    since: str | date,
+    *,
+    weekday: str = "Monday",
+    published: str = "",
+    delay_days: int = 7,
+    column: str = "week",
+    restated_days: int = 4,
+) -> Partitions:
+    """Return a partition for each week, named by one day of it.
+
+    Args:
+        since: The first day, yyyy-mm-dd.
+        weekday: The day that names a week, such as Friday.
+        published: As of `Daily`; ``delay_days`` are added to its day.
+        delay_days: Days from the day that names a week to its publication.
+        column: As of `Partitions`.
+        restated_days: As of `Partitions`.
+    """
+    if weekday not in WEEKDAYS:
+        raise invalid("weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS))
+    made = Calendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
+    return _partitions(since, made, published, column, restated_days, delay_days)
+
+
+def Monthly(  # noqa: N802 - a declaration reads like a value
+    since: str | date,
+    *,
+    day: int = 1,
+    published: str = "",
+    delay_days: int = 31,
+    column: str = "month",
+    restated_days: int = 4,
+) -> Partitions:
+    """Return a partition for each month, named by one day of it, the first by default.
+
+    The other arguments are those of `Weekly`.
+    """
+    if day not in range(1, 29):
+        raise invalid("day of a month", "1 to 28, which each month has", day)
+    made = Calendar(weekday=None, delay_days=delay_days, month_days=(day,))
+    return _partitions(since, made, published, column, restated_days, delay_days)
+
+
+def _partitions(
+    since: str | date,
+    calendar: Calendar,
+    published: str,
+    column: str,
+    restated_days: int,
+    delay_days: int = 0,
+) -> Partitions:
+    moment, zone = _published(published)
+    delay = delay_days if published else calendar.delay_days
+    first = _day(since)
+    if not NAME.fullmatch(column):
+        raise invalid("column of partitions", "a name such as trade_date", column)
+    if restated_days < 0:
+        raise invalid("restated_days", "0 or more", restated_days)
+    placed = _placed(calendar, delay, zone)
+    return Partitions(
+        since=first,
+        calendar=placed,
+        column=column,
+        published_at=moment,
+        restated_days=restated_days,
+    )
+
+
+def _placed(calendar: Calendar, delay_days: int, zone: str) -> Calendar:
+    return Calendar(**{**vars(calendar), "delay_days": delay_days, "zone": zone})
+
+
+def _day(given: str | date) -> date:
+    if isinstance(given, date) and not isinstance(given, datetime):
+        return given
+    try:
+        return date.fromisoformat(str(given))
+    except ValueError:
+        raise invalid("first day", "a day such as 2024-01-02", given) from None
+
+
+def _published(text: str) -> tuple[time, str]:
+    """Return the time of day and the zone of a text such as ``16:15 Europe/Berlin``."""
+    if not text:
+        return time(), "UTC"
+    moment, _, zone = text.partition(" ")
+    try:
+        found = time.fromisoformat(moment), ZoneInfo(zone).key
+    except (ValueError, ZoneInfoNotFoundError, OSError):
+        raise invalid("time of publication", "such as 16:15 Europe/Berlin", text) from None
+    return found
+
+
+def _holidays_of(code: str) -> Callable[[date], bool]:
+    """Return whether a market is closed on a day, one from Monday to Friday."""
+    known = holidays.list_supported_financial()
+    if code not in known:
+        raise invalid(
+            "calendar", "a market of the library holidays", code, did_you_mean(code, known)
+        )
+    closed: dict[int, frozenset[date]] = {}
+
+    def is_closed(day: date) -> bool:
+        if day.year not in closed:
+            found = holidays.financial_holidays(code, years=day.year)
+            closed[day.year] = frozenset(found)
+        return day in closed[day.year]
+
+    return is_closed
+
+
+@dataclass(frozen=True)
+class RowCount:
+    """A check of a delivery: how many rows it has; another number quarantines it."""
+
+    min: int = 1
+    max: int | None = None
+
+
+def row_count(min: int = 1, max: int | None = None) -> RowCount:
+    """Return the check that a delivery has from ``min`` to ``max`` rows."""
+    if min < 0 or (max is not None and max < min):
+        raise invalid("row_count", "0 <= min <= max", f"min {min}, max {max}")
+    return RowCount(min, max)
+
+
+@dataclass(frozen=True)
+class UsualSize:
+    """A check of a delivery: its rows and keys, compared with those that are loaded."""
+
+    min_ratio: float
+
+
+def usual_size(min_ratio: float) -> UsualSize:
+    """Return the check that a delivery has this share of the loaded keys, and of usual rows.
+
+    ``min_ratio`` is from 0 to 1; a first delivery is compared with partitions around it.
+    """
+    if not 0 < min_ratio <= 1:
+        raise invalid("usual_size", "a ratio above 0, at most 1", min_ratio)
+    return UsualSize(min_ratio)
+
+
+FORMATS: Sequence[str] = ("csv", "json", "ndjson")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The way to read the records of a document.
+
+    Attributes:
+        format: csv, json or ndjson; empty: ``parse`` reads them.
+        records: Path of names with dots that leads to the array of records in JSON; empty: the
+            document is the array, or one record.
+        delimiter: Character between fields of a CSV.
+        decimal_comma: Whether numbers are written as 1.234,5.
+        parse: Returns the records of a document, in place of a format.
+    """
+
+    format: str = ""
+    records: str = ""
+    delimiter: str = ","
+    decimal_comma: bool = False
+    parse: Parse | None = None
+
+    def __post_init__(self) -> None:
+        if self.parse is None and self.format not in FORMATS:
+            remedy = did_you_mean(self.format, FORMATS) or "name a format, or give parse="
+            raise invalid("format", ", ".join(FORMATS), repr(self.format), remedy)
+        if self.parse is not None and self.format:
+            raise invalid("format", "a format or parse=, not both", self.format)
+        if self.format == "csv" and len(self.delimiter.encode()) != 1:
+            raise invalid("delimiter", "one character of ASCII", repr(self.delimiter))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSource:
+    """A source that answers over HTTP; `http_source` makes it."""
+
+    url: str
+    reading: Reading
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    secret_headers: Mapping[str, str]
+    secret_query: Mapping[str, str]
+    bearer: str
+    basic: tuple[str, str] | None
+    paging: "Paging | None"
+    requests_per_second: int
+    max_attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSource:
+    """A folder with a file for each partition; `file_source` makes it."""
+
+    path: str
+    reading: Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paging:
+    """The way from a page of an answer to the next; `pages`, `cursor` and others make it.
+
+    Attributes:
+        kind: Where the next request comes from.
+        parameter: Name of the query parameter that asks for the next page.
+        path: Path with dots in the answer to the cursor or URL of the next page.
+        size: Records of a full page.
+        start: Value of the parameter of the first page.
+        most: Pages at most; an answer with more fails.
+    """
+
+    kind: Literal["page", "offset", "cursor", "next_url", "link_header"]
+    parameter: str = ""
+    path: str = ""
+    size: int = 0
+    start: int = 1
+    most: int = 1000
+
+
+def pages(parameter: str = "page", *, size: int, start: int = 1, most: int = 1000) -> Paging:
+    """Return paging by number: a page with fewer than ``size`` records is the last."""
+    return Paging(kind="page", parameter=parameter, size=size, start=start, most=most)
+
+
+def offsets(parameter: str = "offset", *, size: int, most: int = 1000) -> Paging:
+    """Return paging by the number of records before a page."""
+    return Paging(kind="offset", parameter=parameter, size=size, start=0, most=most)
+
+
+def cursor(parameter: str, *, path: str, most: int = 1000) -> Paging:
+    """Return paging by a cursor, which an answer has at ``path`` while there are further pages."""
+    return Paging(kind="cursor", parameter=parameter, path=path, most=most)
+
+
+def next_url(path: str, *, most: int = 1000) -> Paging:
+    """Return paging by the URL of the next page, which an answer has at ``path``."""
+    return Paging(kind="next_url", path=path, most=most)
+
+
+def link_header(*, most: int = 1000) -> Paging:
+    """Return paging by the header Link with ``rel="next"``."""
+    return Paging(kind="link_header", most=most)
+
+
+RATE = re.compile(r"([1-9][0-9]{0,3})/s")
+ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def http_source(
+    url: str,
+    *,
+    format: str = "",
+    records: str = "",
+    delimiter: str = ",",
+    decimal_comma: bool = False,
+    parse: Parse | None = None,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    secret_headers: Mapping[str, str] | None = None,
+    secret_query: Mapping[str, str] | None = None,
+    bearer: str = "",
+    basic: tuple[str, str] | None = None,
+    paging: Paging | None = None,
+    rate: str = "2/s",
+    retries: int = 4,
+) -> HttpSource:
+    """Return a source of documents over HTTP.
+
+    Secrets are named, not given: the environment variable of a name is read when a request is sent.
+
+    Args:
+        url: Address; ``{partition:%Y-%m-%d}`` stands for the day, in a notation of `strftime`.
+        format: csv, json or ndjson, read as ``records``, ``delimiter`` and ``decimal_comma`` say.
+        records: As of `Reading`.
+        delimiter: As of `Reading`.
+        decimal_comma: As of `Reading`.
+        parse: Reads the records of an answer, in place of ``format``.
+        headers: Headers of requests.
+        query: Parameters of the query, which may name the partition, too.
+        secret_headers: Environment variables of headers, such as ``{"X-Api-Key": "MY_KEY"}``.
+        secret_query: Environment variables of query parameters.
+        bearer: Environment variable of a bearer token.
+        basic: Environment variables of a user and a password.
+        paging: How pages follow; `pages`, `offsets`, `cursor`, `next_url` or `link_header`.
+        rate: Requests a second at most, such as ``2/s``.
+        retries: Further attempts after a fault that may pass.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise invalid("URL", "an address that begins with https:// or http://", url)
+    _require_template(url, query or {})
+    found = RATE.fullmatch(rate)
+    if found is None:
+        raise invalid("rate", "requests a second, such as 2/s", rate)
+    if not 0 <= retries <= 20:
+        raise invalid("retries", "0 to 20", retries)
+    names = [*(secret_headers or {}).values(), *(secret_query or {}).values()]
+    names += [bearer] if bearer else []
+    names += [*basic] if basic else []
+    for name in names:
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            raise invalid(
+                "name of a secret",
+                "an environment variable such as MY_API_KEY",
+                "another text",
+                "set the variable to the secret, and name it here",
+            )
+    reading = Reading(
+        format=format,
+        records=records,
+        delimiter=delimiter,
+        decimal_comma=decimal_comma,
+        parse=parse,
+    )
+    if paging is not None and paging.kind in ("cursor", "next_url") and format != "json":
+        raise invalid("paging", "format json for a cursor or URL in the answer", format or "parse=")
+    return HttpSource(
+        url=url,
+        reading=reading,
+        headers=headers or {},
+        query=query or {},
+        secret_headers=secret_headers or {},
+        secret_query=secret_query or {},
+        bearer=bearer,
+        basic=basic,
+        paging=paging,
+        requests_per_second=int(found[1]),
+        max_attempts=retries + 1,
+    )
+
+
+def file_source(
+    path: str,
+    *,
+    format: str = "",
+    records: str = "",
+    delimiter: str = ",",
+    decimal_comma: bool = False,
+    parse: Parse | None = None,
+) -> FileSource:
+    """Return a source of files, such as ``in/prices_{partition:%Y%m%d}.csv``.
+
+    A relative path is below the project folder. The other arguments are those of `http_source`.
+    """
+    _require_template(path, {})
+    reading = Reading(
+        format=format,
+        records=records,
+        delimiter=delimiter,
+        decimal_comma=decimal_comma,
+        parse=parse,
+    )
+    return FileSource(path=path, reading=reading)
+
+
+PLACE_OF_DAY = re.compile(r"\{partition(?::(?P<form>[^{}]+))?\}")
+
+
+def filled(template: str, day: date) -> str:
+    """Return a template with a day in the places of its partition."""
+    return PLACE_OF_DAY.sub(lambda place: f"{day:{place['form'] or '%Y-%m-%d'}}", template)
+
+
+def names_partition(template: str) -> bool:
+    """Whether a template has a place for the partition."""
+    return PLACE_OF_DAY.search(template) is not None
+
+
+def _require_template(url: str, query: Mapping[str, str]) -> None:
+    """Make sure that braces of a template are places of the partition."""
+    for text in (url, *query.values()):
+        if wrong := re.search(r"[{}][^{}]*[{}]?", PLACE_OF_DAY.sub("", text)):
+            raise invalid("template", "{partition} or {partition:%Y-%m-%d}", wrong[0])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of one's own: from its source to a table with captures, checks and history.
+
+    Attributes:
+        name: Name of its table, and of its asset within the project.
+        key: Columns that identify a row; the column of the partition need not be named.
+        partitions: Which partitions it has: `Daily`, `Weekly` or `Monthly`.
+        fields: Its fields, in the order of the columns.
+        source: Where it comes from: `http_source` or `file_source`.
+        checks: Checks of a whole delivery, which quarantine it: `row_count`, `usual_size`.
+        description: What one row is.
+        max_reject_ratio: Rejected share of records (0-1) above which a delivery is quarantined.
+        licence: Terms under which it is available.
+        owners: Dagster's owners, such as ``team:market``.
+        grace_hours: Hours after publication until a partition counts as late.
+    """
+
+    name: str
+    key: Sequence[str]
+    partitions: Partitions
+    fields: Sequence[Field]
+    source: HttpSource | FileSource
+    checks: Sequence[RowCount | UsualSize] = ()
+    description: str = ""
+    max_reject_ratio: float = 0.0
+    licence: str = "not stated"
+    owners: Sequence[str] = field(default=("team:data",))
+    grace_hours: int = 12
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            expected = "a name of small letters, digits and _, such as rates_daily"
+            raise invalid(f"dataset {self.name!r}", expected, self.name)
+        what = f"dataset {self.name!r}"
+        self._require_fields(what)
+        self._require_key(what)
+        self._require_partition(what)
+        if not 0 <= self.max_reject_ratio <= 1:
+            raise invalid(f"max_reject_ratio of {what}", "0 to 1", self.max_reject_ratio)
+        for check in self.checks:
+            if not isinstance(check, RowCount | UsualSize):
+                raise invalid(f"checks of {what}", "row_count(…) or usual_size(…)", repr(check))
+
+    def _require_fields(self, what: str) -> None:
+        names = [each.name for each in self.fields]
+        if not names:
+            raise invalid(f"fields of {what}", "at least one", "none")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise invalid(f"fields of {what}", "each name once", f"{twice} twice")
+        subjects = [each for each in self.fields if each.subject]
+        if subjects and self.source.reading.parse is not None:
+            raise invalid(
+                f"subject of field {subjects[0].name!r}",
+                "a source with a format, as records are cut out of captured bytes",
+                "parse=",
+                "declare a format, or leave subject out: the field is outside erasure then",
+            )
+
+    def _require_key(self, what: str) -> None:
+        if not self.key:
+            raise invalid(f"key of {what}", "at least one field", "none")
+        by_name = {each.name: each for each in self.fields}
+        for name in self.key:
+            field = by_name.get(name)
+            if field is None and name != self.partitions.column:
+                remedy = did_you_mean(name, by_name)
+                raise invalid(f"key of {what}", "names of its fields", name, remedy)
+            if field is not None and (field.kind not in KEY_TYPES or field.optional):
+                expected = f"required fields of the types {', '.join(KEY_TYPES)}"
+                raise invalid(f"key of {what}", expected, name)
+
+    def _require_partition(self, what: str) -> None:
+        """Make sure that the records of a partition differ from those of others."""
+        column = self.partitions.column
+        field = next((each for each in self.fields if each.name == column), None)
+        if field is not None and field.kind != "date":
+            raise invalid(f"field {column!r}", "a date, as it names partitions", field.kind)
+        if field is None and not self._names_partition:
+            raise invalid(
+                f"source of {what}",
+                "an address with {partition}, or a field with the day",
+                "the same address for all partitions",
+                "write {partition} into it, or name the field by column= of the partitions",
+            )
+
+    @property
+    def _names_partition(self) -> bool:
+        templates = (
+            [self.source.url, *self.source.query.values()]
+            if isinstance(self.source, HttpSource)
+            else [self.source.path]
+        )
+        return any(map(names_partition, templates))
+
+    @property
+    def has_day_field(self) -> bool:
+        """Whether its records have the day of their partition."""
+        return any(each.name == self.partitions.column for each in self.fields)
+
+    @property
+    def key_columns(self) -> Sequence[str]:
+        """The columns of its key, with that of the partition."""
+        column = self.partitions.column
+        return tuple(self.key) if column in self.key else (column, *self.key)

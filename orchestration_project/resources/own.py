@@ -1,0 +1,333 @@
+"""Sources that a project declares: documents over HTTP with their pages, and files of a folder."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import httpx
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import file_bytes
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.client import Response
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.source import Extraction, PartitionList, Source
+from orchestration_project.errors import (
+    ConfigurationError,
+    SourceError,
+    TransientError,
+    UnavailableError,
+)
+from orchestration_project.own.contracts import records_of, version_of
+from orchestration_project.own.declarations import (
+    Dataset,
+    FileSource,
+    HttpSource,
+    Paging,
+    Partitions,
+    filled,
+)
+from orchestration_project.own.records import at_path, loaded_json
+from orchestration_project.redaction import hide
+from orchestration_project.settings.given import Unusable, named_secret
+
+MISSING = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.NO_CONTENT)
+"""Statuses of a partition that the source does not have."""
+
+Query = Mapping[str, str]
+
+
+def published_partitions(
+    declared: Partitions, now: datetime, since: date | None
+) -> list[Partition]:
+    """Return the partitions that the calendar says are published, oldest first.
+
+    Args:
+        declared: The partitions of a dataset.
+        now: The present.
+        since: The first day of interest; None: the latest ones will do.
+    """
+    calendar = declared.calendar
+    local = now.astimezone(ZoneInfo(calendar.zone))
+    last = local.date() - timedelta(days=calendar.delay_days)
+    if local.time() < declared.published_at:
+        last -= timedelta(days=1)
+    first = max(declared.since, since or last - timedelta(days=31))
+    days = calendar.days_between(first, last)
+    return [Partition(each) for each in days if not calendar.is_holiday(each)]
+
+
+@dataclass
+class OwnSource(Source):
+    """Base of both kinds: the calendar lists the partitions, and documents have them.
+
+    A document that several partitions share is fetched once in a run or tick.
+    """
+
+    dataset: Dataset
+    captures: Captures
+    clock: Clock
+
+    def partitions(self, since: date | None = None) -> PartitionList:
+        """Return the partitions that the calendar says are published."""
+        return PartitionList(published_partitions(self.dataset.partitions, self.clock.now(), since))
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Fetch the documents of a partition.
+
+        Raises:
+            UnavailableError: The source does not have the partition.
+            SourceError: A document cannot be read.
+        """
+        found = self._documents(partition, captures)
+        version = version_of(self.dataset, [each.body for each in found], partition)
+        if version is None:
+            raise _not_there(self.dataset, partition, found[0].url if found else "")
+        return Extraction(found, version)
+
+    def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
+        raise NotImplementedError
+
+
+def _not_there(dataset: Dataset, partition: Partition, place: str) -> UnavailableError:
+    return UnavailableError(
+        f"the source of {dataset.name} has nothing for {partition.label}",
+        expected=f"records of {partition.label}",
+        found=f"none at {place}" if place else "none",
+        remedy="wait for its publication, or ask for another partition",
+    )
+
+
+@dataclass
+class OwnHttpSource(OwnSource):
+    """Documents over HTTP."""
+
+    declared: HttpSource
+    http: HttpClient
+    _fetched: dict[str, Sequence[Capture]] = field(default_factory=dict, init=False)
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads."""
+        return "http"
+
+    def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
+        url = filled(self.declared.url, partition.day)
+        query = {name: filled(text, partition.day) for name, text in self.declared.query.items()}
+        asked = str(httpx.URL(url, params=query) if query else url)
+        if asked not in self._fetched:
+            pages: list[Capture] = []
+            for page in self._pages(url, query, partition):
+                pages.append(page)
+                captures.append(page)
+            self._fetched[asked] = pages
+        else:
+            captures.extend(self._fetched[asked])
+        return self._fetched[asked]
+
+    def _pages(self, url: str, query: Query, partition: Partition) -> Iterator[Capture]:
+        """Yield the pages of an answer, each captured before it is read."""
+        paging = self.declared.paging
+        following: tuple[str, Query] | None = (url, first_query(query, paging))
+        asked: set[tuple[str, str]] = set()
+        while following is not None:
+            if paging is not None and len(asked) == paging.most:
+                raise _too_many_pages(url, paging)
+            key = (following[0], repr(sorted(following[1].items())))
+            if key in asked:
+                raise _repeated_page(url)
+            asked.add(key)
+            page = self._capture(*following, partition)
+            yield page
+            following = self._following(page, following)
+
+    def _following(self, page: Capture, asked: tuple[str, Query]) -> tuple[str, Query] | None:
+        paging = self.declared.paging
+        if paging is None:
+            return None
+        url, query = asked
+        match paging.kind:
+            case "page" | "offset":
+                count = sum(1 for _ in records_of(self.dataset, page.body))
+                step = 1 if paging.kind == "page" else paging.size
+                number = int(query[paging.parameter]) + step
+                is_last = count < paging.size
+                return None if is_last else (url, {**query, paging.parameter: str(number)})
+            case "cursor":
+                found = next_text(page.body, paging.path)
+                return (url, {**query, paging.parameter: found}) if found else None
+            case "next_url":
+                found = next_text(page.body, paging.path)
+                return (self._same_host(url, found), {}) if found else None
+            case "link_header":
+                found = next_link(page.response_headers.get("link", ""))
+                return (self._same_host(url, found), {}) if found else None
+
+    def _same_host(self, url: str, following: str) -> str:
+        """Return the address of the next page; keys are not sent to another host.
+
+        Raises:
+            SourceError: It is on another host.
+        """
+        joined = httpx.URL(url).join(following)
+        if (joined.scheme, joined.host, joined.port) != _origin(url):
+            raise SourceError(
+                "the next page is on another host",
+                expected=f"a page of {httpx.URL(url).host}",
+                found=joined.host,
+                remedy="see the answer among the captures; if that is right, declare its address",
+            )
+        return str(joined)
+
+    def _capture(self, url: str, query: Query, partition: Partition) -> Capture:
+        response = self._response(url, query, partition)
+        return self.captures.keep(
+            response.body,
+            url=response.url,
+            request={"method": "GET", "partition": partition.label, "query": dict(query)},
+            response_headers=response.headers,
+            http_status=response.status,
+            fetched_at=self.clock.now(),
+        )
+
+    def _response(self, url: str, query: Query, partition: Partition) -> Response:
+        declared = self.declared
+        secret_query = {name: secret(of) for name, of in declared.secret_query.items()}
+        headers = {**declared.headers}
+        headers |= {name: secret(of) for name, of in declared.secret_headers.items()}
+        if declared.bearer:
+            headers["Authorization"] = f"Bearer {secret(declared.bearer)}"
+        basic = None
+        if declared.basic is not None:
+            basic = (secret(declared.basic[0]), secret(declared.basic[1]))
+        asked = httpx.URL(url)
+        asked = (
+            asked.copy_merge_params({**query, **secret_query}) if query or secret_query else asked
+        )
+        response = self.http.request("GET", str(asked), headers=headers, basic_auth=basic)
+        if response.status in MISSING:
+            raise _not_there(self.dataset, partition, response.url)
+        if response.status != HTTPStatus.OK:
+            raise refusal(self.dataset.name, response)
+        return response
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parsed = httpx.URL(url)
+    return parsed.scheme, parsed.host, parsed.port
+
+
+def secret(name: str) -> str:
+    """Return the secret that an environment variable has; it is hidden from then on.
+
+    Raises:
+        ConfigurationError: The variable is not set.
+    """
+    found = named_secret(name)
+    if found is None or isinstance(found, Unusable):
+        raise ConfigurationError(
+            f"the secret {name} cannot be read",
+            expected=f"the variable {name}, which the declaration of a source names",
+            found="no value" if found is None else repr(found),
+            remedy=f"set {name} in the environment or in .env, or {name}_FILE to a file with it",
+        )
+    hide(found)
+    return found
+
+
+def first_query(query: Query, paging: Paging | None) -> Query:
+    """Return the parameters of the first page."""
+    if paging is None or paging.kind not in ("page", "offset"):
+        return query
+    return {**query, paging.parameter: str(paging.start)}
+
+
+def next_text(body: bytes, path: str) -> str:
+    """Return the cursor or address of the next page; blank: there is none.
+
+    Raises:
+        SourceError: The answer has nothing at the path.
+    """
+    found = at_path(loaded_json(body), path, "the next page")
+    return "" if found is None else str(found)
+
+
+LINK = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
+
+
+def next_link(header: str) -> str:
+    """Return the address that a header Link has for the next page; blank: there is none."""
+    found = LINK.search(header)
+    return found[1] if found else ""
+
+
+def refusal(name: str, response: Response) -> Exception:
+    """Return the error of a status that is not 200; one of the client is permanent."""
+    is_permanent = HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = SourceError if is_permanent else TransientError
+    return kind(
+        f"the source of {name} did not answer with a document",
+        expected="HTTP 200",
+        found=f"HTTP {response.status}: {response.body[:200].decode('utf-8', 'replace')!a}",
+        remedy="see what answers at this address, and with which key; run the partition again",
+        url=response.url,
+    )
+
+
+def _too_many_pages(url: str, paging: Paging) -> SourceError:
+    return SourceError(
+        "the answer has too many pages",
+        expected=f"at most {paging.most}",
+        found="a further one",
+        remedy="raise most= of the paging, or ask for smaller partitions",
+        url=url,
+    )
+
+
+def _repeated_page(url: str) -> SourceError:
+    return SourceError(
+        "the answer names a page again that was read before",
+        expected="another page, or none",
+        found="the same one",
+        remedy="see the answers among the captures, and correct the paging",
+        url=url,
+    )
+
+
+@dataclass
+class OwnFileSource(OwnSource):
+    """Files of a folder."""
+
+    declared: FileSource
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads."""
+        return "files"
+
+    def partitions(self, since: date | None = None) -> PartitionList:
+        """Return the published partitions whose file is there."""
+        listed = super().partitions(since).known
+        return PartitionList([each for each in listed if self._path(each).is_file()])
+
+    def _path(self, partition: Partition) -> Path:
+        return self.folder / filled(self.declared.path, partition.day)
+
+    def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
+        path = self._path(partition)
+        if not path.is_file():
+            raise _not_there(self.dataset, partition, str(path))
+        capture = self.captures.keep(
+            file_bytes(path.parent, path.name, setting="path of file_source"),
+            url=f"file:{path.name}",
+            request={"file": path.name},
+            fetched_at=self.clock.now(),
+        )
+        captures.append(capture)
+        return [capture]

@@ -1,0 +1,54 @@
+"""Files of a project that declare sources of its own: ``defs/<name>/source.py``."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.settings.project import project_folder
+
+MODULES = "orchestration_project_defs"
+"""Begins the names of the modules that the files become."""
+
+
+def import_own(file: Path) -> ModuleType:
+    """Import a file that declares sources; it is imported once in a process.
+
+    Raises:
+        ConfigurationError: It fails, or a declaration in it is wrong.
+    """
+    name = f"{MODULES}_{file.parent.name}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None  # noqa: S101 - the file ends with .py
+    assert spec.loader is not None  # noqa: S101 - the same
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except OrchestrationError as error:
+        del sys.modules[name]
+        raise error.within(file=_place(file, error)) from None
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigurationError(
+            "invalid source file: it cannot be imported",
+            expected="Python that declares datasets",
+            found=f"{type(error).__name__}: {error}",
+            remedy="correct the file",
+            file=_place(file, error),
+        ) from error
+    return module
+
+
+def _place(file: Path, error: BaseException) -> str:
+    """Return the file and the line of it at which an error arose."""
+    shown = file.relative_to(project_folder())
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f"{shown}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    return f"{shown}:{lines[-1]}" if lines else str(shown)

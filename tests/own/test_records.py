@@ -1,0 +1,240 @@
+"""Documents in declared formats become rows, or rejects with a reason."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from orchestration_project import (
+    Daily,
+    Field,
+    between,
+    decimal,
+    http_source,
+    matches,
+    one_of,
+    positive,
+    row_count,
+)
+from orchestration_project.errors import SourceError
+from orchestration_project.own.records import counter_of
+from tests.own.declared import dataset, read, rejects, rows
+
+
+def no_records(_):
+    return []
+
+
+URL = "http://127.0.0.1/{partition}"
+DAY = date(2026, 1, 5)
+
+
+def source(form, **more):
+    return http_source(URL, format=form, **more)
+
+
+def test_each_type_is_read_exactly():
+    declared = dataset(
+        Field("amount", decimal(12, 6), "euros"),
+        Field("trades", int, "count"),
+        Field("is_open", bool, "whether it is open"),
+        Field("traded_on", date, "day", source="Trade Date"),
+        Field("seen_at", datetime, "moment"),
+        Field("note", str, "note", optional=True),
+    )
+    body = (
+        b"\xef\xbb\xbfname,amount,trades,is_open,Trade Date,seen_at,note,more\r\n"
+        b'AAA,6.82,-3,TRUE,2026-01-05,2026-01-05T09:30:00+02:00,"a, b",x\r\n'
+        b"BBB,0.000001,0,0,2026-01-04,2026-01-05T09:30:00Z,,y\r\n"
+    )
+    assert rows(declared, body) == [
+        {
+            "day": DAY,
+            "name": "AAA",
+            "amount": Decimal("6.820000"),
+            "trades": -3,
+            "is_open": True,
+            "traded_on": DAY,
+            "seen_at": datetime(2026, 1, 5, 7, 30, tzinfo=UTC),
+            "note": "a, b",
+        },
+        {
+            "day": DAY,
+            "name": "BBB",
+            "amount": Decimal("0.000001"),
+            "trades": 0,
+            "is_open": False,
+            "traded_on": date(2026, 1, 4),
+            "seen_at": datetime(2026, 1, 5, 9, 30, tzinfo=UTC),
+            "note": None,
+        },
+    ]
+
+
+REJECTED = {
+    "no number": ("amount", decimal(8, 2), {}, "1.2.3", "not_an_amount"),
+    "more decimals than declared": ("amount", decimal(8, 2), {}, "1.234", "too_many_decimals"),
+    "more digits than declared": ("amount", decimal(4, 2), {}, "100.00", "too_many_digits"),
+    "a fraction of a whole number": ("trades", int, {}, "1.5", "not_an_amount"),
+    "neither true nor false": ("is_open", bool, {}, "maybe", "not_a_boolean"),
+    "an impossible day": ("traded_on", date, {}, "2026-02-30", "impossible_date"),
+    "a moment without zone": ("seen_at", datetime, {}, "2026-01-05T09:30:00", "not_a_timestamp"),
+    "a blank": ("note", str, {}, "", "missing_value"),
+    "not positive": ("amount", decimal(8, 2), {"check": positive}, "0.00", "not_positive"),
+    "out of range": ("trades", int, {"check": between(1, 9)}, "10", "out_of_range"),
+    "an unknown value": ("side", str, {"check": one_of("buy", "sell")}, "hold", "unknown_value"),
+    "another form": ("code", str, {"check": matches("[A-Z]{3}")}, "ABCD", "wrong_form"),
+}
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_value_that_breaks_its_field_rejects_its_row_alone(case):
+    name, kind, more, value, code = REJECTED[case]
+    declared = dataset(Field(name, kind, "x", **more), max_reject_ratio=0.9)
+    good = {decimal(8, 2): "1.25", int: "5", bool: "true", date: "2026-01-05", str: "ABC"}
+    right = good.get(kind, "2026-01-05T09:30:00Z" if kind is datetime else "1.25")
+    right = "buy" if name == "side" else right
+    body = f"name,{name}\nAAA,{value}\nBBB,{right}\n".encode()
+    assert [found for found, _ in rejects(declared, body)] == [code]
+    assert [row["name"] for row in rows(declared, body)] == ["BBB"]
+
+
+def test_several_checks_hold_for_a_value_at_once():
+    declared = dataset(Field("n", int, "x", check=[positive, between(0, 5)]), max_reject_ratio=1)
+    found = rejects(declared, b"name,n\nA,0\nB,6\nC,5\n")
+    assert [code for code, _ in found] == ["not_positive", "out_of_range"]
+
+
+def test_nested_json_is_read_by_path_and_numbers_stay_as_they_are_written():
+    declared = dataset(
+        Field("amount", decimal(18, 6), "x", source="value.amount"),
+        Field("raw", "json", "x", optional=True),
+        source=source("json", records="data.items"),
+    )
+    body = b"""{"data": {"items": [
+        {"name": "A", "value": {"amount": 12345678901.234567}, "raw": {"b": [1, 2.50]}},
+        {"name": "B", "value": {"amount": 1.5e3}, "raw": null}]}}"""
+    assert [(row["name"], row["amount"], row["raw"]) for row in rows(declared, body)] == [
+        ("A", Decimal("12345678901.234567"), '{"b": [1, 2.50]}'),
+        ("B", Decimal("1500.000000"), None),
+    ]
+
+
+def test_an_element_that_is_not_an_object_is_rejected():
+    declared = dataset(source=source("json"), max_reject_ratio=1)
+    assert rejects(declared, b'[{"name": "A"}, 7, null]') == [
+        ("not_an_object", "the record is a number, not an object"),
+        ("not_an_object", "the record is null, not an object"),
+    ]
+
+
+def test_lines_of_json_and_decimal_commas_are_read():
+    lines = dataset(Field("n", int, "x"), source=source("ndjson"))
+    assert [row["n"] for row in rows(lines, b'{"name": "A", "n": 1}\n\n{"name": "B", "n": 2}')] == [
+        1,
+        2,
+    ]
+    commas = dataset(
+        Field("amount", decimal(12, 2), "x"),
+        source=source("csv", delimiter=";", decimal_comma=True),
+    )
+    assert rows(commas, b"name;amount\nA;1.234,50\n")[0]["amount"] == Decimal("1234.500000")
+
+
+def test_records_of_other_days_are_filtered_by_name():
+    declared = dataset(
+        Field("day", date, "x"),
+        source=http_source("http://127.0.0.1/all", format="csv"),
+        partitions=Daily("2026-01-01"),
+    )
+    body = b"name,day\nA,2026-01-05\nA,2026-01-04\nB,2026-01-05\n"
+    found = read(declared, body)
+    assert ([row["name"] for row in found.rows.to_dicts()], found.filtered) == (
+        ["A", "B"],
+        {"other_days": 1},
+    )
+
+
+def test_a_line_with_other_fields_is_rejected_at_its_place():
+    declared = dataset(Field("n", int, "x"), max_reject_ratio=1)
+    found = read(declared, b'name,n\n"A\nB",1\nC\nD,4\n')
+    assert found.rejects.select("line_number", "reason_code", "record").rows() == [
+        (4, "wrong_field_count", "C")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "expected"),
+    [
+        ("csv", b"other\nA\n", "a header with name once"),
+        ("csv", b'name\n"A\n', "a CSV whose quotes pair"),
+        ("csv", b"\xff\xfe", "text in UTF-8"),
+        ("json", b'[{"name": "A"', "JSON"),
+        ("ndjson", b'{"name": "A"}\n{"name"', "JSON"),
+    ],
+)
+def test_a_document_that_is_not_in_its_format_is_refused(form, body, expected):
+    with pytest.raises(SourceError) as raised:
+        read(dataset(source=source(form)), body)
+    assert raised.value.expected == expected
+
+
+def test_a_path_that_is_missing_is_a_failure_and_not_an_absence():
+    declared = dataset(source=source("json", records="data.items"))
+    with pytest.raises(SourceError, match="document cannot be read") as raised:
+        read(declared, b'{"data": {"rows": []}}')
+    assert (raised.value.expected, raised.value.found) == (
+        "records at data.items",
+        "no items in rows",
+    )
+
+
+def test_an_own_function_yields_records_and_its_failure_names_it():
+    def parse(body):
+        yield {"name": body.decode().upper()}
+        if b"!" in body:
+            raise KeyError("rate")
+
+    declared = dataset(source=http_source(URL, parse=parse))
+    assert rows(declared, b"abc")[0]["name"] == "ABC"
+    with pytest.raises(SourceError, match="parse= failed") as raised:
+        read(declared, b"abc!")
+    assert raised.value.found == "KeyError: 'rate'"
+
+
+COUNTED = {
+    "quoted line ends": ("csv", b'name\n"A\nB"\nC', (2, 12)),
+    "an array": ("json", b' [{"a": [1, 2], "b": ",]"}, {}, "x"] ', (3, 37)),
+    "an empty array": ("json", b"[ ]", (0, 3)),
+    "one object": ("json", b'{"a": 1}', (1, 8)),
+    "bytes after the array": ("json", b"[1, 2] rest", (2, 7)),
+    "lines": ("ndjson", b'{"a": 1}\n\n{"a": 2}\n', (2, 19)),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_records_are_counted_apart_from_the_parser(case):
+    form, body, counted = COUNTED[case]
+    counter = counter_of(source(form).reading)
+    assert counter is not None
+    assert counter(body) == counted
+
+
+def test_what_a_function_reads_is_not_counted():
+    assert counter_of(http_source(URL, parse=no_records).reading) is None
+
+
+def test_a_number_of_rows_outside_its_limits_holds_a_delivery_back():
+    declared = dataset(checks=[row_count(min=2, max=3)])
+    two, four = b"name\nA\nB\n", b"name\nA\nB\nC\nD\n"
+    assert not read(declared, two).is_held_back
+    assert read(declared, four).is_held_back
+    failed = [each for each in read(declared, four).audits if each.outcome == "failed"]
+    assert [(each.expected, each.found) for each in failed] == [("2 to 3 rows", "4")]
+
+
+def test_a_key_with_duplicates_holds_a_delivery_back():
+    failed = [
+        each.name for each in read(dataset(), b"name\nA\nA\n").audits if each.outcome == "failed"
+    ]
+    assert failed == ["has_unique_keys"]
