@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check types-of-package types-of-tests other-checks check-deploy check-wheel observe migrate migrated migration new-source verify reset lock
+.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check types-of-package types-of-tests other-checks check-deploy check-wheel observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -81,9 +81,6 @@ migrated: $(VENV)/installed
 
 migration: $(VENV)/installed ## write the next version of the tables from their declarations, NAME=add_weather
 	@$(VENV)/bin/python -m orchestration_project.migrations $(if $(NAME),'$(subst ','\'',$(NAME))')
-
-new-source: $(VENV)/installed-dev ## write the skeleton of a source of documents over HTTP, NAME=weather
-	@$(VENV)/bin/python -m orchestration_project.new_source $(if $(NAME),'$(subst ','\'',$(NAME))')
 
 verify: $(VENV)/installed ## look whether everything that loads depend on is ready
 	@$(RUN) verify

@@ -40,6 +40,10 @@ COMMANDS = {
     "replay": Entry(
         f"{CLI}.loads:replay", "Load recorded deliveries again, without the source.", LOAD
     ),
+    "new-source": Entry(
+        f"{CLI}.new_source:new_source", "Declare a source of your own from a sample.", LOAD
+    ),
+    "preview": Entry(f"{CLI}.own_sources:preview", "Show a partition of your own source.", LOAD),
     "items": Entry(f"{CLI}.queries:items", "List work items: state, attempts, reason.", LOAD),
     "datasets": Entry(
         f"{CLI}.loads:datasets", "List what can be loaded, and its partitions.", LOAD
@@ -83,6 +87,9 @@ COMMANDS = {
     "domains": Entry(f"{CLI}.domains:domains", "List, add and remove domains.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
+    "init": Entry(f"{CLI}.init:init", "Write a project for sources of your own.", ADMIN),
+    "check": Entry(f"{CLI}.own_sources:check", "Check the sources that you declare.", ADMIN),
+    "test": Entry(f"{CLI}.own_sources:test", "Judge samples of your own sources.", ADMIN),
     "schema": Entry(f"{CLI}.schema:schema", "Make the tables of your own sources.", ADMIN),
     "drain": Entry(f"{CLI}.administration:drain", "Wait until no run is in progress.", ADMIN),
     "copy-database": Entry(

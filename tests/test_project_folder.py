@@ -149,16 +149,33 @@ def test_a_default_that_the_project_has_as_a_broken_link_is_not_replaced(project
     assert printed(project, code) == [str(project / "checks.yaml")]
 
 
+WEATHER = """\
+from orchestration_project import Daily, Dataset, Field, file_source
+
+weather = Dataset(
+    "weather",
+    key=["station"],
+    partitions=Daily("2026-01-01"),
+    fields=[Field("station", str, "its name")],
+    source=file_source("{partition}.csv", format="csv"),
+)
+"""
+
+
 @pytest.mark.parametrize(
     ("has_project", "expected"),
-    [(False, "a folder that ORCHESTRATE_PROJECT names"), (True, "a checkout, which has")],
+    [(False, "a folder that ORCHESTRATE_PROJECT names"), (True, "a new name")],
 )
-def test_the_generator_of_sources_is_refused_without_a_checkout(
+def test_a_new_source_is_written_into_a_project_folder_alone(
     project, tmp_path, has_project, expected
 ):
     folder = project if has_project else tmp_path
+    (folder / "a.csv").write_text("day,id\n2026-01-05,A\n")
+    taken = project / "defs" / "weather" / "source.py"
+    taken.parent.mkdir(parents=True)
+    taken.write_text(WEATHER)
     done = subprocess.run(
-        [sys.executable, "-m", "orchestration_project.new_source", "weather"],
+        [sys.executable, "-m", "orchestration_project", "new-source", "weather", "--file", "a.csv"],
         cwd=folder,
         env={"PATH": os.defpath, "PYTHONPATH": str(PROJECT_ROOT)},
         capture_output=True,
@@ -166,6 +183,6 @@ def test_the_generator_of_sources_is_refused_without_a_checkout(
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"invalid project folder\n  expected: {expected}")
-    assert str(folder) in done.stderr
-    assert [*folder.rglob("*.py")] == []
+    assert expected in done.stderr
+    assert [*tmp_path.rglob("source.py")] == [taken]
+    assert taken.read_text() == WEATHER

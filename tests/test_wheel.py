@@ -38,7 +38,6 @@ def wheel(tmp_path):
         f"{DEFAULTS}/sites/brands.csv",
         f"{DEFAULTS}/schemas/alerts.schema.json",
         f"{DEFAULTS}/deploy/caddy/Caddyfile",
-        "orchestration_project/new_source/templates/tables.txt",
         "orchestration_project/settings/project.py",
     ],
 )

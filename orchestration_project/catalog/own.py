@@ -15,6 +15,7 @@ from orchestration_project.contracts.subjects import (
     IdentifyingColumn,
     SubjectKind,
 )
+from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.own_sources import Declaration, own_declarations
@@ -33,11 +34,14 @@ MAX_RUNS_PER_TICK = 10
 
 
 @contextmanager
-def _open(declared: Declared, given: Environment) -> Iterator[OwnSource]:
+def open_source(
+    declared: Declared, given: Environment, captures: Captures | None = None
+) -> Iterator[OwnSource]:
+    """Open the source of a dataset; without ``captures``, its answers are stored as always."""
     source = declared.source
+    captures = given.captures if captures is None else captures
     if not isinstance(source, HttpSource):
-        folder = project_folder()
-        yield OwnFileSource(declared, given.captures, given.clock, source, folder)
+        yield OwnFileSource(declared, captures, given.clock, source, project_folder())
         return
     with HttpClient(
         system=f"{own_domain()}_{declared.name}",
@@ -49,14 +53,14 @@ def _open(declared: Declared, given: Environment) -> Iterator[OwnSource]:
         max_attempts=source.max_attempts,
         accepts_encodings=True,
     ) as http:
-        yield OwnHttpSource(declared, given.captures, given.clock, source, http)
+        yield OwnHttpSource(declared, captures, given.clock, source, http)
 
 
 def _connection(declared: Declared) -> Connection[OwnSource]:
     return Connection(
         description=f"Source of {declared.name}, which this project declares.",
         shown_name=f"the source of {declared.name}",
-        open=partial(_open, declared),
+        open=partial(open_source, declared),
         preflight=None,
     )
 

@@ -126,6 +126,11 @@ def moments(texts: pl.Series) -> pl.Series:
     return pl.Series(texts.name, [_moment_or_none(text) for text in texts], MOMENT)
 
 
+def is_moment(text: str) -> bool:
+    """Whether a text is a timestamp of ISO 8601 with a zone."""
+    return _moment_or_none(text) is not None
+
+
 def _moment_or_none(text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from typing import Any
@@ -232,4 +233,40 @@ def validate_documents(
         partition_texts=partitioning_of(dataset).texts_of(partition),
         record_total=None,
         max_reject_ratio=dataset.max_reject_ratio,
+    )
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """Rows by what a load would do with them."""
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.added} rows added, {self.changed} changed, {self.removed} removed, "
+            f"{self.unchanged} unchanged"
+        )
+
+
+def compare_rows(validated: Validated, loaded: pl.DataFrame, key: Sequence[str]) -> RowDifference:
+    """Return the difference of a delivery from the loaded rows of its partition."""
+    rows = validated.rows.drop("part_number")
+    names = [name for name in rows.columns if name not in key]
+    now, before = rows, loaded.select(rows.columns).cast(rows.schema)
+    both = now.join(before, on=list(key), how="inner", suffix=" before")
+    same = both.filter(
+        pl.all_horizontal(
+            pl.lit(value=True),
+            *(pl.col(name).eq_missing(pl.col(f"{name} before")) for name in names),
+        )
+    )
+    return RowDifference(
+        added=len(now) - len(both),
+        changed=len(both) - len(same),
+        removed=len(before) - len(both),
+        unchanged=len(same),
     )

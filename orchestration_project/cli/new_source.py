@@ -1,0 +1,159 @@
+"""`new-source`: propose the declaration of a source from one answer or file, and load it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import OUTPUT, echo, preview, show_rows
+from orchestration_project.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from orchestration_project.own.proposing import Proposal
+    from orchestration_project.own.writing import Asking
+
+HEADINGS = {
+    "name": "column",
+    "kind": "type",
+    "in_key": "key",
+    "is_optional": "optional",
+    "source": "in the source",
+    "example": "example",
+}
+
+
+@click.command(cls=Command, has_dry_run=True, is_load=True)
+@click.argument("name")
+@click.option("--url", metavar="URL", help="Address of an answer, which names a day if it can.")
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A file of the source, whose name has a day if it can.",
+)
+@click.option(
+    "--secret-header",
+    "secret_headers",
+    multiple=True,
+    metavar="NAME=VARIABLE",
+    help="Header whose value an environment variable has. Repeatable.",
+)
+@click.option("--bearer", metavar="VARIABLE", help="Environment variable of a bearer token.")
+@click.option(
+    "--cursor", metavar="PARAMETER=PATH", help="Query parameter, and path of the next cursor."
+)
+@click.option("--page-size", type=click.IntRange(1), help="Records of a page, asked by number.")
+def new_source(
+    name: str,
+    url: str | None,
+    file: Path | None,
+    secret_headers: tuple[str, ...],
+    bearer: str | None,
+    cursor: str | None,
+    page_size: int | None,
+) -> int:
+    """Write defs/NAME/source.py from one answer of --url or from --file, and load its partition.
+
+    Names, types, key and partitions are proposed from the records, and shown. Read the file, and
+    correct it: a sample does not have the meaning of its fields.
+    """
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.own.declarations import NAME
+    from orchestration_project.own.proposing import propose
+    from orchestration_project.own.writing import Asking, source_text
+    from orchestration_project.settings import require_project_folder
+
+    if (url is None) == (file is None):
+        raise click.UsageError("give --url or --file")
+    if not NAME.fullmatch(name):
+        raise click.UsageError(f"{name!r} is not a name of small letters, digits and _")
+    path = require_project_folder() / "defs" / name / "source.py"
+    if path.exists():
+        raise ConfigurationError(
+            f"the source {name} exists",
+            expected="a new name",
+            found=str(path),
+            remedy="choose another name, or edit the file",
+        )
+    asking = Asking(
+        secret_headers=dict(map(_pair, secret_headers)),
+        bearer=bearer or "",
+        cursor=_pair(cursor) if cursor else None,
+        page_size=page_size or 0,
+    )
+    body = _answer(url, asking) if url else _content(file)
+    proposal = propose(body, url or str(file), today=Clock().today("UTC"))
+    text = source_text(name, proposal, asking, is_file=url is None)
+    if OUTPUT.is_dry_run:
+        preview(f"would write {path}:\n\n{text}", file=str(path), content=text)
+        return 0
+    _show(proposal)
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    echo(f"\nwrote {path}\n")
+    for arguments in (["schema", "apply"], ["load", name, proposal.day.isoformat()]):
+        done = subprocess.run(  # noqa: S603 - this program, which reads the new file
+            [sys.executable, "-m", "orchestration_project", *arguments], check=False
+        )
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise click.UsageError(f"expected NAME=VALUE, found {text!r}")
+    return name, value
+
+
+def _content(file: Path | None) -> bytes:
+    assert file is not None  # noqa: S101 - one of both is given
+    return file.read_bytes()
+
+
+def _answer(url: str, asking: "Asking") -> bytes:
+    """Return an answer of the source; nothing is stored.
+
+    Raises:
+        SourceError: It is a refusal.
+        TransientError: The source does not answer.
+    """
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.connections.http import HttpClient
+    from orchestration_project.connections.http.connecting import user_agent
+    from orchestration_project.engine.environment import open_shared_state
+    from orchestration_project.resources.own import refusal, secret
+    from orchestration_project.settings import load_settings
+
+    headers = {header: secret(variable) for header, variable in asking.secret_headers.items()}
+    if asking.bearer:
+        headers["Authorization"] = f"Bearer {secret(asking.bearer)}"
+    with HttpClient(
+        system="new_source",
+        state=open_shared_state(load_settings()),
+        requests_per_second=2,
+        now=Clock().now,
+        user_agent=user_agent(),
+        asks_anyway=True,
+        accepts_encodings=True,
+    ) as http:
+        response = http.request("GET", url, headers=headers)
+    if response.status != 200:
+        raise refusal("the new source", response)
+    return response.body
+
+
+def _show(proposal: "Proposal") -> None:
+    echo(f"{proposal.record_count} records in {proposal.format}\n")
+    rows = [{**vars(field), "in_key": field.name in proposal.key} for field in proposal.fields]
+    show_rows([_in_words(row) for row in rows], HEADINGS)
+
+
+def _in_words(row: dict[str, object]) -> dict[str, object]:
+    """Return a row whose truths are a word or blank."""
+    words = {name: ("yes" if row[name] else "") for name in ("in_key", "is_optional")}
+    return {**row, **words, "example": str(row["example"])[:30]}

@@ -1,0 +1,266 @@
+"""`check`, `preview` and `test`: judge the sources that the project declares, writing nothing."""
+
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
+from orchestration_project.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestration_project.contracts.partitioning import Partition
+    from orchestration_project.contracts.rules import Validated
+    from orchestration_project.engine.own_sources import Declaration
+    from orchestration_project.own.contracts import RowDifference
+
+SHOWN = 10
+PERSONAL = ("mail", "phone", "name", "birth", "address", "ssn", "iban", "passport")
+"""Parts of names of fields that often have personal data."""
+
+COLUMNS = {"source": "source", "file": "file", "partitions": "since", "key": "key", "hint": "hint"}
+
+
+@click.command(cls=Command, has_json=True)
+def check() -> int:
+    """Check the declarations in defs/; say which fields look personal and have no subject.
+
+    A wrong declaration is refused with its file, line, field, and what was expected and found.
+    """
+    from orchestration_project.engine.own_sources import own_declarations
+
+    rows = [
+        {
+            "source": each.dataset.name,
+            "file": each.file,
+            "partitions": each.dataset.partitions.since.isoformat(),
+            "key": ", ".join(each.dataset.key_columns),
+            "hint": _hint(each),
+        }
+        for each in own_declarations()
+    ]
+    show_rows(rows, COLUMNS)
+    return 0
+
+
+def _hint(declaration: "Declaration") -> str:
+    looks = [
+        field.name
+        for field in declaration.dataset.fields
+        if not field.subject and any(part in field.name for part in PERSONAL)
+    ]
+    return f"personal? {', '.join(looks)}: subject= makes erasure find it" if looks else ""
+
+
+@click.command(cls=Command, has_json=True)
+@click.argument("source")
+@click.argument("partition", required=False)
+def preview(source: str, partition: str | None) -> int:
+    """Fetch a partition of SOURCE; show rows, rejects, audits and the difference. Nothing is kept.
+
+    Without PARTITION, it is the newest that should be published.
+    """
+    from orchestration_project.catalog.own import open_source
+    from orchestration_project.connections.artifacts import FolderStore
+    from orchestration_project.contracts.partitioning import Partition
+    from orchestration_project.engine.captures import Captures
+    from orchestration_project.own.contracts import partitioning_of
+    from orchestration_project.registry import Environment
+    from orchestration_project.settings import load_settings
+
+    settings, declaration = load_settings(), _declaration(source)
+    environment = Environment(settings=settings, asks_anyway=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="preview-") as folder,
+        open_source(
+            declaration.dataset, environment, Captures(FolderStore(Path(folder)))
+        ) as opened,
+    ):
+        if partition is None:
+            listed = opened.partitions().known
+            chosen = listed[-1] if listed else Partition(declaration.dataset.partitions.since)
+        else:
+            partitioning = partitioning_of(declaration.dataset)
+            chosen = partitioning.partition_of(partition, today=date.max)
+        bodies = [each.body for each in opened.extract(chosen, []).captures]
+    validated = _validated(declaration, bodies, chosen)
+    _show(declaration, chosen, validated, _difference(declaration, chosen, validated))
+    return 1 if validated.is_held_back else 0
+
+
+@click.command(cls=Command, has_json=True)
+@click.argument("source", required=False)
+@click.option(
+    "--from-capture",
+    metavar="ID",
+    help="Store the bytes of a capture of SOURCE as a sample, then judge all samples.",
+)
+def test(source: str | None, from_capture: str | None) -> int:
+    """Judge the recorded samples of SOURCE, or of all sources, by their contracts, offline.
+
+    A sample is a file defs/NAME/samples/PARTITION.* with the bytes that the source sent.
+    """
+    from orchestration_project.engine.own_sources import own_declarations
+    from orchestration_project.own.contracts import partitioning_of
+
+    chosen = [_declaration(source)] if source else list(own_declarations())
+    if from_capture:
+        _keep_sample(chosen, from_capture)
+    rows: list[dict[str, Any]] = []
+    for declaration in chosen:
+        for sample in sorted(_samples(declaration).glob("*.*")):
+            partitioning = partitioning_of(declaration.dataset)
+            partition = partitioning.partition_of(sample.stem, today=date.max)
+            validated = _validated(declaration, [sample.read_bytes()], partition)
+            rows.append(_verdict(declaration, sample, validated))
+    show_rows(rows, {name: name for name in ("source", "sample", "rows", "rejects", "failed")})
+    if not rows:
+        raise ConfigurationError(
+            "no sample was found",
+            expected="files in defs/NAME/samples/",
+            found="none",
+            remedy="record one by --from-capture ID; `orchestrate artifacts list` has the ids",
+        )
+    return 1 if any(row["failed"] or row["rejects"] for row in rows) else 0
+
+
+def _verdict(declaration: "Declaration", sample: Path, validated: "Validated") -> dict[str, Any]:
+    failed = [audit.name for audit in validated.audits if audit.outcome == "failed"]
+    return {
+        "source": declaration.dataset.name,
+        "sample": sample.name,
+        "rows": len(validated.rows),
+        "rejects": len(validated.rejects),
+        "failed": ", ".join(failed),
+    }
+
+
+def _samples(declaration: "Declaration") -> Path:
+    from orchestration_project.settings import project_folder
+
+    return (project_folder() / declaration.file).parent / "samples"
+
+
+def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
+    """Store the bytes of a capture among the samples of its source."""
+    from sqlalchemy import select
+
+    from orchestration_project.connections.artifacts import open_store
+    from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.engine.warehouse.capture_log import read_blobs
+    from orchestration_project.settings import load_settings
+    from orchestration_project.tables.spine import captures
+
+    settings = load_settings()
+    number = int(capture_id) if capture_id.isdigit() else -1
+    with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
+        columns = (captures.c.dataset, captures.c.partition_key, captures.c.sha256)
+        found = connection.execute(
+            select(*columns).where(captures.c.capture_id == number)
+        ).one_or_none()
+        by_name = {each.dataset.name: each for each in chosen}
+        if found is None or found.dataset not in by_name:
+            raise ConfigurationError(
+                f"the capture {capture_id} is not one of {', '.join(by_name)}",
+                expected="an id that `orchestrate artifacts list` shows",
+                found="none" if found is None else f"a capture of {found.dataset}",
+                remedy="choose another id, or another source",
+            )
+        blob = read_blobs(connection, [found.sha256])[found.sha256]
+    body = Captures(open_store(settings)).read(blob)
+    declaration = by_name[found.dataset]
+    folder = _samples(declaration)
+    folder.mkdir(exist_ok=True)
+    suffix = declaration.dataset.source.reading.format or "bin"
+    (folder / f"{found.partition_key}.{suffix}").write_bytes(body)
+
+
+def _declaration(name: str) -> "Declaration":
+    from orchestration_project.engine.own_sources import own_declarations
+
+    found = {each.dataset.name: each for each in own_declarations()}
+    if name not in found:
+        raise ConfigurationError(
+            f"the project declares no source {name!r}",
+            expected=f"one of {', '.join(found)}" if found else "a file defs/NAME/source.py",
+            found=name,
+            remedy=did_you_mean(name, found) or "`orchestrate new-source` writes one",
+        )
+    return found[name]
+
+
+def _validated(
+    declaration: "Declaration", bodies: "Sequence[bytes]", partition: "Partition"
+) -> "Validated":
+    from orchestration_project.own.contracts import contract_of, validate_documents
+
+    contract = contract_of(
+        declaration.dataset, declaration.table, declaration.fields, declaration.code
+    )
+    return validate_documents(declaration.dataset, contract, bodies, partition)
+
+
+def _difference(
+    declaration: "Declaration", partition: "Partition", validated: "Validated"
+) -> "RowDifference | None":
+    """Return the difference from the loaded rows; None: the table is not made yet."""
+    from sqlalchemy import inspect
+
+    from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.engine.warehouse.frames import read_scope
+    from orchestration_project.own.contracts import compare_rows, partitioning_of
+    from orchestration_project.settings import load_settings
+    from orchestration_project.tables.schema import key_names
+
+    table = declaration.table
+    scope = partitioning_of(declaration.dataset).scope_of(partition)
+    with unprepared_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
+        if not inspect(connection).has_table(table.name):
+            return None
+        loaded = read_scope(connection, table, scope)
+    return compare_rows(validated, loaded, key_names(table))
+
+
+def _show(
+    declaration: "Declaration",
+    partition: "Partition",
+    validated: "Validated",
+    difference: "RowDifference | None",
+) -> None:
+    rows = validated.rows.drop("part_number").head(SHOWN).to_dicts()
+    rejects = (
+        validated.rejects.select("line_number", "reason_code", "reason").head(SHOWN).to_dicts()
+    )
+    failed = [
+        {"audit": each.name, "expected": each.expected, "found": each.found}
+        for each in validated.audits
+        if each.outcome == "failed"
+    ]
+    if OUTPUT.is_json:
+        emit(
+            {
+                "source": declaration.dataset.name,
+                "partition": partition.label,
+                "row_count": len(validated.rows),
+                "rows": rows,
+                "reject_count": len(validated.rejects),
+                "rejects": rejects,
+                "filtered": dict(validated.filtered),
+                "failed": failed,
+                "difference": None if difference is None else vars(difference),
+            }
+        )
+        return
+    filtered = "".join(f", {count} {name}" for name, count in validated.filtered.items() if count)
+    counts = f"{len(validated.rows)} rows, {len(validated.rejects)} rejects{filtered}"
+    echo(f"{declaration.dataset.name}, {partition.label}: {counts}\n")
+    for found in filter(None, (rows, rejects, failed)):
+        show_rows(found, {name: name for name in found[0]})
+        echo("")
+    echo(f"a load would have: {difference}" if difference else "the table is not made yet")

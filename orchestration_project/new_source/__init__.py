@@ -1,1 +1,0 @@
-"""TOOL: writes the skeleton of a source of documents over HTTP. Nothing else imports it."""

@@ -1,0 +1,94 @@
+"""The page on a source of one's own, executed over the installed wheel from an empty folder."""
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+from tests.faulty_server import FaultyServer, Reply
+
+WHEEL = runpy.run_path(str(PROJECT_ROOT / ".ci" / "wheel.py"))
+PAGE = PROJECT_ROOT / "docs" / "how-to" / "add-a-source.md"
+KEY = "0123456789abcdef"
+SYMBOLS, PAGE_SIZE = 25, 10
+ADDRESS = "https://api.example.com"
+
+
+@pytest.fixture
+def vendor():
+    """A vendor of quotes with a key in a header and cursor paging, and the days it restated."""
+    restated = set()
+
+    def answer(request):
+        if request.headers.get("x-api-key") != KEY:
+            return Reply(401)
+        path, _, query = request.target.partition("?")
+        start, day = int(query.partition("=")[2] or 0), path.rpartition("/")[2]
+        rows = [
+            {
+                "Symbol": f"S{number:03}",
+                "Price": {"close": f"{number + (day in restated)}.25", "currency": "EUR"},
+                "volume": number * 10,
+                "tradedAt": f"{day}T16:00:00+01:00",
+            }
+            for number in range(start, min(start + PAGE_SIZE, SYMBOLS))
+        ]
+        following = str(start + PAGE_SIZE) if start + PAGE_SIZE < SYMBOLS else None
+        body = {"meta": {"next": following}, "data": {"rows": rows}}
+        return Reply(body=json.dumps(body).encode())
+
+    with FaultyServer(answer) as server:
+        yield server, restated
+
+
+def commands():
+    """Return the commands of the page, a script for each block."""
+    return re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_a_newcomer_declares_loads_and_restates_a_source_by_the_page(tmp_path, vendor):
+    server, restated = vendor
+    programs = WHEEL["install"](WHEEL["build_wheel"](tmp_path), tmp_path / "environment")
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    folder = tmp_path
+
+    def run(script):
+        return subprocess.run(  # noqa: S603 - commands of our page
+            [shutil.which("bash") or "bash", "-eu", "-c", script.replace(ADDRESS, server.url)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    init, propose, look, load, schema, test = commands()
+    said = run(init)
+    folder = tmp_path / "my_data"
+    assert "6 rows" in run("orchestrate export temperatures 2>&1 >/dev/null")
+    assert "wrote 13 files" in said
+    environment["QUOTES_KEY"] = KEY
+    assert "25 rows added" in run(f"{propose} 2>&1")
+    declared = (folder / "defs" / "quotes" / "source.py").read_text()
+    assert len([line for line in declared.splitlines() if line]) <= 40
+
+    assert "a load would have: 25 rows added" in run(look)
+    backfill, again, export, _ = load.strip().splitlines()
+    assert "8 partitions" in run(f"{backfill} 2>&1")
+    restated.add("2026-11-25")
+    assert "1 partition" in run(f"{again} 2>&1")
+    now = run(export)
+    assert now.count("\n2026-11-25,") == SYMBOLS
+    assert ",1.250000,EUR," in now
+    known = "orchestrate export quotes --where day=2026-11-25 --columns known_from --limit 1"
+    before = f"{run(known).splitlines()[1][:19]}Z"
+    assert ",0.250000,EUR," in run(f"{export} --as-of {before}")
+    assert "as the sources declare" in run(schema)
+    assert "temperatures" in run(test)
+    run("orchestrate verify --balance")
+    assert run(f"grep -rl {KEY} . || true") == ""
