@@ -152,16 +152,16 @@ class SchemaComparison:
     additions: Sequence[str]
 
 
-def schema_sha256(metadata: sa.MetaData, views: Mapping[str, DeclaredView]) -> str:
+def schema_sha256(tables: Mapping[str, sa.Table], views: Mapping[str, DeclaredView]) -> str:
     """Return the hash of what `compare_schema` compares, the same for each database."""
     columns = [
         (name, column.name, type(column.type).__name__, column.nullable, column.primary_key)
-        for name, table in metadata.tables.items()
+        for name, table in tables.items()
         for column in table.columns
     ]
     indexes = [
         (name, str(index.name), *_index_columns(index), bool(index.unique))
-        for name, table in metadata.tables.items()
+        for name, table in tables.items()
         for index in table.indexes
     ]
     selected = [(name, *view.table.columns.keys()) for name, view in views.items()]

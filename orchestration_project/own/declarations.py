@@ -138,6 +138,9 @@ class Field:
             raise invalid(f"type of {what}", known, repr(self.type))
         if not self.description:
             raise invalid(f"description of {what}", "what it is, in which unit", "nothing")
+        if self.subject and (self.kind != "text" or not NAME.fullmatch(self.subject)):
+            expected = "one word such as customer, of a field that is a text"
+            raise invalid(f"subject of {what}", expected, f"{self.subject!r} of {self.kind}")
         for check in self.checks:
             if not isinstance(check, FieldCheck):
                 raise invalid(

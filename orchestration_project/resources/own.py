@@ -267,8 +267,8 @@ def next_link(header: str) -> str:
 
 
 def refusal(name: str, response: Response) -> Exception:
-    """Return the error of a status that is not 200; one of the client is permanent."""
-    is_permanent = HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    """Return the error of a status that is not 200; a redirect or a refusal is permanent."""
+    is_permanent = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
     kind = SourceError if is_permanent else TransientError
     return kind(
         f"the source of {name} did not answer with a document",

@@ -139,6 +139,16 @@ WRONG = {
         "a source with a format",
         "parse=",
     ),
+    "a subject that is a number": (
+        lambda: Field("id", int, "x", subject="person"),
+        "a text",
+        "'person' of integer",
+    ),
+    "a subject of two words": (
+        lambda: Field("id", str, "x", subject="my person"),
+        "one word",
+        "'my person'",
+    ),
     "a share of rejects above 1": (lambda: dataset(max_reject_ratio=2), "0 to 1", "2"),
     "a check of a field as that of a delivery": (
         lambda: dataset(checks=[between(1, 2)]),

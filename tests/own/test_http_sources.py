@@ -152,6 +152,7 @@ REFUSED = {
         cursor("after", path="meta.next"),
         "the next page at meta.next",
     ),
+    "a redirect": (lambda _: Reply(302, {"Location": "/elsewhere"}), None, "HTTP 200"),
     "a refusal": (lambda _: Reply(403, body=b"no key"), None, "HTTP 200"),
 }
 

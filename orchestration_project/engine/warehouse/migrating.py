@@ -17,6 +17,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.migrations.declared import compare_schema, schema_sha256
 from orchestration_project.migrations.scripts import alembic_config
+from orchestration_project.settings.project import own_domain
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
@@ -174,22 +175,32 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
 
 
 def is_compared(connection: Connection) -> bool:
-    """Whether the tables were compared with this declaration before, by its stored hash."""
-    stored = select(database_labels.c.value).where(database_labels.c.name == SCHEMA_LABEL)
-    return connection.execute(stored).scalar() == declared_sha256()
+    """Whether the tables were compared with these declarations before, by their stored hashes."""
+    hashes = declared_sha256()
+    label = database_labels.c
+    stored = select(label.name, label.value).where(label.name.in_(hashes))
+    return {row.name: row.value for row in connection.execute(stored)} == hashes
 
 
 def record_comparison(connection: Connection) -> None:
-    """Store the hash of this declaration; ``connection`` is in a write transaction."""
-    label = {"name": SCHEMA_LABEL, "value": declared_sha256()}
-    connection.execute(delete(database_labels).where(database_labels.c.name == SCHEMA_LABEL))
-    connection.execute(insert(database_labels).values(label))
+    """Store the hashes of these declarations; ``connection`` is in a write transaction."""
+    hashes = declared_sha256()
+    connection.execute(delete(database_labels).where(database_labels.c.name.in_(hashes)))
+    labels = [{"name": name, "value": sha256} for name, sha256 in hashes.items()]
+    connection.execute(insert(database_labels), labels)
 
 
 @cache
-def declared_sha256() -> str:
-    """Return the hash of the declared tables and views."""
-    return schema_sha256(METADATA, VIEWS)
+def declared_sha256() -> Mapping[str, str]:
+    """Return the hash of the declared tables and views, by its label.
+
+    Tables that a project declares have a hash of their own: another project, or none, may use the
+    same database.
+    """
+    own = {table.name: table for table in own_tables()}
+    packaged = {name: table for name, table in METADATA.tables.items() if name not in own}
+    hashes = {SCHEMA_LABEL: schema_sha256(packaged, VIEWS)}
+    return hashes | ({f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(own, {})} if own else {})
 
 
 def refuse_other_tables(connection: Connection) -> Sequence[str]:
