@@ -1,4 +1,1 @@
-"""A second reader: recomputes from captured bytes, by docs/ alone, what the product published.
-
-Modules other than the tests import the standard library and each other only.
-"""
+"""A second reader: recomputes by docs/ alone, of the standard library, what was published."""

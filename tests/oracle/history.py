@@ -1,18 +1,83 @@
-"""Folds deliveries into current rows and history (SCD2) with the clocks of load and source."""
+"""Compares states of tables, and folds deliveries into rows and history (SCD2) with both clocks."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
+from operator import eq
 from zoneinfo import ZoneInfo
 
-from tests.oracle.archive import Row, index_rows
-from tests.oracle.documented import is_dated, key_of
-from tests.oracle.tables import METADATA, PARSERS, partition_of
+from tests.oracle.inputs import Row, index_rows, is_dated, key_of, place_of
+from tests.oracle.readers import METADATA, PARSERS, partition_of
+
+MAX_RELATIVE_ERROR = 1e-12
+"""A double of two orders of summing; exact values have no tolerance."""
+
+NO_COLUMN = "no column"
 
 NEW_YORK = ZoneInfo("America/New_York")
 UNCOMPARED = ("capture_id", "known_from")
 """Columns of a row that are not values of the source."""
+
+
+def compare_states(
+    old: Mapping[tuple, Row],
+    new: Mapping[tuple, Row],
+    uncompared: Collection[str] = (),
+    is_equal: Callable[[object, object], bool] = eq,
+) -> Iterator[tuple[tuple, str, list[tuple]]]:
+    """Yield each row's key, its kind of change, and column, old and new of values that differ."""
+    for place in sorted(old.keys() | new.keys(), key=repr):
+        was, becomes = old.get(place, {}), new.get(place, {})
+        names = (was.keys() | becomes.keys()).difference(uncompared)
+        values = ((name, was.get(name, NO_COLUMN), becomes.get(name, NO_COLUMN)) for name in names)
+        differing = [(name, *pair) for name, *pair in values if not is_equal(*pair)]
+        kind = "changed" if differing else "unchanged"
+        yield place, "added" if not was else kind if becomes else "removed", differing
+
+
+def difference(before: Iterable[Row], after: Iterable[Row], key: Sequence[str]) -> list[Row]:
+    """Return the rows that were added, changed or removed between two states of a table."""
+    old, new = index_rows(before, key), index_rows(after, key)
+    changes = []
+    for place, kind, _ in compare_states(old, new):
+        if kind != "unchanged":
+            was, becomes = old.get(place, {}), new.get(place, {})
+            row = dict(zip(key, place, strict=True)) | {"change": kind}
+            for name in (was or becomes).keys() - set(key):
+                row |= {f"old_{name}": was.get(name), f"new_{name}": becomes.get(name)}
+            changes.append(row)
+    return changes
+
+
+def compare(
+    expected: Iterable[Row], exported: Sequence[Row], key: Sequence[str]
+) -> tuple[int, list[tuple]]:
+    """Return the number of compared values, and key, column, expected and exported of others."""
+    left, right = index_rows(expected, key), index_rows(exported, key)
+    counts = Counter(place_of(row, key) for row in exported)
+    differences: list[tuple] = [
+        (place, "key", 1, number) for place, number in counts.items() if number > 1
+    ]
+    count = 0
+    for place, kind, differing in compare_states(left, right, is_equal=is_equal):
+        if kind in ("added", "removed"):
+            differences.append((place, "row", place in left, place in right))
+        else:
+            count += len(left[place].keys() | right[place].keys())
+            differences += [(place, *values) for values in differing]
+    return count, differences
+
+
+def is_equal(expected: object, exported: object) -> bool:
+    """Return whether two values are equal; a decimal is exported as text with six decimals."""
+    if isinstance(expected, float) and isinstance(exported, float | int):
+        return abs(expected - exported) <= MAX_RELATIVE_ERROR * max(1.0, abs(expected))
+    if isinstance(expected, Decimal):
+        return f"{expected:.6f}" == exported
+    return expected == exported and isinstance(expected, bool) == isinstance(exported, bool)
 
 
 @dataclass
@@ -24,58 +89,59 @@ class Folded:
     history: list[Row] = field(default_factory=list)
     rejects: list[Row] = field(default_factory=list)
     loads: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
     published: dict[str, tuple[str, bool]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Row]:
-        """The current rows."""
         return list(self.current.values())
 
-    def load(
-        self, delivery: Row, rows: dict[tuple, Row], is_in_scope: Callable[[Row], bool]
-    ) -> None:
-        """Load the rows of a delivery, which is complete for the rows in its scope."""
-        at = delivery["landed_at"] or ""
-        loaded = {key: row for key, row in self.current.items() if is_in_scope(row)}
+    def load(self, delivery: Row, rows: dict[tuple, Row]) -> None:
+        """Load the rows of a delivery, which is complete for its partition, and there its days."""
+        at, group, key = delivery["landed_at"], delivery["group_id"], key_of(self.name)
+        ranges = json.loads(delivery["scope"]).items()
+        loaded = {
+            place: row
+            for place, row in self.current.items()
+            if partition_of(row, key) == delivery["partition_key"]
+            and all(days["first"] <= row[name] <= days["last"] for name, days in ranges)
+        }
         ended: Row = {"known_to": at, "rule_version": delivery["rule_version"]}
         if is_dated(self.name):
-            published = publication_day(rows.values(), loaded.values(), at)
-            self.published[delivery["group_id"]] = published
-            ended |= dict(zip(("ended_on", "is_load_day"), published, strict=True))
-        differing = {
-            key: {name for name in row if name not in UNCOMPARED and row[name] != loaded[key][name]}
-            for key, row in rows.items()
-            if key in loaded
-        }
-        changed = [key for key, names in differing.items() if names]
-        removed, added = loaded.keys() - rows.keys(), rows.keys() - loaded.keys()
-        for key in (*changed, *removed):
-            only_metadata = key in rows and differing[key] <= set(METADATA)
-            cause = "metadata" if only_metadata else "source"
-            self.history.append(self.current.pop(key) | ended | {"change_cause": cause})
-        for key in (*changed, *added):
-            self.current[key] = rows[key] | {"known_from": at}
+            self.published[group] = publication_day(rows.values(), loaded.values(), at)
+            ended |= dict(zip(("ended_on", "is_load_day"), self.published[group], strict=True))
+        counts = self.counts[group] = Counter()
+        for place, kind, differing in compare_states(loaded, rows, UNCOMPARED):
+            counts[kind] += 1
+            if kind in ("changed", "removed"):
+                is_metadata = kind == "changed" and {name for name, *_ in differing} <= METADATA
+                ended["change_cause"] = "metadata" if is_metadata else "source"
+                self.history.append(self.current.pop(place) | ended)
+            if kind in ("added", "changed"):
+                self.current[place] = rows[place] | {"known_from": at}
         self.loads[delivery["partition_key"]] = at
-        sizes = len(added), len(changed), len(removed), len(differing) - len(changed)
-        self.counts[delivery["group_id"]] = sizes
 
     def as_of(self, moment: str) -> list[Row]:
         """Return the rows that were known at a time, written as the exports write it."""
-        current = [row for row in self.rows if row["known_from"] <= moment]
-        past = [row for row in self.history if row["known_from"] <= moment < row["known_to"]]
-        return self.choose_columns(current + past)
+        known = (row for row in [*self.history, *self.rows] if row["known_from"] <= moment)
+        return self.choose_columns(row for row in known if moment < row.get("known_to", "9999"))
 
     def published_by(self, day: str) -> list[Row]:
         """Return the rows as their source had published them by a day, whenever they were loaded.
 
-        A row counts from its last_update_date and ends on the day of its next delivery; of two
-        states of one day the later delivery counts.
+        Of two states of one day the later delivery counts.
         """
         states = sorted([*self.history, *self.rows], key=lambda row: row["known_from"])
         begun = (row for row in states if (row["last_update_date"] or "9999") <= day)
-        held = (row for row in begun if row.get("ended_on") is None or row["ended_on"] > day)
+        held = (row for row in begun if row.get("ended_on", "9999") > day)
         return self.choose_columns(index_rows(held, key_of(self.name)).values())
+
+    def published_table(self, day: str) -> "Folded":
+        """Return the table by publication; a partition is loaded with the latest of its rows."""
+        rows, key = self.published_by(day), key_of(self.name)
+        by_load = sorted(rows, key=lambda row: row["known_from"])
+        loads = {partition_of(row, key): row["known_from"] for row in by_load}
+        return Folded(self.name, index_rows(rows, key), loads=loads)
 
     def choose_columns(self, rows: Iterable[Row]) -> list[Row]:
         """Return rows with the columns of the table alone."""
@@ -91,26 +157,16 @@ def fold(deliveries: Iterable[Row], name: str) -> Folded:
             parsed = PARSERS[name](delivery)
             folded.rejects += parsed.rejects
             if delivery["landed_at"]:
-                folded.load(delivery, parsed.rows, scope_of(delivery))
+                folded.load(delivery, parsed.rows)
     return folded
-
-
-def scope_of(delivery: Row) -> Callable[[Row], bool]:
-    """Return which rows a delivery is complete for: those of its partition, and of its days."""
-    key, ranges = key_of(delivery["table_name"]), json.loads(delivery["scope"]).items()
-    return lambda row: (
-        partition_of(row, key) == delivery["partition_key"]
-        and all(days["first"] <= row[name] <= days["last"] for name, days in ranges)
-    )
 
 
 def publication_day(
     delivered: Iterable[Row], loaded: Iterable[Row], landed_at: str
 ) -> tuple[str, bool]:
-    """Return the day on which a delivery was published, and whether it is that of its load.
+    """Return the latest day of change of delivered rows, not after their load in New York.
 
-    It is the latest day of change of its rows, not after the load. If that is not later than
-    any loaded row's, it is the day of the load in New York.
+    If it is not later than any loaded row's, return the day of the load; and whether that is so.
     """
     load_day = datetime.fromisoformat(landed_at).astimezone(NEW_YORK).date().isoformat()
     days = {row["last_update_date"] for row in delivered} - {None}
@@ -118,19 +174,3 @@ def publication_day(
     previous = max((row["last_update_date"] or "" for row in loaded), default="")
     is_load_day = latest <= previous
     return (load_day if is_load_day else latest), is_load_day
-
-
-def difference(before: Iterable[Row], after: Iterable[Row], key: Sequence[str]) -> list[Row]:
-    """Return the rows that were added, changed or removed between two states of a table."""
-    old, new = index_rows(before, key), index_rows(after, key)
-    changes = []
-    for place in old.keys() | new.keys():
-        was, becomes = old.get(place), new.get(place)
-        if was != becomes:
-            kind = "added" if was is None else "removed" if becomes is None else "changed"
-            row = dict(zip(key, place, strict=True)) | {"change": kind}
-            for name in (was or becomes or {}).keys() - set(key):
-                row[f"old_{name}"] = was and was[name]
-                row[f"new_{name}"] = becomes and becomes[name]
-            changes.append(row)
-    return changes

@@ -4,14 +4,14 @@ import base64
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.oracle.archive import Row
-from tests.oracle.documented import columns_of, key_of
+from tests.oracle.inputs import Row, columns_of, key_of
 
 ENVELOPE = {"trace_id": str, "ts": str, "kind": str, "idempotency_key": str, "payload": dict}
 MAX_DEPTH, MAX_PAYLOAD = 64, 1024
@@ -25,6 +25,12 @@ ENTITIES = {
 }
 """Tables of entities, and their types."""
 
+PARTS_OF_ID = {
+    "metric": ("subject_id", "name", "measured_at"),
+    "component_dependency": ("component_id", "depends_on_id"),
+}
+"""By type of entity: members of a payload whose values, joined by |, are its ID."""
+
 
 def read_kinds(folder: Path) -> dict[str, Row]:
     """Return the newest schema of each kind, with its version."""
@@ -36,7 +42,6 @@ def read_kinds(folder: Path) -> dict[str, Row]:
 
 
 def canonical(value: object) -> str:
-    """Return a value as canonical JSON."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -47,18 +52,6 @@ def moment(text: str) -> str:
 
 def judge(content: bytes, kinds: dict[str, Row]) -> tuple[Any, str | None]:
     """Return what a message contains, and why it is not a valid event."""
-    event, reason = read_json(content)
-    if reason:
-        return None, reason
-    for name, kind in ENVELOPE.items():
-        if not isinstance(event.get(name), kind):
-            return event, "wrong_type" if name in event else "missing_field"
-    schema = kinds.get(event["kind"])
-    return event, None if schema is None or is_valid(event["payload"], schema) else "schema"
-
-
-def read_json(content: bytes) -> tuple[Any, str | None]:
-    """Return what a message contains, and why it is not an object within the limits."""
     constants: list[str] = []
     try:
         event = json.loads(content.decode(), parse_constant=constants.append)
@@ -69,21 +62,25 @@ def read_json(content: bytes) -> tuple[Any, str | None]:
     members = list(walk(event, 1))
     numbers = [member for _, member in members if isinstance(member, int)]
     reasons = {
-        "not_finite": bool(constants),
+        "not_finite": constants,
         "not_an_object": not isinstance(event, dict),
         "too_deep": max(depth for depth, _ in members) > MAX_DEPTH,
         "number_too_large": any(abs(number) >= 2**63 for number in numbers),
     }
-    return event, next((reason for reason, is_so in reasons.items() if is_so), None)
+    for reason in (reason for reason, is_so in reasons.items() if is_so):
+        return None, reason
+    for name, kind in ENVELOPE.items():
+        if not isinstance(event.get(name), kind):
+            return event, "wrong_type" if name in event else "missing_field"
+    schema = kinds.get(event["kind"])
+    return event, None if schema is None or is_valid(event["payload"], schema) else "schema"
 
 
 def walk(value: Any, depth: int) -> Iterator[tuple[int, Any]]:
     """Yield a value and all in it, each with the levels of objects and lists around it."""
     yield depth, value
-    members = (
-        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    )
-    for member in members:
+    members = value.values() if isinstance(value, dict) else value
+    for member in members if isinstance(value, dict | list) else ():
         yield from walk(member, depth + isinstance(member, dict | list))
 
 
@@ -112,49 +109,36 @@ def is_valid_member(value: Any, rule: Row) -> bool:
 
 
 def mirror(deliveries: Iterable[Row], kinds: dict[str, Row]) -> tuple[list[Row], list[Row]]:
-    """Return the mirrored events and the dead letters of the messages of all hours, by arrival."""
+    """Return mirrored events, and dead letters without the reason in words, of all hours."""
     rows, dead = [], []
-    for delivery in deliveries:
+    for delivery in (row for row in deliveries if row["table_name"] == "mqtt_mirror"):
         events: dict[str, Row] = {}
-        is_mirror = delivery["table_name"] == "mqtt_mirror"
-        captures = delivery["captures"] if is_mirror else ()
-        for capture in sorted(captures, key=lambda capture: capture["request"]["arrival_id"]):
-            event, reason = judge(capture["content"], kinds)
+        for capture in delivery["captures"]:
+            content = capture["content"]
+            event, reason = judge(content, kinds)
             if reason is None and events.setdefault(event["idempotency_key"], event) != event:
                 reason = "key_reused"
+            row = {
+                "arrival_id": capture["request"]["arrival_id"],
+                "received_at": capture["fetched_at"],
+                "topic": unquote(urlsplit(capture["url"]).path.removeprefix("/")),
+                "kind": event.get("kind") if event else None,
+            }
             if reason:
-                kind = event.get("kind") if isinstance(event, dict) else None
-                dead.append(describe(capture) | dead_letter(capture, kind, reason))
+                payload = base64.b64encode(content[:MAX_PAYLOAD]).decode()
+                row |= {"payload": payload, "sha256": hashlib.sha256(content).hexdigest()}
+                dead.append(row | {"reason_code": reason})
             elif events[event["idempotency_key"]] is event:
-                row = mirrored(event, capture, kinds.get(event["kind"], {}))
-                rows.append(describe(capture) | row | {"known_from": delivery["landed_at"]})
+                row |= mirrored(event, capture, kinds.get(event["kind"], {}))
+                rows.append(row | {"known_from": delivery["landed_at"]})
     return rows, dead
 
 
-def describe(capture: Row) -> Row:
-    """Return when and on which topic a message arrived: the path of its address."""
-    return {
-        "arrival_id": capture["request"]["arrival_id"],
-        "received_at": capture["fetched_at"],
-        "topic": unquote(urlsplit(capture["url"]).path.removeprefix("/")),
-    }
-
-
-def dead_letter(capture: Row, kind: object, reason: str) -> Row:
-    """Return the columns of `mqtt_dead_letters` of a message, without the reason in words."""
-    return {
-        "kind": kind,
-        "reason_code": reason,
-        "payload": base64.b64encode(capture["content"][:MAX_PAYLOAD]).decode(),
-        "sha256": hashlib.sha256(capture["content"]).hexdigest(),
-    }
-
-
 def mirrored(event: Row, capture: Row, schema: Row) -> Row:
-    """Return the columns of `mqtt_mirror` of a valid event."""
+    """Return the further columns of `mqtt_mirror` of a valid event."""
     entity, payload = schema.get("x-entity"), event["payload"]
     sent, received = (datetime.fromisoformat(text) for text in (event["ts"], capture["fetched_at"]))
-    return {name: event[name] for name in ("idempotency_key", "trace_id", "kind")} | {
+    return {name: event[name] for name in ("idempotency_key", "trace_id")} | {
         "schema_version": schema.get("version"),
         "ts": moment(event["ts"]),
         "entity_type": entity,
@@ -168,44 +152,36 @@ def mirrored(event: Row, capture: Row, schema: Row) -> Row:
 
 
 def entity_id(entity: str, payload: Row) -> str:
-    """Return the ID of an entity; a metric's and a dependency's are joined by |."""
-    if entity == "metric":
-        parts = (payload.get("subject_id") or "", payload["name"], moment(payload["measured_at"]))
-        return "|".join(parts)
-    if entity == "component_dependency":
-        return f"{payload['component_id']}|{payload['depends_on_id']}"
-    return payload[f"{entity}_id"]
+    """Return the ID of an entity."""
+    names = PARTS_OF_ID.get(entity, (f"{entity}_id",))
+    return "|".join(exported(name, payload.get(name)) or "" for name in names)
+
+
+def exported(name: str, value: Any) -> Any:
+    """Return a value of a payload as exported: times in UTC, objects as canonical JSON."""
+    is_time = value and name in ("due_at", "completed_at", "measured_at")
+    return moment(value) if is_time else canonical(value) if isinstance(value, dict) else value
 
 
 def fold_entities(table: str, events: Sequence[Row]) -> list[Row]:
     """Return the entities of a table: events by ts, then arrival; a removed one is gone."""
-    columns = [column.name for column in columns_of(table)]
+    columns, key = columns_of(table), key_of(table)
     states: dict[str, Row] = {}
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     of_type = (event for event in events if event["entity_type"] == ENTITIES[table])
     for event in sorted(of_type, key=lambda event: (event["ts"], event["arrival_id"])):
         place, payload = event["entity_id"], json.loads(event["payload"])
-        counts[place] = counts.get(place, 0) + 1
+        counts[place] += 1
         if event["operation"] in ("deleted", "removed"):
             states.pop(place, None)
             continue
         state = states.setdefault(place, dict.fromkeys(columns))
-        state |= {name: value for name, value in payload.items() if name in columns}
+        state |= {name: exported(name, value) for name, value in payload.items() if name in state}
         state |= {"updated_at": event["ts"], "event_count": counts[place]}
-        state["arrival_id"] = event["arrival_id"]
-        if "updated_by" in columns:
-            state["updated_by"] = payload.get("updated_by")
-    return [finish(table, place, state) for place, state in states.items()]
-
-
-def finish(table: str, place: str, state: Row) -> Row:
-    """Return the row of an entity: times as exported, objects as canonical JSON, and its key."""
-    for name, value in state.items():
-        if value and name in ("due_at", "completed_at", "measured_at"):
-            state[name] = moment(value)
-        if isinstance(value, dict):
-            state[name] = canonical(value)
-    if table == "mqtt_metrics":
-        state["subject_id"] = state["subject_id"] or ""
-    keys = key_of(table)
-    return state | ({keys[0]: place} if len(keys) == 1 else {})
+        state |= {"arrival_id": event["arrival_id"]} | ({key[0]: place} if len(key) == 1 else {})
+        blank = {
+            "updated_by": payload.get("updated_by"),
+            "subject_id": state.get("subject_id") or "",
+        }
+        state |= {name: value for name, value in blank.items() if name in state}
+    return list(states.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.compare import compare
+from tests.oracle.history import compare
 
 FOLDER = Path(__file__).parent
 MODULES = [file for file in FOLDER.glob("*.py") if not file.name.startswith("test_")]

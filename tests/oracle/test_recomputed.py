@@ -4,6 +4,7 @@ import json
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
@@ -16,14 +17,12 @@ from zipfile import ZipFile
 import pytest
 
 from tests import programs
-from tests.oracle import mqtt, site_items, vendors
-from tests.oracle.archive import Row, read_deliveries, read_lines
-from tests.oracle.compare import compare
+from tests.oracle import mqtt, readers, site_items
 from tests.oracle.derived import Derived
-from tests.oracle.documented import is_dated, key_of
-from tests.oracle.history import Folded, difference, fold
+from tests.oracle.history import Folded, compare, difference, fold
+from tests.oracle.inputs import Row, is_dated, key_of, read_deliveries, read_lines
 from tests.oracle.mqtt import canonical
-from tests.oracle.tables import PARSERS, WEEKLY, parse_week
+from tests.oracle.readers import PARSERS, WEEKLY, ParsedWeek
 from tests.oracle_state import DemoState, demo_state
 from tests.prepared import Prepared
 
@@ -129,10 +128,18 @@ GOLD_BEFORE: dict[str, dict[str, str]] = {
 }
 """A partition of each table that the command `gold` derives of the rows of a time."""
 
+UNDATED = (*OF_PRICES, "off_exchange_share_daily", "off_exchange_share_weekly")
+"""Tables of rows that their source does not date: the command refuses a day of publication."""
+
 QUICK = ("finra_symbol_week", "finra_concentration_week", *OF_ALL_TIERS, "finra_symbols")
 GOLD_CASES = [
     table if table in QUICK else pytest.param(table, marks=pytest.mark.slow)
     for table in GOLD_BEFORE
+]
+PUBLISHED_CASES = [
+    table if table in QUICK else pytest.param(table, marks=pytest.mark.slow)
+    for table in GOLD_BEFORE
+    if table not in UNDATED
 ]
 
 
@@ -191,7 +198,7 @@ def state(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Itera
 @pytest.fixture(scope="module")
 def deliveries(state: DemoState) -> list[Row]:
     """The deliveries of the state's archive."""
-    return read_deliveries([state.archive()])
+    return read_deliveries(state.archive())
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +217,13 @@ def weekly(folded: dict[str, Folded]) -> Folded:
 def derived(folded: dict[str, Folded]) -> Derived:
     """The derived tables, recomputed."""
     return Derived(folded)
+
+
+@pytest.fixture(scope="module")
+def derived_by_publication(folded: dict[str, Folded]) -> Derived:
+    """The derived tables of what FINRA had published by a day, recomputed."""
+    published = {WEEKLY: folded[WEEKLY].published_table(PUBLICATION_DAYS[1])}
+    return Derived(folded | published)
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +273,9 @@ def test_rows_rejects_and_history_are_those_of_the_captured_bytes(state, folded,
 
 
 def test_loads_have_the_counts_publications_and_outcomes_of_their_lines(state, weekly, deliveries):
-    names = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
+    kinds = ("added", "changed", "removed", "unchanged")
     assert weekly.counts == {
-        row["group_id"]: tuple(row[name] for name in names)
+        row["group_id"]: Counter({kind: row[f"rows_{kind}"] for kind in kinds})
         for row in state.export("landings", "--where", f"table_name={WEEKLY}")
     }
     exported = state.export("deliveries", "--where", f"table_name={WEEKLY}")
@@ -274,7 +288,8 @@ def test_loads_have_the_counts_publications_and_outcomes_of_their_lines(state, w
     quarantined = {
         delivery["group_id"]
         for delivery in deliveries
-        if delivery["table_name"] == WEEKLY and parse_week(delivery).is_quarantined(limit)
+        if delivery["table_name"] == WEEKLY
+        and ParsedWeek(delivery).read_lines().is_quarantined(limit)
     }
     held_back = {row["group_id"] for row in exported if row["outcome"] == "held_back"}
     assert quarantined == held_back != set()
@@ -309,10 +324,23 @@ def test_derived_tables_are_those_of_the_rows(state, derived, table):
 
 @pytest.mark.parametrize("table", GOLD_CASES)
 def test_derived_tables_of_the_past_are_those_of_the_rows_known_then(state, derived_before, table):
+    assert_derived_before(state, derived_before, table, "--as-of", BEFORE)
+
+
+@pytest.mark.parametrize("table", PUBLISHED_CASES)
+def test_derived_tables_by_publication_are_those_of_the_rows_published_then(
+    state, derived_by_publication, table
+):
+    day = PUBLICATION_DAYS[1]
+    assert_derived_before(state, derived_by_publication, table, "--published-by", day)
+
+
+def assert_derived_before(state: DemoState, derived: Derived, table: str, *moment: str) -> None:
+    """Compare a partition that the command `gold` derives of the rows of a moment."""
     partition = GOLD_BEFORE[table]
     condition = " AND ".join(f"{name} = '{part}'" for name, part in partition.items()) or "1"
-    exported = state.gold(table, "|".join(partition.values()) or "all", "--as-of", BEFORE)
-    assert_equal(table, derived_before.rows(table, condition), exported)
+    exported = state.gold(table, "|".join(partition.values()) or "all", *moment)
+    assert_equal(table, derived.rows(table, condition), exported)
     assert exported or table in RARE
 
 
@@ -325,7 +353,7 @@ def test_spellings_of_vendors_are_those_of_the_symbols_and_their_overrides(
     state.set("PRICES_SYMBOLS_FILE", str(tmp_path / "prices.yaml"))
     assert state.run("prices_gold")
     exported = state.export("prices_symbol_spellings")
-    expected = vendors.spell_symbols(symbols, overrides)
+    expected = readers.spell_symbols(symbols, overrides)
     assert assert_equal("prices_symbol_spellings", expected, exported)
     assert {row["is_override"] for row in exported} == {True, False}
 
@@ -335,7 +363,7 @@ def test_an_evidence_archive_of_a_partition_has_all_that_its_rows_are_recomputed
 ):
     partition = "T1|2026-01-12"
     archive = state.evidence(partition, weekly.loads[partition])
-    rows = fold(read_deliveries([archive]), WEEKLY).rows
+    rows = fold(read_deliveries(archive), WEEKLY).rows
     where = ("--where", "tier=T1", "--where", "week_start=2026-01-12")
     assert assert_equal(WEEKLY, rows, state.export(WEEKLY, *where)) > 100
 
@@ -390,7 +418,7 @@ def test_restated_and_late_loads_of_other_seeds_are_recomputed(tmp_path, prepare
                 load(state, f"{tier}|2025-11-24", f"{tier}|2026-01-12")
             state.run("finra_tier_week", "2025-11-24", "2026-01-12")
             load_others(state, MANY)
-        deliveries = read_deliveries([state.archive()])
+        deliveries = read_deliveries(state.archive())
         folded = {name: fold(deliveries, name) for name in PARSERS}
         count, derived = assert_folded(state, folded), Derived(folded)
         changes = [compare_past(state, table) for table in folded.values()]
