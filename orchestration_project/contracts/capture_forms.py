@@ -6,6 +6,7 @@
 import csv
 import io
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,19 +19,30 @@ class Form:
 
     Attributes:
         contains: A regular expression that captures of this form contain.
-        records: Readers of its records, lines or matches, each with its arguments.
+        records: Readers of its records, lines or matches, each with its arguments. The reader none
+            has as arguments what is expected, and what the capture is instead.
         member: Name of the file that is read, of a zip archive; None: the capture itself.
+        moved_to: A record without the first of these fields gets the ``time`` of the next one that
+            has them all, in which none is null: a dividend without a trade counts on the next day.
     """
 
     contains: str
     records: Sequence[tuple[str, Sequence[Any]]]
     member: str | None = None
+    moved_to: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the form, as `rules.json` has it."""
         records = [[reader, list(arguments)] for reader, arguments in self.records]
         member = {} if self.member is None else {"member": self.member}
-        return {"contains": self.contains, "records": records, **member}
+        moved_to = {"moved_to": list(self.moved_to)} if self.moved_to else {}
+        return {"contains": self.contains, "records": records, **member, **moved_to}
+
+    @property
+    def unreadable(self) -> str | None:
+        """Why captures of this form have no records that can be read; None: they have."""
+        expected, found = next((texts for name, texts in self.records if name == "none"), ("", ""))
+        return f"the capture is {found}: expected {expected}" if found else None
 
 
 def delimited(delimiter: str) -> Form:
@@ -68,27 +80,61 @@ def find_form(content: bytes, forms: Sequence[Form]) -> Form | None:
 def read_records(
     content: bytes, form: Form, containing: Sequence[str] = ()
 ) -> Iterator[ReadRecord]:
-    """Yield the records of a capture; only those that contain some texts."""
+    """Return the records of a capture; only those that contain some texts."""
     if form.member is not None:
         with ZipFile(io.BytesIO(content)) as archive:
             content = archive.read(form.member)
-    for reader, arguments in form.records:
-        yield from READERS[reader](content, containing, *arguments)
+    records = (
+        record
+        for reader, arguments in form.records
+        for record in READERS[reader](content, containing, *arguments)
+    )
+    return iter(_move_events(list(records), form.moved_to)) if form.moved_to else records
+
+
+HALF_A_DAY = 12 * 60 * 60
+
+
+def _move_events(records: Sequence[ReadRecord], names: Sequence[str]) -> list[ReadRecord]:
+    """Give records without the first field the time of the next record that has them all.
+
+    The first record is that of the first day; an event before it keeps its time.
+    """
+    complete = (
+        int(record.fields["time"])
+        for record in records
+        if all(record.fields.get(name, "null") != "null" for name in names)
+    )
+    times, moved = sorted(complete), []
+    for record in records:
+        time = int(record.fields["time"])
+        if names[0] not in record.fields and time >= int(records[0].fields["time"]):
+            place = bisect_right(times, time - HALF_A_DAY)
+            next_time = times[place] if place < len(times) else time
+            record = record._replace(fields={**record.fields, "time": str(next_time)})
+        moved.append(record)
+    return moved
 
 
 def _read_lines(
-    content: bytes, containing: Sequence[str], delimiter: str, unpivoted: Sequence[str] = ()
+    content: bytes,
+    containing: Sequence[str],
+    delimiter: str,
+    unpivoted: Sequence[str] = (),
+    renamed: Sequence[tuple[str, str]] = (),
 ) -> Iterator[ReadRecord]:
     """Yield the lines of a capture below its header.
 
-    A byte order mark is dropped; names of fields are in lower case. With ``unpivoted``, a line has
-    a record for each cell that is not blank: of its first field, the name and the text of the cell.
+    A byte order mark is dropped; names of fields are in lower case, or ``renamed``. With
+    ``unpivoted``, a line has a record for each cell that is not blank: of its first field, the name
+    and the text of the cell.
     """
     texts = () if unpivoted else [text.encode() for text in containing]
     first, _, _ = content.partition(b"\n")
     header = first.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="replace")
     is_quoted, is_windows = header.startswith('"') or delimiter == ",", first.endswith(b"\r")
-    names = [name.strip() for name in _split(header, delimiter, is_quoted) or []]
+    plain = [name.strip() for name in _split(header, delimiter, is_quoted) or []]
+    names = [dict(renamed).get(name.lower(), name) for name in plain]
     number, counted = 1, 0
     for start, end in _find_places(content, max(reversed(texts), key=len, default=b"")):
         line = content[start:end]
@@ -174,4 +220,5 @@ def _read_matches(content: bytes, containing: Sequence[str], pattern: str) -> It
 READERS: Mapping[str, Callable[..., Iterator[ReadRecord]]] = {
     "lines": _read_lines,
     "matches": _read_matches,
+    "none": lambda *_: iter(()),
 }

@@ -465,8 +465,9 @@ def _find_record(
 ) -> InputPlace:
     """Return the place of the record of a capture that a row was read from."""
     form = find_form(content, lines.forms)
-    if form is None:
-        return InputPlace(row, capture, None, "the capture has no declared form")
+    if form is None or form.unreadable:
+        problem = form.unreadable if form else "the capture has no declared form"
+        return InputPlace(row, capture, None, problem)
     texts = [row[name] for name in rules.group if isinstance(rules.columns[name], str)]
     keys = {name: rules.columns[name] for name in rules.group}
     given = {"source": capture["source"], **_given(capture, row)}

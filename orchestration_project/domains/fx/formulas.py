@@ -18,6 +18,7 @@ DAY, RATE = _attribute("time", "date"), _attribute("currency", "currency")
 FORMS = [
     Form("^PK", [("lines", [",", ["date", "currency", "rate"]])], "eurofxref-hist.csv"),
     Form("<Cube", [("matches", [f"<Cube{DAY}|<Cube{RATE}{_attribute('rate', 'rate')}"])]),
+    Form("", [("none", ["XML of the ECB or its zipped CSV", "another file"])]),
 ]
 """The zipped CSV of the history, with a column for each currency; and documents in XML."""
 

@@ -6,7 +6,9 @@ from orchestration_project.contracts.capture_forms import Form
 from orchestration_project.contracts.field_formulas import Reject, first_known, is_empty
 from orchestration_project.contracts.formulas import Formula, LineRules, TableRules
 from orchestration_project.domains.prices.contract import FROM_A_FLOAT
+from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.domains.prices.gold import ROWS_BEFORE
+from orchestration_project.domains.prices.tabular import ALSO_CALLED
 from orchestration_project.tables.prices import (
     PRICES,
     prices_corporate_actions,
@@ -41,13 +43,36 @@ ADJUSTED = _DAY + _members(
     "7. dividend amount=amount",
     "8. split coefficient=numerator",
 )
+_FIELDS = {
+    "trade_date": "time",
+    "dividend": "amount",
+    "split_ratio": "numerator",
+    "stock_splits": "stock_splits",
+}
+_COLUMNS = {**{name: name for name in (*VALUES, "stock_splits")}, **ALSO_CALLED}
+_COLUMNS["stock_splits"] = "stock_splits"  # 0 is none
+_RENAMED = sorted(
+    (spelled, _FIELDS.get(column, column))
+    for name, column in _COLUMNS.items()
+    for spelled in {name, name.replace("_", " ")}
+)
+EVENTLESS = (*PRICES, "volume")
+NO_FORM = Form("", [("none", ["CSV, a chart or a series", "another file"])])
 FORMS = [
-    Form('"chart"', [("matches", [CHART]), ("matches", [DIVIDEND]), ("matches", [SPLIT])]),
+    Form("^PAR1", [("none", ["CSV or JSON", "Parquet, which no standard library reads"])]),
+    Form(
+        '"chart"',
+        [("matches", [CHART]), ("matches", [DIVIDEND]), ("matches", [SPLIT])],
+        moved_to=EVENTLESS,
+    ),
     Form('"8. split coefficient"', [("matches", [ADJUSTED])]),
     Form('"5. volume"', [("matches", [_DAY + _members(*_FIRST, "5. volume=volume")])]),
+    Form(r"(?i)^[^{\n]*close", [("lines", [",", [], _RENAMED])]),
+    NO_FORM,
 ]
-"""Yahoo's chart, whose lists end with the adjusted closes, and Alpha Vantage's series."""
+"""Yahoo's chart, whose lists end with the adjusted closes, Alpha Vantage's series, and CSV."""
 
+IS_FILE: Formula = ["equal", ["given", "source"], ["text", "files"]]
 IS_SERIES: Formula = ["matches", "time", "-"]
 DAY: Formula = [
     "if",
@@ -74,32 +99,57 @@ def _of_day(formula: Formula) -> Formula:
     return ["over", ["time"], formula]
 
 
-def _unless_plain(formula: Formula) -> Formula:
-    """Return null for a series without dividends and splits."""
-    return ["if", ["and", IS_SERIES, is_empty("amount")], None, formula]
+def _unless_plain(name: Formula, formula: Formula) -> Formula:
+    """Return null for a series or a file without dividends or splits."""
+    return ["if", ["and", IS_SERIES, is_empty(name)], None, formula]
 
 
+NO_SPLIT = r"^0+(\.0*)?$"
+STOCK_SPLITS = ["if", ["matches", "stock_splits", NO_SPLIT], ["text", "1"], "stock_splits"]
+NUMERATOR: Formula = ["if", is_empty("stock_splits"), "numerator", STOCK_SPLITS]
 DENOMINATOR = first_known(["scaled", "denominator", 6], 10**6)
-RATIO: Formula = ["quotient", ["scaled", "numerator", 6], DENOMINATOR]
+RATIO: Formula = ["quotient", ["scaled", NUMERATOR, 6], DENOMINATOR]
 IS_LATER_SPLIT: Formula = [
     "and",
     ["greater", "time", ["given", "time"]],
     ["not", ["equal", RATIO, ["text", "1"]]],
 ]
-LATER_SPLITS: Formula = [
-    "over",
-    [],
-    ["where", IS_LATER_SPLIT, ["join", ["add", ["format", "{} ", DAY], RATIO]]],
+
+
+def _list_splits(condition: Formula) -> Formula:
+    """Return the day and ratio of each split that meets a condition."""
+    text = ["join", ["add", ["format", "{} ", DAY], RATIO]]
+    return ["over", [], ["where", condition, text]]
+
+
+CLOSE = ["scaled", "close", 6]
+FALL = ["ratio", ["subtract", ["up_to", [], "time", 2, ["sum", CLOSE]], CLOSE], CLOSE]
+FALLS = [["log", FALL], ["log", ["ratio", FALL, ["ratio", ["scaled", RATIO, 6], 10**6]]]]
+IS_APPLIED = ["greater", *(["multiply", fall, fall] for fall in reversed(FALLS))]
+SPLITS_OF_FILE: Formula = [
+    "if",
+    ["greater", ["over", [], ["where", is_empty(NUMERATOR), ["count", "time"]]], 0],
+    None,
+    _list_splits(["and", IS_LATER_SPLIT, IS_APPLIED]),
 ]
+"""Of a file: its splits after which closes do not jump; null: a line has no ratio."""
+
 PRICE_FORMULAS: Mapping[str, Formula] = {
     "symbol": ["given", "symbol"],
     "trade_date": DAY,
     **{name: _exact(name) for name in PRICES},
     "adjusted_close": _rounded("adjusted_close"),
     "volume": ["quantity", ["scaled", "volume", 6]],
-    "dividend": _unless_plain(_of_day(["sum", _exact("amount")])),
-    "split_ratio": _unless_plain(first_known(_of_day(["max", ["scaled", RATIO, 6]]), 10**6)),
-    "later_splits": ["if", IS_SERIES, ["text", "none"], LATER_SPLITS],
+    "dividend": _unless_plain("amount", _of_day(["sum", _exact("amount")])),
+    "split_ratio": _unless_plain(
+        NUMERATOR, first_known(_of_day(["max", ["scaled", RATIO, 6]]), 10**6)
+    ),
+    "later_splits": [
+        "if",
+        IS_FILE,
+        SPLITS_OF_FILE,
+        ["if", IS_SERIES, ["text", "none"], _list_splits(IS_LATER_SPLIT)],
+    ],
     "source": ["given", "source"],
     "capture_id": ["given", "capture_id"],
     "known_from": ["given", "loaded_at"],
@@ -119,6 +169,10 @@ def _rejects() -> list[Reject]:
                 ["matches", "adjusted_close", "[0-9]"],
                 ["equal", read["adjusted_close"], None],
             ],
+        ),
+        *(
+            ("not_a_decimal", ["and", ["matches", name, "."], ["equal", _exact(name), None]])
+            for name in ("amount", "numerator")
         ),
         *(("not_positive", ["not", ["greater", read[name], 0]]) for name in PRICES),
         ("not_positive", ["equal", read["adjusted_close"], 0]),
