@@ -35,6 +35,7 @@ from benchmarks.measures.routing import routing
 from benchmarks.measures.saas import saas
 from benchmarks.measures.schedules import schedules
 from benchmarks.measures.speed import (
+    balance,
     contract,
     copies,
     one_partition,
@@ -54,7 +55,7 @@ from orchestration_project.settings import PROJECT_ROOT
 MEASURES = {
     measure.__name__: measure
     for measure in (
-        *(copies, one_partition, peers, sqlite, contract, pages),
+        *(copies, one_partition, peers, sqlite, contract, balance, pages),
         *(again, history, starts, gate, control_tower, schedules),
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports, frames),

@@ -5,12 +5,15 @@ byte captured and flushed; making tables and Dagster's own storage is before the
 peers' tables are.
 """
 
+import sys
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import date, timedelta
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import dagster as dg
@@ -36,7 +39,7 @@ from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.probes import every_probe
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.settings.domains.finra import FinraSettings
 
 STAGES = {
@@ -75,6 +78,57 @@ def load(*, first: str, last: str, full: bool = False) -> dict[str, Any]:
     config = {"ops": {"finra_otc_weekly_load": {"config": {"full": full}}}}
     with dg.DagsterInstance.get() as instance:
         return _run(instance, "finra_otc_weekly", _range(first, last), config)
+
+
+BALANCE_FILES = {
+    str(PROJECT_ROOT / "orchestration_project" / name)
+    for name in (
+        *("contracts/balance.py", "engine/conservation.py", "engine/equations.py"),
+        "engine/warehouse/balancing.py",
+    )
+}
+SAMPLE_SECONDS = 0.002
+
+
+def load_sampled(*, first: str, last: str) -> dict[str, Any]:
+    """Run partitions as `load` does; add CPU seconds of all, and of the balance by function.
+
+    What a thread spent since the last sample is that of the function which it is in now.
+    """
+    counting: dict[str, float] = defaultdict(float)
+    has_ended = threading.Event()
+    sampling_seconds = 0.0
+
+    def sample() -> None:
+        nonlocal sampling_seconds
+        spent: dict[int, float] = {}
+        while not has_ended.wait(SAMPLE_SECONDS):
+            frames = sys._current_frames()
+            alive = {thread.ident or 0 for thread in threading.enumerate()}
+            for ident in alive & frames.keys():
+                before = spent.get(ident, 0.0)
+                spent[ident] = time.clock_gettime(time.pthread_getcpuclockid(ident))
+                if name := _find_counting(frames[ident]):
+                    counting[name] += spent[ident] - before
+            sampling_seconds = time.thread_time()
+
+    sampler = threading.Thread(target=sample)
+    _warm()
+    with dg.DagsterInstance.get() as instance:
+        sampler.start()
+        started = time.process_time()
+        report = _run(instance, "finra_otc_weekly", _range(first, last))
+        spent = time.process_time() - started - sampling_seconds
+        has_ended.set()
+    sampler.join()
+    return {**report, "spent_seconds": spent, "counting": counting}
+
+
+def _find_counting(frame: FrameType | None) -> str | None:
+    """Return the function of the balance that a thread is in; None: it does other work."""
+    while frame is not None and frame.f_code.co_filename not in BALANCE_FILES:
+        frame = frame.f_back
+    return None if frame is None else frame.f_code.co_name
 
 
 def load_prices(*, first: str, last: str) -> dict[str, Any]:

@@ -149,6 +149,26 @@ def sqlite(bench: Bench) -> list[Line]:
     return [_speed(measure, found, "adbc", at_least(0.7))]
 
 
+def balance(bench: Bench) -> list[Line]:
+    """CPU time of the equations that balance, against that of a load of 1 M rows."""
+    count = bench.sizes.middle
+    reports = []
+    with source(bench.sizes.rows, count) as src:
+        for _ in range(bench.repeats):
+            with bench.rig.sqlite_place() as place:
+                weeks = {"first": key(src.weeks[-count]), "last": key(src.weeks[-1])}
+                reports.append(place.call("load_sampled", src, **weeks))
+    counted = [sum(report["counting"].values()) for report in reports]
+    parts = {name: round(spent, 2) for name, spent in reports[-1]["counting"].items()}
+    return [
+        line(
+            "equations that balance, against the load of 1 M rows",
+            *("CPU s", counted, [report["spent_seconds"] for report in reports], at_most(0.03)),
+            note=f"of one run, by function: {parts}",
+        )
+    ]
+
+
 def contract(bench: Bench) -> list[Line]:
     """All rules with rejects and reasons, on the bytes of one partition."""
     with tempfile.TemporaryDirectory() as folder:
