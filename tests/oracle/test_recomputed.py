@@ -11,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from struct import unpack
 from typing import Any
 from zipfile import ZipFile
 
@@ -410,6 +411,7 @@ def assert_explained(state: DemoState, table: str) -> None:
 @pytest.mark.parametrize("seed", ["1", "7", "20250106"])
 def test_restated_and_late_loads_of_other_seeds_are_recomputed(tmp_path, prepared, seed):
     more = {"DEMO_SEED": seed, "DEMO_ROWS_PER_WEEK": "2500", "PRICES_UNIVERSE_SIZE": "25"}
+    more["PRICES_SYMBOLS"] = ""  # the largest of the seed, not those of the other state
     with demo_state(tmp_path, SETTINGS | more, prepared) as state:
         minutes = ("2026-02-24T15:00", "2026-03-02T15:00", "2026-03-13T15:00", "2026-05-04T15:00")
         for minute in minutes:
@@ -426,6 +428,7 @@ def test_restated_and_late_loads_of_other_seeds_are_recomputed(tmp_path, prepare
         for table in DERIVED:
             count += assert_equal(table, derive(derived, table), state.export(table))
         assert count > 500_000
+        assert folded["prices_daily"].rows
         assert_explained(state, "finra_symbol_anomalies_week")
         for day in ("2026-01-20", "2026-03-01", "2026-03-11"):
             exported = state.export(WEEKLY, "--published-by", day)
@@ -508,7 +511,7 @@ def count_equal(
         status, printed = names["explain"](opened[path], *number), capsys.readouterr().out
         assert status == 0, (number, printed)
         equal_count += printed.endswith("\nequal\n")
-    assert names["FINDINGS"] == []
+    assert not names["FINDINGS"]
     return equal_count
 
 
@@ -676,6 +679,24 @@ def test_a_changed_byte_is_named_by_its_place(archives, place):
     status, output, errors = recompute(damaged, *number)
     assert status == 1
     assert finding in output + errors
+    assert f"changed member: {member}" in output + errors
+
+
+@pytest.mark.parametrize("named", ["bytes/", GOLD_ROWS, "captures.jsonl", "rules.json"])
+def test_a_changed_byte_of_the_zip_file_is_named_by_its_member(archives, named):
+    archive = archives["T1|2026-01-12"]
+    symbol, capture = first_symbol(archive)
+    member = capture if named == "bytes/" else named
+    damaged, content = archive.with_name("damaged.zip"), bytearray(archive.read_bytes())
+    with ZipFile(archive) as members:
+        found = members.getinfo(member)
+    sizes = content[found.header_offset + 26 : found.header_offset + 30]
+    begin = found.header_offset + 30 + sum(unpack("<HH", sizes))
+    content[begin + found.compress_size // 2] ^= 1
+    damaged.write_bytes(content)
+    number = ("finra_symbol_week", "T1|2026-01-12", symbol, "total_trade_count")
+    status, output, errors = recompute(damaged, *number)
+    assert status == 1
     assert f"changed member: {member}" in output + errors
 
 

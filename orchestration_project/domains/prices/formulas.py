@@ -56,14 +56,16 @@ _RENAMED = sorted(
     for name, column in _COLUMNS.items()
     for spelled in {name, name.replace("_", " ")}
 )
-EVENTLESS = (*PRICES, "volume")
+TRADED_VALUES = (*PRICES, "volume")
+"""Values of a day with trade: a dividend or split of another day counts on the next such day."""
+
 NO_FORM = Form("", [("none", ["CSV, a chart or a series", "another file"])])
 FORMS = [
     Form("^PAR1", [("none", ["CSV or JSON", "Parquet, which no standard library reads"])]),
     Form(
         '"chart"',
         [("matches", [CHART]), ("matches", [DIVIDEND]), ("matches", [SPLIT])],
-        moved_to=EVENTLESS,
+        moved_to=TRADED_VALUES,
     ),
     Form('"8. split coefficient"', [("matches", [ADJUSTED])]),
     Form('"5. volume"', [("matches", [_DAY + _members(*_FIRST, "5. volume=volume")])]),
@@ -132,7 +134,7 @@ SPLITS_OF_FILE: Formula = [
     None,
     _list_splits(["and", IS_LATER_SPLIT, IS_APPLIED]),
 ]
-"""Of a file: its splits after which closes do not jump; null: a line has no ratio."""
+"""Later splits of a file after which its closes do not jump; null: a line has no ratio."""
 
 PRICE_FORMULAS: Mapping[str, Formula] = {
     "symbol": ["given", "symbol"],
