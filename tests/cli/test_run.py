@@ -442,6 +442,10 @@ def test_the_real_file_lands_with_the_figures_of_its_readme(state_dir):
     )
     assert status == 0, error
     assert "5328 rows added" in output
+    balanced = programs.run(
+        state_dir, "orchestration_project", "verify", "--balance", DATA_PROFILE="real"
+    )
+    assert balanced[0] == 0, balanced
     url = databases.sqlite_url(state_dir, "real")
     weekly, symbols, venues = finra_otc_weekly.c, finra_symbol_week.c, finra_venue_week.c
     totals = select(
