@@ -65,8 +65,9 @@ class ExactDecimal:
                 f"1 to {MAX_DIGITS} digits, 0 to {USD_SCALE} of them decimals",
                 f"decimal({self.digits}, {self.places})",
             )
-        if self.digits < self.places:
-            raise invalid("decimal", "no more decimals than digits", f"{self.digits} digits")
+        if not 0 <= self.digits - self.places <= MAX_DIGITS - USD_SCALE:
+            expected = f"0 to {MAX_DIGITS - USD_SCALE} digits before the point"
+            raise invalid("decimal", expected, f"decimal({self.digits}, {self.places})")
 
     @property
     def limit(self) -> Decimal:

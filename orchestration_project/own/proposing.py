@@ -224,9 +224,10 @@ def _number_kind(texts: Sequence[str]) -> str:
     digits = max(len(text.partition(".")[0].lstrip("-")) for text in texts)
     if places == 0:
         return "int" if digits <= MAX_DIGITS else "str"
-    if places > USD_SCALE or digits + places > MAX_DIGITS:
+    most = MAX_DIGITS - USD_SCALE
+    if places > USD_SCALE or digits > most:
         return "str"
-    return f"decimal({min(digits + SPARE_DIGITS + places, MAX_DIGITS)}, {places})"
+    return f"decimal({min(digits + SPARE_DIGITS, most) + places}, {places})"
 
 
 def _with_own_names(fields: Sequence[ProposedField]) -> list[ProposedField]:

@@ -75,7 +75,8 @@ WRONG = {
     "positive for a day": (lambda: Field("at", "date", "x", check=positive), "type date", "above"),
     "an invalid pattern": (lambda: matches("("), "regular expression", "("),
     "too many digits": (lambda: decimal(19, 2), "1 to 18", "decimal(19, 2)"),
-    "more decimals than digits": (lambda: decimal(2, 4), "no more decimals", "2 digits"),
+    "more decimals than digits": (lambda: decimal(2, 4), "0 to 12 digits", "decimal(2, 4)"),
+    "more digits than 64 bits keep": (lambda: decimal(18, 2), "0 to 12", "decimal(18, 2)"),
     "an unknown calendar": (lambda: Daily("2026-01-01", calendar="XNYSE"), "holidays", "XNYSE"),
     "an impossible day": (lambda: Daily("2026-02-30"), "2024-01-02", "2026-02-30"),
     "an unknown zone": (

@@ -99,6 +99,12 @@ def test_a_value_that_breaks_its_field_rejects_its_row_alone(case):
     assert [row["name"] for row in rows(declared, body)] == ["BBB"]
 
 
+@pytest.mark.parametrize("value", ["999999999999.999999", "-999999999999.999999", "0.000001"])
+def test_the_widest_decimal_keeps_all_its_digits(value):
+    declared = dataset(Field("amount", decimal(18, 6), "x"))
+    assert rows(declared, f"name,amount\nA,{value}\n".encode())[0]["amount"] == Decimal(value)
+
+
 def test_several_checks_hold_for_a_value_at_once():
     declared = dataset(Field("n", int, "x", check=[positive, between(0, 5)]), max_reject_ratio=1)
     found = rejects(declared, b"name,n\nA,0\nB,6\nC,5\n")
