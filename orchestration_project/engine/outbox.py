@@ -3,13 +3,15 @@
 An entry is claimed by a later due time: a process that ends during an attempt leaves a claim that
 expires, and the next attempt has the same key. Where the versions of an entity exclude each other,
 a lease of the entity is the claim. What one process alone sends, because it has a lease of its own,
-needs no claim.
+needs no claim: `OutboxWindow` sends such entries, whose receiver answers each of them later.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Column, Connection, Select, bindparam, insert, or_, select, update
@@ -25,6 +27,7 @@ from orchestration_project.engine.leases import (
     take,
 )
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -77,6 +80,9 @@ class Outcome(NamedTuple):
 
 
 DONE = Outcome("done")
+
+MAX_REASON = 1_000
+"""Characters that are stored of an answer."""
 
 _UNCHANGED = (
     outbox.c.topic == bindparam("entry_topic"),
@@ -354,6 +360,94 @@ class OutboxLoop:
         with self.warehouse.writing() as connection:
             _hold(connection, claimed)
             yield connection
+
+
+@dataclass
+class OutboxWindow:
+    """Entries on their way to a receiver that answers each of them later; none is claimed.
+
+    Attributes:
+        warehouse: The database.
+        clock: Times of attempts.
+        read_topics: Returns the topics of the entries.
+        max_entries: Maximum of entries on their way.
+        first_wait: Wait after the first failed attempt. An entry never becomes dead, as the
+            receiver may return.
+    """
+
+    warehouse: Warehouse
+    clock: Clock
+    read_topics: Callable[[Connection], Sequence[str]]
+    max_entries: int
+    first_wait: timedelta
+    _sent: dict[int, Entry] = field(default_factory=dict, init=False)
+    _outcomes: list[tuple[Entry, Outcome]] = field(default_factory=list, init=False)
+
+    def send_due(self, send: Callable[[Entry], int]) -> int:
+        """Send entries that are due and not on their way, the oldest first; return how many.
+
+        An entry that failed before is sent alone: it may end the connection of the others.
+
+        Args:
+            send: Sends an entry, and returns the number of its answer; a ValueError is a failed
+                attempt.
+
+        Raises:
+            OrchestrationError: The database cannot be used, or ``send`` cannot go on.
+        """
+        room = self.max_entries - len(self._sent)
+        if room <= 0:
+            return 0
+        unsettled = {*self._sent.values(), *(entry for entry, _ in self._outcomes)}
+        limit = room + len(unsettled)
+        with self.warehouse.reading() as connection:
+            due = read_due(connection, self.read_topics(connection), self.clock.now(), limit=limit)
+        waiting = [entry for entry in due if entry not in unsettled]
+        sent = [*takewhile(lambda entry: not entry.attempt_count, waiting)]
+        if not sent and not self._sent:
+            sent = waiting[:1]
+        for entry in sent:
+            try:
+                self._sent[send(entry)] = entry
+            except ValueError as error:
+                self._fail(entry, f"not sent: {error}")
+        return len(sent)
+
+    def answer(self, number: int, problem: str = "") -> None:
+        """Note the receiver's answer to an entry: that it has it, or a problem."""
+        entry = self._sent.pop(number, None)
+        if entry is not None and problem:
+            self._fail(entry, problem)
+        elif entry is not None:
+            self._outcomes.append((entry, DONE))
+
+    def close(self, problem: str | None) -> None:
+        """Expect no further answers; with a problem, each that is missing is a failed attempt."""
+        for entry in self._sent.values() if problem else ():
+            self._fail(entry, str(problem))
+        self._sent.clear()
+
+    def settle(self) -> int:
+        """Record the outcomes that are known; return how many.
+
+        Raises:
+            OrchestrationError: The database cannot be used; the next call records them.
+        """
+        windows: dict[Outcome, list[Entry]] = defaultdict(list)
+        for entry, outcome in self._outcomes:
+            windows[outcome].append(entry)
+        if windows:
+            with self.warehouse.writing() as connection:
+                for outcome, entries in windows.items():
+                    settle(connection, entries, outcome, now=self.clock.now())
+        count = len(self._outcomes)
+        self._outcomes.clear()
+        return count
+
+    def _fail(self, entry: Entry, problem: str) -> None:
+        reason = storable(problem)[:MAX_REASON]
+        outcome = fail(entry, reason, max_attempts=None, first_wait=self.first_wait)
+        self._outcomes.append((entry, outcome))
 
 
 def take_entity(

@@ -14,6 +14,7 @@ from orchestration_project.engine.outbox import (
     Entry,
     Intention,
     OutboxLoop,
+    OutboxWindow,
     Outcome,
     add_intentions,
     claim,
@@ -240,3 +241,55 @@ def test_versions_of_an_entity_exclude_each_other_by_its_lease(add, due, warehou
     assert ended.outcome == "overtaken", "the lease has expired"
     [ended] = second.apply(due(), begin_second, lambda _: DONE)
     assert (ended.key.version_number, ended.outcome) == (2, "done")
+
+
+@pytest.fixture
+def window(warehouse: Warehouse, clock: StoppedClock) -> OutboxWindow:
+    return OutboxWindow(warehouse, clock, lambda _: [TOPIC], 2, timedelta(seconds=1))
+
+
+def test_a_window_has_room_again_once_an_answer_came(add, window):
+    for entity in ("a", "b", "c", "d"):
+        add(entity)
+    sent: list[str] = []
+
+    def send(entry: Entry) -> int:
+        sent.append(entry.entity)
+        return len(sent)
+
+    assert window.send_due(send) == 2
+    assert window.send_due(send) == 0
+    window.answer(1)
+    window.answer(9)
+    assert window.send_due(send) == 1
+    assert sent == ["a", "b", "c"]
+    assert (window.settle(), window.settle()) == (1, 0)
+
+
+def test_what_failed_in_a_window_waits_and_is_then_sent_alone(add, due, window, clock):
+    for entity in ("invalid", "refused", "unanswered"):
+        add(entity)
+    numbers = {"refused": 1, "unanswered": 2, "new": 3}
+    sent: list[str] = []
+
+    def send(entry: Entry) -> int:
+        sent.append(entry.entity)
+        if entry.entity not in numbers:
+            raise ValueError("no topic")
+        return numbers[entry.entity]
+
+    assert window.send_due(send) == 2
+    window.answer(1, "not authorized")
+    assert window.settle() == 2
+    assert window.send_due(send) == 1
+    window.close(None)
+    assert (window.settle(), [entry.entity for entry in due()]) == (0, ["unanswered"])
+    window.send_due(send)
+    window.close("the connection ended")
+    assert window.settle() == 1
+    clock.at += timedelta(seconds=1)
+    add("new")
+    assert sent == ["invalid", "refused", "unanswered", "unanswered"]
+    assert [window.send_due(send) for _ in range(2)] == [1, 1]
+    assert sent[4:] == ["invalid", "new"]
+    assert window.send_due(send) == 0, "what failed is not sent beside another"

@@ -7,23 +7,14 @@ same idempotency key.
 import json
 import logging
 import queue
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.outbox import (
-    DONE,
-    Entry,
-    Outcome,
-    fail,
-    read_due,
-    settle,
-)
+from orchestration_project.engine.outbox import Entry, OutboxWindow
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
@@ -40,12 +31,11 @@ MAX_IN_FLIGHT = 100
 """Events that are published and not acknowledged yet."""
 
 FIRST_WAIT = timedelta(seconds=1)
-"""Wait after the first failed attempt. An event never becomes dead, as the broker may return."""
+"""Wait after the first failed attempt."""
 
 UNANSWERED = "the connection ended before the broker's answer"
 POLL_SECONDS = 0.2
 FAILURE_SECONDS = 5.0
-MAX_REASON = 1_000
 
 
 @dataclass
@@ -59,8 +49,12 @@ class OutboxPublisher:
 
     warehouse: Warehouse
     clock: Clock
-    _in_flight: dict[int, Entry] = field(default_factory=dict, init=False)
-    _ended: list[tuple[Entry, Outcome]] = field(default_factory=list, init=False)
+    _window: OutboxWindow = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._window = OutboxWindow(
+            self.warehouse, self.clock, published_topics, MAX_IN_FLIGHT, FIRST_WAIT
+        )
 
     def start(self, connection: BrokerConnection) -> Callable[[], None]:
         """Publish by a connection in a thread, until what is returned is called."""
@@ -78,7 +72,9 @@ class OutboxPublisher:
         while connection.is_connected and not stop.is_set():
             try:
                 self.publish_due(connection)
-                self.settle(connection, POLL_SECONDS)
+                if not self._window.settle():
+                    self._collect(connection, POLL_SECONDS)
+                    self._window.settle()
             except BrokerError:
                 break
             except OrchestrationError as error:
@@ -96,11 +92,9 @@ class OutboxPublisher:
         it would end each of the next ones.
         """
         self._collect(connection, 0)
-        if connection.problem is not None:
-            self._ended += [(entry, _fail(entry, UNANSWERED)) for entry in self._in_flight.values()]
-        self._in_flight.clear()
+        self._window.close(None if connection.problem is None else UNANSWERED)
         try:
-            self.settle(connection, 0)
+            self._window.settle()
         except OrchestrationError as error:  # the next connection records them
             LOG.warning("%s", error, extra={"event": "mqtt_answers_not_recorded"})
 
@@ -111,64 +105,12 @@ class OutboxPublisher:
             BrokerError: The connection has ended.
             TransientError: The database is away.
         """
-        room = MAX_IN_FLIGHT - len(self._in_flight)
-        if room <= 0:
-            return 0
-        on_their_way = {*self._in_flight.values(), *(entry for entry, _ in self._ended)}
-        count = 0
-        for entry in self._due(room + len(on_their_way)):
-            if entry in on_their_way:
-                continue
-            if entry.attempt_count and (count or self._in_flight):
-                break  # one that failed goes alone: it may end the connection of the others
-            self._publish(connection, entry)
-            count += 1
-            if entry.attempt_count:
-                break
-        return count
-
-    def _due(self, limit: int) -> Sequence[Entry]:
-        with self.warehouse.reading() as reader:
-            return read_due(reader, published_topics(reader), self.clock.now(), limit=limit)
-
-    def _publish(self, connection: BrokerConnection, entry: Entry) -> None:
-        try:
-            number = connection.publish(*_read(entry))
-        except ValueError as error:
-            self._ended.append((entry, _fail(entry, f"not published: {error}")))
-        else:
-            self._in_flight[number] = entry
+        return self._window.send_due(lambda entry: connection.publish(*_read(entry)))
 
     def _collect(self, connection: BrokerConnection, timeout_seconds: float) -> None:
+        """Note the broker's answers, waiting for the first so long."""
         for answer in _answers(connection, timeout_seconds):
-            entry = self._in_flight.pop(answer.message_id, None)
-            if entry is not None:
-                outcome = _fail(entry, answer.problem) if answer.problem else DONE
-                self._ended.append((entry, outcome))
-
-    def settle(self, connection: BrokerConnection, timeout_seconds: float) -> int:
-        """Record the broker's answers, waiting for the first so long; return how many.
-
-        Raises:
-            TransientError: The database is away; they are recorded by the next call.
-        """
-        self._collect(connection, 0 if self._ended else timeout_seconds)
-        if not self._ended:
-            return 0
-        windows: dict[Outcome, list[Entry]] = defaultdict(list)
-        for entry, outcome in self._ended:
-            windows[outcome].append(entry)
-        with self.warehouse.writing() as writer:
-            for outcome, entries in windows.items():
-                settle(writer, entries, outcome, now=self.clock.now())
-        count = len(self._ended)
-        self._ended.clear()
-        return count
-
-
-def _fail(entry: Entry, problem: str) -> Outcome:
-    reason = storable(problem)[:MAX_REASON]
-    return fail(entry, reason, max_attempts=None, first_wait=FIRST_WAIT)
+            self._window.answer(answer.message_id, answer.problem)
 
 
 def _read(entry: Entry) -> tuple[str, bytes, TraceContext | None]:
