@@ -39,8 +39,8 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import MOST_DELIVERIES
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import operations_runs
-from orchestration_project.tables.spine import inbox
 
 HOST = "127.0.0.1"
 SOURCE, SECRET = "bench", "a secret of the benchmark"
@@ -179,7 +179,8 @@ def run_starts(count: int) -> dict[str, list[float]]:
             received = time.time()
             Inbox(warehouse, Clock()).take([NewDelivery(SOURCE, str(number), None, b"{}", {}, 1)])
             run_id = _waited_for(
-                warehouse, select(inbox.c.run_id).where(inbox.c.delivery_id == str(number))
+                warehouse,
+                select(inbox_states.c.run_id).where(inbox_states.c.delivery_id == str(number)),
             )
             record = instance.get_run_record_by_id(run_id)
             waits.append(max((record.start_time or 0) - received, 0.0) if record else 0.0)
@@ -195,7 +196,9 @@ def loads(count: int) -> dict[str, float]:
         NewDelivery(SOURCE, f"load-{number}", None, webhook(str(number))[1], {}, 1)
         for number in range(count)
     ]
-    done = select(func.count()).where(inbox.c.state == "done", inbox.c.delivery_id.like("load-%"))
+    done = select(func.count()).where(
+        inbox_states.c.state == "done", inbox_states.c.delivery_id.like("load-%")
+    )
     with open_warehouse(load_settings()) as warehouse:
         started = time.monotonic()
         for first in range(0, count, MOST_DELIVERIES):

@@ -10,7 +10,6 @@ from orchestration_project.assets.events import inbox, webhooks, webhooks_job
 from orchestration_project.contracts.subjects import Key, SubjectKind
 from orchestration_project.contracts.uploads import FILE
 from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
-from orchestration_project.contracts.webhooks.queue import TOPIC_PREFIX
 from orchestration_project.contracts.webhooks.sources import rows_of_delivery, webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
@@ -24,12 +23,13 @@ from orchestration_project.sensors.events_routing import routing_sensor
 from orchestration_project.sensors.webhooks import webhook_sensor
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
 from orchestration_project.services.erasure.requests import SubjectKinds
-from orchestration_project.services.inbox.rows import RECOVERIES, delivery_items
+from orchestration_project.services.inbox.rows import ITEM_REMEDIES, RECOVERIES, delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.uploads import declared_inboxes
 from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import ROUTED_TABLES
+from orchestration_project.tables.inbox_states import DELIVERY_TOPICS
 from orchestration_project.tables.webhooks import events_webhooks
 
 
@@ -76,7 +76,7 @@ EVENTS = Domain(
     ],
     registrations=[
         *EQUATIONS,
-        ItemTopics(prefix=TOPIC_PREFIX, open=delivery_items),
+        ItemTopics(prefix=DELIVERY_TOPICS, open=delivery_items, remedies=ITEM_REMEDIES),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
         *RECOVERIES,
         RetentionReader(lambda settings: DomainRetention(rows=body_retention(settings))),

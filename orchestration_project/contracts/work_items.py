@@ -14,7 +14,8 @@ ItemState = Literal["ready", "leased", "done", "skipped", "failed", "dead"]
 
 DONE_STATES: Sequence[ItemState] = ("done", "skipped")
 FAILED_STATES: Sequence[ItemState] = ("failed", "dead")
-OPEN_STATES: Sequence[ItemState] = ("ready", "leased", *FAILED_STATES)
+WAITING_STATES: Sequence[ItemState] = ("ready", "leased", "failed")
+OPEN_STATES: Sequence[ItemState] = (*WAITING_STATES, "dead")
 SETTLED_STATES: Sequence[ItemState] = (*DONE_STATES, *FAILED_STATES)
 
 ALLOWED_ATTEMPTS = 3

@@ -34,6 +34,7 @@ from orchestration_project.contracts.work_items import (
     FAILED_STATES,
     OPEN_STATES,
     RETRY_PAUSES,
+    WAITING_STATES,
     ClaimedItem,
     ItemChange,
     ItemSettlement,
@@ -56,13 +57,6 @@ KEYS_PER_STATEMENT = 5_000
 
 COLUMNS = [work_items.c[each.name] for each in fields(WorkItem)]
 
-OnChange = Callable[[Connection, str, Sequence[str], ItemChange], None]
-"""Writes a copy of a topic's items, of these keys, after a change, in the same transaction."""
-
-
-def keep_no_copy(_: Connection, topic: str, keys: Sequence[str], change: ItemChange) -> None:
-    """Write nothing: `work_items` has all there is."""
-
 
 class NamedClaim(NamedTuple):
     """Result of a claim of items by key: its leases, and the runs that hold the others."""
@@ -80,8 +74,6 @@ class WorkItems:
         warehouse: The database.
         clock: Its time.
         pauses: Pauses after the first, second and later failed attempts.
-        on_change: Writes a copy of the state elsewhere. Of items that are enqueued, the caller
-            writes it.
     """
 
     def __init__(
@@ -90,12 +82,10 @@ class WorkItems:
         clock: Clock,
         *,
         pauses: Sequence[timedelta] = RETRY_PAUSES,
-        on_change: OnChange = keep_no_copy,
     ) -> None:
         self._warehouse = warehouse
         self._clock = clock
         self._pauses = pauses
-        self._on_change = on_change
 
     def enqueue(
         self,
@@ -266,6 +256,20 @@ class WorkItems:
             self._write(connection, topic, changes)
         return stale
 
+    def count_waiting(self, topic_prefix: str, limit: int) -> int:
+        """Return how many items are to be worked on, up to a limit.
+
+        Args:
+            topic_prefix: Prefix of their topics, whose last character is ASCII.
+            limit: The greatest count.
+        """
+        columns, last = work_items.c, chr(ord(topic_prefix[-1]) + 1)
+        are_own = and_(columns.topic > topic_prefix, columns.topic < topic_prefix[:-1] + last)
+        some = select(literal(1)).where(columns.state.in_(WAITING_STATES), are_own).limit(limit)
+        with self._warehouse.reading() as connection:
+            counted = select(func.count()).select_from(some.subquery())
+            return connection.execute(counted).scalar_one()
+
     def lease_holders(self, topic: str) -> Sequence[str]:
         """Return the runs that have claimed items of a topic and not settled them."""
         held = select(work_items.c.lease_holder).where(_are(topic, "leased")).distinct()
@@ -405,7 +409,6 @@ class WorkItems:
                 some = keys[start : start + KEYS_PER_STATEMENT]
                 written = update(work_items).where(_named(topic, some)).values(_values(change))
                 connection.execute(written)
-                self._on_change(connection, topic, some, change)
 
 
 def _enqueue(

@@ -10,20 +10,23 @@ from orchestration_project.engine.equations import (
     SubjectBalance,
     read_places,
 )
-from orchestration_project.services.inbox.rows import WAITING
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.spine import deliveries, inbox, landings
 from orchestration_project.tables.webhooks import events_webhooks
+
+DELIVERIES = inbox_states.alias(inbox.name)
+"""The view under the name of the table whose rows are counted."""
 
 
 def read_deliveries(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
     """Return the equation of each source."""
-    is_chosen = chosen.holds(inbox.c.received_at)
-    return read_places(connection, "deliveries", inbox.c.source, _places(), is_chosen)
+    is_chosen = chosen.holds(DELIVERIES.c.received_at)
+    return read_places(connection, "deliveries", DELIVERIES.c.source, _places(), is_chosen)
 
 
 def _places() -> dict[str, ColumnElement[bool]]:
     """Return the condition of each place; a delivery is at one, unless it was lost."""
-    row = inbox.c
+    row = DELIVERIES.c
     is_done = row.state == "done"
     key = row.source + "|" + row.delivery_id
     own = (events_webhooks.c.source == row.source, events_webhooks.c.delivery_id == row.delivery_id)
@@ -43,7 +46,7 @@ def _places() -> dict[str, ColumnElement[bool]]:
         "handled_by_runs": and_(is_done, not_(is_recorded), has_run),
         "without_work": and_(is_done, not_(is_recorded), not_(has_run), row.allowed_count == 0),
         "dead": row.state == "dead",
-        "waiting": row.state.in_(WAITING),
+        "waiting": row.state.in_(("received", "running", "failed")),
     }
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     and_,
-    delete,
+    case,
     exists,
     false,
     func,
@@ -26,12 +26,14 @@ from sqlalchemy import (
 
 from orchestration_project.contracts.chain import RETENTION
 from orchestration_project.contracts.retention import WEBHOOK_BODIES
+from orchestration_project.contracts.work_items import WAITING_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.services.cleanup.retention import ExpiredRows, RowRetention
-from orchestration_project.services.inbox.rows import CAPTURE_SOURCE, topic_of
+from orchestration_project.services.inbox.rows import BODY_REMOVED, CAPTURE_SOURCE, topic_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.inbox_states import IS_ITEM_OF_DELIVERY
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import blobs, captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
@@ -99,7 +101,7 @@ class BodyRetention:
     def _is_old(self, now: datetime) -> ColumnElement[bool]:
         """Return the condition of rows of `inbox` whose bodies are to be removed."""
         has_dead_action = _has_action(events_routed.c.outcome == "dead")
-        is_dead = or_(inbox.c.state == "dead", has_dead_action)
+        is_dead = or_(_has_item(work_items.c.state == "dead"), has_dead_action)
         classes = [(self.applied_days, not_(is_dead)), (self.dead_days, is_dead)]
         conditions = [
             and_(condition, _ended_before(now - timedelta(days=days)))
@@ -112,9 +114,15 @@ class BodyRetention:
 def _ended_before(before: datetime) -> ColumnElement[bool]:
     """Return the condition of deliveries that ended before a time, and their actions as well."""
     is_open = or_(events_routed.c.outcome == "waiting", events_routed.c.changed_at >= before)
+    is_worked_on = or_(work_items.c.state.in_(WAITING_STATES), work_items.c.changed_at >= before)
     return and_(
-        inbox.c.state.in_(("done", "dead")), inbox.c.changed_at < before, not_(_has_action(is_open))
+        inbox.c.received_at < before, not_(_has_item(is_worked_on)), not_(_has_action(is_open))
     )
+
+
+def _has_item(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition of deliveries whose work item meets a condition."""
+    return exists().where(IS_ITEM_OF_DELIVERY, condition)
 
 
 def _has_action(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -148,8 +156,11 @@ def _remove(connection: Connection, source: str, rows: Sequence[RowMapping]) -> 
         .values(record="", reason=REMOVED_REASON)
     )
     item = work_items.c
+    was_dead = case((item.state == "dead", BODY_REMOVED))
     connection.execute(
-        delete(work_items).where(item.topic == topic_of(source), item.item_key.in_(ids))
+        update(work_items)
+        .where(item.topic == topic_of(source), item.item_key.in_(ids))
+        .values(reason_code=was_dead, reason=case((item.state == "dead", REMOVED_REASON)))
     )
 
 

@@ -31,12 +31,13 @@ from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.ledger.rules.entries import LedgerEntry
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import (
     operations_alerts,
     operations_runs,
     operations_steps,
 )
-from orchestration_project.tables.spine import captures, deliveries, inbox, landings
+from orchestration_project.tables.spine import captures, deliveries, landings
 from orchestration_project.tracing.traceparent import TRACE_ID_TAG
 
 MAX_LIVE_RUNS = 100
@@ -115,7 +116,7 @@ class _Reader:
             requests=_requests(requests),
             webhooks=[
                 TracedWebhook(**_fields(TracedWebhook, row))
-                for row in self._of_trace(inbox, trace_id, "received_at")
+                for row in self._of_trace(inbox_states, trace_id, "received_at")
             ],
             events=[
                 TracedEvent(**_fields(TracedEvent, row))

@@ -36,20 +36,11 @@ inbox = table(
     text("sha256", "SHA-256 of the body as received, hex"),
     count("byte_count", "Size of the body as received, bytes"),
     moment("received_at", "UTC time of the receipt, unique among the rows of a process"),
-    text(
-        "state",
-        "State: received, running, done, failed (it is retried) or dead (it is not)",
-        values=("received", "running", "done", "failed", "dead"),
-    ),
-    count("attempt_count", "Runs for the delivery that ended"),
-    count("allowed_count", "Attempts after which the state is dead; a replay allows more"),
-    text("run_id", "Dagster run of the latest attempt; NULL: none yet", optional=True),
-    moment("changed_at", "UTC time of the latest change of state or run"),
     trace_id(),
     text("span_id", "W3C span ID of the delivery, 16 hex digits; NULL: no trace", optional=True),
 )
 
-Index("inbox_by_state", inbox.c.state, inbox.c.source, inbox.c.received_at, inbox.c.delivery_id)
+Index("inbox_by_source", inbox.c.source, inbox.c.received_at, inbox.c.delivery_id)
 Index("inbox_by_trace", inbox.c.trace_id)
 
 uploads = table(

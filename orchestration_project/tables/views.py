@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     CompoundSelect,
+    FromClause,
     MetaData,
     Select,
     Table,
@@ -71,11 +72,13 @@ def view(
     name: str,
     comment: str,
     *columns: ViewColumn,
+    source: FromClause | None = None,
     where: Sequence[ColumnElement[bool]] = (),
     group_by: Sequence[ColumnElement[Any]] = (),
 ) -> View[Select[Any]]:
     """Declare a view of the rows for which ``where`` holds.
 
+    ``source``: joined tables; None: the tables of the columns.
     With ``group_by``, one of its rows stands for all that are equal in it.
     """
     table = Table(
@@ -95,6 +98,8 @@ def view(
         comment=comment,
     )
     chosen = select(*(shown.value.label(shown.name) for shown in columns)).where(*where)
+    if source is not None:
+        chosen = chosen.select_from(source)
     declared = View(table, chosen.group_by(*group_by) if group_by else chosen)
     VIEWS[name] = declared
     return declared

@@ -26,7 +26,7 @@ from orchestration_project.errors import (
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
 from orchestration_project.services.retries.retrying import failed_partitions
 from orchestration_project.services.retries.rules import why_left_out
-from orchestration_project.tables.spine import inbox
+from orchestration_project.tables.inbox_states import inbox_states
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, op_metadata
 
@@ -267,7 +267,8 @@ def fail_deliveries(settings, **errors: OrchestrationError) -> None:
 
 def deliveries(settings) -> dict[str, tuple[str, int, int]]:
     """Return state, attempts and allowed attempts of each delivery."""
-    columns = (inbox.c.delivery_id, inbox.c.state, inbox.c.attempt_count, inbox.c.allowed_count)
+    names = ("delivery_id", "state", "attempt_count", "allowed_count")
+    columns = [inbox_states.c[name] for name in names]
     with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
         return {key: (*row,) for key, *row in connection.execute(select(*columns))}
 

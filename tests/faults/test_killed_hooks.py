@@ -18,6 +18,7 @@ from orchestration_project.engine.leases import EPOCH
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import delivery_items, topic_of
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.spine import captures, inbox, landings
 from orchestration_project.tables.webhooks import events_webhooks
 from tests import databases, programs
@@ -143,6 +144,6 @@ def test_what_a_killed_run_had_claimed_is_landed_once(tmp_path, when):
     found = metadata_by_partition(run)["webhooks"][None]
     landed_count = 0 if is_landed else len(ids)
     assert (found["deliveries_count"], found["landed_count"]) == (landed_count, landed_count)
-    assert databases.rows(url, select(inbox.c.state).distinct()) == [("done",)]
+    assert databases.rows(url, select(inbox_states.c.state).distinct()) == [("done",)]
     for table in (events_webhooks.c.delivery_id, captures.c.partition_key, landings.c.group_id):
         assert len(databases.rows(url, select(table))) == len(ids)

@@ -47,7 +47,7 @@ from orchestration_project.tables.operations import (
     operations_control_tower,
     operations_runs,
 )
-from orchestration_project.tables.spine import inbox
+from orchestration_project.tables.spine import work_items
 from tests.gateway.conftest import Client
 from tests.resources.test_deployment import heartbeat, run_of
 
@@ -126,9 +126,9 @@ def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(
     with warehouse.writing() as connection:
         for delivery_id, state, age in (("a", "dead", 9), ("b", "failed", 2), ("d", "done", 8)):
             connection.execute(
-                update(inbox)
-                .where(inbox.c.delivery_id == delivery_id)
-                .values(state=state, received_at=now() - age * HOUR)
+                update(work_items)
+                .where(work_items.c.item_key == delivery_id)
+                .values(state=state, enqueued_at=now() - age * HOUR)
             )
     found = scrape()
     assert {key[2]: n for key, n in found.items() if key[0] == "inbox_deliveries"} == {

@@ -11,7 +11,18 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, MetaData, Table, insert, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    Table,
+    column,
+    insert,
+    inspect,
+    select,
+    table,
+    text,
+)
 
 import orchestration_project.tables
 from orchestration_project.connections.clock import Clock
@@ -293,13 +304,16 @@ def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(em
     counts = {"byte_count": 2, "attempt_count": 1, "allowed_count": 3}
     delivery = texts | counts | {"received_at": at, "changed_at": at, "run_id": None}
     states = ["received", "running", "failed", "dead", "done"]
+    columns = {**dict(spine.work_items.c.items()), **dict(spine.inbox.c.items())}
+    names = [*delivery, "delivery_id", "state"]
+    inbox = table("inbox", *(column(name, columns[name].type) for name in names))
     with empty.writing() as connection:
         command.upgrade(migration_config(connection), "0025")
         for state in states:
             own = {"delivery_id": state, "state": state, "run_id": f"run of {state}"}
-            connection.execute(insert(spine.inbox).values(delivery | own))
+            connection.execute(insert(inbox).values(delivery | own))
         kept = {"delivery_id": "kept", "state": "done", "allowed_count": 0}
-        connection.execute(insert(spine.inbox).values(delivery | kept))
+        connection.execute(insert(inbox).values(delivery | kept))
     empty.upgrade(holds="real")
     with empty.reading() as connection:
         items = connection.execute(select(spine.work_items)).all()

@@ -17,10 +17,12 @@ from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import delivery_items
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
@@ -37,6 +39,9 @@ BODIES = {
     "dead": json.dumps({"id": 2, "note": TEXT}).encode(),
     "pending": json.dumps({"id": 3, "note": TEXT}).encode(),
 }
+
+
+ITEMS = work_items, "item_key", "state", "reason_code"
 
 
 class Deliveries:
@@ -133,7 +138,12 @@ def test_all_copies_of_old_bodies_are_removed_and_what_is_pending_stays(git):
     assert (git.copies(), git.bodies()) == ([], {"dead", "pending"})
     assert git.rows(events_webhooks, "delivery_id", "payload") == [("done", None)]
     assert git.rows(rejects, "reason_code", "record") == [("json", "")]
-    assert git.rows(work_items, "item_key", "state") == [("dead", "dead"), ("pending", "ready")]
+    assert git.rows(work_items, "item_key", "state") == [
+        ("dead", "dead"),
+        ("done", "done"),
+        ("pending", "ready"),
+        ("rejected", "done"),
+    ]
     inventory = take_inventory(git.warehouse, git.store, read_all=True)
     assert (inventory.found.missing, inventory.found.unnamed, inventory.changed) == ([], [], [])
     assert not git.clean_up(webhook_body_days=30)["emptied_rows"].records[0].data["row_count"]
@@ -184,7 +194,19 @@ def test_a_replay_of_a_removed_body_says_so_and_one_of_all_dead_leaves_it_out(gi
         with pytest.raises(ConfigurationError, match="body of this delivery of git was removed"):
             attempt()
     assert git.queue.put_back("git", None, attempts=1) == []
-    assert dict(git.rows(inbox, "delivery_id", "state"))["done"] == "done"
+    assert dict(git.rows(inbox_states, "delivery_id", "state"))["done"] == "done"
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_retry_of_a_dead_delivery_without_its_body_fails_and_delays_no_other(git):
+    git.pass_days(31)
+    git.clean_up(webhook_dead_body_days=30)
+    [item] = delivery_items(git.warehouse, git.clock).retry("webhooks/git", keys=["dead"])
+    assert (item.state, item.reason_code) == ("dead", "body_removed")
+    git.load()
+    states = {key: (state, code) for key, state, code in git.rows(*ITEMS)}
+    assert states["dead"] == ("dead", "body_removed")
+    assert states["pending"] == ("done", None)
 
 
 @pytest.mark.slow_on_postgresql
@@ -225,7 +247,7 @@ def test_a_body_stays_while_an_action_waits_and_a_dead_letter_says_that_it_is_go
         router.deliver("b", id="no number")
         git = Deliveries(warehouse, clock, tmp_path / "artifacts")
         with warehouse.writing() as connection:
-            connection.execute(inbox.update().values(state="done"))
+            connection.execute(work_items.update().values(state="done"))
         git.pass_days(31)
         git.clean_up(webhook_body_days=30)
         assert git.bodies() == {"a", "b"}  # waiting, and dead

@@ -25,6 +25,7 @@ from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.inbox.rows import MOST_BYTES, MOST_DELIVERIES
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.settings import load_settings
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.spine import audits, inbox
 from orchestration_project.tracing.traceparent import begin_trace
 from tests.resources.weeks import NOON
@@ -37,9 +38,9 @@ def taking(warehouse, clock) -> Inbox:
     return Inbox(warehouse, clock)
 
 
-def rows(warehouse, *columns) -> list:
+def rows(warehouse, *columns, table=inbox) -> list:
     with warehouse.reading() as connection:
-        wanted = select(*(inbox.c[name] for name in columns)).order_by(inbox.c.received_at)
+        wanted = select(*(table.c[name] for name in columns)).order_by(table.c.received_at)
         return [tuple(row) for row in connection.execute(wanted)]
 
 
@@ -47,6 +48,7 @@ def test_a_delivery_is_kept_byte_by_byte_with_what_came_with_it(warehouse, takin
     assert taking.take([FIRST]) == ["stored"]
     with warehouse.reading() as connection:
         row = dict(connection.execute(select(inbox)).mappings().one())
+        row |= dict(connection.execute(select(inbox_states)).mappings().one())
     assert base64.b64decode(row.pop("body")) == FIRST.body
     assert json.loads(row.pop("headers")) == {"user-agent": "é"}
     assert row == {
@@ -117,7 +119,7 @@ def test_deliveries_have_the_order_in_which_they_came_also_while_the_clock_stand
 
 def test_what_nothing_is_to_be_done_with_is_done_and_does_not_wait(warehouse, taking):
     taking.take([FIRST, replace(FIRST, delivery_id="2", allowed_attempts=0)])
-    assert rows(warehouse, "state") == [("received",), ("done",)]
+    assert rows(warehouse, "state", table=inbox_states) == [("received",), ("done",)]
     assert taking.waiting_count(5) == 1
 
 

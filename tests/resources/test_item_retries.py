@@ -18,7 +18,8 @@ from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delive
 from orchestration_project.services.retries import retrying
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter, TopicCount
-from orchestration_project.tables.spine import inbox, work_items
+from orchestration_project.tables.inbox_states import inbox_states
+from orchestration_project.tables.spine import work_items
 
 LEASE = timedelta(minutes=15)
 BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")
@@ -72,7 +73,7 @@ def test_retried_items_are_ready_in_the_inbox_too_and_may_be_attempted_three_mor
     desk.fail("git", a=BROKEN_RULE, b=BUSY)
     assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 1}
     assert desk.states() == {"a": "dead", "b": "ready"}
-    assert desk.states(inbox, "delivery_id") == {"a": "dead", "b": "received"}
+    assert desk.states(inbox_states, "delivery_id") == {"a": "dead", "b": "received"}
     for state in ("failed", "failed", "dead"):
         desk.end(delivery_items(desk.warehouse, desk.clock), "webhooks/git", {"b": BUSY})
         assert desk.states()["b"] == state

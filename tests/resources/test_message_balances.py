@@ -11,8 +11,9 @@ from orchestration_project.errors import ContractError
 from orchestration_project.resources.mqtt.mirroring import KeptMessages
 from orchestration_project.resources.mqtt.ranges import RangeLoader, range_items
 from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.mqtt import mqtt_mirror
-from orchestration_project.tables.spine import balances, inbox, outbox
+from orchestration_project.tables.spine import balances, outbox
 from tests.resources.balances import differences, plant, verify
 from tests.resources.mqtt_office import MqttOffice, message
 from tests.resources.weeks import NOON
@@ -109,7 +110,7 @@ def webhooks(warehouse, clock, tmp_path, monkeypatch):
 def test_accepted_deliveries_are_loaded_rejected_waiting_or_without_work(webhooks):
     with webhooks.reading() as connection:
         states = connection.execute(
-            select(inbox.c.state).order_by(inbox.c.source, inbox.c.delivery_id)
+            select(inbox_states.c.state).order_by(inbox_states.c.source, inbox_states.c.delivery_id)
         )
         assert list(states.scalars()) == ["done", "done", "done", "received"]
     verdict = verify(webhooks, BalanceFilter("inbox"))
@@ -122,7 +123,7 @@ def test_accepted_deliveries_are_loaded_rejected_waiting_or_without_work(webhook
     [
         "DELETE FROM events_webhooks",
         "UPDATE landings SET rows_rejected = 0 WHERE partition_key = 'git|2'",
-        "UPDATE inbox SET state = 'done' WHERE delivery_id = '3'",
+        "UPDATE work_items SET state = 'done' WHERE item_key = '3'",
     ],
 )
 def test_a_lost_delivery_is_found(webhooks, fault):

@@ -185,11 +185,6 @@ def test_a_delivery_and_a_message_are_derived_from_their_rows(saas_warehouse):
         "sha256": "0" * 64,
         "byte_count": 8,
         "received_at": NOON,
-        "state": "done",
-        "attempt_count": 1,
-        "allowed_count": 5,
-        "run_id": None,
-        "changed_at": NOON,
     }
     message = {
         "arrival_id": 990_017,

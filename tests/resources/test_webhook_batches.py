@@ -15,7 +15,8 @@ from orchestration_project.errors import TransientError
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
-from orchestration_project.tables.spine import inbox, landings, work_items
+from orchestration_project.tables.inbox_states import inbox_states
+from orchestration_project.tables.spine import landings, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.runs import failure_of, metadata_by_partition
 from tests.webhook_runs import load_content, load_due
@@ -78,7 +79,7 @@ def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_
     assert desk.load()["outcome"] == "nothing was due"
     assert [key for (key,) in desk.rows(events_webhooks, "delivery_id")] == ids
     assert len({at for (at,) in desk.rows(landings, "landed_at")}) <= 2  # in two transactions
-    assert desk.rows(inbox, "delivery_id", "state", "run_id") == [
+    assert desk.rows(inbox_states, "delivery_id", "state", "run_id") == [
         *((each, "done", one.run_id) for each in ids[:10]),
         *((each, "done", two.run_id) for each in ids[10:]),
     ]
@@ -88,7 +89,7 @@ def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_
 def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attempt(desk):
     desk.deliver("1", "2", "3", body=b" " * (MAX_BATCH_BYTES // 2))
     assert keys(desk.claim()) == ["1", "2"]
-    assert desk.rows(inbox, "delivery_id", "state", "attempt_count") == [
+    assert desk.rows(inbox_states, "delivery_id", "state", "attempt_count") == [
         ("1", "running", 0),
         ("2", "running", 0),
         ("3", "received", 0),
@@ -112,7 +113,7 @@ def test_a_batch_is_landed_and_settled_together_or_not_at_all(desk, monkeypatch)
     monkeypatch.setattr(InboxQueue, "settle", fail)
     assert not desk.run().success
     assert desk.rows(events_webhooks, "delivery_id") == []
-    assert {state for _, state in desk.rows(inbox, "delivery_id", "state")} == {"running"}
+    assert {state for _, state in desk.rows(inbox_states, "delivery_id", "state")} == {"running"}
 
 
 @pytest.mark.slow_on_postgresql
@@ -180,7 +181,7 @@ def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(desk, monkeyp
     with monkeypatch.context() as patch:
         meanwhile(patch, fail)
         assert "the store does not answer" in failure_of(desk.run(), "land_webhook")
-    assert desk.rows(inbox, "state", "attempt_count") == [("received", 0), ("received", 0)]
+    assert desk.rows(inbox_states, "state", "attempt_count") == [("received", 0), ("received", 0)]
     assert desk.load()["landed_count"] == 2
 
 
@@ -191,7 +192,7 @@ def test_a_delivery_whose_source_had_no_job_can_be_replayed(desk):
     [row] = desk.queue.put_back("git", "1", attempts=3)
     assert (row.state, row.attempt_count) == ("done", 0)
     assert desk.load()["outcome"] == "landed"
-    assert desk.rows(inbox, "state", "attempt_count", "allowed_count") == [("done", 1, 3)]
+    assert desk.rows(inbox_states, "state", "attempt_count", "allowed_count") == [("done", 1, 3)]
 
 
 @pytest.mark.slow_on_postgresql

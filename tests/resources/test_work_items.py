@@ -2,13 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Literal
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, text
 
 from orchestration_project.contracts.work_items import (
     RETRY_PAUSES,
@@ -23,7 +22,6 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
-from orchestration_project.tables.spine import work_items
 from tests.resources.weeks import NOON
 
 MINUTE = timedelta(minutes=1)
@@ -295,21 +293,6 @@ def test_items_are_listed_page_by_page_by_topic_and_state(desk):
         "another",
         *[TOPIC] * 3,
     ]
-
-
-def test_a_copy_of_the_state_is_written_with_each_change(warehouse, clock):
-    seen = []
-
-    def note(connection, topic, keys, change) -> None:
-        rows = connection.execute(select(work_items.c.state)).scalars().all()
-        seen.append((topic, [*keys], change.state, rows))
-
-    items = WorkItems(warehouse, clock, on_change=note)
-    items.enqueue(TOPIC, [NewItem("a", "1")])
-    [a] = items.claim(TOPIC, limit=1, run_id="run", until=clock.now() + LEASE)
-    with warehouse.writing() as connection:
-        items.settle(connection, [done(a), done(replace(a, lease_token=9))])
-    assert seen == [(TOPIC, ["a"], "leased", ["leased"]), (TOPIC, ["a"], "done", ["done"])]
 
 
 @pytest.mark.slow_on_postgresql

@@ -20,7 +20,8 @@ from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.spine import captures, inbox, rejects, work_items
+from orchestration_project.tables.inbox_states import inbox_states
+from orchestration_project.tables.spine import captures, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, failure_of, metadata_by_partition, op_metadata
@@ -117,7 +118,7 @@ def execute(instance, tags=None, job: str = "events_webhooks", **config):
     )
 
 
-def rows(settings, table=inbox, *columns: str) -> list[tuple]:
+def rows(settings, table=inbox_states, *columns: str) -> list[tuple]:
     with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
         chosen = [table.c[name] for name in columns] or [table]
         return [tuple(row) for row in connection.execute(select(*chosen))]
@@ -132,7 +133,7 @@ def test_a_delivery_is_requested_once_and_what_follows_waits_for_it(settings, in
     note(instance, first, dg.DagsterRunStatus.SUCCESS)
     _, [second] = tick(instance)
     assert attempt(second) == "git|a#1"
-    assert rows(settings, inbox, "delivery_id", "state", "attempt_count") == [
+    assert sorted(rows(settings, inbox_states, "delivery_id", "state", "attempt_count")) == [
         ("a", "received", 0),
         ("b", "done", 1),
     ]
@@ -155,10 +156,8 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
     )
     assert [each.data["delivery_id"] for each in told["deliveries"].records] == ["b", "a"]
     assert told["table_rows"] == "/api/v1/tables/events_webhooks?where=source%3Dhub"
-    assert rows(settings, inbox, "delivery_id", "state", "attempt_count", "run_id") == [
-        ("a", "done", 1, ran.run_id),
-        ("b", "done", 1, ran.run_id),
-    ]
+    states = rows(settings, inbox_states, "delivery_id", "state", "attempt_count", "run_id")
+    assert sorted(states) == [("a", "done", 1, ran.run_id), ("b", "done", 1, ran.run_id)]
     landed = rows(settings, events_webhooks)
     assert [each[:2] for each in landed] == [("hub", "a"), ("hub", "b")]
     assert [(each[3], each[4]) for each in landed] == [("push", '{"a": 1}')] * 2
@@ -174,14 +173,14 @@ def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, i
     deliver(settings, "1", source="hub")
     execute(instance, tick(instance)[1][0].tags)
     replay(instance, source="hub", delivery_id="1")
-    assert rows(settings, inbox, "state", "attempt_count") == [("received", 1)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("received", 1)]
     ran = execute(instance, tick(instance)[1][0].tags)
     assert metadata_by_partition(ran)["webhooks"][None]["outcome"] == "unchanged"
-    assert rows(settings, inbox, "state", "attempt_count") == [("done", 2)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("done", 2)]
     assert len(rows(settings, captures)) == len(rows(settings, events_webhooks)) == 1
     assert rows(settings, work_items, "state") == [("skipped",)]
     replay(instance, source="hub", delivery_id="1")
-    assert rows(settings, inbox, "state", "attempt_count") == [("received", 2)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("received", 2)]
 
 
 def replay(instance, **config: str | bool):
@@ -201,7 +200,7 @@ def test_a_replay_without_a_config_for_it_lists_and_requeues_nothing(settings, i
     ran = executed(instance, "operations_runs", **REPLAY_WEBHOOK.run_config(config))
     listed = op_metadata(ran)
     assert list(listed.items())[:2] == [("dry_run", True), ("put_back_count", 1)]
-    assert rows(settings, inbox, "state", "attempt_count") == [("done", 1)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("done", 1)]
 
 
 @pytest.mark.slow
@@ -223,7 +222,7 @@ def test_while_a_run_that_claims_deliveries_goes_on_no_other_one_is_requested(
     deliver(settings, "2", source=source, clock=LaterClock(-60 * SECOND))
     said, none = tick(instance)
     assert (said.partition(";")[2].partition(";")[0], none) == (" 1 are under way", [])
-    assert sorted(rows(settings, inbox, "delivery_id", "state", "run_id")) == [
+    assert sorted(rows(settings, inbox_states, "delivery_id", "state", "run_id")) == [
         ("1", "running", run.run_id),
         ("2", "received", None),
     ]
@@ -253,12 +252,12 @@ def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, 
     said, none = tick(instance)
     assert ("2 wait after a failed run" in said, none) == (True, [])
     assert "1 runs ended, 0 deliveries of them are dead letters" in said
-    assert rows(settings, inbox, "state", "attempt_count") == [("failed", 1), ("failed", 1)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("failed", 1), ("failed", 1)]
     [again] = tick(instance, 60 * SECOND)[1]
     assert attempt(again) == "hub|1#2"
     ran = execute(instance, again.tags)
     assert metadata_by_partition(ran)["webhooks"][None]["landed_count"] == 2
-    assert rows(settings, inbox, "state", "attempt_count") == [("done", 2), ("done", 2)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("done", 2), ("done", 2)]
     assert [each[1] for each in rows(settings, events_webhooks)] == ["1", "2"]
 
 
@@ -276,7 +275,7 @@ def test_a_delivery_that_ends_every_run_is_dead_and_the_others_of_its_runs_are_n
     assert found == [["1", "2"], ["1"]]  # one that failed before comes alone
     [request] = tick(instance, 120 * SECOND)[1]
     assert attempt(request) == "hub|2#2"
-    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("failed", 1)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("dead", 2), ("failed", 1)]
     replay(instance, source="hub")
     [request] = tick(instance, 120 * SECOND)[1]
     assert attempt(request) == "hub|1#3"
@@ -293,7 +292,7 @@ def test_a_run_that_fails_before_it_claims_anything_is_an_attempt_at_its_first_d
         fail(instance, request)
     [following] = tick(instance, 60 * SECOND)[1]
     assert attempt(following) == "hub|2#1"
-    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("dead", 2), ("received", 0)]
 
 
 @pytest.mark.slow
@@ -310,7 +309,10 @@ def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delive
         ran = execute(instance, request.tags)
     assert "the store does not answer" in failure_of(ran, "land_webhook")
     assert "1 wait after a failed run" in tick(instance)[0]
-    assert rows(settings, inbox, "state", "attempt_count") == [("failed", 1), ("received", 0)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [
+        ("failed", 1),
+        ("received", 0),
+    ]
     [again] = tick(instance, 60 * SECOND)[1]
     assert attempt(again) == "hub|1#2"
 
@@ -326,7 +328,7 @@ def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings,
     assert told["reason"] == "the body is a JSON list, not an object"
     shown = {each.data["delivery_id"]: each.data["outcome"] for each in told["deliveries"].records}
     assert shown == {"1": "landed", "3": "landed", "2": "rejected"}
-    assert {state for (state,) in rows(settings, inbox, "state")} == {"done"}
+    assert {state for (state,) in rows(settings, inbox_states, "state")} == {"done"}
     [item] = [each for each in rows(settings, work_items, "item_key", "reason_code") if each[1]]
     assert item == ("2", "object")
 
@@ -343,7 +345,7 @@ def test_what_a_gateway_whose_clock_is_behind_takes_in_waits_for_the_run_of_what
         tick(instance)
     deliver(settings, "2", clock=LaterClock(-60 * SECOND))
     assert tick(instance)[1] == []
-    assert sorted(rows(settings, inbox, "delivery_id", "state")) == [
+    assert sorted(rows(settings, inbox_states, "delivery_id", "state")) == [
         ("1", "running"),
         ("2", "received"),
     ]
@@ -362,7 +364,7 @@ def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(
     [request] = tick(instance)[1]
     assert execute(instance, request.tags).success
     tick(instance)
-    assert rows(settings, inbox, "state") == [("done",)]
+    assert rows(settings, inbox_states, "state") == [("done",)]
     assert rows(settings, events_webhooks, "delivery_id") == [("1",)]
 
 
@@ -377,7 +379,7 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
     [reject] = rows(settings, rejects, "table_name", "reason_code", "record")
     assert reject == ("events_webhooks", "object", "[]")
     assert "0 deliveries of them are dead" in tick(instance)[0]
-    assert rows(settings, inbox, "state") == [("done",)]
+    assert rows(settings, inbox_states, "state") == [("done",)]
 
 
 @pytest.mark.parametrize(
@@ -405,7 +407,7 @@ def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_d
     assert capture == ("webhooks", source, f"/hooks/{source}")
     _, [following] = tick(instance)
     assert attempt(following) == f"{source}|2#1"
-    assert sorted(rows(settings, inbox, "delivery_id", "state", "attempt_count")) == [
+    assert sorted(rows(settings, inbox_states, "delivery_id", "state", "attempt_count")) == [
         ("1", "dead", 1),
         ("2", "received", 0),
     ]
@@ -422,13 +424,13 @@ def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(sett
         fail(instance, request)
     _, [following] = tick(instance)
     assert attempt(following) == "git|2#1"
-    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("dead", 2), ("received", 0)]
     replay(instance, source="git")
     _, [request] = tick(instance)
     assert attempt(request) == "git|1#3"  # it came first
     note(instance, request, dg.DagsterRunStatus.SUCCESS)
     tick(instance)
-    assert rows(settings, inbox, "state", "attempt_count") == [("done", 3), ("received", 0)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("done", 3), ("received", 0)]
 
 
 @pytest.mark.slow
@@ -440,7 +442,7 @@ def test_failed_and_dead_deliveries_of_a_job_with_a_run_each_are_requested_after
         fail(instance, tick(instance, later * SECOND)[1][0])
     fail(instance, tick(instance, 60 * SECOND)[1][0])
     assert tick(instance)[1] == []
-    assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("failed", 1)]
+    assert rows(settings, inbox_states, "state", "attempt_count") == [("dead", 2), ("failed", 1)]
     with open_warehouse(settings) as warehouse:
         retried = ItemRetries(warehouse, Clock(), REGISTRY).retry(ItemFilter())
     assert retried == {"webhooks/git": 2}
@@ -536,7 +538,7 @@ def test_a_run_that_is_tried_again_by_dagster_is_waited_for_and_the_latest_one_c
     )
     note(instance, request, dg.DagsterRunStatus.SUCCESS)
     assert "1 runs ended, 0 deliveries" in tick(instance)[0]
-    assert rows(settings, inbox, "state") == [("done",)]
+    assert rows(settings, inbox_states, "state") == [("done",)]
 
 
 def test_a_source_without_order_is_worked_on_at_once_and_one_without_job_never(settings, instance):

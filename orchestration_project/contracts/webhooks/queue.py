@@ -10,9 +10,6 @@ from typing import Literal
 
 State = Literal["received", "running", "done", "failed", "dead"]
 
-TOPIC_PREFIX = "webhooks/"
-"""Prefix of the topics of deliveries; the name of the source follows."""
-
 RETRY_PATIENCE = timedelta(minutes=10)
 """Time for which a run that Dagster will retry counts as in progress."""
 

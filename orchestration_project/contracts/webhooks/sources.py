@@ -20,7 +20,6 @@ from yaml import YAMLError
 
 from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
-from orchestration_project.contracts.webhooks.queue import TOPIC_PREFIX
 from orchestration_project.contracts.webhooks.schemes import SCHEMES, Headers, Place, Scheme
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import (
@@ -29,6 +28,7 @@ from orchestration_project.settings.yaml import (
     syntax_problem,
     value_problems,
 )
+from orchestration_project.tables.inbox_states import DELIVERY_TOPICS
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import inbox, work_items
 from orchestration_project.tables.webhooks import events_webhooks
@@ -286,5 +286,5 @@ def rows_of_delivery(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
         return []
     source, delivery_id = key["source"], key["delivery_id"]
     own = {"source": source, "delivery_id": delivery_id}
-    item = {"topic": f"{TOPIC_PREFIX}{source}", "item_key": delivery_id}
+    item = {"topic": f"{DELIVERY_TOPICS}{source}", "item_key": delivery_id}
     return [(inbox, own), *((each, own) for each in EVENTS), (work_items, item)]

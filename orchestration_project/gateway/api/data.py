@@ -46,7 +46,9 @@ BEGIN_MARGIN_SECONDS = 2.0
 """Until a file's sending begins, beyond what its read may take: so the database ends that first."""
 
 UNSERVED_PREFIXES = ("access_",)
-UNSERVED = frozenset({"inbox", "mqtt_inbox", "mqtt_seen_keys", "operations_erasure_requests"})
+UNSERVED = frozenset(
+    {"inbox", "inbox_states", "mqtt_inbox", "mqtt_seen_keys", "operations_erasure_requests"}
+)
 """Tables of access, unread deliveries and subjects to erase: not data, and with secrets."""
 
 MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}

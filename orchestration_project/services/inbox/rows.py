@@ -7,18 +7,18 @@ a flush of the disk, whether it holds one row or a hundred.
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, literal, select, update
+from sqlalchemy import Connection, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.webhooks.queue import RETRY_PAUSES, TOPIC_PREFIX, State
-from orchestration_project.contracts.work_items import ItemChange, ItemState, NewItem
+from orchestration_project.contracts.webhooks.queue import RETRY_PAUSES
+from orchestration_project.contracts.work_items import PERMANENT_REMEDIES, NewItem
 from orchestration_project.engine.captures import Capture, unstored
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse import Delivery, Warehouse
@@ -26,26 +26,22 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import Settings
+from orchestration_project.tables.inbox_states import DELIVERY_TOPICS
 from orchestration_project.tables.spine import audits, inbox
 from orchestration_project.tracing.traceparent import TraceContext
-
-WAITING = ("received", "running", "failed")
-"""States of rows that are to be worked on."""
 
 Stored = Literal["stored", "duplicate", "changed"]
 """Outcome of a delivery: new, a duplicate, or a conflict with another body."""
 
 SAME_BODY = "same_id_has_the_same_body"
 
-STATES: Mapping[ItemState, State] = {
-    "ready": "received",
-    "leased": "running",
-    "done": "done",
-    "skipped": "done",
-    "failed": "failed",
-    "dead": "dead",
+BODY_REMOVED = "body_removed"
+"""Reason code of dead deliveries whose body was removed."""
+
+ITEM_REMEDIES = PERMANENT_REMEDIES | {
+    BODY_REMOVED: "the sender has to deliver it again under a new ID"
 }
-"""The state of a delivery in `inbox`, by that of its work item."""
+"""By reason code of permanent failures: changes that a retry needs."""
 
 
 @dataclass(frozen=True)
@@ -85,31 +81,12 @@ class NewDelivery:
 
 def topic_of(source: str) -> str:
     """Return the topic of the work items of a source's deliveries."""
-    return TOPIC_PREFIX + source
+    return DELIVERY_TOPICS + source
 
 
 def delivery_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
-    """Return the work items of deliveries; each change of theirs is copied to `inbox`."""
-    return WorkItems(warehouse, clock, pauses=RETRY_PAUSES, on_change=copy_to_inbox)
-
-
-def copy_to_inbox(
-    connection: Connection, topic: str, keys: Sequence[str], change: ItemChange
-) -> None:
-    """Write the state of work items to the rows of their deliveries; other topics have none."""
-    if not topic.startswith(TOPIC_PREFIX):
-        return
-    values: dict[str, Any] = {
-        "state": STATES[change.state],
-        "attempt_count": inbox.c.attempt_count + change.attempts_added,
-        "changed_at": change.at,
-    }
-    if change.run_id is not None:
-        values["run_id"] = change.run_id
-    if change.attempts_allowed is not None:
-        values["allowed_count"] = inbox.c.attempt_count + change.attempts_allowed
-    rows = (inbox.c.source == topic.removeprefix(TOPIC_PREFIX)) & inbox.c.delivery_id.in_(keys)
-    connection.execute(update(inbox).where(rows).values(values))
+    """Return the work items of deliveries."""
+    return WorkItems(warehouse, clock, pauses=RETRY_PAUSES)
 
 
 class Inbox:
@@ -135,23 +112,26 @@ class Inbox:
             stored: list[Stored] = ["stored"] * len(rows)
             if len(inserted) < len(rows):
                 stored = _compare(connection, rows)
-            self._enqueue(connection, zip(rows, stored, strict=True))
+            self._enqueue(connection, deliveries, rows, stored)
         return stored
 
     def waiting_count(self, most: int) -> int:
-        """Return how many rows are to be worked on, up to ``most``."""
-        waiting = select(literal(1)).where(inbox.c.state.in_(WAITING)).limit(most).subquery()
-        with self._warehouse.reading() as connection:
-            return connection.execute(select(func.count()).select_from(waiting)).scalar_one()
+        """Return how many deliveries are to be worked on, up to ``most``."""
+        return self._items.count_waiting(DELIVERY_TOPICS, most)
 
     def _enqueue(
-        self, connection: Connection, rows: Iterable[tuple[Mapping[str, Any], Stored]]
+        self,
+        connection: Connection,
+        deliveries: Sequence[NewDelivery],
+        rows: Sequence[Mapping[str, Any]],
+        stored: Sequence[Stored],
     ) -> None:
         """Enqueue the deliveries that are new and to be worked on."""
         by_source: dict[str, list[NewItem]] = {}
-        for row, stored in rows:
-            if stored == "stored" and row["allowed_count"]:
-                by_source.setdefault(row["source"], []).append(item_of(row))
+        for delivery, row, outcome in zip(deliveries, rows, stored, strict=True):
+            if outcome == "stored" and delivery.allowed_attempts:
+                item = item_of(row, delivery.allowed_attempts)
+                by_source.setdefault(delivery.source, []).append(item)
         for source, items in by_source.items():
             self._items.enqueue(topic_of(source), items, are_new=True, connection=connection)
 
@@ -166,23 +146,18 @@ class Inbox:
             "sha256": hashlib.sha256(delivery.body).hexdigest(),
             "byte_count": len(delivery.body),
             "received_at": self._latest,
-            "state": "received" if delivery.allowed_attempts else "done",
-            "attempt_count": 0,
-            "allowed_count": delivery.allowed_attempts,
-            "run_id": None,
-            "changed_at": self._latest,
             "trace_id": delivery.trace.trace_id if delivery.trace else None,
             "span_id": delivery.trace.span_id if delivery.trace else None,
         }
 
 
-def item_of(row: Mapping[Any, Any]) -> NewItem:
+def item_of(row: Mapping[Any, Any], allowed_attempts: int) -> NewItem:
     """Return the work item of a row of `inbox`."""
     return NewItem(
         row["delivery_id"],
         row["sha256"],
         input_sha256=row["sha256"],
-        allowed_count=row["allowed_count"],
+        allowed_count=allowed_attempts,
         enqueued_at=row["received_at"],
     )
 

@@ -7,12 +7,11 @@ from itertools import accumulate
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.webhooks.queue import (
     RETRY_PAUSES,
-    TOPIC_PREFIX,
     AttemptRun,
     DeliveryChange,
     Row,
@@ -37,6 +36,8 @@ from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
+    BODY_REMOVED,
+    ITEM_REMEDIES,
     Content,
     content_of,
     delivery_items,
@@ -44,7 +45,8 @@ from orchestration_project.services.inbox.rows import (
     topic_of,
 )
 from orchestration_project.services.ledger.rules.entries import LAUNCHED_BY
-from orchestration_project.tables.spine import inbox
+from orchestration_project.tables.inbox_states import DELIVERY_TOPICS, select_states
+from orchestration_project.tables.spine import inbox, work_items
 from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, TraceContext, read_tag
 
 ATTEMPT_TAG = "webhook"
@@ -72,10 +74,12 @@ ITEM_STATES: Mapping[State, ItemState] = {
     "failed": "failed",
     "dead": "dead",
 }
-"""The state of a delivery's work item, by that in `inbox`."""
+"""The state of a work item, by that of its delivery."""
 
-ROW_COLUMNS = [inbox.c[each.name] for each in fields(Row)]
-"""Columns of the inbox that decide the order, without bodies."""
+ROW_COLUMNS = [select_states.selected_columns[each.name] for each in fields(Row)]
+"""Columns of deliveries that decide the order, without bodies."""
+
+SELECT_ROWS = select_states.with_only_columns(*ROW_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +231,7 @@ class InboxQueue:
 
         As many as `MAX_BATCH_BYTES` hold, one at least. One that failed before comes alone.
         """
-        source = topic.removeprefix(TOPIC_PREFIX)
+        source = topic.removeprefix(DELIVERY_TOPICS)
         with self._warehouse.writing() as connection:
             items = self._items.claim(
                 topic,
@@ -243,8 +247,15 @@ class InboxQueue:
             self._items.settle(connection, rest)
             keys = [item.key for item in fitting]
             rows = connection.execute(select(inbox).where(_are(source, keys))).all()
-        contents = {row.delivery_id: content_of(row) for row in rows}
-        return [ClaimedDelivery(**vars(item), content=contents[item.key]) for item in fitting]
+            contents = {row.delivery_id: content_of(row) for row in rows if row.body is not None}
+            self._items.settle(
+                connection, [_without_body(item) for item in fitting if item.key not in contents]
+            )
+        return [
+            ClaimedDelivery(**vars(item), content=contents[item.key])
+            for item in fitting
+            if item.key in contents
+        ]
 
     def settle(
         self, connection: Connection, results: Sequence[ItemSettlement]
@@ -277,7 +288,8 @@ class InboxQueue:
         """
         with self._warehouse.writing() as connection:
             rows = _replayable(connection, source, delivery_id, locks=True)
-            items = [item_of(row) for row in rows]  # of a source that had no job, there is none yet
+            # of a source that had no job, there is none yet
+            items = [item_of(row, row["allowed_count"]) for row in rows]
             self._items.enqueue(topic_of(source), items, connection=connection)
             self._items.retry(
                 topic_of(source),
@@ -326,12 +338,14 @@ def _replayable(
     connection: Connection, source: str, delivery_id: str | None, *, locks: bool = False
 ) -> Sequence[RowMapping]:
     if delivery_id is None:
-        wanted = and_(inbox.c.source == source, inbox.c.state == "dead")
+        wanted = _has_item(source, "dead")
     else:
-        wanted = and_(_is(source, delivery_id), inbox.c.state.in_(["done", "dead"]))
+        state = select_states.selected_columns["state"]
+        wanted = and_(_is(source, delivery_id), state.in_(["done", "dead"]))
     has_body = inbox.c.body.is_not(None).label("has_body")
-    columns = select(*ROW_COLUMNS, inbox.c.sha256, has_body).where(wanted)
-    rows = connection.execute(columns.with_for_update() if locks else columns).mappings().all()
+    columns = SELECT_ROWS.add_columns(inbox.c.sha256, has_body).where(wanted)
+    locking = columns.with_for_update(of=inbox) if locks else columns
+    rows = connection.execute(locking).mappings().all()
     if delivery_id is not None and not rows:
         raise _missing(source, delivery_id)
     if delivery_id is not None and not rows[0]["has_body"]:
@@ -384,6 +398,14 @@ def _failure_of(change: DeliveryChange, run: AttemptRun | None) -> tuple[str | N
     return "run_ended", f"see the run {change.run_id}"
 
 
+def _without_body(item: ClaimedItem) -> ItemSettlement:
+    """Return the settlement of a retried delivery whose body was removed."""
+    reason = ITEM_REMEDIES[BODY_REMOVED]
+    return ItemSettlement(
+        item, "failed", reason_code=BODY_REMOVED, reason=reason, is_retryable=False
+    )
+
+
 def _sizes(connection: Connection, source: str, items: Sequence[ClaimedItem]) -> Mapping[str, int]:
     wanted = select(inbox.c.delivery_id, inbox.c.byte_count)
     found = connection.execute(wanted.where(_are(source, [item.key for item in items])))
@@ -406,7 +428,8 @@ def _queue(connection: Connection, name: str) -> list[Row]:
 
     Those are no more than the runs that may fail within the longest pause, and some.
     """
-    limits = {"received": RUNS_PER_TICK, "running": RUNS_PER_TICK, "failed": None}
+    limits: Mapping[ItemState, int | None]
+    limits = {"ready": RUNS_PER_TICK, "leased": RUNS_PER_TICK, "failed": None}
     return [
         Row(*each)
         for state, limit in limits.items()
@@ -414,13 +437,16 @@ def _queue(connection: Connection, name: str) -> list[Row]:
     ]
 
 
-def _oldest(source: str, state: str, most: int | None) -> Any:
-    return (
-        select(*ROW_COLUMNS)
-        .where(inbox.c.state == state, inbox.c.source == source)
-        .order_by(inbox.c.received_at, inbox.c.delivery_id)
-        .limit(most)
-    )
+def _oldest(source: str, state: ItemState, most: int | None) -> Select[Any]:
+    item = work_items.c
+    order = item.due_at if state == "ready" else item.enqueued_at  # the index has due_at
+    wanted = SELECT_ROWS.where(_has_item(source, state))
+    return wanted.order_by(order, item.item_key).limit(most)
+
+
+def _has_item(source: str, state: ItemState) -> ColumnElement[bool]:
+    item = work_items.c
+    return and_(inbox.c.source == source, item.topic == topic_of(source), item.state == state)
 
 
 def _is(source: str, delivery_id: str) -> ColumnElement[bool]:
@@ -436,7 +462,7 @@ def _missing(source: str, delivery_id: str) -> ConfigurationError:
         f"the inbox has no such delivery of {source}",
         expected="the id of a delivery; of a replay one that is done or dead",
         found=repr(delivery_id),
-        remedy="look it up: SELECT delivery_id, state FROM inbox",
+        remedy="look it up: SELECT delivery_id, state FROM inbox_states",
     )
 
 

@@ -7,16 +7,17 @@ import polars as pl
 from prometheus_client.core import Metric
 from sqlalchemy import Connection, Row, func, select
 
+from orchestration_project.contracts.work_items import OPEN_STATES
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.inbox.rows import WAITING
 from orchestration_project.services.ledger.rules.standings import DAY
 from orchestration_project.services.metrics.families import Values, counter, gauge
+from orchestration_project.tables.inbox_states import DELIVERY_TOPICS, STATE_NAMES
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_control_tower,
     operations_runs,
 )
-from orchestration_project.tables.spine import inbox
+from orchestration_project.tables.spine import work_items
 
 QUANTILES = (0.5, 0.95, 1.0)
 WINDOW = timedelta(hours=DAY)
@@ -100,28 +101,31 @@ def _durations(connection: Connection, now: datetime) -> Metric:
 
 
 def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
+    item = work_items.c
     found = connection.execute(
         select(
-            inbox.c.source,
-            inbox.c.state,
+            item.topic,
+            item.state,
             func.count().label("rows"),
-            func.min(inbox.c.received_at).label("oldest"),
+            func.min(item.enqueued_at).label("oldest"),
         )
-        .where(inbox.c.state.in_([*WAITING, "dead"]))
-        .group_by(inbox.c.source, inbox.c.state)
+        .where(item.state.in_(OPEN_STATES), item.topic.startswith(DELIVERY_TOPICS))
+        .group_by(item.topic, item.state)
     ).all()
+    sources = {row.topic: row.topic.removeprefix(DELIVERY_TOPICS) for row in found}
     yield gauge(
         "inbox_deliveries",
         "Webhook deliveries by state: received, running, failed or dead.",
         ("source", "state"),
-        {(row.source, row.state): row.rows for row in found},
+        {(sources[row.topic], STATE_NAMES.get(row.state, row.state)): row.rows for row in found},
         together=lambda one, other: one + other,
     )
     oldest: dict[tuple[str, ...], float] = {}
     for row in found:
         if row.state != "dead":
             age = (now - row.oldest).total_seconds()
-            oldest[(row.source,)] = max(age, oldest.get((row.source,), 0))
+            source = (sources[row.topic],)
+            oldest[source] = max(age, oldest.get(source, 0))
     yield gauge(
         "inbox_oldest_seconds",
         "Age of the oldest webhook delivery that is neither done nor dead.",

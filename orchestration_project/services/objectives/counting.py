@@ -22,9 +22,9 @@ from orchestration_project.services.objectives.rules.objectives import (
 from orchestration_project.services.pauses import Pauses, pause_of_asset, pause_of_domain
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import Settings
+from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import operations_slo_samples
-from orchestration_project.tables.spine import inbox
 
 ENDED = ("SUCCESS", "FAILURE")
 
@@ -152,9 +152,8 @@ def _deliveries(
 ) -> Events:
     """Count deliveries by the time at which it was known whether they were done in time."""
     allowed = timedelta(seconds=objective.max_seconds)
-    row = inbox.c
+    row = inbox_states.c
     found = select(row.state, row.received_at, row.changed_at).where(
-        row.state.in_(("received", "running", "failed", "done", "dead")),
         row.source.in_(objective.sources or sources),
         row.received_at >= since - allowed,
         row.received_at < until,

@@ -65,7 +65,7 @@ class ItemTopics:
 
     Attributes:
         prefix: What the names of the topics begin with, e.g. ``webhooks/``.
-        open: Opens their items, so that each change is also written to the copies of their state.
+        open: Opens their items.
         remedies: By reason code of permanent failures: what has to change before another attempt.
     """
 
