@@ -251,6 +251,8 @@ class InboxQueue:
             self._items.settle(
                 connection, [_without_body(item) for item in fitting if item.key not in contents]
             )
+        if fitting and not contents:  # others may be due
+            return self.claim(topic, limit=limit, run_id=run_id, until=until, in_order=in_order)
         return [
             ClaimedDelivery(**vars(item), content=contents[item.key])
             for item in fitting
