@@ -22,7 +22,7 @@ from orchestration_project.contracts.balance import Balance, Conservation
 from orchestration_project.contracts.chain import ERASURE
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse.frames import Scope, within
-from orchestration_project.engine.warehouse.staleness import IS_STALE, KNOWN_FROM
+from orchestration_project.engine.warehouse.target import IS_STALE, KNOWN_FROM
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.spine import balances, load_chain
 

@@ -39,8 +39,8 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.delivery import no_warnings
 from orchestration_project.engine.warehouse.difference import quarantined_keys
 from orchestration_project.engine.warehouse.recorded import loaded_partitions, loaded_row_counts
-from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.engine.warehouse.target import (
+    Dependents,
     Derive,
     MergeSummaries,
     Summarise,

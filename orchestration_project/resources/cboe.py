@@ -29,7 +29,7 @@ from orchestration_project.engine.warehouse.as_of import (
 )
 from orchestration_project.engine.warehouse.difference import changes
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope
-from orchestration_project.engine.warehouse.staleness import stamped
+from orchestration_project.engine.warehouse.target import stamped
 from orchestration_project.tables.cboe import (
     market_volume_daily,
     off_exchange_share_daily,

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from orchestration_project.assets.finra import OTC_WEEKLY, SPECS
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.definitions import defs
-from orchestration_project.domains.finra.plausible import PLAUSIBILITY
+from orchestration_project.domains.finra.audits import PLAUSIBILITY
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import (

@@ -19,7 +19,7 @@ from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.cboe.volume import off_exchange_daily
 from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
-from orchestration_project.engine.warehouse.staleness import stamped
+from orchestration_project.engine.warehouse.target import stamped
 from orchestration_project.registry import AsOfModule
 from orchestration_project.resources.cboe import weekly_load
 from orchestration_project.resources.finra.short import short_load

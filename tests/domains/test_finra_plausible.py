@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from orchestration_project.domains.finra.plausible import PLAUSIBILITY, plausibility_audits
+from orchestration_project.domains.finra.audits import PLAUSIBILITY, plausibility_audits
 from tests.resources.weeks import MONDAY, frame, row
 
 CAP = 100_000_000_000

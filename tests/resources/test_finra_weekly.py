@@ -15,8 +15,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.domains.finra.audits import PLAUSIBILITY
 from orchestration_project.domains.finra.contract import FILE_FIELDS
-from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestration_project.contracts.rules import contents_sha256
 from orchestration_project.contracts.values import schema_of
-from orchestration_project.domains.finra.plausible import plausibility_audits
+from orchestration_project.domains.finra.audits import plausibility_audits
 from orchestration_project.domains.finra.restatement import sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame

@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import dagster as dg
+import polars as pl
 
 from orchestration_project.assets.documents.catalogue import (
     CAPTURE,
@@ -27,7 +28,6 @@ from orchestration_project.assets.documents.options import (
     DocumentsLoad,
     record_fail_on,
 )
-from orchestration_project.assets.documents.report import load_results
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
@@ -58,9 +58,10 @@ from orchestration_project.resources.documents.pool import (
     Reading,
 )
 from orchestration_project.resources.documents.reading import reader_settings
-from orchestration_project.resources.documents.reporting import run_documents
+from orchestration_project.resources.documents.reporting import RunDocuments, run_documents
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.waiting import file_items, topic_of
+from orchestration_project.services.metadata import quoted_table, table_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents as documents_table
@@ -210,3 +211,34 @@ load_job = dg.define_asset_job(
     ),
     tags={"domain": GROUP},
 )
+
+
+def load_results(
+    summary: DocumentSummary, found: RunDocuments, written: Mapping[str, int], seconds: float
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Yield the result of each asset of a load.
+
+    Args:
+        summary: Outcomes of the run's items.
+        found: The run's documents.
+        written: Rows by table.
+        seconds: Time that reading and loading took.
+    """
+    by_type = {"outcomes_by_type": table_of(pl.DataFrame(found.by_type))} if found.by_type else {}
+    yield dg.MaterializeResult(asset_key=CAPTURE, metadata={**summary.as_metadata(), **by_type})
+    yield dg.MaterializeResult(
+        asset_key=PAGES,
+        metadata={
+            "rows_written": written[documents_pages.name],
+            "page_count": found.page_count,
+            "pages_per_second": round(found.page_count / max(seconds, 0.001), 1),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key=CHUNKS,
+        metadata={
+            "rows_written": written[documents_chunks.name],
+            "chunk_count": found.chunk_count,
+            **({"first_chunks": quoted_table(found.first_chunks)} if found.first_chunks else {}),
+        },
+    )

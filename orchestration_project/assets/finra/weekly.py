@@ -24,9 +24,8 @@ from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS, BandLimits
-from orchestration_project.domains.finra.audits import AUDITS, HELP
+from orchestration_project.domains.finra.audits import AUDITS, HELP, PLAUSIBILITY
 from orchestration_project.domains.finra.copies import COPIES
-from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.engine.announcements import (
     ReportLog,

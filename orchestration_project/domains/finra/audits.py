@@ -1,6 +1,10 @@
-"""The audits that decide whether a delivery of a week may be landed."""
+"""Audits of a delivery of a week: those that decide whether it may be loaded, and warnings.
 
-from collections import Counter
+Warnings are about rows whose shares and trades cannot both be right, or are too many to be. FINRA
+publishes such rows now and then, and corrects them later.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
@@ -29,6 +33,21 @@ from orchestration_project.domains.finra.contract import KEY, WeekRows, check_we
 from orchestration_project.domains.finra.gold import quantities_of, refuse_overflow
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE, KeyRangePlanner
 from orchestration_project.tables.finra import MARKETS
+
+PLAUSIBILITY = {
+    "has_shares_where_it_has_trades": "No row has trades and 0 shares.",
+    "has_trades_where_it_has_shares": "No row has shares and 0 trades.",
+    "has_no_more_trades_than_shares": "No row has fewer shares than trades; 0 shares count above.",
+    "has_trading_in_every_row": "No row has 0 shares and 0 trades.",
+    "has_no_implausible_share_quantity": "No row has more shares than the limit max_row_shares.",
+    "has_no_implausible_update_date": "No lastUpdateDate is before its week or after its download: "
+    "--published-by relies on it.",
+}
+"""Each audit that looks at single rows and only warns, and what it claims."""
+
+OFFENDER_COLUMNS = (
+    *("market", "symbol", "venue_id", "share_quantity", "trade_count", "last_update_date"),
+)
 
 AUDITS = {
     "has_all_rows_of_record_total": "As many rows came as Record-Total promised.",
@@ -211,3 +230,60 @@ def _reconciles(differing: AuditFinding, *, is_file: bool) -> Audit:
 def _firm_rows(row_count: int, received_count: int) -> Audit:
     found = f"{row_count} of {received_count} lines"
     return Audit("has_firm_rows", verdict(row_count > 0), "at least 1", found)
+
+
+def plausibility_audits(
+    rows: Iterable[pl.DataFrame], *, max_row_shares: int, fetched_on: date
+) -> list[Audit]:
+    """Return the verdict of every audit in `PLAUSIBILITY` on a delivery's rows, in that order.
+
+    Args:
+        rows: The rows, which may come in several pieces.
+        max_row_shares: More shares in one row are not plausible.
+        fetched_on: The day in New York on which the delivery was downloaded.
+    """
+    rules = _implausible(max_row_shares, fetched_on)
+    of, counts = 0, Counter[str]()
+    offenders = defaultdict[str, list[dict[str, object]]](list)
+    for piece in rows:
+        of += len(piece)
+        found = piece.select(breaks.sum().alias(name) for name, breaks in rules.items())
+        for name, count in found.row(0, named=True).items():
+            if count:
+                counts[name] += count
+                left = OFFENDERS_KEPT - len(offenders[name])
+                offenders[name] += (
+                    piece.filter(rules[name]).select(OFFENDER_COLUMNS).head(left).to_dicts()
+                )
+    return [
+        Audit(
+            name,
+            verdict(not counts[name]),
+            _expected(name, max_row_shares),
+            f"{counts[name]} of {of}",
+            offenders[name],
+            severity="warning",
+        )
+        for name in PLAUSIBILITY
+    ]
+
+
+def _implausible(max_row_shares: int, fetched_on: date) -> Mapping[str, pl.Expr]:
+    """Return what breaks each claim; one row breaks at most one of the first four."""
+    shares, trades = pl.col("share_quantity"), pl.col("trade_count")
+    updated = pl.col("last_update_date")
+    breaks = (
+        (shares == 0) & (trades > 0),
+        (shares > 0) & (trades == 0),
+        (shares > 0) & (shares < trades),
+        (shares == 0) & (trades == 0),
+        shares > max_row_shares,
+        ((updated < pl.col("week_start")) | (updated > fetched_on)).fill_null(value=False),
+    )
+    return dict(zip(PLAUSIBILITY, breaks, strict=True))
+
+
+def _expected(name: str, max_row_shares: int) -> str:
+    if name == "has_no_implausible_share_quantity":
+        return f"0 rows with more than {max_row_shares} shares"
+    return f"0 rows that break it: {PLAUSIBILITY[name]}"

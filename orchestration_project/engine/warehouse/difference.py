@@ -31,8 +31,12 @@ from orchestration_project.engine.warehouse.frames import (
     scope_from_json,
     within,
 )
-from orchestration_project.engine.warehouse.staleness import stamped
-from orchestration_project.engine.warehouse.target import BOOKKEEPING, Transform, WriteTarget
+from orchestration_project.engine.warehouse.target import (
+    BOOKKEEPING,
+    Transform,
+    WriteTarget,
+    stamped,
+)
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, deliveries, fences
 

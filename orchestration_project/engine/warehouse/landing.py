@@ -91,12 +91,12 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
-from orchestration_project.engine.warehouse.staleness import mark_stale
 from orchestration_project.engine.warehouse.target import (
     ScopeState,
     SummaryT,
     TableSpec,
     WriteTarget,
+    mark_stale,
 )
 from orchestration_project.tables.schema import ENDED_ON, IS_LOAD_DAY, key_names
 

@@ -30,7 +30,7 @@ from orchestration_project.engine.warehouse.as_of import (
     read_day,
 )
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
-from orchestration_project.engine.warehouse.staleness import stamped
+from orchestration_project.engine.warehouse.target import stamped
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import (
     COLUMNS,

@@ -27,7 +27,7 @@ from orchestration_project.engine.derived import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import changes, derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
-from orchestration_project.engine.warehouse.staleness import stale_values
+from orchestration_project.engine.warehouse.target import stale_values
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
 from orchestration_project.tables.finra import (
     finra_otc_weekly,

@@ -25,7 +25,7 @@ from orchestration_project.domains.finra.anomaly_bands import (
     size_of_rows,
     warnings_about,
 )
-from orchestration_project.domains.finra.audits import checked_week
+from orchestration_project.domains.finra.audits import checked_week, plausibility_audits
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.copies import copies_audit, not_a_file
@@ -35,7 +35,6 @@ from orchestration_project.domains.finra.gold import (
     venue_sums,
     venue_week,
 )
-from orchestration_project.domains.finra.plausible import plausibility_audits
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
 from orchestration_project.domains.finra.restatement import (
     WeekChange,
@@ -53,8 +52,12 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
 )
 from orchestration_project.engine.warehouse.frames import Scope, shown_scope, within
-from orchestration_project.engine.warehouse.staleness import Dependents
-from orchestration_project.engine.warehouse.target import Derive, MergeSummaries, Summarise
+from orchestration_project.engine.warehouse.target import (
+    Dependents,
+    Derive,
+    MergeSummaries,
+    Summarise,
+)
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview

@@ -35,7 +35,7 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.warehouse.landing import completeness_audits
-from orchestration_project.engine.warehouse.staleness import mark_stale
+from orchestration_project.engine.warehouse.target import mark_stale
 from orchestration_project.resources.prices.landed_days import rows_before
 from orchestration_project.tables.finra import finra_symbol_week_value
 from orchestration_project.tables.prices import prices_daily
