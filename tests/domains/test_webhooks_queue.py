@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 from orchestration_project.contracts.webhooks.queue import (
     RETRY_PAUSES,
     AttemptRun,
-    DeliveryChange,
     Row,
-    State,
     changed,
     due,
     failed_unclaimed,
     first,
     waits_until,
 )
+from orchestration_project.contracts.work_items import ItemChange, ItemState
 from tests.properties import bounded
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-FIRST = Row("git", "1", "received", 0, 3, NOON, NOON)
+FIRST = Row("git", "1", "ready", 0, 3, NOON, NOON)
 SECOND = replace(FIRST, delivery_id="2", received_at=NOON + timedelta(seconds=1))
 OTHER = replace(SECOND, source="jira", delivery_id="9")
 FAILED = replace(FIRST, state="failed", attempt_count=1)
@@ -34,6 +33,12 @@ MINUTE = timedelta(minutes=1)
 
 def ran(status: str, **more) -> AttemptRun:
     return AttemptRun("run", status, **more)
+
+
+def facts(row: Row, change: ItemChange | None) -> tuple[ItemState, int, str | None, datetime]:
+    """Return state, ended attempts, run and time of a delivery after a change."""
+    assert change is not None
+    return change.state, row.attempt_count + change.attempts_added, change.run_id, change.at
 
 
 def due_at(now: datetime, *rows: Row, runs: Mapping[str, AttemptRun] | None = None) -> list[Row]:
@@ -56,7 +61,7 @@ def test_a_row_waits_until_the_one_before_of_its_source_is_over_and_for_no_other
 
 
 def test_rows_of_a_source_without_order_do_not_wait_and_no_look_asks_for_more_than_it_may():
-    running = replace(FIRST, state="running", run_id="run")
+    running = replace(FIRST, state="leased", run_id="run")
     assert due([running, SECOND], {}, in_order={"git": False}, most=9, now=NOON) == [SECOND]
     assert due([FIRST, SECOND], {}, in_order={"git": False}, most=1, now=NOON) == [FIRST]
 
@@ -77,7 +82,7 @@ def test_the_pause_grows_and_begins_when_the_run_ended(attempt_count, minutes):
 
 
 def test_what_was_put_back_does_not_wait():
-    row = replace(FAILED, state="received", attempt_count=3)
+    row = replace(FAILED, state="ready", attempt_count=3)
     assert waits_until(row, NOON) is None
     assert due_at(NOON, row) == [row]
 
@@ -96,7 +101,7 @@ def test_no_row_waits_longer_than_the_pause_from_now_whatever_became_of_the_cloc
 
 
 def test_without_order_those_that_wait_leave_their_place_and_those_that_run_keep_it():
-    running = replace(OTHER, state="running", received_at=NOON + MINUTE)
+    running = replace(OTHER, state="leased", received_at=NOON + MINUTE)
     rows = [FAILED, SECOND, running]
     assert first(rows, in_order=False, most=2, now=NOON) == [running, SECOND]
     assert first(rows, in_order=False, most=2, now=NOON + MINUTE) == [running, FAILED]
@@ -105,7 +110,7 @@ def test_without_order_those_that_wait_leave_their_place_and_those_that_run_keep
 
 def test_in_order_nothing_is_due_beside_a_run_also_if_it_is_older_than_what_runs():
     late = replace(FIRST, delivery_id="0", received_at=NOON - MINUTE)
-    running = replace(SECOND, state="running", run_id="run")
+    running = replace(SECOND, state="leased", run_id="run")
     assert due_at(NOON, late, running, OTHER) == [OTHER]
     assert due_at(NOON, late, SECOND, runs={SECOND.attempt: ran("QUEUED")}) == []
     assert due_at(NOON, late, SECOND) == [late]
@@ -113,51 +118,47 @@ def test_in_order_nothing_is_due_beside_a_run_also_if_it_is_older_than_what_runs
 
 def test_a_row_is_running_while_its_run_is_and_done_when_that_succeeds():
     for status in ("QUEUED", "STARTING", "STARTED"):
-        assert changed(FIRST, ran(status), now=NOON) == DeliveryChange(
-            FIRST, "running", 0, "run", NOON
-        )
-    running = replace(FIRST, state="running", run_id="run")
+        assert facts(FIRST, changed(FIRST, ran(status), now=NOON)) == ("leased", 0, "run", NOON)
+    running = replace(FIRST, state="leased", run_id="run")
     assert changed(running, ran("STARTED"), now=NOON) is None
-    assert changed(running, ran("SUCCESS"), now=NOON) == DeliveryChange(
-        running, "done", 1, "run", NOON
-    )
+    assert facts(running, changed(running, ran("SUCCESS"), now=NOON)) == ("done", 1, "run", NOON)
     assert changed(FIRST, None, now=NOON) is None
 
 
 @pytest.mark.parametrize("status", ["FAILURE", "CANCELED"])
 def test_a_row_whose_run_fails_is_tried_again_until_it_is_dead(status):
-    states: list[State] = ["failed", "failed", "dead"]
+    states: list[ItemState] = ["failed", "failed", "dead"]
     for attempts, state in enumerate(states):
-        row = replace(FIRST, state="running", attempt_count=attempts, run_id="run")
+        row = replace(FIRST, state="leased", attempt_count=attempts, run_id="run")
         found = changed(row, ran(status), now=NOON)
-        assert found == DeliveryChange(row, state, attempts + 1, "run", NOON)
+        assert facts(row, found) == (state, attempts + 1, "run", NOON)
 
 
 def test_a_row_whose_run_rejects_it_is_dead_after_that_one_attempt():
     found = changed(FIRST, ran("SUCCESS", has_rejected=True), now=NOON)
-    assert found == DeliveryChange(FIRST, "dead", 1, "run", NOON)
+    assert facts(FIRST, found) == ("dead", 1, "run", NOON)
 
 
 def test_what_a_run_makes_of_a_row_holds_since_its_end_and_never_from_later_than_now():
-    row = replace(FIRST, state="running", run_id="run")
+    row = replace(FIRST, state="leased", run_id="run")
     for ended_at, at in ((NOON - MINUTE, NOON - MINUTE), (NOON + MINUTE, NOON)):
         found = changed(row, ran("FAILURE", ended_at=ended_at), now=NOON)
-        assert found == DeliveryChange(row, "failed", 1, "run", at)
+        assert facts(row, found) == ("failed", 1, "run", at)
 
 
 def test_a_run_that_dagster_tries_again_is_not_over_for_ten_minutes():
-    row = replace(FIRST, state="running", run_id="run")
+    row = replace(FIRST, state="leased", run_id="run")
     again = ran("FAILURE", will_retry=True, ended_at=NOON)
     assert changed(row, again, now=NOON + timedelta(minutes=9)) is None
     found = changed(row, again, now=NOON + timedelta(minutes=10))
-    assert found == DeliveryChange(row, "failed", 1, "run", NOON)
+    assert facts(row, found) == ("failed", 1, "run", NOON)
 
 
 def test_a_run_that_was_deleted_counts_as_an_attempt_after_which_nothing_waits():
-    row = replace(FIRST, state="running", run_id="run")
-    assert changed(row, None, now=NOON) == DeliveryChange(row, "received", 1, "run", NOON)
+    row = replace(FIRST, state="leased", run_id="run")
+    assert facts(row, changed(row, None, now=NOON)) == ("ready", 1, "run", NOON)
     last = replace(row, attempt_count=2)
-    assert changed(last, None, now=NOON) == DeliveryChange(last, "dead", 3, "run", NOON)
+    assert facts(last, changed(last, None, now=NOON)) == ("dead", 3, "run", NOON)
 
 
 @pytest.mark.parametrize(
@@ -176,16 +177,16 @@ def test_a_run_that_was_deleted_counts_as_an_attempt_after_which_nothing_waits()
         (FIRST, ran("FAILURE", will_retry=True), None),
         (FIRST, ran("SUCCESS", ended_at=NOON), None),
         (FIRST, ran("STARTED"), None),
-        (replace(FIRST, state="running"), ran("FAILURE", ended_at=NOON), None),
+        (replace(FIRST, state="leased"), ran("FAILURE", ended_at=NOON), None),
         (FIRST, None, None),
     ],
 )
 def test_a_delivery_whose_run_failed_before_it_claimed_any_has_one_more_attempt(
-    row: Row, run: AttemptRun | None, expected: tuple[State, int, datetime] | None
+    row: Row, run: AttemptRun | None, expected: tuple[ItemState, int, datetime] | None
 ):
     change = failed_unclaimed(row, run, now=NOON)
     if expected is None:
         assert change is None
     else:
         state, attempt_count, at = expected
-        assert change == DeliveryChange(row, state, attempt_count, "run", at)
+        assert facts(row, change) == (state, attempt_count, "run", at)

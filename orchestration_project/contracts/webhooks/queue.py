@@ -4,11 +4,16 @@ A delivery's attempts are counted for ever, so that each has a name of its own, 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
-State = Literal["received", "running", "done", "failed", "dead"]
+from orchestration_project.contracts.work_items import (
+    FAILED_STATES,
+    PERMANENT_REMEDIES,
+    ItemChange,
+    ItemState,
+    pause_after,
+)
 
 RETRY_PATIENCE = timedelta(minutes=10)
 """Time for which a run that Dagster will retry counts as in progress."""
@@ -19,11 +24,11 @@ RETRY_PAUSES = (timedelta(minutes=1), timedelta(minutes=5))
 
 @dataclass(frozen=True)
 class Row:
-    """A delivery that is to be worked on, as the inbox has it."""
+    """A delivery that is to be worked on, with the state of its work item."""
 
     source: str
     delivery_id: str
-    state: State
+    state: ItemState
     attempt_count: int
     allowed_count: int
     received_at: datetime
@@ -61,50 +66,44 @@ class AttemptRun:
     has_rejected: bool = False
 
 
-@dataclass(frozen=True)
-class DeliveryChange:
-    """New state of a row and its time: the end of its run, where that ended."""
-
-    row: Row
-    state: State
-    attempt_count: int
-    run_id: str | None
-    at: datetime
-
-
-def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> DeliveryChange | None:
+def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
     """Return what the run of its attempt makes of ``row``; None: nothing new."""
     if run is None:
         # A run that was seen and is gone: it was deleted, so the attempt is over. Nobody knows when
         # it ended, so that the next one waits for nothing.
-        return _over(row, row.run_id, "received", now) if row.state == "running" else None
+        return _over(row, row.run_id, "ready", now) if row.state == "leased" else None
     ended_at = min(run.ended_at or now, now)  # another machine's clock may be ahead of ours
+    if run.status == "SUCCESS" and run.has_rejected:
+        reason = f"the run {run.run_id} rejected it; {PERMANENT_REMEDIES['contract']}"
+        return ItemChange("dead", ended_at, run.run_id, 1, reason_code="contract", reason=reason)
     if run.status == "SUCCESS":
-        state: State = "dead" if run.has_rejected else "done"
-        return DeliveryChange(row, state, row.attempt_count + 1, run.run_id, ended_at)
+        return ItemChange("done", ended_at, run.run_id, 1)
     if run.status in ("FAILURE", "CANCELED") and not _is_tried_again(run, now):
         return _over(row, run.run_id, "failed", ended_at)
-    if (row.state, row.run_id) == ("running", run.run_id):
+    if (row.state, row.run_id) == ("leased", run.run_id):
         return None
-    return DeliveryChange(row, "running", row.attempt_count, run.run_id, now)
+    return ItemChange("leased", now, run.run_id)
 
 
-def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> DeliveryChange | None:
+def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
     """Return what becomes of a delivery whose run failed before it claimed any; None: nothing.
 
     A run that claims deliveries settles them itself; of one that ended, their leases are ended.
     """
     has_failed = run is not None and run.status in ("FAILURE", "CANCELED")
-    if run is None or not has_failed or row.state == "running" or _is_tried_again(run, now):
+    if run is None or not has_failed or row.state == "leased" or _is_tried_again(run, now):
         return None
     return _over(row, run.run_id, "failed", min(run.ended_at or now, now))
 
 
-def _over(row: Row, run_id: str | None, state: State, at: datetime) -> DeliveryChange:
+def _over(row: Row, run_id: str | None, state: ItemState, at: datetime) -> ItemChange:
     attempts = row.attempt_count + 1
-    return DeliveryChange(
-        row, "dead" if attempts >= row.allowed_count else state, attempts, run_id, at
-    )
+    state = "dead" if attempts >= row.allowed_count else state
+    due_at = at + pause_after(attempts, RETRY_PAUSES) if state == "failed" else None
+    change = ItemChange(state, at, run_id, 1, due_at=due_at)
+    if state not in FAILED_STATES:
+        return change
+    return replace(change, reason_code="run_ended", reason=f"see the run {run_id}")
 
 
 def _is_tried_again(run: AttemptRun, now: datetime) -> bool:
@@ -116,7 +115,7 @@ def waits_until(row: Row, now: datetime) -> datetime | None:
     """Return until when a row waits after a failed attempt; None: it does not."""
     if row.state != "failed":
         return None
-    until = row.changed_at + RETRY_PAUSES[min(row.attempt_count, len(RETRY_PAUSES)) - 1]
+    until = row.changed_at + pause_after(row.attempt_count, RETRY_PAUSES)
     # An attempt that ended later than now: the clock was set back, and nobody waits for it.
     return until if row.changed_at <= now < until else None
 
@@ -128,7 +127,7 @@ def first(rows: Sequence[Row], *, in_order: bool, most: int, now: datetime) -> l
     that wait leave theirs to others.
     """
     ready = [row for row in rows if in_order or not waits_until(row, now)]
-    return sorted(ready, key=lambda row: (row.state != "running", row.age))[:most]
+    return sorted(ready, key=lambda row: (row.state != "leased", row.age))[:most]
 
 
 def due(
@@ -153,7 +152,7 @@ def due(
         now: The present moment.
     """
     found: list[Row] = []
-    busy = {row for row in rows if row.state == "running" or row.attempt in runs}
+    busy = {row for row in rows if row.state == "leased" or row.attempt in runs}
     begun = {row.source for row in busy}
     for row in sorted(set(rows) - busy, key=lambda each: each.age):
         if in_order[row.source] and row.source in begun:

@@ -11,11 +11,8 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, sele
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.webhooks.queue import (
-    RETRY_PAUSES,
     AttemptRun,
-    DeliveryChange,
     Row,
-    State,
     changed,
     due,
     failed_unclaimed,
@@ -24,13 +21,10 @@ from orchestration_project.contracts.webhooks.queue import (
 )
 from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.contracts.work_items import (
-    FAILED_STATES,
-    PERMANENT_REMEDIES,
     ClaimedItem,
     ItemChange,
     ItemSettlement,
     ItemState,
-    pause_after,
 )
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
@@ -67,19 +61,12 @@ RUNS_PER_TICK = 25
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bodies that a run holds at a time, unless one alone is larger."""
 
-ITEM_STATES: Mapping[State, ItemState] = {
-    "received": "ready",
-    "running": "leased",
-    "done": "done",
-    "failed": "failed",
-    "dead": "dead",
-}
-"""The state of a work item, by that of its delivery."""
-
 ROW_COLUMNS = [select_states.selected_columns[each.name] for each in fields(Row)]
 """Columns of deliveries that decide the order, without bodies."""
 
-SELECT_ROWS = select_states.with_only_columns(*ROW_COLUMNS)
+SELECT_ROWS = select_states.with_only_columns(
+    *(work_items.c.state if column.name == "state" else column for column in ROW_COLUMNS)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,15 +151,18 @@ class InboxQueue:
         requests it again, by the same key, and Dagster makes no second run of that.
         """
         look = self._look(instance, sources)
-        found = [changed(row, look.runs.get(row.attempt), now=look.now) for row in look.rows]
-        changes = [each for each in found if each]
-        self._settle(changes, look.runs)
-        if any(each.state != "running" for each in changes):
+        changes = [
+            (row, change)
+            for row in look.rows
+            if (change := changed(row, look.runs.get(row.attempt), now=look.now))
+        ]
+        self._settle(changes)
+        ended = [change.state for _, change in changes if change.state != "leased"]
+        if ended:
             look = self._look(instance, sources)
         in_order = {name: source.in_order for name, source in sources.items()}
         ready = due(look.rows, look.runs, in_order=in_order, most=RUNS_PER_TICK, now=look.now)
         under_way_count = sum(row.attempt in look.runs for row in look.rows)
-        ended = [each.state for each in changes if each.state != "running"]
         return DispatchPlan(ready, len(ended), ended.count("dead"), under_way_count, look.waits)
 
     def _plan_batch(
@@ -193,7 +183,7 @@ class InboxQueue:
                 found.due[0], runs.get(found.due[0].attempt), now=self._clock.now()
             )
             if change:
-                self._settle([change], runs)
+                self._settle([(found.due[0], change)])
                 ended, states = ended + 1, [*states, change.state]
                 found = self._first_due(name, source)
         return DispatchPlan(
@@ -206,7 +196,7 @@ class InboxQueue:
 
     def _end_leases(
         self, instance: dg.DagsterInstance, name: str
-    ) -> tuple[int, Sequence[ItemState | State]]:
+    ) -> tuple[int, Sequence[ItemState]]:
         """End the leases of runs that have ended; return how many, and the states of deliveries."""
         holders = self._items.lease_holders(topic_of(name))
         if not holders:
@@ -325,14 +315,13 @@ class InboxQueue:
         waits = [waits_until(row, now) for queue in queues.values() for row in queue]
         return _QueueState(rows, _runs_of(instance, rows), [each for each in waits if each], now)
 
-    def _settle(self, changes: Sequence[DeliveryChange], runs: Mapping[str, AttemptRun]) -> None:
+    def _settle(self, changes: Sequence[tuple[Row, ItemChange]]) -> None:
         if not changes:
             return
         with self._warehouse.writing() as connection:
-            for each in changes:
-                seen = ITEM_STATES[each.row.state], each.row.attempt_count
-                topic, key = topic_of(each.row.source), each.row.delivery_id
-                change = _item_change(each, runs.get(each.row.attempt))
+            for row, change in changes:
+                seen = row.state, row.attempt_count
+                topic, key = topic_of(row.source), row.delivery_id
                 self._items.record_run(connection, topic, key, change, seen=seen)
 
 
@@ -345,7 +334,7 @@ def _replayable(
         state = select_states.selected_columns["state"]
         wanted = and_(_is(source, delivery_id), state.in_(["done", "dead"]))
     has_body = inbox.c.body.is_not(None).label("has_body")
-    columns = SELECT_ROWS.add_columns(inbox.c.sha256, has_body).where(wanted)
+    columns = select_states.with_only_columns(*ROW_COLUMNS, inbox.c.sha256, has_body).where(wanted)
     locking = columns.with_for_update(of=inbox) if locks else columns
     rows = connection.execute(locking).mappings().all()
     if delivery_id is not None and not rows:
@@ -374,30 +363,6 @@ def request_of(
         tags={**tags, DELIVERY_TAG: row.delivery_id},
         run_config=config,
     )
-
-
-def _item_change(change: DeliveryChange, run: AttemptRun | None) -> ItemChange:
-    """Return what a run made of a delivery as a change of its work item."""
-    reason_code, reason = _failure_of(change, run)
-    pause = pause_after(change.attempt_count, RETRY_PAUSES) if change.state == "failed" else None
-    return ItemChange(
-        ITEM_STATES[change.state],
-        change.at,
-        change.run_id,
-        attempts_added=change.attempt_count - change.row.attempt_count,
-        due_at=change.at + pause if pause else None,
-        reason_code=reason_code,
-        reason=reason,
-    )
-
-
-def _failure_of(change: DeliveryChange, run: AttemptRun | None) -> tuple[str | None, str | None]:
-    """Return kind and reason of the failure that a run made of a delivery; None: it did not."""
-    if change.state not in FAILED_STATES:
-        return None, None
-    if run is not None and run.status == "SUCCESS":  # it found that the body cannot be read
-        return "contract", f"the run {run.run_id} rejected it; {PERMANENT_REMEDIES['contract']}"
-    return "run_ended", f"see the run {change.run_id}"
 
 
 def _without_body(item: ClaimedItem) -> ItemSettlement:
