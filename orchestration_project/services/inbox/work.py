@@ -329,7 +329,7 @@ def _replayable(
     connection: Connection, source: str, delivery_id: str | None, *, locks: bool = False
 ) -> Sequence[RowMapping]:
     if delivery_id is None:
-        wanted = _has_item(source, "dead")
+        wanted = and_(inbox.c.source == source, _has_item(source, "dead"))
     else:
         state = select_states.selected_columns["state"]
         wanted = and_(_is(source, delivery_id), state.in_(["done", "dead"]))
@@ -406,21 +406,20 @@ def _queue(connection: Connection, name: str) -> list[Row]:
 
 def _oldest(source: str, state: ItemState, most: int | None) -> Select[Any]:
     item = work_items.c
-    order = item.due_at if state == "ready" else item.enqueued_at  # the index has due_at
-    wanted = SELECT_ROWS.where(_has_item(source, state))
-    return wanted.order_by(order, item.item_key).limit(most)
+    keys = select(item.item_key).where(_has_item(source, state))
+    first = keys.order_by(item.due_at, item.item_key).limit(most)  # as the index has them
+    return SELECT_ROWS.where(_are(source, first))
 
 
 def _has_item(source: str, state: ItemState) -> ColumnElement[bool]:
-    item = work_items.c
-    return and_(inbox.c.source == source, item.topic == topic_of(source), item.state == state)
+    return and_(work_items.c.topic == topic_of(source), work_items.c.state == state)
 
 
 def _is(source: str, delivery_id: str) -> ColumnElement[bool]:
     return and_(inbox.c.source == source, inbox.c.delivery_id == delivery_id)
 
 
-def _are(source: str, delivery_ids: Sequence[str]) -> ColumnElement[bool]:
+def _are(source: str, delivery_ids: Sequence[str] | Select[tuple[str]]) -> ColumnElement[bool]:
     return and_(inbox.c.source == source, inbox.c.delivery_id.in_(delivery_ids))
 
 
