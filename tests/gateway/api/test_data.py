@@ -60,7 +60,7 @@ def test_values_of_a_page_are_exact_and_a_number_that_json_lacks_is_null():
 def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
     tables = {each["name"]: each for each in api.get("/tables")["tables"]}
     own = {
-        *("documents_reader_setups", "inbox", "operations_erasure_requests"),
+        *("documents_reader_setups", "inbox", "inbox_states", "operations_erasure_requests"),
         *("mqtt_inbox", "mqtt_seen_keys"),
     }
     unserved = {name for name in known_tables() if name.startswith("access_")} | own
