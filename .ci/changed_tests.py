@@ -2,7 +2,8 @@
 
 An import map leads from a changed file to tests: a module depends on what it imports, on modules
 and data files that its texts name, and a test on the conftest.py of its folders. The run prints
-which test modules it left out, and why. `SECONDS=300` gives it more time.
+which test modules it left out, and why. No test begins after the deadline; those tests are named
+as well. `SECONDS=300` gives it more time.
 """
 
 import ast
@@ -18,6 +19,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from heapq import heappop, heappush
 from pathlib import Path, PurePath
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS_FILE = Path(".pytest_cache") / "module_seconds.json"
@@ -86,11 +90,15 @@ Mentions = Mapping[str, Sequence[str]]
 
 
 def read_mentions(source: str) -> Mentions:
-    """Return what a module mentions."""
+    """Return what a module mentions outside its docstrings."""
     imports: list[str] = []
     texts: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    nodes = list(ast.walk(ast.parse(source)))
+    docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         match node:
+            case ast.Constant() if id(node) in docs:
+                pass
             case ast.Import(names=names):
                 imports += [alias.name for alias in names]
             case ast.ImportFrom(module=str(module), names=names):
@@ -215,8 +223,13 @@ def is_named_after(test: str, changed: str) -> bool:
 
 
 def is_beside(test: str, changed: str) -> bool:
-    """Return whether a test module is in the folder of a changed one: `tests/api` of `app/api`."""
-    return PurePath(test).parts[1:-1] == PurePath(changed).parts[1:-1]
+    """Return whether a test module has the folder of a changed one in its path or name.
+
+    Those of `app/api/uploads.py` are `tests/api/test_zones.py` and `tests/test_api_zones.py`.
+    """
+    path = PurePath(test)
+    names = "_".join([*path.parts[1:-1], path.stem.removeprefix("test_")])
+    return names.startswith("".join(f"{folder}_" for folder in PurePath(changed).parts[1:-1]))
 
 
 @dataclass(frozen=True)
@@ -310,13 +323,31 @@ def _shortened(names: Sequence[str]) -> str:
 
 
 class Stopwatch:
-    """A plugin of pytest that keeps the seconds of each test module, for the next plan."""
+    """A plugin of pytest that keeps the seconds of each test module, for the next plan.
+
+    Attributes:
+        earlier: Seconds of each test module in earlier runs.
+        limits: What each worker gets for `time_limit.py`.
+        late: Tests that no worker began before the deadline.
+    """
 
     def __init__(self, file: Path) -> None:
         """Read the seconds of earlier runs, if there are any."""
         self._file = file
         self.earlier: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+        self.limits: dict[str, Any] = {}
+        self.late: list[str] = []
         self._seconds: dict[str, float] = {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Send the limits to a worker of xdist."""
+        node.workerinput["limits"] = self.limits
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Receive the tests that a worker left out."""
+        self.late += getattr(node, "workeroutput", {}).get("late", [])
 
     def pytest_runtest_logreport(self, report: object) -> None:
         """Add the time of a test."""
@@ -325,10 +356,21 @@ class Stopwatch:
         self._seconds[path] = self._seconds.get(path, 0.0) + duration
 
     def store(self) -> None:
-        """Store the times, beside those of modules that did not run."""
+        """Store the times, beside those of modules that did not run.
+
+        One that the deadline has cut takes at least as long as before.
+        """
         self._file.parent.mkdir(exist_ok=True)
-        rounded = {path: round(value, 1) for path, value in self._seconds.items()}
-        self._file.write_text(json.dumps(self.earlier | rounded, indent=0, sort_keys=True))
+        cut = {path: self.earlier.get(path, 0.0) for path in modules_of(self.late)}
+        seconds = {
+            path: round(max(value, cut.get(path, 0.0)), 1) for path, value in self._seconds.items()
+        }
+        self._file.write_text(json.dumps(self.earlier | seconds, indent=0, sort_keys=True))
+
+
+def modules_of(tests: Iterable[str]) -> list[str]:
+    """Return the modules of tests, each once, in order of their first test."""
+    return list(dict.fromkeys(test.partition("::")[0] for test in tests))
 
 
 def read_map_with_cache(changed: Sequence[str]) -> ImportMap:
@@ -360,12 +402,15 @@ def main(arguments: Sequence[str]) -> int:
     print(*report(plan, changed), sep="\n", flush=True)
     if not plan.run or "--plan" in arguments:
         return 0
-    import pytest
-
-    options = ["-q", "-n", str(cores), "--dist", "loadfile", *arguments]
-    code = pytest.main([*options, *(test.path for test in plan.run)], plugins=[watch])
+    modules = [test.path for test in plan.run]
+    watch.limits = {"deadline": began + limit, "order": modules}
+    options = ["-q", "-n", str(cores), "--dist", "loadfile", "--no-loadscope-reorder"]
+    code = pytest.main([*options, "-p", "time_limit", *arguments, *modules], plugins=[watch])
     watch.store()
-    return code
+    if watch.late:
+        names = _shortened(modules_of(watch.late))
+        print(f"left out, not begun after {limit:g} s: {len(watch.late)} tests ({names})")
+    return 0 if watch.late and code == pytest.ExitCode.NO_TESTS_COLLECTED else code
 
 
 if __name__ == "__main__":

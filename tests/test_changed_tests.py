@@ -1,7 +1,9 @@
 """`make test-changed` runs the tests that a change can reach, and says which it leaves out."""
 
+import os
 import runpy
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ FILES = {
     "app/rules.py": "from pathlib import Path\n\nread = Path('config/rules.yaml').read_text\n",
     "app/lazy.py": "from importlib import import_module\n\nimport_module('app.plugin')\n",
     "app/plugin.py": "",
-    "app/alone.py": "",
+    "app/alone.py": '"""Differs from app/rules.py."""\n',
     "tests/__init__.py": "",
     "tests/conftest.py": "import app.lazy\n",
     "tests/test_loads.py": "from app import loads\n",
@@ -31,6 +33,18 @@ FILES = {
     "tests/test_alone.py": "import app.alone\n",
     "tests/slow/test_daemon.py": "import app.rules\n\npytestmark = pytest.mark.slow\n",
 }
+
+FOLDERS_FIRST = (
+    "def pytest_collection_modifyitems(items):\n    items.sort(key=lambda item: item.path)\n"
+)
+"""A conftest.py that begins with the tests of a folder that are not the nearest."""
+
+WITHOUT_PLUGINS = {
+    "PATH": os.defpath,
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_PLUGINS": "xdist.plugin",
+}
+"""The environment of a run of pytest that imports no plugin of the installed packages."""
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -55,6 +69,11 @@ def root(tmp_path: Path) -> Path:
     git(tmp_path, "commit", "--quiet", "--message=add all")
     git(tmp_path, "checkout", "--quiet", "-b", "branch")
     return tmp_path
+
+
+def case(name: str) -> str:
+    """Return the source of a test that passes."""
+    return f"\n\ndef test_{name}():\n    assert app.rules.read()\n"
 
 
 def plan_run(
@@ -153,6 +172,7 @@ def test_tests_named_after_a_change_come_first_and_then_those_beside_it(root: Pa
         "tests/api/test_parcels.py": "import app.api.routes\n",
         "tests/api/test_zones.py": "import app.api.parcels\n",
         "tests/test_export.py": "import app.api.parcels\n",
+        "tests/test_api_lots.py": "import app.api.parcels\n",
         "tests/test_api_parcels.py": "import app.api.routes\n",
         "tests/test_routes.py": "import app.api.routes\n",
     }
@@ -163,6 +183,7 @@ def test_tests_named_after_a_change_come_first_and_then_those_beside_it(root: Pa
         "test_parcels",
         "test_api_parcels",
         "test_zones",
+        "test_api_lots",
         "test_export",
         "test_routes",
     ]
@@ -195,3 +216,53 @@ def test_seconds_of_a_run_are_kept_for_the_next(tmp_path: Path):
     assert PROGRAM["Stopwatch"](tmp_path / "cache" / "seconds.json").earlier == {
         "tests/test_a.py": 2.5
     }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "printed", "times"),
+    [
+        (
+            "60",
+            ["test_one", "test_two", "test_three", "3 passed"],
+            ["tests/sensors/test_loads.py", "tests/test_rules.py"],
+        ),
+        (
+            "0",
+            [
+                "left out, reached, too many for the time; SECONDS=300 runs more: 1 "
+                "(tests/sensors/test_loads.py by app/rules.py)",
+                "left out, not begun after 0 s: 2 tests (tests/test_rules.py)",
+            ],
+            [],
+        ),
+    ],
+    ids=["within_the_time", "the_time_is_over"],
+)
+def test_no_test_begins_after_the_deadline_and_those_left_out_are_named(
+    root: Path, seconds: str, printed: list[str], times: list[str]
+):
+    folder = PROJECT_ROOT / ".ci"
+    for name in ("changed_tests.py", "time_limit.py"):
+        write(root, f".ci/{name}", (folder / name).read_text())
+    for name in FILES:
+        if name.startswith("tests/test_"):
+            (root / name).unlink()
+    write(root, "tests/conftest.py", FOLDERS_FIRST)
+    write(root, "tests/test_rules.py", f"import app.rules\n{case('one')}{case('two')}")
+    write(root, "tests/sensors/test_loads.py", f"import app.rules\n{case('three')}")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message=add tests")
+    git(root, "branch", "--force", "main")
+    append("app/rules.py")(root)
+    done = subprocess.run(
+        [sys.executable, ".ci/changed_tests.py", "-n1", "-vv"],
+        cwd=root,
+        env=WITHOUT_PLUGINS | {"SECONDS": seconds},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    places = [done.stdout.rfind(text) for text in printed]
+    assert (min(places) > 0, places) == (True, sorted(places)), done.stdout
+    assert sorted(PROGRAM["Stopwatch"](root / PROGRAM["SECONDS_FILE"]).earlier) == times
