@@ -112,10 +112,13 @@ def test_ids_sort_by_time_in_utc():
 
 def test_artifacts_are_listed_by_lines():
     artifact = StoredArtifact("captures/ä", 3, SHA256)
+    assert artifact_line(artifact) == f'["captures/\\u00e4",3,"{SHA256}"]\n'.encode()
     assert [*read_artifact_lines([artifact_line(artifact)])] == [artifact]
     for line in (b"[]", b'["a", 1, "aa"]', f'["/a", 1, "{SHA256}"]'.encode(), b"no"):
-        with pytest.raises(ContractError, match="line 2 of the list of artifacts"):
+        with pytest.raises(ContractError, match="line 2 of the list of artifacts") as refused:
             list(read_artifact_lines([artifact_line(artifact), line]))
+        assert refused.value.expected == "a JSON list of name, bytes and SHA-256"
+        assert refused.value.remedy == "restore another backup: --backup ID"
 
 
 def test_the_tables_of_a_newer_release_are_refused_by_name():
@@ -143,3 +146,5 @@ def test_differences_are_named():
     assert differing_counts({"runs": 4, "ticks": 1}, {"runs": 3, "ticks": 1}) == [
         "runs: 3 instead of 4"
     ]
+    assert differing_counts({"runs": 0}, {}) == []
+    assert differing_counts({"runs": 1}, {}) == ["runs: 0 instead of 1"]

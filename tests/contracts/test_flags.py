@@ -127,11 +127,13 @@ def test_expired_unused_and_missing_flags_are_named_with_their_owner_and_users()
         FlagUse("good", "schedule nightly"),
         FlagUse("goood", "site shop"),
         FlagUse("goood", "schedule weekly"),
+        FlagUse("sharing", "job sync"),
     ]
     assert flag_problems(flags, uses, NOW) == [
         "old of bob expired at 2026-03-01 11:00 UTC: it is off",
         "nothing uses idle of eve",
         "goood does not exist, so it is off for schedule weekly, site shop; did you mean good?",
+        "sharing does not exist, so it is off for job sync",
     ]
     require_unused("idle", uses)
     with pytest.raises(EditConflictError, match="good is in use") as refused:

@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.contracts.job_kinds import (
+    DELETE_ARTIFACTS,
     FORMER_JOBS,
     KINDS,
     JobKind,
@@ -43,6 +44,17 @@ def test_a_former_name_leads_to_a_job_and_is_answered_with_it(name: str):
     assert job in {*JOBS, "operations_checks", "finra_daily"}
     assert job in describe_former_job(name)
     assert present_launch(job, config) == (job, config)
+
+
+def test_a_launch_by_a_former_name_keeps_its_options_and_other_sections():
+    config = {"ops": {"clean_up_artifacts": {"config": {"dry_run": True}}}, "loggers": {}}
+    assert present_launch("operations_cleanup", config) == (
+        DELETE_ARTIFACTS.job,
+        {
+            "ops": {DELETE_ARTIFACTS.op: {"config": {DELETE_ARTIFACTS.name: {"dry_run": True}}}},
+            "loggers": {},
+        },
+    )
 
 
 def test_a_present_name_has_no_former_job():

@@ -73,5 +73,10 @@ def test_a_profile_has_its_automations_and_demo_has_all():
     assert profiles(found) == {"fx": ["a"], "sync": ["b"], "demo": ["a", "b"]}
     assert list(chosen(found, "fx")) == found[:1]
     assert list(chosen(found, "demo")) == found
-    with pytest.raises(ConfigurationError, match="profile not found: 'sink'"):
+    with pytest.raises(ConfigurationError, match="profile not found: 'sink'") as refused:
         chosen(found, "sink")
+    assert refused.value.expected == "one of fx, sync, demo"
+    assert refused.value.remedy == "name one of them; set the domain's source"
+    with pytest.raises(ConfigurationError) as misspelt:
+        chosen(found, "snyc")
+    assert misspelt.value.remedy == "did you mean sync?"

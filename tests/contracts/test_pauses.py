@@ -74,12 +74,18 @@ def test_a_pause_says_until_when_by_whom_and_why():
         (pause("finra", reason=" "), "invalid reason: expected 1 to 500 characters, found 0"),
         (pause("finra", reason="x" * 501), "found 501"),
         (pause("finr"), "did you mean finra?"),
+        (pause("weather"), "list them by `datasets`"),
     ],
 )
 def test_an_invalid_pause_is_refused(made: Pause, message: str):
     with pytest.raises(ConfigurationError) as refused:
         require_valid_pause(made, ["all", "finra"])
     assert message in str(refused.value)
+
+
+def test_a_pause_with_a_later_end_or_the_longest_reason_is_valid():
+    for made in (pause("finra", TEN), pause("all", reason="x" * 500), pause("finra")):
+        require_valid_pause(made, ["all", "finra"])
 
 
 def test_an_end_needs_a_zone():

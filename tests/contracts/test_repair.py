@@ -69,6 +69,7 @@ def test_a_loss_says_what_the_bytes_were_of_and_what_is_left():
     assert (
         loss_text([lost()] * 5) == f"{alone} {alone} {alone} 2 other captures had the same bytes."
     )
+    assert loss_text([lost()] * 3) == f"{alone} {alone} {alone}"
     assert loss_text([]) == "Bytes that no capture needs are lost."
 
 

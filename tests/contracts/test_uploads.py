@@ -28,7 +28,7 @@ def test_inboxes_have_the_limits_that_are_declared_and_defaults():
     [
         ("inboxes: {scans: {max_mib: 0}}", "max_mib"),
         ("inboxes: {scans: {size: 1}}", "size"),
-        ("inboxes: {scans: {max_mib: 0}, mail: {size: 1}}", "; "),
+        ("inboxes: {scans: {max_mib: 0}, mail: {size: 1}}", "found 0; line 1: inboxes.mail"),
         ("inboxes:\n  mail: {}\n  Scans: {}", "line 3: 'Scans': expected a-z"),
         ("inboxes: {Scans: {}}", "'Scans': expected a-z, 0-9 and _ in a name"),
         ("inboxes: {", "line 1"),
@@ -38,6 +38,7 @@ def test_an_invalid_declaration_is_named(text: str, found: str):
     with pytest.raises(ConfigurationError, match="invalid inboxes for files") as refused:
         read_inboxes(text)
     assert found in str(refused.value.found)
+    assert refused.value.remedy == "correct the file that INBOXES_FILE names"
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,13 @@ def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_wha
     assert len(keys) == 9
 
 
+def test_the_run_key_of_what_is_derived_stays_the_same_across_releases():
+    """Another one would request each run again after an upgrade."""
+    state = landed(0, 1)
+    (run,) = requests((ROLLING,), tier_ranges(state), state, **ASKED)
+    assert run.run_key == "T1|2025-11-03...T1|2025-11-10@4e7956877717d2c6 (2026-03-02)"
+
+
 def test_weeks_of_all_tiers_are_run_as_ranges_too():
     state = {key(week, tier): 1 for week in (0, 1, 3) for tier in TIERS}
     due = week_ranges(CROSS_TIER.candidates(state))
