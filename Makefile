@@ -97,8 +97,8 @@ test-changed: $(VENV)/installed-dev ## tests that the change since main can reac
 coverage: $(VENV)/installed-measure ## statements and branches of the pure packages that their tests run; ARGS=--write
 	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python .ci/covered.py -n $(TEST_WORKERS) $(ARGS)
 
-mutate: $(VENV)/installed-measure ## changes contracts/ and engine/warehouse/, shows what no test notices; NAMES='orchestration_project.contracts.values*'
-	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python -m mutmut run $(foreach name,$(NAMES),'$(name)')
+mutate: $(VENV)/installed-measure ## changes contracts/ and engine/warehouse/, shows what no test notices; SAMPLE=30 NAMES='*.contracts.values.*'
+	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python .ci/mutants.py $(if $(SAMPLE),--sample=$(SAMPLE)) $(ARGS) $(foreach name,$(NAMES),'$(name)')
 	@$(VENV)/bin/python -m mutmut results
 
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third

@@ -11,6 +11,7 @@ from orchestration_project.settings import PROJECT_ROOT
 
 PYPROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
 DECISIONS = sorted((PROJECT_ROOT / "docs" / "decisions").glob("*.md"))
+MUTANTS = runpy.run_path(str(PROJECT_ROOT / ".ci" / "mutants.py"))
 COVERED = runpy.run_path(str(PROJECT_ROOT / ".ci" / "covered.py"))
 
 
@@ -84,3 +85,19 @@ def test_coverage_counts_statements_and_branches_of_a_package_together():
         "orchestration_project/tables/fx.py": {"summary": whole},
     }
     assert COVERED["percentages"](files) == {"contracts": 85.0, "tables": 100.0}
+
+
+def test_the_same_mutations_of_each_module_are_drawn_again_and_more_with_a_larger_sample():
+    mutants = [f"app.{module}.x_f__mutmut_{number}" for module in "ab" for number in range(9)]
+    drawn = MUTANTS["draw_sample"](mutants, 2, "seed")
+    assert [name.split(".")[1] for name in sorted(drawn)] == ["a", "a", "b", "b"]
+    assert MUTANTS["draw_sample"](mutants[::-1], 2, "seed") == drawn
+    assert set(drawn) < set(MUTANTS["draw_sample"](mutants, 3, "seed"))
+    assert set(drawn) != set(MUTANTS["draw_sample"](mutants, 2, "another seed"))
+
+
+def test_the_score_of_a_module_counts_what_was_tried():
+    statuses = ["killed", "timeout", "survived", "no tests", "not checked"]
+    tried = {f"app.a.xǁCǁf__mutmut_{number}": status for number, status in enumerate(statuses)}
+    lines = [*MUTANTS["score_lines"]({**tried, "app.b.x_f__mutmut_1": "not checked"})]
+    assert lines[2:] == ["| `a` | 5 | 4 | 2 | 50 % |", "| `b` | 1 | 0 | 0 |  |"]

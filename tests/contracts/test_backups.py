@@ -101,6 +101,16 @@ def test_another_format_names_the_release_that_reads_it():
     with pytest.raises(ConfigurationError) as refused:
         read_manifest(json.dumps(content).encode(), ID)
     assert (refused.value.expected, refused.value.found) == ("format 1", "format 2")
+    assert refused.value.remedy == "restore it with the release that made it"
+
+
+def test_a_backup_of_empty_tables_and_no_object_is_read():
+    part = Part("runs.db", SHA256, 0, {"runs": 0})
+    empty = replace(
+        MANIFEST, dagster_storage=DatabaseBackup("sqlite", "7e", [part]), object_count=0
+    )
+    read = read_manifest(empty.to_json(), ID)
+    assert (read.dagster_storage.row_counts, read.object_count) == ({"runs": 0}, 0)
 
 
 def test_ids_sort_by_time_in_utc():
