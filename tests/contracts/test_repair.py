@@ -27,6 +27,16 @@ def test_the_second_store_is_tried_before_the_source_and_rows():
     assert ways_of(has_second_store=False, has_source=False, has_derivation=False) == []
 
 
+def test_the_reason_of_an_outcome_lists_each_way_and_what_it_found():
+    tried = [Attempt("second_store", "absent"), Attempt("source", "failed", "HTTP 503")]
+    assert outcome_of(tried).reason == (
+        "the second store does not have the bytes; the source failed (HTTP 503)"
+    )
+    assert outcome_of([]).reason == (
+        "nothing has its bytes: no second store is set, and no source or rows have them"
+    )
+
+
 attempts = st.lists(
     st.builds(Attempt, st.sampled_from(WAYS), st.sampled_from(["absent", "other_bytes", "failed"])),
     max_size=4,

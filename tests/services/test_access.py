@@ -250,6 +250,27 @@ def test_a_host_has_a_name_or_is_none(host: str, name: str):
     assert host_name(host) == name
 
 
+@pytest.mark.parametrize(
+    ("wanted", "led_to"),
+    [
+        ("/runs?view=a~b", "/runs?view=a~b"),
+        ("/", "/"),
+        ("", "/"),
+        ("runs", "/"),
+        ("//evil.example.org", "/"),
+        ("/\\evil.example.org", "/"),
+        ("/\t/evil.example.org", "/"),
+        ("/ /evil.example.org", "/"),
+        ("/runs\x7f", "/"),
+        ("https://evil.example.org/", "/"),
+        ("/login?next=/runs", "/"),
+        ("/auth/callback", "/"),
+    ],
+)
+def test_a_login_leads_to_a_path_of_this_site_that_is_no_login(wanted: str, led_to: str):
+    assert safe_next(wanted) == led_to
+
+
 @given(st.text(alphabet="/.%\\?#@:ab \t\r\n\0é", max_size=12))
 def test_wherever_a_login_leads_is_a_path_of_this_site(wanted: str):
     led_to = safe_next(wanted)
