@@ -13,7 +13,8 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from sqlalchemy import Connection, Engine, Text, event, select
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text, cast, event, select
+from sqlalchemy.schema import CreateTable
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
@@ -475,6 +476,29 @@ def test_every_column_has_a_type_and_documents_alone_are_clobs(said):
         keys = {column.name for column in declared.primary_key}
         texts = {column.name for column in declared.columns if isinstance(column.type, Text)}
         assert clobs == DOCUMENTS & texts - keys
+
+
+def test_a_document_is_a_clob_unless_it_is_a_key_and_another_text_has_a_length():
+    table = Table(
+        "pages",
+        MetaData(),
+        Column("url", Text, primary_key=True),
+        Column("body", Text),
+        Column("name", Text),
+    )
+    created = " ".join(str(CreateTable(table).compile(dialect=Db2Dialect())).split())
+    assert created == (
+        "CREATE TABLE pages ( url VARCHAR(1024 OCTETS) NOT NULL, body CLOB, "
+        "name VARCHAR(1024 OCTETS), PRIMARY KEY (url) )"
+    )
+    cast_to_text = str(select(cast(table.c.body, Text)).compile(dialect=Db2Dialect()))
+    assert "CAST(pages.body AS VARCHAR(1024 OCTETS))" in cast_to_text
+
+
+def test_rows_that_are_selected_for_update_are_locked_until_the_transaction_ends():
+    statement = select(Table("fences", MetaData(), Column("scope", Text))).with_for_update()
+    written = str(statement.compile(dialect=Db2Dialect()))
+    assert written.endswith("FROM fences WITH RS USE AND KEEP UPDATE LOCKS")
 
 
 def test_every_document_is_a_column_that_there_is():

@@ -10,6 +10,7 @@ from alembic.ddl.impl import DefaultImpl
 from ibm_db_sa.base import DB2Compiler, DB2TypeCompiler
 from ibm_db_sa.ibm_db import DB2Dialect_ibm_db
 from ibm_db_sa.logger import logger
+from sqlalchemy import Column
 
 logger.setLevel(logging.CRITICAL)  # it repeats what it raises, and warns where nothing is wrong
 
@@ -50,7 +51,8 @@ class Db2TypeCompiler(DB2TypeCompiler):
     def visit_TEXT(self, type_: Any, **options: Any) -> Any:  # noqa: N802 - SQLAlchemy's name
         """Return CLOB for documents alone: Db2 neither compares one nor takes it as key."""
         column = options.get("type_expression")
-        if column is not None and column.name in DOCUMENTS and not column.primary_key:
+        is_column = isinstance(column, Column)  # of a CAST it is the clause with its type
+        if is_column and column.name in DOCUMENTS and not column.primary_key:
             return "CLOB"
         return f"VARCHAR({TEXT_BYTES} OCTETS)"
 
