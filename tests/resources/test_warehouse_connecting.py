@@ -20,6 +20,7 @@ from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import explain_error
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -46,6 +47,43 @@ def open_at(clock):
     yield open_at
     for each in opened:
         each.close()
+
+
+def chained(cause: Exception) -> Exception:
+    """Return an error that was raised while two others were handled."""
+    error, between = ValueError("no list"), KeyError("rows")
+    error.__context__, between.__cause__ = between, cause
+    return error
+
+
+def test_a_defect_is_no_error_of_a_database_and_one_of_ours_stays_as_it_is():
+    assert explain_error(chained(KeyError("column"))) is None
+    own = TransientError("the database is away", found="no answer", remedy="wait")
+    assert explain_error(own) is own
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "remedy"),
+    [
+        (
+            sqlite3.OperationalError("no such column: a.b"),
+            "the database lacks a table, column or key that this program declares",
+            "`orchestrate migrate`",
+        ),
+        (
+            sqlite3.IntegrityError("CHECK constraint failed: is_plain"),
+            "the database refused a statement of this program",
+            "report this with the traceback that --verbose prints",
+        ),
+    ],
+)
+def test_an_error_of_a_database_behind_others_is_explained(
+    error: sqlite3.Error, what: str, remedy: str
+):
+    explained = explain_error(chained(error))
+    assert isinstance(explained, ConfigurationError)
+    assert (explained.what, explained.found) == (what, str(error))
+    assert remedy in explained.remedy
 
 
 def with_option(postgres_url, option):
