@@ -150,5 +150,12 @@ def test_a_version_names_loads_and_declaration():
     assert read_exports(moved, is_cron)["changes"].definition_sha256 == other.definition_sha256
 
 
+def test_the_hash_of_a_declaration_stays_the_same_across_releases():
+    """Another one would export all rows again after an upgrade."""
+    assert read_exports(GOOD, is_cron)["weekly"].definition_sha256 == (
+        "7c21da3f61ba8ad6b55bccda1e763839a734da5eb7aaf9313ceaf65799e65a4a"
+    )
+
+
 def test_secrets_of_a_target_are_in_variables_of_its_name():
     assert secret_names("partner") == ("EXPORT_URL_PARTNER", "EXPORT_SECRET_PARTNER")

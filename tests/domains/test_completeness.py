@@ -74,3 +74,4 @@ def test_the_nearest_partitions_of_a_value_come_first():
     )
     monday = tiers.partition_of("T1|2026-02-02", today=date.max)
     assert tiers.nearest(monday, ["T2|2026-02-09", "T1|2026-02-16"], 3) == ["T1|2026-02-16"]
+    assert tiers.published_on(monday) == date(2026, 2, 3)
