@@ -93,6 +93,30 @@ def test_a_target_has_no_secret_and_nothing_unknown(target: str, expected: str):
 
 
 @pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("", ""),
+        ("format: csv", "format: expected parquet with a folder, found csv"),
+        ("escape_formulas: true", "escape_formulas: expected with csv only"),
+        ("byte_order_mark: true", "byte_order_mark: expected with csv only"),
+        (
+            "incremental: true",
+            "incremental: expected false: a folder has all rows, of which only changed files are "
+            "written",
+        ),
+        ("write: replace", "write: expected with a database as target only"),
+    ],
+)
+def test_a_folder_takes_all_rows_as_parquet(more: str, found: str):
+    target = "targets: {mart: {kind: folder, path: /srv/mart}}\n"
+    text = f"{target}exports: {{a: {{table: finra_otc_weekly, target: mart, {more}}}}}"
+    if found:
+        assert problem(text) == f"line 2: exports.a.{found}"
+    else:
+        assert read_exports(text, is_cron)["a"].export.file_format == "parquet"
+
+
+@pytest.mark.parametrize(
     ("more", "expected"),
     [
         ("format: csv", "expected no format"),

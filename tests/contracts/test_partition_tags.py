@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.contracts.partition_tags import asked_partitions
+from orchestration_project.contracts.partition_tags import asked_partitions, consecutive_ranges
 from orchestration_project.errors import ConfigurationError
 
 TIERS = ("T1", "T2", "OTCE")
@@ -154,3 +154,17 @@ def test_an_end_that_is_no_partition_is_asked_for_alone_for_the_load_to_refuse(t
 
 def test_a_key_of_one_dimension_may_have_the_separator_of_several():
     assert asked_partitions(between("a|b", "b"), {"": ("a", "a|b", "b")}) == ["a|b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "ranges"),
+    [
+        ([], []),
+        (["a|3", "a|1", "a|2", "a|2"], [("a|1", "a|3")]),
+        (["a|1", "a|3"], [("a|1", "a|1"), ("a|3", "a|3")]),
+        (["a|3", "b|1", "b|2"], [("a|3", "a|3"), ("b|1", "b|2")]),
+    ],
+)
+def test_a_range_has_keys_without_a_gap_of_one_first_dimension(keys, ranges):
+    ordered = [f"{part}|{number}" for part in "ab" for number in (1, 2, 3)]
+    assert consecutive_ranges(keys, ordered) == ranges

@@ -7,6 +7,7 @@ from orchestration_project.contracts.presets import (
     Default,
     Preset,
     PresetTarget,
+    as_written,
     difference,
     effective,
     read_preset,
@@ -34,6 +35,26 @@ def test_a_preset_has_the_name_of_its_file_a_description_a_job_and_values():
         Preset("strict", "load", {"ratio": 0.0}, "Refuses any reject."),
         TARGET,
     )
+
+
+def test_a_preset_is_read_as_it_is_written_also_where_its_job_does_not_take_it():
+    preset, whole = as_written("odd", config("{colour: red}"))
+    assert preset == Preset("odd", "load", {"colour": "red"}, "Refuses any reject.")
+    assert whole == {"ops": {"load_op": {"config": {"colour": "red"}}}}
+    for ops in ("{}", "{load_op: null}"):
+        assert as_written("odd", f"{HEADER}ops: {ops}\n")[0].values == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["ops: {a: {config: {}}, b: {config: {}}}", "ops: {a: {config: 1}}", "a: {}", "[]"]
+)
+def test_a_file_that_is_no_config_of_one_op_is_refused(text: str):
+    with pytest.raises(
+        ConfigurationError, match="the preset odd is not the config of one op"
+    ) as refused:
+        as_written("odd", f"{HEADER}{text}\n")
+    assert refused.value.expected == "ops: {<op>: {config: …}}, or ops: {} for the settings"
+    assert refused.value.remedy == "correct the file"
 
 
 def test_a_preset_may_leave_all_to_the_settings():
