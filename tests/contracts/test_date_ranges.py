@@ -26,6 +26,24 @@ CRONS = {
 FIRST, LAST = date(2025, 11, 24), date(2026, 11, 2)
 
 
+@pytest.mark.parametrize(
+    ("weekdays", "names"),
+    [
+        ("mon-sun", "MTWTFSS"),
+        ("1-0", "MTWTFSS"),
+        ("fri-sun", "FSS"),
+        ("sun-tue", "MTS"),
+        ("0-0", "S"),
+        ("7", "S"),
+        ("2-6/2", "TTS"),
+    ],
+)
+def test_weekdays_of_a_cron_end_with_sunday_where_it_is_last(weekdays: str, names: str):
+    names_day = read_cron(f"0 0 * * {weekdays}").names_day
+    week = [date(2026, 3, 2) + timedelta(days=number) for number in range(7)]
+    assert "".join(f"{day:%a}"[0] for day in week if names_day(day)) == names
+
+
 def known(kind: str, *parts: str) -> KnownPartitions:
     """Return the partitions of a calendar from FIRST to LAST."""
     names = read_cron(CRONS[kind]).names_day

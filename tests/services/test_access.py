@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from orchestration_project.contracts.addresses import (
     host_name,
+    is_log_key,
     is_plain_path,
     is_same_origin,
     origin_of,
@@ -286,6 +287,26 @@ def test_a_plain_path_has_no_part_that_another_reader_would_take_away(parts: lis
     odd = {"", ".", "..", "\\", "\n"}
     is_plain = not odd & set(parts[:-1]) and (not parts or parts[-1] not in odd - {""})
     assert is_plain_path(path) == is_plain
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_key"),
+    [
+        ([], False),
+        (["run", "compute_logs", "step.err"], True),
+        (["a"] * 16, True),
+        (["a"] * 17, False),
+        (["é" * 100], True),
+        (["é" * 100 + "a"], False),
+        (["a", "..", "b"], False),
+        (["."], False),
+        ([""], False),
+        (["a/b"], False),
+        (["a\nb"], False),
+    ],
+)
+def test_a_key_of_a_log_has_names_of_folders_and_a_file(parts: list[str], is_key: bool):
+    assert is_log_key(parts) == is_key
 
 
 def test_an_origin_is_that_of_one_page_of_ours():
