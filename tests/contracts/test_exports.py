@@ -49,6 +49,7 @@ def test_an_export_is_read_with_its_target_and_defaults():
         ("a: {table: landings, timezone: ../UTC}", "exports.a.timezone: expected a time zone"),
         ("a: {table: landings, columns: [run]}", "no column 'run', expected one of group_id, "),
         ("a: {table: landings, columns: [run]}", ", landed_at, did you mean run_id?"),
+        ("a: {table: landings, where: ['run = 1']}", "exports.a.where: "),
         ('a: {table: landings, timezone: "U\\0C"}', "exports.a.timezone: expected a time zone"),
         ("a: {table: fences}", "exports.a.table: expected a table that is not internal"),
         ("a: {table: landings, incremental: true}", "landings keeps no history"),

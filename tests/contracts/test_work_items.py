@@ -104,6 +104,7 @@ def test_a_reason_has_what_failed_and_what_to_do_first():
     assert reason_of(SourceError("no answer", remedy="ask again")) == (
         "no answer; what to do: ask again"
     )
+    assert reason_of(ThrottledError("slow down")) == "slow down"
     assert len(reason_of(SourceError("a" * 3_000))) == 2_000
 
 

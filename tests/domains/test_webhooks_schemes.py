@@ -93,6 +93,13 @@ def test_standard_webhooks_sign_id_and_time_as_well(change):
     assert standard(**change) == "invalid"
 
 
+def test_without_the_header_of_an_id_an_empty_one_is_signed():
+    key = SCHEMES["standard"].key(STANDARD_SECRET)
+    headers = standard_headers(key, "", STANDARD_BODY, now=SIGNED_AT)
+    del headers["webhook-id"]
+    assert judged("standard", headers, STANDARD_BODY, key, at=SIGNED_AT) == "valid"
+
+
 def test_what_the_library_of_standard_webhooks_signs_is_valid_with_any_of_several_signatures():
     signature = Webhook(STANDARD_SECRET).sign("a", SIGNED_AT, BODY.decode())
     wrong = "v1," + base64.b64encode(b"0" * 32).decode()
