@@ -13,7 +13,7 @@ from orchestration_project.catalog.cboe import VOLUME
 from orchestration_project.catalog.fx import RATES
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import NOT_COUNTED, UnbalancedError
+from orchestration_project.contracts.balance import NOT_COUNTED, Balance, UnbalancedError
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
@@ -212,6 +212,20 @@ def test_a_row_that_the_write_drops_undoes_the_load(loader):
     assert loader.balances(1)["rows_after"][2] == "unbalanced"
     outcome = loader.desk.warehouse.frame(select(deliveries.c.outcome), deliveries)
     assert outcome.rows() == [("refused",)]
+
+
+def test_a_stage_that_fails_again_has_the_equations_of_its_latest_failure(desk):
+    subject = balances.c.subject.like("batch-1%")
+    shown = select(balances.c.equation, balances.c.came_in, balances.c.subject).where(subject)
+    error = UnbalancedError("a batch does not balance")
+    error.table_name, error.subject, error.run_id = "events", "batch-1", "run-1"
+    for came_in in (4, 5):
+        error.balances = [Balance("rows", came_in, {"added": 3}), Balance("bytes", 7, {"kept": 7})]
+        with pytest.raises(UnbalancedError), desk.warehouse.writing():
+            raise error
+    (failed,) = desk.warehouse.frame(shown, balances).rows()
+    assert failed[:2] == ("rows", 5)
+    assert failed[2].startswith("batch-1")
 
 
 def lose_range(validated: Validated) -> Validated:

@@ -10,6 +10,7 @@ from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
     effective_deliveries,
     layers_of,
+    part_layers_of,
     place_of,
 )
 from orchestration_project.errors import ConfigurationError
@@ -122,6 +123,33 @@ def part(number: int, *markets: str, outcome="landed", **changed) -> RecordedDel
     """Return a delivery of markets, of all without any."""
     scope = {"market": markets} if markets else {}
     return delivered(number, 1, 1, outcome, **{"scope": scope, **changed})
+
+
+ATS, BOTH = frozenset({"ATS"}), frozenset({"ATS", "NON_ATS"})
+
+
+@pytest.mark.parametrize(
+    ("recorded", "layers"),
+    [
+        ([part(1, "ATS", "NON_ATS"), part(2, "ATS")], [(1, BOTH - ATS), (2, ATS)]),
+        ([part(1, "ATS"), part(2, "ATS", "NON_ATS")], [(2, BOTH)]),
+        ([part(1), part(2, "ATS")], [(2, ATS)]),
+        ([part(1, "ATS"), part(2)], [(2, None)]),
+        ([part(1, "ATS"), part(2, "ATS", outcome=HELD_BACK, **WAS_FIRST)], [(1, ATS)]),
+        ([part(1, "ATS"), part(2, "ATS", outcome=REFUSED, part_count=0)], [(1, ATS)]),
+        ([part(1, "ATS"), part(2, "ATS", outcome=HELD_BACK)], [(2, ATS)]),
+        (
+            [part(1, "ATS"), part(2, "NON_ATS", outcome=HELD_BACK), part(3, "ATS")],
+            [(3, ATS)],
+        ),
+        ([part(1, outcome=REFUSED, part_count=0)], []),
+    ],
+)
+def test_a_partition_is_made_of_the_latest_whole_delivery_of_each_part(recorded, layers):
+    found = part_layers_of(recorded)
+    assert [(each.recorded.group_id, each.values) for each in found] == [
+        (f"t:AAA#{number}", values) for number, values in layers
+    ]
 
 
 HISTORY_OF_PARTS = [
