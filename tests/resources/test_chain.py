@@ -293,6 +293,13 @@ def test_the_first_record_that_does_not_fit_is_named_first(loaded):
     )
 
 
+def test_loads_whose_rows_are_gone_are_named_with_both_counts(loaded):
+    with loaded.writing() as connection:
+        connection.execute(delete(finra_otc_weekly))
+        causes = [problem.cause for problem in problems_of(connection)]
+    assert "expected 2 rows that it has written, found 0" in causes
+
+
 def test_a_record_without_its_partition_is_named(loaded):
     with loaded.writing() as connection:
         is_one = (load_chain.c.table_name == finra_otc_weekly.name, load_chain.c.kind == "load")

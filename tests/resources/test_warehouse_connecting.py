@@ -248,12 +248,12 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(warehouse):
 def test_tables_that_a_newer_version_has_added_are_named(warehouse):
     with warehouse.writing() as connection:
         connection.execute(text("UPDATE orchestration_project_version SET version_num = '9999'"))
-        for name in ("operations_invented", "of_the_user"):
+        for name in ("operations_newly_invented", "of_the_user"):
             connection.execute(text(f"CREATE TABLE {name} (a int)"))
     with pytest.raises(ConfigurationError) as refusal:
         warehouse.prepare(holds="real")
     assert refusal.value.found == (
-        "version 9999, with operations_invented that this version does not know"
+        "version 9999, with operations_newly_invented that this version does not know"
     )
 
 
