@@ -18,6 +18,7 @@ from sqlalchemy import inspect, select, text
 
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine import warehouse as engine
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import explain_error
@@ -47,6 +48,18 @@ def open_at(clock):
     yield open_at
     for each in opened:
         each.close()
+
+
+def test_a_name_of_the_package_is_read_from_its_module_and_another_is_refused():
+    assert {
+        each.__module__: each.__name__ for each in (engine.Warehouse, engine.HeldBackError)
+    } == {
+        "orchestration_project.engine.warehouse.warehouse": "Warehouse",
+        "orchestration_project.engine.warehouse.delivery": "HeldBackError",
+    }
+    name = "Warehouses"
+    with pytest.raises(AttributeError, match=r"engine\.warehouse' has no attribute 'Warehouses'"):
+        getattr(engine, name)
 
 
 def chained(cause: Exception) -> Exception:
