@@ -35,6 +35,7 @@ from orchestration_project.engine.warehouse.connecting import parsed_url, sql_st
 from orchestration_project.engine.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.resources.mqtt.arrivals import insert_arrivals
 from orchestration_project.resources.mqtt.batching import ReceivedMessage
 from orchestration_project.resources.saas.reconciling import Reconciler
@@ -458,7 +459,7 @@ def test_what_was_said_is_about_every_table_in_every_way(said):
 
 @pytest.mark.slow
 def test_no_key_is_of_a_type_that_db2_takes_for_none_or_longer_than_its_page_allows(said):
-    assert len(created(said)) == len(METADATA.tables)
+    assert created(said).keys() - {VERSION_TABLE} == METADATA.tables.keys()
     for columns, keys in created(said).values():
         for key in keys:
             assert {columns[name][0] for name in key} <= {"VARCHAR", "BIGINT", "DATE", "TIMESTAMP"}
@@ -529,7 +530,7 @@ def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
     tables = {re.findall(r"FROM (\w+)", each)[0] for each in locking}
     assert tables == {"access_failures", "documents_files", "fences", "leases"} | {
-        *("mqtt_cursors", "work_items"),
+        *("chain_heads", "inbox", "mqtt_cursors", "work_items"),
     }
 
 
