@@ -18,7 +18,7 @@ TOLERANCE = 0.2
 """Percent points that a result may be below its bound."""
 
 TESTS = (
-    *("tests/domains", "tests/contracts", "tests/services", "tests/tables"),
+    *("tests/domains", "tests/contracts", "tests/own", "tests/services", "tests/tables"),
     *("tests/test_contracts.py", "tests/test_partitions.py"),
     *("tests/test_reference.py", "tests/test_schemas.py", "tests/test_rules_of_tables.py"),
 )

@@ -74,7 +74,8 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
         )
         versions, silent = _versions(source, dataset, recent)
         changed = {key: each for key, each in versions.items() if each not in loaded[key]}
-        due = changed | {partitioning.key_of(each): "first" for each in missing}
+        newest_first = reversed(missing)  # what people wait for; old ones follow tick by tick
+        due = changed | {partitioning.key_of(each): "first" for each in newest_first}
         asked, under_way = _requests(context.instance, made, due, today)
         requests, limit = asked.new, limits.max_runs_per_tick
         horizon = today - limits.horizon

@@ -80,7 +80,7 @@ def test_days_load_over_new_year_a_restated_one_keeps_its_history_and_replays(
     assert outcomes == {"2026-01-01": "no data"}
     again = metadata_by_partition(run(instance, "2026-01-05", "2026-01-05"))[ASSET]
     assert again["2026-01-05"]["outcome"] == "unchanged"
-    assert tick(instance)[0] == "2025-12-08"  # the oldest of 30 days that was never loaded
+    assert tick(instance)[0] == "2025-12-30"  # the newest of 30 days that was never loaded
 
     stop_demos(load_settings())
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-01-07T12:00:00+00:00")  # the 2nd is corrected
