@@ -58,14 +58,15 @@ def _address_options(function: Function) -> Function:
 
 @click.command(cls=Command)
 @_address_options
-def ui(host: str, port: int) -> int:
+@click.option("--watch", is_flag=True, help="Load the code again when a source in defs/ changes.")
+def ui(host: str, port: int, watch: bool) -> int:
     """Serve Dagster's UI, with its daemon, until Ctrl-C or SIGTERM.
 
     All programs that it started then end. Runs in progress fail, and are retried at the next start.
     """
     from orchestration_project.cli.ui import serve_ui
 
-    return serve_ui(host, port)
+    return serve_ui(host, port, has_sources=watch)
 
 
 @click.command(cls=Command)

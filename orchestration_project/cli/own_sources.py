@@ -33,7 +33,9 @@ def check() -> int:
     A wrong declaration is refused with its file, line, field, and what was expected and found.
     """
     from orchestration_project.engine.own_sources import own_declarations
+    from orchestration_project.settings import require_project_folder
 
+    require_project_folder()
     rows = [
         {
             "source": each.dataset.name,

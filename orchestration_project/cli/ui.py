@@ -8,6 +8,7 @@ import fcntl
 import http.client
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ from orchestration_project.settings import (
     off_domain,
 )
 from orchestration_project.settings.chosen import stored_file
+from orchestration_project.settings.project import own_state
 
 DAEMON = "orchestration_project.instance.daemon"
 """Module of the daemon, run with ``python -m``."""
@@ -67,8 +69,11 @@ ALERTS_SERVICE = ("alerts-watch", "orchestration_project", "alerts", "watch")
 NOTIFICATION_SECONDS = 60.0
 
 
-def serve_ui(host: str, port: int) -> int:
-    """Serve the UI until a signal stops it; return the exit status."""
+def serve_ui(host: str, port: int, *, has_sources: bool = False) -> int:
+    """Serve the UI until a signal stops it; return the exit status.
+
+    With ``has_sources``, it follows changes of the sources that the project declares.
+    """
     settings = load_settings()
     home = state_folder(settings, "dagster")
     with full_disk_explained(settings), only_ui_on(home) as lock:
@@ -88,7 +93,8 @@ def serve_ui(host: str, port: int) -> int:
         )
         with services:
             try:
-                _serve(services, home, host, port)
+                _start(services, home, host, port)
+                watch(services, settings, home, has_sources=has_sources)
             except StopRequest:
                 sys.stdout.write(
                     "Stopping; runs in progress end now, and are retried at the next start.\n"
@@ -163,13 +169,12 @@ def prepare_home(home: Path) -> None:
     open_instance().dispose()
 
 
-def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> None:
-    """Start the programs in order, say where the UI is once it answers, and watch them all."""
+def _start(services: SupervisedServices, home: Path, host: str, port: int) -> None:
+    """Start the programs in order, and say where the UI is once it answers."""
     settings = load_settings()
     start_programs(services, settings, home, host, port)
     services.wait_until("web-server", lambda: answers(host, port))
     announce(settings, f"http://{origin(host, port)}", host)
-    watch(services, settings, home)
 
 
 def start_programs(
@@ -217,7 +222,9 @@ def announce(settings: Settings, url: str, host: str) -> None:
     sys.stdout.flush()
 
 
-def watch(services: SupervisedServices, settings: Settings, home: Path) -> NoReturn:
+def watch(
+    services: SupervisedServices, settings: Settings, home: Path, *, has_sources: bool = False
+) -> NoReturn:
     """Watch the programs, the disk and the daemon; problems are sent to the alert channels."""
     ends: list[str] = []
 
@@ -238,7 +245,7 @@ def watch(services: SupervisedServices, settings: Settings, home: Path) -> NoRet
         if ends and services.begin(*ALERTS_SERVICE, "--because", ends[0]):
             del ends[0]
 
-    chosen = ChoiceWatch(settings, services, home / WORKSPACE)
+    chosen = ChoiceWatch(settings, services, home / WORKSPACE, has_sources=has_sources)
     with open_instance() as instance:
         disk = DiskWatch(home, tell_of_disk)
         daemon = DaemonWatch(lambda: is_silent(instance), tell)
@@ -251,14 +258,24 @@ class ChoiceWatch:
     """Has the programs of `ui` follow a change of the stored choice of domains.
 
     The code server imports its definitions again, while its runs go on; the daemon follows within
-    a minute. The gateway is restarted.
+    a minute. The gateway is restarted. With ``has_sources``, the same follows a change of the files
+    that declare sources, once their tables are made; a wrong declaration changes nothing.
     """
 
-    def __init__(self, settings: Settings, services: SupervisedServices, workspace: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        services: SupervisedServices,
+        workspace: Path,
+        *,
+        has_sources: bool = False,
+    ) -> None:
         self._settings = settings
         self._services = services
         self._workspace = workspace
+        self._has_sources = has_sources
         self._chosen: bytes | None = None
+        self._declared: bytes | None = None
 
     def look(self) -> None:
         """Look for a change, and follow it."""
@@ -269,15 +286,31 @@ class ChoiceWatch:
         except OSError:  # the next program that starts says so; those that run go on
             return
         before, self._chosen = self._chosen, chosen
-        if before is None or chosen == before:
-            return
-        sys.stdout.write("The choice of domains changed: the code is loaded again.\n")
+        if before is not None and chosen != before:
+            self._follow("The choice of domains changed")
+        if self._has_sources:
+            declared = own_state()
+            before, self._declared = self._declared, declared
+            if before is not None and declared != before and _is_applied():
+                self._follow("The declared sources changed")
+
+    def _follow(self, said: str) -> None:
+        sys.stdout.write(f"{said}: the code is loaded again.\n")
         try:
             reload_code_server("127.0.0.1", _code_port(self._workspace))
         except ConnectionError as error:
             sys.stdout.write(f"The code server did not load it: {error}. Start `ui` again.\n")
         sys.stdout.flush()
         self._services.restart("web-server")
+
+
+def _is_applied() -> bool:
+    """Make the tables of the declared sources; return whether all declarations are right."""
+    command = [sys.executable, "-m", "orchestration_project", "schema", "apply"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    sys.stdout.write(done.stderr if done.returncode else done.stdout)
+    sys.stdout.flush()
+    return done.returncode == 0
 
 
 def _code_port(workspace: Path) -> int:

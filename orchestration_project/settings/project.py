@@ -128,6 +128,14 @@ def own_files() -> Sequence[Path]:
     return sorted(folder.glob(OWN_SOURCES)) if folder else ()
 
 
+def own_state() -> bytes:
+    """Return the state of the files below the folders that declare sources, as it is now."""
+    folder = _declared_folder()
+    files = sorted(folder.glob("defs/**/*.py")) if folder else []
+    states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    return repr(states).encode()
+
+
 @cache
 def own_domain() -> str:
     """Return the name under which the project's sources are known; empty: it declares none.

@@ -1,14 +1,17 @@
 """The page on a source of one's own, executed over the installed wheel from an empty folder."""
 
 import json
+import os
 import re
 import runpy
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests import programs
 from tests.faulty_server import FaultyServer, Reply
 
 WHEEL = runpy.run_path(str(PROJECT_ROOT / ".ci" / "wheel.py"))
@@ -92,3 +95,39 @@ def test_a_newcomer_declares_loads_and_restates_a_source_by_the_page(tmp_path, v
     assert "temperatures" in run(test)
     run("orchestrate verify --balance")
     assert run(f"grep -rl {KEY} . || true") == ""
+
+
+@pytest.mark.slow
+def test_ui_follows_a_source_that_is_added_and_one_that_is_wrong(tmp_path):
+    folder = tmp_path / "my_data"
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(PROJECT_ROOT)}
+    orchestrate = [sys.executable, "-m", "orchestration_project"]
+    subprocess.run([*orchestrate, "init", str(folder)], env=environment, cwd=tmp_path, check=True)  # noqa: S603 - ours
+    port = str(programs.free_port())
+    with subprocess.Popen(  # noqa: S603 - ours
+        [*orchestrate, "ui", "--watch", "--port", port],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as served:
+        assert served.stdout is not None
+        lines = iter(served.stdout.readline, "")
+        try:
+            next(line for line in lines if line.startswith("Dagster UI:"))
+            source = folder / "defs" / "second" / "source.py"
+            source.parent.mkdir()
+            first = (folder / "defs" / "temperatures" / "source.py").read_text()
+            source.write_text(first.replace('"temperatures"', '"second"'))
+            said = [next(lines) for _ in range(3)]
+            source.write_text("x = ")
+            refused = [next(lines) for _ in range(5)]
+        finally:
+            served.terminate()
+    assert said == [
+        "did create table second\n",
+        "did create table second_history\n",
+        "The declared sources changed: the code is loaded again.\n",
+    ]
+    assert refused[0] == "invalid source file: it cannot be imported\n"
+    assert refused[-1] == "  where: file=defs/second/source.py:1\n"
