@@ -17,7 +17,9 @@ from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.own.declarations import Dataset, ExactDecimal, Field, RowCount
-from orchestration_project.own.records import Record, read_records
+from orchestration_project.own.formats.compressed import is_compressed
+from orchestration_project.own.formats.shared import unreadable
+from orchestration_project.own.records import Record, document_of, read_records
 from orchestration_project.tables.schema import (
     HISTORY,
     OWN,
@@ -32,6 +34,9 @@ from orchestration_project.tables.schema import (
     text,
 )
 from orchestration_project.tables.schema import Field as TableField
+
+MIDNIGHTS = ("T00:00:00", "T00:00:00.000", "T00:00:00.000000", "T00:00:00.000000000")
+"""Ends of moments that are days, as formats without days write them."""
 
 DAY_FIELD = "day of the partition"
 """Name of the field of a day that records do not have; no source has such a name."""
@@ -136,7 +141,7 @@ def rule_version(dataset: Dataset, code: bytes) -> str:
         for each in dataset.fields
     ]
     reading = dataset.source.reading
-    read = (reading.format, reading.records, reading.delimiter, reading.decimal_comma)
+    read = (reading.format, sorted(reading.options.items()))
     rules = repr((dataset.key_columns, said, read, code if reading.parse else b""))
     return sha256(rules.encode()).hexdigest()[:12]
 
@@ -153,8 +158,26 @@ def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
     Raises:
         SourceError: The document cannot be read.
     """
+    reading = dataset.source.reading
     names = [each.source_name for each in dataset.fields]
-    return read_records(body, dataset.source.reading, names)
+    subject = next((each.name for each in dataset.fields if each.subject), "")
+    if subject and is_compressed(body):
+        raise unreadable(f"bytes out of which records of {subject} can be cut", "gzip or zip")
+    days = [each.source_name for each in dataset.fields if each.kind == "date"]
+    for record in read_records(body, reading, names):
+        yield _with_days(record, days) if days else record
+
+
+def _with_days(record: Record, names: Sequence[str]) -> Record:
+    """Return a record in which a midnight without zone is the day, for fields that are days."""
+    texts = record.texts or {}
+    found = {
+        name: texts[name][: -len(midnight)]
+        for name in names
+        for midnight in MIDNIGHTS
+        if texts.get(name, "").endswith(midnight)
+    }
+    return record._replace(texts={**texts, **found}) if found else record
 
 
 def is_of(dataset: Dataset, record: Record, wanted: date) -> bool:
@@ -196,6 +219,7 @@ def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition
     for part in parts:
         lines: list[str] = []
         for record in records_of(dataset, part.body):
+            lines += [""] * (record.line_number - 1 - len(lines))
             lines.append(json.dumps(record.texts or record.problem[1], sort_keys=True))
             place = (part.part_number, record.line_number)
             if record.texts is None:
@@ -204,16 +228,22 @@ def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition
                 rows.append((*place, *(record.texts.get(name, "") for name in names)))
             else:
                 filtered["other_days"] += 1
-        quoted.append(Part(part.part_number, "\n".join(lines).encode()))
+        quoted.append(Part(part.part_number, _quoted(dataset, part.body, lines)))
     frame = pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row")
     if not dataset.has_day_field:
         frame = frame.with_columns(pl.lit(partition.day.isoformat()).alias(DAY_FIELD))
     return Parsed(
         frame,
         pl.DataFrame(rejects, REJECT, orient="row"),
-        parts=() if dataset.source.reading.format == "csv" else quoted,
+        parts=quoted,
         filtered=filtered,
     )
+
+
+def _quoted(dataset: Dataset, body: bytes, records: Sequence[str]) -> bytes:
+    """Return the text that the line numbers of records are counted in."""
+    reading = dataset.source.reading
+    return document_of(body, reading) if reading.format == "csv" else "\n".join(records).encode()
 
 
 def validate_documents(

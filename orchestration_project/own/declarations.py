@@ -5,17 +5,18 @@ in a declaration is an error when it is made, with the place in the file.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 
 from orchestration_project.contracts.partitioning import Calendar
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import did_you_mean
+from orchestration_project.own.reading import Reading, ReadingOptions, invalid, reading_of
 from orchestration_project.tables.schema import USD_SCALE, FieldCheck
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -41,14 +42,6 @@ TYPES: Mapping[object, Type] = {
 
 KEY_TYPES: Sequence[Type] = ("text", "integer", "date", "timestamp")
 """Types that a key's fields may have."""
-
-Parse: TypeAlias = Callable[[bytes], Iterable[Mapping[str, Any]]]
-"""Returns the records of a delivered document: values by the source's names of fields."""
-
-
-def invalid(what: str, expected: str, found: object, remedy: str = "") -> ConfigurationError:
-    """Return the error of a wrong declaration."""
-    return ConfigurationError(f"invalid {what}", expected=expected, found=str(found), remedy=remedy)
 
 
 @dataclass(frozen=True)
@@ -371,38 +364,6 @@ def usual_size(min_ratio: float) -> UsualSize:
     return UsualSize(min_ratio)
 
 
-FORMATS: Sequence[str] = ("csv", "json", "ndjson")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """The way to read the records of a document.
-
-    Attributes:
-        format: csv, json or ndjson; empty: ``parse`` reads them.
-        records: Path of names with dots that leads to the array of records in JSON; empty: the
-            document is the array, or one record.
-        delimiter: Character between fields of a CSV.
-        decimal_comma: Whether numbers are written as 1.234,5.
-        parse: Returns the records of a document, in place of a format.
-    """
-
-    format: str = ""
-    records: str = ""
-    delimiter: str = ","
-    decimal_comma: bool = False
-    parse: Parse | None = None
-
-    def __post_init__(self) -> None:
-        if self.parse is None and self.format not in FORMATS:
-            remedy = did_you_mean(self.format, FORMATS) or "name a format, or give parse="
-            raise invalid("format", ", ".join(FORMATS), repr(self.format), remedy)
-        if self.parse is not None and self.format:
-            raise invalid("format", "a format or parse=, not both", self.format)
-        if self.format == "csv" and len(self.delimiter.encode()) != 1:
-            raise invalid("delimiter", "one character of ASCII", repr(self.delimiter))
-
-
 @dataclass(frozen=True, kw_only=True)
 class HttpSource:
     """A source that answers over HTTP; `http_source` makes it."""
@@ -481,11 +442,6 @@ ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 def http_source(
     url: str,
     *,
-    format: str = "",
-    records: str = "",
-    delimiter: str = ",",
-    decimal_comma: bool = False,
-    parse: Parse | None = None,
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     secret_headers: Mapping[str, str] | None = None,
@@ -495,6 +451,7 @@ def http_source(
     paging: Paging | None = None,
     rate: str = "2/s",
     retries: int = 4,
+    **reading: Unpack[ReadingOptions],
 ) -> HttpSource:
     """Return a source of documents over HTTP.
 
@@ -502,11 +459,6 @@ def http_source(
 
     Args:
         url: Address; ``{partition:%Y-%m-%d}`` stands for the day, in a notation of `strftime`.
-        format: csv, json or ndjson, read as ``records``, ``delimiter`` and ``decimal_comma`` say.
-        records: As of `Reading`.
-        delimiter: As of `Reading`.
-        decimal_comma: As of `Reading`.
-        parse: Reads the records of an answer, in place of ``format``.
         headers: Headers of requests.
         query: Parameters of the query, which may name the partition, too.
         secret_headers: Environment variables of headers, such as ``{"X-Api-Key": "MY_KEY"}``.
@@ -516,6 +468,7 @@ def http_source(
         paging: How pages follow; `pages`, `offsets`, `cursor`, `next_url` or `link_header`.
         rate: Requests a second at most, such as ``2/s``.
         retries: Further attempts after a fault that may pass.
+        reading: How records are read, as of `Reading`: ``format`` and its options, or ``parse``.
     """
     if not url.startswith(("http://", "https://")):
         raise invalid("URL", "an address that begins with https:// or http://", url)
@@ -536,18 +489,13 @@ def http_source(
                 "another text",
                 "set the variable to the secret, and name it here",
             )
-    reading = Reading(
-        format=format,
-        records=records,
-        delimiter=delimiter,
-        decimal_comma=decimal_comma,
-        parse=parse,
-    )
-    if paging is not None and paging.kind in ("cursor", "next_url") and format != "json":
-        raise invalid("paging", "format json for a cursor or URL in the answer", format or "parse=")
+    made = reading_of(reading)
+    if paging is not None and paging.kind in ("cursor", "next_url") and made.format != "json":
+        found_format = made.format or "parse="
+        raise invalid("paging", "format json for a cursor or URL in the answer", found_format)
     return HttpSource(
         url=url,
-        reading=reading,
+        reading=made,
         headers=headers or {},
         query=query or {},
         secret_headers=secret_headers or {},
@@ -560,28 +508,13 @@ def http_source(
     )
 
 
-def file_source(
-    path: str,
-    *,
-    format: str = "",
-    records: str = "",
-    delimiter: str = ",",
-    decimal_comma: bool = False,
-    parse: Parse | None = None,
-) -> FileSource:
+def file_source(path: str, **reading: Unpack[ReadingOptions]) -> FileSource:
     """Return a source of files, such as ``in/prices_{partition:%Y%m%d}.csv``.
 
-    A relative path is below the project folder. The other arguments are those of `http_source`.
+    A relative path is below the project folder. The other arguments are those of `Reading`.
     """
     _require_template(path, {})
-    reading = Reading(
-        format=format,
-        records=records,
-        delimiter=delimiter,
-        decimal_comma=decimal_comma,
-        parse=parse,
-    )
-    return FileSource(path=path, reading=reading)
+    return FileSource(path=path, reading=reading_of(reading))
 
 
 PLACE_OF_DAY = re.compile(r"\{partition(?::(?P<form>[^{}]+))?\}")
@@ -655,13 +588,17 @@ class Dataset:
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise invalid(f"fields of {what}", "each name once", f"{twice} twice")
         subjects = [each for each in self.fields if each.subject]
-        if subjects and self.source.reading.parse is not None:
+        reading = self.source.reading
+        if subjects and not reading.is_plain:
             raise invalid(
                 f"subject of field {subjects[0].name!r}",
-                "a source with a format, as records are cut out of captured bytes",
-                "parse=",
-                "declare a format, or leave subject out: the field is outside erasure then",
+                "a source with a format of lines or JSON, as records are cut out of captured bytes",
+                ", ".join([reading.format or "parse=", *reading.options]),
+                "leave subject out: the field is outside erasure then",
             )
+        for each in self.fields if reading.positions else ():
+            if each.source_name not in (reading.positions or {}):
+                raise invalid(f"positions of {what}", "those of each field", f"no {each.name}")
 
     def _require_key(self, what: str) -> None:
         if not self.key:

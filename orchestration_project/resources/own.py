@@ -32,7 +32,7 @@ from orchestration_project.own.declarations import (
     Partitions,
     filled,
 )
-from orchestration_project.own.records import at_path, loaded_json
+from orchestration_project.own.records import at_path, document_of, loaded_json
 from orchestration_project.redaction import hide
 from orchestration_project.settings.given import Unusable, named_secret
 
@@ -159,10 +159,10 @@ class OwnHttpSource(OwnSource):
                 is_last = count < paging.size
                 return None if is_last else (url, {**query, paging.parameter: str(number)})
             case "cursor":
-                found = next_text(page.body, paging.path)
+                found = next_text(document_of(page.body, self.declared.reading), paging.path)
                 return (url, {**query, paging.parameter: found}) if found else None
             case "next_url":
-                found = next_text(page.body, paging.path)
+                found = next_text(document_of(page.body, self.declared.reading), paging.path)
                 return (self._same_host(url, found), {}) if found else None
             case "link_header":
                 found = next_link(page.response_headers.get("link", ""))

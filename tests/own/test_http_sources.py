@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ def extract(tmp_path):
 
     def run(handler, path="/{partition}", is_repeated=False, **declared):
         with FaultyServer(handler) as server:
-            source = http_source(server.url + path, **{"format": "json", **declared})
+            options: dict[str, Any] = {"format": "json", **declared}
+            source = http_source(server.url + path, **options)
             made = dataset(source=source)
             with HttpClient(
                 system="own",

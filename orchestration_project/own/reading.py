@@ -1,0 +1,160 @@
+"""The way to read the records of a document, as a declaration says it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias, TypedDict
+
+from orchestration_project.errors import ConfigurationError, did_you_mean
+
+FORMATS: Sequence[str] = (
+    "csv",
+    "json",
+    "ndjson",
+    "xml",
+    "html",
+    "fixed_width",
+    "xlsx",
+    "parquet",
+)
+
+OPTIONS: Mapping[str, Sequence[str]] = {
+    "records": ("json", "xml"),
+    "delimiter": ("csv",),
+    "decimal_comma": ("csv", "fixed_width", "html", "xml"),
+    "encoding": ("csv", "fixed_width", "html"),
+    "skip": ("csv", "fixed_width", "html", "xlsx"),
+    "sheet": ("xlsx",),
+    "table": ("html",),
+    "positions": ("fixed_width",),
+    "member": FORMATS,
+}
+"""Formats that have an option."""
+
+Parse: TypeAlias = Callable[[bytes], Iterable[Mapping[str, Any]]]
+"""Returns the records of a delivered document: values by the source's names of fields."""
+
+Positions: TypeAlias = Mapping[str, tuple[int, int]]
+"""First and last character of fields in a line, from 1, by the source's names."""
+
+
+def invalid(what: str, expected: str, found: object, remedy: str = "") -> ConfigurationError:
+    """Return the error of a wrong declaration."""
+    return ConfigurationError(f"invalid {what}", expected=expected, found=str(found), remedy=remedy)
+
+
+class ReadingOptions(TypedDict, total=False):
+    """The arguments of `Reading`, as `http_source` and `file_source` take them."""
+
+    format: str
+    records: str
+    delimiter: str
+    decimal_comma: bool
+    encoding: str
+    skip: int
+    sheet: str
+    table: int | str
+    positions: Positions
+    member: str
+    parse: Parse | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The way to read the records of a document.
+
+    A document may be compressed as gzip or zip; that is recognized by its first bytes.
+
+    Attributes:
+        format: csv, json, ndjson, xml, html, fixed_width, xlsx or parquet; empty: ``parse`` reads.
+        records: Path to the records. In JSON names with dots lead to an array; empty: the document
+            is the array, or one record. In XML names with slashes lead from the root to the
+            elements, such as ``Envelope/Cube/Cube``; names are without their namespaces.
+        delimiter: Character between fields of a CSV.
+        decimal_comma: Whether numbers are written as 1.234,5.
+        encoding: Encoding of text; UTF-8 by default.
+        skip: Lines or rows above the header, or above the first record of fixed width.
+        sheet: Name of a workbook's sheet; empty: its only one.
+        table: A table of HTML, by number from 1, or by its caption or the heading above it.
+        positions: First and last character of each field in a line of fixed width, from 1.
+        member: File of a zip, by name or a pattern such as ``*.csv``; empty: its only one.
+        parse: Returns the records of a document, in place of a format.
+    """
+
+    format: str = ""
+    records: str = ""
+    delimiter: str = ","
+    decimal_comma: bool = False
+    encoding: str = "utf-8"
+    skip: int = 0
+    sheet: str = ""
+    table: int | str = 1
+    positions: Positions | None = None
+    member: str = ""
+    parse: Parse | None = None
+
+    def __post_init__(self) -> None:
+        self._require_format()
+        for name in self.options:
+            if self.format not in OPTIONS[name]:
+                expected = f"a format with {name}: {', '.join(OPTIONS[name])}"
+                raise invalid(name, expected, self.format or "parse=")
+        if self.format == "csv" and len(self.delimiter.encode()) != 1:
+            raise invalid("delimiter", "one character of ASCII", repr(self.delimiter))
+        if self.format == "xml" and not all(self.records.split("/")):
+            raise invalid("records", "names of elements, such as Envelope/Cube", repr(self.records))
+        self._require_text()
+        self._require_positions()
+
+    def _require_format(self) -> None:
+        if self.parse is not None and self.format:
+            raise invalid("format", "a format or parse=, not both", self.format)
+        if self.parse is None and self.format not in FORMATS:
+            remedy = did_you_mean(self.format, FORMATS) or "name a format, or give parse="
+            raise invalid("format", ", ".join(FORMATS), repr(self.format), remedy)
+
+    def _require_text(self) -> None:
+        try:
+            "".encode(self.encoding)
+        except (LookupError, ValueError):
+            expected = "an encoding of text, such as cp1252"
+            raise invalid("encoding", expected, self.encoding) from None
+        if self.skip < 0:
+            raise invalid("skip", "0 or more", self.skip)
+        if self.table == "" or (isinstance(self.table, int) and self.table < 1):
+            raise invalid("table", "a number from 1, or a heading", repr(self.table))
+
+    def _require_positions(self) -> None:
+        if self.format == "fixed_width" and not self.positions:
+            raise invalid("positions", "those of each field, such as {'name': (1, 10)}", "none")
+        for name, place in (self.positions or {}).items():
+            if len(place) != 2 or not 1 <= place[0] <= place[1]:
+                raise invalid(f"positions of {name!r}", "first and last, from 1", place)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Its arguments that are not the default ones, but for ``format`` and ``parse``."""
+        given = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {
+            name: value
+            for name, (value, default) in given.items()
+            if name in OPTIONS and value != default
+        }
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether captured bytes are lines or JSON out of which a record can be cut."""
+        is_cut = self.format in ("csv", "json", "ndjson")
+        return is_cut and not {"encoding", "skip", "member"} & set(self.options)
+
+
+def reading_of(given: ReadingOptions) -> Reading:
+    """Return the reading of arguments.
+
+    Raises:
+        ConfigurationError: An argument is unknown, or has a wrong value.
+    """
+    known = [each.name for each in fields(Reading)]
+    for name in given:
+        if name not in known:
+            raise invalid("argument", ", ".join(known), name, did_you_mean(name, known))
+    return Reading(**given)
