@@ -52,14 +52,23 @@ __all__ = [
     "usual_size",
 ]
 
+COMPONENTS = ("FileDataset", "HttpDataset")
+"""Types of Dagster components; a `defs.yaml` names them."""
+
+
+def __dir__() -> list[str]:
+    """Return the names, those too that are imported when they are asked for."""
+    return sorted({*globals(), *__all__, *COMPONENTS})
+
 
 def __getattr__(name: str) -> Any:
     """Import a declaration when it is asked for: most programs need none."""
-    if name not in __all__:
+    if name not in (*__all__, *COMPONENTS):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from orchestration_project.own import declarations
+    from importlib import import_module
 
-    return getattr(declarations, name)
+    module = "catalog.components" if name in COMPONENTS else "own.declarations"
+    return getattr(import_module(f"{__name__}.{module}"), name)
 
 
 @cache

@@ -77,7 +77,8 @@ def _limits(declared: Declared, _: Settings, today: date) -> LoadLimits:
     )
 
 
-def _dataset(declaration: Declaration) -> Dataset:
+def dataset_of(declaration: Declaration) -> Dataset:
+    """Return a declared dataset as all engines have it."""
     declared = declaration.dataset
     return Dataset(
         domain=own_domain(),
@@ -155,7 +156,7 @@ def import_own_domain() -> Domain:
     declared = own_declarations()
     return domain_of(
         own_domain(),
-        [_dataset(each) for each in declared],
+        [dataset_of(each) for each in declared],
         resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
         has_source_setting=False,
         registrations=[SubjectKinds(_subject_kinds)],

@@ -5,11 +5,13 @@ A program knows them once it has opened the database, or made the registry.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Table
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.own.attributes import dataset_in
 from orchestration_project.own.contracts import declare_table
 from orchestration_project.own.declarations import Dataset
 from orchestration_project.settings import project_folder
@@ -48,8 +50,7 @@ def own_declarations() -> Sequence[Declaration]:
     found: dict[str, tuple[Dataset, str]] = {}
     for path in own_files():
         file = str(path.relative_to(project_folder()))
-        values = vars(import_own(path)).values()
-        declared = [value for value in values if isinstance(value, Dataset)]
+        declared = _datasets_of(path, file)
         if not declared:
             raise ConfigurationError(
                 "invalid source file: it declares nothing",
@@ -70,6 +71,16 @@ def own_declarations() -> Sequence[Declaration]:
         )
         for _, (dataset, file) in sorted(found.items())
     ]
+
+
+def _datasets_of(path: Path, file: str) -> Sequence[Dataset]:
+    """Return the datasets that a file declares, as Python or as a component."""
+    if path.suffix == ".yaml":
+        try:
+            return [dataset_in(path.read_text(encoding="utf-8"))]
+        except ConfigurationError as error:
+            raise error.within(file=file) from None
+    return [value for value in vars(import_own(path)).values() if isinstance(value, Dataset)]
 
 
 def _refuse_taken(dataset: Dataset, file: str, found: Mapping[str, tuple[Dataset, str]]) -> None:

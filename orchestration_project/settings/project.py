@@ -113,8 +113,11 @@ def _is_project(folder: Path) -> bool:
     return isinstance(tools, dict) and "orchestrate" in tools
 
 
-OWN_SOURCES = "defs/*/source.py"
-"""Files below the project folder that declare sources of its own."""
+OWN_FOLDERS = ("defs", "*/defs", "src/*/defs")
+"""Folders below the project folder whose folders declare sources of its own."""
+
+COMPONENT = "orchestration_project."
+"""Begins the type of a component of this package; a `defs.yaml` without it is another's."""
 
 
 @cache
@@ -125,7 +128,16 @@ def own_files() -> Sequence[Path]:
         ConfigurationError: As `project_folder`.
     """
     folder = _declared_folder()
-    return sorted(folder.glob(OWN_SOURCES)) if folder else ()
+    if folder is None:
+        return ()
+    modules = [file for defs in OWN_FOLDERS for file in folder.glob(f"{defs}/*/source.py")]
+    components = [file for defs in OWN_FOLDERS for file in folder.glob(f"{defs}/*/defs.yaml")]
+    ours = [
+        file
+        for file in components
+        if COMPONENT in file.read_text(encoding="utf-8", errors="replace")
+    ]
+    return sorted([*modules, *ours])
 
 
 def own_state() -> bytes:

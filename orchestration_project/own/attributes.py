@@ -1,0 +1,294 @@
+"""A dataset as attributes of YAML, which make the same value as a declaration in Python."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import signature
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)
+
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.own import declarations
+from orchestration_project.own.declarations import Dataset, Field
+from orchestration_project.own.reading import invalid
+from orchestration_project.settings.yaml import Place, located, read_yaml, value_problems
+from orchestration_project.settings.yaml import syntax_problem as yaml_problem
+
+PREFIX = "orchestration_project."
+"""Begins the types of our components in a file."""
+
+SECRETS = {"bearer", "basic", "secret_headers", "secret_query"}
+"""Attributes with names of secrets; a wrong value of them may be one, and is not shown."""
+
+DECIMAL = re.compile(r"decimal\(\s*([0-9]+)\s*,\s*([0-9]+)\s*\)")
+
+
+class Attributes(BaseModel):
+    """Base of attributes.
+
+    Each is checked as the value that it makes, so that an error has its line. Dagster checks types
+    alone: its errors show values, and one of them may be a secret in place of its name.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> "Attributes":
+        try:
+            if info.context is not None:
+                self.made()
+        except ConfigurationError as error:
+            raise ValueError(error.line.removeprefix("invalid ")) from None
+        return self
+
+    def made(self) -> Any:
+        """Return the declared value."""
+        raise NotImplementedError
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The attributes that the file has."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+def _called(what: str, function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """Return the value that a function of a declaration makes of arguments."""
+    try:
+        signature(function).bind(**given)
+    except TypeError as error:
+        raise invalid(what, ", ".join(signature(function).parameters), error) from None
+    return function(**given)
+
+
+class CheckAttributes(Attributes):
+    """Checks of a field, which hold at once."""
+
+    positive: Literal[True] | None = None
+    between: tuple[Any, Any] | None = None
+    one_of: list[str] | None = None
+    matches: str | None = None
+
+    def made(self) -> Sequence[Any]:
+        """Return the checks."""
+        makers: Mapping[str, Callable[[Any], Any]] = {
+            "positive": lambda _: declarations.positive,
+            "between": lambda limits: declarations.between(*limits),
+            "one_of": lambda values: declarations.one_of(*values),
+            "matches": declarations.matches,
+        }
+        return [makers[name](value) for name, value in sorted(self.given.items())]
+
+
+class FieldAttributes(Attributes):
+    """A field, as of `Field`; the type is a name such as text or decimal(12, 6)."""
+
+    name: str
+    type: str
+    description: str
+    source: str = ""
+    optional: bool = False
+    check: CheckAttributes | None = None
+    subject: str = ""
+
+    def made(self) -> Field:
+        """Return the field."""
+        found = DECIMAL.fullmatch(self.type)
+        kind = declarations.decimal(int(found[1]), int(found[2])) if found else self.type
+        checks = self.check.made() if self.check else ()
+        return Field(**{**self.given, "type": kind, "check": checks})
+
+
+class PartitionsAttributes(Attributes):
+    """Partitions: one each day, week or month; the other attributes are those of that function."""
+
+    every: Literal["day", "week", "month"]
+    since: Any
+    calendar: str = ""
+    published: str = ""
+    weekday: str = ""
+    day: int = 1
+    delay_days: int = 0
+    column: str = ""
+    restated_days: int = 4
+
+    def made(self) -> declarations.Partitions:
+        """Return the partitions."""
+        functions = {
+            "day": declarations.Daily,
+            "week": declarations.Weekly,
+            "month": declarations.Monthly,
+        }
+        given = {name: value for name, value in self.given.items() if name != "every"}
+        return _called("partitions", functions[self.every], given)
+
+
+class PagingAttributes(Attributes):
+    """Paging by the function of that name."""
+
+    by: Literal["pages", "offsets", "cursor", "next_url", "link_header"]
+    parameter: str = ""
+    path: str = ""
+    size: int = 0
+    start: int = 1
+    most: int = 1000
+
+    def made(self) -> declarations.Paging:
+        """Return the paging."""
+        given = {name: value for name, value in self.given.items() if name != "by"}
+        return _called("paging", getattr(declarations, self.by), given)
+
+
+class ReadingAttributes(Attributes):
+    """The way to read records, as of `Reading`."""
+
+    format: str
+    records: str = ""
+    delimiter: str = ","
+    decimal_comma: bool = False
+    encoding: str = "utf-8"
+    skip: int = 0
+    sheet: str = ""
+    table: int | str = 1
+    positions: dict[str, tuple[int, int]] | None = None
+    member: str = ""
+
+
+class HttpAttributes(ReadingAttributes):
+    """A source over HTTP, as of `http_source`; secrets are names of environment variables."""
+
+    url: str
+    headers: dict[str, str] | None = None
+    query: dict[str, str] | None = None
+    secret_headers: dict[str, str] | None = None
+    secret_query: dict[str, str] | None = None
+    bearer: str = ""
+    basic: Any = None
+    paging: PagingAttributes | None = None
+    rate: str = "2/s"
+    retries: int = 4
+
+    def made(self) -> declarations.HttpSource:
+        """Return the source."""
+        basic = self.basic
+        if basic is not None and not (isinstance(basic, list) and len(basic) == 2):
+            expected = "a list of two names of environment variables"
+            raise invalid("basic", expected, "another value")
+        paging = self.paging.made() if self.paging else None
+        parts = {"basic": basic and tuple(basic), "paging": paging}
+        return declarations.http_source(**{**self.given, **parts})
+
+
+class FileAttributes(ReadingAttributes):
+    """A source of files, as of `file_source`."""
+
+    path: str
+
+    def made(self) -> declarations.FileSource:
+        """Return the source."""
+        return declarations.file_source(**self.given)
+
+
+class ChecksAttributes(Attributes):
+    """Checks of a whole delivery: numbers of rows, and the least ratio to usual deliveries."""
+
+    row_count: dict[Literal["min", "max"], int] | None = None
+    usual_size: float | None = None
+
+    def made(self) -> Sequence[Any]:
+        """Return the checks."""
+        rows, ratio = self.row_count, self.usual_size
+        return [
+            *([] if rows is None else [declarations.row_count(**rows)]),
+            *([] if ratio is None else [declarations.usual_size(ratio)]),
+        ]
+
+
+class DatasetAttributes(Attributes):
+    """A dataset, as of `Dataset`."""
+
+    name: str
+    key: list[str]
+    partitions: PartitionsAttributes
+    fields: list[FieldAttributes]
+    source: Any
+    checks: ChecksAttributes | None = None
+    description: str = ""
+    max_reject_ratio: float = 0.0
+    licence: str = "not stated"
+    owners: list[str] = ["team:data"]
+    grace_hours: int = 12
+
+    def made(self) -> Dataset:
+        """Return the dataset."""
+        parts = {
+            "partitions": self.partitions.made(),
+            "fields": [each.made() for each in self.fields],
+            "source": self.source.made(),
+            "checks": self.checks.made() if self.checks else (),
+        }
+        return Dataset(**{**self.given, **parts})
+
+
+SOURCES: Mapping[object, type[Attributes]] = {
+    f"{PREFIX}HttpDataset": HttpAttributes,
+    f"{PREFIX}FileDataset": FileAttributes,
+}
+"""Attributes of the source by the type of a component."""
+
+
+def dataset_in(text: str) -> Dataset:
+    """Return the dataset that a file of a component declares.
+
+    Raises:
+        ConfigurationError: An attribute is wrong; the error has its line.
+    """
+    try:
+        document = read_yaml(text)
+    except yaml.YAMLError as error:
+        raise _wrong("YAML of one component", yaml_problem(error)) from None
+    kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or kind not in SOURCES:
+        known = [str(name) for name in SOURCES]
+        found = located(text, ["type"], str(kind))
+        raise _wrong(f"type: {' or '.join(known)}", found, did_you_mean(str(kind), known))
+    if template := next(_templates(document.get("attributes"), ["attributes"]), None):
+        raise _wrong(
+            "values as they are, as each program reads them, also without Dagster",
+            located(text, template, ".".join(map(str, template)), "a template"),
+            "write the value; of a secret, write the name of its environment variable",
+        )
+    try:
+        return _model(SOURCES[kind]).model_validate(document, context=SOURCES).attributes.made()
+    except ValidationError as error:
+        for place in (each["loc"] for each in error.errors() if SECRETS & set(each["loc"])):
+            found = located(text, place, ".".join(map(str, place)), "another value")
+            raise _wrong("names of environment variables", found) from None
+        raise _wrong(f"attributes of {kind}", "; ".join(value_problems(text, error))) from None
+
+
+def _model(source: type[Attributes]) -> type[Any]:
+    """Return the model of a file whose dataset has a kind of source."""
+    dataset = create_model("Dataset", __base__=DatasetAttributes, source=(source, ...))
+    return create_model("File", attributes=(dataset, ...))
+
+
+def _templates(value: Any, place: Place) -> Iterator[Place]:
+    """Yield the places of templates, which Dagster would fill in."""
+    if isinstance(value, str) and "{{" in value:
+        yield place
+    members = value.items() if isinstance(value, dict) else ()
+    members = enumerate(value) if isinstance(value, list) else members
+    for name, member in members:
+        yield from _templates(member, [*place, name])
+
+
+def _wrong(expected: str, found: str, remedy: str = "") -> ConfigurationError:
+    return invalid("source file", expected, found, remedy or "correct the file")

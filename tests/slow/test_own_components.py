@@ -1,0 +1,146 @@
+"""A Dagster project of another team has one source of ours, by one line of its `pyproject.toml`."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+
+PROJECT = """\
+[project]
+name = "team"
+version = "0"
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "team"
+"""
+LINE = "\n[tool.orchestrate]\n"
+
+RATES = """\
+type: orchestration_project.FileDataset
+attributes:
+  name: rates_daily
+  key: [currency]
+  partitions: {every: day, since: 2026-11-02}
+  fields:
+    - {name: currency, type: text, description: ISO 4217}
+    - {name: rate, type: "decimal(12, 6)", description: units per euro}
+  source: {path: "in/{partition}.csv", format: csv}
+"""
+REPORT = """\
+type: team.components.Report
+attributes: {of: rates_daily}
+"""
+COMPONENTS = """\
+import dagster as dg
+
+
+class Report(dg.Component, dg.Model, dg.Resolvable):
+    of: str
+
+    def build_defs(self, context):
+        spec = dg.AssetSpec("report", deps=[dg.AssetKey(["team", self.of])])
+        return dg.Definitions(assets=[spec])
+"""
+PROGRAM = """\
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+defs = dg.load_from_defs_folder(path_within_project=Path("src/team").resolve())
+print(*sorted(key.to_user_string() for key in defs.resolve_all_asset_keys()), sep="\\n")
+if len(sys.argv) > 1:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = defs.resolve_job_def("team_rates_daily")
+        job.execute_in_process(partition_key=sys.argv[1], instance=instance)
+"""
+DAY = "2026-11-03"
+KEYS = [
+    "report",
+    "team/other_daily",
+    "team/other_daily_source",
+    "team/rates_daily",
+    "team/rates_daily_source",
+]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A Dagster project, and what runs a program in it."""
+    defs = tmp_path / "src" / "team" / "defs"
+    files = {
+        "pyproject.toml": PROJECT + LINE,
+        "program.py": PROGRAM,
+        "src/team/__init__.py": "",
+        "src/team/defs/__init__.py": "",
+        "src/team/defs/rates/defs.yaml": RATES,
+        "src/team/defs/other/defs.yaml": RATES.replace("rates_daily", "other_daily"),
+        "src/team/components.py": COMPONENTS,
+        "src/team/defs/report/defs.yaml": REPORT,
+        f"in/{DAY}.csv": "currency,rate\nUSD,1.09\nJPY,161.07\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(tmp_path),
+        "PYTHONPATH": f"{PROJECT_ROOT}:{tmp_path / 'src'}",
+        "DEMO_CLOCK_NOW": "2026-11-04T09:00:00+00:00",
+    }
+
+    def run(*arguments):
+        return subprocess.run(  # noqa: S603 - our own programs
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return tmp_path, defs, run
+
+
+def export(run, *options):
+    """Return the lines of the day's rows, as they are exported."""
+    done = run("-m", "orchestration_project", "export", "rates_daily", *options)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_a_dagster_project_of_its_own_has_history_of_one_source(project):
+    folder, _, run = project
+    assert run("-m", "orchestration_project", "migrate").returncode == 0
+    loaded = run("program.py", DAY)
+    assert loaded.returncode == 0, loaded.stderr
+    assert loaded.stdout.splitlines()[:5] == KEYS
+    columns = ("--columns", "currency,rate")
+    first = ["currency,rate", "JPY,161.070000", "USD,1.090000"]
+    assert export(run, *columns) == first
+    known = export(run, "--columns", "known_from")[1]
+
+    (folder / "in" / f"{DAY}.csv").write_text("currency,rate\nUSD,1.08\nJPY,161.07\n")
+    assert run("-m", "orchestration_project", "load", "rates_daily", DAY).returncode == 0
+    assert export(run, *columns) == [*first[:2], "USD,1.080000"]
+    assert export(run, *columns, "--as-of", known) == first
+
+
+@pytest.mark.slow
+def test_a_wrong_component_fails_with_its_line_in_dagster_and_in_our_programs(project):
+    folder, defs, run = project
+    (defs / "rates" / "defs.yaml").write_text(RATES.replace("type: text", "type: txt"))
+    for arguments in (("program.py",), ("-m", "orchestration_project", "migrate")):
+        done = run(*arguments)
+        assert done.returncode != 0
+        assert "line 7: attributes.fields.0: type of field 'currency'" in done.stderr
+        assert "src/team/defs/rates/defs.yaml" in done.stderr
+    (defs / "rates" / "defs.yaml").write_text(RATES)
+    (folder / "pyproject.toml").write_text(PROJECT)
+    assert "add [tool.orchestrate] to the pyproject.toml" in run("program.py").stderr
