@@ -353,6 +353,12 @@ DAMAGED = {
         zipped({"a.csv": b"", "b.csv": b""}),
         "a zip with one file",
     ),
+    "a zip with a file without a name": (
+        {"format": "csv"},
+        zipped({"xy": b"", "a.csv": b"name"}).replace(b"xy", b"\0y"),
+        "a zip with one file",
+    ),
+    "a line of NDJSON with a control character": ({"format": "ndjson"}, b"\x1f", "JSON"),
     "a zip without the file": (
         {"format": "csv", "member": "b.csv"},
         ZIP,

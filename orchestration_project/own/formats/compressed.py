@@ -74,7 +74,7 @@ def _opened(body: bytes) -> ZipFile:
 
 
 def _chosen(archive: ZipFile, wanted: str) -> ZipInfo:
-    files = [info for info in archive.infolist() if not info.is_dir()]
+    files = [info for info in archive.infolist() if not info.filename.endswith("/")]
     fitting = [info for info in files if not wanted or fnmatchcase(info.filename, wanted)]
     if len(fitting) != 1:
         names = ", ".join(info.filename for info in files[:10]) or "no file"

@@ -37,6 +37,10 @@ def read(body: bytes, _: Reading, names: Sequence[str]) -> Iterator[Record]:
             for texts in zip(*columns, strict=True):
                 number += 1
                 yield Record(number, dict(zip(names, texts, strict=True)))
+        if number != file.metadata.num_rows:
+            raise unreadable(
+                f"{file.metadata.num_rows} rows, as the end of the file states", number
+            )
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise unreadable("a whole Parquet file", str(error)[:200]) from error
 

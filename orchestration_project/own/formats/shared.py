@@ -59,12 +59,12 @@ def records_below_header(rows: Iterable[Row], names: Sequence[str]) -> Iterator[
             yield Record(row.number, None, ("wrong_field_count", reason))
 
 
-def unreadable(expected: str, found: str) -> SourceError:
+def unreadable(expected: str, found: object) -> SourceError:
     """Return the error of a document that is not what the declaration says."""
     return SourceError(
         "the document cannot be read",
         expected=expected,
-        found=found,
+        found=str(found),
         remedy="see the document among the captures; if the source changed, change the declaration",
     )
 
