@@ -49,6 +49,7 @@ OTHER_MODULES = (
     "documents",
     "erasures",
     "events_routing",
+    "inbox_states",
     "mqtt",
     "operations",
     "operations_deployment",

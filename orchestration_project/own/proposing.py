@@ -14,7 +14,8 @@ from orchestration_project.contracts.partitioning import day_or_none
 from orchestration_project.contracts.values import is_moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.own.declarations import MAX_DIGITS, Reading
-from orchestration_project.own.records import BYTE_ORDER_MARK, loaded_json, read_records
+from orchestration_project.own.formats.shared import BYTE_ORDER_MARK
+from orchestration_project.own.records import loaded_json, read_records
 from orchestration_project.tables.schema import USD_SCALE
 
 DELIMITERS = (",", ";", "\t", "|")

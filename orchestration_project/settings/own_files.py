@@ -19,7 +19,8 @@ def import_own(file: Path) -> ModuleType:
     Raises:
         ConfigurationError: It fails, or a declaration in it is wrong.
     """
-    name = f"{MODULES}_{file.parent.name}"
+    folders = file.parent.relative_to(project_folder()).parts
+    name = "_".join([MODULES, *folders])
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)

@@ -116,8 +116,11 @@ def _is_project(folder: Path) -> bool:
 OWN_FOLDERS = ("defs", "*/defs", "src/*/defs")
 """Folders below the project folder whose folders declare sources of its own."""
 
-COMPONENT = "orchestration_project."
-"""Begins the type of a component of this package; a `defs.yaml` without it is another's."""
+PACKAGE = "orchestration_project"
+"""A file that declares a source names the package; a component or module without it is another's.
+
+A `source.py` in the first folder is always meant for us, so one that does not fails.
+"""
 
 
 @cache
@@ -130,20 +133,23 @@ def own_files() -> Sequence[Path]:
     folder = _declared_folder()
     if folder is None:
         return ()
-    modules = [file for defs in OWN_FOLDERS for file in folder.glob(f"{defs}/*/source.py")]
-    components = [file for defs in OWN_FOLDERS for file in folder.glob(f"{defs}/*/defs.yaml")]
-    ours = [
+    meant = list(folder.glob(f"{OWN_FOLDERS[0]}/*/source.py"))
+    others = [
         file
-        for file in components
-        if COMPONENT in file.read_text(encoding="utf-8", errors="replace")
+        for defs in OWN_FOLDERS
+        for name in ("source.py", "defs.yaml")
+        for file in folder.glob(f"{defs}/*/{name}")
+        if file not in meant
     ]
-    return sorted([*modules, *ours])
+    ours = [file for file in others if PACKAGE in file.read_text(errors="replace")]
+    return sorted([*meant, *ours])
 
 
 def own_state() -> bytes:
     """Return the state of the files below the folders that declare sources, as it is now."""
     folder = _declared_folder()
-    files = sorted(folder.glob("defs/**/*.py")) if folder else []
+    found = (file for defs in OWN_FOLDERS for file in folder.glob(f"{defs}/**/*")) if folder else ()
+    files = sorted(file for file in found if file.suffix in (".py", ".yaml"))
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
     return repr(states).encode()
 
