@@ -179,6 +179,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("domains list", "domains add", "domains remove", "pause", "resume"),
         *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
+        *("check", "preview", "test", "schema apply", "schema diff"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
@@ -189,7 +190,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("evidence export", "artifacts get", "erase"),
         *("plugins add", "plugins grant", "plugins enable", "plugins disable", "plugins refuse"),
         *("plugins remove", "plugins trust", "plugins revoke", "plugins keygen"),
-        *("plugins sign", "plugins new"),
+        *("plugins sign", "plugins new", "init", "new-source", "schema apply"),
     }
 
 

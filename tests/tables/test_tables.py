@@ -27,6 +27,7 @@ from orchestration_project.tables.schema import (
 HISTORY = "_history"
 PREFIXES = {
     "spine": "",
+    "inbox_states": "",
     "cboe": "",
     "webhooks": "events",
     "erasures": "operations",
