@@ -30,7 +30,9 @@ def inbox(api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(vars(settings), "inboxes_file", file)
     monkeypatch.setitem(vars(settings), "documents_inbox", INBOX)
     monkeypatch.setenv("DOCUMENTS_INBOX", INBOX)
-    (settings.state_path / "documents_demo" / "files").mkdir(parents=True, exist_ok=True)
+    files = settings.state_path / "documents_demo" / "files"
+    shutil.rmtree(files, ignore_errors=True)  # another test of the package may have had some made
+    files.mkdir(parents=True)
     return INBOX
 
 
