@@ -270,7 +270,8 @@ def deliveries(settings) -> dict[str, tuple[str, int, int]]:
     names = ("delivery_id", "state", "attempt_count", "allowed_count")
     columns = [inbox_states.c[name] for name in names]
     with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
-        return {key: (*row,) for key, *row in connection.execute(select(*columns))}
+        found = connection.execute(select(*columns))
+        return {row.delivery_id: (row.state, row.attempt_count, row.allowed_count) for row in found}
 
 
 BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")
