@@ -18,7 +18,7 @@ from pydantic import (
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.own import declarations
 from orchestration_project.own.declarations import Dataset, Field
-from orchestration_project.own.reading import invalid
+from orchestration_project.own.reading import MAX_BYTES, invalid
 from orchestration_project.settings.yaml import Place, located, read_yaml, value_problems
 from orchestration_project.settings.yaml import syntax_problem as yaml_problem
 
@@ -159,6 +159,7 @@ class ReadingAttributes(Attributes):
     table: int | str = 1
     positions: dict[str, tuple[int, int]] | None = None
     member: str = ""
+    max_bytes: int = MAX_BYTES
 
 
 class HttpAttributes(ReadingAttributes):

@@ -27,8 +27,12 @@ OPTIONS: Mapping[str, Sequence[str]] = {
     "table": ("html",),
     "positions": ("fixed_width",),
     "member": FORMATS,
+    "max_bytes": FORMATS,
 }
 """Formats that have an option."""
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Default of the bytes of an inflated document, at most."""
 
 Parse: TypeAlias = Callable[[bytes], Iterable[Mapping[str, Any]]]
 """Returns the records of a delivered document: values by the source's names of fields."""
@@ -55,6 +59,7 @@ class ReadingOptions(TypedDict, total=False):
     table: int | str
     positions: Positions
     member: str
+    max_bytes: int
     parse: Parse | None
 
 
@@ -77,6 +82,7 @@ class Reading:
         table: A table of HTML, by number from 1, or by its caption or the heading above it.
         positions: First and last character of each field in a line of fixed width, from 1.
         member: File of a zip, by name or a pattern such as ``*.csv``; empty: its only one.
+        max_bytes: Size of an inflated document, at most.
         parse: Returns the records of a document, in place of a format.
     """
 
@@ -90,6 +96,7 @@ class Reading:
     table: int | str = 1
     positions: Positions | None = None
     member: str = ""
+    max_bytes: int = MAX_BYTES
     parse: Parse | None = None
 
     def __post_init__(self) -> None:

@@ -9,15 +9,11 @@ from fnmatch import fnmatchcase
 from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from orchestration_project.errors import SourceError
 from orchestration_project.own.formats.shared import unreadable
 from orchestration_project.own.reading import Reading
 
 GZIP = b"\x1f\x8b"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-MAX_BYTES = 512 * 1024 * 1024
-"""Bytes of an inflated document."""
-
 WORKBOOK = "[Content_Types].xml"
 """A zip with this file is an Office document."""
 
@@ -40,7 +36,7 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
         return body
     if body.startswith(GZIP) and not reading.member:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
-            return _inflated(file, MAX_BYTES)
+            return _inflated(file, reading.max_bytes)
     if not body.startswith(ZIP):
         if reading.member:
             raise unreadable(f"a zip with {reading.member}", "another document")
@@ -48,16 +44,16 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
     with _opened(body) as archive:
         if reading.format == "xlsx" and WORKBOOK in archive.namelist():
             return body
-        return _member(archive, _chosen(archive, reading.member), MAX_BYTES)
+        return _member(archive, _chosen(archive, reading.member), reading.max_bytes)
 
 
-def parts_of(body: bytes) -> Mapping[str, bytes]:
+def parts_of(body: bytes, max_bytes: int) -> Mapping[str, bytes]:
     """Return the files of a zip by name, all together within the limit.
 
     Raises:
         SourceError: It is damaged or too large.
     """
-    left = MAX_BYTES
+    left = max_bytes
     parts: dict[str, bytes] = {}
     with _opened(body) as archive:
         for info in archive.infolist():
@@ -97,9 +93,5 @@ def _inflated(file: IO[bytes] | io.BufferedIOBase, limit: int) -> bytes:
     except DAMAGES as error:
         raise unreadable("a whole gzip or zip", f"{type(error).__name__}: {error}") from error
     if len(content) > limit:
-        raise _too_large()
+        raise unreadable(f"at most {limit} bytes when inflated", "more")
     return content
-
-
-def _too_large() -> SourceError:
-    return unreadable(f"at most {MAX_BYTES} bytes when inflated", "more")

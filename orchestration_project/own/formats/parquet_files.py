@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestration_project.contracts.balance import RecordCount
-from orchestration_project.own.formats.compressed import MAX_BYTES
 from orchestration_project.own.formats.shared import (
     MAX_CELLS,
     Record,
@@ -18,7 +17,7 @@ from orchestration_project.own.reading import Reading
 BATCH_ROWS = 50_000
 
 
-def read(body: bytes, _: Reading, names: Sequence[str]) -> Iterator[Record]:
+def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
     """Yield a record for each row.
 
     Raises:
@@ -30,7 +29,7 @@ def read(body: bytes, _: Reading, names: Sequence[str]) -> Iterator[Record]:
     number = 0
     try:
         file = parquet.ParquetFile(io.BytesIO(body))
-        _require_size(file.metadata, len(names))
+        _require_size(file.metadata, len(names), reading.max_bytes)
         _require_columns(file.schema_arrow.names, names)
         for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
             columns = [_texts(batch.column(name)) for name in names]
@@ -45,11 +44,11 @@ def read(body: bytes, _: Reading, names: Sequence[str]) -> Iterator[Record]:
         raise unreadable("a whole Parquet file", str(error)[:200]) from error
 
 
-def _require_size(metadata: Any, column_count: int) -> None:
+def _require_size(metadata: Any, column_count: int, max_bytes: int) -> None:
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     size = sum(group.total_byte_size for group in groups)
-    if size > MAX_BYTES or metadata.num_rows * column_count > MAX_CELLS:
-        expected = f"at most {MAX_CELLS} values and {MAX_BYTES} bytes when inflated"
+    if size > max_bytes or metadata.num_rows * column_count > MAX_CELLS:
+        expected = f"at most {MAX_CELLS} values and {max_bytes} bytes when inflated"
         raise unreadable(expected, f"{metadata.num_rows} rows, {size} bytes")
 
 

@@ -72,7 +72,7 @@ def _sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
     Raises:
         SourceError: There are several and none is named, or it is not there.
     """
-    parts = parts_of(body) if is_compressed(body) else {}
+    parts = parts_of(body, reading.max_bytes) if is_compressed(body) else {}
     if "xl/workbook.xml" not in parts:
         raise unreadable("a workbook of XLSX", "another document")
     targets = {
