@@ -75,6 +75,7 @@ def serve_ui(host: str, port: int, *, has_sources: bool = False) -> int:
     With ``has_sources``, it follows changes of the sources that the project declares.
     """
     settings = load_settings()
+    declared = own_state() if has_sources else None  # of what the code server is about to load
     home = state_folder(settings, "dagster")
     with full_disk_explained(settings), only_ui_on(home) as lock:
         require_safe(settings, host)
@@ -94,7 +95,7 @@ def serve_ui(host: str, port: int, *, has_sources: bool = False) -> int:
         with services:
             try:
                 _start(services, home, host, port)
-                watch(services, settings, home, has_sources=has_sources)
+                watch(services, settings, home, declared=declared)
             except StopRequest:
                 sys.stdout.write(
                     "Stopping; runs in progress end now, and are retried at the next start.\n"
@@ -223,9 +224,12 @@ def announce(settings: Settings, url: str, host: str) -> None:
 
 
 def watch(
-    services: SupervisedServices, settings: Settings, home: Path, *, has_sources: bool = False
+    services: SupervisedServices, settings: Settings, home: Path, *, declared: bytes | None = None
 ) -> NoReturn:
-    """Watch the programs, the disk and the daemon; problems are sent to the alert channels."""
+    """Watch the programs, the disk and the daemon; problems are sent to the alert channels.
+
+    ``declared`` is that of `ChoiceWatch`.
+    """
     ends: list[str] = []
 
     def tell() -> None:
@@ -245,7 +249,7 @@ def watch(
         if ends and services.begin(*ALERTS_SERVICE, "--because", ends[0]):
             del ends[0]
 
-    chosen = ChoiceWatch(settings, services, home / WORKSPACE, has_sources=has_sources)
+    chosen = ChoiceWatch(settings, services, home / WORKSPACE, declared)
     with open_instance() as instance:
         disk = DiskWatch(home, tell_of_disk)
         daemon = DaemonWatch(lambda: is_silent(instance), tell)
@@ -258,8 +262,9 @@ class ChoiceWatch:
     """Has the programs of `ui` follow a change of the stored choice of domains.
 
     The code server imports its definitions again, while its runs go on; the daemon follows within
-    a minute. The gateway is restarted. With ``has_sources``, the same follows a change of the files
-    that declare sources, once their tables are made; a wrong declaration changes nothing.
+    a minute. The gateway is restarted. With ``declared``, the state of the files that declare
+    sources as they were loaded, the same follows a change of them, once their tables are made; a
+    wrong declaration changes nothing.
     """
 
     def __init__(
@@ -267,15 +272,13 @@ class ChoiceWatch:
         settings: Settings,
         services: SupervisedServices,
         workspace: Path,
-        *,
-        has_sources: bool = False,
+        declared: bytes | None = None,
     ) -> None:
         self._settings = settings
         self._services = services
         self._workspace = workspace
-        self._has_sources = has_sources
+        self._declared = declared
         self._chosen: bytes | None = None
-        self._declared: bytes | None = None
 
     def look(self) -> None:
         """Look for a change, and follow it."""
@@ -288,10 +291,9 @@ class ChoiceWatch:
         before, self._chosen = self._chosen, chosen
         if before is not None and chosen != before:
             self._follow("The choice of domains changed")
-        if self._has_sources:
-            declared = own_state()
-            before, self._declared = self._declared, declared
-            if before is not None and declared != before and _is_applied():
+        if self._declared is not None:
+            before, self._declared = self._declared, own_state()
+            if self._declared != before and _is_applied():
                 self._follow("The declared sources changed")
 
     def _follow(self, said: str) -> None:
