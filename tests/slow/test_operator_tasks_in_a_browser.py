@@ -179,6 +179,14 @@ class Site:
         weekly = ("-m", "orchestration_project.definitions", "-j", "finra_otc_weekly")
         self._run_module("dagster", "job", "execute", *weekly, "--tags", tags)
 
+    def apply_preset(self, name):
+        """Apply a preset, so that the asset of definitions has an event of it."""
+        file = self.state_dir.parent / "preset.yaml"
+        applied = f"{{preset: {name}{APPLIED}}}"
+        file.write_text(f"ops: {{edit_definitions: {{config: {{apply_preset: {applied}}}}}}}\n")
+        job = ("-m", "orchestration_project.definitions", "-j", "operations_definitions_edit")
+        self._run_module("dagster", "job", "execute", *job, "-c", str(file))
+
     def deliver(self, delivery, body):
         """Send a signed webhook."""
         key = SETTINGS["WEBHOOK_SECRET_GIT"].encode()
@@ -658,6 +666,7 @@ def test_open_alerts_are_read_with_two_clicks(site, admin):
 
 
 def test_a_viewer_reads_the_pages_of_the_tasks_and_may_launch_from_none(site, enter):
+    site.apply_preset("standard")
     viewer = enter(site.viewer)
     for number, (path, text) in enumerate(VIEWED.items()):
         viewer.page.goto(path)

@@ -9,7 +9,7 @@ import signal
 import ssl
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -215,12 +215,13 @@ def test_prometheus_scrapes_the_gateway_and_writes_to_the_long_store(stack, serv
         return
 
     def is_up():
-        with suppress(OSError):
-            connection = http.client.HTTPConnection("127.0.0.1", stack.ports[service])
+        connection = http.client.HTTPConnection("127.0.0.1", stack.ports[service])
+        with suppress(OSError), closing(connection):
             connection.request("GET", "/api/v1/query?query=up")
-            found = json.load(connection.getresponse())["data"]["result"]
-            connection.close()
-            return [each["value"][1] for each in found] == ["1"]
+            answer = connection.getresponse()
+            if answer.status == 200:  # while it starts: 503
+                found = json.load(answer)["data"]["result"]
+                return [each["value"][1] for each in found] == ["1"]
         return False
 
     wait_for(is_up, 120)
