@@ -125,8 +125,9 @@ def _answer(url: str, asking: "Asking") -> bytes:
     from orchestration_project.connections.clock import Clock
     from orchestration_project.connections.http import HttpClient
     from orchestration_project.connections.http.connecting import user_agent
+    from orchestration_project.engine.document_source import refusal
     from orchestration_project.engine.environment import open_shared_state
-    from orchestration_project.resources.own import refusal, secret
+    from orchestration_project.resources.own import secret
     from orchestration_project.settings import load_settings
 
     headers = {header: secret(variable) for header, variable in asking.secret_headers.items()}

@@ -126,7 +126,7 @@ class DocumentSource(Source):
     def _response(self, name: str) -> Response:
         response = self.http.request("GET", f"{self.base_url.rstrip('/')}/{name}")
         if response.status != HTTPStatus.OK:
-            raise _refusal(self.label, response)
+            raise refusal(self.label, response)
         return response
 
     def _capture(self, name: str) -> Capture:
@@ -161,9 +161,9 @@ def document_recovery(resource: str, dataset: str) -> Recovery:
     return Recovery(way="source", applies=applies, read=read)
 
 
-def _refusal(label: str, response: Response) -> Exception:
-    """Return the error of a status that is not 200; a document that is missing is permanent."""
-    is_permanent = HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+def refusal(label: str, response: Response) -> Exception:
+    """Return the error of a status that is not 200; a redirect or a refusal is permanent."""
+    is_permanent = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
     kind = SourceError if is_permanent else TransientError
     return kind(
         f"{label} did not answer with a document",

@@ -411,7 +411,7 @@ class Paging:
 
 
 def pages(parameter: str = "page", *, size: int, start: int = 1, most: int = 1000) -> Paging:
-    """Return paging by number: a page with fewer than ``size`` records is the last."""
+    """Return paging by number: after a page with fewer than ``size`` records comes an empty one."""
     return Paging(kind="page", parameter=parameter, size=size, start=start, most=most)
 
 

@@ -1,9 +1,10 @@
 """Sources that a project declares: documents over HTTP with their pages, and files of a folder."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,11 +17,11 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.document_source import refusal
 from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import (
     ConfigurationError,
     SourceError,
-    TransientError,
     UnavailableError,
 )
 from orchestration_project.own.contracts import records_of, version_of
@@ -121,43 +122,107 @@ class OwnHttpSource(OwnSource):
         query = {name: filled(text, partition.day) for name, text in self.declared.query.items()}
         asked = str(httpx.URL(url, params=query) if query else url)
         if asked not in self._fetched:
-            pages: list[Capture] = []
-            for page in self._pages(url, query, partition):
-                pages.append(page)
-                captures.append(page)
-            self._fetched[asked] = pages
+            self._fetched[asked] = list(self._pages(url, query, partition, captures))
         else:
             captures.extend(self._fetched[asked])
         return self._fetched[asked]
 
-    def _pages(self, url: str, query: Query, partition: Partition) -> Iterator[Capture]:
-        """Yield the pages of an answer, each captured before it is read."""
+    def _pages(
+        self, url: str, query: Query, partition: Partition, captures: list[Capture]
+    ) -> Iterator[Capture]:
+        """Yield the pages of an answer; append all that is fetched to ``captures``."""
         paging = self.declared.paging
-        following: tuple[str, Query] | None = (url, first_query(query, paging))
+        fetch = partial(self._page, partition, captures)
+        if paging is None:
+            yield fetch(url, query)
+        elif paging.kind in ("page", "offset"):
+            yield from self._numbered_pages(paging, url, query, fetch)
+        else:
+            yield from self._linked_pages(paging, url, query, fetch)
+
+    def _page(
+        self, partition: Partition, captures: list[Capture], url: str, query: Query
+    ) -> Capture:
+        page = self._capture(url, query, partition)
+        captures.append(page)
+        return page
+
+    def _numbered_pages(
+        self, paging: Paging, url: str, query: Query, fetch: Callable[[str, Query], Capture]
+    ) -> Iterator[Capture]:
+        """Yield pages up to one that is not full, if the next one has nothing.
+
+        A source may have smaller pages than declared: the first of them is not the last one then.
+        """
+        step = 1 if paging.kind == "page" else paging.size
+        last: Capture | None = None  # the last page, if it was not full
+        for place in range(paging.most):
+            number = str(paging.start + place * step)
+            try:
+                page = fetch(url, {**query, paging.parameter: number})
+            except UnavailableError as error:
+                if last is not None:
+                    return
+                if place == 0:
+                    raise
+                raise _missing_page(url) from error
+            if last is not None:
+                self._require_end(page, last)
+                return
+            yield page
+            count = self._count(page)
+            if not count:
+                return
+            last = page if count < paging.size else None
+        raise _too_many_pages(url, paging)
+
+    def _linked_pages(
+        self, paging: Paging, url: str, query: Query, fetch: Callable[[str, Query], Capture]
+    ) -> Iterator[Capture]:
+        """Yield pages of which each names the next one."""
+        following: tuple[str, Query] | None = (url, query)
         asked: set[tuple[str, str]] = set()
         while following is not None:
-            if paging is not None and len(asked) == paging.most:
+            if len(asked) == paging.most:
                 raise _too_many_pages(url, paging)
             key = (following[0], repr(sorted(following[1].items())))
             if key in asked:
                 raise _repeated_page(url)
+            try:
+                page = fetch(*following)
+            except UnavailableError as error:
+                if not asked:
+                    raise
+                raise _missing_page(url) from error
             asked.add(key)
-            page = self._capture(*following, partition)
             yield page
-            following = self._following(page, following)
+            following = self._following(paging, page, following)
 
-    def _following(self, page: Capture, asked: tuple[str, Query]) -> tuple[str, Query] | None:
-        paging = self.declared.paging
-        if paging is None:
-            return None
+    def _count(self, page: Capture) -> int:
+        """Return the number of records of a page; a blank one has none."""
+        return sum(1 for _ in records_of(self.dataset, page.body)) if page.body.strip() else 0
+
+    def _require_end(self, page: Capture, last: Capture) -> None:
+        """Make sure that nothing comes after the last page; some sources send that one again.
+
+        Raises:
+            SourceError: There are further records.
+        """
+        if page.sha256 != last.sha256 and (count := self._count(page)):
+            raise SourceError(
+                "a page that was not full is not the last one",
+                expected="pages of as many records as size= of the paging says",
+                found=f"{count} records on the next page",
+                remedy="set size= to the number of records that the source has on a page",
+                url=page.url,
+            )
+
+    def _following(
+        self, paging: Paging, page: Capture, asked: tuple[str, Query]
+    ) -> tuple[str, Query] | None:
+        """Return the address and query of the next page; None: this is the last one."""
         url, query = asked
         match paging.kind:
-            case "page" | "offset":
-                count = sum(1 for _ in records_of(self.dataset, page.body))
-                step = 1 if paging.kind == "page" else paging.size
-                number = int(query[paging.parameter]) + step
-                is_last = count < paging.size
-                return None if is_last else (url, {**query, paging.parameter: str(number)})
             case "cursor":
                 found = next_text(document_of(page.body, self.declared.reading), paging.path)
                 return (url, {**query, paging.parameter: found}) if found else None
@@ -167,6 +232,8 @@ class OwnHttpSource(OwnSource):
             case "link_header":
                 found = next_link(page.response_headers.get("link", ""))
                 return (self._same_host(url, found), {}) if found else None
+            case "page" | "offset":
+                return None
 
     def _same_host(self, url: str, following: str) -> str:
         """Return the address of the next page; keys are not sent to another host.
@@ -213,7 +280,7 @@ class OwnHttpSource(OwnSource):
         if response.status in MISSING:
             raise _not_there(self.dataset, partition, response.url)
         if response.status != HTTPStatus.OK:
-            raise refusal(self.dataset.name, response)
+            raise refusal(f"the source of {self.dataset.name}", response)
         return response
 
 
@@ -240,21 +307,23 @@ def secret(name: str) -> str:
     return found
 
 
-def first_query(query: Query, paging: Paging | None) -> Query:
-    """Return the parameters of the first page."""
-    if paging is None or paging.kind not in ("page", "offset"):
-        return query
-    return {**query, paging.parameter: str(paging.start)}
-
-
 def next_text(body: bytes, path: str) -> str:
-    """Return the cursor or address of the next page; blank: there is none.
+    """Return the cursor or address of the next page; blank: this is the last one.
 
     Raises:
-        SourceError: The answer has nothing at the path.
+        SourceError: The answer has nothing at the path, or neither a text nor a number.
     """
     found = at_path(loaded_json(body), path, "the next page")
-    return "" if found is None else str(found)
+    if found in (None, False, ""):
+        return ""
+    if not isinstance(found, str):
+        raise SourceError(
+            "the next page cannot be read",
+            expected=f"a text, a number or null at {path}",
+            found=type(found).__name__,
+            remedy="see the answer among the captures, and correct the path of the paging",
+        )
+    return str(found)
 
 
 LINK = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
@@ -266,16 +335,13 @@ def next_link(header: str) -> str:
     return found[1] if found else ""
 
 
-def refusal(name: str, response: Response) -> Exception:
-    """Return the error of a status that is not 200; a redirect or a refusal is permanent."""
-    is_permanent = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    kind = SourceError if is_permanent else TransientError
-    return kind(
-        f"the source of {name} did not answer with a document",
-        expected="HTTP 200",
-        found=f"HTTP {response.status}: {response.body[:200].decode('utf-8', 'replace')!a}",
-        remedy="see what answers at this address, and with which key; run the partition again",
-        url=response.url,
+def _missing_page(url: str) -> SourceError:
+    return SourceError(
+        "a page of the answer is missing",
+        expected="each page that the one before leads to",
+        found="none",
+        remedy="load the partition again; if it stays so, correct the paging",
+        url=url,
     )
 
 

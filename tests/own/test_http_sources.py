@@ -62,7 +62,7 @@ def extract(tmp_path):
                 found = opened.extract(DAY, kept)
                 if is_repeated:
                     assert opened.extract(DAY, []).version == found.version
-            assert list(found.captures) == kept
+            assert list(found.captures) == [each for each in kept if each in found.captures]
             names = [row["name"] for row in rows(made, *(each.body for each in found.captures))]
             return names, found, server.requests
 
@@ -85,7 +85,7 @@ def test_pages_by_number_end_with_one_that_is_not_full(extract):
 
     names, found, requests = extract(answer, records="items", paging=pages(size=2))
     assert (names, len(found.captures)) == (NAMES, 3)
-    assert [each.target for each in requests] == [f"/2026-01-05?page={n}" for n in (1, 2, 3)]
+    assert [each.target for each in requests] == [f"/2026-01-05?page={n}" for n in (1, 2, 3, 4)]
 
 
 def test_pages_by_offset_begin_at_zero(extract):
@@ -94,7 +94,27 @@ def test_pages_by_offset_begin_at_zero(extract):
 
     names, _, requests = extract(answer, records="items", paging=offsets(size=3))
     assert names == NAMES
-    assert [parameter(each, "offset") for each in requests] == ["0", "3"]
+    assert [parameter(each, "offset") for each in requests] == ["0", "3", "6"]
+
+
+def test_pages_that_are_smaller_than_declared_are_no_end(extract):
+    def capped(request):
+        return page_of(2 * (int(parameter(request, "page")) - 1), 2)
+
+    with pytest.raises(SourceError, match="not the last one") as raised:
+        extract(capped, records="items", paging=pages(size=4))
+    assert raised.value.found == "2 records on the next page"
+
+
+@pytest.mark.parametrize("beyond", ["missing", "blank", "the last one again"])
+def test_a_page_beyond_the_last_one_may_be_missing_blank_or_repeated(extract, beyond):
+    def answer(request):
+        number = int(parameter(request, "page"))
+        ends = {"missing": Reply(404), "blank": Reply(), "the last one again": page_of(4, 2)}
+        return page_of(2 * (number - 1), 2) if number < 4 else ends[beyond]
+
+    names, found, _ = extract(answer, records="items", paging=pages(size=2))
+    assert (names, len(found.captures)) == (NAMES, 3)
 
 
 def test_pages_by_cursor_keep_the_query(extract):
@@ -134,6 +154,21 @@ def test_pages_by_address_and_by_link_header_are_followed(extract):
 
 
 REFUSED = {
+    "a missing page after a full one": (
+        lambda request: page_of(0, 2) if request.target.endswith("page=1") else Reply(404),
+        pages(size=2),
+        "each page that the one before leads to",
+    ),
+    "a missing page that an answer named": (
+        lambda request: Reply(404) if "from" in request.target else page_of(0, 2, next="?from=2"),
+        next_url("next"),
+        "each page that the one before leads to",
+    ),
+    "a next page that is an object": (
+        lambda _: page_of(0, 2, next={"page": 2}),
+        cursor("after", path="next"),
+        "a text, a number or null at next",
+    ),
     "a page that is named again": (
         lambda _: page_of(0, 2, next="/2026-01-05"),
         next_url("next"),
