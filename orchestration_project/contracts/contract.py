@@ -250,7 +250,10 @@ PLAIN_READERS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
 UNREADABLE = {
     "Date": ("impossible_date", "no date"),
     "Boolean": ("not_a_boolean", "neither true nor false"),
-    "Timestamp": ("not_a_timestamp", "no timestamp with a zone, such as 2026-01-05T09:30:00+00:00"),
+    "Timestamp": (
+        "not_a_timestamp",
+        "no timestamp with a zone and at most microseconds, such as 2026-01-05T09:30:00+00:00",
+    ),
 }
 """Reason code of a text of such a type that cannot be read, and what it is."""
 

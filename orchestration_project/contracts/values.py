@@ -122,7 +122,7 @@ def truths(texts: pl.Series) -> pl.Series:
 
 
 def moments(texts: pl.Series) -> pl.Series:
-    """Read timestamps of ISO 8601 with a zone, in UTC; null where a text is none."""
+    """Read timestamps of ISO 8601 with a zone, in UTC; null where a text is none, or is finer."""
     return pl.Series(texts.name, [_moment_or_none(text) for text in texts], MOMENT)
 
 
@@ -131,7 +131,12 @@ def is_moment(text: str) -> bool:
     return _moment_or_none(text) is not None
 
 
+FINER_THAN_MICROSECONDS = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
+
+
 def _moment_or_none(text: str) -> datetime | None:
+    if FINER_THAN_MICROSECONDS.search(text):
+        return None  # Python would cut it
     try:
         found = datetime.fromisoformat(text)
         return found.astimezone(UTC) if found.tzinfo else None

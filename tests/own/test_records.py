@@ -78,6 +78,10 @@ REJECTED = {
     "a fraction of a whole number": ("trades", int, {}, "1.5", "not_an_amount"),
     "neither true nor false": ("is_open", bool, {}, "maybe", "not_a_boolean"),
     "an impossible day": ("traded_on", date, {}, "2026-02-30", "impossible_date"),
+    "a moment finer than a microsecond": (
+        *("seen_at", datetime, {}, "2026-01-05T09:30:00.0000001Z"),
+        "not_a_timestamp",
+    ),
     "a moment without zone": ("seen_at", datetime, {}, "2026-01-05T09:30:00", "not_a_timestamp"),
     "a blank": ("note", str, {}, "", "missing_value"),
     "not positive": ("amount", decimal(8, 2), {"check": positive}, "0.00", "not_positive"),
