@@ -94,11 +94,16 @@ def _refuse_taken(dataset: Dataset, file: str, found: Mapping[str, tuple[Dataset
             file=file,
         )
     domains = packaged_domains()
-    taken = next((each for each in domains if dataset.name.startswith(beginnings_of(each))), None)
-    if taken is not None or own_domain() in domains or dataset.name in METADATA.tables:
+    alike = next((each for each in domains if dataset.name.startswith(beginnings_of(each))), "")
+    taken = [
+        *([f"a name of the domain {alike}"] if alike else []),
+        *([f"the table {dataset.name}"] if dataset.name in METADATA.tables else []),
+        *([f"the project {own_domain()}"] if own_domain() in domains else []),
+    ]
+    if taken:
         raise ConfigurationError(
             f"invalid dataset {dataset.name!r}: expected names that the package does not have",
-            found=f"a table like those of {taken}" if taken else own_domain(),
+            found=", ".join(taken),
             remedy="let the name of the dataset, or of the project, begin with another word",
             file=file,
         )
