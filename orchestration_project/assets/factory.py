@@ -183,8 +183,10 @@ def _reject_settings(dataset: Dataset) -> Sequence[str]:
 
 def _completeness(dataset: Dataset, checks: CheckLimits) -> CompletenessLimits:
     limits = completeness_of(checks, dataset.table)
-    ratio = dataset.min_key_ratio
-    return limits if ratio is None else replace(limits, min_key_ratio=ratio)
+    ratio = dataset.min_size_ratio
+    if ratio is None:
+        return limits
+    return replace(limits, min_key_ratio=ratio, min_factor=1 / ratio, max_factor=1 / ratio)
 
 
 def _source_spec(dataset: Dataset) -> dg.AssetSpec:

@@ -95,12 +95,12 @@ def dataset_of(declaration: Declaration) -> Dataset:
         limits=partial(_limits, declared),
         licence=declared.licence,
         owners=declared.owners,
-        min_key_ratio=_min_key_ratio(declared),
-        reread_count=declared.partitions.restated_days,
+        min_size_ratio=_min_size_ratio(declared),
+        reread_count=declared.partitions.reread_count,
     )
 
 
-def _min_key_ratio(declared: Declared) -> float | None:
+def _min_size_ratio(declared: Declared) -> float | None:
     return next((each.min_ratio for each in declared.checks if isinstance(each, UsualSize)), None)
 
 

@@ -58,7 +58,7 @@ def apply(sql: bool) -> int:
 
 
 def _differences() -> "tuple[Sequence[Change], Sequence[str]]":
-    """Return the additive changes, and the differences that are none."""
+    """Return the additive changes, and the other differences."""
     from orchestration_project.engine.environment import unprepared_warehouse
     from orchestration_project.settings import load_settings
 

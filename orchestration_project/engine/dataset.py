@@ -334,7 +334,8 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
             column is made of.
         reread_count: How many of the newest partitions of each value a poll reads again, of a
             source that does not say when a row changed; a backfill reads older ones.
-        min_key_ratio: As of `CompletenessLimits`, in place of what `checks.yaml` says; None: that.
+        min_size_ratio: Share of the loaded keys, and of the usual rows of a partition, that a
+            delivery has at least, in place of what `checks.yaml` says; None: that.
     """
 
     contract: Contract
@@ -348,7 +349,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
     lists_fields: bool = False
     made_of: Mapping[str, Mapping[str, Sequence[Column[Any]]]] = field(default_factory=dict)
     reread_count: int = 4
-    min_key_ratio: float | None = None
+    min_size_ratio: float | None = None
     summarise: Summarise[None] = no_summary
 
     @property

@@ -117,7 +117,7 @@ class PartitionsAttributes(Attributes):
     day: int = 1
     delay_days: int = 0
     column: str = ""
-    restated_days: int = 4
+    reread_count: int = 4
 
     def made(self) -> declarations.Partitions:
         """Return the partitions."""

@@ -180,14 +180,14 @@ class Partitions:
         column: The column that has the day. Unless it is a field, it is added and filled; of a
             field, records of other days belong to other partitions.
         published_at: Time of day of publication, in the calendar's zone.
-        restated_days: How many of the newest partitions are read again for changes.
+        reread_count: How many of the newest partitions are read again for changes.
     """
 
     since: date
     calendar: Calendar
     column: str
     published_at: time
-    restated_days: int
+    reread_count: int
 
 
 def Daily(  # noqa: N802 - a declaration reads like a value
@@ -196,7 +196,7 @@ def Daily(  # noqa: N802 - a declaration reads like a value
     calendar: str = "",
     published: str = "",
     column: str = "day",
-    restated_days: int = 4,
+    reread_count: int = 4,
 ) -> Partitions:
     """Return a partition for each day, or for each business day of a calendar.
 
@@ -207,14 +207,14 @@ def Daily(  # noqa: N802 - a declaration reads like a value
         published: When the source has a day, such as ``"16:15 Europe/Berlin"`` on the day itself.
             Default: at the end of the day in UTC.
         column: As of `Partitions`.
-        restated_days: As of `Partitions`.
+        reread_count: As of `Partitions`.
     """
     is_closed = _holidays_of(calendar) if calendar else None
     if is_closed is None:
         made = Calendar(weekday=None, delay_days=1, is_every_day=True)
     else:
         made = Calendar(weekday=None, delay_days=1, is_holiday=is_closed, skips_holidays=True)
-    return _partitions(since, made, published, column, restated_days)
+    return _partitions(since, made, published, column, reread_count)
 
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -227,7 +227,7 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
     published: str = "",
     delay_days: int = 7,
     column: str = "week",
-    restated_days: int = 4,
+    reread_count: int = 4,
 ) -> Partitions:
     """Return a partition for each week, named by one day of it.
 
@@ -237,12 +237,12 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
         published: As of `Daily`; ``delay_days`` are added to its day.
         delay_days: Days from the day that names a week to its publication.
         column: As of `Partitions`.
-        restated_days: As of `Partitions`.
+        reread_count: As of `Partitions`.
     """
     if weekday not in WEEKDAYS:
         raise invalid("weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS))
     made = Calendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
-    return _partitions(since, made, published, column, restated_days, delay_days)
+    return _partitions(since, made, published, column, reread_count, delay_days)
 
 
 def Monthly(  # noqa: N802 - a declaration reads like a value
@@ -252,7 +252,7 @@ def Monthly(  # noqa: N802 - a declaration reads like a value
     published: str = "",
     delay_days: int = 31,
     column: str = "month",
-    restated_days: int = 4,
+    reread_count: int = 4,
 ) -> Partitions:
     """Return a partition for each month, named by one day of it, the first by default.
 
@@ -261,7 +261,7 @@ def Monthly(  # noqa: N802 - a declaration reads like a value
     if day not in range(1, 29):
         raise invalid("day of a month", "1 to 28, which each month has", day)
     made = Calendar(weekday=None, delay_days=delay_days, month_days=(day,))
-    return _partitions(since, made, published, column, restated_days, delay_days)
+    return _partitions(since, made, published, column, reread_count, delay_days)
 
 
 def _partitions(
@@ -269,7 +269,7 @@ def _partitions(
     calendar: Calendar,
     published: str,
     column: str,
-    restated_days: int,
+    reread_count: int,
     delay_days: int = 0,
 ) -> Partitions:
     moment, zone = _published(published)
@@ -277,15 +277,15 @@ def _partitions(
     first = _day(since)
     if not NAME.fullmatch(column):
         raise invalid("column of partitions", "a name such as trade_date", column)
-    if restated_days < 0:
-        raise invalid("restated_days", "0 or more", restated_days)
+    if reread_count < 0:
+        raise invalid("reread_count", "0 or more", reread_count)
     placed = _placed(calendar, delay, zone)
     return Partitions(
         since=first,
         calendar=placed,
         column=column,
         published_at=moment,
-        restated_days=restated_days,
+        reread_count=reread_count,
     )
 
 

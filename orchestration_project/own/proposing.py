@@ -38,7 +38,7 @@ class ProposedField:
         name: Name of the column.
         source: Name in the source.
         kind: Its type, as it is written in a declaration.
-        is_optional: Whether the sample has blanks of it.
+        is_optional: Whether the sample lacks it in some records.
         example: A value of the sample.
     """
 

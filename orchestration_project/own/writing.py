@@ -16,7 +16,7 @@ class Asking:
         secret_headers: Environment variables of headers, by header.
         bearer: Environment variable of a bearer token; empty: none.
         cursor: Query parameter and path of a cursor; None: there is none.
-        page_size: Records of a page by number; 0: there are none.
+        page_size: Records of a numbered page; 0: pages are not numbered.
     """
 
     secret_headers: Mapping[str, str]

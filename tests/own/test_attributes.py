@@ -120,7 +120,7 @@ def test_a_component_of_files_is_the_dataset_of_python(every, partitions):
 WRONG = {
     "an unknown type of a field": ("type: text", "type: txt", "line 7: attributes.fields.0: type"),
     "a missing name": ("name: rate\n", "nam: rate\n", "line 8: attributes.fields.1.name: expected"),
-    "a key that is no field": ("[currency]", "[curency]", "line 2: attributes: key of dataset"),
+    "an unknown key": ("[currency]", "[curency]", "line 2: attributes: key of dataset"),
     "an argument of other paging": (
         "by: cursor",
         "by: link_header",

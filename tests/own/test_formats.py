@@ -367,7 +367,7 @@ DAMAGED = {
     "no zip": ({"format": "csv", "member": "b.csv"}, b"name", "a zip with b.csv"),
     "an empty zip": ({"format": "csv"}, zipped({}), "a zip with one file"),
     "no workbook": ({"format": "xlsx"}, b"name", "a workbook of XLSX"),
-    "a zip that is no workbook": ({"format": "xlsx"}, zipped({"a": ZIP}), "a workbook of XLSX"),
+    "a zip without a workbook": ({"format": "xlsx"}, zipped({"a": ZIP}), "a workbook of XLSX"),
     "a cut workbook": ({"format": "xlsx"}, BOOK[:-30], "a whole zip"),
     "a workbook of several sheets": (
         {"format": "xlsx"},

@@ -16,8 +16,8 @@ from orchestration_project.own.formats.shared import (
 )
 from orchestration_project.own.reading import Reading
 
-BLANKS = " \t\r"
-"""Characters of lines without a record."""
+WHITESPACE = " \t\r"
+"""Characters that lines without a record have."""
 
 KINDS = {Digits: "a number", str: "a text", list: "an array", type(None): "null", bool: "a truth"}
 
@@ -38,7 +38,7 @@ def read_lines(body: bytes, _: Reading, names: Sequence[str]) -> Iterator[Record
     Raises:
         SourceError: A line is not JSON.
     """
-    lines = [line for line in decoded(body).split("\n") if line.strip(BLANKS)]
+    lines = [line for line in decoded(body).split("\n") if line.strip(WHITESPACE)]
     return _records([_loaded(line) for line in lines], names)
 
 
@@ -97,7 +97,7 @@ def _at(record: Mapping[str, Any], name: str) -> Any:
 
 def count_lines(body: bytes, _: Reading) -> RecordCount:
     """Count the lines that are not blank."""
-    return sum(bool(line.strip(BLANKS.encode())) for line in body.split(b"\n")), len(body)
+    return sum(bool(line.strip(WHITESPACE.encode())) for line in body.split(b"\n")), len(body)
 
 
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"(?:\s*:)?|[\[\]{},]', re.DOTALL)

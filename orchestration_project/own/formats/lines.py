@@ -16,8 +16,8 @@ from orchestration_project.own.reading import Reading
 
 MAX_FIELD_CHARACTERS = 1_000_000
 
-BLANKS = " \t\r\x1a"
-"""Characters of lines without a record; the last one ends files of old systems."""
+WHITESPACE = " \t\r\x1a"
+"""Characters that lines without a record have; the last one ends files of old systems."""
 
 
 def read_csv(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
@@ -64,7 +64,7 @@ def read_fixed(body: bytes, reading: Reading, _: Sequence[str]) -> Iterator[Reco
     last = max((end for _, end in positions.values()), default=0)
     for number, line in enumerate(decoded(body).split("\n"), 1):
         content = line.rstrip("\r")
-        if number <= reading.skip or not content.strip(BLANKS):
+        if number <= reading.skip or not content.strip(WHITESPACE):
             continue
         if len(content) < last:
             reason = f"the line has {len(content)} characters, the positions end at {last}"
@@ -77,4 +77,4 @@ def read_fixed(body: bytes, reading: Reading, _: Sequence[str]) -> Iterator[Reco
 def count_fixed(body: bytes, reading: Reading) -> RecordCount:
     """Count the lines that are not blank."""
     lines = body[below(body, reading.skip) :].split(b"\n")
-    return sum(bool(line.strip(BLANKS.encode())) for line in lines), len(body)
+    return sum(bool(line.strip(WHITESPACE.encode())) for line in lines), len(body)
