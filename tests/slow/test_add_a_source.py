@@ -94,6 +94,10 @@ def test_a_newcomer_declares_loads_and_restates_a_source_by_the_page(tmp_path, v
     assert ",0.250000,EUR," in run(f"{export} --as-of {before}")
     assert "as the sources declare" in run(schema)
     assert "temperatures" in run(test)
+    captures = run("orchestrate artifacts list --where dataset=quotes --limit 1")
+    kept = run(f"orchestrate test quotes --from-capture {captures.splitlines()[1].split()[0]}")
+    assert (folder / "defs" / "quotes" / "samples").is_dir()
+    assert kept.splitlines()[1].startswith("quotes")
     run("orchestrate verify --balance")
     assert run(f"grep -rl {KEY} . || true") == ""
 
