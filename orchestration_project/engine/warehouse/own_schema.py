@@ -19,10 +19,12 @@ class Change(NamedTuple):
     Attributes:
         says: What it does, such as ``create table rates_daily``.
         sql: Its statements, in the database's dialect.
+        difference: The difference that it ends, as `compare_schema` names it.
     """
 
     says: str
     sql: Sequence[str]
+    difference: str
 
 
 def own_tables() -> Sequence[Table]:
@@ -47,11 +49,10 @@ def additive_changes(connection: Connection, schema: str | None) -> Sequence[Cha
 
 def other_differences(connection: Connection, schema: str | None) -> Sequence[str]:
     """Return how existing tables differ from their declarations by more than missing columns."""
-    missing = {f"{change.says} is missing" for change in additive_changes(connection, schema)}
-    added = {text.removeprefix("create ").removeprefix("add ") for text in missing}
+    ended = {change.difference for change in additive_changes(connection, schema)}
     tables = {table.name: table for table in own_tables()}
     found = compare_schema(connection, schema, tables, {}).differences
-    return [text for text in found if text not in added]
+    return [text for text in found if text not in ended]
 
 
 def apply_changes(connection: Connection, changes: Sequence[Change]) -> None:
@@ -70,7 +71,7 @@ def _creation(connection: Connection, table: Table) -> Change:
         statements.append(SetTableComment(table))
         statements.extend(SetColumnComment(column) for column in table.columns if column.comment)
     sql = [str(statement.compile(dialect=dialect)).strip() for statement in statements]
-    return Change(f"create table {table.name}", sql)
+    return Change(f"create table {table.name}", sql, f"table {table.name} is missing")
 
 
 def _missing_columns(
@@ -82,4 +83,5 @@ def _missing_columns(
         if column.name not in stored and column.nullable and not column.primary_key:
             kind = column.type.compile(connection.dialect)
             sql = f"ALTER TABLE {quoted(table.name)} ADD COLUMN {quoted(column.name)} {kind}"
-            yield Change(f"add column {table.name}.{column.name}", [sql])
+            name = f"column {table.name}.{column.name}"
+            yield Change(f"add {name}", [sql], f"{name} is missing")
