@@ -85,6 +85,7 @@ from orchestration_project.services.metadata import (
 )
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
 from orchestration_project.settings.checks import CheckLimits
+from orchestration_project.tables.personal import personal_columns
 from orchestration_project.tables.schema import HISTORY, Quantity
 
 SETTINGS = load_shared_settings()
@@ -446,7 +447,7 @@ def _metadata(
         return {**_unchanged(loaded, dataset.key, earlier), **common}
     shown = {}
     if loaded.preview is not None:
-        shown = {"first_rows": table_of(_with_decimals(loaded.preview, dataset))}
+        shown = {"first_rows": table_of(_for_people(loaded.preview, dataset))}
     return {
         **common,
         "outcome": landed.change_cause,
@@ -476,8 +477,9 @@ def _diff(dataset: Dataset, landed: WriteResult[None]) -> Mapping[str, Any]:
     return {"diff": link(diff_path(dataset.table.name, landed.known_from))}
 
 
-def _with_decimals(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
-    """Return ``rows`` of the table with decimal numbers, which it keeps as exact integers."""
+def _for_people(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    """Return ``rows`` of the table for people: decimal numbers, and none of personal columns."""
+    rows = rows.drop(personal_columns(dataset.table), strict=False)
     scales = {
         each.column.key: each.scale
         for each in dataset.contract.fields

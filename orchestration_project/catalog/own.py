@@ -9,23 +9,18 @@ from orchestration_project.catalog.factory import domain_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
-from orchestration_project.contracts.subjects import (
-    CapturedLines,
-    CapturedRecords,
-    IdentifyingColumn,
-    SubjectKind,
-)
+from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.own.contracts import contract_of, parse_delivery, partitioning_of
 from orchestration_project.own.declarations import Dataset as Declared
-from orchestration_project.own.declarations import Field, HttpSource, UsualSize
+from orchestration_project.own.declarations import HttpSource, UsualSize
 from orchestration_project.own.records import counter_of
 from orchestration_project.registry import Connection, Domain, Environment
 from orchestration_project.resources.own import OwnFileSource, OwnHttpSource, OwnSource
-from orchestration_project.services.erasure.requests import SubjectKinds
+from orchestration_project.services.erasure.requests import SubjectKinds, subject_kinds
 from orchestration_project.settings import Settings, project_folder
 from orchestration_project.settings.project import own_domain
 
@@ -109,41 +104,8 @@ def _resource(declared: Declared) -> str:
 
 
 def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
-    by_kind: dict[str, list[tuple[Declaration, Field]]] = {}
-    for declaration in own_declarations():
-        for field in declaration.dataset.fields:
-            if field.subject:
-                by_kind.setdefault(field.subject, []).append((declaration, field))
-    return [_subject_kind(name, entries) for name, entries in by_kind.items()]
-
-
-def _subject_kind(name: str, entries: Sequence[tuple[Declaration, Field]]) -> SubjectKind:
-    places = ", ".join(f"{each.dataset.name}.{field.name}" for each, field in entries)
-    return SubjectKind(
-        name=name,
-        description=f"value of {places}",
-        columns=[IdentifyingColumn(column=each.table.c[field.name]) for each, field in entries],
-        records=[_captured(each.dataset, field) for each, field in entries],
-    )
-
-
-def _captured(declared: Declared, field: Field) -> CapturedLines | CapturedRecords:
-    """Return where captured bytes have the records of a subject."""
-    reading = declared.source.reading
-    source = "http" if isinstance(declared.source, HttpSource) else "files"
-    if reading.format == "csv":
-        return CapturedLines(
-            source=source,
-            dataset=declared.name,
-            delimiter=reading.delimiter,
-            field=field.source_name,
-        )
-    return CapturedRecords(
-        source=source,
-        dataset=declared.name,
-        records=tuple(filter(None, reading.records.split("."))),
-        path=tuple(field.source_name.split(".")),
-    )
+    kinds = subject_kinds(each.table for each in own_declarations())
+    return [kind for name, kind in kinds.items() if name.startswith(f"{own_domain()}/")]
 
 
 @cache

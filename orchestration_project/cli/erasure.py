@@ -66,13 +66,12 @@ def erase(
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
-    if request is None:
-        if not kind or not reason:
-            raise click.UsageError("expected KIND and --reason, or --request")
-        kind_of(read_kinds(REGISTRY, settings), kind)
+    if request is None and (not kind or not reason):
+        raise click.UsageError("expected KIND and --reason, or --request")
     with open_instance() as instance, open_warehouse(settings) as warehouse:
         requests = ErasureRequests(warehouse, open_clock(settings))
         if request is None:
+            kind_of(read_kinds(REGISTRY, settings), str(kind))  # the open database has some
             given = requests.add(
                 str(kind), _read(source), user_name=getpass.getuser(), reason=str(reason)
             )

@@ -54,9 +54,10 @@ def _hint(declaration: "Declaration") -> str:
     looks = [
         field.name
         for field in declaration.dataset.fields
-        if not field.subject and any(part in field.name for part in PERSONAL)
+        if not field.subject and not field.personal and any(part in field.name for part in PERSONAL)
     ]
-    return f"personal? {', '.join(looks)}: subject= makes erasure find it" if looks else ""
+    remedy = "subject= makes erasure find it, personal=True masks it"
+    return f"personal? {', '.join(looks)}: {remedy}" if looks else ""
 
 
 @click.command(cls=Command, has_json=True)

@@ -1,19 +1,22 @@
 """Dagster's own storage as a database that can be backed up and restored into."""
 
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from orchestration_project import release
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.files import state_folder
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.warehouse.declared_tables import declare_recorded
 from orchestration_project.engine.warehouse.migrating import migrate_to
+from orchestration_project.engine.warehouse.own_schema import make_declared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url
 from orchestration_project.migrations import VERSION_TABLE
@@ -24,6 +27,7 @@ from orchestration_project.resources.operations.sqlite_dumps import SqliteFiles
 from orchestration_project.settings import Settings
 from orchestration_project.settings.chosen import read_stored
 from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.spine import declared_tables
 
 DAGSTER_FILES = ("history/runs.db", "history/runs/*.db", "schedules/*.db")
 """Files of Dagster's storage in SQLite, below STATE_DIR/dagster."""
@@ -81,10 +85,30 @@ def _project(settings: Settings) -> Database:
         "project/",
         url,
         schema=schema,
-        tables=[table.name for table in METADATA.sorted_tables],
+        tables=_project_tables,
         version_table=VERSION_TABLE,
-        make=lambda connection, to: migrate_to(connection, schema, to),
+        make=lambda connection, to: _make_project_tables(connection, schema, to),
+        first=declared_tables.name,
+        make_declared=lambda connection: _make_declared_tables(connection, schema),
     )
+
+
+def _project_tables(connection: Connection) -> Sequence[str]:
+    """Return the names of the tables, those too that projects have declared in the database."""
+    if inspect(connection).has_table(declared_tables.name):
+        declare_recorded(connection)
+    return [table.name for table in METADATA.sorted_tables]
+
+
+def _make_project_tables(connection: Connection, schema: str | None, version: str) -> None:
+    migrate_to(connection, schema, version)
+    make_declared(connection, schema)
+
+
+def _make_declared_tables(connection: Connection, schema: str | None) -> None:
+    """Make the tables that the restored records declare."""
+    declare_recorded(connection)
+    make_declared(connection, schema)
 
 
 def _dagster_storage(settings: Settings) -> Database:
@@ -96,7 +120,7 @@ def _dagster_storage(settings: Settings) -> Database:
         "dagster/",
         parsed_url(postgres_url(given.get_secret_value())),
         schema=None,
-        tables=DAGSTER_TABLES,
+        tables=lambda _: DAGSTER_TABLES,
         version_table=DAGSTER_VERSION_TABLE,
         make=_make_dagster_tables,
     )

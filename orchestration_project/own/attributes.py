@@ -97,6 +97,7 @@ class FieldAttributes(Attributes):
     optional: bool = False
     check: CheckAttributes | None = None
     subject: str = ""
+    personal: bool = False
 
     def made(self) -> Field:
         """Return the field."""

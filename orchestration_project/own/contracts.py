@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -16,13 +16,22 @@ from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
-from orchestration_project.own.declarations import Dataset, ExactDecimal, Field, RowCount
+from orchestration_project.own.declarations import (
+    Dataset,
+    ExactDecimal,
+    Field,
+    HttpSource,
+    RowCount,
+)
 from orchestration_project.own.formats.compressed import is_compressed
 from orchestration_project.own.formats.shared import unreadable
 from orchestration_project.own.records import Record, document_of, read_records
 from orchestration_project.tables.schema import (
+    CAPTURED,
     HISTORY,
     OWN,
+    PERSONAL,
+    SUBJECT,
     USD_SCALE,
     FieldCheck,
     count,
@@ -72,16 +81,38 @@ def _place_in_key(field: TableField, key: Sequence[str]) -> int:
 def _table_field(field: Field, dataset: Dataset) -> TableField:
     """Return a field with its column."""
     is_number = field.kind in ("integer", "decimal")
+    column = column_of(field, is_key=field.name in dataset.key_columns)
+    if field.subject:
+        column.info |= {SUBJECT: field.subject, CAPTURED: _captured(field, dataset)}
     return TableField(
         field.source_name,
-        _column(field, is_key=field.name in dataset.key_columns),
+        column,
         scale=USD_SCALE if field.kind == "decimal" else 0,
         is_signed=is_number,
         checks=[*_size_checks(field), *field.checks],
     )
 
 
-def _column(field: Field, *, is_key: bool) -> Column[Any]:
+def _captured(field: Field, dataset: Dataset) -> Mapping[str, Any]:
+    """Return where captured bytes have the records of a subject, as JSON can have it."""
+    reading = dataset.source.reading
+    source = "http" if isinstance(dataset.source, HttpSource) else "files"
+    found = {"source": source, "dataset": dataset.name}
+    if reading.format == "csv":
+        return {**found, "delimiter": reading.delimiter, "field": field.source_name}
+    records = [name for name in reading.records.split(".") if name]
+    return {**found, "records": records, "path": field.source_name.split(".")}
+
+
+def column_of(field: Field, *, is_key: bool) -> Column[Any]:
+    """Return the column of a field."""
+    column = _typed_column(field, is_key=is_key)
+    if field.personal:
+        column.info[PERSONAL] = True
+    return column
+
+
+def _typed_column(field: Field, *, is_key: bool) -> Column[Any]:
     said, is_optional = field.description, field.optional
     match field.kind:
         case "integer":

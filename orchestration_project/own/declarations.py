@@ -109,6 +109,8 @@ class Field:
         optional: Whether it may be blank: the column is NULL then.
         check: Rejects a row, as `positive`, `between`, `matches` or `one_of`; also several.
         subject: Kind of person or thing that it identifies, one word, for erasure.
+        personal: Whether it is about a person: only admins of the gateway read its values, and
+            exports leave it out unless they name it.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Field:
     optional: bool = False
     check: FieldCheck | Sequence[FieldCheck] = ()
     subject: str = ""
+    personal: bool = False
 
     def __post_init__(self) -> None:
         what = f"field {self.name!r}"

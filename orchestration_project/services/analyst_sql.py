@@ -15,7 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Literal
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.tables.conditions import is_secret
+from orchestration_project.tables.conditions import is_personal, is_secret
 from orchestration_project.tables.schema import METADATA
 
 TIMEOUT_SECONDS = 20
@@ -130,7 +130,7 @@ def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
         f"{table.name}.{column.name}"
         for table in METADATA.tables.values()
         for column in table.columns
-        if is_secret(column)
+        if is_secret(column) or is_personal(column)
     ]
     [[is_superuser]] = connection.execute(IS_SUPERUSER).fetchall()
     writable = connection.execute(MAY_WRITE, [tables]).fetchall()
@@ -143,7 +143,7 @@ def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
     if found:
         raise ConfigurationError(
             "the role of ANALYST_DATABASE_URL may do too much",
-            expected="a role that may only read, and no hashes of secrets",
+            expected="a role that may only read, without hashes of secrets and personal columns",
             found="; ".join(found),
             remedy=ROLE_REMEDY,
         )

@@ -12,6 +12,7 @@ from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.metadata import quoted_table
+from orchestration_project.tables.personal import masked_record
 from orchestration_project.tables.spine import audits, balances, captures, deliveries, rejects
 
 OFFENDERS_SHOWN = 20
@@ -129,7 +130,7 @@ def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, A
             rejects.c.line_number.label("line"),
             rejects.c.reason_code,
             rejects.c.reason,
-            rejects.c.record,
+            masked_record(),
         )
         .select_from(joined)
         .where(is_of_them)

@@ -14,6 +14,7 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.conditions import (
     column_of,
     condition,
+    is_personal,
     is_secret,
     ordering,
     public_names,
@@ -74,13 +75,15 @@ class Relation:
     parts: Sequence[Part]
 
     def columns(self, names: Sequence[str]) -> list[str]:
-        """Return ``names``, or those of all columns but hashes of secrets if there is none.
+        """Return ``names``; without any, those of all columns but of secrets and of persons.
 
         Raises:
             ConfigurationError: A column is unknown, named twice, or holds hashes of secrets.
         """
         if not names:
-            return [each.key for each in self.table.columns if not is_secret(each)]
+            left_out = (is_secret, is_personal)
+            columns = self.table.columns
+            return [each.key for each in columns if not any(test(each) for test in left_out)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(

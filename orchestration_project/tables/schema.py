@@ -52,11 +52,23 @@ INTERNAL = "internal"
 OWN = "own"
 """Under this name a table's `info` says that the project's files declare it, not the package."""
 
+RECORDED = "recorded"
+"""Under this name a table's `info` has the record that declared it: another project's files do."""
+
 HIDDEN = "hidden"
 """Under this name a column's `info` says that it is made of a secret: it is never exported."""
 
 FROM_SENDERS = "from_senders"
 """Under this name a column's `info` says that its text is written by whoever sends us something."""
+
+PERSONAL = "personal"
+"""Under this name a column's `info` says that its values are about a person: few may read them."""
+
+SUBJECT = "subject"
+"""Under this name a column's `info` has the kind of person or thing that its text identifies."""
+
+CAPTURED = "captured"
+"""Under this name a subject's column has where captured bytes have the records of the subject."""
 
 VALUES = "values"
 """Under this name a column's `info` has all values that it can have, if they are few and known."""

@@ -447,6 +447,14 @@ database_labels = table(
     text("value", "Value of the label, such as demo or real", optional=False),
 )
 
+declared_tables = table(
+    "declared_tables",
+    "One row per table that a project's files declare, and per history of such a table.",
+    text("table_name", "Name of the table", key=True),
+    text("declaration", "Its comment, asset, history and columns, JSON"),
+    moment("recorded_at", "UTC time at which this declaration was recorded"),
+)
+
 source_fields = table(
     "source_fields",
     "One row per dataset, field and period in which the source listed it with one type.",

@@ -1,24 +1,43 @@
 """Tables of sources that a project declares: made, widened, compared, not changed otherwise."""
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from hashlib import sha256
+
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import insert, inspect, select
 
 from orchestration_project import Daily, Dataset, Field, decimal, file_source
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.subjects import CapturedLines
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.declared_tables import describe
 from orchestration_project.engine.warehouse.migrating import declared_sha256
-from orchestration_project.engine.warehouse.own_schema import own_tables
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.operations_backup import open_installation
 from orchestration_project.own.contracts import declare_table
-from orchestration_project.tables.schema import METADATA
+from orchestration_project.services.erasure.requests import recorded_kinds
+from orchestration_project.services.repair.losses import published_tables
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 
-NAME = Field("name", str, "its name")
+NAME = Field("name", str, "its name", subject="person", personal=True)
 RATE = Field("rate", decimal(12, 6), "its rate")
 
 
 def forget():
     """Forget the tables that a test declared, as another process would not know them."""
-    for table in own_tables():
+    for table in own():
         METADATA.remove(table)
     declared_sha256.cache_clear()
+
+
+def own():
+    return [table for table in METADATA.tables.values() if table.info.get(OWN)]
+
+
+def described():
+    return {table.name: describe(table) for table in own()}
 
 
 @pytest.fixture(autouse=True)
@@ -94,8 +113,91 @@ def test_another_type_or_a_required_column_is_named_and_not_changed(migrated):
 def test_a_program_without_the_sources_uses_the_database_as_before(migrated):
     declare(NAME, RATE)
     migrated.upgrade(holds="real")
+    before = described()
     forget()
+    assert "sample_rates" not in METADATA.tables
     migrated.prepare(holds="real")
-    assert "table sample_rates" in migrated.compare_tables()
+    assert "table sample_rates" not in migrated.compare_tables()
+    assert described() == before
+    assert METADATA.tables["sample_rates"].info[HISTORY].name == "sample_rates_history"
+    forget()
     declare(NAME, RATE)
     migrated.prepare(holds="real")
+
+
+def test_tables_of_one_database_are_not_looked_for_in_the_next(migrated, tmp_path, prepared):
+    declare(NAME, RATE)
+    migrated.upgrade(holds="real")
+    forget()
+    migrated.prepare(holds="real")
+    assert [table.name for table in own()] == ["sample_rates", "sample_rates_history"]
+    with Warehouse(prepared.sqlite(tmp_path / "other.sqlite"), clock=Clock()) as other:
+        other.prepare(holds="real")
+        assert own() == []
+
+
+def test_a_copy_has_the_rows_of_tables_that_another_project_declares(migrated, tmp_path, prepared):
+    fill(migrated)
+    with Warehouse(prepared.sqlite(tmp_path / "copy.sqlite"), clock=Clock()) as copy:
+        assert copy.fill_from(migrated)["sample_rates"] == 1
+        [name] = copy.frame(select(table := METADATA.tables["sample_rates"]), table)["name"]
+        assert name == "ECB"
+        copy.prepare(holds="real")
+        assert "table sample_rates" not in copy.compare_tables()
+
+
+def test_captures_of_rows_that_another_project_declares_are_known_as_needed(migrated):
+    fill(migrated)
+    migrated.prepare(holds="real")
+    assert METADATA.tables["sample_rates"] in published_tables()
+
+
+def test_persons_in_tables_of_another_project_can_be_erased(migrated):
+    fill(migrated)
+    migrated.prepare(holds="real")
+    kind = recorded_kinds()["sample/person"]
+    assert [column.column.name for column in kind.columns] == ["name"]
+    lines = CapturedLines(source="files", dataset="sample_rates", delimiter=",", field="name")
+    assert kind.records == [lines]
+
+
+def test_a_backup_of_postgresql_has_tables_that_another_project_declares(
+    prepared, tmp_path, monkeypatch
+):
+    parts: dict[str, bytes] = {}
+
+    def write(name, chunks):
+        parts[name] = b"".join(chunks)
+        return sha256(parts[name]).hexdigest(), len(parts[name])
+
+    source, target = prepared.postgresql(), prepared.postgresql()
+    with Warehouse(source, clock=Clock()) as warehouse:
+        warehouse.prepare(holds="real")
+        fill(warehouse)
+    backup = project_of(source, tmp_path, monkeypatch).dump(write, tmp_path)
+    assert backup.row_counts["sample_rates"] == 1
+    forget()
+    project_of(target, tmp_path, monkeypatch).restore(backup, lambda part: iter([parts[part.name]]))
+    forget()
+    with Warehouse(target, clock=Clock()) as restored:
+        restored.prepare(holds="real")
+        found = restored.frame(select(table := METADATA.tables["sample_rates"]), table)
+        assert found["name"].to_list() == ["ECB"]
+
+
+def project_of(url, tmp_path, monkeypatch):
+    values = {"DATABASE_URL": url, "STATE_DIR": str(tmp_path), "DATA_PROFILE": "real"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return open_installation(load_settings()).project
+
+
+def fill(warehouse):
+    """Make the table of a project with a row, and forget that this process declared it."""
+    declare(NAME, RATE)
+    warehouse.upgrade(holds="real")
+    row = {"day": date(2026, 1, 2), "name": "ECB", "rate": Decimal("1.08"), "capture_id": 1}
+    with warehouse.writing() as connection:
+        table = METADATA.tables["sample_rates"]
+        connection.execute(insert(table), [{**row, "known_from": datetime(2026, 1, 3, tzinfo=UTC)}])
+    forget()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.engine.warehouse.own_schema import own_tables
+from orchestration_project.engine.warehouse.declared_tables import own_tables
 from orchestration_project.tables.schema import METADATA
 
 

@@ -43,7 +43,8 @@ PREFIXES = {
 
 NO_OWN_TABLES = (
     *("aggregates", "alert_states", "catalogue", "changes", "conditions", "operations_events"),
-    *("finra_lineage", "key_groups", "paging", "published", "row_diff", "schema", "views"),
+    *("finra_lineage", "key_groups", "paging", "personal", "published", "row_diff", "schema"),
+    "views",
 )
 """Modules that declare none; tables of FINRA's datasets have names that its data suggests."""
 

@@ -12,7 +12,11 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Table, delete, exc, insert, inspect, select, text
 
 from orchestration_project.engine.warehouse.connecting import sql_state
-from orchestration_project.engine.warehouse.own_schema import own_tables
+from orchestration_project.engine.warehouse.declared_tables import (
+    declare_recorded,
+    own_tables,
+    packaged_tables,
+)
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.migrations.declared import compare_schema, schema_sha256
@@ -198,8 +202,7 @@ def declared_sha256() -> Mapping[str, str]:
     same database.
     """
     own = {table.name: table for table in own_tables()}
-    packaged = {name: table for name, table in METADATA.tables.items() if name not in own}
-    hashes = {SCHEMA_LABEL: schema_sha256(packaged, VIEWS)}
+    hashes = {SCHEMA_LABEL: schema_sha256(packaged_tables(), VIEWS)}
     return hashes | ({f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(own, {})} if own else {})
 
 
@@ -210,8 +213,7 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
         ConfigurationError: Columns, types, keys or indexes differ; they are named.
     """
     own = {table.name: table for table in own_tables()}
-    packaged = {name: table for name, table in METADATA.tables.items() if name not in own}
-    comparison = compare_schema(connection, _schema(connection), packaged, VIEWS)
+    comparison = compare_schema(connection, _schema(connection), packaged_tables(), VIEWS)
     if comparison.differences:
         raise ConfigurationError(
             "the tables are not those that this program declares",
@@ -223,7 +225,8 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
         )
     if own:
         _refuse_other_own_tables(connection, own)
-    known = {f"table {name}" for name in (VERSION_TABLE, *own)}
+    declare_recorded(connection)
+    known = {f"table {name}" for name in (VERSION_TABLE, *METADATA.tables)}
     return [name for name in comparison.additions if name not in known]
 
 

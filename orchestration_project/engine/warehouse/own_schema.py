@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Inspector, Table, inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
+from orchestration_project.engine.warehouse.declared_tables import own_tables
 from orchestration_project.migrations.declared import compare_schema
 from orchestration_project.tables.schema import METADATA, OWN
 
@@ -27,18 +28,25 @@ class Change(NamedTuple):
     difference: str
 
 
-def own_tables() -> Sequence[Table]:
-    """Return the tables that the project declares, those of histories included."""
-    return [table for table in METADATA.tables.values() if table.info.get(OWN)]
-
-
 def additive_changes(connection: Connection, schema: str | None) -> Sequence[Change]:
     """Return the missing tables and nullable columns; whatever else differs is not changed."""
+    return _changes(connection, schema, own_tables())
+
+
+def make_declared(connection: Connection, schema: str | None) -> None:
+    """Make the missing tables of this project and of recorded ones, as in a copy or a restore."""
+    declared = [table for table in METADATA.tables.values() if table.info.get(OWN)]
+    apply_changes(connection, _changes(connection, schema, declared))
+
+
+def _changes(
+    connection: Connection, schema: str | None, declared: Sequence[Table]
+) -> Sequence[Change]:
     inspector = inspect(connection)
     stored = set(inspector.get_table_names(schema=schema))
     return [
         change
-        for table in own_tables()
+        for table in declared
         for change in (
             [_creation(connection, table)]
             if table.name not in stored

@@ -34,6 +34,11 @@ from orchestration_project.engine.warehouse.connecting import (
     shown,
 )
 from orchestration_project.engine.warehouse.copying import copy_tables
+from orchestration_project.engine.warehouse.declared_tables import (
+    declare_recorded,
+    is_recorded,
+    record_own_tables,
+)
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Delivery,
@@ -76,6 +81,7 @@ from orchestration_project.engine.warehouse.own_schema import (
     Change,
     additive_changes,
     apply_changes,
+    make_declared,
     other_differences,
 )
 from orchestration_project.engine.warehouse.recorded import (
@@ -246,8 +252,12 @@ class Warehouse:
     def _make_current(self, *, holds: str, changes_own: bool) -> None:
         """As `upgrade`; without ``changes_own``, own tables of an empty database alone are made."""
         with self.reading() as connection:
-            is_known = is_current(connection) and is_compared(connection)
+            is_known = (
+                is_current(connection) and is_compared(connection) and is_recorded(connection)
+            )
             found = self._label(connection) if is_known else None
+            if is_known:
+                declare_recorded(connection)
         if found is None:
             with self.writing() as connection:
                 was_empty = current_version(connection) is None
@@ -257,6 +267,8 @@ class Warehouse:
                 if not is_compared(connection):
                     refuse_other_tables(connection)
                     record_comparison(connection)
+                record_own_tables(connection, self._clock)
+                declare_recorded(connection)
                 insert_absent(connection, database_labels, [{"name": "data", "value": holds}])
                 found = self._label(connection)
         if found != holds:
@@ -307,6 +319,8 @@ class Warehouse:
         """
         with source.reading() as original, self.writing() as copy:
             migrate(copy, self._schema)
+            declare_recorded(original)
+            make_declared(copy, self._schema)
             return copy_tables(original, copy, shown_url=self.shown_url)
 
     @staticmethod

@@ -49,7 +49,7 @@ async def read_groups(call: Call[Groups, Body]) -> Response:
         ProblemError: A column, measure or condition is none; or there are more groups.
     """
     wanted = call.query
-    chosen = chosen_relation(wanted.name, wanted.as_of, wanted.published_by)
+    chosen = chosen_relation(call.caller, wanted.name, wanted.as_of, wanted.published_by)
     by = [name.strip() for name in (wanted.group_by or "").split(",") if name.strip()]
     try:
         statement = aggregate(chosen, by, wanted.measure, wanted.where, limit=wanted.limit + 1)

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Self
 from urllib.parse import quote
 
 from pydantic import ConfigDict, Field, model_validator
+from sqlalchemy import select
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from orchestration_project.contracts.api.models import Archive, Archives, Artifacts, Capture, Export
@@ -17,6 +18,7 @@ from orchestration_project.contracts.job_kinds import (
     EXPORT_EVIDENCE,
     REPAIR_ARTIFACTS,
 )
+from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.blob_streams import STREAM_BYTES
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
@@ -31,6 +33,8 @@ from orchestration_project.services.evidence.exporting import SUFFIX, archive_si
 from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of, subject_of
 from orchestration_project.services.inventory import find_blob, read_captures
 from orchestration_project.services.repair.damage import check_named
+from orchestration_project.tables.personal import personal_tables
+from orchestration_project.tables.spine import captures
 
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 OCTETS = "application/octet-stream"
@@ -170,6 +174,8 @@ async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
 async def download_artifact(call: Call[ArtifactName, Body]) -> Response:
     """Send captured bytes as they were received, once their SHA-256 is verified."""
     blob = await call.services.in_thread(_found, call.services, call.query.artifact)
+    if not call.caller.role.covers(Role.ADMIN):
+        await call.services.in_thread(_refuse_personal, call.services, blob)
     headers = {
         "etag": f'"{blob.sha256}"',
         "repr-digest": f"sha-256=:{b64encode(bytes.fromhex(blob.sha256)).decode()}:",
@@ -226,6 +232,24 @@ def _found(services: Services, wanted: str) -> Blob:
         raise not_found(f"nothing was captured under {wanted!r}") from error
 
 
+def _refuse_personal(services: Services, blob: Blob) -> None:
+    """Refuse captured bytes that rows of a table with personal columns are read from.
+
+    Raises:
+        ProblemError: They are.
+    """
+    is_personal = captures.c.dataset.in_(personal_tables())
+    wanted = select(captures.c.dataset).where(captures.c.sha256 == blob.sha256, is_personal)
+    with services.warehouse.reading() as connection:
+        found = connection.scalar(wanted.limit(1))
+    if found is not None:
+        raise _personal(f"the bytes are of {found}")
+
+
+def _personal(what: str) -> ProblemError:
+    return ProblemError(403, f"{what}, which has personal columns", remedy="ask an admin for them")
+
+
 async def download_file(call: Call[StoredFile, Body]) -> Response:
     """Send a picture or a staged file; captured bytes have a path of their own."""
     name, store = call.query.name, call.services.store
@@ -234,6 +258,9 @@ async def download_file(call: Call[StoredFile, Body]) -> Response:
     if named is None or found is None:
         raise not_found(f"file not found: {name!r}")
     file, suffix = named["file"], named["suffix"]
+    is_admin = call.caller.role.covers(Role.ADMIN)
+    if suffix == "parquet" and not is_admin and (tables := personal_tables()):
+        raise _personal(f"staged rows may be of {tables[0]}")
     shown = "attachment" if suffix == "parquet" else "inline"
     headers = {
         "cache-control": "private, max-age=86400, immutable",

@@ -13,6 +13,7 @@ from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
 from orchestration_project.contracts.api.models import NEXT_CURSOR, Column, Described, Page, Tables
+from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (
     CHUNK_BYTES,
@@ -33,8 +34,9 @@ from orchestration_project.tables.catalogue import (
 )
 from orchestration_project.tables.conditions import is_secret, write_condition
 from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.personal import masked, personal_columns
 from orchestration_project.tables.published import published_by
-from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.schema import HISTORY, key_names
 from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.views import VIEWS
 
@@ -178,7 +180,7 @@ def _described(table: Table) -> Described:
 async def read_table(call: Call[Rows, Body]) -> Response:
     """Read rows of a table or view, as a page of JSON or as a file."""
     wanted = call.query
-    chosen = chosen_relation(wanted.name, wanted.as_of, wanted.published_by)
+    chosen = chosen_relation(call.caller, wanted.name, wanted.as_of, wanted.published_by)
     return await rows_response(call.services, chosen, wanted)
 
 
@@ -242,19 +244,45 @@ def require_served(name: str) -> None:
         )
 
 
-def chosen_relation(name: str, as_of: datetime | None, published: date | None) -> Relation:
-    """Return the rows of a table or view that can be read, now, as of a time or by a day.
+def require_unmasked(caller: Principal, name: str) -> None:
+    """Refuse what cannot be shown without personal values.
 
     Raises:
-        ProblemError: It does not exist, or has no other times.
+        ProblemError: As `require_served`; or the table has personal columns, which only admins
+            may read.
     """
     require_served(name)
+    if (personal := personal_columns(served()[name])) and not caller.role.covers(Role.ADMIN):
+        raise ProblemError(
+            403,
+            f"{name} has personal columns: {', '.join(personal)}",
+            remedy=f"ask an admin, or read GET /api/v1/tables/{name}/rows, which masks them",
+        )
+
+
+def chosen_relation(
+    caller: Principal, name: str, as_of: datetime | None, published: date | None
+) -> Relation:
+    """Return the rows of a table or view that can be read, now, as of a time or by a day.
+
+    Personal values are masked for all but admins.
+
+    Raises:
+        ProblemError: It does not exist, has no other times, or has a personal key that only
+            admins may read.
+    """
+    require_served(name)
+    key = set(key_names(served()[name]))
+    if key.intersection(personal_columns(served()[name])):
+        require_unmasked(caller, name)
     try:
         if published:
-            return published_by(name, published, as_of).relation
-        return relation_as_of(name, as_of) if as_of else relation(name)
+            chosen = published_by(name, published, as_of).relation
+        else:
+            chosen = relation_as_of(name, as_of) if as_of else relation(name)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
+    return chosen if caller.role.covers(Role.ADMIN) else masked(chosen)
 
 
 def read_page(

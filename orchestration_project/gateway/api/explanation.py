@@ -5,7 +5,7 @@ from pydantic import Field
 from orchestration_project.contracts.api.explanation import NumberExplanation
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.gateway.api.data import TableName, Text, require_served
+from orchestration_project.gateway.api.data import TableName, Text, require_unmasked
 from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import Name
@@ -22,7 +22,7 @@ class ExplainedNumber(TableName):
 
 async def read_explanation(call: Call[ExplainedNumber, Body]) -> NumberExplanation:
     """Read how a published number came about: formula, rows, captures, last change, signature."""
-    require_served(call.query.name)
+    require_unmasked(call.caller, call.query.name)
     return await call.services.in_thread(_explain, call.services, call.query)
 
 

@@ -13,7 +13,7 @@ from orchestration_project.gateway.api.data import (
     MOST_FILE_ROWS,
     TableName,
     Text,
-    require_served,
+    require_unmasked,
     rows_response,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation
@@ -66,7 +66,7 @@ class Diff(TableName):
 async def read_diff(call: Call[Diff, Body]) -> Response:
     """Read the rows of a table that were added, changed or removed between two times."""
     wanted = call.query
-    require_served(wanted.name)
+    require_unmasked(call.caller, wanted.name)
     try:
         chosen = _changes(wanted)
     except ConfigurationError as error:
@@ -107,7 +107,7 @@ class Missing(TableName):
 
 async def read_missing(call: Call[Missing, Body]) -> MissingRows:
     """Count the rows that published_by leaves out, and name them with the reason."""
-    require_served(call.query.name)
+    require_unmasked(call.caller, call.query.name)
     return await call.services.in_thread(_missing, call.services, call.query)
 
 

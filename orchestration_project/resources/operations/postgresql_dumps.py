@@ -29,9 +29,11 @@ class PostgresqlTables:
         prefix: Folder of the parts, such as dagster/.
         url: The database.
         schema: Schema of the tables; None: the role's search path.
-        tables: Names of the tables, those that others refer to first.
+        tables: Returns the names of the tables, those that others refer to first.
         version_table: Table with the version of the tables.
         make: Makes the tables of a version in a transaction, where they are missing.
+        first: Name of the table with declarations of further tables; it is restored first.
+        make_declared: Makes the tables that ``first`` declares.
     """
 
     kind = POSTGRESQL
@@ -42,9 +44,11 @@ class PostgresqlTables:
         url: URL,
         *,
         schema: str | None,
-        tables: Sequence[str],
+        tables: Callable[[Connection], Sequence[str]],
         version_table: str,
         make: Callable[[Connection, str], None],
+        first: str = "",
+        make_declared: Callable[[Connection], None] | None = None,
     ) -> None:
         self._prefix = prefix
         self._url = url.set(drivername="postgresql+psycopg")
@@ -52,6 +56,8 @@ class PostgresqlTables:
         self._tables = tables
         self._version_table = version_table
         self._make = make
+        self._first = first
+        self._make_declared = make_declared
 
     @property
     def shown_url(self) -> str:
@@ -75,7 +81,7 @@ class PostgresqlTables:
         """Write every table with rows by COPY, as one transaction sees them."""
         with self._connected(writes=False) as connection:
             version = _version(connection, self._version_table)
-            present = _table_counts(connection, self._tables)
+            present = _table_counts(connection, self._tables(connection))
             parts = [self._dump_table(connection, name, write) for name in present]
         return DatabaseBackup(POSTGRESQL, version, parts)
 
@@ -97,7 +103,7 @@ class PostgresqlTables:
     def is_restored(self, backup: DatabaseBackup) -> bool:
         """Compare the rows of the tables that exist."""
         with self._connected(writes=False) as connection:
-            found = _table_counts(connection, self._tables)
+            found = _table_counts(connection, self._tables(connection))
             version = _version(connection, self._version_table) if found else ""
         if not with_data(found):
             return False
@@ -117,19 +123,22 @@ class PostgresqlTables:
                     found=f"version {found or 'unknown'} at {self.shown_url}",
                     remedy="restore into a new database",
                 )
-            for name in reversed(list(_table_counts(connection, self._tables))):
+            for name in reversed(list(_table_counts(connection, self._tables(connection)))):
                 connection.execute(text(f'DELETE FROM "{name}"'))  # noqa: S608 - a name of ours
-            for part in backup.parts:
+            for part in sorted(backup.parts, key=lambda part: self._first not in part.row_counts):
                 self._restore_table(connection, part, read)
+                if self._make_declared is not None and self._first in part.row_counts:
+                    self._make_declared(connection)
             found_counts = _table_counts(connection, list(backup.row_counts))
             refuse_difference(backup.row_counts, found_counts, self._prefix)
 
     def _restore_table(self, connection: Connection, part: Part, read: PartReader) -> None:
         [table] = part.row_counts
-        if table not in self._tables or part.name != f"{self._prefix}{table}.copy":
+        tables = self._tables(connection)
+        if table not in tables or part.name != f"{self._prefix}{table}.copy":
             raise ContractError(
                 f"the backup has a table that does not belong to {self._prefix}",
-                expected=named(sorted(self._tables)),
+                expected=named(sorted(tables)),
                 found=part.name,
                 remedy="restore another backup: --backup ID",
             )

@@ -3,15 +3,20 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Column, Table, delete, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.subjects import SubjectKind
+from orchestration_project.contracts.subjects import (
+    CapturedLines,
+    CapturedRecords,
+    IdentifyingColumn,
+    SubjectKind,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
@@ -21,6 +26,7 @@ from orchestration_project.tables.erasures import (
     operations_erasure_requests,
     operations_erasures,
 )
+from orchestration_project.tables.schema import ASSET, CAPTURED, METADATA, RECORDED, SUBJECT
 
 REQUEST_DAYS = 7
 """Days after which a request that nothing was erased for is deleted."""
@@ -179,15 +185,18 @@ class SubjectKinds:
 def read_kinds(registry: Registry, settings: Settings) -> Mapping[str, SubjectKind]:
     """Return the kinds of persons and documents of all domains, as ``saas/person``.
 
+    Those of tables that other projects declare are known once the database is open.
+
     Raises:
         ConfigurationError: A file in which a domain declares some is invalid.
     """
-    return {
+    declared = {
         f"{domain.name}/{kind.name}": kind
         for domain in registry.whole.domains
         for kinds in domain.registered(SubjectKinds)
         for kind in kinds.read(settings)
     }
+    return {**recorded_kinds(), **declared}
 
 
 def kind_of(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:
@@ -208,3 +217,37 @@ def kind_of(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:
 def identifier_hash(identifier: str, salt: str) -> str:
     """Return the salted hash by which an erasure proves that it was of an identifier."""
     return hashlib.scrypt(identifier.encode(), salt=bytes.fromhex(salt), **SCRYPT, dklen=32).hex()
+
+
+def recorded_kinds() -> Mapping[str, SubjectKind]:
+    """Return the kinds of tables that other projects have declared in the open database."""
+    return subject_kinds(each for each in METADATA.tables.values() if each.info.get(RECORDED))
+
+
+def subject_kinds(tables: Iterable[Table]) -> Mapping[str, SubjectKind]:
+    """Return the kinds that columns of tables identify, by names such as ``my_data/customer``."""
+    by_kind: dict[str, list[Column[Any]]] = {}
+    for table in tables:
+        project, _, name = str(table.info.get(ASSET, "")).partition("/")
+        for column in table.columns if name else ():
+            if kind := column.info.get(SUBJECT):
+                by_kind.setdefault(f"{project}/{kind}", []).append(column)
+    return {name: _subject_kind(name, columns) for name, columns in by_kind.items()}
+
+
+def _subject_kind(name: str, columns: list[Column[Any]]) -> SubjectKind:
+    places = ", ".join(f"{column.table.name}.{column.key}" for column in columns)
+    return SubjectKind(
+        name=name.partition("/")[2],
+        description=f"value of {places}",
+        columns=[IdentifyingColumn(column=column) for column in columns],
+        records=[_captured(column.info[CAPTURED]) for column in columns],
+    )
+
+
+def _captured(place: Mapping[str, Any]) -> CapturedLines | CapturedRecords:
+    """Return where captured bytes have the records of a subject."""
+    if "field" in place:
+        return CapturedLines(**place)
+    lists = {name: tuple(place[name]) for name in ("records", "path")}
+    return CapturedRecords(**{**place, **lists})
