@@ -25,7 +25,7 @@ from orchestration_project.settings.yaml import syntax_problem as yaml_problem
 PREFIX = "orchestration_project."
 """Begins the types of our components in a file."""
 
-SECRETS = {"bearer", "basic", "secret_headers", "secret_query"}
+SECRETS = {"bearer", "basic", "client_id", "client_secret", "secret_headers", "secret_query"}
 """Attributes with names of secrets; a wrong value of them may be one, and is not shown."""
 
 DECIMAL = re.compile(r"decimal\(\s*([0-9]+)\s*,\s*([0-9]+)\s*\)")
@@ -163,6 +163,19 @@ class ReadingAttributes(Attributes):
     max_bytes: int = MAX_BYTES
 
 
+class OAuthAttributes(Attributes):
+    """A client of OAuth 2, as of `client_credentials`; ID and secret are environment variables."""
+
+    token_url: str
+    client_id: str
+    client_secret: str
+    scope: str = ""
+
+    def made(self) -> declarations.ClientCredentials:
+        """Return the client."""
+        return declarations.client_credentials(**self.given)
+
+
 class HttpAttributes(ReadingAttributes):
     """A source over HTTP, as of `http_source`; secrets are names of environment variables."""
 
@@ -173,6 +186,7 @@ class HttpAttributes(ReadingAttributes):
     secret_query: dict[str, str] | None = None
     bearer: str = ""
     basic: Any = None
+    oauth: OAuthAttributes | None = None
     paging: PagingAttributes | None = None
     rate: str = "2/s"
     retries: int = 4
@@ -184,7 +198,8 @@ class HttpAttributes(ReadingAttributes):
             expected = "a list of two names of environment variables"
             raise invalid("basic", expected, "another value")
         paging = self.paging.made() if self.paging else None
-        parts = {"basic": basic and tuple(basic), "paging": paging}
+        oauth = self.oauth.made() if self.oauth else None
+        parts = {"basic": basic and tuple(basic), "oauth": oauth, "paging": paging}
         return declarations.http_source(**{**self.given, **parts})
 
 
@@ -227,6 +242,8 @@ class DatasetAttributes(Attributes):
     licence: str = "not stated"
     owners: list[str] = ["team:data"]
     grace_hours: int = 12
+    new_fields: Literal["ignore", "refuse", "collect"] = "ignore"
+    missing_fields: Literal["refuse", "ignore"] = "refuse"
 
     def made(self) -> Dataset:
         """Return the dataset."""

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from typing import Any
@@ -16,7 +16,9 @@ from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
+from orchestration_project.errors import SourceError
 from orchestration_project.own.declarations import (
+    OTHER_FIELDS,
     Dataset,
     ExactDecimal,
     Field,
@@ -60,7 +62,7 @@ def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableF
     known = _DECLARED.get(dataset.name)
     if known is not None and known[0] is dataset:
         return known[1:]
-    fields = [_table_field(each, dataset) for each in dataset.fields]
+    fields = [_table_field(each, dataset) for each in dataset.stored_fields]
     if not dataset.has_day_field:
         column = day(dataset.partitions.column, "Day of the partition", key=True)
         fields.insert(0, TableField(DAY_FIELD, column))
@@ -169,7 +171,7 @@ def rule_version(dataset: Dataset, code: bytes) -> str:
     """
     said = [
         (each.name, each.kind, str(each.type), each.source_name, each.optional, each.checks)
-        for each in dataset.fields
+        for each in dataset.stored_fields
     ]
     reading = dataset.source.reading
     read = (reading.format, sorted(reading.options.items()))
@@ -189,14 +191,39 @@ def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
     Raises:
         SourceError: The document cannot be read.
     """
-    reading = dataset.source.reading
-    names = [each.source_name for each in dataset.fields]
+    may_lack = dataset.missing_fields == "ignore"
+    reads_all = may_lack or dataset.new_fields != "ignore"
+    reading = replace(dataset.source.reading, reads_all=reads_all)
+    required = [each for each in dataset.fields if not (may_lack and each.optional)]
+    names = [each.source_name for each in required]
     subject = next((each.name for each in dataset.fields if each.subject), "")
     if subject and is_compressed(body):
         raise unreadable(f"bytes out of which records of {subject} can be cut", "gzip or zip")
     days = [each.source_name for each in dataset.fields if each.kind == "date"]
     for record in read_records(body, reading, names):
-        yield _with_days(record, days) if days else record
+        with_others = record if dataset.new_fields == "ignore" else _with_others(dataset, record)
+        yield _with_days(with_others, days) if days else with_others
+
+
+def _with_others(dataset: Dataset, record: Record) -> Record:
+    """Return a record in which the fields that are not declared are one, as JSON.
+
+    Raises:
+        SourceError: There are such fields, and the dataset refuses them.
+    """
+    names = {each.source_name for each in dataset.fields}
+    others = {name: text for name, text in (record.texts or {}).items() if name not in names}
+    if others and not dataset.collects:
+        raise SourceError(
+            "the source has fields that the declaration does not name",
+            expected=", ".join(sorted(names)),
+            found=", ".join(sorted(others)[:20]),
+            remedy='declare them, or choose new_fields="ignore" or "collect"',
+        )
+    if record.texts is None or not others:
+        return record
+    collected = json.dumps(others, sort_keys=True, ensure_ascii=False)
+    return record._replace(texts={**record.texts, OTHER_FIELDS: collected})
 
 
 def _with_days(record: Record, names: Sequence[str]) -> Record:
@@ -242,7 +269,7 @@ def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition
     Raises:
         SourceError: A part cannot be read.
     """
-    names = [each.source_name for each in dataset.fields]
+    names = [each.source_name for each in dataset.stored_fields]
     rows: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
     filtered = Counter[str](other_days=0) if dataset.has_day_field else Counter[str]()

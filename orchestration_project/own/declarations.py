@@ -25,6 +25,15 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 OUR_COLUMNS = ("capture_id", "known_from", "known_to", "change_cause", "rule_version")
 """Columns that each table has besides the declared ones."""
 
+OTHER_FIELDS = "other_fields"
+"""Column that collects what the source has besides the declared fields."""
+
+NAMING_FORMATS = ("csv", "json", "ndjson", "html", "xlsx", "parquet", "")
+"""Formats whose records name all their fields; empty: parse=."""
+
+HEADER_FORMATS = ("csv", "html", "xlsx", "parquet")
+"""Formats that name their fields once, above the records."""
+
 MAX_DIGITS = 18
 """Most digits of an exact decimal: 64 bits keep them."""
 
@@ -367,6 +376,32 @@ def usual_size(min_ratio: float) -> UsualSize:
     return UsualSize(min_ratio)
 
 
+@dataclass(frozen=True)
+class ClientCredentials:
+    """A client of OAuth 2 that gets a token for itself; `client_credentials` makes it."""
+
+    token_url: str
+    client_id: str
+    client_secret: str
+    scope: str = ""
+
+
+def client_credentials(
+    token_url: str, *, client_id: str, client_secret: str, scope: str = ""
+) -> ClientCredentials:
+    """Return the grant by which a client of OAuth 2 gets a token for itself.
+
+    Args:
+        token_url: Address of the token service.
+        client_id: Environment variable of the client's ID.
+        client_secret: Environment variable of its secret.
+        scope: Scopes to ask for, with blanks between; default: those of the client.
+    """
+    if not token_url.startswith(("http://", "https://")):
+        raise invalid("token_url", "an address that begins with https:// or http://", token_url)
+    return ClientCredentials(token_url, client_id, client_secret, scope)
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpSource:
     """A source that answers over HTTP; `http_source` makes it."""
@@ -379,6 +414,7 @@ class HttpSource:
     secret_query: Mapping[str, str]
     bearer: str
     basic: tuple[str, str] | None
+    oauth: ClientCredentials | None
     paging: "Paging | None"
     requests_per_second: int
     max_attempts: int
@@ -451,6 +487,7 @@ def http_source(
     secret_query: Mapping[str, str] | None = None,
     bearer: str = "",
     basic: tuple[str, str] | None = None,
+    oauth: ClientCredentials | None = None,
     paging: Paging | None = None,
     rate: str = "2/s",
     retries: int = 4,
@@ -468,6 +505,7 @@ def http_source(
         secret_query: Environment variables of query parameters.
         bearer: Environment variable of a bearer token.
         basic: Environment variables of a user and a password.
+        oauth: Client that gets a token, as of `client_credentials`.
         paging: How pages follow; `pages`, `offsets`, `cursor`, `next_url` or `link_header`.
         rate: Requests a second at most, such as ``2/s``.
         retries: Further attempts after a fault that may pass.
@@ -484,6 +522,7 @@ def http_source(
     names = [*(secret_headers or {}).values(), *(secret_query or {}).values()]
     names += [bearer] if bearer else []
     names += [*basic] if basic else []
+    names += [oauth.client_id, oauth.client_secret] if oauth else []
     for name in names:
         if not ENVIRONMENT_NAME.fullmatch(name):
             raise invalid(
@@ -492,6 +531,8 @@ def http_source(
                 "another text",
                 "set the variable to the secret, and name it here",
             )
+    if oauth and (bearer or basic):
+        raise invalid("access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}")
     made = reading_of(reading)
     if paging is not None and paging.kind in ("cursor", "next_url") and made.format != "json":
         found_format = made.format or "parse="
@@ -505,6 +546,7 @@ def http_source(
         secret_query=secret_query or {},
         bearer=bearer,
         basic=basic,
+        oauth=oauth,
         paging=paging,
         requests_per_second=int(found[1]),
         max_attempts=retries + 1,
@@ -556,6 +598,10 @@ class Dataset:
         licence: Terms under which it is available.
         owners: Dagster's owners, such as ``team:market``.
         grace_hours: Hours after publication until a partition counts as late.
+        new_fields: What becomes of fields that the source has and this names not: they are ignored,
+            refuse the delivery, or are collected as JSON in the column other_fields.
+        missing_fields: What a header without an optional field does: it refuses the delivery, or
+            is ignored, so that the column is NULL. Members of JSON and XML may always be left out.
     """
 
     name: str
@@ -569,6 +615,8 @@ class Dataset:
     licence: str = "not stated"
     owners: Sequence[str] = field(default=("team:data",))
     grace_hours: int = 12
+    new_fields: Literal["ignore", "refuse", "collect"] = "ignore"
+    missing_fields: Literal["refuse", "ignore"] = "refuse"
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -576,6 +624,7 @@ class Dataset:
             raise invalid(f"dataset {self.name!r}", expected, self.name)
         what = f"dataset {self.name!r}"
         self._require_fields(what)
+        self._require_changes_of_fields(what)
         self._require_key(what)
         self._require_partition(what)
         if not 0 <= self.max_reject_ratio <= 1:
@@ -602,6 +651,36 @@ class Dataset:
         for each in self.fields if reading.positions else ():
             if each.source_name not in (reading.positions or {}):
                 raise invalid(f"positions of {what}", "those of each field", f"no {each.name}")
+
+    def _require_changes_of_fields(self, what: str) -> None:
+        """Make sure that the decisions on new and missing fields fit the format."""
+        decisions = {
+            "new_fields": (self.new_fields, ("ignore", "refuse", "collect"), NAMING_FORMATS),
+            "missing_fields": (self.missing_fields, ("refuse", "ignore"), HEADER_FORMATS),
+        }
+        found = self.source.reading.format
+        for name, (value, values, formats) in decisions.items():
+            if value not in values:
+                remedy = did_you_mean(str(value), values)
+                raise invalid(f"{name} of {what}", ", ".join(values), value, remedy)
+            if value != values[0] and found not in formats:
+                expected = f"one of the formats {', '.join(filter(None, formats))}"
+                raise invalid(f"{name} of {what}", expected, found or "parse=")
+        if any(each.name == OTHER_FIELDS for each in self.fields if self.collects):
+            raise invalid(f"fields of {what}", f"none called {OTHER_FIELDS}", OTHER_FIELDS)
+
+    @property
+    def collects(self) -> bool:
+        """Whether fields that are not declared are collected."""
+        return self.new_fields == "collect"
+
+    @property
+    def stored_fields(self) -> Sequence[Field]:
+        """Its fields, and the one that collects others, if it does."""
+        others = Field(
+            OTHER_FIELDS, "json", "fields of the source that are not declared", optional=True
+        )
+        return [*self.fields, *([others] if self.collects else [])]
 
     def _require_key(self, what: str) -> None:
         if not self.key:

@@ -1,7 +1,7 @@
 """The way to read the records of a document, as a declaration says it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias, TypedDict
 
 from orchestration_project.errors import ConfigurationError, did_you_mean
@@ -84,6 +84,8 @@ class Reading:
         member: File of a zip, by name or a pattern such as ``*.csv``; empty: its only one.
         max_bytes: Size of an inflated document, at most.
         parse: Returns the records of a document, in place of a format.
+        reads_all: Whether records have all fields of the document, not those alone that are asked
+            for.
     """
 
     format: str = ""
@@ -98,6 +100,7 @@ class Reading:
     member: str = ""
     max_bytes: int = MAX_BYTES
     parse: Parse | None = None
+    reads_all: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._require_format()
@@ -160,7 +163,7 @@ def reading_of(given: ReadingOptions) -> Reading:
     Raises:
         ConfigurationError: An argument is unknown, or has a wrong value.
     """
-    known = [each.name for each in fields(Reading)]
+    known = list(ReadingOptions.__annotations__)
     for name in given:
         if name not in known:
             raise invalid("argument", ", ".join(known), name, did_you_mean(name, known))

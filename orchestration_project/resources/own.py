@@ -14,6 +14,7 @@ import httpx
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import file_bytes
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.access_tokens import AccessTokens
 from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
@@ -26,6 +27,7 @@ from orchestration_project.errors import (
 )
 from orchestration_project.own.contracts import records_of, version_of
 from orchestration_project.own.declarations import (
+    ClientCredentials,
     Dataset,
     FileSource,
     HttpSource,
@@ -111,6 +113,7 @@ class OwnHttpSource(OwnSource):
     declared: HttpSource
     http: HttpClient
     _fetched: dict[str, Sequence[Capture]] = field(default_factory=dict, init=False)
+    _tokens: AccessTokens | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -276,12 +279,37 @@ class OwnHttpSource(OwnSource):
         asked = (
             asked.copy_merge_params({**query, **secret_query}) if query or secret_query else asked
         )
-        response = self.http.request("GET", str(asked), headers=headers, basic_auth=basic)
+        response = self._answer(str(asked), headers, basic)
         if response.status in MISSING:
             raise _not_there(self.dataset, partition, response.url)
         if response.status != HTTPStatus.OK:
             raise refusal(f"the source of {self.dataset.name}", response)
         return response
+
+    def _answer(
+        self, url: str, headers: Mapping[str, str], basic: tuple[str, str] | None
+    ) -> Response:
+        """Send a request; if its token is refused, repeat it with a new one."""
+        if self.declared.oauth is not None and self._tokens is None:
+            self._tokens = self._token_service(self.declared.oauth)
+        if self._tokens is None:
+            return self.http.request("GET", url, headers=headers, basic_auth=basic)
+        token = self._tokens.header()
+        response = self.http.request("GET", url, headers={**headers, **token})
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            self._tokens.forget(token["Authorization"])
+            response = self.http.request("GET", url, headers={**headers, **self._tokens.header()})
+        return response
+
+    def _token_service(self, client: ClientCredentials) -> AccessTokens:
+        return AccessTokens(
+            self.http,
+            client.token_url,
+            lambda: (secret(client.client_id), secret(client.client_secret)),
+            label=f"the source of {self.dataset.name}",
+            settings=(client.client_id, client.client_secret, "token_url of the declaration"),
+            form={"scope": client.scope} if client.scope else {},
+        )
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -1,6 +1,7 @@
 """Documents over HTTP: pages of every kind, keys from the environment, and what is refused."""
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from orchestration_project import (
     Daily,
+    client_credentials,
     cursor,
     http_source,
     link_header,
@@ -256,3 +258,103 @@ def test_files_of_a_folder_are_the_partitions_that_are_there(tmp_path):
     assert opened.extract(DAY, []).captures[0].body == b"name\nA\n"
     with pytest.raises(UnavailableError, match="2026-01-04"):
         opened.extract(Partition(DAY.day.replace(day=4)), [])
+
+
+CLIENT = "Basic " + b64encode(b"pipelines:hidden").decode()
+
+
+class Guarded:
+    """A source that wants a token of its own token service; the first one is refused later."""
+
+    def __init__(self, *, tokens=("one", "two"), status=200):
+        self.tokens = list(tokens)
+        self.status = status
+        self.valid = ""
+        self.issued: list[str] = []
+
+    def __call__(self, request):
+        if request.target == "/token":
+            if request.headers.get("authorization") != CLIENT:
+                return Reply(401, {}, b"{}")
+            self.valid = self.tokens.pop(0)
+            self.issued.append(request.body.decode())
+            return Reply(self.status, {}, json.dumps({"access_token": self.valid}).encode())
+        if request.headers.get("authorization") != f"Bearer {self.valid}":
+            return Reply(401, {}, b"no")
+        return Reply(200, {}, json.dumps([{"name": "A"}]).encode())
+
+
+def with_token(url, **more):
+    return client_credentials(
+        f"{url}/token", client_id="OWN_CLIENT", client_secret="OWN_SECRET", **more
+    )
+
+
+@pytest.fixture
+def client(monkeypatch):
+    monkeypatch.setenv("OWN_CLIENT", "pipelines")
+    monkeypatch.setenv("OWN_SECRET", "hidden")
+
+
+@pytest.mark.parametrize(("scope", "body"), [("", ""), ("read all", "&scope=read+all")])
+def test_a_client_gets_a_token_and_sends_it(client, extract, scope, body):
+    guarded = Guarded()
+    with FaultyServer(guarded) as tokens:
+        names, found, requests = extract(guarded, oauth=with_token(tokens.url, scope=scope))
+    assert names == ["A"]
+    assert guarded.issued == [f"grant_type=client_credentials{body}"]
+    assert [request.headers["authorization"] for request in requests] == ["Bearer one"]
+    assert all("hidden" not in str(each) and "one" not in each.request for each in found.captures)
+
+
+def test_a_token_that_is_refused_is_replaced_once(client, extract):
+    guarded = Guarded()
+
+    def first_token_expires(request):
+        if request.target != "/token" and guarded.valid == "one":
+            return Reply(401, {}, b"expired")
+        return guarded(request)
+
+    with FaultyServer(guarded) as tokens:
+        names, _, requests = extract(first_token_expires, oauth=with_token(tokens.url))
+    assert names == ["A"]
+    assert [request.headers["authorization"] for request in requests] == [
+        "Bearer one",
+        "Bearer two",
+    ]
+
+
+def test_a_client_that_is_refused_and_an_answer_without_token_fail(client, extract, monkeypatch):
+    with (
+        FaultyServer(lambda _: Reply(200, {}, b"<html>")) as tokens,
+        pytest.raises(SourceError, match="answered without a token"),
+    ):
+        extract(Guarded(), oauth=with_token(tokens.url))
+    monkeypatch.setenv("OWN_SECRET", "wrong")
+    with (
+        FaultyServer(Guarded()) as tokens,
+        pytest.raises(ConfigurationError, match="refuses the client") as raised,
+    ):
+        extract(Guarded(), oauth=with_token(tokens.url))
+    assert raised.value.remedy == "check OWN_CLIENT and OWN_SECRET"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"bearer": "OWN_TOKEN"}, "invalid access"),
+        ({"token_url": "ftp://a"}, "invalid token_url"),
+        ({"client_secret": "very-secret"}, "invalid name of a secret"),
+    ],
+)
+def test_a_wrong_client_is_refused_without_its_secret(more, message):
+    given = {"client_id": "OWN_CLIENT", "client_secret": "OWN_SECRET", "token_url": "https://a"}
+    bearer = more.pop("bearer", "")
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        http_source(
+            "https://a/{partition}",
+            format="json",
+            bearer=bearer,
+            oauth=client_credentials(**{**given, **more}),
+        )
+    assert "very-secret" not in str(raised.value)

@@ -29,23 +29,28 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
         SourceError: It is not JSON, or has nothing at the path.
     """
     found = at_path(loaded_json(body), reading.records, "records")
-    return _records(found if isinstance(found, list) else [found], names)
+    return _records(found if isinstance(found, list) else [found], reading, names)
 
 
-def read_lines(body: bytes, _: Reading, names: Sequence[str]) -> Iterator[Record]:
+def read_lines(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
     """Yield the record of each line that is not blank.
 
     Raises:
         SourceError: A line is not JSON.
     """
     lines = [line for line in decoded(body).split("\n") if line.strip(WHITESPACE)]
-    return _records([_loaded(line) for line in lines], names)
+    return _records([_loaded(line) for line in lines], reading, names)
 
 
-def _records(elements: Sequence[Any], names: Sequence[str]) -> Iterator[Record]:
+def _records(elements: Sequence[Any], reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+    first_names = {name.split(".")[0] for name in names}
     for number, element in enumerate(elements, 1):
         if isinstance(element, dict):
-            yield Record(number, {name: text_of(_at(element, name)) for name in names})
+            texts = {name: text_of(_at(element, name)) for name in names}
+            if reading.reads_all:
+                others = element.keys() - first_names - texts.keys()
+                texts |= {name: text_of(element[name]) for name in others}
+            yield Record(number, texts)
         else:
             kind = KINDS.get(type(element), type(element).__name__)
             yield Record(number, None, ("not_an_object", f"the record is {kind}, not an object"))

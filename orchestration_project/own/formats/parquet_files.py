@@ -29,8 +29,9 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     number = 0
     try:
         file = parquet.ParquetFile(io.BytesIO(body))
-        _require_size(file.metadata, len(names), reading.max_bytes)
         _require_columns(file.schema_arrow.names, names)
+        names = file.schema_arrow.names if reading.reads_all else names
+        _require_size(file.metadata, len(names), reading.max_bytes)
         for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
             columns = [_texts(batch.column(name)) for name in names]
             for texts in zip(*columns, strict=True):

@@ -15,12 +15,13 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
+from orchestration_project.connections.http.access_tokens import AccessTokens
 from orchestration_project.contracts.delimited import row_count
 from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.domains.finra.declaration import FIXED_INCOME
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
-from orchestration_project.redaction import hide, redacted
+from orchestration_project.redaction import redacted
 from orchestration_project.settings import without_secrets
 
 Filter = Mapping[str, object]
@@ -74,13 +75,22 @@ class QueryApi:
         self._captures = captures
         self._clock = clock
         self._api_url = api_url.rstrip("/")
-        self._token_url = token_url
-        self._credentials = None if api_key else credentials
         self._concurrent_requests = concurrent_requests
         self._largest_offset = largest_offset
         self._most_records = largest_offset + PAGE_ROWS  # that one query can be paged to
-        self._token_lock = threading.Lock()
-        self._token = api_key.get_secret_value() if api_key else None
+        self._api_key = api_key
+        self._tokens = (
+            None
+            if api_key or credentials is None
+            else AccessTokens(
+                http,
+                f"{token_url}?grant_type=client_credentials",
+                lambda: credentials,
+                label="FINRA",
+                settings=("FINRA_CLIENT_ID", "FINRA_CLIENT_SECRET", "FINRA_TOKEN_URL"),
+                may_pass=partial(may_pass, is_anonymous=False),
+            )
+        )
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, ...]]] = {}
 
@@ -284,8 +294,8 @@ class QueryApi:
             )
 
         response = send()
-        if response.status == 401 and self._credentials is not None:
-            self._forget(authorization.get("Authorization", ""))
+        if response.status == 401 and self._tokens is not None:
+            self._tokens.forget(authorization["Authorization"])
             authorization = self._authorization()
             response = send()
         return response, not authorization
@@ -297,46 +307,9 @@ class QueryApi:
             raise self._unusable(response, "HTTP 200 or 204")
 
     def _authorization(self) -> dict[str, str]:
-        if self._credentials is None and self._token is None:
-            return {}
-        with self._token_lock:
-            if self._token is None and self._credentials is not None:
-                self._token = self._new_token(self._credentials)
-            return {"Authorization": f"Bearer {self._token}"}
-
-    def _forget(self, refused: str) -> None:
-        with self._token_lock:
-            if refused == f"Bearer {self._token}":
-                self._token = None
-
-    def _new_token(self, credentials: tuple[str, str]) -> str:
-        response = self._http.request(
-            "POST",
-            f"{self._token_url}?grant_type=client_credentials",
-            basic_auth=credentials,
-            may_pass=partial(may_pass, is_anonymous=False),
-        )
-        if response.status in (400, 401, 403):
-            raise ConfigurationError(
-                f"FINRA refuses the client {credentials[0]} with HTTP {response.status}",
-                expected="an access token",
-                remedy="check FINRA_CLIENT_ID and FINRA_CLIENT_SECRET",
-                url=response.url,
-            )
-        try:
-            token = json_of(response)["access_token"]
-        except (ValueError, KeyError, TypeError):
-            token = None
-        if not isinstance(token, str) or not token:
-            raise SourceError(
-                "FINRA's token service answered without a token",
-                expected='{"access_token": …}',
-                found=f"HTTP {response.status}, {len(response.body)} bytes",
-                remedy="check FINRA_TOKEN_URL",
-                url=response.url,
-            )
-        hide(token)
-        return token
+        if self._api_key is not None:
+            return {"Authorization": f"Bearer {self._api_key.get_secret_value()}"}
+        return {} if self._tokens is None else self._tokens.header()
 
     def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
         """Response without data; a statusCode of 500 and above in its body is transient."""
