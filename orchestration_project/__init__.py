@@ -7,6 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestration_project.own.contracts import Judged
     from orchestration_project.own.declarations import (
         Daily,
         Dataset,
@@ -42,6 +45,7 @@ __all__ = [
     "decimal",
     "file_source",
     "http_source",
+    "judge_sample",
     "link_header",
     "matches",
     "next_url",
@@ -71,6 +75,26 @@ def __getattr__(name: str) -> Any:
 
     module = "catalog.components" if name in COMPONENTS else "own.declarations"
     return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+def judge_sample(
+    source: "str | Dataset", *documents: "bytes | str | Path", partition: str
+) -> "Judged":
+    """Return what a load would make of documents, offline: for tests of a declaration.
+
+    Args:
+        source: The dataset, or its name in the project folder.
+        documents: The pages of an answer: bytes, texts, or paths of files.
+        partition: The day of the partition, such as 2026-11-20.
+
+    Raises:
+        ConfigurationError: The project declares no such source, or the day is invalid.
+        SourceError: A document cannot be read.
+    """
+    from importlib import import_module
+
+    module = import_module(f"{__name__}.engine.own_sources")
+    return module.judge_documents(source, documents, partition)
 
 
 @cache

@@ -106,13 +106,22 @@ temperatures = Dataset(
 '''
 
 TEST = '''\
-"""The recorded samples keep the contracts of their sources."""
+"""The recorded samples keep the contracts of their sources, and bad rows are rejected."""
 
 import subprocess
+
+from orchestration_project import judge_sample
 
 
 def test_samples_keep_their_contracts():
     subprocess.run(["orchestrate", "test"], check=True)
+
+
+def test_a_temperature_that_no_station_has_is_rejected():
+    document = "station,high,low\nHarbour,11.5,3.0\nRoof,99.0,3.0\n"
+    judged = judge_sample("temperatures", document, partition="{first}")
+    assert [row["station"] for row in judged.rows] == ["Harbour"]
+    assert [code for code, _ in judged.rejects] == ["out_of_range"]
 '''
 
 READING = "station,high,low\nMarch Field,{high},{low}\nHarbour,{high},{low}\n"
@@ -183,5 +192,5 @@ def _files(name: str, today: date) -> dict[str, str]:
         f"{source}/source.py": SOURCE.format(**given),
         **{f"{source}/in/{day}.csv": text for day, text in zip(days, readings, strict=True)},
         f"{source}/samples/{days[0]}.csv": readings[0],
-        "tests/test_samples.py": TEST,
+        "tests/test_samples.py": TEST.format(**given),
     }

@@ -9,7 +9,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,17 +185,9 @@ def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
 
 
 def _declaration(name: str) -> "Declaration":
-    from orchestration_project.engine.own_sources import own_declarations
+    from orchestration_project.engine.own_sources import own_declaration
 
-    found = {each.dataset.name: each for each in own_declarations()}
-    if name not in found:
-        raise ConfigurationError(
-            f"the project declares no source {name!r}",
-            expected=f"one of {', '.join(found)}" if found else "a file defs/NAME/source.py",
-            found=name,
-            remedy=did_you_mean(name, found) or "`orchestrate new-source` writes one",
-        )
-    return found[name]
+    return own_declaration(name)
 
 
 def _validated(

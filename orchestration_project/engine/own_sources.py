@@ -4,15 +4,22 @@ A program knows them once it has opened the database, or made the registry.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Table
 
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.own.attributes import dataset_in
-from orchestration_project.own.contracts import declare_table
+from orchestration_project.own.contracts import (
+    Judged,
+    contract_of,
+    declare_table,
+    partitioning_of,
+    validate_documents,
+)
 from orchestration_project.own.declarations import Dataset
 from orchestration_project.settings import project_folder
 from orchestration_project.settings.chosen import beginnings_of, packaged_domains
@@ -107,3 +114,46 @@ def _refuse_taken(dataset: Dataset, file: str, found: Mapping[str, tuple[Dataset
             remedy="let the name of the dataset, or of the project, begin with another word",
             file=file,
         )
+
+
+def judge_documents(
+    source: str | Dataset, documents: Sequence[bytes | str | Path], partition: str
+) -> Judged:
+    """Return what a load would make of documents; as `orchestration_project.judge_sample`."""
+    if isinstance(source, Dataset):
+        table, fields = declare_table(source, own_domain() or "sample")
+        declared, code = source, b""
+    else:
+        declared, _, table, fields, code = own_declaration(source)
+    contract = contract_of(declared, table, fields, code)
+    chosen = partitioning_of(declared).partition_of(partition, today=date.max)
+    bodies = [_bytes_of(each) for each in documents]
+    validated = validate_documents(declared, contract, bodies, chosen)
+    return Judged(
+        rows=validated.rows.drop("part_number").to_dicts(),
+        rejects=validated.rejects.select("reason_code", "reason").rows(),
+        failed=[each.name for each in validated.audits if each.outcome == "failed"],
+    )
+
+
+def _bytes_of(document: bytes | str | Path) -> bytes:
+    if isinstance(document, Path):
+        return document.read_bytes()
+    return document.encode() if isinstance(document, str) else document
+
+
+def own_declaration(name: str) -> Declaration:
+    """Return the declaration of a dataset by its name.
+
+    Raises:
+        ConfigurationError: The project declares none of this name.
+    """
+    found = {each.dataset.name: each for each in own_declarations()}
+    if name not in found:
+        raise ConfigurationError(
+            f"the project declares no source {name!r}",
+            expected=f"one of {', '.join(found)}" if found else "a file defs/NAME/source.py",
+            found=name,
+            remedy=did_you_mean(name, found) or "`orchestrate new-source` writes one",
+        )
+    return found[name]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from sqlalchemy import Column, Table
@@ -358,3 +358,17 @@ def compare_rows(validated: Validated, loaded: pl.DataFrame, key: Sequence[str])
         removed=len(before) - len(both),
         unchanged=len(same),
     )
+
+
+class Judged(NamedTuple):
+    """What a load would make of documents.
+
+    Attributes:
+        rows: The rows, by column.
+        rejects: Reason code and reason of each record that is rejected.
+        failed: Names of the checks of the delivery that fail; one of them quarantines it.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    rejects: Sequence[tuple[str, str]]
+    failed: Sequence[str]

@@ -14,6 +14,7 @@ from orchestration_project import (
     decimal,
     file_source,
     http_source,
+    judge_sample,
     matches,
     one_of,
     positive,
@@ -40,10 +41,12 @@ def test_the_names_that_a_project_may_use_are_these():
         "Monthly",
         "Weekly",
         "between",
+        "client_credentials",
         "cursor",
         "decimal",
         "file_source",
         "http_source",
+        "judge_sample",
         "link_header",
         "matches",
         "next_url",
@@ -192,3 +195,13 @@ def test_a_file_may_stand_for_each_partition():
 
 def test_texts_may_be_limited_to_some():
     assert one_of("buy", "sell").says == "one of buy, sell"
+
+
+def test_a_sample_is_judged_as_a_load_would_judge_it(tmp_path):
+    declared = dataset(Field("rate", int, "its rate", check=positive), checks=[row_count(min=2)])
+    page = tmp_path / "second.csv"
+    page.write_text("name,rate\nB,-1\n")
+    judged = judge_sample(declared, b"name,rate\nA,1\n", page, partition="2026-01-05")
+    assert [(row["name"], row["rate"]) for row in judged.rows] == [("A", 1)]
+    assert judged.rejects == [("not_positive", "rate is not above 0: -1")]
+    assert judged.failed == ["has_few_rejects", "has_row_count_within_limits"]
