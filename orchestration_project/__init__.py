@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         between,
         cursor,
         decimal,
+        dlt_source,
         file_source,
         http_source,
         link_header,
@@ -38,6 +39,7 @@ __all__ = [
     "between",
     "cursor",
     "decimal",
+    "dlt_source",
     "file_source",
     "http_source",
     "link_header",
@@ -52,7 +54,7 @@ __all__ = [
     "usual_size",
 ]
 
-COMPONENTS = ("FileDataset", "HttpDataset")
+COMPONENTS = ("DltDataset", "FileDataset", "HttpDataset")
 """Types of Dagster components; a `defs.yaml` names them."""
 
 

@@ -17,6 +17,7 @@ from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.own.declarations import Dataset, ExactDecimal, Field, RowCount
+from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.formats.compressed import is_compressed
 from orchestration_project.own.formats.shared import unreadable
 from orchestration_project.own.records import Record, document_of, read_records
@@ -134,7 +135,7 @@ def contract_of(
 def rule_version(dataset: Dataset, code: bytes) -> str:
     """Return a hash of all that could make other rows of the same bytes.
 
-    With ``parse=`` that is the whole file, as the function may call others.
+    With a function of the project that is the whole file, as it may call others.
     """
     said = [
         (each.name, each.kind, str(each.type), each.source_name, each.optional, each.checks)
@@ -142,7 +143,8 @@ def rule_version(dataset: Dataset, code: bytes) -> str:
     ]
     reading = dataset.source.reading
     read = (reading.format, sorted(reading.options.items()))
-    rules = repr((dataset.key_columns, said, read, code if reading.parse else b""))
+    further = dataset.source.code if isinstance(dataset.source, DltSource) else b""
+    rules = repr((dataset.key_columns, said, read, code + further if reading.parse else b""))
     return sha256(rules.encode()).hexdigest()[:12]
 
 
