@@ -308,7 +308,7 @@ def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset:
             located(text, template, ".".join(map(str, template)), "a template"),
             "write the value; of a secret, write the name of its environment variable",
         )
-    FUNCTIONS.set(functions)
+    token = FUNCTIONS.set(functions)
     try:
         return _model(SOURCES[kind]).model_validate(document, context=SOURCES).attributes.made()
     except ValidationError as error:
@@ -316,6 +316,8 @@ def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset:
             found = located(text, place, ".".join(map(str, place)), "another value")
             raise _wrong("names of environment variables", found) from None
         raise _wrong(f"attributes of {kind}", "; ".join(value_problems(text, error))) from None
+    finally:
+        FUNCTIONS.reset(token)
 
 
 def _model(source: type[Attributes]) -> type[Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import event
 from orchestration_project import Daily, Field, dlt_source
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.own.contracts import declare_table
 from tests.own.declared import dataset
 from tests.own.dlt_loading import DAY, NEXT_DAY
 
@@ -162,6 +163,29 @@ def test_the_sensor_sees_the_newest_partition_alone(loading, table):
     with loading.source(declared) as source:
         assert [each.label for each in source.partitions().known] == [THIRD_DAY]
     assert loading.declare(declared).reread_count == 0
+
+
+def test_two_datasets_of_one_resource_have_states_of_their_own(loading, table):
+    @dlt.resource(name="orders")
+    def orders(n=dlt.sources.incremental("n")):  # noqa: B008 - as dlt has it
+        yield from table.rows
+
+    shared = orders()
+    both = [
+        dataset(
+            Field("n", int, "number"),
+            source=dlt_source(lambda: shared, capture="rows", incremental=True),
+        )
+        for _ in range(2)
+    ]
+    for declared in both:
+        declare_table(declared, "shop")
+    for declared in both:
+        loading.load(declared, DAY)
+    table.add("C")
+    for declared in both:
+        loading.load(declared, NEXT_DAY)
+        assert days_of(loading, declared) == [(DAY, "A"), (DAY, "B"), (NEXT_DAY, "C")]
 
 
 def test_a_resource_that_keeps_no_state_is_not_incremental(loading):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import zstandard
 
 from orchestration_project.settings import PROJECT_ROOT
 from tests.faulty_server import FaultyServer, Reply
@@ -153,7 +154,7 @@ def test_the_page_loads_restates_and_replays_an_api(project, vendor):
 
 @pytest.mark.slow
 def test_a_job_of_dagster_loads_a_database_and_a_component(project):
-    _, run = project
+    folder, run = project
     run("orchestrate migrate")
     run(f"orchestrate load customers {DAY}")
     names = "orchestrate export customers --columns name 2>/dev/null"
@@ -162,4 +163,10 @@ def test_a_job_of_dagster_loads_a_database_and_a_component(project):
     run(f"dagster job execute -m orchestration_project.definitions -j shop_returns {tags}")
     ids = "orchestrate export returns --columns id 2>/dev/null"
     assert run(ids).splitlines() == ["id", f"{DAY}-1"]
-    assert "personal? name" in run("orchestrate check")
+    assert "personal?" not in run("orchestrate check")
+    erase = "orchestrate erase shop/customer --reason asked --yes --only-database"
+    run(f"echo Ada | {erase}")
+    assert run(names).splitlines() == ["name"]
+    stored = [zstandard.decompress(file.read_bytes()) for file in folder.rglob("*.zst")]
+    assert any(DAY.encode() in body for body in stored)
+    assert not any(b"Ada" in body for body in stored)
