@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         client_credentials,
         cursor,
         decimal,
+        dlt_source,
         file_source,
         http_source,
         link_header,
@@ -43,6 +44,7 @@ __all__ = [
     "client_credentials",
     "cursor",
     "decimal",
+    "dlt_source",
     "file_source",
     "http_source",
     "judge_sample",
@@ -58,7 +60,7 @@ __all__ = [
     "usual_size",
 ]
 
-COMPONENTS = ("FileDataset", "HttpDataset")
+COMPONENTS = ("DltDataset", "FileDataset", "HttpDataset")
 """Types of Dagster components; a `defs.yaml` names them."""
 
 

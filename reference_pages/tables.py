@@ -46,6 +46,7 @@ DATA_MODULES = (
 OTHER_MODULES = (
     "access",
     "alert_states",
+    "dlt",
     "documents",
     "erasures",
     "events_routing",

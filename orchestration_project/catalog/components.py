@@ -17,6 +17,7 @@ from orchestration_project.engine.own_sources import own_declarations
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.own.attributes import (
     DatasetAttributes,
+    DltAttributes,
     FileAttributes,
     HttpAttributes,
 )
@@ -73,3 +74,9 @@ class FileDataset(DatasetAttributes, _OwnDataset):
     """A dataset of files, with captures, checks and history."""
 
     source: FileAttributes
+
+
+class DltDataset(DatasetAttributes, _OwnDataset):
+    """A dataset of a dlt resource, with captures, checks and history."""
+
+    source: DltAttributes

@@ -7,19 +7,29 @@ from functools import cache, partial
 
 from orchestration_project.catalog.factory import domain_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.dlt_private import dlt_version
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset, LoadLimits
+from orchestration_project.engine.dlt_deliveries import DltReader, parse_recorded
+from orchestration_project.engine.dlt_states import append_state, read_states, start_state
 from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.own_sources import Declaration, own_declarations
-from orchestration_project.own.contracts import contract_of, parse_delivery, partitioning_of
+from orchestration_project.own.contracts import contract_of, partitioning_of
 from orchestration_project.own.declarations import Dataset as Declared
-from orchestration_project.own.declarations import HttpSource, UsualSize
+from orchestration_project.own.declarations import UsualSize
+from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.records import counter_of
 from orchestration_project.registry import Connection, Domain, Environment
-from orchestration_project.resources.own import OwnFileSource, OwnHttpSource, OwnSource
+from orchestration_project.resources.own import (
+    OwnDltSource,
+    OwnFileSource,
+    OwnHttpSource,
+    OwnSource,
+    secret,
+)
 from orchestration_project.services.erasure.requests import SubjectKinds, subject_kinds
 from orchestration_project.settings import Settings, project_folder
 from orchestration_project.settings.project import own_domain
@@ -35,7 +45,7 @@ def open_source(
     """Open the source of a dataset; without ``captures``, its answers are stored as always."""
     source = declared.source
     captures = given.captures if captures is None else captures
-    if not isinstance(source, HttpSource):
+    if isinstance(source, FileSource):
         yield OwnFileSource(declared, captures, given.clock, source, project_folder())
         return
     with HttpClient(
@@ -48,7 +58,29 @@ def open_source(
         max_attempts=source.max_attempts,
         accepts_encodings=True,
     ) as http:
-        yield OwnHttpSource(declared, captures, given.clock, source, http)
+        if isinstance(source, DltSource):
+            yield _dlt_source(declared, source, http, captures, given)
+        else:
+            yield OwnHttpSource(declared, captures, given.clock, source, http)
+
+
+def _dlt_source(
+    declared: Declared, source: DltSource, http: HttpClient, captures: Captures, given: Environment
+) -> OwnDltSource:
+    dlt_version()
+    reader = DltReader(
+        declared,
+        source,
+        http,
+        captures,
+        given.clock,
+        secrets=lambda: {name: secret(of) for name, of in source.secrets.items()},
+        start_of=lambda partition: start_state(
+            read_states(given.settings, declared.name),
+            partitioning_of(declared).key_of(partition),
+        ),
+    )
+    return OwnDltSource(declared, captures, given.clock, reader)
 
 
 def _connection(declared: Declared) -> Connection[OwnSource]:
@@ -83,7 +115,8 @@ def dataset_of(declaration: Declaration) -> Dataset:
         count_records=counter_of(declared.source.reading),
         declared_in=declaration.file,
         contract=contract_of(declared, declaration.table, declaration.fields, declaration.code),
-        parse=partial(parse_delivery, declared),
+        parse=partial(parse_recorded, declared),
+        after_load=append_state if _is_incremental(declared) else None,
         resource=_resource(declared),
         source_label=f"the source of {declared.name}",
         source_description=f"the source that {declaration.file} declares",
@@ -91,8 +124,12 @@ def dataset_of(declaration: Declaration) -> Dataset:
         licence=declared.licence,
         owners=declared.owners,
         min_size_ratio=_min_size_ratio(declared),
-        reread_count=declared.partitions.reread_count,
+        reread_count=0 if _is_incremental(declared) else declared.partitions.reread_count,
     )
+
+
+def _is_incremental(declared: Declared) -> bool:
+    return isinstance(declared.source, DltSource) and declared.source.is_incremental
 
 
 def _min_size_ratio(declared: Declared) -> float | None:

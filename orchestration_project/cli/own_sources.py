@@ -71,7 +71,8 @@ def preview(source: str, partition: str | None) -> int:
     from orchestration_project.catalog.own import open_source
     from orchestration_project.connections.artifacts import FolderStore
     from orchestration_project.contracts.partitioning import Partition
-    from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.captures import Captures, parts_of
+    from orchestration_project.engine.dlt_deliveries import record_parts
     from orchestration_project.own.contracts import partitioning_of
     from orchestration_project.registry import Environment
     from orchestration_project.settings import load_settings
@@ -90,7 +91,8 @@ def preview(source: str, partition: str | None) -> int:
         else:
             partitioning = partitioning_of(declaration.dataset)
             chosen = partitioning.partition_of(partition, today=date.max)
-        bodies = [each.body for each in opened.extract(chosen, []).captures]
+        parts = parts_of(opened.extract(chosen, []).captures)
+    bodies = [each.body for each in record_parts(declaration.dataset, parts, chosen)]
     validated = _validated(declaration, bodies, chosen)
     _show(declaration, chosen, validated, _difference(declaration, chosen, validated))
     return 1 if validated.is_held_back else 0
@@ -157,6 +159,7 @@ def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
     from orchestration_project.engine.captures import Captures
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.engine.warehouse.capture_log import read_blobs
+    from orchestration_project.own.dlt_source import DltSource
     from orchestration_project.settings import load_settings
     from orchestration_project.tables.spine import captures
 
@@ -178,6 +181,14 @@ def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
         blob = read_blobs(connection, [found.sha256])[found.sha256]
     body = Captures(open_store(settings)).read(blob)
     declaration = by_name[found.dataset]
+    source = declaration.dataset.source
+    if isinstance(source, DltSource) and source.captures_answers:
+        raise ConfigurationError(
+            f"a capture of {found.dataset} cannot be a sample",
+            expected="bytes of which each has records, as those of capture='rows'",
+            found="an answer that a resource of dlt makes rows of, with the others of its delivery",
+            remedy=f"`orchestrate replay --table {found.dataset}` makes rows of them again",
+        )
     folder = _samples(declaration)
     folder.mkdir(exist_ok=True)
     suffix = declaration.dataset.source.reading.format or "bin"

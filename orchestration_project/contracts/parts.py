@@ -1,15 +1,20 @@
 """The pieces in which a delivery comes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Part:
     """One piece of a delivery: the bytes of a page or file, and its number from 1.
 
-    ``market`` is set where a source delivers a market at a time.
+    ``market`` is set where a source delivers a market at a time. The others are those of a capture.
     """
 
     part_number: int
     body: bytes
     market: str | None = None
+    url: str = ""
+    request: Mapping[str, object] = field(default_factory=dict[str, object])
+    response_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    http_status: int | None = None

@@ -97,6 +97,18 @@ class Capture:
         """Return it without its bytes, which the artifact store has."""
         return replace(self, body=b"")
 
+    def as_part(self, number: int, body: bytes) -> Part:
+        """Return it as a part of a delivery, with its bytes."""
+        return Part(
+            number,
+            body,
+            self.market,
+            self.url,
+            self.request,
+            self.response_headers,
+            self.http_status,
+        )
+
     @property
     def blob(self) -> Blob:
         """The row of its bytes."""
@@ -145,7 +157,7 @@ def bounded(captures: Iterable[Capture]) -> list[Capture]:
 
 def parts_of(captures: Sequence[Capture]) -> list[Part]:
     """Return the captures' bytes as the numbered parts of a delivery."""
-    return [Part(number, each.body, each.market) for number, each in enumerate(captures, start=1)]
+    return [each.as_part(number, each.body) for number, each in enumerate(captures, start=1)]
 
 
 AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
@@ -285,7 +297,7 @@ class Captures:
             if size and size + each.byte_count > most:
                 yield piece
                 piece, size = [], 0
-            piece.append(Part(number, self._body_of(each), each.market))
+            piece.append(each.as_part(number, self._body_of(each)))
             size += each.byte_count
         yield piece
 

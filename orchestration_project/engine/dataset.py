@@ -35,6 +35,7 @@ from orchestration_project.engine.warehouse import (
     ValidatedBatch,
     Warehouse,
     WriteResult,
+    WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import no_warnings
 from orchestration_project.engine.warehouse.difference import quarantined_keys
@@ -56,6 +57,9 @@ NOT_ASKED = "not asked"
 """Outcome of a partition of which a source deliberately got no request."""
 
 TO_ASK = "to ask the source: --full, or full: true in the run's config"
+
+AfterLoad = Callable[[Connection, WriteTarget, Delivery, datetime], None]
+"""Writes what belongs to a delivery that was just loaded, at a time of UTC; its error undoes it."""
 
 ROWS_SHOWN = 20
 """Rows of a loaded partition of a declared dataset that its metadata shows."""
@@ -202,6 +206,8 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         is_staged: Whether valid rows are stored as a Parquet file before they are loaded.
         write_disposition: What a delivery of its source does to the loaded rows of its partition.
         completeness: When a delivery is too small to be loaded.
+        after_load: Writes what belongs to a delivery, in the transaction that loaded it; None:
+            nothing does.
     """
 
     domain: str
@@ -222,6 +228,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     write_disposition: WriteDisposition = "replace_scope"
 
     completeness: CompletenessLimits = field(default_factory=CompletenessLimits)
+    after_load: AfterLoad | None = None
 
     @property
     def noun(self) -> str:

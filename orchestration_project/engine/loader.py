@@ -41,6 +41,7 @@ from orchestration_project.engine.warehouse import (
     RecordedDelivery,
     ValidatedBatch,
     Warehouse,
+    WriteResult,
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.landing import completeness_audits, is_landed
@@ -252,7 +253,14 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         announcements, target, delivery = self.announcements, batch.target, batch.delivery
         partition = self._partition(target.partition_key)
         warn = partial(self._warn, partition)
-        note = announcements.recorder(target, partition, delivery)
+        announce = announcements.recorder(target, partition, delivery)
+
+        def note(connection: Connection, ended: Sequence[Any]) -> None:
+            announce(connection, ended)
+            for result in ended:
+                if self.dataset.after_load is not None and isinstance(result, WriteResult):
+                    self.dataset.after_load(connection, target, delivery, result.known_from)
+
         landed = self.warehouse.land(batch, warn, note)
         own = announcements.of_load(partition, delivery, landed)
         _, late = self._take_over(target, stays=False)

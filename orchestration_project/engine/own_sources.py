@@ -5,7 +5,7 @@ A program knows them once it has opened the database, or made the registry.
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from orchestration_project.own.contracts import (
 from orchestration_project.own.declarations import Dataset
 from orchestration_project.settings import project_folder
 from orchestration_project.settings.chosen import beginnings_of, packaged_domains
-from orchestration_project.settings.own_files import import_own
+from orchestration_project.settings.own_files import import_own, own_function
 from orchestration_project.settings.project import own_domain, own_files
 from orchestration_project.tables import catalogue  # noqa: F401 - declares our own tables first
 from orchestration_project.tables.schema import METADATA, Field
@@ -84,7 +84,8 @@ def _datasets_of(path: Path, file: str) -> Sequence[Dataset]:
     """Return the datasets that a file declares, as Python or as a component."""
     if path.suffix == ".yaml":
         try:
-            return [dataset_in(path.read_text(encoding="utf-8"))]
+            functions = partial(own_function, path.parent)
+            return [dataset_in(path.read_text(encoding="utf-8"), functions)]
         except ConfigurationError as error:
             raise error.within(file=file) from None
     return [value for value in vars(import_own(path)).values() if isinstance(value, Dataset)]

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
 from inspect import signature
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import yaml
 from pydantic import (
@@ -18,6 +20,8 @@ from pydantic import (
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.own import declarations
 from orchestration_project.own.declarations import Dataset, Field
+from orchestration_project.own.dlt_rest_api import rest_api_maker
+from orchestration_project.own.dlt_source import DltSource, dlt_source
 from orchestration_project.own.reading import MAX_BYTES, invalid
 from orchestration_project.settings.yaml import Place, located, read_yaml, value_problems
 from orchestration_project.settings.yaml import syntax_problem as yaml_problem
@@ -25,8 +29,22 @@ from orchestration_project.settings.yaml import syntax_problem as yaml_problem
 PREFIX = "orchestration_project."
 """Begins the types of our components in a file."""
 
-SECRETS = {"bearer", "basic", "client_id", "client_secret", "secret_headers", "secret_query"}
+SECRETS = {
+    *("bearer", "basic", "client_id", "client_secret"),
+    *("secret_headers", "secret_query", "secrets"),
+}
 """Attributes with names of secrets; a wrong value of them may be one, and is not shown."""
+
+FindFunction: TypeAlias = Callable[[str], tuple[Callable[..., Any], bytes]]
+"""Returns a function by module:function, and the bytes of its module."""
+
+
+def _no_function(name: str) -> tuple[Callable[..., Any], bytes]:
+    raise invalid("function", "a module beside the file", name)
+
+
+FUNCTIONS = ContextVar[FindFunction]("functions", default=_no_function)
+"""Finds the functions that the file names which is read."""
 
 DECIMAL = re.compile(r"decimal\(\s*([0-9]+)\s*,\s*([0-9]+)\s*\)")
 
@@ -256,15 +274,42 @@ class DatasetAttributes(Attributes):
         return Dataset(**{**self.given, **parts})
 
 
+class DltAttributes(Attributes):
+    """A source of dlt, as of `dlt_source`: a function of a module beside the file, or `rest_api`.
+
+    Secrets of `rest_api` are named by their paths in it, such as ``client.auth.token``.
+    """
+
+    function: str = ""
+    rest_api: dict[str, Any] | None = None
+    resource: str = ""
+    capture: str = "answers"
+    incremental: bool = False
+    secrets: dict[str, str] | None = None
+    rate: str = "2/s"
+    retries: int = 4
+
+    def made(self) -> DltSource:
+        """Return the source."""
+        if bool(self.function) == (self.rest_api is not None):
+            raise invalid("source", "one of function and rest_api", "both or none")
+        given = {k: value for k, value in self.given.items() if k not in ("function", "rest_api")}
+        if self.rest_api is not None:
+            return dlt_source(rest_api_maker(self.rest_api, self.secrets or {}), **given)
+        make, code = FUNCTIONS.get()(self.function)
+        return replace(dlt_source(make, **given), code=code)
+
+
 SOURCES: Mapping[object, type[Attributes]] = {
+    f"{PREFIX}DltDataset": DltAttributes,
     f"{PREFIX}HttpDataset": HttpAttributes,
     f"{PREFIX}FileDataset": FileAttributes,
 }
 """Attributes of the source by the type of a component."""
 
 
-def dataset_in(text: str) -> Dataset:
-    """Return the dataset that a file of a component declares.
+def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset:
+    """Return the dataset that a file of a component declares; it may name ``functions``.
 
     Raises:
         ConfigurationError: An attribute is wrong; the error has its line.
@@ -284,6 +329,7 @@ def dataset_in(text: str) -> Dataset:
             located(text, template, ".".join(map(str, template)), "a template"),
             "write the value; of a secret, write the name of its environment variable",
         )
+    token = FUNCTIONS.set(functions)
     try:
         return _model(SOURCES[kind]).model_validate(document, context=SOURCES).attributes.made()
     except ValidationError as error:
@@ -291,6 +337,8 @@ def dataset_in(text: str) -> Dataset:
             found = located(text, place, ".".join(map(str, place)), "another value")
             raise _wrong("names of environment variables", found) from None
         raise _wrong(f"attributes of {kind}", "; ".join(value_problems(text, error))) from None
+    finally:
+        FUNCTIONS.reset(token)
 
 
 def _model(source: type[Attributes]) -> type[Any]:

@@ -22,9 +22,11 @@ from orchestration_project.own.declarations import (
     Dataset,
     ExactDecimal,
     Field,
+    FileSource,
     HttpSource,
     RowCount,
 )
+from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.formats.compressed import is_compressed
 from orchestration_project.own.formats.shared import unreadable
 from orchestration_project.own.records import Record, document_of, read_records
@@ -98,7 +100,8 @@ def _table_field(field: Field, dataset: Dataset) -> TableField:
 def _captured(field: Field, dataset: Dataset) -> Mapping[str, Any]:
     """Return where captured bytes have the records of a subject, as JSON can have it."""
     reading = dataset.source.reading
-    source = "http" if isinstance(dataset.source, HttpSource) else "files"
+    kinds = {HttpSource: "http", FileSource: "files", DltSource: "dlt"}
+    source = kinds[type(dataset.source)]
     found = {"source": source, "dataset": dataset.name}
     if reading.format == "csv":
         return {**found, "delimiter": reading.delimiter, "field": field.source_name}
@@ -167,7 +170,7 @@ def contract_of(
 def rule_version(dataset: Dataset, code: bytes) -> str:
     """Return a hash of all that could make other rows of the same bytes.
 
-    With ``parse=`` that is the whole file, as the function may call others.
+    With a function of the project that is the whole file, as it may call others.
     """
     said = [
         (each.name, each.kind, str(each.type), each.source_name, each.optional, each.checks)
@@ -175,7 +178,8 @@ def rule_version(dataset: Dataset, code: bytes) -> str:
     ]
     reading = dataset.source.reading
     read = (reading.format, sorted(reading.options.items()))
-    rules = repr((dataset.key_columns, said, read, code if reading.parse else b""))
+    further = dataset.source.code if isinstance(dataset.source, DltSource) else b""
+    rules = repr((dataset.key_columns, said, read, code + further if reading.parse else b""))
     return sha256(rules.encode()).hexdigest()[:12]
 
 

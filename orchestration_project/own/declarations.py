@@ -16,7 +16,15 @@ import holidays
 
 from orchestration_project.contracts.partitioning import Calendar
 from orchestration_project.errors import did_you_mean
-from orchestration_project.own.reading import Reading, ReadingOptions, invalid, reading_of
+from orchestration_project.own.dlt_source import DltSource
+from orchestration_project.own.dlt_source import dlt_source as dlt_source
+from orchestration_project.own.reading import (
+    Reading,
+    ReadingOptions,
+    invalid,
+    reading_of,
+    requests_per_second,
+)
 from orchestration_project.tables.schema import USD_SCALE, FieldCheck
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -474,10 +482,6 @@ def link_header(*, most: int = 1000) -> Paging:
     return Paging(kind="link_header", most=most)
 
 
-RATE = re.compile(r"([1-9][0-9]{0,3})/s")
-ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-
-
 def http_source(
     url: str,
     *,
@@ -514,23 +518,11 @@ def http_source(
     if not url.startswith(("http://", "https://")):
         raise invalid("URL", "an address that begins with https:// or http://", url)
     _require_template(url, query or {})
-    found = RATE.fullmatch(rate)
-    if found is None:
-        raise invalid("rate", "requests a second, such as 2/s", rate)
-    if not 0 <= retries <= 20:
-        raise invalid("retries", "0 to 20", retries)
     names = [*(secret_headers or {}).values(), *(secret_query or {}).values()]
     names += [bearer] if bearer else []
     names += [*basic] if basic else []
     names += [oauth.client_id, oauth.client_secret] if oauth else []
-    for name in names:
-        if not ENVIRONMENT_NAME.fullmatch(name):
-            raise invalid(
-                "name of a secret",
-                "an environment variable such as MY_API_KEY",
-                "another text",
-                "set the variable to the secret, and name it here",
-            )
+    per_second = requests_per_second(rate, retries, names)
     if oauth and (bearer or basic):
         raise invalid("access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}")
     made = reading_of(reading)
@@ -548,7 +540,7 @@ def http_source(
         basic=basic,
         oauth=oauth,
         paging=paging,
-        requests_per_second=int(found[1]),
+        requests_per_second=per_second,
         max_attempts=retries + 1,
     )
 
@@ -591,7 +583,7 @@ class Dataset:
         key: Columns that identify a row; the column of the partition need not be named.
         partitions: Which partitions it has: `Daily`, `Weekly` or `Monthly`.
         fields: Its fields, in the order of the columns.
-        source: Where it comes from: `http_source` or `file_source`.
+        source: Where it comes from: `http_source`, `file_source` or `dlt_source`.
         checks: Checks of a whole delivery, which quarantine it: `row_count`, `usual_size`.
         description: What one row is.
         max_reject_ratio: Rejected share of records (0-1) above which a delivery is quarantined.
@@ -608,7 +600,7 @@ class Dataset:
     key: Sequence[str]
     partitions: Partitions
     fields: Sequence[Field]
-    source: HttpSource | FileSource
+    source: HttpSource | FileSource | DltSource
     checks: Sequence[RowCount | UsualSize] = ()
     description: str = ""
     max_reject_ratio: float = 0.0
@@ -701,6 +693,20 @@ class Dataset:
         field = next((each for each in self.fields if each.name == column), None)
         if field is not None and field.kind != "date":
             raise invalid(f"field {column!r}", "a date, as it names partitions", field.kind)
+        if isinstance(self.source, DltSource) and self.source.is_incremental and field is not None:
+            raise invalid(
+                f"partitions of {what}",
+                "a column that is not a field, as a partition has the rows that were new then",
+                column,
+                "name another column by column= of the partitions",
+            )
+        if field is None and isinstance(self.source, DltSource) and not self._names_partition:
+            raise invalid(
+                f"source of {what}",
+                "a function with the parameter day, incremental=True, or a field with the day",
+                "the same rows for all partitions",
+                "let the function take the day, or name the field by column= of the partitions",
+            )
         if field is None and not self._names_partition:
             raise invalid(
                 f"source of {what}",
@@ -711,6 +717,8 @@ class Dataset:
 
     @property
     def _names_partition(self) -> bool:
+        if isinstance(self.source, DltSource):
+            return self.source.takes_day or self.source.is_incremental
         templates = (
             [self.source.url, *self.source.query.values()]
             if isinstance(self.source, HttpSource)

@@ -1,5 +1,6 @@
 """The way to read the records of a document, as a declaration says it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias, TypedDict
@@ -44,6 +45,32 @@ Positions: TypeAlias = Mapping[str, tuple[int, int]]
 def invalid(what: str, expected: str, found: object, remedy: str = "") -> ConfigurationError:
     """Return the error of a wrong declaration."""
     return ConfigurationError(f"invalid {what}", expected=expected, found=str(found), remedy=remedy)
+
+
+RATE = re.compile(r"([1-9][0-9]{0,3})/s")
+ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def requests_per_second(rate: str, retries: int, secrets: Iterable[str]) -> int:
+    """Return the limit of a rate; make sure of a source's retries and names of secrets.
+
+    Raises:
+        ConfigurationError: One of them is wrong.
+    """
+    found = RATE.fullmatch(rate)
+    if found is None:
+        raise invalid("rate", "requests a second, such as 2/s", rate)
+    if not 0 <= retries <= 20:
+        raise invalid("retries", "0 to 20", retries)
+    for name in secrets:
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            raise invalid(
+                "name of a secret",
+                "an environment variable such as MY_API_KEY",
+                "another text",
+                "set the variable to the secret, and name it here",
+            )
+    return int(found[1])
 
 
 class ReadingOptions(TypedDict, total=False):

@@ -18,6 +18,7 @@ from orchestration_project.connections.http.access_tokens import AccessTokens
 from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.dlt_deliveries import DltReader
 from orchestration_project.engine.document_source import refusal
 from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import (
@@ -425,3 +426,24 @@ class OwnFileSource(OwnSource):
         )
         captures.append(capture)
         return [capture]
+
+
+@dataclass
+class OwnDltSource(OwnSource):
+    """A resource of dlt."""
+
+    reader: DltReader
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads."""
+        return "dlt"
+
+    def partitions(self, since: date | None = None) -> PartitionList:
+        """Return the published partitions; of an incremental resource the newest, as it has all."""
+        listed = super().partitions(since).known
+        return PartitionList(listed[-1:] if self.reader.source.is_incremental else listed)
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Read a partition of the resource, as `DltReader`."""
+        return self.reader.extract(partition, captures)

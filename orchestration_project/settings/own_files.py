@@ -5,12 +5,16 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.settings.project import project_folder
 
 MODULES = "orchestration_project_defs"
 """Begins the names of the modules that the files become."""
+
+SOURCE = "source"
+"""Module of a folder that declares datasets."""
 
 
 def import_own(file: Path) -> ModuleType:
@@ -20,7 +24,7 @@ def import_own(file: Path) -> ModuleType:
         ConfigurationError: It fails, or a declaration in it is wrong.
     """
     folders = file.parent.relative_to(project_folder()).parts
-    name = "_".join([MODULES, *folders])
+    name = "_".join([MODULES, *folders, *([] if file.stem == SOURCE else [file.stem])])
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -35,14 +39,34 @@ def import_own(file: Path) -> ModuleType:
         raise error.within(file=_place(file, error)) from None
     except Exception as error:
         del sys.modules[name]
+        lacks_dlt = isinstance(error, ModuleNotFoundError) and error.name == "dlt"
         raise ConfigurationError(
             "invalid source file: it cannot be imported",
             expected="Python that declares datasets",
             found=f"{type(error).__name__}: {error}",
-            remedy="correct the file",
+            remedy="pip install 'orchestration_project[dlt]'" if lacks_dlt else "correct the file",
             file=_place(file, error),
         ) from error
     return module
+
+
+def own_function(folder: Path, name: str) -> tuple[Any, bytes]:
+    """Return a function by module:function of a folder, and the bytes of its module.
+
+    Raises:
+        ConfigurationError: There is none, or the module cannot be imported.
+    """
+    module_name, _, function = name.partition(":")
+    file = folder / f"{module_name}.py"
+    found = getattr(import_own(file), function, None) if file.is_file() else None
+    if not callable(found):
+        raise ConfigurationError(
+            "invalid function",
+            expected="module:function of a module beside the file, such as shop:orders",
+            found=name,
+            remedy="correct the name, or write the module",
+        )
+    return found, file.read_bytes()
 
 
 def _place(file: Path, error: BaseException) -> str:

@@ -1,9 +1,13 @@
 """Tables that a test declares are gone after it: other tests compare all declared ones."""
 
+from contextlib import ExitStack
+
 import pytest
 
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.declared_tables import own_tables
 from orchestration_project.tables.schema import METADATA
+from tests.own.dlt_loading import Loading, Noon
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +15,15 @@ def _only_our_tables():
     yield
     for table in own_tables():
         METADATA.remove(table)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def loading(request, tmp_path, prepared, monkeypatch):
+    """Loads of declared dlt datasets, on either database."""
+    monkeypatch.setattr("orchestration_project.catalog.own.own_domain", lambda: "shop")
+    with ExitStack() as stack:
+        url, schema = prepared.sqlite(tmp_path / "warehouse.sqlite"), None
+        if request.param == "postgresql":
+            url, schema = stack.enter_context(prepared.schema())
+        warehouse = stack.enter_context(Warehouse(url, clock=Noon(), schema=schema))
+        yield Loading(warehouse, tmp_path)

@@ -1,6 +1,7 @@
 """Fields that a source adds or drops: ignored, refused or collected, as the declaration decides."""
 
 import io
+from typing import Any
 
 import polars as pl
 import pytest
@@ -89,7 +90,7 @@ def test_a_required_field_that_a_header_lacks_always_refuses():
     ],
 )
 def test_a_decision_that_does_not_fit_is_refused(kind, more, expected):
-    options = {"records": "a/b"} if kind == "xml" else {}
+    options: dict[str, Any] = {"records": "a/b"} if kind == "xml" else {}
     source = http_source("http://127.0.0.1/{partition}", format=kind, **options)
     with pytest.raises(ConfigurationError) as raised:
         dataset(RATE, source=source, **more)
