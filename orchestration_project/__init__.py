@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         row_count,
         usual_size,
     )
+    from orchestration_project.own.derived import derived
 
 __all__ = [
     "Daily",
@@ -38,6 +39,7 @@ __all__ = [
     "between",
     "cursor",
     "decimal",
+    "derived",
     "file_source",
     "http_source",
     "link_header",
@@ -52,7 +54,7 @@ __all__ = [
     "usual_size",
 ]
 
-COMPONENTS = ("FileDataset", "HttpDataset")
+COMPONENTS = ("FileDataset", "HttpDataset", "SqlTable")
 """Types of Dagster components; a `defs.yaml` names them."""
 
 
@@ -68,6 +70,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module = "catalog.components" if name in COMPONENTS else "own.declarations"
+    module = "own.derived" if name == "derived" else module
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 

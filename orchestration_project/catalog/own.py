@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache, partial
 
+from orchestration_project.assets.own_derived import DerivedAssets, derived_assets
 from orchestration_project.catalog.factory import domain_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
@@ -18,13 +20,15 @@ from orchestration_project.contracts.subjects import (
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.own_derived import own_derivations
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.own.contracts import contract_of, parse_delivery, partitioning_of
 from orchestration_project.own.declarations import Dataset as Declared
 from orchestration_project.own.declarations import Field, HttpSource, UsualSize
 from orchestration_project.own.records import counter_of
-from orchestration_project.registry import Connection, Domain, Environment
+from orchestration_project.registry import AsOfModule, Connection, Domain, Environment, Job
 from orchestration_project.resources.own import OwnFileSource, OwnHttpSource, OwnSource
+from orchestration_project.sensors.own_derived import derived_sensor
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.settings import Settings, project_folder
 from orchestration_project.settings.project import own_domain
@@ -148,16 +152,44 @@ def _captured(declared: Declared, field: Field) -> CapturedLines | CapturedRecor
 
 @cache
 def import_own_domain() -> Domain:
-    """Return the domain of the project's own sources.
+    """Return the domain of the project's own sources and derived tables.
 
     Raises:
         ConfigurationError: A declaration is wrong.
     """
     declared = own_declarations()
-    return domain_of(
-        own_domain(),
-        [dataset_of(each) for each in declared],
-        resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
-        has_source_setting=False,
-        registrations=[SubjectKinds(_subject_kinds)],
+    made = Domain(name=own_domain())
+    if declared:
+        made = domain_of(
+            own_domain(),
+            [dataset_of(each) for each in declared],
+            resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
+            has_source_setting=False,
+            registrations=[SubjectKinds(_subject_kinds)],
+        )
+    return _with_derived(made)
+
+
+def _with_derived(domain: Domain) -> Domain:
+    """Return a domain with assets, jobs and sensors of the tables that the project derives.
+
+    Raises:
+        ConfigurationError: A declaration is wrong.
+    """
+    made = [derived_assets(declaration) for declaration in own_derivations()]
+    if not made:
+        return domain
+    return replace(
+        domain,
+        assets=[*domain.assets, *(each.table for each in made)],
+        jobs=[*domain.jobs, *map(_job_of, made)],
+        sensors=[*domain.sensors, *map(derived_sensor, made)],
+        registrations=[
+            *domain.registrations,
+            AsOfModule("orchestration_project.resources.own_derived"),
+        ],
     )
+
+
+def _job_of(made: DerivedAssets) -> Job:
+    return Job(definition=made.job, parameters=())

@@ -74,14 +74,15 @@ def _table_field(field: Field, dataset: Dataset) -> TableField:
     is_number = field.kind in ("integer", "decimal")
     return TableField(
         field.source_name,
-        _column(field, is_key=field.name in dataset.key_columns),
+        make_column(field, is_key=field.name in dataset.key_columns),
         scale=USD_SCALE if field.kind == "decimal" else 0,
         is_signed=is_number,
-        checks=[*_size_checks(field), *field.checks],
+        checks=[*list_size_checks(field), *field.checks],
     )
 
 
-def _column(field: Field, *, is_key: bool) -> Column[Any]:
+def make_column(field: Field, *, is_key: bool) -> Column[Any]:
+    """Return the column that a declared field becomes."""
     said, is_optional = field.description, field.optional
     match field.kind:
         case "integer":
@@ -98,7 +99,7 @@ def _column(field: Field, *, is_key: bool) -> Column[Any]:
             return text(field.name, said, key=is_key, optional=is_optional, from_senders=True)
 
 
-def _size_checks(field: Field) -> Sequence[FieldCheck]:
+def list_size_checks(field: Field) -> Sequence[FieldCheck]:
     """Return the checks that a decimal has no more digits than declared."""
     if not isinstance(field.type, ExactDecimal):
         return ()
@@ -284,7 +285,11 @@ class RowDifference:
 
 def compare_rows(validated: Validated, loaded: pl.DataFrame, key: Sequence[str]) -> RowDifference:
     """Return the difference of a delivery from the loaded rows of its partition."""
-    rows = validated.rows.drop("part_number")
+    return compare_frames(validated.rows.drop("part_number"), loaded, key)
+
+
+def compare_frames(rows: pl.DataFrame, loaded: pl.DataFrame, key: Sequence[str]) -> RowDifference:
+    """Return the difference of rows from the loaded ones."""
     names = [name for name in rows.columns if name not in key]
     now, before = rows, loaded.select(rows.columns).cast(rows.schema)
     both = now.join(before, on=list(key), how="inner", suffix=" before")

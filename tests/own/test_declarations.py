@@ -42,6 +42,7 @@ def test_the_names_that_a_project_may_use_are_these():
         "between",
         "cursor",
         "decimal",
+        "derived",
         "file_source",
         "http_source",
         "link_header",
