@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache, partial
 
+from sqlalchemy import Table
+
 from orchestration_project.assets.own_derived import DerivedAssets, derived_assets
 from orchestration_project.catalog.factory import domain_of
 from orchestration_project.connections.clock import Clock
@@ -113,22 +115,33 @@ def _resource(declared: Declared) -> str:
 
 
 def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
-    by_kind: dict[str, list[tuple[Declaration, Field]]] = {}
+    places: dict[str, list[tuple[IdentifyingColumn, str]]] = {}
+    records: dict[str, list[CapturedLines | CapturedRecords]] = {}
+    for table, field in _subject_fields():
+        place = IdentifyingColumn(column=table.c[field.name]), f"{table.name}.{field.name}"
+        places.setdefault(field.subject, []).append(place)
     for declaration in own_declarations():
         for field in declaration.dataset.fields:
             if field.subject:
-                by_kind.setdefault(field.subject, []).append((declaration, field))
-    return [_subject_kind(name, entries) for name, entries in by_kind.items()]
+                captured = _captured(declaration.dataset, field)
+                records.setdefault(field.subject, []).append(captured)
+    return [
+        SubjectKind(
+            name=name,
+            description=f"value of {', '.join(text for _, text in entries)}",
+            columns=[column for column, _ in entries],
+            records=records.get(name, []),
+        )
+        for name, entries in places.items()
+    ]
 
 
-def _subject_kind(name: str, entries: Sequence[tuple[Declaration, Field]]) -> SubjectKind:
-    places = ", ".join(f"{each.dataset.name}.{field.name}" for each, field in entries)
-    return SubjectKind(
-        name=name,
-        description=f"value of {places}",
-        columns=[IdentifyingColumn(column=each.table.c[field.name]) for each, field in entries],
-        records=[_captured(each.dataset, field) for each, field in entries],
-    )
+def _subject_fields() -> Iterator[tuple[Table, Field]]:
+    """Yield the fields that identify a person or thing, with their tables."""
+    for loaded in own_declarations():
+        yield from ((loaded.table, field) for field in loaded.dataset.fields if field.subject)
+    for made in own_derivations():
+        yield from ((made.table, field) for field in made.derived.fields if field.subject)
 
 
 def _captured(declared: Declared, field: Field) -> CapturedLines | CapturedRecords:
@@ -165,9 +178,9 @@ def import_own_domain() -> Domain:
             [dataset_of(each) for each in declared],
             resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
             has_source_setting=False,
-            registrations=[SubjectKinds(_subject_kinds)],
         )
-    return _with_derived(made)
+    registered = [*made.registrations, SubjectKinds(_subject_kinds)]
+    return _with_derived(replace(made, registrations=registered))
 
 
 def _with_derived(domain: Domain) -> Domain:

@@ -9,7 +9,6 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.queries import FORMATS
-from orchestration_project.settings.project import own_files
 
 if TYPE_CHECKING:
     from orchestration_project.engine.warehouse.as_of import AsOf
@@ -26,6 +25,8 @@ OWN_MODULE = "orchestration_project.resources.own_derived"
 
 
 def _tables_as_of() -> "AsOf":
+    from orchestration_project.settings.project import own_files
+
     modules = [*AS_OF_MODULES, *([OWN_MODULE] if own_files() else [])]
     return {name: derive for each in modules for name, derive in import_module(each).AS_OF.items()}
 

@@ -15,7 +15,7 @@ DIALECTS = {"sqlite": "sqlite", "postgresql": "postgres"}
 """Dialects of sqlglot by the name of a database."""
 
 PLACE = re.compile(r" from (\d+):\d+")
-"""Where a text or name begins that never ends, in an error of sqlglot's tokenizer."""
+"""Line up to which a text or name has no end, in an error of the tokenizer of sqlglot."""
 
 
 def read_inputs(sql: str, database: str) -> Sequence[str]:
