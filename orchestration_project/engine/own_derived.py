@@ -1,5 +1,6 @@
 """The tables that a project derives of others: their inputs, and the order of both."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
@@ -22,6 +23,9 @@ from orchestration_project.tables.schema import HISTORY, INTERNAL, METADATA, ass
 
 WHOLE = "all"
 """Key of a table that is recomputed as a whole."""
+
+LINE = re.compile(r"line (\d+)")
+"""Begins what was found in a query, where that has a place."""
 
 
 class DerivedDeclaration(NamedTuple):
@@ -97,7 +101,9 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
         try:
             inputs = _inputs_of(derived)
         except ConfigurationError as error:
-            raise error.within(file=place_of(derived, file), derived_table=name) from None
+            line = LINE.match(error.found)
+            place = place_of(derived, file, int(line[1]) if line else 1)
+            raise error.within(file=place, derived_table=name) from None
         code = (project_folder() / file).read_bytes()
         found[name] = DerivedDeclaration(
             derived, file, tables[name], inputs, derived.rule_version(code)
@@ -105,12 +111,12 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
     return [found[name] for name in _in_order(found)]
 
 
-def place_of(derived: Derived, file: str) -> str:
-    """Return the file, and the line at which its query begins."""
+def place_of(derived: Derived, file: str, line: int = 1) -> str:
+    """Return the file, and in it a line of the query."""
     lines = (project_folder() / file).read_text(encoding="utf-8").splitlines()
     first = next(iter(derived.sql.strip().splitlines()), "")
     number = next((place for place, line in enumerate(lines, 1) if first and first in line), 0)
-    return f"{file}:{number}" if number else file
+    return f"{file}:{number + line - 1}" if number else file
 
 
 def database_name() -> str:
@@ -124,7 +130,9 @@ def _inputs_of(derived: Derived) -> Sequence[Table]:
     Raises:
         ConfigurationError: Its SQL cannot be read, or an input cannot be one.
     """
-    names = read_inputs(derived.sql, database_name()) if derived.sql else derived.inputs
+    names = (
+        read_inputs(derived.sql.lstrip("\n"), database_name()) if derived.sql else derived.inputs
+    )
     if derived.sql and derived.inputs and sorted(derived.inputs) != sorted(names):
         raise invalid("inputs", f"those that the SQL reads: {', '.join(names)}", derived.inputs)
     if not names:

@@ -103,9 +103,14 @@ def test_a_newcomer_derives_a_table_by_the_page(project):
 
 
 WRONG = {
-    "it does not parse": ("FROM temperatures", "FROM", "source.py:14", "line 2, column"),
+    "it does not parse": ("FROM temperatures", "FROM", "source.py:15", "line 3, column 9"),
     "it writes": ("SELECT day", "DROP TABLE temperatures; SELECT day", "2 statements", ""),
-    "it deletes": ("SELECT day", "DELETE FROM temperatures WHERE day", "only reads", "DELETE"),
+    "it deletes": (
+        "SELECT day",
+        "WITH gone AS (DELETE FROM temperatures RETURNING day) SELECT day",
+        "only reads",
+        "DELETE",
+    ),
     "an unknown table": ("temperatures", "temperature", "did you mean", "temperatures"),
     "a table of a domain that is off": (
         "temperatures",
@@ -115,7 +120,7 @@ WRONG = {
     ),
     "itself": ("temperatures", "extremes", "extremes of extremes", "source.py"),
     "another column": ("AS station_count", "AS stations", "stations", "station_count"),
-    "a column that is missing": ("count(*)", "count(nothing)", "no such column: nothing", ""),
+    "a column that is missing": ("count(*)", "count(unknown)", "no such column: unknown", ""),
 }
 
 
@@ -128,4 +133,4 @@ def test_a_wrong_query_is_refused_by_check_with_its_file(project):
         assert all(text in error for text in ("defs/extremes/source.py", *found)), error
     declare(folder, "extremes", SOURCE.replace("FROM temperatures", "FROM"))
     program = f"{sys.executable} -c 'import orchestration_project.definitions'"
-    assert "defs/extremes/source.py:14" in run(program, status=1)
+    assert "defs/extremes/source.py:15" in run(program, status=1)
