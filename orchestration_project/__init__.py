@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         row_count,
         usual_size,
     )
+    from orchestration_project.own.derived import derived
 
 __all__ = [
     "Daily",
@@ -44,6 +45,7 @@ __all__ = [
     "client_credentials",
     "cursor",
     "decimal",
+    "derived",
     "dlt_source",
     "file_source",
     "http_source",
@@ -60,7 +62,7 @@ __all__ = [
     "usual_size",
 ]
 
-COMPONENTS = ("DltDataset", "FileDataset", "HttpDataset")
+COMPONENTS = ("DltDataset", "FileDataset", "HttpDataset", "SqlTable")
 """Types of Dagster components; a `defs.yaml` names them."""
 
 
@@ -76,6 +78,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module = "catalog.components" if name in COMPONENTS else "own.declarations"
+    module = "own.derived" if name == "derived" else module
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 

@@ -57,6 +57,9 @@ COMMANDS = {
     "gold": Entry(f"{CLI}.finra_gold:gold", "Derive a gold table as of a time.", QUERY),
     "explain": Entry(f"{CLI}.explain:explain", "Show how a number came about.", QUERY),
     "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
+    "dbt-sources": Entry(
+        f"{CLI}.dbt_sources:dbt_sources", "Write a sources.yml for a dbt project.", QUERY
+    ),
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),
     "stack": Entry(f"{CLI}.worker:stack", "Serve everything on this machine, with TLS.", OPERATE),
     "gateway": Entry(f"{CLI}.operate:gateway", "Serve the UI alone, behind its login.", OPERATE),

@@ -69,6 +69,7 @@ LOADS = KeyGroup(
             symbols_unmapped="Symbols of the month that the source cannot spell",
             symbols_restated="Symbols of the month with changed rows",
             symbols_derived="Symbols that were derived again",
+            partitions_derived="Partitions that were derived again",
             quota_left="Requests left of the source's daily quota",
             recomputed_week_count="Weeks derived again",
             **{

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache, partial
 
+from orchestration_project.assets.own_derived import DerivedAssets, derived_assets
 from orchestration_project.catalog.factory import domain_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.dlt_private import dlt_version
@@ -16,13 +18,14 @@ from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.dlt_deliveries import DltReader, parse_recorded
 from orchestration_project.engine.dlt_states import append_state, read_states, start_state
 from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.own_derived import own_derivations
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.own.contracts import contract_of, partitioning_of
 from orchestration_project.own.declarations import Dataset as Declared
-from orchestration_project.own.declarations import UsualSize
+from orchestration_project.own.declarations import FileSource, UsualSize
 from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.records import counter_of
-from orchestration_project.registry import Connection, Domain, Environment
+from orchestration_project.registry import AsOfModule, Connection, Domain, Environment, Job
 from orchestration_project.resources.own import (
     OwnDltSource,
     OwnFileSource,
@@ -30,6 +33,7 @@ from orchestration_project.resources.own import (
     OwnSource,
     secret,
 )
+from orchestration_project.sensors.own_derived import derived_sensor
 from orchestration_project.services.erasure.requests import SubjectKinds, subject_kinds
 from orchestration_project.settings import Settings, project_folder
 from orchestration_project.settings.project import own_domain
@@ -141,22 +145,51 @@ def _resource(declared: Declared) -> str:
 
 
 def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
-    kinds = subject_kinds(each.table for each in own_declarations())
+    tables = [each.table for each in own_declarations()]
+    kinds = subject_kinds([*tables, *(each.table for each in own_derivations())])
     return [kind for name, kind in kinds.items() if name.startswith(f"{own_domain()}/")]
 
 
 @cache
 def import_own_domain() -> Domain:
-    """Return the domain of the project's own sources.
+    """Return the domain of the project's own sources and derived tables.
 
     Raises:
         ConfigurationError: A declaration is wrong.
     """
     declared = own_declarations()
-    return domain_of(
-        own_domain(),
-        [dataset_of(each) for each in declared],
-        resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
-        has_source_setting=False,
-        registrations=[SubjectKinds(_subject_kinds)],
+    made = Domain(name=own_domain())
+    if declared:
+        made = domain_of(
+            own_domain(),
+            [dataset_of(each) for each in declared],
+            resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
+            has_source_setting=False,
+        )
+    registered = [*made.registrations, SubjectKinds(_subject_kinds)]
+    return _with_derived(replace(made, registrations=registered))
+
+
+def _with_derived(domain: Domain) -> Domain:
+    """Return a domain with assets, jobs and sensors of the tables that the project derives.
+
+    Raises:
+        ConfigurationError: A declaration is wrong.
+    """
+    made = [derived_assets(declaration) for declaration in own_derivations()]
+    if not made:
+        return domain
+    return replace(
+        domain,
+        assets=[*domain.assets, *(each.table for each in made)],
+        jobs=[*domain.jobs, *map(_job_of, made)],
+        sensors=[*domain.sensors, *map(derived_sensor, made)],
+        registrations=[
+            *domain.registrations,
+            AsOfModule("orchestration_project.resources.own_derived"),
+        ],
     )
+
+
+def _job_of(made: DerivedAssets) -> Job:
+    return Job(definition=made.job, parameters=())

@@ -20,11 +20,15 @@ AS_OF_MODULES = tuple(
 """Modules that the catalog registers by `AsOfModule`; its import takes twice as long as all
 else that the command does."""
 
+OWN_MODULE = "orchestration_project.resources.own_derived"
+"""The same of the tables that a project derives, where there is a project."""
+
 
 def _tables_as_of() -> "AsOf":
-    return {
-        name: derive for each in AS_OF_MODULES for name, derive in import_module(each).AS_OF.items()
-    }
+    from orchestration_project.settings.project import own_files
+
+    modules = [*AS_OF_MODULES, *([OWN_MODULE] if own_files() else [])]
+    return {name: derive for each in modules for name, derive in import_module(each).AS_OF.items()}
 
 
 @click.command(cls=Command)
@@ -68,7 +72,8 @@ def gold(
     """Derive a PARTITION of a derived TABLE as of a time, and write its rows.
 
     A partition is TIER|MONDAY, such as T1|2025-11-10; the Monday for tables of all tiers, the day
-    for off_exchange_share_daily, the symbol for tables of prices, and all for finra_symbols.
+    for off_exchange_share_daily, the symbol for tables of prices, and all for finra_symbols. Of a
+    table that you derive it is a value of partition_by, or all.
     """
     from orchestration_project.cli.export import (
         destination_of,

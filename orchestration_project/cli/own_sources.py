@@ -30,8 +30,10 @@ COLUMNS = {"source": "source", "file": "file", "partitions": "since", "key": "ke
 def check() -> int:
     """Check the declarations in defs/; say which fields look personal and have no subject.
 
-    A wrong declaration is refused with its file, line, field, and what was expected and found.
+    A wrong declaration is refused with its file, line, field, and what was expected and found. A
+    query of a derived table is refused if the database refuses it.
     """
+    from orchestration_project.cli.own_derived import check_derived
     from orchestration_project.engine.own_sources import own_declarations
     from orchestration_project.settings import require_project_folder
 
@@ -46,7 +48,7 @@ def check() -> int:
         }
         for each in own_declarations()
     ]
-    show_rows(rows, COLUMNS)
+    show_rows([*rows, *check_derived()], COLUMNS)
     return 0
 
 
@@ -66,9 +68,11 @@ def _hint(declaration: "Declaration") -> str:
 def preview(source: str, partition: str | None) -> int:
     """Fetch a partition of SOURCE; show rows, rejects, audits and the difference. Nothing is kept.
 
-    Without PARTITION, it is the newest that should be published.
+    Without PARTITION, it is the newest that should be published. A derived table is derived, not
+    fetched; without PARTITION, the newest one that is out of date.
     """
     from orchestration_project.catalog.own import open_source
+    from orchestration_project.cli.own_derived import find_derived, preview_derived
     from orchestration_project.connections.artifacts import FolderStore
     from orchestration_project.contracts.partitioning import Partition
     from orchestration_project.engine.captures import Captures, parts_of
@@ -77,6 +81,9 @@ def preview(source: str, partition: str | None) -> int:
     from orchestration_project.registry import Environment
     from orchestration_project.settings import load_settings
 
+    if derived := find_derived(source):
+        preview_derived(derived, partition)
+        return 0
     settings, declaration = load_settings(), _declaration(source)
     environment = Environment(settings=settings, asks_anyway=True)
     with (

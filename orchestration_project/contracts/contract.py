@@ -290,11 +290,12 @@ def _check_rule(field: Field, check: FieldCheck) -> RowRule:
     """Return the rule of a check; what is blank keeps it."""
     value = pl.col(_read_name(field))
     text = pl.lit(f"{field.name} is not {check.says}: ")
-    broken = _breaks(value, check).fill_null(value=False)
+    broken = breaks_check(value, check).fill_null(value=False)
     return RowRule(check.code, broken, pl.concat_str(text, shown(field.name)))
 
 
-def _breaks(value: pl.Expr, check: FieldCheck) -> pl.Expr:
+def breaks_check(value: pl.Expr, check: FieldCheck) -> pl.Expr:
+    """Return whether a value breaks a check; null where it is null."""
     first, *rest = check.operands
     match check.operator:
         case "above":

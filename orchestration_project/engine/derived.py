@@ -367,7 +367,9 @@ def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, Derived
 def _derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
     partition = {**due.derived.scope(due.key), **made.part}
     table, excluded = due.derived.table, made.excluded
-    return Derivation(table, due.key, partition, due.token, due.version, made.rows, excluded)
+    return Derivation(
+        table, due.key, partition, due.token, due.version, made.rows, excluded, due.before
+    )
 
 
 def _rows_of(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -> DerivedRows:

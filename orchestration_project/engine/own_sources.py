@@ -21,6 +21,7 @@ from orchestration_project.own.contracts import (
     validate_documents,
 )
 from orchestration_project.own.declarations import Dataset
+from orchestration_project.own.derived import Derived, declare_derived_table
 from orchestration_project.settings import project_folder
 from orchestration_project.settings.chosen import beginnings_of, packaged_domains
 from orchestration_project.settings.own_files import import_own, own_function
@@ -54,10 +55,32 @@ def own_declarations() -> Sequence[Declaration]:
     Raises:
         ConfigurationError: A file cannot be imported, or two declare the same table.
     """
-    found: dict[str, tuple[Dataset, str]] = {}
+    for value, _ in declared_values():
+        if isinstance(value, Derived):
+            declare_derived_table(value, own_domain())
+    return [
+        Declaration(
+            dataset,
+            file,
+            *declare_table(dataset, own_domain()),
+            (project_folder() / file).read_bytes(),
+        )
+        for dataset, file in declared_values()
+        if isinstance(dataset, Dataset)
+    ]
+
+
+@cache
+def declared_values() -> Sequence[tuple[Dataset | Derived, str]]:
+    """Return the datasets and derived tables that the project's files declare, and these, by name.
+
+    Raises:
+        ConfigurationError: A file cannot be imported, or two declare the same table.
+    """
+    found: dict[str, tuple[Dataset | Derived, str]] = {}
     for path in own_files():
         file = str(path.relative_to(project_folder()))
-        declared = _datasets_of(path, file)
+        declared = _values_of(path, file)
         if not declared:
             raise ConfigurationError(
                 "invalid source file: it declares nothing",
@@ -69,29 +92,24 @@ def own_declarations() -> Sequence[Declaration]:
         for dataset in declared:
             _refuse_taken(dataset, file, found)
             found[dataset.name] = (dataset, file)
-    return [
-        Declaration(
-            dataset,
-            file,
-            *declare_table(dataset, own_domain()),
-            (project_folder() / file).read_bytes(),
-        )
-        for _, (dataset, file) in sorted(found.items())
-    ]
+    return [entry for _, entry in sorted(found.items())]
 
 
-def _datasets_of(path: Path, file: str) -> Sequence[Dataset]:
-    """Return the datasets that a file declares, as Python or as a component."""
+def _values_of(path: Path, file: str) -> Sequence[Dataset | Derived]:
+    """Return the datasets and derived tables that a file declares, as Python or as a component."""
     if path.suffix == ".yaml":
         try:
             functions = partial(own_function, path.parent)
             return [dataset_in(path.read_text(encoding="utf-8"), functions)]
         except ConfigurationError as error:
             raise error.within(file=file) from None
-    return [value for value in vars(import_own(path)).values() if isinstance(value, Dataset)]
+    values = vars(import_own(path)).values()
+    return [value for value in values if isinstance(value, Dataset | Derived)]
 
 
-def _refuse_taken(dataset: Dataset, file: str, found: Mapping[str, tuple[Dataset, str]]) -> None:
+def _refuse_taken(
+    dataset: Dataset | Derived, file: str, found: Mapping[str, tuple[Dataset | Derived, str]]
+) -> None:
     """Refuse a table that another source has, or that is named like those of a domain."""
     other, place = found.get(dataset.name, (dataset, file))
     if other is not dataset:

@@ -72,6 +72,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "derivation_runs_requested": "A sensor requests runs that derive tables.",
     "chart_run_requested": "A sensor requests a run that draws the chart of trading.",
     "symbol_run_requested": "A sensor requests a run that loads prices of new symbols.",
+    "own_derivation_run_requested": "A sensor requests a run that derives a table of the project.",
     "price_derivation_run_requested": "A sensor requests a run that derives tables of prices.",
     # Dry runs
     "dry_run": "A run is a dry run, and leaves as it is what the line names.",

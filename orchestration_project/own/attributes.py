@@ -20,6 +20,7 @@ from pydantic import (
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.own import declarations
 from orchestration_project.own.declarations import Dataset, Field
+from orchestration_project.own.derived import Derived, derived
 from orchestration_project.own.dlt_rest_api import rest_api_maker
 from orchestration_project.own.dlt_source import DltSource, dlt_source
 from orchestration_project.own.reading import MAX_BYTES, invalid
@@ -300,16 +301,35 @@ class DltAttributes(Attributes):
         return replace(dlt_source(make, **given), code=code)
 
 
+class DerivedAttributes(Attributes):
+    """A derived table, as of `derived`, made by SQL."""
+
+    name: str
+    key: list[str]
+    fields: list[FieldAttributes]
+    sql: str
+    inputs: list[str] = []
+    partition_by: str = ""
+    input_columns: dict[str, str] | None = None
+    description: str = ""
+    owners: list[str] = ["team:data"]
+
+    def made(self) -> Derived:
+        """Return the derived table."""
+        return derived(**{**self.given, "fields": [each.made() for each in self.fields]})
+
+
 SOURCES: Mapping[object, type[Attributes]] = {
     f"{PREFIX}DltDataset": DltAttributes,
     f"{PREFIX}HttpDataset": HttpAttributes,
     f"{PREFIX}FileDataset": FileAttributes,
+    f"{PREFIX}SqlTable": DerivedAttributes,
 }
-"""Attributes of the source by the type of a component."""
+"""Attributes of the source by the type of a component, or of the whole derived table."""
 
 
-def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset:
-    """Return the dataset that a file of a component declares; it may name ``functions``.
+def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset | Derived:
+    """Return the dataset or derived table that a file declares; it may name ``functions``.
 
     Raises:
         ConfigurationError: An attribute is wrong; the error has its line.
@@ -342,7 +362,9 @@ def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset:
 
 
 def _model(source: type[Attributes]) -> type[Any]:
-    """Return the model of a file whose dataset has a kind of source."""
+    """Return the model of a file whose dataset has a kind of source, or is derived."""
+    if source is DerivedAttributes:
+        return create_model("File", attributes=(source, ...))
     dataset = create_model("Dataset", __base__=DatasetAttributes, source=(source, ...))
     return create_model("File", attributes=(dataset, ...))
 

@@ -85,15 +85,15 @@ def _place_in_key(field: TableField, key: Sequence[str]) -> int:
 def _table_field(field: Field, dataset: Dataset) -> TableField:
     """Return a field with its column."""
     is_number = field.kind in ("integer", "decimal")
-    column = column_of(field, is_key=field.name in dataset.key_columns)
+    column = make_column(field, is_key=field.name in dataset.key_columns)
     if field.subject:
-        column.info |= {SUBJECT: field.subject, CAPTURED: _captured(field, dataset)}
+        column.info[CAPTURED] = _captured(field, dataset)
     return TableField(
         field.source_name,
         column,
         scale=USD_SCALE if field.kind == "decimal" else 0,
         is_signed=is_number,
-        checks=[*_size_checks(field), *field.checks],
+        checks=[*list_size_checks(field), *field.checks],
     )
 
 
@@ -109,11 +109,11 @@ def _captured(field: Field, dataset: Dataset) -> Mapping[str, Any]:
     return {**found, "records": records, "path": field.source_name.split(".")}
 
 
-def column_of(field: Field, *, is_key: bool) -> Column[Any]:
-    """Return the column of a field."""
+def make_column(field: Field, *, is_key: bool) -> Column[Any]:
+    """Return the column that a declared field becomes."""
     column = _typed_column(field, is_key=is_key)
-    if field.personal:
-        column.info[PERSONAL] = True
+    column.info |= {SUBJECT: field.subject} if field.subject else {}
+    column.info |= {PERSONAL: True} if field.personal else {}
     return column
 
 
@@ -134,7 +134,7 @@ def _typed_column(field: Field, *, is_key: bool) -> Column[Any]:
             return text(field.name, said, key=is_key, optional=is_optional, from_senders=True)
 
 
-def _size_checks(field: Field) -> Sequence[FieldCheck]:
+def list_size_checks(field: Field) -> Sequence[FieldCheck]:
     """Return the checks that a decimal has no more digits than declared."""
     if not isinstance(field.type, ExactDecimal):
         return ()
@@ -346,7 +346,11 @@ class RowDifference:
 
 def compare_rows(validated: Validated, loaded: pl.DataFrame, key: Sequence[str]) -> RowDifference:
     """Return the difference of a delivery from the loaded rows of its partition."""
-    rows = validated.rows.drop("part_number")
+    return compare_frames(validated.rows.drop("part_number"), loaded, key)
+
+
+def compare_frames(rows: pl.DataFrame, loaded: pl.DataFrame, key: Sequence[str]) -> RowDifference:
+    """Return the difference of rows from the loaded ones."""
     names = [name for name in rows.columns if name not in key]
     now, before = rows, loaded.select(rows.columns).cast(rows.schema)
     both = now.join(before, on=list(key), how="inner", suffix=" before")

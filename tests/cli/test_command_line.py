@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from orchestration_project.__main__ import COMMANDS, SECTIONS, main, root
 from orchestration_project.catalog import REGISTRY
@@ -243,6 +244,24 @@ def test_tables_are_listed_without_internal_ones_unless_asked_for(capsys):
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["name", "kind", "columns", "history", "key"]
     assert "access_keys" in {line.split()[0] for line in shown}
+
+
+def test_the_tables_are_described_as_sources_of_dbt(state_dir, capsys):
+    assert main(["dbt-sources", "--schema", "loaded"]) == 0
+    described = yaml.safe_load(capsys.readouterr().out)
+    sources = {source["name"]: source for source in described["sources"]}
+    assert {source["schema"] for source in sources.values()} == {"loaded"}
+    tables = {table["name"]: table for table in sources["finra"]["tables"]}
+    weekly, symbols = tables["finra_otc_weekly"], tables["finra_symbols"]
+    assert weekly["config"]["meta"]["dagster"]["asset_key"] == ["finra", "otc_weekly"]
+    assert weekly["config"]["loaded_at_field"] == "known_from"
+    assert weekly["config"]["freshness"]["warn_after"] == {"count": 8, "period": "day"}
+    assert weekly["data_tests"][0]["unique"]["name"] == "unique_key_of_finra_otc_weekly"
+    assert {"name": "symbol", "data_tests": ["not_null"]}.items() <= {
+        **next(column for column in weekly["columns"] if column["name"] == "symbol")
+    }.items()
+    assert "freshness" not in symbols["config"]
+    assert "finra_otc_weekly_history" not in tables
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_the_names_that_a_project_may_use_are_these():
         "client_credentials",
         "cursor",
         "decimal",
+        "derived",
         "dlt_source",
         "file_source",
         "http_source",

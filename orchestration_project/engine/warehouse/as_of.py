@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Table, and_, case, func, select
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.tables.catalogue import relation, relation_as_of
+from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
 from orchestration_project.tables.published import REASON, published_by
 from orchestration_project.tables.schema import HISTORY, PUBLICATION, key_names
 
@@ -85,14 +85,17 @@ class StateAsOf:
     ) -> pl.DataFrame:
         """Return the rows of a table that meet conditions as a person writes them."""
         self.require_time()
-        if self.day and PUBLICATION in table.info:
-            chosen = published_by(table.name, self.day, self.at).relation
-        else:
-            chosen = relation_as_of(table.name, self.at) if self.at else relation(table.name)
+        chosen = self.relation_of(table)
         names = columns or table.columns.keys()
         found = chosen.select(names, wheres).order_by(None)
         statement = found if isinstance(found, Select) else select(found.subquery())
         return read_frame(self.connection, statement, table)
+
+    def relation_of(self, table: Table) -> Relation:
+        """Return the rows of a table in this state."""
+        if self.day and PUBLICATION in table.info:
+            return published_by(table.name, self.day, self.at).relation
+        return relation_as_of(table.name, self.at) if self.at else relation(table.name)
 
     def left_out(self, table: Table, wheres: Sequence[str]) -> LeftOut:
         """Return which rows are not in the state by publication, and why."""

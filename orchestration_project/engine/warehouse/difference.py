@@ -33,11 +33,12 @@ from orchestration_project.engine.warehouse.frames import (
 )
 from orchestration_project.engine.warehouse.target import (
     BOOKKEEPING,
+    KNOWN_FROM,
     Transform,
     WriteTarget,
     stamped,
 )
-from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.schema import HISTORY, key_names
 from orchestration_project.tables.spine import audits, deliveries, fences
 
 
@@ -323,6 +324,7 @@ class Derivation:
         version: What the rows are made of.
         rows: All rows of the partition.
         excluded: Numbers of keys of its inputs that no row is derived of, by their reason.
+        before: What the partition was last derived of.
     """
 
     table: Table
@@ -332,6 +334,18 @@ class Derivation:
     version: str
     rows: pl.DataFrame
     excluded: Mapping[str, int] = field(default_factory=dict[str, int])
+    before: str | None = None
+
+    @property
+    def rule_version(self) -> str:
+        """Version of the rules that made the rows: the beginning of ``version``."""
+        return self.version.partition(": ")[0]
+
+    @property
+    def change_cause(self) -> str:
+        """Cause of a change: new rules alone (`ours`), or other inputs (`source`)."""
+        made_of = self.version.partition(": ")[2]
+        return "ours" if made_of == (self.before or "").partition(": ")[2] else "source"
 
 
 def write_derived(connection: Connection, derivations: Sequence[Derivation], now: datetime) -> None:
@@ -348,12 +362,46 @@ def write_derived(connection: Connection, derivations: Sequence[Derivation], now
 def _derive(
     connection: Connection, table: Table, derivations: Sequence[Derivation], now: datetime
 ) -> None:
-    _, overtaken = take_fences(connection, [(each, each.version) for each in derivations], now)
+    versions = [(each, each.version) for each in derivations]
+    known_from, overtaken = take_fences(connection, versions, now)
     for error in overtaken.values():
         raise error
+    if HISTORY in table.info:
+        for derivation in derivations:
+            _derive_with_history(connection, derivation, known_from)
+        return
     for scope in joined(each.partition for each in derivations):
         connection.execute(delete(table).where(within(table, scope)))
     insert_frame(connection, table, pl.concat(each.rows for each in derivations))
+
+
+def _derive_with_history(
+    connection: Connection, derivation: Derivation, known_from: datetime
+) -> None:
+    """Write the rows of a partition that are new or differ; move those they replace to the history.
+
+    Equal rows stay, with the time from which they are known.
+    """
+    table, rows = derivation.table, derivation.rows
+    history: Table = table.info[HISTORY]
+    key = key_names(table)
+    values = [name for name in rows.columns if name not in (*key, KNOWN_FROM)]
+    current = read_scope(connection, table, derivation.partition)
+    both = current.join(rows, on=key, suffix="_new")
+    is_same = [pl.col(name).eq_missing(pl.col(f"{name}_new")) for name in values]
+    kept = both.filter(pl.all_horizontal(pl.lit(value=True), *is_same)).select(key)
+    replaced = current.join(kept, on=key, how="anti")
+    if kept.is_empty():
+        connection.execute(delete(table).where(within(table, derivation.partition)))
+    else:
+        delete_rows(connection, table, replaced.select(key))
+    ended = replaced.with_columns(
+        known_to=pl.lit(known_from, pl.Datetime("us", "UTC")),
+        change_cause=pl.lit(derivation.change_cause),
+        rule_version=pl.lit(derivation.rule_version),
+    )
+    insert_frame(connection, history, ended.select(history.columns.keys()))
+    insert_frame(connection, table, stamped(rows.join(kept, on=key, how="anti"), known_from))
 
 
 def changes(connection: Connection, table: Table) -> dict[str, int]:

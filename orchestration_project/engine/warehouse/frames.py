@@ -122,7 +122,7 @@ def _frame_holds(column: pl.Expr, value: object) -> pl.Expr:
 
 def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
     """Return the condition that a row of ``table`` lies in ``scope``."""
-    return and_(*(_holds(table.c[name], value) for name, value in scope.items()))
+    return and_(true(), *(_holds(table.c[name], value) for name, value in scope.items()))
 
 
 def joined(scopes: Iterable[Scope]) -> list[Scope]:

@@ -241,7 +241,7 @@ def _subject_kind(name: str, columns: list[Column[Any]]) -> SubjectKind:
         name=name.partition("/")[2],
         description=f"value of {places}",
         columns=[IdentifyingColumn(column=column) for column in columns],
-        records=[_captured(column.info[CAPTURED]) for column in columns],
+        records=[_captured(place) for each in columns if (place := each.info.get(CAPTURED))],
     )
 
 

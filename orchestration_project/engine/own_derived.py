@@ -1,0 +1,211 @@
+"""The tables that a project derives of others: their inputs, and the order of both."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Date, Table
+
+from orchestration_project.engine.own_sources import declared_values, own_declarations
+from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.engine.warehouse.target import KNOWN_FROM
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.own.derived import Derived, declare_derived_table
+from orchestration_project.own.reading import invalid
+from orchestration_project.own.sql import read_inputs
+from orchestration_project.settings import domains_on, load_shared_settings, project_folder
+from orchestration_project.settings.project import own_domain
+from orchestration_project.tables.schema import HISTORY, INTERNAL, METADATA, asset_of
+
+WHOLE = "all"
+"""Key of a table that is recomputed as a whole."""
+
+LINE = re.compile(r"line (\d+)")
+"""Begins what was found in a query, where that has a place."""
+
+
+class DerivedDeclaration(NamedTuple):
+    """A declared derived table.
+
+    Attributes:
+        derived: What it is.
+        file: The file that declares it, below the project folder.
+        table: Its table.
+        inputs: The tables that it is made of.
+        rule_version: Hash of all that could make other rows of the same inputs.
+    """
+
+    derived: Derived
+    file: str
+    table: Table
+    inputs: Sequence[Table]
+    rule_version: str
+
+    @property
+    def partition_columns(self) -> Mapping[str, str]:
+        """The column of each input that partitions it, by the input's name; "": read whole."""
+        declared = self.derived
+        return {
+            each.name: declared.input_columns.get(each.name, declared.partition_by)
+            for each in self.inputs
+        }
+
+    def value_of(self, key: str) -> Any:
+        """Return the value of the partition's column.
+
+        Raises:
+            ConfigurationError: The table has no such partition.
+        """
+        kind = self.table.c[self.derived.partition_by].type
+        try:
+            if isinstance(kind, Date):
+                return date.fromisoformat(key)
+            return int(key) if isinstance(kind, BigInteger) else key
+        except ValueError:
+            name = f"partition of {self.derived.name}"
+            raise invalid(name, f"a value of {self.derived.partition_by}", key) from None
+
+    def scope_of(self, key: str) -> Scope:
+        """Return the rows of a partition.
+
+        Raises:
+            ConfigurationError: The table has no such partition.
+        """
+        if self.derived.partition_by:
+            return {self.derived.partition_by: self.value_of(key)}
+        if key != WHOLE:
+            raise invalid(f"partition of {self.derived.name}", f"{WHOLE}, the only one", key)
+        return {}
+
+
+@cache
+def own_derivations() -> Sequence[DerivedDeclaration]:
+    """Return the tables that the project derives, each after those that it is made of.
+
+    Raises:
+        ConfigurationError: A declaration is wrong.
+    """
+    own_declarations()  # their tables may be inputs
+    declared = {
+        value.name: (value, file) for value, file in declared_values() if isinstance(value, Derived)
+    }
+    tables = {
+        name: declare_derived_table(each, own_domain()) for name, (each, _) in declared.items()
+    }
+    found: dict[str, DerivedDeclaration] = {}
+    for name, (derived, file) in declared.items():
+        try:
+            inputs = _inputs_of(derived)
+        except ConfigurationError as error:
+            line = LINE.match(error.found)
+            place = place_of(derived, file, int(line[1]) if line else 1)
+            raise error.within(file=place, derived_table=name) from None
+        code = (project_folder() / file).read_bytes()
+        found[name] = DerivedDeclaration(
+            derived, file, tables[name], inputs, derived.rule_version(code)
+        )
+    return [found[name] for name in _in_order(found)]
+
+
+def place_of(derived: Derived, file: str, line: int = 1) -> str:
+    """Return the file, and in it a line of the query."""
+    lines = (project_folder() / file).read_text(encoding="utf-8").splitlines()
+    first = next(iter(derived.sql.strip().splitlines()), "")
+    number = next((place for place, line in enumerate(lines, 1) if first and first in line), 0)
+    return f"{file}:{number + line - 1}" if number else file
+
+
+def database_name() -> str:
+    """Return the name of the database in use, such as sqlite."""
+    return parsed_url(database_url(load_shared_settings())).get_backend_name()
+
+
+def _inputs_of(derived: Derived) -> Sequence[Table]:
+    """Return the inputs of a derived table.
+
+    Raises:
+        ConfigurationError: Its SQL cannot be read, or an input cannot be one.
+    """
+    names = (
+        read_inputs(derived.sql.lstrip("\n"), database_name()) if derived.sql else derived.inputs
+    )
+    if derived.sql and derived.inputs and sorted(derived.inputs) != sorted(names):
+        raise invalid("inputs", f"those that the SQL reads: {', '.join(names)}", derived.inputs)
+    if not names:
+        raise invalid("SQL", "a query that reads a table", "none")
+    if others := sorted(set(derived.input_columns) - set(names)):
+        raise invalid("input_columns", f"names of inputs: {', '.join(names)}", others[0])
+    inputs = [_input_named(name) for name in names]
+    for table in inputs:
+        _require_column(derived, table)
+    return inputs
+
+
+def possible_inputs() -> Mapping[str, Table]:
+    """Return the tables that a derived table may be made of, by name."""
+    on = {*domains_on(load_shared_settings()), own_domain()}
+    histories = {table.info.get(HISTORY) for table in METADATA.tables.values()}
+    return {
+        name: table
+        for name, table in sorted(METADATA.tables.items())
+        if not table.info.get(INTERNAL)
+        and table not in histories
+        and KNOWN_FROM in table.c
+        and asset_of(name).partition("/")[0] in on
+    }
+
+
+def _input_named(name: str) -> Table:
+    possible = possible_inputs()
+    if name in possible:
+        return possible[name]
+    domain = asset_of(name).partition("/")[0]
+    if name in METADATA.tables and domain not in domains_on(load_shared_settings()):
+        found = f"{name}, of the domain {domain}, which is off"
+        raise invalid("input", "a table of a domain that is on", found, f"add {domain} to DOMAINS")
+    if name in METADATA.tables:
+        expected = "a table whose rows say since when they are known"
+        raise invalid("input", expected, name, did_you_mean(name, possible))
+    remedy = did_you_mean(name, possible) or "`orchestrate tables` lists them"
+    raise invalid("input", "a table of this project or of a domain that is on", name, remedy)
+
+
+def _require_column(derived: Derived, table: Table) -> None:
+    """Make sure that an input has the column that partitions it, in each row."""
+    name = derived.input_columns.get(table.name, derived.partition_by)
+    if not name:
+        return
+    column = table.c.get(name)
+    if column is None or column.nullable:
+        raise invalid(
+            f"partition_by of {derived.name!r}",
+            f"a required column of {table.name}",
+            name,
+            did_you_mean(name, [each.key for each in table.columns])
+            or f"name it by input_columns={{{table.name!r}: …}}, or '' to read the table whole",
+        )
+
+
+def _in_order(found: Mapping[str, DerivedDeclaration]) -> Sequence[str]:
+    """Return the names of derived tables, each after its inputs.
+
+    Raises:
+        ConfigurationError: A table is made of itself.
+    """
+    graph = {
+        name: [each.name for each in declaration.inputs if each.name in found]
+        for name, declaration in found.items()
+    }
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        cycle = error.args[1]
+        raise invalid(
+            f"derived table {cycle[0]!r}",
+            "inputs that are not made of it",
+            " of ".join(cycle[::-1]),
+        ).within(file=found[cycle[0]].file) from None
