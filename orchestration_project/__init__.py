@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from orchestration_project.own.declarations import (
         Daily,
         Dataset,
+        Document,
         Field,
         Monthly,
         Weekly,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Daily",
     "Dataset",
+    "Document",
     "Field",
     "Monthly",
     "Weekly",

@@ -118,6 +118,7 @@ class PartitionsAttributes(Attributes):
     delay_days: int = 0
     column: str = ""
     reread_count: int = 4
+    zone: str = ""
 
     def made(self) -> declarations.Partitions:
         """Return the partitions."""
@@ -160,6 +161,24 @@ class ReadingAttributes(Attributes):
     positions: dict[str, tuple[int, int]] | None = None
     member: str = ""
     max_bytes: int = MAX_BYTES
+    names: dict[str, str] | None = None
+    null_values: list[str] = []
+    skip_blank: str = ""
+    unpivot: list[str] = []
+    zipped: dict[str, Any] | None = None
+    expects: str = ""
+
+
+class DocumentAttributes(Attributes):
+    """A document that has several partitions, as of `Document`."""
+
+    name: str
+    days: int = 0
+    is_listing: bool = True
+
+    def made(self) -> declarations.Document:
+        """Return the document."""
+        return declarations.Document(**self.given)
 
 
 class HttpAttributes(ReadingAttributes):
@@ -175,6 +194,7 @@ class HttpAttributes(ReadingAttributes):
     paging: PagingAttributes | None = None
     rate: str = "2/s"
     retries: int = 4
+    documents: list[DocumentAttributes] = []
 
     def made(self) -> declarations.HttpSource:
         """Return the source."""
@@ -183,7 +203,8 @@ class HttpAttributes(ReadingAttributes):
             expected = "a list of two names of environment variables"
             raise invalid("basic", expected, "another value")
         paging = self.paging.made() if self.paging else None
-        parts = {"basic": basic and tuple(basic), "paging": paging}
+        documents = tuple(each.made() for each in self.documents)
+        parts = {"basic": basic and tuple(basic), "paging": paging, "documents": documents}
         return declarations.http_source(**{**self.given, **parts})
 
 
@@ -226,6 +247,7 @@ class DatasetAttributes(Attributes):
     licence: str = "not stated"
     owners: list[str] = ["team:data"]
     grace_hours: int = 12
+    rule_version: str = ""
 
     def made(self) -> Dataset:
         """Return the dataset."""
