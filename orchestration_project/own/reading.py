@@ -103,7 +103,7 @@ class Reading:
         zipped: The way to read the file in a zip, of a source that has other documents, too: a
             mapping of such arguments. ``null_values`` and ``skip_blank`` are those around it.
         expects: What a document is, for the message that it cannot be read; its format after a
-            colon.
+            colon. One without records is refused.
         parse: Returns the records of a document, in place of a format.
     """
 

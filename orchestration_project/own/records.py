@@ -127,8 +127,13 @@ def _in_form(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Re
         SourceError: It is not what the declaration expects.
     """
     document, _, form = reading.expects.partition(": ")
+    is_empty = True
     try:
-        yield from _read(body, reading, names)
+        for record in _read(body, reading, names):
+            is_empty = False
+            yield record
+        if is_empty:
+            raise unreadable("at least one record", "none")
     except SourceError as error:
         raise SourceError(
             f"the answer is not {document}",

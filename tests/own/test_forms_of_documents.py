@@ -106,6 +106,12 @@ def test_a_day_is_in_the_newest_document_or_in_that_of_its_year():
     assert partitions_in(made, RECENT) == [DAY]
 
 
+def test_a_document_without_records_is_refused():
+    with pytest.raises(SourceError, match="the answer is not a list of values") as raised:
+        read(declared(), b"[]")
+    assert raised.value.found == "none"
+
+
 @pytest.mark.parametrize("history", [HISTORY + b"2025-12-31,1\n", HISTORY[1:], b"Day\n\xff"])
 def test_another_document_is_refused_with_what_was_expected(history):
     with pytest.raises(SourceError, match="the answer is not a list of values") as raised:
