@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestration_project.own.declarations import (
         Daily,
         Dataset,
+        Document,
         Field,
         Monthly,
         Weekly,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Daily",
     "Dataset",
+    "Document",
     "Field",
     "Monthly",
     "Weekly",

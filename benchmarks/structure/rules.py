@@ -185,8 +185,15 @@ def _package_of(name: str, packages: Mapping[str, str]) -> str | None:
     return packages.get(name) or packages.get(name.rpartition(".")[0])
 
 
+SOURCE_SETTINGS = ("source", "api_url", "first_day", "max_reject_ratio")
+"""Fields of the class that `source_settings` makes, each after the name of the domain."""
+
+
 def _fields(module: Module) -> Iterator[str]:
     for node in module.nodes:
+        if isinstance(node, ast.keyword) and node.arg == "domain":
+            domain = ast.literal_eval(node.value)
+            yield from (f"{domain}_{name}" for name in SOURCE_SETTINGS)
         if isinstance(node, ast.ClassDef):
             declared = (line for line in node.body if isinstance(line, ast.AnnAssign))
             fields = (line for line in declared if "ClassVar" not in ast.unparse(line.annotation))

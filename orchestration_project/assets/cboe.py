@@ -19,8 +19,8 @@ from orchestration_project.plots.cboe import TITLE, off_exchange_share
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.cboe import read_shares, weekly_load
 from orchestration_project.services.metadata import column_schema, image, store_file, table_of
-from orchestration_project.settings import domains_on, load_shared_settings
-from orchestration_project.settings.domains.cboe import CboeSettings
+from orchestration_project.settings import Settings, domains_on, load_shared_settings
+from orchestration_project.settings.sources import source_values
 from orchestration_project.tables.cboe import MADE_OF, off_exchange_share_weekly
 from orchestration_project.tables.schema import asset_of
 
@@ -42,7 +42,7 @@ HAS_FINRA = "finra" in domains_on(SETTINGS)
 
 PARTITIONS = dagster_partitions(
     WEEKS,
-    CboeSettings.of(SETTINGS).first_day(TODAY),
+    source_values(SETTINGS, "cboe").first_from(TODAY),
     now=TODAY,
     machine_now=Clock().today(ZONE),
 )
@@ -114,7 +114,7 @@ def _metadata(derived: DerivedResult) -> dict[str, Any]:
 )
 def off_exchange_chart(
     artifacts: dg.ResourceParam[ArtifactStore],
-    settings: dg.ResourceParam[CboeSettings],
+    settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw the last year of what is loaded, keep the files, and show them."""

@@ -22,7 +22,7 @@ from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.registry import AsOfModule, Connection, Environment, FormulaModule, Job
 from orchestration_project.sensors import cboe as sensors
 from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.domains.cboe import CboeSettings
+from orchestration_project.settings.sources import source_values
 from orchestration_project.tables.cboe import (
     MADE_OF,
     market_volume_daily,
@@ -43,15 +43,15 @@ DOCUMENTS = Documents(
 
 
 def _open(given: Environment) -> AbstractContextManager[DocumentSource]:
-    settings = CboeSettings.of(given.settings)
-    if settings.cboe_source is None:
+    values = source_values(given.settings, "cboe")
+    if values.source is None:
         raise switched_off("Cboe", "CBOE_SOURCE", "api")
     return open_documents(
         given,
         DOCUMENTS,
         domain="cboe",
-        source=settings.cboe_source,
-        url=settings.cboe_api_url,
+        source=values.source,
+        url=values.api_url,
         demo_path="cboe",
         label="Cboe",
         requests_per_second=REQUESTS_PER_SECOND,
@@ -59,18 +59,18 @@ def _open(given: Environment) -> AbstractContextManager[DocumentSource]:
 
 
 def _limits(settings: Settings, today: date) -> LoadLimits:
-    settings = CboeSettings.of(settings)
+    values = source_values(settings, "cboe")
     return LoadLimits(
-        first_day=settings.first_day(today),
+        first_day=values.first_from(today),
         horizon=volume.RECENT,
-        max_reject_ratio=settings.cboe_max_reject_ratio,
+        max_reject_ratio=values.max_reject_ratio,
         freshness_grace=timedelta(hours=12),
         max_runs_per_tick=10,
     )
 
 
 def _unused(settings: Settings) -> str:
-    is_off = CboeSettings.of(settings).cboe_source is None
+    is_off = source_values(settings, "cboe").source is None
     return "CBOE_SOURCE is not set: no market volume is fetched" if is_off else ""
 
 

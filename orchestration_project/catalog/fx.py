@@ -1,97 +1,74 @@
 """FX: the ECB's euro reference rates by day."""
 
-from contextlib import AbstractContextManager
-from datetime import date, timedelta
+import polars as pl
 
-from orchestration_project.catalog.factory import domain_of, open_documents
-from orchestration_project.domains.fx import rates as fx
-from orchestration_project.engine.dataset import Dataset, LoadLimits
-from orchestration_project.engine.document_source import (
-    Documents,
-    DocumentSource,
-    document_recovery,
-)
-from orchestration_project.registry import Connection, Environment, FormulaModule
-from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.domains.fx import FxSettings
-from orchestration_project.tables.fx import fx_rates_daily
-
-A_YEAR = timedelta(days=365)
-REQUESTS_PER_SECOND = 2
-"""The ECB names no limit; a run needs three documents at most."""
-
-DOCUMENTS = Documents(
-    listings_of=fx.listings_of,
-    names_of=fx.documents_of,
-    partitions_in=fx.partitions_in,
-    version_in=fx.version_in,
-    zone=fx.CALENDAR.zone,
-)
+from orchestration_project import Daily, Dataset, Document, http_source
+from orchestration_project.catalog.packaged import PackagedSource, packaged_domain
+from orchestration_project.contracts.capture_forms import Form
+from orchestration_project.contracts.contract import Claim
+from orchestration_project.own.packaged import fields_of
+from orchestration_project.settings.domains.fx import FIRST_DAY, URL
+from orchestration_project.settings.domains.fx import RATES as TEXTS
+from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
 
 
-def _open(given: Environment) -> AbstractContextManager[DocumentSource]:
-    settings = FxSettings.of(given.settings)
-    if settings.fx_source is None:
-        raise switched_off("FX", "FX_SOURCE", "api")
-    return open_documents(
-        given,
-        DOCUMENTS,
-        domain="fx",
-        source=settings.fx_source,
-        url=settings.fx_api_url,
-        demo_path="eurofxref",
-        label="The ECB",
-        requests_per_second=REQUESTS_PER_SECOND,
-    )
+def _attribute(name: str, group: str) -> str:
+    return rf"""\s+{name}\s*=\s*["']\s*(?P<{group}>[^"']*?)\s*["']"""
 
 
-def _limits(settings: Settings, today: date) -> LoadLimits:
-    settings = FxSettings.of(settings)
-    return LoadLimits(
-        first_day=settings.fx_first_day or today - A_YEAR,
-        horizon=fx.RECENT,
-        max_reject_ratio=settings.fx_max_reject_ratio,
-        freshness_grace=timedelta(hours=12),
-        max_runs_per_tick=10,
-    )
-
-
-def _unused(settings: Settings) -> str:
-    is_off = FxSettings.of(settings).fx_source is None
-    return "FX_SOURCE is not set: no rates are fetched" if is_off else ""
-
-
-RATES = Dataset(
-    domain="fx",
+DAY, CODE = _attribute("time", "date"), _attribute("currency", "currency")
+SOURCE = PackagedSource(
+    texts=TEXTS,
+    declared=Dataset(
+        fx_rates_daily.name,
+        key=["rate_date", "currency_code"],
+        partitions=Daily(FIRST_DAY, calendar="XECB", zone="Europe/Berlin", column="rate_date"),
+        fields=fields_of(FX_FIELDS),
+        source=http_source(
+            URL,
+            documents=[
+                Document("eurofxref-daily.xml", days=2, is_listing=False),
+                Document("eurofxref-hist-90d.xml", days=85),
+                Document("eurofxref-hist.zip"),
+            ],
+            format="xml",
+            records="Envelope/Cube/Cube/Cube",
+            names={"date": "../@time", "currency": "@currency", "rate": "@rate"},
+            null_values=["N/A"],
+            skip_blank="rate",
+            zipped={
+                "format": "csv",
+                "member": "*.csv",
+                "encoding": "ascii",
+                "max_bytes": 64 * 2**20,
+                "names": {"date": "Date"},
+                "unpivot": ["currency", "rate"],
+            },
+            expects="a document of euro reference rates: an XML document of elements Cube with "
+            "currency and rate (XML without a document type), or a zip archive with one CSV file, "
+            "in ASCII, with a first column Date and as many fields as the header in each line",
+        ),
+        checks=[
+            Claim(
+                "has_positive_rates",
+                "Every rate is above 0, or not available.",
+                (pl.col("rate") <= 0).fill_null(value=False),
+            )
+        ],
+        licence="ECB: free reuse, with the source named",
+        owners=["team:market-data"],
+        rule_version="2",
+    ),
     table=fx_rates_daily,
-    contract=fx.CONTRACT,
-    partitioning=fx.PARTITIONING,
-    parse=fx.parse,
-    resource="fx",
+    fields=FX_FIELDS,
     source_dataset="eurofxref",
-    count_records=fx.count_rates,
-    source_label="the ECB's euro reference rates",
-    source_description="the ECB's documents of euro reference rates",
-    limits=_limits,
-    licence="ECB: free reuse, with the source named",
-)
-
-FX = domain_of(
-    "fx",
-    [RATES],
-    registrations=[
-        document_recovery("fx", RATES.source_dataset),
-        FormulaModule("orchestration_project.domains.fx.formulas"),
+    demo_path="eurofxref",
+    horizon_days=85,
+    probe="fetched the rates of the last 90 days",
+    forms=[
+        Form("^PK", [("lines", [",", ["date", "currency", "rate"]])], "eurofxref-hist.csv"),
+        Form("<Cube", [("matches", [f"<Cube{DAY}|<Cube{CODE}{_attribute('rate', 'rate')}"])]),
+        Form("", [("none", ["XML of the ECB or its zipped CSV", "another file"])]),
     ],
-    resources={
-        "fx": Connection(
-            description="Source of euro reference rates.",
-            shown_name="the ECB",
-            open=_open,
-            preflight="fx",
-            probe=lambda source, _: f"it lists {len(source.partitions().known)} days",
-            tried=lambda _: "fetched the rates of the last 90 days",
-            unused=_unused,
-        )
-    },
 )
+RATES, RULES, FX = SOURCE.dataset, SOURCE.rules, packaged_domain(SOURCE, __name__)

@@ -17,20 +17,31 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.dlt_deliveries import DltReader, parse_recorded
 from orchestration_project.engine.dlt_states import append_state, read_states, start_state
+from orchestration_project.engine.document_source import (
+    Documents,
+    DocumentSource,
+    document_recovery,
+)
 from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.own_derived import own_derivations
 from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.engine.source import Source
 from orchestration_project.own.contracts import contract_of, partitioning_of
 from orchestration_project.own.declarations import Dataset as Declared
 from orchestration_project.own.declarations import FileSource, UsualSize
 from orchestration_project.own.dlt_source import DltSource
+from orchestration_project.own.partition_documents import (
+    listings_of,
+    names_of,
+    partitions_in,
+    version_in,
+)
 from orchestration_project.own.records import counter_of
 from orchestration_project.registry import AsOfModule, Connection, Domain, Environment, Job
 from orchestration_project.resources.own import (
     OwnDltSource,
     OwnFileSource,
     OwnHttpSource,
-    OwnSource,
     secret,
 )
 from orchestration_project.sensors.own_derived import derived_sensor
@@ -45,7 +56,7 @@ MAX_RUNS_PER_TICK = 10
 @contextmanager
 def open_source(
     declared: Declared, given: Environment, captures: Captures | None = None
-) -> Iterator[OwnSource]:
+) -> Iterator[Source]:
     """Open the source of a dataset; without ``captures``, its answers are stored as always."""
     source = declared.source
     captures = given.captures if captures is None else captures
@@ -64,6 +75,16 @@ def open_source(
     ) as http:
         if isinstance(source, DltSource):
             yield _dlt_source(declared, source, http, captures, given)
+        elif source.documents:
+            yield DocumentSource(
+                http,
+                captures,
+                given.clock,
+                documents_of(declared),
+                source_name="http",
+                base_url=source.url,
+                label=f"the source of {declared.name}",
+            )
         else:
             yield OwnHttpSource(declared, captures, given.clock, source, http)
 
@@ -87,7 +108,18 @@ def _dlt_source(
     return OwnDltSource(declared, captures, given.clock, reader)
 
 
-def _connection(declared: Declared) -> Connection[OwnSource]:
+def documents_of(declared: Declared) -> Documents:
+    """Return how the partitions of a dataset are spread over the documents that it declares."""
+    return Documents(
+        listings_of=partial(listings_of, declared),
+        names_of=partial(names_of, declared),
+        partitions_in=partial(partitions_in, declared),
+        version_in=partial(version_in, declared),
+        zone=declared.partitions.calendar.zone,
+    )
+
+
+def _connection(declared: Declared) -> Connection[Source]:
     return Connection(
         description=f"Source of {declared.name}, which this project declares.",
         shown_name=f"the source of {declared.name}",
@@ -108,11 +140,11 @@ def _limits(declared: Declared, _: Settings, today: date) -> LoadLimits:
     )
 
 
-def dataset_of(declaration: Declaration) -> Dataset:
-    """Return a declared dataset as all engines have it."""
+def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
+    """Return a declared dataset as all engines have it; by default, of the project's domain."""
     declared = declaration.dataset
     return Dataset(
-        domain=own_domain(),
+        domain=domain or own_domain(),
         table=declaration.table,
         partitioning=partitioning_of(declared),
         source_dataset=declared.name,
@@ -166,7 +198,11 @@ def import_own_domain() -> Domain:
             resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
             has_source_setting=False,
         )
-    registered = [*made.registrations, SubjectKinds(_subject_kinds)]
+    registered = [
+        *made.registrations,
+        SubjectKinds(_subject_kinds),
+        *(document_recovery(_resource(each.dataset), each.dataset.name) for each in declared),
+    ]
     return _with_derived(replace(made, registrations=registered))
 
 

@@ -138,6 +138,7 @@ class PartitionsAttributes(Attributes):
     delay_days: int = 0
     column: str = ""
     reread_count: int = 4
+    zone: str = ""
 
     def made(self) -> declarations.Partitions:
         """Return the partitions."""
@@ -180,6 +181,24 @@ class ReadingAttributes(Attributes):
     positions: dict[str, tuple[int, int]] | None = None
     member: str = ""
     max_bytes: int = MAX_BYTES
+    names: dict[str, str] | None = None
+    null_values: list[str] = []
+    skip_blank: str = ""
+    unpivot: list[str] = []
+    zipped: dict[str, Any] | None = None
+    expects: str = ""
+
+
+class DocumentAttributes(Attributes):
+    """A document that has several partitions, as of `Document`."""
+
+    name: str
+    days: int = 0
+    is_listing: bool = True
+
+    def made(self) -> declarations.Document:
+        """Return the document."""
+        return declarations.Document(**self.given)
 
 
 class OAuthAttributes(Attributes):
@@ -209,6 +228,7 @@ class HttpAttributes(ReadingAttributes):
     paging: PagingAttributes | None = None
     rate: str = "2/s"
     retries: int = 4
+    documents: list[DocumentAttributes] = []
 
     def made(self) -> declarations.HttpSource:
         """Return the source."""
@@ -217,8 +237,12 @@ class HttpAttributes(ReadingAttributes):
             expected = "a list of two names of environment variables"
             raise invalid("basic", expected, "another value")
         paging = self.paging.made() if self.paging else None
-        oauth = self.oauth.made() if self.oauth else None
-        parts = {"basic": basic and tuple(basic), "oauth": oauth, "paging": paging}
+        parts = {
+            "basic": basic and tuple(basic),
+            "oauth": self.oauth.made() if self.oauth else None,
+            "paging": paging,
+            "documents": tuple(each.made() for each in self.documents),
+        }
         return declarations.http_source(**{**self.given, **parts})
 
 
@@ -263,6 +287,7 @@ class DatasetAttributes(Attributes):
     grace_hours: int = 12
     new_fields: Literal["ignore", "refuse", "collect"] = "ignore"
     missing_fields: Literal["refuse", "ignore"] = "refuse"
+    rule_version: str = ""
 
     def made(self) -> Dataset:
         """Return the dataset."""

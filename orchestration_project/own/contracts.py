@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import Column, Table
 
-from orchestration_project.contracts.contract import Contract, validate
+from orchestration_project.contracts.contract import Claim, Contract, validate
 from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.parts import Part
@@ -160,8 +160,9 @@ def contract_of(
     return Contract(
         table,
         fields,
-        partition_fields=(_day_field(dataset),),
-        rule_version=rule_version(dataset, code),
+        partition_fields=(day_field(dataset),),
+        claims=tuple(each for each in dataset.checks if isinstance(each, Claim)),
+        rule_version=dataset.rule_version or rule_version(dataset, code),
         has_record_total=False,
         row_limits=None if counted is None else (counted.min, counted.max),
     )
@@ -183,7 +184,7 @@ def rule_version(dataset: Dataset, code: bytes) -> str:
     return sha256(rules.encode()).hexdigest()[:12]
 
 
-def _day_field(dataset: Dataset) -> str:
+def day_field(dataset: Dataset) -> str:
     """Return the field of records that has the day of their partition."""
     column = dataset.partitions.column
     return next((each.source_name for each in dataset.fields if each.name == column), DAY_FIELD)
@@ -233,20 +234,28 @@ def _with_others(dataset: Dataset, record: Record) -> Record:
 def _with_days(record: Record, names: Sequence[str]) -> Record:
     """Return a record in which a midnight without zone is the day, for fields that are days."""
     texts = record.texts or {}
+    if not any(texts.get(name, "").endswith(MIDNIGHTS) for name in names):
+        return record
     found = {
         name: texts[name][: -len(midnight)]
         for name in names
         for midnight in MIDNIGHTS
         if texts.get(name, "").endswith(midnight)
     }
-    return record._replace(texts={**texts, **found}) if found else record
+    return record._replace(texts={**texts, **found})
 
 
-def is_of(dataset: Dataset, record: Record, wanted: date) -> bool:
-    """Whether a record belongs to the partition of a day; an unreadable one belongs to each."""
-    if record.texts is None or not dataset.has_day_field:
-        return True
-    return record.texts.get(_day_field(dataset), "") == wanted.isoformat()
+def records_of_day(dataset: Dataset, wanted: date) -> Callable[[Record], bool]:
+    """Return whether a record belongs to the partition of a day; an unreadable one does always."""
+    name = day_field(dataset) if dataset.has_day_field else ""
+    text = wanted.isoformat()
+
+    def is_own(record: Record) -> bool:
+        if record.left_out:
+            return False
+        return record.texts is None or not name or record.texts.get(name, "") == text
+
+    return is_own
 
 
 def version_of(dataset: Dataset, bodies: Sequence[bytes], partition: Partition) -> str | None:
@@ -255,11 +264,12 @@ def version_of(dataset: Dataset, bodies: Sequence[bytes], partition: Partition) 
     Raises:
         SourceError: A document cannot be read.
     """
+    is_own = records_of_day(dataset, partition.day)
     own = [
         json.dumps(record.texts, sort_keys=True) + record.problem[0]
         for body in bodies
         for record in records_of(dataset, body)
-        if is_of(dataset, record, partition.day)
+        if is_own(record)
     ]
     if not own:
         return None
@@ -270,28 +280,46 @@ def version_of(dataset: Dataset, bodies: Sequence[bytes], partition: Partition) 
 def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition) -> Parsed:
     """Return the records of a partition as texts, in a row for each.
 
+    Where `Reading.quotes_records`, lines of the partition are quoted below a header.
+
     Raises:
         SourceError: A part cannot be read.
     """
     names = [each.source_name for each in dataset.stored_fields]
     rows: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
+    reading = dataset.source.reading
     filtered = Counter[str](other_days=0) if dataset.has_day_field else Counter[str]()
+    filtered.update(dict.fromkeys(reading.filters, 0))
     quoted: list[Part] = []
+    is_own = records_of_day(dataset, partition.day)
     for part in parts:
-        lines: list[str] = []
+        lines = [",".join(names)] if reading.quotes_records else []
         for record in records_of(dataset, part.body):
-            lines += [""] * (record.line_number - 1 - len(lines))
-            lines.append(json.dumps(record.texts or record.problem[1], sort_keys=True))
-            place = (part.part_number, record.line_number)
+            is_of_day = is_own(record)
+            if not reading.quotes_records:
+                lines += [""] * (record.line_number - 1 - len(lines))
+                lines.append(json.dumps(record.texts or record.problem[1], sort_keys=True))
+            elif is_of_day:
+                lines.append(_delimited(record, names))
+            number = len(lines) if reading.quotes_records else record.line_number
+            place = (part.part_number, number)
             if record.texts is None:
                 rejects.append((*place, *record.problem))
-            elif is_of(dataset, record, partition.day):
+            elif is_of_day:
                 rows.append((*place, *(record.texts.get(name, "") for name in names)))
             else:
-                filtered["other_days"] += 1
+                filtered[record.left_out or "other_days"] += 1
         quoted.append(Part(part.part_number, _quoted(dataset, part.body, lines)))
     frame = pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row")
+    frame = frame.with_columns(
+        pl.when(pl.col(each.source_name).is_in(reading.null_values))
+        .then(pl.lit(""))
+        .otherwise(each.source_name)
+        .alias(each.source_name)
+        for each in dataset.fields
+        if each.optional and reading.null_values
+    )
     if not dataset.has_day_field:
         frame = frame.with_columns(pl.lit(partition.day.isoformat()).alias(DAY_FIELD))
     return Parsed(
@@ -302,10 +330,17 @@ def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition
     )
 
 
+def _delimited(record: Record, names: Sequence[str]) -> str:
+    """Return the values of a record as one line."""
+    texts = record.texts or {}
+    return " ".join(",".join(texts.get(name, "") for name in names).splitlines())
+
+
 def _quoted(dataset: Dataset, body: bytes, records: Sequence[str]) -> bytes:
     """Return the text that the line numbers of records are counted in."""
     reading = dataset.source.reading
-    return document_of(body, reading) if reading.format == "csv" else "\n".join(records).encode()
+    is_as_it_is = reading.format == "csv" and not reading.quotes_records
+    return document_of(body, reading) if is_as_it_is else "\n".join(records).encode()
 
 
 def validate_documents(

@@ -6,7 +6,7 @@ in a declaration is an error when it is made, with the place in the file.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, Unpack
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 
+from orchestration_project.contracts.contract import Claim
 from orchestration_project.contracts.partitioning import Calendar
 from orchestration_project.errors import did_you_mean
 from orchestration_project.own.dlt_source import DltSource
@@ -217,6 +218,7 @@ def Daily(  # noqa: N802 - a declaration reads like a value
     published: str = "",
     column: str = "day",
     reread_count: int = 4,
+    zone: str = "UTC",
 ) -> Partitions:
     """Return a partition for each day, or for each business day of a calendar.
 
@@ -225,16 +227,21 @@ def Daily(  # noqa: N802 - a declaration reads like a value
         calendar: Code of a market of the library holidays, such as XNYS or XECB: Monday to Friday
             but for its holidays. Default: all days.
         published: When the source has a day, such as ``"16:15 Europe/Berlin"`` on the day itself.
-            Default: at the end of the day in UTC.
+            Default: at the end of the day in ``zone``.
         column: As of `Partitions`.
         reread_count: As of `Partitions`.
+        zone: Time zone of the days, where ``published`` names none.
     """
     is_closed = _holidays_of(calendar) if calendar else None
     if is_closed is None:
         made = Calendar(weekday=None, delay_days=1, is_every_day=True)
     else:
         made = Calendar(weekday=None, delay_days=1, is_holiday=is_closed, skips_holidays=True)
-    return _partitions(since, made, published, column, reread_count)
+    found = _partitions(since, made, published, column, reread_count)
+    if published:
+        return found
+    _, zone = _published(f"00:00 {zone}")
+    return replace(found, calendar=replace(found.calendar, zone=zone))
 
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -410,6 +417,21 @@ def client_credentials(
     return ClientCredentials(token_url, client_id, client_secret, scope)
 
 
+@dataclass(frozen=True)
+class Document:
+    """A document that has several partitions.
+
+    Attributes:
+        name: Its path below the URL of the source; may have ``{partition:%Y}``, as an address.
+        days: How many days, up to today, it certainly has; 0: all days.
+        is_listing: Whether it is read to list partitions.
+    """
+
+    name: str
+    days: int = 0
+    is_listing: bool = True
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpSource:
     """A source that answers over HTTP; `http_source` makes it."""
@@ -426,6 +448,7 @@ class HttpSource:
     paging: "Paging | None"
     requests_per_second: int
     max_attempts: int
+    documents: Sequence[Document] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -495,6 +518,7 @@ def http_source(
     paging: Paging | None = None,
     rate: str = "2/s",
     retries: int = 4,
+    documents: Sequence[Document] = (),
     **reading: Unpack[ReadingOptions],
 ) -> HttpSource:
     """Return a source of documents over HTTP.
@@ -513,6 +537,8 @@ def http_source(
         paging: How pages follow; `pages`, `offsets`, `cursor`, `next_url` or `link_header`.
         rate: Requests a second at most, such as ``2/s``.
         retries: Further attempts after a fault that may pass.
+        documents: Documents below ``url`` that have several partitions each. They list which
+            partitions there are, in place of the calendar.
         reading: How records are read, as of `Reading`: ``format`` and its options, or ``parse``.
     """
     if not url.startswith(("http://", "https://")):
@@ -526,6 +552,7 @@ def http_source(
     if oauth and (bearer or basic):
         raise invalid("access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}")
     made = reading_of(reading)
+    _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names])
     if paging is not None and paging.kind in ("cursor", "next_url") and made.format != "json":
         found_format = made.format or "parse="
         raise invalid("paging", "format json for a cursor or URL in the answer", found_format)
@@ -542,6 +569,7 @@ def http_source(
         paging=paging,
         requests_per_second=per_second,
         max_attempts=retries + 1,
+        documents=documents,
     )
 
 
@@ -552,6 +580,17 @@ def file_source(path: str, **reading: Unpack[ReadingOptions]) -> FileSource:
     """
     _require_template(path, {})
     return FileSource(path=path, reading=reading_of(reading))
+
+
+def _require_plain(
+    documents: Sequence[Document], paging: Paging | None, names: Sequence[str]
+) -> None:
+    """Make sure that documents need nothing but their addresses."""
+    for document in documents:
+        _require_template(document.name, {})
+    if documents and (paging is not None or names):
+        found = "paging" if paging is not None else ", ".join(names)
+        raise invalid("documents", "no paging, headers, query and secrets beside them", found)
 
 
 PLACE_OF_DAY = re.compile(r"\{partition(?::(?P<form>[^{}]+))?\}")
@@ -594,6 +633,8 @@ class Dataset:
             refuse the delivery, or are collected as JSON in the column other_fields.
         missing_fields: What a header without an optional field does: it refuses the delivery, or
             is ignored, so that the column is NULL. Members of JSON and XML may always be left out.
+        rule_version: Version of its rules, in place of a hash of the declaration; raise it with
+            each change that makes other rows of the same bytes.
     """
 
     name: str
@@ -601,7 +642,7 @@ class Dataset:
     partitions: Partitions
     fields: Sequence[Field]
     source: HttpSource | FileSource | DltSource
-    checks: Sequence[RowCount | UsualSize] = ()
+    checks: Sequence[RowCount | UsualSize | Claim] = ()
     description: str = ""
     max_reject_ratio: float = 0.0
     licence: str = "not stated"
@@ -609,6 +650,7 @@ class Dataset:
     grace_hours: int = 12
     new_fields: Literal["ignore", "refuse", "collect"] = "ignore"
     missing_fields: Literal["refuse", "ignore"] = "refuse"
+    rule_version: str = ""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -622,7 +664,7 @@ class Dataset:
         if not 0 <= self.max_reject_ratio <= 1:
             raise invalid(f"max_reject_ratio of {what}", "0 to 1", self.max_reject_ratio)
         for check in self.checks:
-            if not isinstance(check, RowCount | UsualSize):
+            if not isinstance(check, RowCount | UsualSize | Claim):
                 raise invalid(f"checks of {what}", "row_count(…) or usual_size(…)", repr(check))
 
     def _require_fields(self, what: str) -> None:

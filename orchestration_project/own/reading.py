@@ -29,6 +29,11 @@ OPTIONS: Mapping[str, Sequence[str]] = {
     "positions": ("fixed_width",),
     "member": FORMATS,
     "max_bytes": FORMATS,
+    "names": FORMATS,
+    "null_values": FORMATS,
+    "skip_blank": FORMATS,
+    "unpivot": ("csv",),
+    "zipped": FORMATS,
 }
 """Formats that have an option."""
 
@@ -87,6 +92,12 @@ class ReadingOptions(TypedDict, total=False):
     positions: Positions
     member: str
     max_bytes: int
+    names: Mapping[str, str]
+    null_values: Sequence[str]
+    skip_blank: str
+    unpivot: Sequence[str]
+    zipped: "ReadingOptions"
+    expects: str
     parse: Parse | None
 
 
@@ -110,6 +121,16 @@ class Reading:
         positions: First and last character of each field in a line of fixed width, from 1.
         member: File of a zip, by name or a pattern such as ``*.csv``; empty: its only one.
         max_bytes: Size of an inflated document, at most.
+        names: What a document calls the fields, by the source's names, where they differ.
+        null_values: Texts of optional fields that mean no value, such as N/A.
+        skip_blank: Field without which a record is left out; it is counted as ``blank``.
+        unpivot: Two fields: the name of a column after the first, and its cell in a line. Each cell
+            is a record, but for blank ones. Those of ``null_values`` that come before the first
+            value of a column, or after its last one, are left out and counted as ``not_listed``.
+        zipped: The way to read the file in a zip, of a source that has other documents, too: a
+            mapping of such arguments. ``null_values`` and ``skip_blank`` are those around it.
+        expects: What a document is, for the message that it cannot be read; its format after a
+            colon. One without records is refused.
         parse: Returns the records of a document, in place of a format.
         reads_all: Whether records have all fields of the document, not those alone that are asked
             for.
@@ -126,6 +147,12 @@ class Reading:
     positions: Positions | None = None
     member: str = ""
     max_bytes: int = MAX_BYTES
+    names: Mapping[str, str] | None = None
+    null_values: Sequence[str] = ()
+    skip_blank: str = ""
+    unpivot: Sequence[str] = ()
+    zipped: "Reading | None" = None
+    expects: str = ""
     parse: Parse | None = None
     reads_all: bool = field(default=False, repr=False, compare=False)
 
@@ -137,6 +164,10 @@ class Reading:
                 raise invalid(name, expected, self.format or "parse=")
         if self.format == "csv" and len(self.delimiter.encode()) != 1:
             raise invalid("delimiter", "one character of ASCII", repr(self.delimiter))
+        if self.zipped is not None and (self.zipped.parse or self.zipped.zipped):
+            raise invalid("zipped", "a format of the file in the zip", "parse= or zipped")
+        if self.unpivot and len(self.unpivot) != 2:
+            raise invalid("unpivot", "two fields: of the name and of the cell", self.unpivot)
         if self.format == "xml" and not all(self.records.split("/")):
             raise invalid("records", "names of elements, such as Envelope/Cube", repr(self.records))
         self._require_text()
@@ -181,7 +212,19 @@ class Reading:
     def is_plain(self) -> bool:
         """Whether captured bytes are lines or JSON out of which a record can be cut."""
         is_cut = self.format in ("csv", "json", "ndjson")
-        return is_cut and not {"encoding", "skip", "member"} & set(self.options)
+        others = {"encoding", "skip", "member", "unpivot", "zipped"}
+        return is_cut and not others & set(self.options)
+
+    @property
+    def quotes_records(self) -> bool:
+        """Whether rejects quote records as lines of their own, as documents have other ones."""
+        return self.zipped is not None or bool(self.unpivot)
+
+    @property
+    def filters(self) -> Sequence[str]:
+        """Reasons for which records are left out."""
+        has_columns = bool(self.unpivot or (self.zipped and self.zipped.unpivot))
+        return ["not_listed"] * has_columns + ["blank"] * bool(self.skip_blank)
 
 
 def reading_of(given: ReadingOptions) -> Reading:
@@ -194,4 +237,7 @@ def reading_of(given: ReadingOptions) -> Reading:
     for name in given:
         if name not in known:
             raise invalid("argument", ", ".join(known), name, did_you_mean(name, known))
-    return Reading(**given)
+    zipped = given.get("zipped")
+    if zipped is None:
+        return Reading(**given)  # pyright: ignore[reportArgumentType] - of which none is "zipped"
+    return Reading(**{**given, "zipped": reading_of(zipped)})

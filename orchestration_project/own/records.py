@@ -1,7 +1,7 @@
 """Records of a document in a declared format, and the count of records apart from that."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from orchestration_project.contracts.balance import NOT_COUNTED, CountRecords, RecordCount
@@ -14,7 +14,7 @@ from orchestration_project.own.formats import (
     workbooks,
     xml_documents,
 )
-from orchestration_project.own.formats.compressed import unpacked
+from orchestration_project.own.formats.compressed import end_of, is_zip, unpacked
 from orchestration_project.own.formats.json_documents import at_path, loaded_json
 from orchestration_project.own.formats.shared import (
     Record,
@@ -76,8 +76,71 @@ def read_records(body: bytes, reading: Reading, names: Sequence[str]) -> Iterato
     """
     if reading.parse is not None:
         return _own_records(body, reading)
-    found = FORMATS[reading.format].read(document_of(body, reading), reading, names)
-    return map(with_points, found) if reading.decimal_comma else found
+    form = _form_of(body, reading)
+    return _in_form(body, form, names) if form.expects else _read(body, form, names)
+
+
+def _form_of(body: bytes, reading: Reading) -> Reading:
+    """Return the way to read a document, of those that a declaration has."""
+    if reading.zipped is None or not is_zip(body):
+        return reading
+    return replace(
+        reading.zipped,
+        null_values=reading.null_values,
+        skip_blank=reading.skip_blank,
+        expects=reading.expects,
+    )
+
+
+def _read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+    places = {name: (reading.names or {}).get(name, name) for name in names}
+    found = FORMATS[reading.format].read(document_of(body, reading), reading, list(places.values()))
+    if reading.decimal_comma:
+        found = map(with_points, found)
+    if reading.names:
+        found = (_renamed(each, places) for each in found)
+    return (
+        (_without_blank(each, reading.skip_blank) for each in found)
+        if reading.skip_blank
+        else found
+    )
+
+
+def _renamed(record: Record, places: Mapping[str, str]) -> Record:
+    """Return a record under the names in ``places``, whose values are those of the document."""
+    if record.texts is None or record.left_out:
+        return record
+    get = record.texts.get
+    texts = {name: get(place, "") for name, place in places.items()}
+    return Record(record.line_number, texts, record.problem)
+
+
+def _without_blank(record: Record, name: str) -> Record:
+    is_blank = record.texts is not None and not record.left_out and not record.texts.get(name)
+    return record._replace(left_out="blank") if is_blank else record
+
+
+def _in_form(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+    """Yield the records of a document.
+
+    Raises:
+        SourceError: It is not what the declaration expects.
+    """
+    document, _, form = reading.expects.partition(": ")
+    is_empty = True
+    try:
+        for record in _read(body, reading, names):
+            is_empty = False
+            yield record
+        if is_empty:
+            raise unreadable("at least one record", "none")
+    except SourceError as error:
+        raise SourceError(
+            f"the answer is not {document}",
+            expected=form or error.expected,
+            found=error.found,
+            remedy=error.remedy,
+        ) from error
 
 
 def _own_records(body: bytes, reading: Reading) -> Iterator[Record]:
@@ -103,8 +166,12 @@ def counter_of(reading: Reading) -> CountRecords | None:
         return NOT_COUNTED
 
     def count(body: bytes) -> RecordCount:
-        document = document_of(body, reading)
-        records, understood = FORMATS[reading.format].count(document, reading)
-        return records, len(body) - (len(document) - understood)
+        form = _form_of(body, reading)
+        try:
+            document = document_of(body, form)
+        except SourceError:
+            return 0, 0
+        records, understood = FORMATS[form.format].count(document, form)
+        return records, end_of(body) - (len(document) - understood)
 
     return count

@@ -98,7 +98,7 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
     assert rates(url, func.count(captures.c.capture_id)) == [(3,)]
     again = metadata_by_partition(run(instance, "2026-01-05", "2026-01-05"))["rates_daily"]
     assert again["2026-01-05"]["outcome"] == "unchanged"
-    assert tick(instance)[0] == "2025-10-13"  # the oldest of 85 days that was never loaded
+    assert tick(instance)[0] == "2025-12-30"  # the newest of 85 days that was never loaded
 
     stop_demos(load_settings())
     monkeypatch.setenv(

@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from orchestration_project.catalog.fx import RATES
 from orchestration_project.contracts.partitioning import Calendar, Partitioning
 from orchestration_project.contracts.rules import (
     Acceptance,
@@ -12,7 +13,6 @@ from orchestration_project.contracts.rules import (
     accepted,
     completeness_audit,
 )
-from orchestration_project.domains.fx.rates import PARTITIONING
 
 LIMITS = CompletenessLimits()
 NOTHING = (0, 0)
@@ -67,8 +67,8 @@ def test_the_delivery_of_a_sha256_is_accepted_with_its_reason_and_no_other():
 
 def test_the_nearest_partitions_of_a_value_come_first():
     keys = [f"2026-02-{day:02}" for day in (2, 3, 4, 5, 6, 9)]
-    day = PARTITIONING.partition_of("2026-02-05", today=date.max)
-    assert PARTITIONING.nearest(day, keys, 3) == ["2026-02-04", "2026-02-06", "2026-02-03"]
+    day = RATES.partitioning.partition_of("2026-02-05", today=date.max)
+    assert RATES.partitioning.nearest(day, keys, 3) == ["2026-02-04", "2026-02-06", "2026-02-03"]
     tiers = Partitioning(
         "weeks", Calendar(weekday=0, delay_days=1), "week_start", "tier", ("T1", "T2")
     )

@@ -6,14 +6,20 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from orchestration_project.catalog.fx import RATES, SOURCE
+from orchestration_project.catalog.own import documents_of
+from orchestration_project.contracts.balance import RecordCount
 from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
-from orchestration_project.domains.fx import rates as fx
 from orchestration_project.errors import SourceError
-from orchestration_project.settings.domains.fx import FIRST_DAY_OF_ALL
+from orchestration_project.own.contracts import records_of
+from orchestration_project.settings.domains.fx import FIRST_DAY
 
+CALENDAR, DOCUMENTS = RATES.partitioning.calendar, documents_of(SOURCE.declared)
+DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"
+LARGEST_TEXT_BYTES = 64 * 2**20
 MONDAY, FRIDAY = Partition(date(2026, 1, 5)), Partition(date(2026, 1, 2))
 
 XML = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -38,6 +44,11 @@ CSV = """Date,USD,JPY,BGN,CYP,
 """
 
 
+def count_rates(body: bytes) -> RecordCount:
+    assert RATES.count_records is not None
+    return RATES.count_records(body)
+
+
 def archive(text: str = CSV, name: str = "eurofxref-hist.csv") -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
@@ -48,10 +59,10 @@ def archive(text: str = CSV, name: str = "eurofxref-hist.csv") -> bytes:
 def checked(body: bytes, partition: Partition = MONDAY, limit: float = 0.0) -> Validated:
     parts = [Part(1, body)]
     return validate(
-        fx.CONTRACT,
-        fx.parse(parts, partition),
+        RATES.contract,
+        RATES.parse(parts, partition),
         parts,
-        partition_texts=fx.PARTITIONING.texts_of(partition),
+        partition_texts=RATES.partitioning.texts_of(partition),
         record_total=None,
         max_reject_ratio=limit,
     )
@@ -65,29 +76,29 @@ def test_the_rates_of_a_day_are_exact_whichever_document_has_them(body):
         (date(2026, 1, 5), "USD", 1_166_400, 1),
     ]
     assert not found.is_held_back
-    assert fx.version_in(XML, MONDAY) == fx.version_in(archive(), MONDAY)
+    assert DOCUMENTS.version_in(XML, MONDAY) == DOCUMENTS.version_in(archive(), MONDAY)
 
 
 def test_a_currency_that_vanished_has_rates_until_its_last_day():
     assert checked(archive(), FRIDAY).rows["currency_code"].to_list() == ["BGN", "JPY", "USD"]
     assert checked(archive(), MONDAY).rows["currency_code"].to_list() == ["JPY", "USD"]
-    first = checked(archive(), Partition(FIRST_DAY_OF_ALL))
+    first = checked(archive(), Partition(FIRST_DAY))
     assert dict(first.rows.select("currency_code", "rate").rows())["CYP"] == 582_310
 
 
 def test_a_day_that_is_published_again_has_another_version_and_the_others_keep_theirs():
     corrected = XML.replace(b"1.1664", b"1.1665")
-    assert fx.version_in(corrected, MONDAY) != fx.version_in(XML, MONDAY)
-    assert fx.version_in(corrected, FRIDAY) == fx.version_in(XML, FRIDAY)
-    assert fx.version_in(XML, Partition(date(2026, 1, 6))) is None
+    assert DOCUMENTS.version_in(corrected, MONDAY) != DOCUMENTS.version_in(XML, MONDAY)
+    assert DOCUMENTS.version_in(corrected, FRIDAY) == DOCUMENTS.version_in(XML, FRIDAY)
+    assert DOCUMENTS.version_in(XML, Partition(date(2026, 1, 6))) is None
 
 
 def test_a_document_lists_its_days_and_an_old_day_is_in_the_history_alone():
-    assert fx.partitions_in(XML) == [FRIDAY, MONDAY]
+    assert DOCUMENTS.partitions_in(XML) == [FRIDAY, MONDAY]
     today = date(2026, 1, 6)
-    assert fx.documents_of(MONDAY, today) == (fx.DAILY, fx.LAST_90_DAYS)
-    assert fx.documents_of(FRIDAY, today) == (fx.LAST_90_DAYS,)
-    assert fx.documents_of(Partition(date(2025, 10, 1)), today) == (fx.HISTORY,)
+    assert DOCUMENTS.names_of(MONDAY, today) == (DAILY, LAST_90_DAYS)
+    assert DOCUMENTS.names_of(FRIDAY, today) == (LAST_90_DAYS,)
+    assert DOCUMENTS.names_of(Partition(date(2025, 10, 1)), today) == (HISTORY,)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +127,7 @@ def test_two_bad_rates_of_a_day_are_two_rejects_and_quarantine_it():
 
 def test_a_day_has_no_audit_of_a_number_of_rows_that_the_documents_do_not_have():
     names = [audit.name for audit in checked(XML).audits]
-    assert names == list(fx.CONTRACT.audits)
+    assert names == list(RATES.contract.audits)
     assert "has_all_rows_of_record_total" not in names
 
 
@@ -141,17 +152,17 @@ def test_a_rate_of_zero_quarantines_the_day():
 )
 def test_what_is_not_a_document_of_rates_is_refused_with_what_was_expected(body, expected):
     with pytest.raises(SourceError, match="not a document of euro reference rates") as refused:
-        list(fx.rates_in(body))
+        list(records_of(SOURCE.declared, body))
     assert expected in str(refused.value.expected)
 
 
 def test_an_archive_with_a_damaged_byte_is_refused_or_has_the_same_rates():
     body, refused = archive(), 0
-    rates = list(fx.rates_in(body))
+    rates = list(records_of(SOURCE.declared, body))
     for place in range(len(body)):
         damaged = body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]
         try:
-            assert list(fx.rates_in(damaged)) == rates
+            assert list(records_of(SOURCE.declared, damaged)) == rates
         except SourceError:
             refused += 1
     assert refused > len(body) / 2
@@ -162,29 +173,29 @@ def test_an_encrypted_archive_is_refused():
     body[6] |= 1  # of the file's own header
     body[body.index(b"PK\x01\x02") + 8] |= 1  # of the directory
     with pytest.raises(SourceError, match="not a document") as refused:
-        list(fx.rates_in(bytes(body)))
+        list(records_of(SOURCE.declared, bytes(body)))
     assert "encrypted" in str(refused.value.found)
 
 
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_unread():
-    bomb = archive("Date,USD,\n" + " " * (fx.LARGEST_TEXT_BYTES + 1))
+    bomb = archive("Date,USD,\n" + " " * (LARGEST_TEXT_BYTES + 1))
     with pytest.raises(SourceError, match="not a document"):
-        list(fx.rates_in(bomb))
-    assert fx.count_rates(bomb) == (0, 0)
+        list(records_of(SOURCE.declared, bomb))
+    assert count_rates(bomb) == (0, 0)
 
 
 def test_target_holidays_have_no_rates_and_make_nothing_late():
-    assert fx.is_closing_day(date(2026, 1, 1))
-    assert fx.is_closing_day(date(2026, 4, 3))  # Good Friday
-    assert not fx.is_closing_day(date(2026, 1, 6))  # a holiday of some countries
-    assert fx.CALENDAR.next_due(date(2026, 4, 2)) == date(2026, 4, 8)  # after Easter Monday
+    assert CALENDAR.is_holiday(date(2026, 1, 1))
+    assert CALENDAR.is_holiday(date(2026, 4, 3))  # Good Friday
+    assert not CALENDAR.is_holiday(date(2026, 1, 6))  # a holiday of some countries
+    assert CALENDAR.next_due(date(2026, 4, 2)) == date(2026, 4, 8)  # after Easter Monday
 
 
 def test_all_days_that_are_due_after_the_newest_are_late_and_no_holiday_is():
     friday_noon = datetime(2026, 4, 10, 12, tzinfo=UTC)
-    late = fx.CALENDAR.late_days(date(2026, 4, 2), now=friday_noon, grace=timedelta(hours=6))
+    late = CALENDAR.late_days(date(2026, 4, 2), now=friday_noon, grace=timedelta(hours=6))
     assert late == [date(2026, 4, 7), date(2026, 4, 8), date(2026, 4, 9)]
-    assert fx.CALENDAR.late_days(late[-1], now=friday_noon, grace=timedelta(hours=6)) == []
+    assert CALENDAR.late_days(late[-1], now=friday_noon, grace=timedelta(hours=6)) == []
 
 
 @pytest.mark.parametrize(
@@ -200,4 +211,4 @@ def test_a_rate_that_is_stated_as_not_available_is_kept_as_a_row_without_a_rate(
     assert found.rows.select("currency_code", "rate").rows() == [("JPY", None), ("USD", 1_166_400)]
     assert found.rejects.is_empty()
     assert not found.is_held_back
-    assert fx.version_in(body, MONDAY) != fx.version_in(XML, MONDAY)
+    assert DOCUMENTS.version_in(body, MONDAY) != DOCUMENTS.version_in(XML, MONDAY)

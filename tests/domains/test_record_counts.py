@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration_project.catalog.fx import RATES
 from orchestration_project.contracts.balance import (
     NOT_COUNTED,
     Balance,
+    RecordCount,
     balance_records,
     count_lines,
     count_quoted_lines,
@@ -20,7 +22,6 @@ from orchestration_project.contracts.balance import (
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import CountedPieces
-from orchestration_project.domains.fx.rates import count_rates, parse
 from orchestration_project.domains.prices.contract import read_counted
 
 
@@ -59,6 +60,11 @@ RATES_XML = b"""<?xml version="1.0"?><Envelope><Cube>
 RATES_CSV = b"Date,USD,JPY,\n2026-01-05,1.1,N/A,\n2026-01-02,1.2,,\n"
 
 
+def count_rates(body: bytes) -> RecordCount:
+    assert RATES.count_records is not None
+    return RATES.count_records(body)
+
+
 def archive(text: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
@@ -74,7 +80,7 @@ def archive(text: bytes) -> bytes:
     ],
 )
 def test_each_rate_of_a_document_is_a_row_or_is_filtered_by_name(body, filtered):
-    parsed = parse([Part(1, body)], Partition(date(2026, 1, 5)))
+    parsed = RATES.parse([Part(1, body)], Partition(date(2026, 1, 5)))
     assert count_rates(body) == (3, len(body))
     assert (len(parsed.rows), parsed.filtered) == (1, filtered)
 

@@ -37,6 +37,7 @@ def test_the_names_that_a_project_may_use_are_these():
     assert sorted(orchestration_project.__all__) == [
         "Daily",
         "Dataset",
+        "Document",
         "Field",
         "Monthly",
         "Weekly",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.catalog.fx import DOCUMENTS
+from orchestration_project.catalog.fx import SOURCE
+from orchestration_project.catalog.own import documents_of
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.sqlite_state import SqliteState
@@ -60,7 +61,7 @@ def source(server: FaultyServer, tmp_path: Path) -> Iterator[DocumentSource]:
             http,
             Captures(FolderStore(tmp_path / "artifacts")),
             clock,
-            DOCUMENTS,
+            documents_of(SOURCE.declared),
             source_name="api",
             base_url=f"{server.url}/rates/",
             label="The ECB",

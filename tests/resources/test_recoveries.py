@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import insert
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.catalog.fx import DOCUMENTS
+from orchestration_project.catalog.fx import SOURCE
+from orchestration_project.catalog.own import documents_of
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
@@ -158,7 +159,7 @@ def test_a_document_over_http_is_fetched_again(tmp_path):
             http,
             Captures(FolderStore(tmp_path / "store")),
             StoppedClock(),
-            DOCUMENTS,
+            documents_of(SOURCE.declared),
             source_name="api",
             base_url=server.url,
             label="The ECB",

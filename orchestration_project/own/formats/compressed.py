@@ -26,6 +26,11 @@ def is_compressed(body: bytes) -> bool:
     return body.startswith((GZIP, *ZIP))
 
 
+def is_zip(body: bytes) -> bool:
+    """Whether a document begins like a zip."""
+    return body.startswith(ZIP)
+
+
 def unpacked(body: bytes, reading: Reading) -> bytes:
     """Return the document within gzip or zip; another one as it is.
 
@@ -37,7 +42,7 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
     if body.startswith(GZIP) and not reading.member:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
             return _inflated(file, reading.max_bytes)
-    if not body.startswith(ZIP):
+    if not is_zip(body):
         if reading.member:
             raise unreadable(f"a zip with {reading.member}", "another document")
         return body
@@ -45,6 +50,17 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
         if reading.format == "xlsx" and WORKBOOK in archive.namelist():
             return body
         return _member(archive, _chosen(archive, reading.member), reading.max_bytes)
+
+
+END_OF_ZIP, END_OF_ZIP_BYTES = b"PK\x05\x06", 22
+
+
+def end_of(body: bytes) -> int:
+    """Return where a zip with its comment ends; of other bytes, their number."""
+    if not is_zip(body):
+        return len(body)
+    end = body.rfind(END_OF_ZIP) + END_OF_ZIP_BYTES
+    return min(end + int.from_bytes(body[end - 2 : end], "little"), len(body))
 
 
 def parts_of(body: bytes, max_bytes: int) -> Mapping[str, bytes]:

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 
 from orchestration_project.contracts.balance import RecordCount, count_quoted_lines
+from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.own.formats.shared import (
     Record,
     Row,
@@ -26,7 +28,10 @@ def read_csv(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Re
     Raises:
         SourceError: Its quotes do not pair, or its header lacks a field.
     """
-    return records_below_header(_rows(body, reading), names)
+    rows = _rows(body, reading)
+    return (
+        _unpivoted(rows, reading, names) if reading.unpivot else records_below_header(rows, names)
+    )
 
 
 def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
@@ -44,10 +49,59 @@ def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
         raise unreadable("a CSV whose quotes pair", f"line {begin}: {error}") from error
 
 
+def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+    """Yield a record for each cell of the columns after the first.
+
+    Raises:
+        SourceError: The first column is another one, or a line has more or fewer fields.
+    """
+    table = [row.cells for row in rows] or [("",)]
+    header, *lines = table
+    fixed = [each for each in names if each not in reading.unpivot]
+    if [header[0]] != fixed:
+        shown = in_ascii(", ".join(header).encode(), 200)
+        raise unreadable(f"a header that begins with {', '.join(fixed)}", shown)
+    try:
+        columns = list(zip(*table, strict=True))
+    except ValueError as error:
+        raise unreadable("lines with as many fields as the header", str(error)) from error
+    spans = [_span(cells, reading.null_values) for cells in columns]
+    cells = (
+        (first, name, cell, number in span)
+        for number, (first, *others) in enumerate(lines, 1)
+        for name, cell, span in zip(header[1:], others, spans[1:], strict=True)
+        if name and cell
+    )
+    (column, value), [index] = reading.unpivot, fixed
+    for number, (first, name, cell, is_listed) in enumerate(cells, 1):
+        texts = {index: first, column: name, value: cell}
+        yield Record(number, texts, left_out="" if is_listed else "not_listed")
+
+
+def _span(cells: Sequence[str], null_values: Sequence[str]) -> range:
+    """Return the lines of a column from the first value below its header to the last one."""
+    blanks = {"", *null_values}
+    found = [number for number, cell in enumerate(cells) if number and cell not in blanks]
+    return range(found[0], found[-1] + 1) if found else range(0)
+
+
 def count_csv(body: bytes, reading: Reading) -> RecordCount:
     """Count the lines below the header, but for line ends within quotes."""
+    if reading.unpivot:
+        return _count_cells(body, reading)
     skipped = below(body, reading.skip)
     return count_quoted_lines(body[skipped:])[0], len(body)
+
+
+QUOTED = re.compile(rb'"([^"]*)"')
+
+
+def _count_cells(body: bytes, reading: Reading) -> RecordCount:
+    """Count the cells that are not blank, but for the header and the first column."""
+    plain = QUOTED.sub(lambda cell: b"x" * bool(cell[1].strip()), body[below(body, reading.skip) :])
+    _, *lines = plain.split(b"\n")
+    cells = (cell for line in lines for cell in line.split(reading.delimiter.encode())[1:])
+    return sum(bool(cell.strip()) for cell in cells), len(body)
 
 
 def below(body: bytes, line_count: int) -> int:

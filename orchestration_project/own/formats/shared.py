@@ -22,11 +22,13 @@ class Record(NamedTuple):
         line_number: Its line in a CSV; of other formats its number or that of its row, from 1.
         texts: Its values by the source's names; None: it cannot be read.
         problem: Reason code and reason of a record that cannot be read.
+        left_out: Why it is left out; empty: it is not.
     """
 
     line_number: int
     texts: Mapping[str, str] | None
     problem: tuple[str, str] = ("", "")
+    left_out: str = ""
 
 
 class Row(NamedTuple):

@@ -142,4 +142,5 @@ def count(body: bytes, reading: Reading) -> RecordCount:
         if around and (tag["ends"] or tag["empty"]):
             around.pop()
         end = end if around else tag.end()
-    return records, len(body) - len(text[end:].strip())
+    rest = text[end:]
+    return records, len(body) - (len(rest) if rest.strip() else 0)

@@ -1,0 +1,139 @@
+"""Domains of the package with one source, which is declared as a project declares its own.
+
+The table of such a dataset stays declared in `tables`, and its settings in `settings.domains`.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cached_property
+
+from sqlalchemy import Table
+
+from orchestration_project.catalog.factory import domain_of, open_documents
+from orchestration_project.catalog.own import dataset_of, documents_of
+from orchestration_project.contracts.capture_forms import Form
+from orchestration_project.contracts.formulas import TableRules
+from orchestration_project.engine.dataset import Dataset, LoadLimits
+from orchestration_project.engine.document_source import DocumentSource, document_recovery
+from orchestration_project.engine.own_sources import Declaration
+from orchestration_project.own.declarations import Dataset as Declared
+from orchestration_project.own.declarations import HttpSource
+from orchestration_project.own.packaged import table_rules
+from orchestration_project.registry import Connection, Domain, Environment, FormulaModule
+from orchestration_project.settings import Settings, switched_off
+from orchestration_project.settings.sources import SourceTexts, source_values
+from orchestration_project.tables.schema import Field
+
+MAX_RUNS_PER_TICK = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedSource:
+    """A declared dataset of the package, and what its domain has beside the declaration.
+
+    Attributes:
+        texts: Names of the source in texts.
+        declared: The dataset. The settings say which source is read, and from which day on.
+        table: Its table.
+        fields: The fields that fill the table.
+        source_dataset: What captures call the dataset.
+        demo_path: Path below the demo's address that stands for the source.
+        horizon_days: How far back sensors look for partitions that were never loaded.
+        probe: What the preflight does, in words.
+        forms: How captures are read for evidence.
+    """
+
+    texts: SourceTexts
+    declared: Declared
+    table: Table
+    fields: Sequence[Field]
+    source_dataset: str
+    demo_path: str
+    horizon_days: int
+    probe: str
+    forms: Sequence[Form]
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The dataset as all engines have it."""
+        texts, declared = self.texts, self.declared
+        return replace(
+            dataset_of(Declaration(declared, "", self.table, self.fields, b""), texts.domain),
+            source_dataset=self.source_dataset,
+            resource=texts.domain,
+            source_label=f"{texts.publisher}'s {texts.subject}",
+            source_description=f"{texts.publisher}'s {texts.documents}",
+            limits=self.limits,
+        )
+
+    @cached_property
+    def rules(self) -> Mapping[str, TableRules]:
+        """Rules by which rows are recomputed, by table."""
+        return {self.table.name: table_rules(self.declared, self.dataset.contract, self.forms)}
+
+    def open(self, given: Environment) -> AbstractContextManager[DocumentSource]:
+        """Open the source that the settings choose.
+
+        Raises:
+            ConfigurationError: They choose none.
+        """
+        texts, source = self.texts, self.declared.source
+        values = source_values(given.settings, texts.domain)
+        if values.source is None or not isinstance(source, HttpSource):
+            raise switched_off(texts.title, texts.setting, "api")
+        return open_documents(
+            given,
+            documents_of(self.declared),
+            domain=texts.domain,
+            source=values.source,
+            url=values.api_url,
+            demo_path=self.demo_path,
+            label=f"{texts.publisher[0].upper()}{texts.publisher[1:]}",
+            requests_per_second=source.requests_per_second,
+        )
+
+    def limits(self, settings: Settings, today: date) -> LoadLimits:
+        """Return what the settings say of loads."""
+        values = source_values(settings, self.texts.domain)
+        return LoadLimits(
+            first_day=values.first_from(today),
+            horizon=timedelta(days=self.horizon_days),
+            max_reject_ratio=values.max_reject_ratio,
+            freshness_grace=timedelta(hours=self.declared.grace_hours),
+            max_runs_per_tick=MAX_RUNS_PER_TICK,
+        )
+
+    def unused(self, settings: Settings) -> str:
+        """Return why there is nothing to probe; empty: there is."""
+        texts = self.texts
+        is_off = source_values(settings, texts.domain).source is None
+        return f"{texts.setting} is not set: no {texts.records} are fetched" if is_off else ""
+
+
+def packaged_domain(source: PackagedSource, module: str) -> Domain:
+    """Return the domain of a packaged source, whose dataset is all that it has.
+
+    ``module`` is the name of the module that has its rules as ``RULES``.
+    """
+    domain = source.texts.domain
+    return domain_of(
+        domain,
+        [source.dataset],
+        registrations=[
+            document_recovery(domain, source.source_dataset),
+            FormulaModule(module),
+        ],
+        resources={
+            domain: Connection(
+                description=f"Source of {source.texts.subject}.",
+                shown_name=source.texts.publisher,
+                open=source.open,
+                preflight=domain,
+                probe=lambda opened, _: f"it lists {len(opened.partitions().known)} days",
+                tried=lambda _: source.probe,
+                unused=source.unused,
+            )
+        },
+    )
