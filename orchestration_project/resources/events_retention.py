@@ -30,7 +30,12 @@ from orchestration_project.contracts.work_items import WAITING_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.services.cleanup.retention import ExpiredRows, RowRetention
-from orchestration_project.services.inbox.rows import BODY_REMOVED, CAPTURE_SOURCE, topic_of
+from orchestration_project.services.inbox.rows import (
+    BODY_REMOVED,
+    CAPTURE_SOURCE,
+    HAS_BODY,
+    topic_of,
+)
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed
 from orchestration_project.tables.inbox_states import IS_ITEM_OF_DELIVERY
@@ -68,7 +73,7 @@ class BodyRetention:
 
         Bytes that another delivery still needs, or another source captured, are not among them.
         """
-        is_gone = or_(inbox.c.body.is_(None), self._is_old(now))
+        is_gone = or_(not_(HAS_BODY), self._is_old(now))
         of_others = select(captures.c.sha256).where(captures.c.source != CAPTURE_SOURCE)
         statement = select(blobs.c.sha256).where(
             blobs.c.sha256.in_(select(inbox.c.sha256).where(is_gone)),
@@ -108,7 +113,7 @@ class BodyRetention:
             for days, condition in classes
             if days is not None
         ]
-        return and_(inbox.c.body.is_not(None), or_(false(), *conditions))
+        return and_(HAS_BODY, or_(false(), *conditions))
 
 
 def _ended_before(before: datetime) -> ColumnElement[bool]:

@@ -26,12 +26,11 @@ from orchestration_project.resources.events_routing.planning import (
 )
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.services.inbox.rows import content_of
+from orchestration_project.services.inbox.rows import read_contents
 from orchestration_project.tables.events_routing import (
     events_routed,
     events_routing_dead_letters,
 )
-from orchestration_project.tables.spine import inbox
 
 LETTERS = events_routing_dead_letters.c
 
@@ -158,10 +157,10 @@ def _planned(
     rule = rules.get(letter.rule_id)
     if rule is None:
         return "no_rule"
-    own = {"source": letter.source, "delivery_id": letter.delivery_id}
-    row = connection.execute(select(inbox).where(within(inbox, own))).first()
-    if row is None:
+    found = read_contents(connection, letter.source, [letter.delivery_id])
+    if letter.delivery_id not in found:
         return "no_delivery"
-    if row.body is None:
+    content = found[letter.delivery_id]
+    if content is None:
         return "body_removed"
-    return plan_action(rule, delivery_of(content_of(row)), targets.fields_of)
+    return plan_action(rule, delivery_of(content), targets.fields_of)
