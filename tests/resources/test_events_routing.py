@@ -198,7 +198,7 @@ def test_a_row_that_an_earlier_release_planned_is_written(router: Router):
     key = RoutedKey(routed.source, routed.delivery_id, routed.rule_id)
     with router.warehouse.writing() as connection:
         connection.execute(delete(events_routed_rows))
-        connection.execute(update(events_routed).values(outcome="waiting", intention_number=1))
+        connection.execute(update(events_routed).values(outcome=None, intention_number=1))
         enqueue(connection, [(key, "row", 1)], cause="source", now=router.clock.now(), run_id="r")
     assert router.apply().counts == {("row", "done"): 1}
     assert router.outcomes() == {("d1", "orders"): "done"}

@@ -31,12 +31,10 @@ from orchestration_project.resources.events_routing.rules import CachedRules
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.tables.events_routing import (
+    TOPIC_PREFIX,
     events_routed,
     events_routing_dead_letters,
 )
-
-TOPIC_PREFIX = "routing/"
-"""Topics of the outbox: the prefix and the name of an action."""
 
 MAX_REASON = 2_000
 
@@ -166,8 +164,7 @@ def values_of(
         "version_number": found.rule.version_number,
         "action": rule.action,
         "target": rule.target,
-        "outcome": "waiting" if is_planned else "dead",
-        "attempt_count": 0,
+        "outcome": None if is_planned else "dead",
         "intention_number": number if is_planned else number - 1,
         "fields": as_json(found.fields) if is_planned else "{}",
         "hops": as_json(list(found.hops)) if is_planned else "[]",
@@ -293,40 +290,18 @@ def write_row(
         with connection.begin_nested():
             answer = action.write(connection, request_of(routed, targets, action), now, run_id)
     except (OrchestrationError, DataError, IntegrityError) as error:
-        reason = shown(str(error))
-        outcome, letter = Outcome("dead", reason), letter_of(routed, error)
-        note_outcome(connection, key, outcome, now=now, run_id=run_id, letter=letter)
+        outcome = Outcome("dead", shown(str(error)))
+        update_routed(connection, key, outcome=outcome.state, reason=outcome.reason)
+        add_letter(connection, key, letter_of(routed, error), now=now, run_id=run_id)
         return outcome
-    note_outcome(connection, key, DONE, now=now, run_id=run_id, answer=answer)
+    update_routed(connection, key, outcome=DONE.state, result=shown(answer))
     return DONE
 
 
-def note_outcome(
-    connection: Connection,
-    key: RoutedKey,
-    outcome: Outcome,
-    *,
-    now: datetime,
-    run_id: str,
-    answer: str | None = None,
-    letter: Letter | None = None,
-) -> None:
-    """Record the outcome of an attempt in `events_routed`, and the dead letter of a dead one."""
-    changes: dict[str, Any] = {"outcome": outcome.state, "reason": outcome.reason}
-    if answer is not None:
-        changes["result"] = shown(answer)
-    connection.execute(
-        update(events_routed)
-        .where(within(events_routed, key._asdict()))
-        .values(
-            **changes,
-            attempt_count=events_routed.c.attempt_count + int(outcome.is_failed),
-            changed_at=now,
-            run_id=run_id,
-        )
-    )
-    if outcome.state == "dead" and letter is not None:
-        add_letter(connection, key, letter, now=now, run_id=run_id)
+def update_routed(connection: Connection, key: RoutedKey, **values: Any) -> None:
+    """Update the row of a delivery and rule in `events_routed`."""
+    own = within(events_routed, key._asdict())
+    connection.execute(update(events_routed).where(own).values(**values))
 
 
 def shown(reason: str) -> str:

@@ -21,6 +21,7 @@ from orchestration_project.resources.events_routing.planning import (
     enqueue,
     is_row,
     refused_letter,
+    update_routed,
     values_of,
     write_row,
 )
@@ -28,6 +29,7 @@ from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import read_contents
 from orchestration_project.tables.events_routing import (
+    ROUTED_STATES,
     events_routed,
     events_routing_dead_letters,
 )
@@ -111,8 +113,8 @@ def _replay(
     connection: Connection, clock: Clock, targets: RoutingTargets, letter: Row[Any], run_id: str
 ) -> str:
     key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
-    own = within(events_routed, key._asdict())
-    routed = connection.execute(select(events_routed).where(own).with_for_update()).first()
+    own = ROUTED_STATES.select.where(within(events_routed, key._asdict()))
+    routed = connection.execute(own.with_for_update(of=events_routed)).first()
     if routed is None:
         return "no_delivery"
     planned = _planned(connection, targets, letter)
@@ -135,7 +137,7 @@ def _replay(
     values = values_of(planned, number, now, run_id)
     if isinstance(planned, PlannedAction):
         values["progress"] = routed.progress  # what an earlier attempt may have done
-    connection.execute(update(events_routed).where(own).values(**values))
+    update_routed(connection, key, **values)
     if isinstance(planned, RefusedAction):
         add_letter(connection, key, refused_letter(planned), now=now, run_id=run_id)
     elif is_written:

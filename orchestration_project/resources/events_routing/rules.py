@@ -27,7 +27,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.rule_store import RuleStore
-from orchestration_project.tables.events_routing import events_routed, events_routing_rules
+from orchestration_project.tables.events_routing import events_routed_states, events_routing_rules
 from orchestration_project.tables.webhooks import events_webhooks
 
 RULES = events_routing_rules.c
@@ -56,7 +56,7 @@ class RuleOutcome(NamedTuple):
 
 def outcomes_by_rule(connection: Connection) -> Sequence[RuleOutcome]:
     """Return the outcomes of all routed actions by rule."""
-    columns = events_routed.c
+    columns = events_routed_states.c
     group = columns.rule_id, columns.action, columns.outcome
     wanted = (
         select(*group, func.count(), func.max(columns.changed_at)).group_by(*group).order_by(*group)

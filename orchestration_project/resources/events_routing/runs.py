@@ -16,16 +16,14 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
 from orchestration_project.resources.events_routing.applying import (
     REPLACED,
+    ClaimedAction,
     action_of,
     due_actions,
     read_routed,
+    record_action,
 )
 from orchestration_project.resources.events_routing.planning import (
-    Letter,
     Routed,
-    RoutedKey,
-    letter_of,
-    note_outcome,
     request_of,
     shown,
 )
@@ -136,18 +134,19 @@ class RunRequester:
         with self._warehouse.reading() as connection:
             routed = read_routed(connection, entry)
         if routed is None or action.run is None:
-            self._record(entry, REPLACED)
+            self._record(entry, REPLACED, None)
             return None
         tagged = dg.RunsFilter(tags={ROUTING_TAG: routed["idempotency_key"]})
         if run_ids := instance.get_run_ids(tagged, limit=1):
-            self._record(entry, DONE, run_id=run_ids[0])
+            claimed = ClaimedAction(entry, routed=routed, answer=run_ids[0])
+            self._record(entry, DONE, claimed)
             return None
         try:
             request = action.run(request_of(routed, self._targets, action), self._targets.registry)
             self._require_partition(request)
         except ConfigurationError as error:
-            outcome = Outcome("dead", shown(str(error)))
-            self._record(entry, outcome, letter=letter_of(routed, error))
+            claimed = ClaimedAction(entry, routed=routed, error=error)
+            self._record(entry, Outcome("dead", shown(str(error))), claimed)
             return None
         if request.job_name not in self._jobs:
             return None
@@ -178,19 +177,9 @@ class RunRequester:
             remedy="correct the mapping, then replay the dead letter",
         )
 
-    def _record(
-        self,
-        entry: Entry,
-        outcome: Outcome,
-        *,
-        run_id: str | None = None,
-        letter: Letter | None = None,
-    ) -> None:
-        now, own = self._clock.now(), run_id or ""
+    def _record(self, entry: Entry, outcome: Outcome, claimed: ClaimedAction | None) -> None:
+        now, own = self._clock.now(), (claimed and claimed.answer) or ""
         with self._warehouse.writing() as connection:
             is_current = settle(connection, [entry], outcome, now=now, run_id=own)
-            if is_current and outcome is not REPLACED:
-                key = RoutedKey.of_entity(entry.entity)
-                note_outcome(
-                    connection, key, outcome, now=now, run_id=own, answer=run_id, letter=letter
-                )
+            if is_current and claimed is not None:
+                record_action(connection, claimed, outcome, now=now, run_id=own)
