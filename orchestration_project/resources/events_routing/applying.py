@@ -72,7 +72,7 @@ class ClaimedAction(Claim):
     error: OrchestrationError | None = None
 
 
-_EndedAction = Ended[Entry, ClaimedAction]
+EndedAction = Ended[Entry, ClaimedAction]
 
 
 @dataclass(frozen=True)
@@ -143,16 +143,16 @@ class ActionApplier:
     def _loop(self) -> OutboxLoop:
         return OutboxLoop(self.warehouse, self.clock, self.run_id)
 
-    def _begin(self, connection: Connection, entry: Entry) -> ClaimedAction | _EndedAction:
-        now, routed = self.clock.now(), read_routed(connection, entry, is_locked=True)
-        if routed is None:
-            settle(connection, [entry], REPLACED, now=now, run_id=self.run_id)
-            return Ended(entry, REPLACED.state)
+    def _begin(self, connection: Connection, entry: Entry) -> ClaimedAction | EndedAction:
+        found = begin_action(connection, entry, self.clock, self.run_id)
+        if isinstance(found, Ended):
+            return found
+        now, routed = self.clock.now(), found.routed
         if self._failures[entry.topic, routed["target"]] >= MAX_FAILURES_IN_ROW:
             return Ended(entry, LEFT_ALONE)
         claimed = claim(connection, entry, now=now, run_id=self.run_id)
         if claimed is None:
-            return Ended(entry, "busy", ClaimedAction(entry, routed=routed))
+            return Ended(entry, "busy", found)
         if self._action(entry).write is not None:  # an earlier release planned it
             return self._write(connection, ClaimedAction(claimed, routed=routed))
         return ClaimedAction(claimed, routed=routed)
@@ -160,7 +160,7 @@ class ActionApplier:
     def _action(self, entry: Entry) -> RoutingAction:
         return self.targets.registry.actions[action_of(entry)]
 
-    def _write(self, connection: Connection, claimed: ClaimedAction) -> _EndedAction:
+    def _write(self, connection: Connection, claimed: ClaimedAction) -> EndedAction:
         now, run_id, entry = self.clock.now(), self.run_id, claimed.entry
         outcome = write_row(connection, self.targets, claimed.routed, now=now, run_id=run_id)
         settle(connection, [entry], outcome, now=now, run_id=run_id)
@@ -248,7 +248,7 @@ def due_actions(
         return read_due(connection, topics, clock.now(), limit=limit)
 
 
-def _result_of(ended: _EndedAction) -> ActionResult:
+def _result_of(ended: EndedAction) -> ActionResult:
     entry, claimed = ended.key, ended.claim
     key, action = RoutedKey.of_entity(entry.entity), action_of(entry)
     if claimed is None:
@@ -259,14 +259,16 @@ def _result_of(ended: _EndedAction) -> ActionResult:
     return ActionResult(key, action, outcome, claimed.routed["target"], detail)
 
 
-def read_routed(connection: Connection, entry: Entry, *, is_locked: bool = False) -> Routed | None:
-    """Return the row of `events_routed` that an entry is of; None: it was erased or replaced.
+def begin_action(
+    connection: Connection, entry: Entry, clock: Clock, run_id: str
+) -> ClaimedAction | EndedAction:
+    """Return a due action with its row, which this transaction locks.
 
-    ``is_locked``: have others wait for it until this transaction ends.
+    Settle it if the delivery was erased or a later intention replaces it.
     """
     own = within(events_routed, RoutedKey.of_entity(entry.entity)._asdict())
-    row = select(events_routed).where(own)
-    routed = connection.execute(row.with_for_update() if is_locked else row).first()
+    routed = connection.execute(select(events_routed).where(own).with_for_update()).first()
     if routed is None or routed.intention_number != entry.version_number:
-        return None
-    return dict(routed._mapping)
+        settle(connection, [entry], REPLACED, now=clock.now(), run_id=run_id)
+        return Ended(entry, REPLACED.state)
+    return ClaimedAction(entry, routed=dict(routed._mapping))
