@@ -18,8 +18,7 @@ from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.engine.outbox import claim
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.events_routing.applying import due_actions
-from orchestration_project.resources.events_routing.planning import RoutedKey, enqueue
-from orchestration_project.resources.events_routing.rows import ROW
+from orchestration_project.resources.events_routing.planning import ROW, RoutedKey, enqueue
 from orchestration_project.resources.events_routing.rules import (
     rules_in_effect,
     try_rules,

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.events_routing.planning import (
+from orchestration_project.domains.events_routing.rules import (
     PlannedAction,
     RefusedAction,
     plan_action,

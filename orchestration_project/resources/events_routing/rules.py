@@ -9,19 +9,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, select
 
 from orchestration_project.contracts.rule_edits import RuleChanges
-from orchestration_project.domains.events_routing.planning import (
-    PlannedAction,
-    RoutingDifference,
-    difference,
-    hops_of,
-    plan_delivery,
-)
 from orchestration_project.domains.events_routing.rules import (
     FORM,
     ActiveRule,
+    PlannedAction,
     RoutedDelivery,
+    RoutingDifference,
     RoutingRule,
     RuleSet,
+    difference,
+    hops_of,
+    plan_delivery,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
