@@ -94,7 +94,6 @@ LOG_EVENTS: Mapping[str, str] = {
     "dependency_not_ready": "A readiness probe failed.",
     "webhook_rejected": "A webhook delivery was rejected.",
     "webhooks_paused": "Webhooks are not accepted, as the inbox or the disk is full.",
-    "webhook_body_differs": "A migration keeps a delivery's body: its loaded row has another.",
     "webhook_not_stored": "A webhook delivery could not be stored.",
     "webhook_source_disabled": "A webhook source cannot be used, such as one without its secret.",
     "plugin_log_line": "Line that a plugin logged in its run.",
