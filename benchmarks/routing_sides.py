@@ -11,13 +11,13 @@ from typing import Any
 from benchmarks.gateway import HOST, PATIENCE_SECONDS, SECONDS_APART, SOURCE, webhook
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.events_routing.planning import plan_delivery
 from orchestration_project.domains.events_routing.rules import (
     FORM,
     ActiveRule,
     RoutedDelivery,
     RoutingRule,
     RuleSet,
+    plan_delivery,
 )
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect

@@ -14,8 +14,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.contracts.rule_edits import RulesText
-from orchestration_project.domains.events_routing.planning import RoutingDifference
-from orchestration_project.domains.events_routing.rules import FORM, RoutingRule
+from orchestration_project.domains.events_routing.rules import FORM, RoutingDifference, RoutingRule
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry

@@ -16,8 +16,8 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, Job, PartitionedTable, SensorMaker
 from orchestration_project.resources.events_equations import EQUATIONS
 from orchestration_project.resources.events_retention import body_retention
+from orchestration_project.resources.events_routing.planning import ROW
 from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
-from orchestration_project.resources.events_routing.rows import ROW
 from orchestration_project.resources.events_routing.runs import RUN_JOB
 from orchestration_project.sensors.events_routing import routing_sensor
 from orchestration_project.sensors.webhooks import webhook_sensor

@@ -32,7 +32,7 @@ from orchestration_project.resources.mqtt.opening import open_bridge
 from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.events_routing import events_routed_states
 
 MAX_PUBLISHING_SECONDS = 60
 POLL_SECONDS = 0.1
@@ -142,8 +142,10 @@ def _route(settings: Settings) -> dict[str, int]:
         requester.requests(instance)  # finds the runs, and settles their actions
         left = _publish(settings, warehouse, clock)
         with warehouse.reading() as connection:
-            rows = connection.execute(select(events_routed).order_by(events_routed.c.delivery_id))
-            return _print(rows.all()) | ({"unpublished": left} if left else {})
+            routed = select(events_routed_states).order_by(events_routed_states.c.delivery_id)
+            return _print(connection.execute(routed).all()) | (
+                {"unpublished": left} if left else {}
+            )
 
 
 def _publish(settings: Settings, warehouse: Warehouse, clock: Clock) -> int:

@@ -246,10 +246,12 @@ class Claim:
     Attributes:
         entry: The entry, due at the end of its claim.
         lease: Lease of the entity; None: the entry alone is claimed.
+        run_id: Dagster run that an attempt found or started; None: that of the loop.
     """
 
     entry: Entry
     lease: Lease | None = None
+    run_id: str | None = None
 
 
 Key = TypeVar("Key")
@@ -295,7 +297,7 @@ class OutboxLoop:
         self,
         keys: Iterable[Key],
         begin: Callable[[Connection, Key], ClaimT | Ended[Key, ClaimT]],
-        send: Callable[[ClaimT], Outcome],
+        send: Callable[[ClaimT], Outcome | None],
         record: Callable[[Connection, ClaimT, Outcome, bool], None] | None = None,
     ) -> Iterator[Ended[Key, ClaimT]]:
         """Attempt entries one by one, and settle each before the next one begins.
@@ -304,7 +306,7 @@ class OutboxLoop:
             keys: Entries, or what ``begin`` finds them by; more may be added meanwhile.
             begin: Claims an entry in a transaction, or returns why no attempt begins.
             send: Attempts it outside of a transaction; raises `LostLeaseError` once another
-                process has it.
+                process has it. None: the outcome is not known yet, and the entry stays as it is.
             record: Records more than the outbox does, in the transaction that settles it; the last
                 argument is whether it is current.
 
@@ -319,12 +321,16 @@ class OutboxLoop:
                 continue
             try:
                 outcome = send(claimed)
+                if outcome is None:
+                    yield Ended(key, "sent", claimed)
+                    continue
                 with self.warehouse.writing() as connection:
                     if claimed.lease is not None:
                         _hold(connection, claimed)
                         give_back(connection, claimed.lease)
                     now, entries = self.clock.now(), [claimed.entry]
-                    settled = settle(connection, entries, outcome, now=now, run_id=self.run_id)
+                    run_id = claimed.run_id or self.run_id
+                    settled = settle(connection, entries, outcome, now=now, run_id=run_id)
                     if record is not None:
                         record(connection, claimed, outcome, settled == 1)
             except LostLeaseError:

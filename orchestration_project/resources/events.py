@@ -22,7 +22,12 @@ from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteOu
 from orchestration_project.engine.warehouse.landing import ScopeDelivery, load_scopes
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.inbox.rows import Content, capture_of, delivery_of
+from orchestration_project.services.inbox.rows import (
+    Content,
+    capture_of,
+    delivery_of,
+    remove_loaded_bodies,
+)
 from orchestration_project.services.inbox.work import ClaimedDelivery
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import table_of
@@ -92,14 +97,19 @@ class DeliveryLoader:
                 batch, events, checked_events(events), strict=True
             )
         ]
-        loaded = load_scopes(
+        scopes = load_scopes(
             connection, EVENTS, deliveries, run_id=self.run_id, now=self.clock.now()
         )
         settlements = [
             _settlement(item, scope.batch.validated, scope.outcome)
-            for (item, _), scope in zip(batch, loaded, strict=True)
+            for (item, _), scope in zip(batch, scopes, strict=True)
         ]
-        self.plan(connection, [each.item.content for each in settlements if _is_loaded(each)])
+        loaded = [each.item.content for each in settlements if _is_loaded(each)]
+        self.plan(connection, loaded)
+        for source in {content.source for content in loaded}:
+            remove_loaded_bodies(
+                connection, source, [content for content in loaded if content.source == source]
+            )
         return settlements
 
 

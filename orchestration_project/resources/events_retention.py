@@ -30,9 +30,14 @@ from orchestration_project.contracts.work_items import WAITING_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.services.cleanup.retention import ExpiredRows, RowRetention
-from orchestration_project.services.inbox.rows import BODY_REMOVED, CAPTURE_SOURCE, topic_of
+from orchestration_project.services.inbox.rows import (
+    BODY_REMOVED,
+    CAPTURE_SOURCE,
+    HAS_BODY,
+    topic_of,
+)
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.events_routing import ROUTED_STATES, WITH_OUTBOX, events_routed
 from orchestration_project.tables.inbox_states import IS_ITEM_OF_DELIVERY
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import blobs, captures, inbox, rejects, work_items
@@ -40,6 +45,8 @@ from orchestration_project.tables.webhooks import events_webhooks
 
 BATCH_ROWS = 500
 """Deliveries of one transaction."""
+
+_ACTION = {label.name: label.element for label in ROUTED_STATES.select.selected_columns}
 
 REMOVED_REASON = "removed with the body of the delivery, by WEBHOOK_BODY_DAYS or its like for dead"
 
@@ -68,7 +75,7 @@ class BodyRetention:
 
         Bytes that another delivery still needs, or another source captured, are not among them.
         """
-        is_gone = or_(inbox.c.body.is_(None), self._is_old(now))
+        is_gone = or_(not_(HAS_BODY), self._is_old(now))
         of_others = select(captures.c.sha256).where(captures.c.source != CAPTURE_SOURCE)
         statement = select(blobs.c.sha256).where(
             blobs.c.sha256.in_(select(inbox.c.sha256).where(is_gone)),
@@ -100,7 +107,7 @@ class BodyRetention:
 
     def _is_old(self, now: datetime) -> ColumnElement[bool]:
         """Return the condition of rows of `inbox` whose bodies are to be removed."""
-        has_dead_action = _has_action(events_routed.c.outcome == "dead")
+        has_dead_action = _has_action(_ACTION["outcome"] == "dead")
         is_dead = or_(_has_item(work_items.c.state == "dead"), has_dead_action)
         classes = [(self.applied_days, not_(is_dead)), (self.dead_days, is_dead)]
         conditions = [
@@ -108,12 +115,12 @@ class BodyRetention:
             for days, condition in classes
             if days is not None
         ]
-        return and_(inbox.c.body.is_not(None), or_(false(), *conditions))
+        return and_(HAS_BODY, or_(false(), *conditions))
 
 
 def _ended_before(before: datetime) -> ColumnElement[bool]:
     """Return the condition of deliveries that ended before a time, and their actions as well."""
-    is_open = or_(events_routed.c.outcome == "waiting", events_routed.c.changed_at >= before)
+    is_open = or_(_ACTION["outcome"] == "waiting", _ACTION["changed_at"] >= before)
     is_worked_on = or_(work_items.c.state.in_(WAITING_STATES), work_items.c.changed_at >= before)
     return and_(
         inbox.c.received_at < before, not_(_has_item(is_worked_on)), not_(_has_action(is_open))
@@ -129,7 +136,7 @@ def _has_action(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition of deliveries for which a rule planned such an action."""
     routed = events_routed.c
     is_own = and_(routed.source == inbox.c.source, routed.delivery_id == inbox.c.delivery_id)
-    return exists().where(is_own, condition)
+    return exists().select_from(WITH_OUTBOX).where(is_own, condition)
 
 
 def _remove(connection: Connection, source: str, rows: Sequence[RowMapping]) -> None:

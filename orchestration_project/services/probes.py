@@ -40,7 +40,7 @@ from orchestration_project.services.dagster_instance import (
     waiting_for_it,
 )
 from orchestration_project.services.gate.certificates import certificate_probe
-from orchestration_project.services.gate.dependencies import (
+from orchestration_project.services.gate.gate import (
     Clocks,
     OpenWarehouse,
     artifacts_probe,

@@ -1,12 +1,17 @@
 """Routing of webhook deliveries: rules, what each delivery led to, dead letters and routed rows.
 
-Actions to take are in the spine's `outbox`, under topics such as ``routing/http_request``. Values
-of deliveries are in the tables here alone, where an erasure finds them.
+Actions to take are in the spine's `outbox`, under topics such as ``routing/http_request``, with
+their outcomes. Values of deliveries are in the tables here alone, where an erasure finds them.
 """
 
-from sqlalchemy import Index
+from sqlalchemy import Index, and_, func
 
+from orchestration_project.tables import spine
 from orchestration_project.tables.schema import count, flag, moment, table, text
+from orchestration_project.tables.views import ViewColumn, as_it_is, view
+
+TOPIC_PREFIX = "routing/"
+"""Topics of the outbox: the prefix and the name of an action."""
 
 events_routing_rules = table(
     "events_routing_rules",
@@ -28,7 +33,7 @@ events_routing_rules = table(
 
 events_routed = table(
     "events_routed",
-    "One row per delivery and rule that matched it: its action and outcome.",
+    "One row per delivery and rule that matched it: its action.",
     text("source", "Source in webhooks.yaml", key=True),
     text("delivery_id", "ID of the delivery", key=True, from_senders=True),
     text("rule_id", "Name of the rule", key=True),
@@ -37,10 +42,10 @@ events_routed = table(
     text("target", "Target of the action in webhooks.yaml"),
     text(
         "outcome",
-        "Outcome: waiting (in the outbox), done or dead (a dead letter)",
-        values=("waiting", "done", "dead"),
+        "Outcome without the outbox: done or dead (a dead letter); NULL: in the outbox",
+        values=("done", "dead"),
+        optional=True,
     ),
-    count("attempt_count", "Failed attempts of the latest intention"),
     text("idempotency_key", "Key that the target gets, equal for all attempts"),
     count("intention_number", "Versions of the intention in the outbox; 0: never planned"),
     text(
@@ -51,14 +56,64 @@ events_routed = table(
     text("hops", "Rules that the data went through, this one last, a JSON list"),
     text("progress", "Facts that were found before a request, JSON; NULL: none", optional=True),
     text("result", "Result at the target, such as a key or run ID; NULL: none", optional=True),
-    text("reason", "Reason of the latest failure; NULL: none", optional=True),
+    text("reason", "Reason of the outcome dead; NULL: none, or in the outbox", optional=True),
     moment("planned_at", "UTC time at which the rule matched"),
-    moment("changed_at", "UTC time of the latest change"),
-    text("run_id", "Dagster run of the latest change"),
+    moment("changed_at", "UTC time at which the action was planned last"),
+    text("run_id", "Dagster run that planned the action last"),
 )
 
-Index("events_routed_by_outcome", events_routed.c.outcome, events_routed.c.changed_at)
 Index("events_routed_by_rule", events_routed.c.rule_id, events_routed.c.planned_at)
+
+_own, _entry = events_routed.c, spine.outbox.c
+
+WITH_OUTBOX = events_routed.outerjoin(
+    spine.outbox,
+    and_(
+        _entry.topic == TOPIC_PREFIX + _own.action,
+        _entry.entity == _own.source + "|" + _own.delivery_id + "|" + _own.rule_id,
+        _entry.version_number == _own.intention_number,
+        _own.outcome.is_(None),
+    ),
+)
+"""Routed actions, each with the entry of the outbox that has its outcome."""
+
+ROUTED_STATES = view(
+    "events_routed_states",
+    "One row per delivery and rule that matched it, with the outcome of its action.",
+    *(
+        as_it_is(_own[name])
+        for name in ("source", "delivery_id", "rule_id", "version_number", "action", "target")
+    ),
+    ViewColumn(
+        "outcome",
+        func.coalesce(_own.outcome, _entry.state),
+        "Outcome: waiting (in the outbox), done or dead (a dead letter)",
+    ),
+    ViewColumn(
+        "attempt_count",
+        func.coalesce(_entry.attempt_count, 0),
+        "Failed attempts of the latest intention",
+    ),
+    *(as_it_is(_own[name]) for name in ("idempotency_key", "intention_number")),
+    *(as_it_is(_own[name]) for name in ("fields", "hops", "progress", "result")),
+    ViewColumn(
+        "reason",
+        func.coalesce(_own.reason, _entry.reason),
+        "Reason of the latest failure; NULL: none",
+        optional=True,
+    ),
+    as_it_is(_own.planned_at),
+    ViewColumn(
+        "changed_at",
+        func.coalesce(_entry.changed_at, _own.changed_at),
+        "UTC time of the latest change",
+    ),
+    ViewColumn(
+        "run_id", func.coalesce(_entry.run_id, _own.run_id), "Dagster run of the latest change"
+    ),
+    source=WITH_OUTBOX,
+)
+events_routed_states = ROUTED_STATES.table
 
 events_routing_dead_letters = table(
     "events_routing_dead_letters",

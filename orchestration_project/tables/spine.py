@@ -29,7 +29,8 @@ inbox = table(
     ),
     text(
         "body",
-        "Body as received, Base64; NULL: removed by WEBHOOK_BODY_DAYS or WEBHOOK_DEAD_BODY_DAYS",
+        "Body as received, Base64; NULL: in events_webhooks.payload, or removed by "
+        "WEBHOOK_BODY_DAYS or WEBHOOK_DEAD_BODY_DAYS",
         optional=True,
     ),
     text("headers", "Headers without secrets and signatures, a JSON object", from_senders=True),

@@ -9,21 +9,19 @@ import pytest
 
 from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields, typed
 from orchestration_project.contracts.rule_edits import Problem
-from orchestration_project.domains.events_routing.planning import (
+from orchestration_project.domains.events_routing.rules import (
+    FORM,
     MAX_HOPS,
+    ActiveRule,
     PlannedAction,
     RefusedAction,
+    RoutedDelivery,
+    RoutingRule,
+    RuleSet,
     difference,
     hops_of,
     idempotency_key,
     plan_delivery,
-)
-from orchestration_project.domains.events_routing.rules import (
-    FORM,
-    ActiveRule,
-    RoutedDelivery,
-    RoutingRule,
-    RuleSet,
     target_problems,
 )
 from orchestration_project.errors import ConfigurationError

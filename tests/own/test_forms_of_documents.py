@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from orchestration_project import Daily, Document, Field, decimal, http_source
+from orchestration_project import Daily, Dataset, Document, Field, decimal, http_source
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.own.attributes import dataset_in

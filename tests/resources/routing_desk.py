@@ -33,7 +33,7 @@ from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.events_routing import (
-    events_routed,
+    events_routed_states,
 )
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.saas_world import Issues
@@ -176,7 +176,10 @@ class Router:
             return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
 
     def outcomes(self) -> dict[tuple[str, str], str]:
-        return {(each.delivery_id, each.rule_id): each.outcome for each in self.rows(events_routed)}
+        return {
+            (each.delivery_id, each.rule_id): each.outcome
+            for each in self.rows(events_routed_states)
+        }
 
     def replay(self, **wanted: Any) -> list[str]:
         chosen = LetterFilter(**wanted)

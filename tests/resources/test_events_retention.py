@@ -17,7 +17,7 @@ from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import delivery_items
+from orchestration_project.services.inbox.rows import HAS_BODY, delivery_items
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import settings_class
@@ -99,8 +99,9 @@ class Deliveries:
             return sorted(tuple(row) for row in found)
 
     def bodies(self) -> set[str]:
-        """Return the IDs of deliveries whose body the inbox has."""
-        return {each for each, body in self.rows(inbox, "delivery_id", "body") if body is not None}
+        """Return the IDs of deliveries whose body the database has."""
+        with self.warehouse.reading() as connection:
+            return {*connection.scalars(select(inbox.c.delivery_id).where(HAS_BODY))}
 
     def copies(self) -> list[str]:
         """Return the places of the text outside `inbox`: tables, and objects of the store."""

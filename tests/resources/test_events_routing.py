@@ -18,8 +18,7 @@ from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.engine.outbox import claim
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.events_routing.applying import due_actions
-from orchestration_project.resources.events_routing.planning import RoutedKey, enqueue
-from orchestration_project.resources.events_routing.rows import ROW
+from orchestration_project.resources.events_routing.planning import ROW, RoutedKey, enqueue
 from orchestration_project.resources.events_routing.rules import (
     rules_in_effect,
     try_rules,
@@ -198,7 +197,7 @@ def test_a_row_that_an_earlier_release_planned_is_written(router: Router):
     key = RoutedKey(routed.source, routed.delivery_id, routed.rule_id)
     with router.warehouse.writing() as connection:
         connection.execute(delete(events_routed_rows))
-        connection.execute(update(events_routed).values(outcome="waiting", intention_number=1))
+        connection.execute(update(events_routed).values(outcome=None, intention_number=1))
         enqueue(connection, [(key, "row", 1)], cause="source", now=router.clock.now(), run_id="r")
     assert router.apply().counts == {("row", "done"): 1}
     assert router.outcomes() == {("d1", "orders"): "done"}

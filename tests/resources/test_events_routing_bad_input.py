@@ -18,8 +18,8 @@ from orchestration_project.resources.events_routing.rules import (
 )
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.tables.events_routing import (
-    events_routed,
     events_routed_rows,
+    events_routed_states,
     events_routing_dead_letters,
 )
 from tests.resources.routing_desk import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
@@ -129,7 +129,7 @@ def test_texts_that_databases_or_json_refuse_are_stored_or_a_dead_letter(
     router.edit(ORDERS, TOTALS, {**PARTNER, "conditions": []})
     router.deliver("d1", country=country)
     router.apply()
-    outcomes = {each.rule_id: each.outcome for each in router.rows(events_routed)}
+    outcomes = {each.rule_id: each.outcome for each in router.rows(events_routed_states)}
     assert (outcomes["orders"], outcomes["partner"]) == ("done", "done")
     assert outcomes["totals"] == ("dead" if country[0] in "\0\ud800\x1b" else "done")
     [row] = router.rows(events_routed_rows)

@@ -171,6 +171,29 @@ def test_the_loop_settles_each_entry_before_the_next_begins(add, due, warehouse,
     assert due() == []
 
 
+def test_an_entry_without_an_outcome_stays_and_one_with_a_run_names_it(add, due, warehouse, clock):
+    for entity in ("asked", "found"):
+        add(entity)
+    loop = OutboxLoop(warehouse, clock, "run")
+
+    def send(claimed: Claim) -> Outcome | None:
+        if claimed.entry.entity == "asked":
+            return None
+        claimed.run_id = "other run"
+        return DONE
+
+    before = due()
+    ends = [
+        (ended.key.entity, ended.outcome, ended.is_current)
+        for ended in loop.apply(before, lambda _, entry: Claim(entry), send)
+    ]
+    assert ends == [("asked", "sent", False), ("found", "done", True)]
+    assert due() == before[:1]
+    with warehouse.reading() as connection:
+        found = select(outbox.c.run_id).where(outbox.c.entity == "found")
+        assert connection.scalars(found).all() == ["other run"]
+
+
 def test_an_attempt_whose_claim_expired_records_nothing_once_another_has_it(
     add, due, warehouse, clock
 ):

@@ -20,7 +20,7 @@ from orchestration_project.engine.environment import open_warehouse, unprepared_
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.services.gate import examine
-from orchestration_project.services.gate.dependencies import RUNS_PER_PAGE, queue_probe
+from orchestration_project.services.gate.gate import RUNS_PER_PAGE, queue_probe
 from orchestration_project.services.gate.rules import Finding
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.services.probes import every_probe, open_alerts

@@ -32,6 +32,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.mqtt import mqtt_inbox
 from orchestration_project.tables.spine import inbox
+from orchestration_project.tables.webhooks import events_webhooks
 from tests.faulty_server import FaultyServer, Reply
 from tests.resources.finra_server import TIER, WEEK, Finra, records
 from tests.resources.weeks import NOON, StoppedClock
@@ -199,13 +200,25 @@ def test_a_delivery_and_a_message_are_derived_from_their_rows(saas_warehouse):
         "sha256": "0" * 64,
         "received_at": NOON,
     }
+    loaded = {
+        "source": "github",
+        "delivery_id": "9",
+        "received_at": NOON,
+        "payload": '{"name": "Änne"}',
+        "capture_id": 1,
+        "known_from": NOON,
+    }
     with saas_warehouse.writing() as connection:
         connection.execute(insert(inbox), webhook)
+        connection.execute(insert(inbox), webhook | {"delivery_id": "9", "body": None})
+        connection.execute(insert(events_webhooks), loaded)
         connection.execute(insert(mqtt_inbox), message)
     given = environment({}, saas_warehouse)
     own: dict[str, Any] = {"source": "webhooks", "dataset": "github", "url": "/hooks/github"}
     assert read_again(recorded(**own, request={"delivery_id": "7"}), given) == b'{"a": 1}'
     assert read_again(recorded(**own, request={"delivery_id": "8"}), given) is None
+    of_loaded = recorded(**own, request={"delivery_id": "9"})
+    assert read_again(of_loaded, given) == '{"name": "Änne"}'.encode()
     of_mqtt: dict[str, Any] = {
         "source": "mqtt",
         "dataset": "events",

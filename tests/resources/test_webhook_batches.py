@@ -1,12 +1,13 @@
 """Deliveries that a run claims, lands and settles together, on both databases."""
 
+import base64
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from orchestration_project.assets import events as assets
 from orchestration_project.connections.artifacts import FolderStore
@@ -16,7 +17,7 @@ from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
 from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import landings, work_items
+from orchestration_project.tables.spine import inbox, landings, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.runs import failure_of, metadata_by_partition
 from tests.webhook_runs import load_content, load_due
@@ -203,3 +204,32 @@ def test_the_same_delivery_from_two_gateways_is_one_item(desk, clock):
     desk.load()
     assert Inbox(desk.warehouse, clock).take([FIRST]) == ["duplicate"]
     assert desk.rows(work_items, "item_key", "state", "attempt_count") == [("1", "done", 1)]
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_loaded_body_is_stored_once_and_a_replay_has_its_bytes(desk):
+    body = ' {"name": "Änne",  "b": 1.50}\n'.encode()
+    desk.deliver("1", body=body)
+    desk.deliver("2", body=b"no JSON")
+    desk.load()
+    assert desk.rows(events_webhooks, "delivery_id", "payload") == [("1", body.decode())]
+    stored = base64.b64encode(b"no JSON").decode()  # the table has no row of it
+    assert desk.rows(inbox, "delivery_id", "body") == [("1", None), ("2", stored)]
+    assert desk.queue.content("git", "1").body == body
+    desk.queue.put_back("git", "1", attempts=1)
+    [claimed] = desk.claim()
+    assert claimed.content.body == body
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_body_stays_in_the_inbox_where_its_row_has_another(desk):
+    desk.deliver("1")
+    [claimed] = desk.claim()
+    load_content(desk.warehouse, desk.clock, desk.store, claimed.content)
+    with desk.warehouse.writing() as connection:
+        stored = base64.b64encode(FIRST.body).decode()
+        connection.execute(update(inbox).values(body=stored))
+        connection.execute(update(events_webhooks).values(payload='{"a": 2}'))
+    load_content(desk.warehouse, desk.clock, desk.store, claimed.content)
+    assert desk.rows(inbox, "body") == [(stored,)]
+    assert desk.queue.content("git", "1").body == FIRST.body

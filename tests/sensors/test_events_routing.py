@@ -19,8 +19,8 @@ from orchestration_project.sensors.events_routing import routing_sensor
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.events_routing import (
-    events_routed,
     events_routed_rows,
+    events_routed_states,
     events_routing_dead_letters,
 )
 from tests.prepared import Prepared
@@ -170,7 +170,7 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
         assert isinstance(tick(), dg.SkipReason)
         with warehouse.reading() as connection:
             routed = connection.execute(
-                select(events_routed).order_by(events_routed.c.rule_id)
+                select(events_routed_states).order_by(events_routed_states.c.rule_id)
             ).all()
         outcomes = {each.rule_id: (each.outcome, each.result) for each in routed}
         assert outcomes["rates"] == ("done", run.run_id)

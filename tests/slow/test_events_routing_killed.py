@@ -31,8 +31,8 @@ from orchestration_project.resources.events_routing.runs import ROUTING_TAG
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.events_routing import (
-    events_routed,
     events_routed_rows,
+    events_routed_states,
     events_routing_dead_letters,
 )
 from orchestration_project.tables.mqtt import mqtt_mirror
@@ -205,7 +205,7 @@ def test_actions_of_killed_processes_have_effect_once(
     with open_applier(warehouse, clock, settings, REGISTRY, run_id="last") as applier:
         applier.apply_due()
     numbers = list(range(last + 1))
-    outcomes = Counter(each.outcome for each in rows(warehouse, events_routed))
+    outcomes = Counter(each.outcome for each in rows(warehouse, events_routed_states))
     assert outcomes == {"done": 4 * len(numbers)}
     assert rows(warehouse, events_routing_dead_letters) == []
     written = [json.loads(each.data)["number"] for each in rows(warehouse, events_routed_rows)]
@@ -232,7 +232,7 @@ def test_killed_ticks_request_one_run_per_action(
     delivered = rounds = 0
 
     def has_waiting() -> bool:
-        return any(each.outcome != "done" for each in rows(warehouse, events_routed))
+        return any(each.outcome != "done" for each in rows(warehouse, events_routed_states))
 
     with forking("tests.slow.killed_routing_runs") as forks:
         longest = 0.0
@@ -250,7 +250,7 @@ def test_killed_ticks_request_one_run_per_action(
             forks.kill_after(3 * longest, 0)
     with open_instance() as instance:
         runs = [each for each in instance.get_runs() if ROUTING_TAG in each.tags]
-    routed = rows(warehouse, events_routed)
+    routed = rows(warehouse, events_routed_states)
     assert len(routed) == delivered
     expected = {each.idempotency_key: each.result for each in routed}
     assert {each.tags[ROUTING_TAG]: each.run_id for each in runs} == expected

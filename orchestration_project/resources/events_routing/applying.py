@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import Connection, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.leases import LostLeaseError
@@ -36,13 +37,13 @@ from orchestration_project.registry import (
     RoutingAction,
 )
 from orchestration_project.resources.events_routing.planning import (
-    TOPIC_PREFIX,
     Routed,
     RoutedKey,
+    add_letter,
     letter_of,
-    note_outcome,
     request_of,
     shown,
+    update_routed,
     write_row,
 )
 from orchestration_project.resources.events_routing.targets import (
@@ -50,7 +51,7 @@ from orchestration_project.resources.events_routing.targets import (
     opened_connections,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.events_routing import TOPIC_PREFIX, events_routed
 
 MAX_FAILURES_IN_ROW = 3
 """Failed attempts at a target, one after the other, after which a run leaves it alone."""
@@ -63,7 +64,7 @@ REPLACED = Outcome("superseded", "the delivery was erased, or a later intention 
 
 
 @dataclass(kw_only=True)
-class _ClaimedAction(Claim):
+class ClaimedAction(Claim):
     """A claimed action, its row, and what the target answered or why it failed."""
 
     routed: Routed
@@ -71,7 +72,7 @@ class _ClaimedAction(Claim):
     error: OrchestrationError | None = None
 
 
-_EndedAction = Ended[Entry, _ClaimedAction]
+EndedAction = Ended[Entry, ClaimedAction]
 
 
 @dataclass(frozen=True)
@@ -142,31 +143,31 @@ class ActionApplier:
     def _loop(self) -> OutboxLoop:
         return OutboxLoop(self.warehouse, self.clock, self.run_id)
 
-    def _begin(self, connection: Connection, entry: Entry) -> _ClaimedAction | _EndedAction:
-        now, routed = self.clock.now(), read_routed(connection, entry, is_locked=True)
-        if routed is None:
-            settle(connection, [entry], REPLACED, now=now, run_id=self.run_id)
-            return Ended(entry, REPLACED.state)
+    def _begin(self, connection: Connection, entry: Entry) -> ClaimedAction | EndedAction:
+        found = begin_action(connection, entry, self.clock, self.run_id)
+        if isinstance(found, Ended):
+            return found
+        now, routed = self.clock.now(), found.routed
         if self._failures[entry.topic, routed["target"]] >= MAX_FAILURES_IN_ROW:
             return Ended(entry, LEFT_ALONE)
         claimed = claim(connection, entry, now=now, run_id=self.run_id)
         if claimed is None:
-            return Ended(entry, "busy", _ClaimedAction(entry, routed=routed))
+            return Ended(entry, "busy", found)
         if self._action(entry).write is not None:  # an earlier release planned it
-            return self._write(connection, _ClaimedAction(claimed, routed=routed))
-        return _ClaimedAction(claimed, routed=routed)
+            return self._write(connection, ClaimedAction(claimed, routed=routed))
+        return ClaimedAction(claimed, routed=routed)
 
     def _action(self, entry: Entry) -> RoutingAction:
         return self.targets.registry.actions[action_of(entry)]
 
-    def _write(self, connection: Connection, claimed: _ClaimedAction) -> _EndedAction:
+    def _write(self, connection: Connection, claimed: ClaimedAction) -> EndedAction:
         now, run_id, entry = self.clock.now(), self.run_id, claimed.entry
         outcome = write_row(connection, self.targets, claimed.routed, now=now, run_id=run_id)
         settle(connection, [entry], outcome, now=now, run_id=run_id)
         claimed.answer = outcome.reason
         return Ended(entry, outcome.state, claimed, is_current=True)
 
-    def _send(self, claimed: _ClaimedAction) -> Outcome:
+    def _send(self, claimed: ClaimedAction) -> Outcome:
         action = self._action(claimed.entry)
         if action.send is None:
             raise AssertionError("an action has one of write, send and run")
@@ -183,12 +184,11 @@ class ActionApplier:
         self._failures[target] = 0
         return DONE
 
-    def _environment(self, claimed: _ClaimedAction) -> ActionEnvironment:
+    def _environment(self, claimed: ClaimedAction) -> ActionEnvironment:
         def record_progress(text: str) -> None:
             with self._loop.recording(claimed) as connection:
-                connection.execute(
-                    update(events_routed).where(_is_routed(claimed.entry)).values(progress=text)
-                )
+                key = RoutedKey.of_entity(claimed.entry.entity)
+                update_routed(connection, key, progress=text)
 
         return ActionEnvironment(
             settings=self.settings,
@@ -200,19 +200,10 @@ class ActionApplier:
         )
 
     def _record(
-        self, connection: Connection, claimed: _ClaimedAction, outcome: Outcome, is_current: bool
+        self, connection: Connection, claimed: ClaimedAction, outcome: Outcome, is_current: bool
     ) -> None:
-        if not is_current:
-            return
-        note_outcome(
-            connection,
-            RoutedKey.of_entity(claimed.entry.entity),
-            outcome,
-            now=self.clock.now(),
-            run_id=self.run_id,
-            answer=claimed.answer,
-            letter=letter_of(claimed.routed, claimed.error) if claimed.error else None,
-        )
+        if is_current:
+            record_action(connection, claimed, outcome, now=self.clock.now(), run_id=self.run_id)
 
 
 @contextmanager
@@ -229,6 +220,20 @@ def open_applier(
         yield ActionApplier(warehouse, clock, targets, settings, run_id, open_connection)
 
 
+def record_action(
+    connection: Connection, claimed: ClaimedAction, outcome: Outcome, *, now: datetime, run_id: str
+) -> None:
+    """Record the answer to an action, or the dead letter of one that failed for good."""
+    key = RoutedKey.of_entity(claimed.entry.entity)
+    if claimed.answer is not None:
+        update_routed(connection, key, result=shown(claimed.answer))
+    if outcome.state == "dead" and claimed.error is not None:
+        own = select(events_routed.c.rule_id).where(within(events_routed, key._asdict()))
+        connection.execute(own.with_for_update())
+        letter = letter_of(claimed.routed, claimed.error)
+        add_letter(connection, key, letter, now=now, run_id=run_id)
+
+
 def action_of(entry: Entry) -> str:
     """Return the name of an entry's action."""
     return entry.topic.removeprefix(TOPIC_PREFIX)
@@ -243,7 +248,7 @@ def due_actions(
         return read_due(connection, topics, clock.now(), limit=limit)
 
 
-def _result_of(ended: _EndedAction) -> ActionResult:
+def _result_of(ended: EndedAction) -> ActionResult:
     entry, claimed = ended.key, ended.claim
     key, action = RoutedKey.of_entity(entry.entity), action_of(entry)
     if claimed is None:
@@ -254,17 +259,16 @@ def _result_of(ended: _EndedAction) -> ActionResult:
     return ActionResult(key, action, outcome, claimed.routed["target"], detail)
 
 
-def read_routed(connection: Connection, entry: Entry, *, is_locked: bool = False) -> Routed | None:
-    """Return the row of `events_routed` that an entry is of; None: it was erased or replaced.
+def begin_action(
+    connection: Connection, entry: Entry, clock: Clock, run_id: str
+) -> ClaimedAction | EndedAction:
+    """Return a due action with its row, which this transaction locks.
 
-    ``is_locked``: have others wait for it until this transaction ends.
+    Settle it if the delivery was erased or a later intention replaces it.
     """
-    row = select(events_routed).where(_is_routed(entry))
-    routed = connection.execute(row.with_for_update() if is_locked else row).first()
+    own = within(events_routed, RoutedKey.of_entity(entry.entity)._asdict())
+    routed = connection.execute(select(events_routed).where(own).with_for_update()).first()
     if routed is None or routed.intention_number != entry.version_number:
-        return None
-    return dict(routed._mapping)
-
-
-def _is_routed(entry: Entry) -> ColumnElement[bool]:
-    return within(events_routed, RoutedKey.of_entity(entry.entity)._asdict())
+        settle(connection, [entry], REPLACED, now=clock.now(), run_id=run_id)
+        return Ended(entry, REPLACED.state)
+    return ClaimedAction(entry, routed=dict(routed._mapping))

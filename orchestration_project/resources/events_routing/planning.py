@@ -8,35 +8,37 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.events_routing.planning import (
+from orchestration_project.contracts.matching import FieldType, TargetFields
+from orchestration_project.domains.events_routing.rules import (
     PlannedAction,
     RefusedAction,
+    RoutedDelivery,
     hops_of,
     idempotency_key,
     plan_delivery,
 )
-from orchestration_project.domains.events_routing.rules import RoutedDelivery
 from orchestration_project.engine.outbox import DONE, Intention, Outcome, add_intentions
 from orchestration_project.engine.warehouse.frames import insert_absent, storable, within
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.redaction import redacted
-from orchestration_project.registry import ActionRequest, RoutingAction
+from orchestration_project.registry import ActionRequest, Registry, RoutingAction
 from orchestration_project.resources.events_routing.rules import CachedRules
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content
+from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import (
+    TOPIC_PREFIX,
     events_routed,
+    events_routed_rows,
     events_routing_dead_letters,
 )
-
-TOPIC_PREFIX = "routing/"
-"""Topics of the outbox: the prefix and the name of an action."""
 
 MAX_REASON = 2_000
 
@@ -166,8 +168,7 @@ def values_of(
         "version_number": found.rule.version_number,
         "action": rule.action,
         "target": rule.target,
-        "outcome": "waiting" if is_planned else "dead",
-        "attempt_count": 0,
+        "outcome": None if is_planned else "dead",
         "intention_number": number if is_planned else number - 1,
         "fields": as_json(found.fields) if is_planned else "{}",
         "hops": as_json(list(found.hops)) if is_planned else "[]",
@@ -293,40 +294,18 @@ def write_row(
         with connection.begin_nested():
             answer = action.write(connection, request_of(routed, targets, action), now, run_id)
     except (OrchestrationError, DataError, IntegrityError) as error:
-        reason = shown(str(error))
-        outcome, letter = Outcome("dead", reason), letter_of(routed, error)
-        note_outcome(connection, key, outcome, now=now, run_id=run_id, letter=letter)
+        outcome = Outcome("dead", shown(str(error)))
+        update_routed(connection, key, outcome=outcome.state, reason=outcome.reason)
+        add_letter(connection, key, letter_of(routed, error), now=now, run_id=run_id)
         return outcome
-    note_outcome(connection, key, DONE, now=now, run_id=run_id, answer=answer)
+    update_routed(connection, key, outcome=DONE.state, result=shown(answer))
     return DONE
 
 
-def note_outcome(
-    connection: Connection,
-    key: RoutedKey,
-    outcome: Outcome,
-    *,
-    now: datetime,
-    run_id: str,
-    answer: str | None = None,
-    letter: Letter | None = None,
-) -> None:
-    """Record the outcome of an attempt in `events_routed`, and the dead letter of a dead one."""
-    changes: dict[str, Any] = {"outcome": outcome.state, "reason": outcome.reason}
-    if answer is not None:
-        changes["result"] = shown(answer)
-    connection.execute(
-        update(events_routed)
-        .where(within(events_routed, key._asdict()))
-        .values(
-            **changes,
-            attempt_count=events_routed.c.attempt_count + int(outcome.is_failed),
-            changed_at=now,
-            run_id=run_id,
-        )
-    )
-    if outcome.state == "dead" and letter is not None:
-        add_letter(connection, key, letter, now=now, run_id=run_id)
+def update_routed(connection: Connection, key: RoutedKey, **values: Any) -> None:
+    """Update the row of a delivery and rule in `events_routed`."""
+    own = within(events_routed, key._asdict())
+    connection.execute(update(events_routed).where(own).values(**values))
 
 
 def shown(reason: str) -> str:
@@ -337,3 +316,54 @@ def shown(reason: str) -> str:
 def as_json(value: Any) -> str:
     """Return a JSON value as a text that databases take."""
     return storable(json.dumps(value, ensure_ascii=False, sort_keys=True))
+
+
+MAX_COLUMNS = 200
+
+
+class RowTable(BaseModel):
+    """Declaration of a table.
+
+    Attributes:
+        columns: Type of each column: text, integer, number, boolean, timestamp or json.
+        required: Columns that are never null.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    columns: dict[str, FieldType] = Field(min_length=1, max_length=MAX_COLUMNS)
+    required: list[str] = []
+
+    @model_validator(mode="after")
+    def _requires_columns(self) -> Self:
+        if unknown := sorted(set(self.required) - set(self.columns)):
+            raise ValueError(f"expected required columns among the columns, found {unknown[0]}")
+        return self
+
+
+def _fields(declared: RowTable, _: Registry, __: Settings) -> TargetFields:
+    return TargetFields(declared.columns, frozenset(declared.required))
+
+
+def _write(connection: Connection, request: ActionRequest, now: datetime, run_id: str) -> str:
+    row = {
+        "table_name": request.target,
+        "row_key": request.idempotency_key,
+        "source": request.source,
+        "delivery_id": request.delivery_id,
+        "rule_id": request.rule_id,
+        "data": as_json(request.fields),
+        "written_at": now,
+        "run_id": run_id,
+    }
+    insert_absent(connection, events_routed_rows, [row])
+    return request.idempotency_key
+
+
+ROW = RoutingAction(
+    name="row",
+    description="Writes a row of a table that WEBHOOKS_FILE declares.",
+    declaration=RowTable,
+    fields=_fields,
+    write=_write,
+)

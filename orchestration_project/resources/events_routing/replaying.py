@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.events_routing.planning import (
+from orchestration_project.domains.events_routing.rules import (
     PlannedAction,
     RefusedAction,
     plan_action,
@@ -21,17 +21,18 @@ from orchestration_project.resources.events_routing.planning import (
     enqueue,
     is_row,
     refused_letter,
+    update_routed,
     values_of,
     write_row,
 )
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.services.inbox.rows import content_of
+from orchestration_project.services.inbox.rows import read_contents
 from orchestration_project.tables.events_routing import (
+    ROUTED_STATES,
     events_routed,
     events_routing_dead_letters,
 )
-from orchestration_project.tables.spine import inbox
 
 LETTERS = events_routing_dead_letters.c
 
@@ -112,8 +113,8 @@ def _replay(
     connection: Connection, clock: Clock, targets: RoutingTargets, letter: Row[Any], run_id: str
 ) -> str:
     key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
-    own = within(events_routed, key._asdict())
-    routed = connection.execute(select(events_routed).where(own).with_for_update()).first()
+    own = ROUTED_STATES.select.where(within(events_routed, key._asdict()))
+    routed = connection.execute(own.with_for_update(of=events_routed)).first()
     if routed is None:
         return "no_delivery"
     planned = _planned(connection, targets, letter)
@@ -136,7 +137,7 @@ def _replay(
     values = values_of(planned, number, now, run_id)
     if isinstance(planned, PlannedAction):
         values["progress"] = routed.progress  # what an earlier attempt may have done
-    connection.execute(update(events_routed).where(own).values(**values))
+    update_routed(connection, key, **values)
     if isinstance(planned, RefusedAction):
         add_letter(connection, key, refused_letter(planned), now=now, run_id=run_id)
     elif is_written:
@@ -158,10 +159,10 @@ def _planned(
     rule = rules.get(letter.rule_id)
     if rule is None:
         return "no_rule"
-    own = {"source": letter.source, "delivery_id": letter.delivery_id}
-    row = connection.execute(select(inbox).where(within(inbox, own))).first()
-    if row is None:
+    found = read_contents(connection, letter.source, [letter.delivery_id])
+    if letter.delivery_id not in found:
         return "no_delivery"
-    if row.body is None:
+    content = found[letter.delivery_id]
+    if content is None:
         return "body_removed"
-    return plan_action(rule, delivery_of(content_of(row)), targets.fields_of)
+    return plan_action(rule, delivery_of(content), targets.fields_of)

@@ -9,25 +9,23 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, select
 
 from orchestration_project.contracts.rule_edits import RuleChanges
-from orchestration_project.domains.events_routing.planning import (
-    PlannedAction,
-    RoutingDifference,
-    difference,
-    hops_of,
-    plan_delivery,
-)
 from orchestration_project.domains.events_routing.rules import (
     FORM,
     ActiveRule,
+    PlannedAction,
     RoutedDelivery,
+    RoutingDifference,
     RoutingRule,
     RuleSet,
+    difference,
+    hops_of,
+    plan_delivery,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.rule_store import RuleStore
-from orchestration_project.tables.events_routing import events_routed, events_routing_rules
+from orchestration_project.tables.events_routing import events_routed_states, events_routing_rules
 from orchestration_project.tables.webhooks import events_webhooks
 
 RULES = events_routing_rules.c
@@ -56,7 +54,7 @@ class RuleOutcome(NamedTuple):
 
 def outcomes_by_rule(connection: Connection) -> Sequence[RuleOutcome]:
     """Return the outcomes of all routed actions by rule."""
-    columns = events_routed.c
+    columns = events_routed_states.c
     group = columns.rule_id, columns.action, columns.outcome
     wanted = (
         select(*group, func.count(), func.max(columns.changed_at)).group_by(*group).order_by(*group)

@@ -4,28 +4,26 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.pipelines import Pipeline, partition_key, propose_key
 from orchestration_project.engine.loads import known_partitions
-from orchestration_project.engine.outbox import DONE, Entry, Outcome, settle
+from orchestration_project.engine.outbox import DONE, Entry, OutboxLoop, Outcome
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
 from orchestration_project.resources.events_routing.applying import (
-    REPLACED,
+    ClaimedAction,
+    EndedAction,
     action_of,
+    begin_action,
     due_actions,
-    read_routed,
+    record_action,
 )
 from orchestration_project.resources.events_routing.planning import (
-    Letter,
     Routed,
-    RoutedKey,
-    letter_of,
-    note_outcome,
     request_of,
     shown,
 )
@@ -128,30 +126,44 @@ class RunRequester:
         registry = self._targets.registry
         actions = [each.name for each in registry.actions.values() if each.run]
         due = due_actions(self._warehouse, self._clock, actions, limit=RUNS_PER_TICK)
-        requests = [self._request(instance, entry) for entry in due]
-        return [request for request in requests if request is not None]
+        loop = OutboxLoop(self._warehouse, self._clock, run_id="")
+        requests: list[dg.RunRequest] = []
 
-    def _request(self, instance: dg.DagsterInstance, entry: Entry) -> dg.RunRequest | None:
-        action = self._targets.registry.actions[action_of(entry)]
-        with self._warehouse.reading() as connection:
-            routed = read_routed(connection, entry)
-        if routed is None or action.run is None:
-            self._record(entry, REPLACED)
-            return None
+        def send(claimed: ClaimedAction) -> Outcome | None:
+            return self._send(instance, claimed, requests)
+
+        for _ in loop.apply(due, self._begin, send, self._record):
+            pass
+        return requests
+
+    def _begin(self, connection: Connection, entry: Entry) -> ClaimedAction | EndedAction:
+        """Return a due action; no claim is needed, as Dagster makes one run of each key."""
+        return begin_action(connection, entry, self._clock, run_id="")
+
+    def _send(
+        self,
+        instance: dg.DagsterInstance,
+        claimed: ClaimedAction,
+        requests: list[dg.RunRequest],
+    ) -> Outcome | None:
+        """Find the run of an action, or else add its request; the next tick finds the run."""
+        action, routed = self._targets.registry.actions[action_of(claimed.entry)], claimed.routed
+        if action.run is None:
+            raise AssertionError("only actions with a run are due here")
         tagged = dg.RunsFilter(tags={ROUTING_TAG: routed["idempotency_key"]})
         if run_ids := instance.get_run_ids(tagged, limit=1):
-            self._record(entry, DONE, run_id=run_ids[0])
-            return None
+            claimed.run_id = claimed.answer = run_ids[0]
+            return DONE
         try:
             request = action.run(request_of(routed, self._targets, action), self._targets.registry)
             self._require_partition(request)
         except ConfigurationError as error:
-            outcome = Outcome("dead", shown(str(error)))
-            self._record(entry, outcome, letter=letter_of(routed, error))
-            return None
-        if request.job_name not in self._jobs:
-            return None
-        return request._replace(tags={**request.tags, **self._trace_tags(routed)})
+            claimed.error = error
+            return Outcome("dead", shown(str(error)))
+        if request.job_name in self._jobs:
+            tags = {**request.tags, **self._trace_tags(routed)}
+            requests.append(request._replace(tags=tags))
+        return None
 
     def _trace_tags(self, routed: Routed) -> dict[str, str]:
         """Return the tags of the delivery's trace; none where the inbox has it no more."""
@@ -179,18 +191,7 @@ class RunRequester:
         )
 
     def _record(
-        self,
-        entry: Entry,
-        outcome: Outcome,
-        *,
-        run_id: str | None = None,
-        letter: Letter | None = None,
+        self, connection: Connection, claimed: ClaimedAction, outcome: Outcome, is_current: bool
     ) -> None:
-        now, own = self._clock.now(), run_id or ""
-        with self._warehouse.writing() as connection:
-            is_current = settle(connection, [entry], outcome, now=now, run_id=own)
-            if is_current and outcome is not REPLACED:
-                key = RoutedKey.of_entity(entry.entity)
-                note_outcome(
-                    connection, key, outcome, now=now, run_id=own, answer=run_id, letter=letter
-                )
+        if is_current:
+            record_action(connection, claimed, outcome, now=self._clock.now(), run_id="")

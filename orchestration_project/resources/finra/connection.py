@@ -28,7 +28,7 @@ from orchestration_project.errors import ConfigurationError, SourceError, Unavai
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.api import CURRENT, GROUP
 from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
-from orchestration_project.services.gate.dependencies import time_of_server
+from orchestration_project.services.gate.gate import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
 from orchestration_project.settings.domains.finra import FinraSettings
 

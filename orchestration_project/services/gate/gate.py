@@ -1,21 +1,35 @@
-"""The gate: work goes on while its dependencies are ready; their latest findings are kept."""
+"""The gate: work goes on while its dependencies are ready; their latest findings are kept.
 
+The probes of database, disk, artifact store, clock and queue are here, too.
+"""
+
+import shutil
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, insert, select, update
+import dagster as dg
+from dagster import DagsterRunStatus as Status
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.engine.run_statuses import FINISHED_STATUSES, RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.errors import OrchestrationError
-from orchestration_project.registry import Probe
+from orchestration_project.engine.warehouse.migrating import named
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate.rules import (
+    ANY_WORK,
     Finding,
     counts,
     error_line,
@@ -235,3 +249,234 @@ class Gate:
             return list(
                 pool.map(lambda probe: examine(probe, self._clock, self.config_hash), probes)
             )
+
+
+MIB = 1024 * 1024
+TRIAL_BYTES = 1024
+
+OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
+
+
+def database_probe(
+    as_it_is: OpenWarehouse,
+    open_warehouse: OpenWarehouse,
+    clock: Clock,
+    *,
+    compares_tables: bool = False,
+) -> Probe:
+    """Return the probe of the database.
+
+    Args:
+        as_it_is: Opens it, whatever its tables.
+        open_warehouse: Opens it with the tables of this version.
+        clock: Clock of the row that is written.
+        compares_tables: Whether all tables are compared with the declared ones, not their hash.
+    """
+
+    def run() -> Answer:
+        with as_it_is() as warehouse:
+            before = warehouse.version()
+        with open_warehouse() as warehouse:
+            write_and_take_back(warehouse, clock.now())
+            additions = warehouse.compare_tables() if compares_tables else ()
+            after = warehouse.version()
+            was = "" if before else ", made now, as it was empty"
+            others = f"; not of this project: {named(additions)}" if additions else ""
+            return Answer(
+                f"{warehouse.shown_url} takes writes; tables of version {after}{was}{others}"
+            )
+
+    compared = "tables, columns, types, keys and indexes" if compares_tables else "version"
+    tried = f"connected, compared the {compared}, wrote a row and took it back"
+    return Probe("database", (ANY_WORK,), lambda: tried, run)
+
+
+def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
+    """Return the probe of the artifact store."""
+
+    def run() -> Answer:
+        store, name = open_store(), f"trials/{uuid4().hex}"
+        content = uuid4().bytes * (TRIAL_BYTES // 16)
+        store.put(name, content)
+        if store.found(name) is None or store.get(name) != content:
+            raise ConfigurationError(
+                "the artifact store returns other bytes than were written",
+                expected=f"the same {len(content)} bytes at {store.url}",
+                remedy="look for what changes or removes objects; set ARTIFACTS_URL to another",
+            )
+        store.delete(name)
+        return Answer(f"{store.url} keeps what it is given")
+
+    tried = f"wrote {TRIAL_BYTES} bytes, read them back, deleted them"
+    return Probe("artifacts", ("artifacts",), lambda: tried, run)
+
+
+def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe:
+    """Return the probe of the disks below ``places``, folders that may not be there yet."""
+
+    def run() -> Answer:
+        free = {str(place): _free_mib(place) for place in places()}
+        full = {place: mib for place, mib in free.items() if mib < headroom_mib}
+        if full:
+            raise ConfigurationError(
+                "a disk is nearly full",
+                expected=f"at least {headroom_mib:,} MiB free (DISK_HEADROOM_MIB)",
+                found=_listed(full),
+                remedy="free some space, move what lies there (STATE_DIR, DATABASE_URL, "
+                "ARTIFACTS_URL), or lower DISK_HEADROOM_MIB",
+            )
+        return Answer(_listed(free))
+
+    return Probe(
+        "disk",
+        (ANY_WORK,),
+        lambda: "measured the free space of the folders that loads write to",
+        run,
+    )
+
+
+def _listed(free: Mapping[str, int]) -> str:
+    return ", ".join(f"{place}: {mib:,} MiB free" for place, mib in free.items())
+
+
+def _free_mib(place: Path) -> int:
+    there_is = next(each for each in (place, *place.parents) if each.exists())
+    return shutil.disk_usage(there_is).free // MIB
+
+
+Time = datetime | None
+
+
+Clocks = Callable[[], Mapping[str, Callable[[], Time]]]
+"""Returns the clocks of other systems, by the name of the system."""
+
+
+def clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
+    """Return the probe of ``clock`` against those of ``others``."""
+
+    def run() -> Answer:
+        skews = {who: _skew_seconds(ask, clock) for who, ask in others().items()}
+        known = {who: skew for who, skew in skews.items() if skew is not None}
+        differences = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known.items())
+        if any(abs(skew) > most_seconds for skew in known.values()):
+            raise ConfigurationError(
+                "this machine's clock differs from others",
+                expected=f"at most {most_seconds:g} s (CLOCK_SKEW_SECONDS)",
+                found=differences,
+                remedy="set the clock by NTP, here or there",
+            )
+        silent = ", ".join(who for who in skews if who not in known)
+        if not known:
+            return Answer(
+                f"no time was compared: {silent or 'no remote clock is set'}", is_applicable=False
+            )
+        return Answer(differences + (f"; no time from {silent}" if silent else ""))
+
+    return Probe(
+        "clock", ("finra",), lambda: "compared this machine's time with that of others", run
+    )
+
+
+def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
+    """Return how far ``clock`` is ahead, None without an answer: half of the way there and back."""
+    asked_at = clock.now()
+    time = ask()
+    if time is None:
+        return None
+    return (asked_at + (clock.now() - asked_at) / 2 - time).total_seconds()
+
+
+def time_of_database(open_it: OpenWarehouse) -> Time:
+    """Return the time of the database's server, None of SQLite and where it does not answer."""
+    try:
+        with open_it() as warehouse, warehouse.reading() as connection:
+            if connection.dialect.name != "postgresql":
+                return None
+            return connection.execute(select(func.current_timestamp())).scalar_one()
+    except OrchestrationError:  # the probe of the database reports it
+        return None
+
+
+def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
+    """Return the time that an HTTP server gives with its answer, None where it gives none.
+
+    Nor does one of which a cache kept the answer: its Date is of the past.
+    """
+    try:
+        with open_http() as http:
+            found = http.request("GET", url, headers={"Cache-Control": "no-cache"}).headers
+            return None if "age" in found else _read(found.get("date", ""))
+    except OrchestrationError:  # the probe of the source reports it
+        return None
+
+
+def _read(text: str) -> Time:
+    try:
+        time = parsedate_to_datetime(text)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)  # HTTP has no other zone
+    except (ValueError, OverflowError):
+        return None
+
+
+QUEUE_STUCK_AFTER = timedelta(hours=1)
+"""A queue out of which nothing came for so long is stuck; the control tower speaks up then, too."""
+
+RUNS_PER_PAGE = 200
+"""Queued runs that are read at once, those that wait longest first."""
+
+
+def _waiting_pages(
+    instance: dg.DagsterInstance, queued: dg.RunsFilter, since: datetime
+) -> Iterator[list[dg.RunRecord]]:
+    """Yield pages of the queued runs that were made until ``since``, the first ones first."""
+    cursor: str | None = None
+    while records := instance.get_run_records(
+        queued, limit=RUNS_PER_PAGE, cursor=cursor, ascending=True
+    ):
+        waiting = [record for record in records if record.create_timestamp <= since]
+        if waiting:
+            yield waiting
+        if len(waiting) < RUNS_PER_PAGE:
+            return
+        cursor = records[-1].dagster_run.run_id
+
+
+def queue_probe(
+    open_instance: Callable[[], dg.DagsterInstance],
+    clock: Clock,
+    select_unpaused: Callable[[Iterable[dg.DagsterRun]], Sequence[dg.DagsterRun]] = list,
+) -> Probe:
+    """Return the probe of the queue. A long queue is none that is stuck: it moves.
+
+    Args:
+        open_instance: Returns the instance whose queue it is.
+        clock: The real time.
+        select_unpaused: Returns those of queued runs that no pause holds.
+    """
+
+    def run() -> Answer:
+        instance, since = open_instance(), clock.now() - QUEUE_STUCK_AFTER
+        queued = dg.RunsFilter(statuses=[Status.QUEUED])
+        paused_count = 0
+        for page in _waiting_pages(instance, queued, since):
+            waiting = {record.dagster_run.run_id: record for record in page}
+            if unpaused := select_unpaused(record.dagster_run for record in page):
+                first = waiting[unpaused[0].run_id].create_timestamp
+                break
+            paused_count += len(page)
+        else:
+            held = f"a pause holds {paused_count} runs that have waited for long"
+            return Answer(held if paused_count else "no run has waited for long")
+        moved = dg.RunsFilter(statuses=[*RUNNING_STATUSES, *FINISHED_STATUSES], updated_after=since)
+        if instance.get_run_records(moved, limit=1):
+            return Answer("runs wait, and others start or end")
+        raise TransientError(
+            "the queue of runs is stuck",
+            expected=f"a run that starts or ends within {QUEUE_STUCK_AFTER}",
+            found=f"{instance.get_runs_count(queued)} runs wait, the first since "
+            f"{first:%Y-%m-%d %H:%M} UTC, and none started or ended",
+            remedy="look at the runs in progress and at Deployment > Daemons and > Concurrency: "
+            "end a run that hangs, free a pool's slots, or start the daemon again",
+        )
+
+    return Probe("queue", (), lambda: "read the queue from Dagster's storage", run)

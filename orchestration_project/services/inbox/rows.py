@@ -2,6 +2,9 @@
 
 Group commit: deliveries that come while a transaction is written share the next one. A commit costs
 a flush of the disk, whether it holds one row or a hundred.
+
+The database has a body once. It is in `inbox` from the receipt on, because the response must not
+wait for the artifact store. The transaction that loads it moves it to `events_webhooks`.
 """
 
 import base64
@@ -14,7 +17,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.webhooks.queue import RETRY_PAUSES
@@ -28,6 +31,7 @@ from orchestration_project.errors import TransientError
 from orchestration_project.settings import Settings
 from orchestration_project.tables.inbox_states import DELIVERY_TOPICS
 from orchestration_project.tables.spine import audits, inbox
+from orchestration_project.tables.webhooks import events_webhooks
 from orchestration_project.tracing.traceparent import TraceContext
 
 Stored = Literal["stored", "duplicate", "changed"]
@@ -212,16 +216,59 @@ def _audit(row: Mapping[str, Any], there: There) -> dict[str, Any]:
     }
 
 
-def content_of(row: Any) -> Content:
-    """Return a row of `inbox` as a delivery."""
-    return Content(
-        row.source,
-        row.delivery_id,
-        row.kind,
-        base64.b64decode(row.body),
-        json.loads(row.headers),
-        row.received_at,
+_IS_LOADED = and_(
+    events_webhooks.c.source == inbox.c.source,
+    events_webhooks.c.delivery_id == inbox.c.delivery_id,
+    events_webhooks.c.payload.is_not(None),
+)
+
+HAS_BODY = or_(inbox.c.body.is_not(None), exists().where(_IS_LOADED))
+"""Condition of deliveries whose body was not removed."""
+
+_CONTENTS = select(inbox, events_webhooks.c.payload).select_from(
+    inbox.outerjoin(events_webhooks, _IS_LOADED)
+)
+
+
+def are_deliveries(
+    source: str, delivery_ids: Sequence[str] | Select[tuple[str]]
+) -> ColumnElement[bool]:
+    """Return the condition of rows of `inbox` with some IDs."""
+    return and_(inbox.c.source == source, inbox.c.delivery_id.in_(delivery_ids))
+
+
+def read_contents(
+    connection: Connection, source: str, delivery_ids: Sequence[str]
+) -> Mapping[str, Content | None]:
+    """Return deliveries of a source by ID; None: the body was removed."""
+    rows = connection.execute(_CONTENTS.where(are_deliveries(source, delivery_ids)))
+    return {row.delivery_id: _content_of(row) for row in rows}
+
+
+def _content_of(row: Any) -> Content | None:
+    if row.body is None and row.payload is None:
+        return None
+    body = row.payload.encode() if row.body is None else base64.b64decode(row.body)
+    headers = json.loads(row.headers)
+    return Content(row.source, row.delivery_id, row.kind, body, headers, row.received_at)
+
+
+def remove_loaded_bodies(connection: Connection, source: str, contents: Sequence[Content]) -> None:
+    """Remove bodies from `inbox` that `events_webhooks` has, by their SHA-256.
+
+    Call it in the transaction that loads the deliveries.
+    """
+    hashes = {each.delivery_id: hashlib.sha256(each.body).digest() for each in contents}
+    row = events_webhooks.c
+    loaded = select(row.delivery_id, row.payload).where(
+        row.source == source, row.delivery_id.in_(list(hashes)), row.payload.is_not(None)
     )
+    same = [
+        delivery_id
+        for delivery_id, payload in connection.execute(loaded)
+        if hashlib.sha256(payload.encode()).digest() == hashes[delivery_id]
+    ]
+    connection.execute(update(inbox).where(are_deliveries(source, same)).values(body=None))
 
 
 def capture_of(content: Content) -> Capture:
@@ -313,15 +360,12 @@ def _is_delivery(capture: RecordedCapture, _: Settings) -> bool:
 
 
 def _read_body(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
-    """Return the body that the inbox has of the delivery; None: its row is gone."""
-    own = (
-        inbox.c.source == capture.dataset,
-        inbox.c.delivery_id == capture.request["delivery_id"],
-    )
+    """Return the body that the database has of the delivery; None: it has none any more."""
+    delivery_id = capture.request["delivery_id"]
     with given.warehouse.reading() as connection:
-        found = connection.execute(select(inbox.c.body).where(*own)).scalar()
-    return None if found is None else base64.b64decode(found)
+        content = read_contents(connection, capture.dataset, [delivery_id]).get(delivery_id)
+    return None if content is None else content.body
 
 
 RECOVERIES = [Recovery(way="derived", applies=_is_delivery, read=_read_body)]
-"""Bodies of deliveries, which the inbox has as they were received."""
+"""Bodies of deliveries, which the database has as they were received."""

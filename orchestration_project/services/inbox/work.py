@@ -31,11 +31,13 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
     BODY_REMOVED,
+    HAS_BODY,
     ITEM_REMEDIES,
     Content,
-    content_of,
+    are_deliveries,
     delivery_items,
     item_of,
+    read_contents,
     topic_of,
 )
 from orchestration_project.services.ledger.rules.entries import LAUNCHED_BY
@@ -235,9 +237,8 @@ class InboxQueue:
             fitting = _fitting(items, _sizes(connection, source, items))
             rest = [ItemSettlement(item, "ready") for item in items[len(fitting) :]]
             self._items.settle(connection, rest)
-            keys = [item.key for item in fitting]
-            rows = connection.execute(select(inbox).where(_are(source, keys))).all()
-            contents = {row.delivery_id: content_of(row) for row in rows if row.body is not None}
+            found = read_contents(connection, source, [item.key for item in fitting])
+            contents = {key: content for key, content in found.items() if content is not None}
             self._items.settle(
                 connection, [_without_body(item) for item in fitting if item.key not in contents]
             )
@@ -262,12 +263,13 @@ class InboxQueue:
             ConfigurationError: There is none of that id, or its body was removed.
         """
         with self._warehouse.reading() as connection:
-            row = connection.execute(select(inbox).where(_is(source, delivery_id))).first()
-        if row is None:
+            found = read_contents(connection, source, [delivery_id])
+        if delivery_id not in found:
             raise _missing(source, delivery_id)
-        if row.body is None:
+        content = found[delivery_id]
+        if content is None:
             raise _removed(source, delivery_id)
-        return content_of(row)
+        return content
 
     def put_back(self, source: str, delivery_id: str | None, *, attempts: int) -> list[Row]:
         """Have deliveries of ``source`` worked on (again): one that is done or dead, or all dead.
@@ -332,8 +334,8 @@ def _replayable(
         wanted = and_(inbox.c.source == source, _has_item(source, "dead"))
     else:
         state = select_states.selected_columns["state"]
-        wanted = and_(_is(source, delivery_id), state.in_(["done", "dead"]))
-    has_body = inbox.c.body.is_not(None).label("has_body")
+        wanted = and_(are_deliveries(source, [delivery_id]), state.in_(["done", "dead"]))
+    has_body = HAS_BODY.label("has_body")
     columns = select_states.with_only_columns(*ROW_COLUMNS, inbox.c.sha256, has_body).where(wanted)
     locking = columns.with_for_update(of=inbox) if locks else columns
     rows = connection.execute(locking).mappings().all()
@@ -375,7 +377,7 @@ def _without_body(item: ClaimedItem) -> ItemSettlement:
 
 def _sizes(connection: Connection, source: str, items: Sequence[ClaimedItem]) -> Mapping[str, int]:
     wanted = select(inbox.c.delivery_id, inbox.c.byte_count)
-    found = connection.execute(wanted.where(_are(source, [item.key for item in items])))
+    found = connection.execute(wanted.where(are_deliveries(source, [item.key for item in items])))
     return {row.delivery_id: row.byte_count for row in found}
 
 
@@ -408,19 +410,11 @@ def _oldest(source: str, state: ItemState, most: int | None) -> Select[Any]:
     item = work_items.c
     keys = select(item.item_key).where(_has_item(source, state))
     first = keys.order_by(item.due_at, item.item_key).limit(most)  # as the index has them
-    return SELECT_ROWS.where(_are(source, first))
+    return SELECT_ROWS.where(are_deliveries(source, first))
 
 
 def _has_item(source: str, state: ItemState) -> ColumnElement[bool]:
     return and_(work_items.c.topic == topic_of(source), work_items.c.state == state)
-
-
-def _is(source: str, delivery_id: str) -> ColumnElement[bool]:
-    return and_(inbox.c.source == source, inbox.c.delivery_id == delivery_id)
-
-
-def _are(source: str, delivery_ids: Sequence[str] | Select[tuple[str]]) -> ColumnElement[bool]:
-    return and_(inbox.c.source == source, inbox.c.delivery_id.in_(delivery_ids))
 
 
 def _missing(source: str, delivery_id: str) -> ConfigurationError:
