@@ -274,7 +274,7 @@ def reload_code_server(host: str, port: int) -> None:
     _ask_code_server(host, port, lambda client: client.reload_code(RELOAD_SECONDS))
 
 
-SECONDS_BETWEEN_WATCHES = 10.0
+SECONDS_BETWEEN_WATCHES = 20.0
 """How often gateway and daemon ask a code server whether it is another one.
 
 Each question is a connection of its own to the server and to its child: asked every second by two

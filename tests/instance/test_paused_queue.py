@@ -1,7 +1,10 @@
 """Runs in the queue while a pause holds them, whatever launched them, and after it."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -12,7 +15,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.instance.daemon import PausableQueue
+from orchestration_project.instance.daemon import MAX_IDLE_SECONDS, PausableQueue
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import load_settings
@@ -105,3 +108,32 @@ def test_the_latest_pause_of_a_subject_replaces_the_earlier_one(warehouse: Wareh
     later.pause(REGISTRY, "finra", "longer move", by="bob", until=NINE + timedelta(hours=9))
     [pause] = later.list_in_effect()
     assert (pause.reason, pause.paused_by) == ("longer move", "bob")
+
+
+def test_an_empty_queue_is_read_less_often_until_a_run_is_queued(warehouse: Warehouse, instance):
+    context: Any = SimpleNamespace(instance=instance)
+    queue = queue_at(warehouse)
+    assert list(queue.run_iteration(context)) == []
+    assert queue.interval_seconds == MAX_IDLE_SECONDS
+    at(warehouse).pause(REGISTRY, "finra", "move", by="ada")
+    submit(instance, "finra")
+    list(queue.run_iteration(context))
+    assert queue.interval_seconds == 1
+
+
+def test_a_part_of_the_daemon_sleeps_for_its_whole_interval_and_ends_at_once(
+    warehouse: Warehouse, instance
+):
+    context: Any = SimpleNamespace(instance=instance)
+    end = Event()
+    loop = queue_at(warehouse).core_loop(context, end)
+    began = time.monotonic()
+    for _ in range(3):  # begin and end of an iteration, and the wait after it
+        next(loop)
+    assert time.monotonic() - began >= MAX_IDLE_SECONDS
+    end.set()
+    next(loop)
+    began = time.monotonic()
+    for _ in range(3):
+        next(loop)
+    assert time.monotonic() - began < MAX_IDLE_SECONDS
