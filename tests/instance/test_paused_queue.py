@@ -13,11 +13,12 @@ from dagster._core.run_coordinator import SubmitRunContext
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.pauses import Pause
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.daemon import MAX_IDLE_SECONDS, PausableQueue
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.pauses import Pauses
+from orchestration_project.services.pauses import Pauses, find_paused_runs
 from orchestration_project.settings import load_settings
 from tests.instance.test_run_claims import launched
 
@@ -137,3 +138,21 @@ def test_a_part_of_the_daemon_sleeps_for_its_whole_interval_and_ends_at_once(
     for _ in range(3):
         next(loop)
     assert time.monotonic() - began < MAX_IDLE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("subject", "held"),
+    [
+        ("finra", {"finra"}),
+        ("all", {"finra", "fx"}),
+        ("counted", {"finra", "fx"}),
+        ("prices", set()),
+    ],
+)
+def test_queued_runs_that_a_pause_of_a_domain_or_asset_holds_are_found(
+    instance, subject: str, held: set[str]
+):
+    runs = {submit(instance, domain): domain for domain in ("finra", "fx")}
+    pause = Pause(subject, "move", "ada", NINE)
+    assert {runs[run_id] for run_id in find_paused_runs([pause], instance)} == held
+    assert find_paused_runs([], instance) == frozenset()
