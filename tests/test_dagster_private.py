@@ -96,6 +96,18 @@ ELSEWHERE = [
         "_priority_sort of QueuedRunCoordinatorDaemon gets each page before runs are chosen",
     ),
     (
+        "instance/daemon.py",
+        "tests/instance/test_paused_queue.py",
+        "test_a_part_of_the_daemon_sleeps_for_its_whole_interval_and_ends_at_once",
+        "core_loop of IntervalDaemon sleeps by waits for its shutdown event",
+    ),
+    (
+        "gateway/dagster_web/process.py",
+        "tests/gateway/api/test_run_config.py",
+        "test_a_job_of_operations_without_ops_is_refused_with_its_kinds",
+        "run_lifecycle and fetch_runs call ensure_valid_config by their own names",
+    ),
+    (
         "instance/launchers.py",
         "tests/instance/test_launchers.py",
         "test_without_a_setting_the_code_server_executes_runs_two_at_once",

@@ -98,7 +98,8 @@ def _waiting_topics(connection: Connection) -> Sequence[str]:
 def _present_fields(schedule: Schedule) -> dict[str, object]:
     """Return the fields of a schedule that name a former job, as they are now; {}: none does."""
     config = schedule.run_config or {}
-    job, present = present_launch(schedule.job, config)
+    is_partitioned = schedule.partitions != "none"
+    job, present = present_launch(schedule.job, config, is_partitioned=is_partitioned)
     if (job, present) == (schedule.job, config):
         return {}
     return {"job": job, **({"run_config": present} if present != config else {})}

@@ -43,7 +43,7 @@ def list_automation() -> int:
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
-        found = automations(instance, repository())
+        found = automations(instance, repository(), _find_origin)
     rows = [{**asdict(each), "state": "on" if each.is_on else "off"} for each in found]
     show_rows(rows, HEADINGS)
     return 0
@@ -63,17 +63,27 @@ def switch_off(profile: str) -> int:
     return _switch(profile, on=False)
 
 
+def _find_origin(name: str) -> Any:
+    """Return the origin of the code location that has a schedule or sensor."""
+    from orchestration_project.instance.stored import DEFINITIONS, repository_origin
+    from orchestration_project.settings import load_settings
+    from orchestration_project.settings.chosen import domain_of_name
+
+    domain, locations = domain_of_name(name), load_settings().code_server_addresses
+    found = (location for location in locations if domain in location.split("+"))
+    return repository_origin(next(found, DEFINITIONS))
+
+
 def _switch(profile: str, *, on: bool) -> int:
     from orchestration_project.assets.operations.automation import switch
     from orchestration_project.cli.execution import repository
     from orchestration_project.instance.storage import open_instance
-    from orchestration_project.instance.stored import repository_origin
 
     with open_instance() as instance:
         changed = switch(
             instance,
             repository(),
-            repository_origin(),
+            _find_origin,
             profile,
             on=on,
             is_dry_run=OUTPUT.is_dry_run,

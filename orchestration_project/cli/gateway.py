@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.cli.execution import repository
+from orchestration_project.contracts.job_kinds import require_kind
 from orchestration_project.contracts.job_options import require_valid
 from orchestration_project.engine.dagster_private import models_of, watch_code_servers_seldom
 from orchestration_project.engine.environment import open_warehouse
@@ -58,8 +59,9 @@ def check_config(job: str, run_config: Mapping[str, Any]) -> None:
     """Make sure that a job, and the models of our ops, can take a run config.
 
     Raises:
-        ConfigurationError: One of them refuses a value or an option.
+        ConfigurationError: One of them refuses a value or an option, or it selects no kind.
     """
+    require_kind(job, run_config)
     if run_config:  # most launches have none, and the definitions take a second to import
         require_valid(run_config, _models())
         refuse_unused(run_config, _models())

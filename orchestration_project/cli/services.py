@@ -27,7 +27,7 @@ LAST_LINES = 15
 LOG_BYTES = 16 * 1024 * 1024
 """Size from which a log is rotated: it replaces the previous one, and a new one starts."""
 
-WATCH_SECONDS = 0.5
+WATCH_SECONDS = 1.0
 """Between looks at programs that run."""
 MAX_WAIT_SECONDS = 60.0
 
@@ -239,7 +239,7 @@ class SupervisedServices:
         """Restart programs that end, for ever, and call ``meanwhile`` over and over.
 
         Args:
-            meanwhile: Called twice a second.
+            meanwhile: Called once a second.
             report_end: Takes a sentence about a program that ended and its restart.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Former names of jobs, schedules and sensors: what an upgraded installation stored by them."""
+"""Former names of jobs, schedules, sensors and assets, by which an installation stored things."""
 
 from collections.abc import Mapping
 
@@ -22,3 +22,50 @@ FORMER_NAMES: Mapping[str, str] = {
     "operations_verify_daily": "operations_checks_daily",
 }
 """Present name by former name."""
+
+_DATASETS_OF_FINRA = (
+    *("ats_blocks", "bond_trade_activity", "corporate_market_breadth", "otc_blocks"),
+    *("otc_monthly", "reg_sho_daily", "short_interest", "threshold_list"),
+    *("treasury_daily", "treasury_monthly", "treasury_weekly"),
+)
+
+FORMER_REPLAYS: Mapping[str, tuple[str, str]] = {
+    "documents_replay": ("documents_load", "documents_load_day"),
+    "finra_replay": ("finra_otc_weekly", "finra_otc_weekly_load"),
+    "prices_replay": ("prices_daily", "prices_daily_load"),
+    **{
+        f"{job}_replay": (job, f"{job}_load")
+        for job in (
+            *("cboe_market_volume_daily", "fx_rates_daily"),
+            *(f"finra_{name}" for name in _DATASETS_OF_FINRA),
+        )
+    },
+}
+"""Job and op of the loads that replay by ``replay: true``, by former job of partitions.
+
+Three of the names are now those of jobs without partitions.
+"""
+
+FORMER_ASSETS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("operations/run_logs", "operations/sessions", "operations/steps"), "operations/runs"
+    ),
+    **dict.fromkeys(
+        ("operations/flags", "operations/presets", "operations/schedules"), "operations/definitions"
+    ),
+    **dict.fromkeys(
+        (
+            *("operations/artifact_copies", "operations/damaged_artifacts"),
+            *("operations/erasures", "operations/removals"),
+        ),
+        "operations/artifacts",
+    ),
+    "operations/effective_config": "operations/readiness",
+    "operations/gold_as_of": "operations/exports",
+}
+"""Present key of an asset by its former one."""
+
+
+def find_present_asset(key: str) -> str:
+    """Return the present key of an asset, also of a former one."""
+    return FORMER_ASSETS.get(key, key)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from orchestration_project.contracts.former_names import FORMER_NAMES
+from orchestration_project.contracts.former_names import FORMER_NAMES, FORMER_REPLAYS
 from orchestration_project.errors import ConfigurationError
 
 
@@ -73,6 +73,9 @@ FORMER_JOBS = {
 }
 """By former name: the kind that does its work now, and the op that it had."""
 
+PRESENT_REPLAYS = ("documents_replay", "finra_replay", "prices_replay")
+"""Former jobs of partitions whose names present jobs have."""
+
 
 def require_kind(job: str, config: Mapping[str, Any]) -> None:
     """Make sure that a run config selects a kind of a job; other jobs have none.
@@ -92,11 +95,31 @@ def require_kind(job: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def present_launch(job: str, config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def find_present_job(name: str) -> str:
+    """Return the present name of a job, schedule or sensor, also of a former one."""
+    if name in FORMER_JOBS:
+        return FORMER_JOBS[name][0].job
+    load, _ = FORMER_REPLAYS.get(name, (name, ""))
+    return FORMER_NAMES.get(name, name if name in PRESENT_REPLAYS else load)
+
+
+def present_launch(
+    job: str, config: Mapping[str, Any], *, is_partitioned: bool = False
+) -> tuple[str, Mapping[str, Any]]:
     """Return the job and the run config that do the work of what a former job was launched with.
 
     What is launched by a present name and config is returned as it is.
+
+    Args:
+        job: Name of the job.
+        config: Run config.
+        is_partitioned: Whether the runs have partitions; present replay jobs have none.
     """
+    if job in FORMER_REPLAYS and (is_partitioned or job not in PRESENT_REPLAYS):
+        load, op = FORMER_REPLAYS[job]
+        ops = config.get("ops", {})
+        options = {**ops.get(op, {}).get("config", {}), "replay": True}
+        return load, {**config, "ops": {**ops, op: {**ops.get(op, {}), "config": options}}}
     if job not in FORMER_JOBS:
         return FORMER_NAMES.get(job, job), config
     kind, former_op = FORMER_JOBS[job]
@@ -110,6 +133,7 @@ def present_launch(job: str, config: Mapping[str, Any]) -> tuple[str, Mapping[st
 def describe_former_job(name: str) -> str:
     """Return the present job of a former name, for error messages; "" of another name."""
     if name not in FORMER_JOBS:
-        return f"{name} is now part of {FORMER_NAMES[name]}" if name in FORMER_NAMES else ""
+        present = find_present_job(name)
+        return f"{name} is now part of {present}" if present != name else ""
     kind, _ = FORMER_JOBS[name]
     return f"{name} is now a kind of another job, {kind.describe()}"

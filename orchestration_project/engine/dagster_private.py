@@ -274,7 +274,7 @@ def reload_code_server(host: str, port: int) -> None:
     _ask_code_server(host, port, lambda client: client.reload_code(RELOAD_SECONDS))
 
 
-SECONDS_BETWEEN_WATCHES = 10.0
+SECONDS_BETWEEN_WATCHES = 20.0
 """How often gateway and daemon ask a code server whether it is another one.
 
 Each question is a connection of its own to the server and to its child: asked every second by two
@@ -345,13 +345,19 @@ RepositoryOrigin = RemoteRepositoryOrigin
 """Origin of a code location's definitions."""
 
 
-def is_switched_on(instance: dg.DagsterInstance, definition: AnyAutomation) -> bool:
+def is_switched_on(
+    instance: dg.DagsterInstance,
+    definition: AnyAutomation,
+    origin: RepositoryOrigin | None = None,
+) -> bool:
     """Return whether a schedule or sensor is on: as it was switched, or else as declared.
+
+    With ``origin``, as it was switched in that code location.
 
     Dagster 1.13: `InstigatorState`. No public way: none to read the state without a code server.
     At an upgrade: what is declared on, and switched off, is off.
     """
-    state = _state_of(instance, definition)
+    state = _state_of(instance, definition, origin)
     if state is None or state.status == InstigatorStatus.DECLARED_IN_CODE:
         return definition.default_status.value == "RUNNING"
     return state.status == InstigatorStatus.RUNNING
@@ -370,7 +376,7 @@ def switch_automation(
     only a code server gives. At an upgrade: one that is switched here is found so by the UI.
     """
     status = InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED
-    known, now = _state_of(instance, definition), time.time()
+    known, now = _state_of(instance, definition, origin), time.time()
     if isinstance(definition, dg.ScheduleDefinition):
         kind = InstigatorType.SCHEDULE
         data: Any = ScheduleInstigatorData(definition.cron_schedule, now if on else None)
@@ -425,11 +431,17 @@ def rename_instigators(instance: dg.DagsterInstance, names: Mapping[str, str]) -
     return renamed
 
 
-def _state_of(instance: dg.DagsterInstance, definition: AnyAutomation) -> InstigatorState | None:
+def _state_of(
+    instance: dg.DagsterInstance,
+    definition: AnyAutomation,
+    origin: RepositoryOrigin | None = None,
+) -> InstigatorState | None:
     is_schedule = isinstance(definition, dg.ScheduleDefinition)
     kind = InstigatorType.SCHEDULE if is_schedule else InstigatorType.SENSOR
     found = instance.all_instigator_state(instigator_type=kind)
-    return next((each for each in found if each.instigator_name == definition.name), None)
+    location = origin and origin.code_location_origin.location_name
+    named = (each for each in found if each.instigator_name == definition.name)
+    return next((each for each in named if location in (None, each.origin.location_name)), None)
 
 
 def find_ticks(

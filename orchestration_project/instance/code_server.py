@@ -26,10 +26,11 @@ from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
 
 from dagster._cli import main
-from dagster._grpc import server
+from dagster._grpc import client, proxy_server, server
+from grpc import _common as grpc_common  # pyright: ignore[reportAttributeAccessIssue] - not in its stubs
 
 LOADED = [
-    *("dagster._cli", "dagster._grpc.impl", "orchestration_project.definitions"),
+    *("orchestration_project.instance.code_server", "orchestration_project.definitions"),
     "pyarrow.parquet",  # most runs read or write rows by it; who only looks at definitions does not
 ]
 """Modules that a run's process would import.
@@ -38,6 +39,21 @@ The import opens no connection and computes nothing: the pools of polars and Arr
 first use, after the fork. The allocators and OpenBLAS, whose threads are there, know of forks.
 """
 
+
+HEARTBEAT_SECONDS = 20
+"""Time between two heartbeats of the command to its child.
+
+Each makes a connection, after which gRPC's threads look for work for seconds.
+"""
+
+MAX_SILENCE = ("--heartbeat-ttl", "60")
+"""Option of the command: seconds without a heartbeat after which its child ends."""
+
+CLEANUP_SECONDS = 2
+"""Time between two searches for runs that ended, for which a shutdown waits."""
+
+MAX_SIGNAL_WAIT_SECONDS = 60.0
+"""Longest wait of gRPC's for an event; Python runs signal handlers meanwhile."""
 
 DATABASE_WAIT_SECONDS = 120.0
 """Longest wait for a database that does not answer; the code server ends after it."""
@@ -98,6 +114,18 @@ def start_fork_server() -> None:
         _forkserver_alive_fd=alive_writer,
         _forkserver_pid=process,
     )
+
+
+def wake_seldom() -> None:
+    """Have Dagster's and gRPC's threads of this process wake up less often.
+
+    Dagster 1.13 sends heartbeats each second, and searches for ended runs each half. gRPC wakes the
+    main thread ten times a second for the signals of Python 2.
+    """
+    client.CLIENT_HEARTBEAT_INTERVAL = HEARTBEAT_SECONDS
+    proxy_server.CLEANUP_TICK = CLEANUP_SECONDS
+    server.CLEANUP_TICK = CLEANUP_SECONDS
+    grpc_common.MAXIMUM_WAIT_TIMEOUT = MAX_SIGNAL_WAIT_SECONDS
 
 
 def _report_host() -> None:
@@ -163,7 +191,9 @@ def _start(arguments: list[str]) -> int:
             return 1
         # The same program again, in this process: what the comparison imported is gone.
         own = sys.orig_argv[: -len(arguments)]
-        os.execv(sys.executable, [*own, COMPARED, *arguments])  # noqa: S606 - itself
+        silence = () if MAX_SILENCE[0] in arguments else MAX_SILENCE
+        os.execv(sys.executable, [*own, COMPARED, *arguments, *silence])  # noqa: S606 - itself
+    wake_seldom()
     if "grpc" in arguments:
         start_fork_server()
     main()

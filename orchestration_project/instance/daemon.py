@@ -154,18 +154,60 @@ def keep_backfills_without_code() -> None:
     os.environ.setdefault(WAIT_FOR_CODE_SERVERS, "1")  # noqa: TID251 - Dagster reads it there
 
 
+class IntervalEvent:
+    """The event that ends the daemon, whose waits last for a whole interval.
+
+    Args:
+        event: Dagster's event.
+        read_interval: Returns the interval in seconds.
+    """
+
+    def __init__(self, event: Event, read_interval: Callable[[], float]) -> None:
+        self._event = event
+        self._read_interval = read_interval
+
+    def wait(self, _timeout: float) -> bool:
+        """Wait for an interval, or until the daemon is to end; return whether it is."""
+        return self._event.wait(self._read_interval())
+
+
+class WholeWaits:
+    """A part of the daemon that sleeps between two iterations; Dagster's wakes twice a second."""
+
+    interval_seconds: float
+
+    def core_loop(self, workspace_process_context: Any, shutdown_event: Any) -> Any:
+        """Iterate for ever."""
+        event = IntervalEvent(shutdown_event, lambda: self.interval_seconds)
+        return super().core_loop(workspace_process_context, event)  # pyright: ignore[reportAttributeAccessIssue] - of the part
+
+
+class RunMonitoring(WholeWaits, controller.MonitoringDaemon):  # pyright: ignore[reportPrivateImportUsage] - the name that is replaced
+    """Dagster's monitoring of runs."""
+
+
+class Freshness(WholeWaits, controller.FreshnessDaemon):  # pyright: ignore[reportPrivateImportUsage] - the same
+    """Dagster's evaluation of freshness policies."""
+
+
 WAITING_RETRIES = "orchestration_project/waiting_retries"
 """Cursor of the daemon with the IDs of runs whose retry waits for a code server, as JSON."""
+
+SECONDS_BETWEEN_RETRIES = 10
+"""Time between two searches for failed runs, each of which writes to the database."""
 
 MAX_RETRY_WAIT = timedelta(hours=1)
 """Time since a run's end in which its retry waits for a code server."""
 
 
-class WaitingRetries(EventLogConsumerDaemon):
+class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
     """Retries failed runs; a retry whose code server is away waits for it.
 
     Dagster tries once, and marks the run as one that is not retried. Its backfill fails then.
     """
+
+    def __init__(self, interval_seconds: int = SECONDS_BETWEEN_RETRIES) -> None:
+        super().__init__(interval_seconds)
 
     @property
     def handle_updated_runs_fns(self) -> Sequence[Callable[..., Iterator[None]]]:
@@ -242,13 +284,17 @@ MAX_REPORTED_RUNS = 100
 """Waiting runs whose log gets the reason in one iteration: the others follow."""
 
 
-class PausableQueue(QueuedRunCoordinatorDaemon):
+MAX_IDLE_SECONDS = 3.0
+"""Time between two looks at an empty queue."""
+
+
+class PausableQueue(WholeWaits, QueuedRunCoordinatorDaemon):
     """Launches queued runs, except those that a pause holds: they wait, and take no slot.
 
     If the database cannot be read, no run is launched in this iteration.
 
     Args:
-        interval_seconds: Time between two iterations.
+        interval_seconds: Time between two iterations while runs are queued.
         pauses: Default: those of the database of the settings, opened at the first iteration.
         options: Others of Dagster's.
     """
@@ -257,6 +303,7 @@ class PausableQueue(QueuedRunCoordinatorDaemon):
         self, interval_seconds: float, *, pauses: Pauses | None = None, **options: Any
     ) -> None:
         super().__init__(interval_seconds, **options)
+        self._queue_seconds = interval_seconds
         self._opened = pauses
         self._instance: DagsterInstance | None = None
         self._reported: set[tuple[str, str]] = set()
@@ -270,7 +317,9 @@ class PausableQueue(QueuedRunCoordinatorDaemon):
         """Launch the queued runs that no pause holds."""
         instance = workspace_process_context.instance
         self.read_instance(instance)
-        if instance.get_run_ids(QUEUED, limit=1):  # an empty queue is looked at each second
+        has_runs = bool(instance.get_run_ids(QUEUED, limit=1))
+        self.interval_seconds = self._queue_seconds if has_runs else MAX_IDLE_SECONDS
+        if has_runs:
             yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
 
     def read_instance(self, instance: DagsterInstance) -> None:
@@ -330,7 +379,9 @@ def main(arguments: Sequence[str]) -> int:
         keep_log_lines(settings, "daemon")
         keep_backfills_without_code()
         watch_code_servers_seldom()
-        controller.EventLogConsumerDaemon = WaitingRetries  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
+        controller.FreshnessDaemon = Freshness  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
+        controller.MonitoringDaemon = RunMonitoring  # pyright: ignore[reportPrivateImportUsage] - the same
+        controller.EventLogConsumerDaemon = WaitingRetries  # pyright: ignore[reportPrivateImportUsage] - the same
         controller.QueuedRunCoordinatorDaemon = PausableQueue  # pyright: ignore[reportPrivateImportUsage] - the same
         with (
             compared_warehouse(settings) as warehouse,

@@ -190,10 +190,10 @@ def _is_of_location(run: DagsterRun) -> bool:
     return origin is not None and getattr(origin.get_repo_pointer(), "module", None) == DEFINITIONS
 
 
-def repository_origin() -> RemoteRepositoryOrigin:
-    """Return where the code location's definitions come from, as `workspace.yaml` names it."""
+def repository_origin(location_name: str = DEFINITIONS) -> RemoteRepositoryOrigin:
+    """Return where a code location's definitions come from, as `workspace.yaml` names it."""
     target = LoadableTargetOrigin(module_name=DEFINITIONS, working_directory=str(project_folder()))
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=DEFINITIONS)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=location_name)
     return RemoteRepositoryOrigin(location, "__repository__")
 
 

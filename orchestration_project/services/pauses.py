@@ -184,6 +184,22 @@ def select_unpaused_runs(
     return [run for run in runs if find_pause(pauses, subjects_of_run(instance, run)) is None]
 
 
+def find_paused_runs(pauses: Collection[Pause], instance: dg.DagsterInstance) -> frozenset[str]:
+    """Return the IDs of queued runs that a pause holds."""
+    if not pauses:
+        return frozenset()
+    queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
+    by_plan: dict[tuple[str | None, str | None], Pause | None] = {}
+    found: set[str] = set()
+    for run in instance.get_runs(queued):
+        plan = run.execution_plan_snapshot_id, run.tags.get("domain")
+        if plan[0] is None or plan not in by_plan:
+            by_plan[plan] = find_pause(pauses, subjects_of_run(instance, run))
+        if by_plan[plan] is not None:
+            found.add(run.run_id)
+    return frozenset(found)
+
+
 def silence_paused_probes(pauses: Collection[Pause], probes: Iterable[Probe]) -> list[Probe]:
     """Return probes of sources; that of a paused one answers with the pause and requests nothing.
 

@@ -61,6 +61,23 @@ def test_a_profile_is_switched_on_and_off_and_a_dry_run_switches_nothing(capsys)
     assert states(capsys)["operations_on_run_end"] == "off"
 
 
+def test_a_profile_is_switched_in_the_code_location_that_has_its_domain(capsys, monkeypatch):
+    assert answer(capsys, "on", "prices") == (0, {"state": "on", "changed": OF_PRICES})
+    monkeypatch.setenv("CODE_SERVERS", "fx+prices=127.0.0.1:4267")
+    assert {states(capsys)[name] for name in OF_PRICES} == {"off"}  # it moved: nobody switched it
+    assert answer(capsys, "on", "prices") == (0, {"state": "on", "changed": OF_PRICES})
+    assert {states(capsys)[name] for name in OF_PRICES} == {"on"}
+    with open_instance() as instance:
+        found = {
+            (state.origin.location_name, state.selector_id == state.origin.get_selector().get_id())
+            for state in instance.all_instigator_state()
+        }
+    assert found == {("orchestration_project.definitions", True), ("fx+prices", True)}
+    assert answer(capsys, "off", "prices") == (0, {"state": "off", "changed": OF_PRICES})
+    monkeypatch.delenv("CODE_SERVERS")
+    assert {states(capsys)[name] for name in OF_PRICES} == {"on"}
+
+
 def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
     assert main(["automation", "on", "price"]) == 1
     error = capsys.readouterr().err
@@ -75,7 +92,9 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
 def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
     repository = defs.get_repository_def()
     with open_instance() as instance:
-        switch(instance, repository, repository_origin(), "sync", on=True, is_dry_run=False)
+        switch(
+            instance, repository, lambda _: repository_origin(), "sync", on=True, is_dry_run=False
+        )
         found = {each.name for each in automations(instance, repository) if each.is_on}
         assert {"saas_on_tick", "saas_sweep_nightly"} <= found
         for state in instance.all_instigator_state():

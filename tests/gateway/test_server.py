@@ -1,12 +1,17 @@
 """The gateway as `gateway` and `ui` put it together: each part answers behind the same door."""
 
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 
 import dagster as dg
+import httpx
 import pytest
+import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
@@ -14,11 +19,12 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.gateway.server import opened
+from orchestration_project.gateway.server import QuietServer, opened
 from orchestration_project.services.access import Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings
 from tests.gateway.conftest import signed
 from tests.gateway.door import asked
+from tests.programs import wait_for
 
 DELIVERY = {"X_GitHub_Delivery": "1", "X_GitHub_Event": "push"}
 
@@ -103,3 +109,19 @@ def test_further_threads_of_the_gateway_share_the_pools_of_free_memory_that_ther
     arenas = [line for line in done.stderr.splitlines() if line.startswith("Arena")]
     before, after = arenas[: len(arenas) // 2], arenas[len(arenas) // 2 :]
     assert before == after != []
+
+
+def test_a_server_that_wakes_up_once_a_second_dates_its_answers_and_ends_at_once():
+    config = uvicorn.Config(
+        PlainTextResponse("here"), port=0, log_level="critical", lifespan="off", ws="none"
+    )
+    server = QuietServer(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_for(lambda: server.started, poll_seconds=0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    answer = httpx.get(f"http://127.0.0.1:{port}/", headers={"Connection": "close"})
+    assert (answer.text, parsedate_to_datetime(answer.headers["date"]).tzinfo) == ("here", UTC)
+    server.handle_exit(signal.SIGTERM, None)
+    thread.join(timeout=10)
+    assert not thread.is_alive()

@@ -1,7 +1,10 @@
 """Runs in the queue while a pause holds them, whatever launched them, and after it."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -10,11 +13,12 @@ from dagster._core.run_coordinator import SubmitRunContext
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.pauses import Pause
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.instance.daemon import PausableQueue
+from orchestration_project.instance.daemon import MAX_IDLE_SECONDS, PausableQueue
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.pauses import Pauses
+from orchestration_project.services.pauses import Pauses, find_paused_runs
 from orchestration_project.settings import load_settings
 from tests.instance.test_run_claims import launched
 
@@ -105,3 +109,50 @@ def test_the_latest_pause_of_a_subject_replaces_the_earlier_one(warehouse: Wareh
     later.pause(REGISTRY, "finra", "longer move", by="bob", until=NINE + timedelta(hours=9))
     [pause] = later.list_in_effect()
     assert (pause.reason, pause.paused_by) == ("longer move", "bob")
+
+
+def test_an_empty_queue_is_read_less_often_until_a_run_is_queued(warehouse: Warehouse, instance):
+    context: Any = SimpleNamespace(instance=instance)
+    queue = queue_at(warehouse)
+    assert list(queue.run_iteration(context)) == []
+    assert queue.interval_seconds == MAX_IDLE_SECONDS
+    at(warehouse).pause(REGISTRY, "finra", "move", by="ada")
+    submit(instance, "finra")
+    list(queue.run_iteration(context))
+    assert queue.interval_seconds == 1
+
+
+def test_a_part_of_the_daemon_sleeps_for_its_whole_interval_and_ends_at_once(
+    warehouse: Warehouse, instance
+):
+    context: Any = SimpleNamespace(instance=instance)
+    end = Event()
+    loop = queue_at(warehouse).core_loop(context, end)
+    began = time.monotonic()
+    for _ in range(3):  # begin and end of an iteration, and the wait after it
+        next(loop)
+    assert time.monotonic() - began >= MAX_IDLE_SECONDS
+    end.set()
+    next(loop)
+    began = time.monotonic()
+    for _ in range(3):
+        next(loop)
+    assert time.monotonic() - began < MAX_IDLE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("subject", "held"),
+    [
+        ("finra", {"finra"}),
+        ("all", {"finra", "fx"}),
+        ("counted", {"finra", "fx"}),
+        ("prices", set()),
+    ],
+)
+def test_queued_runs_that_a_pause_of_a_domain_or_asset_holds_are_found(
+    instance, subject: str, held: set[str]
+):
+    runs = {submit(instance, domain): domain for domain in ("finra", "fx")}
+    pause = Pause(subject, "move", "ada", NINE)
+    assert {runs[run_id] for run_id in find_paused_runs([pause], instance)} == held
+    assert find_paused_runs([], instance) == frozenset()

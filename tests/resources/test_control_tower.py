@@ -69,6 +69,30 @@ def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subjec
     assert look.landed_at == {"finra/otc_weekly": NOON}
 
 
+@pytest.mark.parametrize(
+    ("paused", "since", "reasons"),
+    [
+        ([], NOON - DAY, ["a run has waited for 24.0 h to start"]),
+        (["asset-1", "asset-2"], NOON, []),
+        (["asset-1", "asset-2", "other"], None, []),
+    ],
+)
+def test_runs_that_a_pause_of_an_asset_holds_do_not_wait_too_long(
+    warehouse, clock, paused, since, reasons
+):
+    Ledger(warehouse, clock).record(
+        [
+            facts("asset-1", "QUEUED", NOON - DAY),
+            facts("asset-2", "QUEUED", NOON - DAY / 2),
+            facts("other", "QUEUED", NOON),
+        ]
+    )
+    look = read_observation(warehouse, NOON, paused)
+    assert look.under_way == {Subject("finra"): ActiveRuns(3, 0, since)}
+    [finra] = standings(look, [], now=NOON, machine_now=NOON)
+    assert [reason.partition(";")[0] for reason in finra.reasons] == reasons
+
+
 @pytest.mark.slow_on_postgresql
 def test_a_look_replaces_the_one_before(warehouse, clock):
     Ledger(warehouse, clock).record([facts("a", "SUCCESS", NOON), facts("b", "FAILURE", NOON)])

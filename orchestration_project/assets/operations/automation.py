@@ -1,6 +1,7 @@
 """Schedules and sensors of a profile, switched together, whether or not the UI is up."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
 import dagster as dg
 import polars as pl
@@ -19,17 +20,25 @@ from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.metadata import table_of
 
+FindOrigin: TypeAlias = Callable[[str], RepositoryOrigin]
+"""Returns the origin of the code location of a schedule or sensor, by its name."""
+
 
 def automations(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    find_origin: FindOrigin | None = None,
 ) -> Sequence[Automation]:
-    """Return all schedules and sensors of a code location, and whether each is on."""
+    """Return all schedules and sensors of a repository, and whether each is on.
+
+    With ``find_origin``, those that were switched in another code location are as declared.
+    """
     return [
         Automation(
             each.name,
             "schedule" if isinstance(each, dg.ScheduleDefinition) else "sensor",
             _profile(each),
-            is_switched_on(instance, each),
+            is_switched_on(instance, each, find_origin and find_origin(each.name)),
         )
         for each in _definitions(repository)
     ]
@@ -57,7 +66,7 @@ def _jobs_of(each: AnyAutomation) -> Sequence[str]:
 def switch(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
-    origin: RepositoryOrigin,
+    find_origin: FindOrigin,
     profile: str,
     *,
     on: bool,
@@ -69,7 +78,7 @@ def switch(
     Args:
         instance: Where they are switched.
         repository: Has them.
-        origin: Of the repository.
+        find_origin: Where each is defined.
         profile: Their profile.
         on: Whether they are switched on.
         is_dry_run: Only return them.
@@ -78,12 +87,12 @@ def switch(
     Raises:
         ConfigurationError: The code location lacks the profile.
     """
-    of_profile = chosen(automations(instance, repository), profile)
+    of_profile = chosen(automations(instance, repository, find_origin), profile)
     changed = [each for each in of_profile if each.is_on != on and each.name not in left_out]
     if not is_dry_run:
         known = {each.name: each for each in _definitions(repository)}
         for each in changed:
-            switch_automation(instance, known[each.name], origin, on=on)
+            switch_automation(instance, known[each.name], find_origin(each.name), on=on)
     return changed
 
 
@@ -125,12 +134,13 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
             expected="a run that Dagster's UI, daemon or `dagster job execute` launched",
             remedy="launch the job there, or use `orchestrate automation`",
         )
+    origin = stored.remote_job_origin.repository_origin
     of_profile = chosen(automations(context.instance, context.repository_def), config.profile)
     left_out = for_admins(context.repository_def) & {each.name for each in of_profile}
     changed = switch(
         context.instance,
         context.repository_def,
-        stored.remote_job_origin.repository_origin,
+        lambda _: origin,
         config.profile,
         on=config.switch_on,
         is_dry_run=config.dry_run,

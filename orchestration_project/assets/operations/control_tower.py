@@ -43,7 +43,12 @@ from orchestration_project.services.ledger.rules.standings import (
 )
 from orchestration_project.services.links import asset_page, job_page, link, retry_launchpad
 from orchestration_project.services.metadata import as_metadata, image, table_of
-from orchestration_project.services.pauses import Pauses, pause_of_asset, pause_of_domain
+from orchestration_project.services.pauses import (
+    Pauses,
+    find_paused_runs,
+    pause_of_asset,
+    pause_of_domain,
+)
 from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import Settings
@@ -80,9 +85,10 @@ def control_tower(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Look at all domains, keep what was found, and show it."""
     now, machine_now = clock.now(), Clock().now()
-    look = read_observation(warehouse, machine_now)
-    unlanded = read_deadlines(registry, settings, warehouse, clock)
     pauses = Pauses(warehouse).list_in_effect()
+    paused_runs = find_paused_runs(pauses, context.instance)
+    look = read_observation(warehouse, machine_now, paused_runs)
+    unlanded = read_deadlines(registry, settings, warehouse, clock)
 
     def pause_of(subject: Subject) -> Pause | None:
         if subject.asset:

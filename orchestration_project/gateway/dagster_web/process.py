@@ -21,7 +21,7 @@ from dagster._core.workspace.permissions import (
     Permissions,
 )
 from dagster._utils.log import configure_loggers
-from dagster_graphql.implementation import execution as graphql_execution
+from dagster_graphql import implementation
 from dagster_graphql.implementation.utils import UserFacingGraphQLError, has_permission_for_run
 from dagster_graphql.schema.errors import GraphenePythonError, GrapheneUnauthorizedError
 from dagster_graphql.schema.pipelines.config import (
@@ -82,8 +82,16 @@ def check_runs(instance: dg.DagsterInstance, check: RunCheck) -> None:
     storage.add_run = add_checked_run
 
 
+GRAPHQL: Any = implementation
+"""The package that resolves launches and run configs; its modules are loaded by the schema."""
+
+
 def check_run_configs(instance: dg.DagsterInstance, check: Check) -> None:
-    """Have all runs and backfills that this process makes checked before they are stored."""
+    """Have all runs and backfills that this process makes checked before they are stored.
+
+    A run config without ops is checked before Dagster compares it with its schema, in the launchpad
+    too.
+    """
     storage = instance.run_storage
     add_run, add_backfill = storage.add_run, storage.add_backfill
 
@@ -96,7 +104,14 @@ def check_run_configs(instance: dg.DagsterInstance, check: Check) -> None:
         _require_valid(check, job, partition_backfill.run_config or {})
         return add_backfill(partition_backfill)
 
+    def ensure_checked(remote_job: Any, run_config: object) -> object:
+        if isinstance(run_config, Mapping) and "ops" not in run_config:
+            _require_valid(check, remote_job.name, run_config)  # before Dagster names its schema
+        return GRAPHQL.external.ensure_valid_config(remote_job, run_config)
+
     storage.add_run, storage.add_backfill = add_checked_run, add_checked_backfill
+    for module in (GRAPHQL.execution.run_lifecycle, GRAPHQL.fetch_runs):
+        module.ensure_valid_config = ensure_checked
 
 
 def _require_valid(check: Check, job: str, run_config: Mapping[str, Any]) -> None:
@@ -291,7 +306,9 @@ def served(
     """
     with RoleProcessContext(instance, target, version=version("dagster-webserver")) as process:
         name_users(process)
-        graphql_execution.has_permission_for_run = _may_terminate  # pyright: ignore[reportPrivateImportUsage] - the one name by which all that terminates asks
+        GRAPHQL.execution.has_permission_for_run = (
+            _may_terminate  # the one name by which all that terminates asks
+        )
         yield GatewayWebserver(process, Executions(query_seconds), installation).create_asgi_app()
 
 

@@ -1,12 +1,14 @@
 """The action run_job: a run of a job that the API lists, requested by the sensor."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import find_present_job
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.pipelines import Pipeline, partition_key, propose_key
 from orchestration_project.engine.loads import known_partitions
@@ -42,12 +44,12 @@ class RunTarget(BaseModel):
     """Declaration of a job whose runs rules may request.
 
     Attributes:
-        job: Job of assets that the API lists as a pipeline.
+        job: Job of assets that the API lists as a pipeline; a former name is the present one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    job: str = Field(min_length=1, max_length=100)
+    job: Annotated[str, AfterValidator(find_present_job)] = Field(min_length=1, max_length=100)
 
 
 def runnable_jobs(registry: Registry) -> Mapping[str, Pipeline]:

@@ -3,8 +3,8 @@
 A day is a range of an index that holds all that is added up; nothing else of the ledger is read.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,12 +66,23 @@ STEPS = _CountedTable(
 )
 
 
-def read_observation(warehouse: Warehouse, machine_now: datetime) -> Observation:
-    """Return what ended in the 28 days before ``machine_now``, what has not, and what landed."""
+def read_observation(
+    warehouse: Warehouse, machine_now: datetime, paused_runs: Collection[str] = ()
+) -> Observation:
+    """Return what ended in the 28 days before ``machine_now``, what has not, and what landed.
+
+    Args:
+        warehouse: The database.
+        machine_now: Dagster's time.
+        paused_runs: IDs of queued runs that a pause holds, whose wait is not counted.
+    """
     with warehouse.reading() as connection:
+        waiting = _waiting(connection)
+        if paused_runs:
+            waiting = _without_paused_waits(connection, waiting, paused_runs)
         return Observation(
             ended=pl.concat(_ended(connection, each, machine_now) for each in (RUNS, STEPS)),
-            under_way=_waiting(connection) | _at_work(connection),
+            under_way=waiting | _at_work(connection),
             landed_at=_landed_at(connection),
         )
 
@@ -128,6 +139,24 @@ def _waiting(connection: Connection) -> dict[Subject, ActiveRuns]:
         .group_by(runs.domain)
     )
     return {Subject(row[0]): ActiveRuns(row[1], row[2], row[3]) for row in found}
+
+
+def _without_paused_waits(
+    connection: Connection, waiting: Mapping[Subject, ActiveRuns], paused_runs: Collection[str]
+) -> dict[Subject, ActiveRuns]:
+    """Return the waiting runs, with the start of the first wait that no pause explains."""
+    runs = operations_runs.c
+    pending = select(runs.run_id, runs.domain, runs.created_at).where(
+        runs.ended_at.is_(None), runs.status.in_(PENDING)
+    )
+    since: dict[Subject, datetime] = {}
+    for run_id, domain, created_at in connection.execute(pending.order_by(runs.created_at)):
+        if run_id not in paused_runs:
+            since.setdefault(Subject(domain), created_at)
+    return {
+        subject: replace(active, waiting_since=since.get(subject))
+        for subject, active in waiting.items()
+    }
 
 
 def _at_work(connection: Connection) -> dict[Subject, ActiveRuns]:

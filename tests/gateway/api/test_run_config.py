@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from orchestration_project.assets.finra import SPECS
+from orchestration_project.contracts.job_kinds import LIST_SESSIONS
 from orchestration_project.definitions import defs
 from tests.gateway.api.conftest import DEFINITIONS, HOME, WEEK
 
@@ -60,15 +61,19 @@ def made(api) -> tuple[int, int]:
 def answer_to(api, mutation: str, argument: str, params: Any, fields: str = ANSWER) -> Any:
     name, _, kind = argument.partition(": ")
     query = f"mutation M($p: {kind}!) {{{mutation}({name}: $p) {fields}}}"
+    return requested(api, query, {"p": params})[mutation]
+
+
+def requested(api, query: str, variables: Mapping[str, Any]) -> Any:
     request = httpx.Request(
         "POST",
         f"{HOME}/graphql",
         headers={"x-api-key": str(api.keys["operator"]), "origin": HOME},
-        json={"query": query, "variables": {"p": params}},
+        json={"query": query, "variables": variables},
     )
     answer = api.handle_request(request)
     assert answer.status_code == 200, answer.text
-    return answer.json()["data"][mutation]
+    return answer.json()["data"]
 
 
 def require_refusal(answer: Mapping[str, Any]) -> None:
@@ -80,6 +85,30 @@ def require_refusal(answer: Mapping[str, Any]) -> None:
 def test_a_launch_with_an_invalid_config_is_refused_with_the_field(api, way):
     before = made(api)
     require_refusal(answer_to(api, way.partition(" ")[0], *LAUNCHES[way]))
+    assert made(api) == before
+
+
+@pytest.mark.parametrize("way", ["launchRun", "isPipelineConfigValid"])
+@pytest.mark.parametrize("config", [{}, {"loggers": {}}])
+def test_a_job_of_operations_without_ops_is_refused_with_its_kinds(api, way, config):
+    before = made(api)
+    selector = {**REPOSITORY, "pipelineName": LIST_SESSIONS.job}
+    if way == "launchRun":
+        params = {"selector": selector, "runConfigData": config, "mode": "default"}
+        answer = answer_to(api, way, "executionParams: ExecutionParams", params)
+    else:
+        query = (
+            "query Q($s: PipelineSelector!, $c: RunConfigData) "
+            f'{{{way}(pipeline: $s, runConfigData: $c, mode: "default") '
+            "{__typename ... on RunConfigValidationInvalid {errors {message}}}}"
+        )
+        answer = requested(api, query, {"s": selector, "c": config})[way]
+    assert answer["__typename"] == "RunConfigValidationInvalid"
+    [message] = [each["message"] for each in answer["errors"]]
+    assert message.startswith(
+        "invalid config of handle_runs: it selects no kind of operations_runs; "
+        "expected: one of list_sessions, retry_failures, replay_webhook"
+    )
     assert made(api) == before
 
 

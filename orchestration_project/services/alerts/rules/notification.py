@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,8 @@ from pydantic import (
 )
 from yaml import YAMLError
 
+from orchestration_project.contracts.former_names import find_present_asset
+from orchestration_project.contracts.job_kinds import find_present_job
 from orchestration_project.contracts.problems import Problem, Severity
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.alerts.rules.channels import Channel
@@ -58,6 +61,13 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(WORD
 """One word or a list of them, each perhaps with ``*`` for any characters."""
 
 
+Assets = Annotated[Words, AfterValidator(lambda keys: tuple(map(find_present_asset, keys)))]
+"""Keys of assets; former ones are the present ones."""
+
+Jobs = Annotated[Words, AfterValidator(lambda names: tuple(map(find_present_job, names)))]
+"""Names of jobs, sensors and schedules; former ones are the present ones."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,9 +85,9 @@ class Match(_Strict):
     """
 
     domain: Words = ()
-    asset: Words = ()
+    asset: Assets = ()
     check: Words = ()
-    job: Words = ()
+    job: Jobs = ()
     kind: Words = ()
     severity: Severity = "info"
 
