@@ -98,7 +98,7 @@ def dlt_tuned(
 
 
 def _with_dlt(rows: Any, database_url: str, folder: str, options: dict[str, Any]) -> dict[str, Any]:
-    import dlt  # pyright: ignore[reportMissingImports] - of the benchmark's own environment
+    import dlt
 
     _warm("dlt.destinations.impl.postgres.postgres", "netrc")
     resource = dlt.resource(
@@ -257,7 +257,7 @@ def _with_socket_as_host(database_url: str) -> str:
 
 def _snake(name: str) -> str:
     """Return a field's name as dlt will call its column."""
-    from dlt.common.normalizers.naming.snake_case import (  # pyright: ignore[reportMissingImports]
+    from dlt.common.normalizers.naming.snake_case import (
         NamingConvention,
     )
 

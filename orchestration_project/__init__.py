@@ -87,7 +87,7 @@ def __getattr__(name: str) -> Any:
 def judge_sample(
     source: "str | Dataset", *documents: "bytes | str | Path", partition: str
 ) -> "Judged":
-    """Return what a load would make of documents, offline: for tests of a declaration.
+    """Return the rows and rejects that a load would make of documents, offline.
 
     Args:
         source: The dataset, or its name in the project folder.

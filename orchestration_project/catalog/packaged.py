@@ -95,7 +95,7 @@ class PackagedSource:
         )
 
     def limits(self, settings: Settings, today: date) -> LoadLimits:
-        """Return what the settings say of loads."""
+        """Return the limits of loads that the settings give."""
         values = source_values(settings, self.texts.domain)
         return LoadLimits(
             first_day=values.first_from(today),

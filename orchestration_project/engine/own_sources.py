@@ -138,7 +138,7 @@ def _refuse_taken(
 def judge_documents(
     source: str | Dataset, documents: Sequence[bytes | str | Path], partition: str
 ) -> Judged:
-    """Return what a load would make of documents; as `orchestration_project.judge_sample`."""
+    """Return rows and rejects of documents, as `orchestration_project.judge_sample`."""
     if isinstance(source, Dataset):
         table, fields = declare_table(source, own_domain() or "sample")
         declared, code = source, b""

@@ -404,7 +404,7 @@ def compare_frames(rows: pl.DataFrame, loaded: pl.DataFrame, key: Sequence[str])
 
 
 class Judged(NamedTuple):
-    """What a load would make of documents.
+    """Rows and rejects that a load would make of documents.
 
     Attributes:
         rows: The rows, by column.

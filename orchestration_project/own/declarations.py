@@ -410,7 +410,7 @@ def client_credentials(
         token_url: Address of the token service.
         client_id: Environment variable of the client's ID.
         client_secret: Environment variable of its secret.
-        scope: Scopes to ask for, with blanks between; default: those of the client.
+        scope: Space-separated scopes; default: those of the client.
     """
     if not token_url.startswith(("http://", "https://")):
         raise invalid("token_url", "an address that begins with https:// or http://", token_url)

@@ -179,7 +179,7 @@ def read_result(
     key: str,
     choose: Choose = _present,
 ) -> Result:
-    """Return what the query or function makes of a partition.
+    """Return the rows that the query or function makes of a partition.
 
     Args:
         declaration: The table.

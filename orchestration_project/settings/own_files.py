@@ -23,7 +23,7 @@ def import_own(file: Path) -> ModuleType:
     Raises:
         ConfigurationError: It fails, or a declaration in it is wrong.
     """
-    folders = file.parent.relative_to(project_folder()).parts
+    folders = _in_project(file).parent.parts
     name = "_".join([MODULES, *folders, *([] if file.stem == SOURCE else [file.stem])])
     if name in sys.modules:
         return sys.modules[name]
@@ -71,9 +71,15 @@ def own_function(folder: Path, name: str) -> tuple[Any, bytes]:
 
 def _place(file: Path, error: BaseException) -> str:
     """Return the file and the line of it at which an error arose."""
-    shown = file.relative_to(project_folder())
+    shown = _in_project(file)
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{shown}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
     return f"{shown}:{lines[-1]}" if lines else str(shown)
+
+
+def _in_project(file: Path) -> Path:
+    """Return a file's path below the project folder; of one elsewhere, its whole path."""
+    folder = project_folder()
+    return file.relative_to(folder) if file.is_relative_to(folder) else file

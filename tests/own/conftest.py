@@ -18,9 +18,8 @@ def _only_our_tables():
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def loading(request, tmp_path, prepared, monkeypatch):
+def loading(request, tmp_path, prepared):
     """Loads of declared dlt datasets, on either database."""
-    monkeypatch.setattr("orchestration_project.catalog.own.own_domain", lambda: "shop")
     with ExitStack() as stack:
         url, schema = prepared.sqlite(tmp_path / "warehouse.sqlite"), None
         if request.param == "postgresql":

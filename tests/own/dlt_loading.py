@@ -46,7 +46,7 @@ class Loading:
         """Return a declared dataset with its table, as all engines have it."""
         table, fields = declare_table(declared, "shop")
         self.warehouse.prepare(holds="real", changes_own=True)
-        return dataset_of(Declaration(declared, "defs/shop/source.py", table, fields, b""))
+        return dataset_of(Declaration(declared, "defs/shop/source.py", table, fields, b""), "shop")
 
     @contextmanager
     def source(self, declared):

@@ -59,12 +59,13 @@ def test_a_wrong_declaration_is_refused(case):
 
 
 def test_a_subject_in_rows_and_a_field_with_the_day_are_declared():
-    dataset(
+    declared = dataset(
         SOLD,
         Field("who", str, "customer", subject="customer"),
         source=dlt_source(lambda: None, capture="rows"),
         partitions=BY_DAY,
     )
+    assert declared.has_day_field
 
 
 def test_a_function_is_of_the_rules_where_it_makes_rows_of_captures():
@@ -146,8 +147,7 @@ def test_wrong_yaml_is_refused_with_its_line(tmp_path, case):
     assert "s3cr3t" not in str(raised.value)
 
 
-def test_a_function_beside_the_file_is_named_in_yaml(tmp_path, monkeypatch):
-    monkeypatch.setattr("orchestration_project.settings.own_files.project_folder", lambda: tmp_path)
+def test_a_function_beside_the_file_is_named_in_yaml(tmp_path):
     (tmp_path / "shop.py").write_text("def orders(day):\n    return [day]\n")
     declared = dataset_in(
         yaml_of("    {function: shop:orders, capture: rows}"),

@@ -245,7 +245,7 @@ def require_served(name: str) -> None:
 
 
 def require_unmasked(caller: Principal, name: str) -> None:
-    """Refuse what cannot be shown without personal values.
+    """Refuse a table with personal columns to all but admins.
 
     Raises:
         ProblemError: As `require_served`; or the table has personal columns, which only admins
