@@ -91,12 +91,14 @@ class CheckAttributes(Attributes):
     """Checks of a field, which hold at once."""
 
     positive: Literal[True] | None = None
-    between: tuple[Any, Any] | None = None
+    between: list[Any] | None = None
     one_of: list[str] | None = None
     matches: str | None = None
 
     def made(self) -> Sequence[Any]:
         """Return the checks."""
+        if self.between is not None and len(self.between) != 2:
+            raise invalid("between", "two limits, such as [0, 100]", self.between)
         makers: Mapping[str, Callable[[Any], Any]] = {
             "positive": lambda _: declarations.positive,
             "between": lambda limits: declarations.between(*limits),

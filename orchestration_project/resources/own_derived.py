@@ -392,5 +392,11 @@ def expected_columns(declaration: DerivedDeclaration) -> Sequence[str]:
     return list(expected_names(declaration.derived, is_sql=True).values())
 
 
-AS_OF: AsOf = {each.table.name: partial(derive_as_of, each) for each in own_derivations()}
-"""Derived tables, each with what derives a partition as of a time."""
+def __getattr__(name: str) -> AsOf:
+    """Return `AS_OF`, the derived tables, each with what derives a partition as of a time.
+
+    Importing this module reads no declaration: a wrong one is reported by whoever reads it.
+    """
+    if name != "AS_OF":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return {each.table.name: partial(derive_as_of, each) for each in own_derivations()}

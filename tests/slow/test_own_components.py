@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -144,3 +145,38 @@ def test_a_wrong_component_fails_with_its_line_in_dagster_and_in_our_programs(pr
     (defs / "rates" / "defs.yaml").write_text(RATES)
     (folder / "pyproject.toml").write_text(PROJECT)
     assert "add [tool.orchestrate] to the pyproject.toml" in run("program.py").stderr
+
+
+def dg(folder, *arguments):
+    """Run Dagster's `dg` in a project."""
+    return subprocess.run(  # noqa: S603 - a program of the tests' environment
+        [Path(sys.executable).with_name("dg"), *arguments],
+        cwd=folder,
+        env={
+            "PATH": os.defpath,
+            "HOME": str(folder),
+            "PYTHONPATH": f"{PROJECT_ROOT}:{folder / 'src'}",
+            "COLUMNS": "200",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_dg_lists_checks_and_scaffolds_our_components(project):
+    folder, defs, _ = project
+    listed = dg(folder, "list", "components").stdout
+    for name in ("DltDataset", "FileDataset", "HttpDataset", "SqlTable"):
+        assert f"orchestration_project.{name}" in listed
+    checked = dg(folder, "check", "yaml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (defs / "rates" / "defs.yaml").write_text(RATES.replace("key: [currency]", "keys: [currency]"))
+    wrong = dg(folder, "check", "yaml")
+    assert wrong.returncode == 1
+    assert "rates/defs.yaml:4" in wrong.stdout + wrong.stderr
+    made = dg(folder, "scaffold", "defs", "orchestration_project.HttpDataset", "more")
+    assert made.returncode == 0, made.stderr
+    text = (defs / "more" / "defs.yaml").read_text()
+    assert text.startswith("type: orchestration_project.HttpDataset")
