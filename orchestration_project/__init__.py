@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from orchestration_project.own.contracts import Judged
     from orchestration_project.own.declarations import (
+        Calendar,
         Daily,
         Dataset,
         Document,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from orchestration_project.own.derived import derived
 
 __all__ = [
+    "Calendar",
     "Daily",
     "Dataset",
     "Document",

@@ -128,12 +128,24 @@ class FieldAttributes(Attributes):
         return Field(**{**self.given, "type": kind, "check": checks})
 
 
+class CalendarAttributes(Attributes):
+    """Days for which a source has data, as of `Calendar`."""
+
+    market: str = ""
+    closed: list[Any] = []
+    weekdays: list[str] = []
+
+    def made(self) -> declarations.Calendar:
+        """Return the calendar."""
+        return declarations.Calendar(**self.given)
+
+
 class PartitionsAttributes(Attributes):
     """Partitions: one each day, week or month; the other attributes are those of that function."""
 
     every: Literal["day", "week", "month"]
     since: Any
-    calendar: str = ""
+    calendar: str | CalendarAttributes = ""
     published: str = ""
     weekday: str = ""
     day: int = 1
@@ -150,6 +162,8 @@ class PartitionsAttributes(Attributes):
             "month": declarations.Monthly,
         }
         given = {name: value for name, value in self.given.items() if name != "every"}
+        if isinstance(self.calendar, CalendarAttributes):
+            given["calendar"] = self.calendar.made()
         return _called("partitions", functions[self.every], given)
 
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import holidays
 
 from orchestration_project.contracts.contract import Claim
-from orchestration_project.contracts.partitioning import Calendar
+from orchestration_project.contracts.partitioning import Calendar as PartitionCalendar
 from orchestration_project.errors import did_you_mean
 from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.dlt_source import dlt_source as dlt_source
@@ -205,16 +205,59 @@ class Partitions:
     """
 
     since: date
-    calendar: Calendar
+    calendar: PartitionCalendar
     column: str
     published_at: time
     reread_count: int
 
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """Days for which a source has data: days of the week, but for holidays and closed days.
+
+    Attributes:
+        market: Code of a market of the library holidays, such as XNYS; empty: no holidays.
+        closed: Further days without data, such as 2026-12-24.
+        weekdays: Days of the week with data; Monday to Friday by default.
+    """
+
+    market: str = ""
+    closed: Sequence[str | date] = ()
+    weekdays: Sequence[str] = WEEKDAYS[:5]
+
+    def __post_init__(self) -> None:
+        for name in self.weekdays or ("none",):
+            if name not in WEEKDAYS:
+                remedy = did_you_mean(name, WEEKDAYS)
+                raise invalid("weekdays", ", ".join(WEEKDAYS), name, remedy)
+        self.made()
+
+    def made(self) -> PartitionCalendar:
+        """Return the days as partitions have them."""
+        is_holiday = _holidays_of(self.market) if self.market else None
+        closed = frozenset(map(_day, self.closed))
+        numbers = frozenset(WEEKDAYS.index(name) for name in self.weekdays)
+
+        def is_closed(day: date) -> bool:
+            is_free = day in closed or day.weekday() not in numbers
+            return is_free or (is_holiday is not None and is_holiday(day))
+
+        return PartitionCalendar(
+            weekday=None,
+            delay_days=1,
+            is_holiday=is_closed,
+            skips_holidays=True,
+            is_every_day=bool(numbers & {5, 6}),
+        )
+
+
 def Daily(  # noqa: N802 - a declaration reads like a value
     since: str | date,
     *,
-    calendar: str = "",
+    calendar: str | Calendar = "",
     published: str = "",
     column: str = "day",
     reread_count: int = 4,
@@ -225,26 +268,22 @@ def Daily(  # noqa: N802 - a declaration reads like a value
     Args:
         since: The first day, yyyy-mm-dd.
         calendar: Code of a market of the library holidays, such as XNYS or XECB: Monday to Friday
-            but for its holidays. Default: all days.
+            but for its holidays; or a `Calendar`. Default: all days.
         published: When the source has a day, such as ``"16:15 Europe/Berlin"`` on the day itself.
             Default: at the end of the day in ``zone``.
         column: As of `Partitions`.
         reread_count: As of `Partitions`.
         zone: Time zone of the days, where ``published`` names none.
     """
-    is_closed = _holidays_of(calendar) if calendar else None
-    if is_closed is None:
-        made = Calendar(weekday=None, delay_days=1, is_every_day=True)
+    if calendar == "":
+        made = PartitionCalendar(weekday=None, delay_days=1, is_every_day=True)
     else:
-        made = Calendar(weekday=None, delay_days=1, is_holiday=is_closed, skips_holidays=True)
+        made = (Calendar(market=calendar) if isinstance(calendar, str) else calendar).made()
     found = _partitions(since, made, published, column, reread_count)
     if published:
         return found
     _, zone = _published(f"00:00 {zone}")
     return replace(found, calendar=replace(found.calendar, zone=zone))
-
-
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def Weekly(  # noqa: N802 - a declaration reads like a value
@@ -268,7 +307,7 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
     """
     if weekday not in WEEKDAYS:
         raise invalid("weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS))
-    made = Calendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
+    made = PartitionCalendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
     return _partitions(since, made, published, column, reread_count, delay_days)
 
 
@@ -287,13 +326,13 @@ def Monthly(  # noqa: N802 - a declaration reads like a value
     """
     if day not in range(1, 29):
         raise invalid("day of a month", "1 to 28, which each month has", day)
-    made = Calendar(weekday=None, delay_days=delay_days, month_days=(day,))
+    made = PartitionCalendar(weekday=None, delay_days=delay_days, month_days=(day,))
     return _partitions(since, made, published, column, reread_count, delay_days)
 
 
 def _partitions(
     since: str | date,
-    calendar: Calendar,
+    calendar: PartitionCalendar,
     published: str,
     column: str,
     reread_count: int,
@@ -316,8 +355,8 @@ def _partitions(
     )
 
 
-def _placed(calendar: Calendar, delay_days: int, zone: str) -> Calendar:
-    return Calendar(**{**vars(calendar), "delay_days": delay_days, "zone": zone})
+def _placed(calendar: PartitionCalendar, delay_days: int, zone: str) -> PartitionCalendar:
+    return PartitionCalendar(**{**vars(calendar), "delay_days": delay_days, "zone": zone})
 
 
 def _day(given: str | date) -> date:
@@ -326,7 +365,7 @@ def _day(given: str | date) -> date:
     try:
         return date.fromisoformat(str(given))
     except ValueError:
-        raise invalid("first day", "a day such as 2024-01-02", given) from None
+        raise invalid("day", "a day such as 2024-01-02", given) from None
 
 
 def _published(text: str) -> tuple[time, str]:

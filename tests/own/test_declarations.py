@@ -1,11 +1,13 @@
 """Wrong declarations are refused with what was expected and found."""
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 import orchestration_project
 from orchestration_project import (
+    Calendar,
     Daily,
     Field,
     Monthly,
@@ -22,6 +24,8 @@ from orchestration_project import (
     usual_size,
 )
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.own.attributes import PartitionsAttributes
+from orchestration_project.resources.own import published_partitions
 from tests.own.declared import dataset
 
 
@@ -35,6 +39,7 @@ NO_CHECK: Any = max
 
 def test_the_names_that_a_project_may_use_are_these():
     assert sorted(orchestration_project.__all__) == [
+        "Calendar",
         "Daily",
         "Dataset",
         "Document",
@@ -208,3 +213,45 @@ def test_a_sample_is_judged_as_a_load_would_judge_it(tmp_path):
     assert [(row["name"], row["rate"]) for row in judged.rows] == [("A", 1)]
     assert judged.rejects == [("not_positive", "rate is not above 0: -1")]
     assert judged.failed == ["has_few_rejects", "has_row_count_within_limits"]
+
+
+@pytest.mark.parametrize(
+    ("calendar", "days"),
+    [
+        ("", ["2026-12-23", "2026-12-24", "2026-12-25", "2026-12-26", "2026-12-27", "2026-12-28"]),
+        ("XNYS", ["2026-12-23", "2026-12-24", "2026-12-28"]),
+        (Calendar(market="XNYS", closed=["2026-12-24"]), ["2026-12-23", "2026-12-28"]),
+        (Calendar(closed=[date(2026, 12, 28)]), ["2026-12-23", "2026-12-24", "2026-12-25"]),
+        (Calendar(weekdays=["Saturday", "Monday"]), ["2026-12-26", "2026-12-28"]),
+    ],
+)
+def test_a_calendar_says_for_which_days_there_are_partitions(calendar, days):
+    declared = Daily("2026-12-23", calendar=calendar)
+    after = datetime(2026, 12, 29, 12, tzinfo=UTC)
+    listed = published_partitions(declared, after, None)
+    assert [partition.day.isoformat() for partition in listed] == days
+
+
+def test_a_calendar_in_yaml_is_the_same():
+    attributes = PartitionsAttributes.model_validate(
+        {"every": "day", "since": "2026-12-23", "calendar": {"closed": ["2026-12-24"]}},
+        context={},
+    )
+    calendar = attributes.made().calendar
+    assert calendar.is_holiday(date(2026, 12, 24))
+    assert not calendar.is_holiday(date(2026, 12, 23))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"market": "XNYX"}, "a market of the library holidays"),
+        ({"closed": ["24.12.2026"]}, "a day such as 2024-01-02"),
+        ({"weekdays": ["Sun"]}, "Monday, Tuesday"),
+        ({"weekdays": []}, "Monday, Tuesday"),
+    ],
+)
+def test_a_wrong_calendar_is_refused(given, expected):
+    with pytest.raises(ConfigurationError) as raised:
+        Calendar(**given)
+    assert str(raised.value.expected).startswith(expected)
