@@ -85,8 +85,7 @@ from orchestration_project.services.metadata import (
 )
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
 from orchestration_project.settings.checks import CheckLimits
-from orchestration_project.tables.personal import personal_columns
-from orchestration_project.tables.schema import HISTORY, Quantity
+from orchestration_project.tables.schema import HISTORY, Quantity, personal_columns
 
 SETTINGS = load_shared_settings()
 

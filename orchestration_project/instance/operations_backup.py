@@ -14,8 +14,7 @@ from orchestration_project import release
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.files import state_folder
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
-from orchestration_project.engine.warehouse.declared_tables import declare_recorded
-from orchestration_project.engine.warehouse.migrating import migrate_to
+from orchestration_project.engine.warehouse.migrating import declare_recorded, migrate_to
 from orchestration_project.engine.warehouse.own_schema import make_declared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url

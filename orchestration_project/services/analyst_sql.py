@@ -15,8 +15,8 @@ import psycopg
 from psycopg.sql import SQL, Composed, Literal
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.tables.conditions import is_personal, is_secret
-from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.conditions import is_secret
+from orchestration_project.tables.schema import METADATA, is_personal
 
 TIMEOUT_SECONDS = 20
 """Time after which the server ends a query."""

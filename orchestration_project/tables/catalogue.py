@@ -14,7 +14,6 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.conditions import (
     column_of,
     condition,
-    is_personal,
     is_secret,
     ordering,
     public_names,
@@ -28,6 +27,7 @@ from orchestration_project.tables.schema import (
     INTERNAL,
     METADATA,
     Query,
+    is_personal,
     key_names,
 )
 from orchestration_project.tables.views import VIEWS

@@ -38,7 +38,6 @@ from sqlalchemy.types import TypeEngine
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.schema import (
     HIDDEN,
-    PERSONAL,
     USD_SCALE,
     VALUES,
     Dollars,
@@ -207,11 +206,6 @@ def public_names(rows: FromClause, names: Iterable[str]) -> list[str]:
 def is_secret(column: ColumnElement[Any]) -> bool:
     """Whether a column is made of secrets."""
     return bool(getattr(column, "info", {}).get(HIDDEN))
-
-
-def is_personal(column: ColumnElement[Any]) -> bool:
-    """Whether the values of a column are about a person."""
-    return bool(getattr(column, "info", {}).get(PERSONAL))
 
 
 class _Comparison(NamedTuple):

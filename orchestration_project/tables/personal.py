@@ -7,7 +7,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     FromClause,
-    Table,
     Text,
     case,
     literal,
@@ -17,17 +16,16 @@ from sqlalchemy import (
 )
 
 from orchestration_project.tables.catalogue import Part, Relation
-from orchestration_project.tables.conditions import is_personal
-from orchestration_project.tables.schema import BYTEWISE_TEXT, METADATA
+from orchestration_project.tables.schema import (
+    BYTEWISE_TEXT,
+    METADATA,
+    is_personal,
+    personal_columns,
+)
 from orchestration_project.tables.spine import rejects
 
 MASK = "***"
 """Stands for a personal text; other personal values are NULL."""
-
-
-def personal_columns(table: Table) -> list[str]:
-    """Return the names of the columns whose values are about a person."""
-    return [column.key for column in table.columns if is_personal(column)]
 
 
 def personal_tables() -> list[str]:

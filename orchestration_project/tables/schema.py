@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     CompoundSelect,
     Date,
     DateTime,
@@ -332,6 +333,16 @@ def table_of(asset: str) -> str:
 def key_names(declared: Table) -> list[str]:
     """Return the names of the key's columns, in key order."""
     return [column.key for column in declared.primary_key.columns]
+
+
+def is_personal(column: ColumnElement[Any]) -> bool:
+    """Whether the values of a column are about a person."""
+    return bool(getattr(column, "info", {}).get(PERSONAL))
+
+
+def personal_columns(table: Table) -> list[str]:
+    """Return the names of the columns whose values are about a person."""
+    return [column.key for column in table.columns if is_personal(column)]
 
 
 TYPE_NAMES: Mapping[type, str] = {

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.declared_tables import own_tables
+from orchestration_project.engine.warehouse.migrating import own_tables
 from orchestration_project.tables.schema import METADATA
 from tests.own.dlt_loading import Loading, Noon
 

@@ -1,6 +1,7 @@
 """Our tables brought to the version that this code needs, by Alembic."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -11,20 +12,17 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Table, delete, exc, insert, inspect, select, text
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse.connecting import sql_state
-from orchestration_project.engine.warehouse.declared_tables import (
-    declare_recorded,
-    own_tables,
-    packaged_tables,
-)
+from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.migrations.declared import compare_schema, schema_sha256
 from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
-from orchestration_project.tables.schema import METADATA
-from orchestration_project.tables.spine import database_labels
+from orchestration_project.tables.schema import HISTORY, METADATA, OWN, RECORDED
+from orchestration_project.tables.spine import database_labels, declared_tables
 from orchestration_project.tables.views import VIEWS
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -41,6 +39,8 @@ SCHEMA_LABEL = "schema"
 
 BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
 """Statement that begins a transaction; other databases begin one implicitly."""
+
+_recorded = declared_tables.c
 
 LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""
@@ -300,3 +300,62 @@ def _lock_and_make_schema(connection: Connection, schema: str | None) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     if schema is not None and schema not in inspect(connection).get_schema_names():
         connection.execute(text(f'CREATE SCHEMA "{schema}"'))
+
+
+def own_tables() -> Sequence[Table]:
+    """Return the tables that the project of this process declares, those of histories included."""
+    return [each for each in METADATA.tables.values() if each.info.get(OWN) and not _is_read(each)]
+
+
+def packaged_tables() -> Mapping[str, Table]:
+    """Return the tables that the package declares, by name."""
+    return {name: each for name, each in METADATA.tables.items() if not each.info.get(OWN)}
+
+
+def _is_read(table: Table) -> bool:
+    return bool(table.info.get(RECORDED))
+
+
+def is_recorded(connection: Connection) -> bool:
+    """Whether the tables that the project declares are recorded as they are declared."""
+    own = {each.name: describe(each) for each in own_tables()}
+    if not own:
+        return True
+    statement = select(_recorded.table_name, _recorded.declaration)
+    rows = connection.execute(statement.where(_recorded.table_name.in_(own)))
+    return {row.table_name: row.declaration for row in rows} == own
+
+
+def record_own_tables(connection: Connection, clock: Clock) -> None:
+    """Record the tables that the project declares; ``connection`` is in a write transaction."""
+    own = own_tables()
+    if not own:
+        return
+    names = [each.name for each in own]
+    connection.execute(delete(declared_tables).where(_recorded.table_name.in_(names)))
+    rows = [
+        {"table_name": each.name, "declaration": describe(each), "recorded_at": clock.now()}
+        for each in own
+    ]
+    connection.execute(insert(declared_tables), rows)
+
+
+def declare_recorded(connection: Connection) -> None:
+    """Declare the tables that other projects recorded in this database.
+
+    A table that this process declares itself stays as it is. Recorded tables of a database that
+    was open before are forgotten, as this one does not have them.
+    """
+    rows = {
+        row.table_name: row.declaration
+        for row in connection.execute(select(_recorded.table_name, _recorded.declaration))
+    }
+    for each in list(METADATA.tables.values()):
+        if _is_read(each) and each.info[RECORDED] != rows.get(each.name):
+            METADATA.remove(each)
+    missing = {name: text for name, text in rows.items() if name not in METADATA.tables}
+    made = {name: declare_described(name, text) for name, text in missing.items()}
+    for name, declared in made.items():
+        history = METADATA.tables.get(json.loads(rows[name])["history"] or "")
+        if history is not None:
+            declared.info[HISTORY] = history

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Inspector, Table, inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
-from orchestration_project.engine.warehouse.declared_tables import own_tables
+from orchestration_project.engine.warehouse.migrating import own_tables
 from orchestration_project.migrations.declared import compare_schema
 from orchestration_project.tables.schema import METADATA, OWN
 

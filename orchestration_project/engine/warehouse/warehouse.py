@@ -34,11 +34,6 @@ from orchestration_project.engine.warehouse.connecting import (
     shown,
 )
 from orchestration_project.engine.warehouse.copying import copy_tables
-from orchestration_project.engine.warehouse.declared_tables import (
-    declare_recorded,
-    is_recorded,
-    record_own_tables,
-)
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Delivery,
@@ -69,11 +64,14 @@ from orchestration_project.engine.warehouse.frames import (
 from orchestration_project.engine.warehouse.landing import are_there, land_all
 from orchestration_project.engine.warehouse.migrating import (
     current_version,
+    declare_recorded,
     is_compared,
     is_current,
+    is_recorded,
     migrate,
     migration_sql,
     record_comparison,
+    record_own_tables,
     refuse_older,
     refuse_other_tables,
 )

@@ -34,9 +34,9 @@ from orchestration_project.tables.catalogue import (
 )
 from orchestration_project.tables.conditions import is_secret, write_condition
 from orchestration_project.tables.paging import cursor_after, page
-from orchestration_project.tables.personal import masked, personal_columns
+from orchestration_project.tables.personal import masked
 from orchestration_project.tables.published import published_by
-from orchestration_project.tables.schema import HISTORY, key_names
+from orchestration_project.tables.schema import HISTORY, key_names, personal_columns
 from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.views import VIEWS
 

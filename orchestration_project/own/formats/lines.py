@@ -39,7 +39,7 @@ def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
     for _ in range(reading.skip):
         text.readline()
     lines = csv.reader(text, delimiter=reading.delimiter, strict=True)
-    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    usual_limit = csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of all readers in this process
     begin = reading.skip + 1
     try:
         for fields in lines:
@@ -47,6 +47,8 @@ def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
             begin = reading.skip + lines.line_num + 1
     except csv.Error as error:
         raise unreadable("a CSV whose quotes pair", f"line {begin}: {error}") from error
+    finally:
+        csv.field_size_limit(usual_limit)
 
 
 def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> Iterator[Record]:
