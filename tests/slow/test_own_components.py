@@ -182,6 +182,7 @@ def test_dg_lists_checks_and_scaffolds_our_components(project):
 def test_dg_names_file_and_line_of_a_wrong_attribute(project):
     folder, defs, _ = project
     (defs / "rates" / "defs.yaml").write_text(RATES.replace("key: [currency]", "keys: [currency]"))
-    wrong = dg(folder, "check", "yaml")
+    place = defs / "rates"  # without it, Dagster 1.13 checks the last file alone of each type
+    wrong = dg(folder, "check", "yaml", str(place.relative_to(folder)))
     assert wrong.returncode == 1
     assert "rates/defs.yaml:4" in wrong.stdout + wrong.stderr
