@@ -5,8 +5,8 @@ rejects with a reason, and audits compare the whole with what was promised. Blan
 dropped, whatever the field and the source (`trimmed`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -62,7 +62,14 @@ from orchestration_project.contracts.values import (
     unreadable,
     whole_number,
 )
-from orchestration_project.tables.schema import USD_SCALE, Field, FieldCheck, Quantity, key_names
+from orchestration_project.tables.schema import (
+    USD_SCALE,
+    Field,
+    FieldCheck,
+    Quantity,
+    key_names,
+    personal_columns,
+)
 from orchestration_project.tables.spine import source_fields
 
 RECORD_TOTAL = "has_all_rows_of_record_total"
@@ -193,7 +200,18 @@ def validate(
         *(() if contract.row_limits is None else [_row_count_audit(found, *contract.row_limits)]),
         *(_claim_audit(claim, found.rows) for claim in contract.claims),
     ]
+    if personal := personal_columns(contract.table):
+        audits = [_without_values(audit, {*personal, "record"}) for audit in audits]
     return Validated(found.rows, found.rejects, audits, filtered=parsed.filtered)
+
+
+def _without_values(audit: Audit, names: Set[str]) -> Audit:
+    """Return an audit whose offenders lack some values: audits are shown to all who may look."""
+    offenders = [
+        {name: value for name, value in offender.items() if name not in names}
+        for offender in audit.offenders
+    ]
+    return replace(audit, offenders=offenders)
 
 
 def split_rows(

@@ -395,7 +395,7 @@ def expected_columns(declaration: DerivedDeclaration) -> Sequence[str]:
 def __getattr__(name: str) -> AsOf:
     """Return `AS_OF`, the derived tables, each with what derives a partition as of a time.
 
-    Importing this module reads no declaration: a wrong one is reported by whoever reads it.
+    Importing this module reads no declaration, so a wrong one does not fail it.
     """
     if name != "AS_OF":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

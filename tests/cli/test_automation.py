@@ -64,7 +64,9 @@ def test_a_profile_is_switched_on_and_off_and_a_dry_run_switches_nothing(capsys)
 def test_a_profile_is_switched_in_the_code_location_that_has_its_domain(capsys, monkeypatch):
     assert answer(capsys, "on", "prices") == (0, {"state": "on", "changed": OF_PRICES})
     monkeypatch.setenv("CODE_SERVERS", "fx+prices=127.0.0.1:4267")
-    assert {states(capsys)[name] for name in OF_PRICES} == {"off"}  # it moved: nobody switched it
+    assert {states(capsys)[name] for name in OF_PRICES} == {
+        "off"
+    }  # it moved, and is switched off there
     assert answer(capsys, "on", "prices") == (0, {"state": "on", "changed": OF_PRICES})
     assert {states(capsys)[name] for name in OF_PRICES} == {"on"}
     with open_instance() as instance:

@@ -26,7 +26,7 @@ from orchestration_project import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.own.attributes import PartitionsAttributes
 from orchestration_project.resources.own import published_partitions
-from tests.own.declared import dataset
+from tests.own.declared import dataset, read
 
 
 def no_records(_):
@@ -255,3 +255,14 @@ def test_a_wrong_calendar_is_refused(given, expected):
     with pytest.raises(ConfigurationError) as raised:
         Calendar(**given)
     assert str(raised.value.expected).startswith(expected)
+
+
+def test_audits_have_no_personal_values():
+    declared = dataset(Field("email", str, "address", personal=True), Field("rate", int, "rate"))
+    validated = read(declared, b"name,email,rate\nA,ada@example.org,1\nA,eve@example.org,x\n")
+    repeated = read(declared, b"name,email,rate\nA,ada@example.org,1\nA,ada@example.org,2\n")
+    [few] = [each for each in validated.audits if each.name == "has_few_rejects"]
+    [offender] = few.offenders
+    assert offender == {"part_number": 1, "line_number": 3, "reason_code": "not_an_amount"}
+    audits = [*validated.audits, *repeated.audits]
+    assert not [each for each in audits if "example.org" in each.offenders_json]

@@ -19,7 +19,7 @@ BY_DAY = Daily("2026-01-01", column="sold")
 WRONG = {
     "another capture": (lambda: dlt_source(lambda day: None, capture="row"), "answers, rows"),
     "no function": (lambda: dlt_source(5), "a function that returns"),  # pyright: ignore[reportArgumentType] - that is the case
-    "a parameter that nobody gives": (
+    "a parameter without value": (
         lambda: dlt_source(lambda day, url: None),
         "parameters day and those of secrets",
     ),

@@ -322,6 +322,8 @@ async def download_evidence(call: Call[FileName, Body]) -> Response:
     found = await call.services.in_thread(archive_sizes, settings)
     if name not in found:  # no path is made of a name that is not one of them
         raise not_found(f"archive not found: {name!r}")
+    if not call.caller.role.covers(Role.ADMIN) and (tables := personal_tables()):
+        raise _personal(f"an archive may have rows of {tables[0]}")
     archive = await call.services.in_thread(open_archive, settings, name)
     if isinstance(archive, Path):
         return FileResponse(archive, media_type="application/zip", filename=name)

@@ -135,3 +135,14 @@ def test_captured_bytes_of_such_a_table_need_an_admin(api, customers, landed):
             connection.execute(update(captures).where(is_it).values(dataset=dataset))
         assert api.ask("GET", path, "operator").status_code == status
         assert api.ask("GET", path, "admin").status_code == 200
+
+
+def test_archives_of_evidence_need_an_admin(api, customers):
+    folder = api.services.settings.state_path / "evidence"
+    folder.mkdir(exist_ok=True)
+    (folder / "run-1.zip").write_bytes(b"PK")
+    try:
+        assert api.ask("GET", "/evidence/run-1.zip", "operator").status_code == 403
+        assert api.ask("GET", "/evidence/run-1.zip", "admin").status_code == 200
+    finally:
+        (folder / "run-1.zip").unlink()
