@@ -13,7 +13,7 @@ from sqlalchemy import Column, Table
 
 from orchestration_project.contracts.contract import Claim, Contract, validate
 from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
-from orchestration_project.contracts.partitioning import Partition, Partitioning
+from orchestration_project.contracts.partitioning import Partition, Partitioning, day_or_none
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.errors import SourceError
@@ -246,14 +246,20 @@ def _with_days(record: Record, names: Sequence[str]) -> Record:
 
 
 def records_of_day(dataset: Dataset, wanted: date) -> Callable[[Record], bool]:
-    """Return whether a record belongs to the partition of a day; an unreadable one does always."""
+    """Return whether a record belongs to the partition of a day.
+
+    One that cannot be read, or whose day cannot, belongs to each: it is rejected, not left out.
+    """
     name = day_field(dataset) if dataset.has_day_field else ""
     text = wanted.isoformat()
 
     def is_own(record: Record) -> bool:
         if record.left_out:
             return False
-        return record.texts is None or not name or record.texts.get(name, "") == text
+        if record.texts is None or not name:
+            return True
+        found = record.texts.get(name, "")
+        return found == text or day_or_none(found) in (None, wanted)
 
     return is_own
 

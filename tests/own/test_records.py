@@ -248,3 +248,16 @@ def test_a_key_with_duplicates_holds_a_delivery_back():
         each.name for each in read(dataset(), b"name\nA\nA\n").audits if each.outcome == "failed"
     ]
     assert failed == ["has_unique_keys"]
+
+
+@pytest.mark.parametrize("day", ["", "2026-13-45", "05.01.2026", "unknown"])
+def test_a_record_whose_day_cannot_be_read_is_rejected_and_not_another_day_s(day):
+    declared = dataset(
+        Field("on", date, "day"),
+        partitions=Daily("2026-01-01", column="on"),
+        source=http_source("http://127.0.0.1/all.csv", format="csv"),
+    )
+    found = read(declared, f"name,on\nA,2026-01-05\nB,{day}\nC,2026-01-06\n".encode())
+    assert found.rows["name"].to_list() == ["A"]
+    assert found.rejects["line_number"].to_list() == [3]
+    assert found.filtered == {"other_days": 1}
