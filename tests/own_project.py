@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.engine import own_derived, own_sources
-from orchestration_project.engine.warehouse.migrating import declared_sha256
 from orchestration_project.engine.warehouse.own_schema import own_tables
 from orchestration_project.settings import own_files as imported_files
 from orchestration_project.settings import project
@@ -33,7 +32,6 @@ def forget() -> None:
         del sys.modules[name]
     for table in own_tables():
         METADATA.remove(table)
-    declared_sha256.cache_clear()
 
 
 @contextmanager

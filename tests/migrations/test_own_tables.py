@@ -12,7 +12,6 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.subjects import CapturedLines
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.declared_tables import describe
-from orchestration_project.engine.warehouse.migrating import declared_sha256
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.operations_backup import open_installation
 from orchestration_project.own.contracts import declare_table
@@ -29,7 +28,6 @@ def forget():
     """Forget the tables that a test declared, as another process would not know them."""
     for table in own():
         METADATA.remove(table)
-    declared_sha256.cache_clear()
 
 
 def own():

@@ -194,16 +194,20 @@ def record_comparison(connection: Connection) -> None:
     connection.execute(insert(database_labels), labels)
 
 
-@cache
 def declared_sha256() -> Mapping[str, str]:
     """Return the hash of the declared tables and views, by its label.
 
     Tables that a project declares have a hash of their own: another project, or none, may use the
-    same database.
+    same database. A process may declare them after it opened a database, so no answer is kept.
     """
     own = {table.name: table for table in own_tables()}
-    hashes = {SCHEMA_LABEL: schema_sha256(packaged_tables(), VIEWS)}
+    hashes = {SCHEMA_LABEL: _packaged_sha256()}
     return hashes | ({f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(own, {})} if own else {})
+
+
+@cache
+def _packaged_sha256() -> str:
+    return schema_sha256(packaged_tables(), VIEWS)
 
 
 def refuse_other_tables(connection: Connection) -> Sequence[str]:

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import delete, insert, text, update
 
 from orchestration_project import Daily, Dataset, Field, decimal, file_source
-from orchestration_project.engine.warehouse.migrating import declared_sha256
 from orchestration_project.engine.warehouse.own_schema import additive_changes, apply_changes
 from orchestration_project.own.contracts import declare_table
 from orchestration_project.tables.catalogue import relation
@@ -64,7 +63,6 @@ def customers(api):
         connection.execute(delete(rejects).where(rejects.c.table_name == table.name))
     for each in (table, history):
         METADATA.remove(each)
-    declared_sha256.cache_clear()
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
