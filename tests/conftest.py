@@ -25,8 +25,8 @@ from tests.postgres import binaries_asked_for, new_database, server_of, server_o
 from tests.prepared import Prepared
 from tests.programs import DEMO
 
-os.environ["DEMO_CLOCK_NOW"] = DEMO["DEMO_CLOCK_NOW"]
-"""Set before any other conftest imports the definitions: their partitions depend on it."""
+os.environ |= {name: DEMO[name] for name in ("DEMO_CLOCK_NOW", "FINRA_FIRST_WEEK")}
+"""Set before any other conftest imports the definitions: their partitions depend on them."""
 
 os.environ |= {"DOMAINS": DEMO["DOMAINS"], "FINRA_DATASETS": DEMO["FINRA_DATASETS"]}
 """All, as tests of each domain import the definitions once; `test_domains.py` chooses some."""

@@ -24,6 +24,7 @@ DEMO = {
     "DOMAINS": "all",
     "FINRA_DATASETS": "all",
     "DEMO_CLOCK_NOW": "2026-03-02T15:00:00+00:00",
+    "FINRA_FIRST_WEEK": "2025-03-03",  # a year before
     "DEMO_ROWS_PER_WEEK": "6000",
     "DEMO_REQUESTS_PER_SECOND": "0",
     "DEMO_IDLE_SECONDS": "60",

@@ -18,7 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.assets.finra.catalogue import finra_weeks, first_finra_week
+from orchestration_project.assets.finra.catalogue import (
+    finra_weeks,
+    first_finra_week,
+    offered_weeks,
+)
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import ProgressLine
 from orchestration_project.connections.clock import Clock
@@ -711,7 +715,9 @@ def around_midnight(test):
 @around_midnight
 def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(machine_clock, now):
     machine_now = machine_clock.astimezone(NEW_YORK).date()
-    weeks = finra_weeks(date(2024, 12, 30), now=now, machine_now=machine_now)
+    weeks = finra_weeks(
+        date(2024, 12, 30), _monday(now) - timedelta(days=21), machine_now=machine_now
+    )
     months = price_months(date(2024, 12, 1), now=now, machine_now=machine_now)
     of_weeks, of_months = _at(weeks, machine_clock), _at(months, machine_clock)
     assert (of_weeks[0], of_months[0]) == ("2024-12-30", "2024-12-01")
@@ -750,6 +756,27 @@ def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(mac
         ({"finra_source": "files", "finra_files_dir": "/data"}, date(2014, 5, 12)),
     ],
 )
-def test_the_first_week_is_the_setting_or_a_year_back_or_for_files_the_first_of_all(changes, first):
+def test_the_first_week_is_the_setting_or_a_year_back_or_for_files_the_first_of_all(
+    changes, first, monkeypatch
+):
+    monkeypatch.delenv("FINRA_FIRST_WEEK")
     settings = settings_class()(**changes)
     assert first_finra_week(settings, date(2026, 3, 4)) == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "last"),
+    [
+        ({"finra_source": "demo"}, date(2025, 12, 8), date(2026, 1, 26)),
+        (
+            {"finra_source": "demo", "finra_first_week": "2024-01-01"},
+            date(2024, 1, 1),
+            date(2026, 2, 9),
+        ),
+        ({"finra_source": "api"}, date(2025, 3, 3), date(2026, 2, 9)),
+    ],
+)
+def test_a_demo_offers_eight_weeks_that_all_tiers_have_published(changes, first, last, monkeypatch):
+    monkeypatch.delenv("FINRA_FIRST_WEEK")
+    settings = settings_class()(**changes)
+    assert offered_weeks(settings, date(2026, 3, 4)) == (first, last)

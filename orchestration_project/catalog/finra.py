@@ -5,7 +5,7 @@ from datetime import date
 from functools import partial
 
 from orchestration_project.assets import finra
-from orchestration_project.assets.finra.catalogue import first_finra_week
+from orchestration_project.assets.finra.catalogue import offered_weeks
 from orchestration_project.assets.finra.freshness import oldest_unlanded
 from orchestration_project.assets.replays import define_replay_job
 from orchestration_project.catalog.factory import dataset_job
@@ -64,8 +64,8 @@ def _list_partitions(source: FinraSource, environment: Environment) -> str:
 def _oldest_unlanded(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
-    first_week = first_finra_week(settings, clock.today_in_new_york())
-    weekly = oldest_unlanded(warehouse, settings, clock.now(), first_week=first_week)
+    offered = offered_weeks(settings, clock.today_in_new_york())
+    weekly = oldest_unlanded(warehouse, settings, clock.now(), offered=offered)
     datasets = [each.dataset for each in finra.DATASET_ASSETS]
     return [
         *([weekly] if weekly else []),

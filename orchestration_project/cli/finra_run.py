@@ -19,6 +19,7 @@ from orchestration_project.cli.execution import (
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.contracts.partitioning import EXIT_STATUSES
+from orchestration_project.domains.finra.calendar import WEEKS_AT_FIRST
 from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -41,12 +42,11 @@ from orchestration_project.settings import Settings, load_settings, without_quer
 from orchestration_project.settings.domains.finra import FinraSettings
 
 JOB = "finra_otc_weekly"
-WEEKS = 8
 
 
 def run(weeks: int | None) -> int:
     """Load the latest published ``weeks`` of each tier; return the exit status."""
-    count = weeks or WEEKS
+    count = weeks or WEEKS_AT_FIRST
     settings = load_settings()
     _refuse_too_many(count)
     if console.OUTPUT.is_dry_run:
@@ -118,12 +118,11 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     known, unknown = of_known_tiers(published)
     if unknown:
         console.progress(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
-    latest = latest_weeks(known, weeks)
     keys = week_keys()
-    there_are = [each for each in latest if each.key in keys]
-    outside = sorted(set(latest) - set(there_are))
+    there_are = latest_weeks([each for each in known if each.key in keys], weeks)
+    outside = [each for each in latest_weeks(known, weeks) if each.key not in keys]
     if outside:
-        console.progress(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
+        console.progress(f"left out  without a partition: {summary(outside)}")
     if not there_are:
         raise SourceError(
             "no week to load",
@@ -185,11 +184,11 @@ def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExe
 
 
 def draw(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
-    """Draw the picture of what is landed, unless the latest shows that already."""
-    from orchestration_project.assets.finra.catalogue import TRADE_ACTIVITY
+    """Derive symbols and draw all charts, unless the latest show what is landed already."""
+    from orchestration_project.assets.finra.daily import DERIVED
     from orchestration_project.sensors.finra.derived import drawn_version
 
     version = made_of(warehouse)
     if version is None or version == drawn_version(instance):
         return []
-    return [execute(instance, "finra_daily", assets=[TRADE_ACTIVITY])]
+    return [execute(instance, "finra_daily", assets=sorted(DERIVED))]

@@ -111,8 +111,8 @@ def looked_at(warehouse, now) -> set[datetime]:
 
 def test_the_oldest_week_that_is_due_is_the_one_that_is_told(desk, clock):
     def oldest(first_week: date):
-        settings = load_settings()
-        return oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=first_week)
+        offered = (first_week, date.max)
+        return oldest_unlanded(desk.warehouse, load_settings(), clock.now(), offered=offered)
 
     assert oldest(MONDAY) is None  # nothing was ever landed: nobody waits
     desk.land(row("AAA"))
@@ -134,8 +134,8 @@ def test_a_demo_lacks_only_weeks_published_since_those_that_it_loaded(
     monkeypatch.setenv("FINRA_SOURCE", source)
     desk.land(row("AAA"))
     settings = load_settings()
-    first_week = MONDAY - timedelta(weeks=1)
-    found = oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=first_week)
+    offered = (MONDAY - timedelta(weeks=1), date.max)
+    found = oldest_unlanded(desk.warehouse, settings, clock.now(), offered=offered)
     assert found is not None
     assert (found.partition, found.missing_count) == (oldest, count)
 
@@ -173,7 +173,8 @@ def test_a_week_that_cannot_be_read_is_quarantined_for_check_control_tower_and_c
     desk.warehouse.record_refused(unreadable.target(), unreadable.delivery())
     settings = load_settings()
     check = freshness_of(desk.warehouse, FinraSettings.of(settings), clock)
-    late = oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=MONDAY)
+    offered = (MONDAY, date.max)
+    late = oldest_unlanded(desk.warehouse, settings, clock.now(), offered=offered)
     chart = read_activity(desk.warehouse)
     assert late is not None
     assert chart is not None

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
@@ -12,6 +12,7 @@ from orchestration_project.assets.finra import SPECS
 from orchestration_project.assets.finra.catalogue import finra_tier_weeks, finra_weeks
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.calendar import monday_of
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.finra.connection import open_finra, open_http
 from orchestration_project.sensors.finra import (
@@ -214,7 +215,11 @@ OFTEN = ("Presidents", "clocks went forward")
 
 def weeks_on(day: date) -> frozenset[str]:
     """Return the partitions as a code location has them that is loaded on a day."""
-    weeks = finra_weeks(date(2025, 6, 2), now=day, machine_now=Clock().today_in_new_york())
+    weeks = finra_weeks(
+        date(2025, 6, 2),
+        monday_of(day) - timedelta(days=21),
+        machine_now=Clock().today_in_new_york(),
+    )
     return frozenset(finra_tier_weeks(weeks).get_partition_keys())
 
 

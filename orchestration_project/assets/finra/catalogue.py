@@ -16,6 +16,8 @@ from orchestration_project.domains.finra.calendar import (
     PUBLICATION_DELAY,
     TIERS,
     WEEK,
+    WEEKS_AT_FIRST,
+    latest_week_of_all_tiers,
     monday_of,
 )
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
@@ -45,19 +47,31 @@ def first_finra_week(settings: Settings, now: date) -> date:
     return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR
 
 
-def finra_weeks(start: date, *, now: date, machine_now: date) -> dg.WeeklyPartitionsDefinition:
-    """Return the weeks from ``start``, a Monday, to the last that is published by ``now``.
+def offered_weeks(settings: Settings, now: date) -> tuple[date, date]:
+    """Return the first and the last week that there are partitions of.
 
-    That is the week of the tier that FINRA publishes first; on a holiday it comes a day later.
-    Dagster ends weekly partitions by ``machine_now``; the offset makes that the project's ``now``.
-    All three are days in New York.
+    The last is that of the tier that FINRA publishes first; on a holiday it comes a day later. A
+    demo without FINRA_FIRST_WEEK has the weeks that `run` loads and that all tiers have published,
+    so that what was loaded looks loaded: Dagster has no weeks of one tier alone.
     """
-    published_after = min(PUBLICATION_DELAY.values()) - WEEK  # Dagster's weeks end after one
+    chosen = FinraSettings.of(settings)
+    if chosen.finra_source == "demo" and chosen.finra_first_week is None:
+        last = latest_week_of_all_tiers(now)
+        return last - (WEEKS_AT_FIRST - 1) * WEEK, last
+    return first_finra_week(settings, now), monday_of(now) - min(PUBLICATION_DELAY.values())
+
+
+def finra_weeks(start: date, last: date, *, machine_now: date) -> dg.WeeklyPartitionsDefinition:
+    """Return the weeks from ``start`` to ``last``, both Mondays.
+
+    Dagster ends weekly partitions by ``machine_now``, a day in New York, with the week before; the
+    offset makes that ``last``.
+    """
     return dg.WeeklyPartitionsDefinition(
         start_date=start.isoformat(),
         timezone=NEW_YORK.key,
         day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
-        end_offset=(monday_of(now) - monday_of(machine_now) - published_after) // WEEK,
+        end_offset=(last + WEEK - monday_of(machine_now)) // WEEK,
     )
 
 
@@ -110,7 +124,7 @@ RETRY_ONCE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
 
 TODAY = Clock(SETTINGS.demo_clock_now).today_in_new_york()
 WEEKS_OF_ALL_TIERS = finra_weeks(
-    first_finra_week(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
+    *offered_weeks(SETTINGS, TODAY), machine_now=Clock().today_in_new_york()
 )
 WEEKS = finra_tier_weeks(WEEKS_OF_ALL_TIERS)
 

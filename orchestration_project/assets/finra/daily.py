@@ -10,10 +10,15 @@ from orchestration_project.assets.specs import define_daily_job
 
 FRESHNESS_CHECKS = [as_new_as_the_calendar, *(made.freshness for made in DATASET_ASSETS)]
 
+ASSETS = [symbols, finra_charts, trade_activity]
+
+DERIVED = {key for made in ASSETS for key in made.keys}
+"""Keys of the assets that the job makes."""
+
 daily_job = define_daily_job(
     "finra",
     "Derives the symbol master, draws the charts of what is loaded, compares FINRA's tiers and "
     "fields with the declared ones by two requests, and checks freshness.",
-    assets=[symbols, finra_charts, trade_activity],
+    assets=ASSETS,
     checks=[*SOURCE_CHECKS, *FRESHNESS_CHECKS],
 )

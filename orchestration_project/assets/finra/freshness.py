@@ -8,7 +8,7 @@ import dagster as dg
 from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     RETRY_ONCE,
-    first_finra_week,
+    offered_weeks,
 )
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
@@ -74,8 +74,8 @@ def freshness_of(
         clock: Now.
         listed: What FINRA says is published; None where it is not asked, as in a load.
     """
-    first_week = first_finra_week(settings, clock.today_in_new_york())
-    due = read_due_weeks(warehouse, settings, clock.now(), first_week=first_week, listed=listed)
+    offered = offered_weeks(settings, clock.today_in_new_york())
+    due = read_due_weeks(warehouse, settings, clock.now(), offered=offered, listed=listed)
     return _result(due)
 
 
@@ -84,7 +84,7 @@ def read_due_weeks(
     settings: FinraSettings,
     now: datetime,
     *,
-    first_week: date,
+    offered: tuple[date, date],
     listed: Collection[TierWeek] | None = None,
 ) -> list[DueWeek]:
     """Return the weeks that are due, the oldest publication first, each with its state.
@@ -93,7 +93,7 @@ def read_due_weeks(
         warehouse: The database.
         settings: The lookback and the grace; a demo is judged from the weeks on that it loaded.
         now: The project's time.
-        first_week: The first partition.
+        offered: The first and the last week that there are partitions of.
         listed: What FINRA says is published; None: it was not asked.
     """
     landed = warehouse.changes(finra_otc_weekly)
@@ -109,20 +109,21 @@ def read_due_weeks(
     )
     if settings.is_demo:
         due = after_first_loaded(due, landed)
-    return [week for week in due if week.partition.week_start >= first_week]
+    first, last = offered
+    return [week for week in due if first <= week.partition.week_start <= last]
 
 
 def oldest_unlanded(
-    warehouse: Warehouse, settings: Settings, now: datetime, *, first_week: date
+    warehouse: Warehouse, settings: Settings, now: datetime, *, offered: tuple[date, date]
 ) -> OldestMissing | None:
-    """Return the oldest week from ``first_week`` on that is due and not loaded, if there is one.
+    """Return the oldest week of those ``offered`` that is due and not loaded, if there is one.
 
     An empty table waits for none. FINRA itself is not asked.
     """
     if not warehouse.changes(finra_otc_weekly):
         return None
     settings = FinraSettings.of(settings)
-    due = read_due_weeks(warehouse, settings, now, first_week=first_week)
+    due = read_due_weeks(warehouse, settings, now, offered=offered)
     missing = [week for week in due if week.state is not State.LANDED]
     if not missing:
         return None

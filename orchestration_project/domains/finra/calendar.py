@@ -13,6 +13,9 @@ PUBLICATION_DELAY = {
     "OTCE": timedelta(days=35),
 }
 WEEK = timedelta(days=7)
+WEEKS_AT_FIRST = 8
+"""Weeks of each tier that `run` loads by default, and that the demo offers."""
+
 FIRST_WEEK_OF_ALL = date(2014, 5, 12)
 """The first week that FINRA ever published, on 2014-06-02."""
 
@@ -57,6 +60,11 @@ def latest_published_week(today: date, tier: str) -> date:
     """Return the Monday of the newest week that should be out by ``today`` (in New York)."""
     week = monday_of(today - PUBLICATION_DELAY[tier])
     return week if publication_date(week, tier) <= today else week - WEEK
+
+
+def latest_week_of_all_tiers(today: date) -> date:
+    """Return the Monday of the newest week that should be out for each tier by ``today``."""
+    return min(latest_published_week(today, tier) for tier in TIERS)
 
 
 def first_week_published_since(day: date, tier: str) -> date:

@@ -95,7 +95,8 @@ class FinraSettings(Settings):
         None,
         description="First weekly partition.",
         json_schema_extra=about(
-            default="(52 weeks ago; 2014 if FINRA_SOURCE=files)", allowed="a Monday"
+            default="(52 weeks ago; files: 2014; demo: 8 weeks that all tiers have published)",
+            allowed="a Monday",
         ),
     )
     finra_requests_per_second: int = Field(
