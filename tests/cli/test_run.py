@@ -14,6 +14,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.cli.stack_services import data_folder
 from orchestration_project.cli.ui import only_ui_on
 from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -282,6 +283,31 @@ def test_weeks_that_are_no_partitions_are_left_out_by_name(state_dir, tmp_path):
     assert status == 0, error
     assert "OTCE 2020-01-06 (1 week), OTCE 2099-01-05 (1 week)" in output
     assert "[ 1/1] OTCE|2025-11-10: 1 rows added" in output
+
+
+@pytest.mark.slow
+def test_what_a_first_run_loads_is_all_that_the_demo_offers(state_dir, monkeypatch):
+    """Each asset has all its partitions: the graph of Dagster's UI shows none as missing."""
+    chosen = {"DOMAINS": "finra", "FINRA_DATASETS": "", "FINRA_FIRST_WEEK": ""}
+    status, _, error = programs.run(state_dir, "orchestration_project", "run", **chosen)
+    assert status == 0, error
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    with open_instance() as instance:
+        found = {
+            key.path[-1]: len(instance.get_materialized_partitions(key))
+            for key in instance.all_asset_keys()
+        }
+    weeks, tier_weeks = 8, 24
+    assert found == {
+        **dict.fromkeys(("otc_weekly", "otc_weekly_capture", "otc_weekly_staged"), tier_weeks),
+        **dict.fromkeys(("symbol_week", "venue_week", "symbol_rolling_6w"), tier_weeks),
+        **dict.fromkeys(("concentration_week", "symbol_movers_week"), tier_weeks),
+        **dict.fromkeys(("venue_movers_week", "symbol_anomalies_week"), tier_weeks),
+        **dict.fromkeys(("tier_week", "venue_week_all_tiers"), weeks),
+        **dict.fromkeys(("symbols", "symbol_changes", "symbol_renames", "trade_activity"), 0),
+        **dict.fromkeys(("ats_share_chart", "concentration_chart"), 0),
+        **dict.fromkeys(("movers_chart", "restatements_chart"), 0),
+    }
 
 
 @pytest.mark.slow
