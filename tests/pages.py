@@ -77,6 +77,14 @@ NOT_EXECUTED = {
 """Patterns of the shell commands that no test executes as they stand, and why."""
 
 
+OF_A_PROJECT = {
+    "docs/how-to/add-a-source.md": "tests/slow/test_add_a_source.py",
+    "docs/how-to/derive-a-table.md": "tests/slow/test_derive_a_table.py",
+    "docs/how-to/use-a-dlt-source.md": "tests/slow/test_use_a_dlt_source.py",
+}
+"""Pages whose commands run in a project folder of a reader's own, and the tests that do so."""
+
+
 def commands(block: Block) -> Sequence[str]:
     """Return the commands of a shell block, each whole with its further lines."""
     joined = re.sub(r"\\\n *", " ", block.text)
@@ -90,5 +98,7 @@ def reason_not_executed(command: str) -> str:
 
 
 def script(block: Block) -> str:
-    """Return the commands of a shell block that are executed as they stand."""
+    """Return the commands of a shell block that are executed as they stand in the clone."""
+    if block.page in OF_A_PROJECT:
+        return ""
     return "\n".join(command for command in commands(block) if not reason_not_executed(command))

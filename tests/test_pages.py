@@ -38,6 +38,16 @@ def test_only_known_pages_have_shell_blocks():
     assert {block.language for block in BLOCKS} & {"bash", "shell", "zsh"} == set()
 
 
+def test_pages_of_a_project_folder_are_executed_by_tests_that_exist():
+    missing = [
+        name
+        for pair in pages.OF_A_PROJECT.items()
+        for name in pair
+        if not (pages.PROJECT_ROOT / name).is_file()
+    ]
+    assert missing == []
+
+
 def test_a_command_that_is_not_executed_names_what_exists():
     jobs = set(defs.get_repository_def().job_names)
     for command in SHELL:

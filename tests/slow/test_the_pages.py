@@ -1,18 +1,13 @@
 """Pages executed as a newcomer reads them, in one clone: README, tutorial, then how-to."""
 
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
-from orchestration_project.settings import PROJECT_ROOT
-from tests import pages, programs
+from tests import pages
+from tests.clones import kill_programs_of, make_clone, run
 from tests.pages import Block
 
 pytestmark = pytest.mark.slow
@@ -20,7 +15,6 @@ pytestmark = pytest.mark.slow
 TODAY = {"DEMO_CLOCK_NOW": "2026-11-24T15:00:00Z"}
 """The day of the outputs of README and how-to; the tutorial sets the clock itself."""
 
-MAX_SECONDS = 3 * programs.PATIENCE_SECONDS
 QUARANTINED = 1
 """Exit status of commands that the pages have fail: some partitions are quarantined."""
 
@@ -35,46 +29,9 @@ WITH_OUTPUTS = ("README.md", "docs/tutorial.md")
 def clone(tmp_path: Path) -> Iterator[Path]:
     """A clone with everything installed: its own copy of the project, and this Python."""
     folder = tmp_path / "orchestration_project"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)  # noqa: S603
-    for name in names.stdout.split("\0"):
-        if name and (PROJECT_ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PROJECT_ROOT / name, folder / name)
-    binaries = folder / ".venv" / "bin"
-    binaries.mkdir(parents=True)
-    for name, command in {
-        "python": sys.executable,
-        "dagster": f"{sys.executable} -m dagster",
-        "orchestrate": f"{sys.executable} -P -m orchestration_project",
-    }.items():
-        file = binaries / name
-        file.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec {command} "$@"\n')
-        file.chmod(0o755)
-    (binaries.parent / "editable").write_text(f"{folder}\n")  # or make installs it here
-    for name in ("installed", "installed-dev"):
-        (binaries.parent / name).touch()
+    make_clone(folder)
     yield folder
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(folder) in argument for argument in process.info["cmdline"] or ()):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-def run(clone: Path, script: str, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Return exit status and output of a script in the clone."""
-    done = subprocess.run(  # noqa: S603 - commands of our pages
-        ["/bin/bash", "-eu", "-c", script],
-        cwd=clone,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(clone.parent), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=MAX_SECONDS,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    kill_programs_of(folder)
 
 
 def missing(shown: str, output: str) -> list[str]:
