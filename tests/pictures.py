@@ -37,19 +37,14 @@ class Picture(NamedTuple):
     Attributes:
         name: Name of the file below docs/images, without its suffix.
         path: Path and query of the page.
-        height: Pixels; the width is 1,280.
-        click: Text that is clicked before.
     """
 
     name: str
     path: str
-    height: int = 800
-    click: str = ""
 
 
 AFTER_THE_FIRST_RUN = (
     Picture("asset-graph", f"{WEEKLY}?view=lineage"),
-    Picture("operate-lineage", "/asset-groups", click="Expand all"),
     Picture("operate-automation", "/automation"),
 )
 WITH_QUARANTINED_WEEKS = (
@@ -136,15 +131,13 @@ def photograph(port: int, key: str, pictures: tuple[Picture, ...]) -> None:
         page = chromium.new_page(base_url=f"http://127.0.0.1:{port}")
         page.set_default_timeout(programs.PATIENCE_SECONDS * 1000)
         log_in(page, key)
+        page.set_viewport_size({"width": 1280, "height": 800})
         for picture in pictures:
-            page.set_viewport_size({"width": 1280, "height": picture.height})
             path = picture.path
             if "FAILED_RUN" in path:
                 [failed] = programs.graphql(port, FAILED_RUN, key)["runsOrError"]["results"]
                 path = path.replace("FAILED_RUN", failed["id"])
             page.goto(path)
-            if picture.click:
-                page.get_by_text(picture.click).first.click()
             page.wait_for_timeout(SETTLED_MS)
             page.screenshot(path=IMAGES / f"{picture.name}.png")
         chromium.close()
