@@ -143,3 +143,7 @@ class ConfigurationError(OrchestrationError):
     """A setting, a file's name or a run's config is missing or wrong."""
 
     category = "configuration"
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that somebody wrote, such as that of a table, a partition or a key, does not exist."""
