@@ -26,7 +26,7 @@ KEY_HEADINGS = {
     "key_id": "id",
     "role": "role",
     "owner": "owner",
-    "last_used": "last used (UTC)",
+    "shown_last_used": "last used (UTC)",
     "ends": "ends (UTC)",
     "state": "state",
 }
@@ -338,7 +338,8 @@ def _row(key: "KeyFacts", clock: "Clock") -> dict[str, Any]:
         "key_id": key.key_id,
         "role": key.role.value,
         "owner": key.owner,
-        "last_used": f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
-        "ends": f"{key.expires_at:%Y-%m-%d %H:%M}",
+        "last_used": key.last_used_at,
+        "shown_last_used": key.last_used_at or "never",
+        "ends": key.expires_at,
         "state": "revoked" if key.revoked_at else state,
     }

@@ -66,7 +66,7 @@ def run(clone: Path, script: str, environment: Mapping[str, str]) -> tuple[int, 
     done = subprocess.run(  # noqa: S603 - commands of our pages
         ["/bin/bash", "-eu", "-c", script],
         cwd=clone,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(clone.parent), **environment},
+        env={"PATH": f"{clone}/.venv/bin:/usr/bin:/bin", "HOME": str(clone.parent), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
