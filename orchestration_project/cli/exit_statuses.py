@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from orchestration_project.contracts.partitioning import LoadOutcome
-from orchestration_project.errors import UnknownNameError
+from orchestration_project.errors import OrchestrationError
 
 
 class ExitStatus(IntEnum):
@@ -45,6 +45,6 @@ EXIT_STATUS_TEXT = (
 """For the help of commands that load; the words are those of `LoadOutcome`."""
 
 
-def status_of_error(error: Exception) -> ExitStatus:
+def status_of_error(error: OrchestrationError) -> ExitStatus:
     """Return the exit status of a command that an error ended."""
-    return ExitStatus.USAGE if isinstance(error, UnknownNameError) else ExitStatus.FAILED
+    return ExitStatus.USAGE if error.is_unknown_name else ExitStatus.FAILED

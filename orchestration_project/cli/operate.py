@@ -9,7 +9,7 @@ from uuid import uuid4
 import click
 
 from orchestration_project.cli.commands import Command, Group
-from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
+from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, show_rows
 from orchestration_project.cli.loads import DAY
 from orchestration_project.contracts.roles import Role
 
@@ -64,6 +64,7 @@ def ui(host: str, port: int, watch: bool) -> int:
 
     All programs that it started then end. Runs in progress fail, and are retried at the next start.
     """
+    note("checking settings, database and port")
     from orchestration_project.cli.ui import serve_ui
 
     return serve_ui(host, port, has_sources=watch)

@@ -19,7 +19,7 @@ from orchestration_project.domains.plugins.manifest import (
 )
 from orchestration_project.domains.plugins.permissions_diff import PermissionChange, compare
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
+from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.resources.plugins.changes import PluginChange, change_state
 from orchestration_project.tables.plugins import (
     plugins,
@@ -171,8 +171,10 @@ def read_plugin(connection: Connection, plugin_id: str) -> StoredPlugin:
     return _stored(row, connection.execute(grant).mappings().first())
 
 
-class UnknownPluginError(UnknownNameError):
+class UnknownPluginError(ConfigurationError):
     """No plugin has the ID."""
+
+    is_unknown_name = True
 
 
 def read_publishers(connection: Connection) -> Sequence[RowMapping]:
