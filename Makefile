@@ -77,6 +77,7 @@ migrate: $(VENV)/installed ## bring the database's tables up to date
 	@$(RUN) migrate
 
 migrated: $(VENV)/installed
+	@echo "bringing the database's tables up to date …" >&2
 	@$(RUN) migrate > /dev/null
 
 migration: $(VENV)/installed ## write the next version of the tables from their declarations, NAME=add_weather

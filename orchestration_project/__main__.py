@@ -13,24 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import shell_complete
+from click.shell_completion import add_completion_class, shell_complete
 
 from orchestration_project.cli import console
 from orchestration_project.cli.commands import OPTIONS_KEY, Entry, LazyGroup
+from orchestration_project.cli.exit_statuses import ExitStatus, status_of_error
 from orchestration_project.connections.files import make_files_private
 
 PROGRAM = "orchestrate"
-REFUSED = 1
-INTERRUPTED, UNREAD = 130, 141
-"""The exit statuses of a shell for SIGINT and SIGPIPE."""
-
 COMPLETE = f"_{PROGRAM.upper()}_COMPLETE"
 """The variable by which a shell asks click for completions."""
 
 LOAD, QUERY, OPERATE, ADMIN = SECTIONS = ("Load", "Query", "Operate", "Admin")
 
-COMPLETION = f"""Shell completion: eval "$(_{PROGRAM.upper()}_COMPLETE=bash_source {PROGRAM})" in
-~/.bashrc; zsh_source and fish_source for the other shells."""
+COMPLETION = f"Shell completion: {PROGRAM} completion --help"
 
 CLI = "orchestration_project.cli"
 COMMANDS = {
@@ -89,6 +85,9 @@ COMMANDS = {
     "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
     "domains": Entry(f"{CLI}.domains:domains", "List, add and remove domains.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
+    "completion": Entry(
+        f"{CLI}.completion:completion", "Print the script of a shell's completion.", ADMIN
+    ),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
     "init": Entry(f"{CLI}.init:init", "Write a project for sources of your own.", ADMIN),
     "check": Entry(f"{CLI}.own_sources:check", "Check the sources that you declare.", ADMIN),
@@ -170,6 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # closed before this process started, so there is no reader
         sys.stderr = Path(os.devnull).open("w", errors="backslashreplace")  # noqa: SIM115 - to the end
     if instruction := os.environ.get(COMPLETE):  # noqa: TID251 - click's protocol, no setting
+        from orchestration_project.cli.completion import EscapingBash
+
+        add_completion_class(EscapingBash)
         return shell_complete(root, {}, PROGRAM, COMPLETE, instruction)
     make_files_private()
     console.OUTPUT.set()
@@ -180,10 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if KeyboardInterrupt not in (type(error), type(error.__cause__)):
             raise
         sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        return ExitStatus.INTERRUPTED
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return ExitStatus.UNREAD
     except Exception as error:  # noqa: BLE001 - defects are raised again
         return _refuse(error)
 
@@ -198,7 +200,7 @@ def _refuse(error: Exception) -> int:
     if console.OUTPUT.is_verbose:
         traceback.print_exception(error)
     sys.stderr.write(f"{explained}\n")
-    return REFUSED
+    return status_of_error(explained)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -22,6 +22,8 @@ class OrchestrationError(Exception):
 
     category: ClassVar[str]
     is_retryable: ClassVar[bool] = False
+    is_unknown_name: ClassVar[bool] = False
+    """Whether a name that somebody wrote does not exist."""
     group_ids: Sequence[str] = ()
     """The recorded deliveries that a check quarantined."""
 
@@ -143,3 +145,9 @@ class ConfigurationError(OrchestrationError):
     """A setting, a file's name or a run's config is missing or wrong."""
 
     category = "configuration"
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that somebody wrote, such as that of a table, a partition or a key, does not exist."""
+
+    is_unknown_name = True

@@ -6,6 +6,7 @@ import click
 
 from orchestration_project.__main__ import root
 from orchestration_project.cli.commands import GLOBAL
+from orchestration_project.cli.exit_statuses import MEANINGS
 from reference_pages.markdown import code, page, section, table
 
 PROGRAM = "orchestrate"
@@ -17,7 +18,17 @@ def write() -> str:
     """Return the page."""
     context = click.Context(root, info_name=PROGRAM)
     options = table(("option", "description"), map(_row, filter(None, map(_help, GLOBAL))))
-    return page("cli", [section("Global options", options), *_sections(root, context)])
+    statuses = table(
+        ("exit status", "meaning"), [(int(each), text) for each, text in MEANINGS.items()]
+    )
+    return page(
+        "cli",
+        [
+            section("Exit statuses", statuses),
+            section("Global options", options),
+            *_sections(root, context),
+        ],
+    )
 
 
 def _sections(group: click.Group, context: click.Context) -> Iterator[str]:

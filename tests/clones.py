@@ -33,6 +33,7 @@ def make_clone(folder: Path) -> None:
         file = binaries / name
         file.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec {command} "$@"\n')
         file.chmod(0o755)
+    (binaries / "activate").touch()  # its commands are on PATH already
     (binaries.parent / "editable").write_text(f"{folder}\n")  # or make installs it here
     for name in ("installed", "installed-dev"):
         (binaries.parent / name).touch()

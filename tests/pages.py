@@ -56,9 +56,9 @@ def pages() -> Sequence[Path]:
 
 NOT_EXECUTED = {
     r"^make (test|check|ui|stack)\b": "tests/slow starts it; it runs long",
-    r"^PUBLIC_HOST=|^CODE_SERVERS=|^\.venv/bin/dagster(-webserver| dev)": "runs until it is ended",
-    r"^\.venv/bin/orchestrate (worker|code-server)": "runs until it is ended; tests/slow starts it",
-    r"^\.venv/bin/orchestrate alerts": "needs the daemon; a slow test has it",
+    r"^PUBLIC_HOST=|^CODE_SERVERS=|^dagster(-webserver| dev)": "runs until it is ended",
+    r"^orchestrate (worker|code-server)": "runs until it is ended; tests/slow starts it",
+    r"^orchestrate alerts": "needs the daemon; a slow test has it",
     r"^git clone|^git fetch": "needs the URL of a repository",
     r"\bsudo |^curl https://pipelines|^cd /opt|^journalctl": "changes or reads the system, as root",
     r"^timedatectl|^ss |^rabbitmq|^openssl|^psql|^chmod o= FILE|^ls -l": "inspects a machine",

@@ -72,3 +72,23 @@ def test_every_link_leads_to_a_file_and_a_heading(name: str):
 )
 def test_a_link_that_leads_nowhere_is_found(link: str, is_broken: bool):
     assert bool(list(broken("README.md", f"[text]({link}) `[code](none.md)`"))) is is_broken
+
+
+def linked_pages(page: Path) -> Iterator[Path]:
+    """Yield the pages that a page links."""
+    for target in LINK.findall(CODE.sub("``", FENCE.sub("", page.read_text()))):
+        file = (page.parent / target.partition("#")[0]).resolve()
+        if not OUTSIDE.match(target) and file.suffix == ".md" and file.is_file():
+            yield file
+
+
+def test_every_page_is_reached_from_the_readme_and_the_index():
+    waiting = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "docs" / "index.md"]
+    reached: set[Path] = set()
+    while waiting:
+        page = waiting.pop()
+        if page not in reached:
+            reached.add(page)
+            waiting += linked_pages(page)
+    documents = {PROJECT_ROOT / name for name in pages() if name.startswith("docs/")}
+    assert sorted(str(page) for page in documents - reached) == []

@@ -53,7 +53,7 @@ def test_a_command_that_is_not_executed_names_what_exists():
     for command in SHELL:
         for name in re.findall(r"dagster job execute .*-j (\w+)", command):
             assert name in jobs or name in ("web_lamps", "plugins_my_feed"), command
-        for name in re.findall(r"\.venv/bin/orchestrate (?:--state-dir \S+ )?(\w[\w-]*)", command):
+        for name in re.findall(r"(?:^|\s)orchestrate (?:--state-dir \S+ )?(\w[\w-]*)", command):
             assert name in COMMANDS, command
 
 
@@ -82,3 +82,15 @@ def test_the_tutorial_has_a_state_of_its_own():
     states = {settings.split("\\n")[0] for settings in printed}
     assert states == {"STATE_DIR=var/tutorial"}
     assert settings_class().model_fields["state_dir"].default.name == "var"
+
+
+def test_programs_are_on_path_in_every_page_but_for_service_accounts():
+    written = [
+        f"{path.relative_to(pages.PROJECT_ROOT)}: {line.strip()}"
+        for path in pages.pages()
+        for line in path.read_text().replace("\\\n", " ").splitlines()
+        if re.search(r"(?<![/\w])\.venv/bin/(orchestrate|dagster)", line) and "sudo -u" not in line
+    ]
+    assert written == []
+    saying = [path.name for path in pages.pages() if "`uv run orchestrate`" in path.read_text()]
+    assert saying == ["tutorial.md"]

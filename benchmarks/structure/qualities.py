@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from benchmarks.structure import names, rules, shapes, ways
+from benchmarks.structure import commands, names, rules, shapes, ways
 from benchmarks.structure.modules import Module, read_modules
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -226,10 +226,17 @@ def measure_static(modules: Sequence[Module] | None = None) -> dict[str, Quality
 
 
 def measure_ways() -> dict[str, Quality]:
-    """Measure what a week, a document and a webhook enter; this takes a minute."""
+    """Measure what a week, a document, a webhook and commands enter; this takes a minute."""
     traced = {function: ways.trace(function) for function, _ in WAYS.values()}
+    counts = commands.count_modules()
     return {
-        name: _listed(getattr(traced[function], part)) for name, (function, part) in WAYS.items()
+        **{
+            name: _listed(getattr(traced[function], part))
+            for name, (function, part) in WAYS.items()
+        },
+        "modules_of_a_command": Quality(
+            max(counts.values()), [f"{count} {name}" for name, count in counts.items()]
+        ),
     }
 
 

@@ -13,7 +13,7 @@ from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.loads import ReplayOptions, partition_keys
 from orchestration_project.engine.options import JobOptions, not_dry, report_dry_run
 from orchestration_project.engine.warehouse.recorded import place_of
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.registry import Job, Replay, ReplayRequest, ReplayRuns
 from orchestration_project.services.backfills import launched_by_job, request_backfill
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
@@ -162,7 +162,7 @@ def _launch(
     assets = sorted(job.asset_layer.executable_asset_keys)
     graph = repository.asset_graph
     if any(REQUIRES_ADMIN.keys() & graph.get(asset).tags for asset in assets):
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid table {replay.table}: expected one that an operator may load",
             remedy=f"an admin launches the job {replay.job} with replay: true",
         )

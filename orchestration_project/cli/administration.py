@@ -279,7 +279,12 @@ def export_evidence(
 
 
 def _export(config: dict[str, Any]) -> int:
-    from orchestration_project.cli.execution import execute, failures, materializations_of
+    from orchestration_project.cli.execution import (
+        execute,
+        failures,
+        materializations_of,
+        status_of_failure,
+    )
     from orchestration_project.cli.full_disk import full_disk_explained
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.settings import load_settings
@@ -295,9 +300,10 @@ def _export(config: dict[str, Any]) -> int:
                 f"{found['file']}: {found['members']} members, {found['bytes']} bytes",
                 f"SHA-256 of {MANIFEST}: {found['manifest_sha256']}",
             )
-    if not result.success:
-        emit_or({"failures": failures([result])}, *failures([result]))
-    return int(not result.success)
+    if result.success:
+        return 0
+    emit_or({"failures": failures([result])}, *failures([result]))
+    return status_of_failure(result)
 
 
 @click.group(cls=Group)

@@ -1,21 +1,23 @@
 """Commands of `alerts`: list and close alerts, test channels, check rules, watch the daemon."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from orchestration_project.cli.console import OUTPUT, echo, emit, emit_or, preview, show_rows
-from orchestration_project.cli.execution import repository
-from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.connections.clock import Clock
-from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError, cut
-from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.alerts import Alerts, AlertState, names_of
-from orchestration_project.services.alerts.conditions import ConditionResult, failed_daemon, see
+from orchestration_project.errors import (
+    OrchestrationError,
+    TransientError,
+    UnknownNameError,
+    cut,
+)
+from orchestration_project.services.alerts import Alerts, AlertState, build_alerts, names_of
 from orchestration_project.services.alerts.rules.messages import trial_message
 from orchestration_project.services.alerts.rules.notification import RoutingRule, unknown_names
 from orchestration_project.services.alerts.sending import refuse_unusable
-from orchestration_project.services.alerts.watching import watch
-from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
+
+if TYPE_CHECKING:
+    from orchestration_project.services.alerts.conditions import ConditionResult
 
 HEADINGS = {
     "shown_id": "id",
@@ -30,7 +32,8 @@ SHOWN_OF_AN_ID = 8
 
 
 def _opened() -> Alerts:
-    return open_alerts(load_settings())
+    """Return the channels and the stored alerts; no command that takes it looks at conditions."""
+    return build_alerts(load_settings(), lambda _: [])
 
 
 def _status(alerts: Alerts, status: int) -> int:
@@ -67,6 +70,8 @@ def test_channels() -> int:
 
 def check_rules() -> int:
     """Check rules and channels; return 1 if a rule names what the project does not have."""
+    from orchestration_project.cli.execution import repository
+
     alerts = _opened()
     policy = alerts.policy
     for rule in policy.rules:
@@ -86,7 +91,11 @@ def check_rules() -> int:
 
 def watch_once(because: str) -> int:
     """Look at daemon, queue and disk, and send alerts; return 1 if something is wrong."""
-    from orchestration_project.catalog import REGISTRY  # other commands need not wait for it
+    from orchestration_project.catalog import REGISTRY
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.services.alerts.conditions import failed_daemon, see
+    from orchestration_project.services.alerts.watching import watch
+    from orchestration_project.services.probes import open_alerts
 
     alerts = open_alerts(load_settings(), REGISTRY)
     seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
@@ -100,7 +109,7 @@ def watch_once(because: str) -> int:
     return int(any(each.is_bad for each in seen))
 
 
-def _condition(each: ConditionResult) -> dict[str, object]:
+def _condition(each: "ConditionResult") -> dict[str, object]:
     return {
         "kind": each.problem.kind,
         "outcome": each.finding.outcome,
@@ -118,7 +127,12 @@ def _end(because: str) -> TransientError:
     )
 
 
-def _seen(alerts: Alerts) -> Sequence[ConditionResult]:
+def _seen(alerts: Alerts) -> "Sequence[ConditionResult]":
+    from orchestration_project.cli.full_disk import full_disk_explained
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.instance.storage import open_instance
+    from orchestration_project.services.alerts.conditions import failed_daemon, see
+
     try:
         with full_disk_explained(load_settings()), open_instance() as instance:
             return see(alerts.conditions(instance), Clock())
@@ -175,7 +189,7 @@ def _the_one(standing: Sequence[AlertState], beginning: str) -> AlertState:
     found = [alert for alert in standing if alert.alert_id.startswith(beginning.lower())]
     if len(found) == 1:
         return found[0]
-    raise ConfigurationError(
+    raise UnknownNameError(
         f"{len(found)} open alerts match {beginning!r}"
         if found
         else f"no open alert matches {beginning!r}",
@@ -188,7 +202,7 @@ def _row(alert: AlertState) -> dict[str, object]:
     return {
         "alert_id": alert.alert_id,
         "shown_id": alert.alert_id[:SHOWN_OF_AN_ID],
-        "since": f"{alert.raised_at:%Y-%m-%d %H:%M}",
+        "since": alert.raised_at,
         "severity": alert.severity,
         "repeated_count": alert.repeated_count,
         "title": alert.title,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from orchestration_project.cli.alert_causes import CAUSES, NOTICES
 from orchestration_project.cli.alert_trial import Trial, opened_trial
 from orchestration_project.cli.console import OUTPUT, emit, progress, show_rows
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import UnknownNameError, did_you_mean
 from orchestration_project.settings import Settings, load_settings
 
 LOST_DATABASE = "database"
@@ -49,7 +49,7 @@ def cause(names: Sequence[str]) -> int:
     """
     for name in names:
         if name not in CAUSES:
-            raise ConfigurationError(
+            raise UnknownNameError(
                 f"no alert {name!r} can be caused",
                 expected=f"one of {', '.join(CAUSES)}",
                 remedy=did_you_mean(name, CAUSES) or "take a name of this list",

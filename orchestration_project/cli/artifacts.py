@@ -36,8 +36,8 @@ def repair(sha256: tuple[str, ...], dataset: str | None, limit: int) -> int:
     """
     config: dict[str, Any] = {"sha256": list(sha256), "limit": limit, "dry_run": OUTPUT.is_dry_run}
     found = _run(REPAIR_ARTIFACTS, {**config, **({"dataset": dataset} if dataset else {})})
-    if found is None:
-        return 1
+    if isinstance(found, int):
+        return found
     figures = {name: found[name] for name in FIGURES}
     repairs = [dict(each.data) for each in found["repairs"].records]
     lines = [_line(each) for each in repairs]
@@ -55,8 +55,8 @@ def repair(sha256: tuple[str, ...], dataset: str | None, limit: int) -> int:
 def copy(follow_all: bool) -> int:
     """Copy new captured bytes and exported files to the store of ARTIFACTS_COPY_URL."""
     found = _run(COPY_ARTIFACTS, {"follow_all": follow_all})
-    if found is None:
-        return 1
+    if isinstance(found, int):
+        return found
     figures = {name: found[name] for name in ("copied_count", "bytes", "damaged_count")}
     emit_or(
         figures,
@@ -72,15 +72,20 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['artifact']}: {row['problem']}, {row['state']}{ways}{': ' if more else ''}{more}"
 
 
-def _run(kind: JobKind, options: dict[str, Any]) -> dict[str, Any] | None:
-    """Run a kind of a job; return its metadata, None if it failed."""
-    from orchestration_project.cli.execution import execute, failures, materializations_of
+def _run(kind: JobKind, options: dict[str, Any]) -> dict[str, Any] | int:
+    """Run a kind of a job; return its metadata, or the exit status if it failed."""
+    from orchestration_project.cli.execution import (
+        execute,
+        failures,
+        materializations_of,
+        status_of_failure,
+    )
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
         result = execute(instance, kind.job, config=kind.run_config(options))
         if not result.success:
             emit_or({"failures": failures([result])}, *failures([result]))
-            return None
+            return status_of_failure(result)
         [metadata] = materializations_of([result]).values()
         return dict(metadata)

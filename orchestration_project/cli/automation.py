@@ -175,7 +175,7 @@ def simulate_year(
             **each._asdict(),
             "run_seconds": round(seconds_of[each.job], 1),
             "seconds_from": "runs" if each.job in past else "--run-seconds",
-            "longest_at": f"{start + timedelta(seconds=each.longest_at):%Y-%m-%d %H:%M}"
+            "longest_at": start + timedelta(seconds=each.longest_at)
             if each.longest_seconds
             else None,
         }

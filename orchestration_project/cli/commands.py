@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import click
 
 from orchestration_project.cli.console import OUTPUT
-from orchestration_project.contracts.partitioning import EXIT_STATUS_TEXT
+from orchestration_project.cli.exit_statuses import EXIT_STATUS_TEXT
+from orchestration_project.cli.known_names import complete_names
 from orchestration_project.errors import ConfigurationError
 
 OPTIONS_KEY = "orchestration_project.cli.options"
@@ -84,6 +85,7 @@ class Command(click.Command):
         **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
+        complete_names(self.params, apply_given_settings)
         if is_load:
             self.help = f"{self.help}\n\n{EXIT_STATUS_TEXT}"
         own = [option for option, has in ((JSON, has_json), (DRY_RUN, has_dry_run)) if has]
@@ -129,6 +131,16 @@ def _apply(context: click.Context, given: Mapping[str, Any]) -> None:
     if is_quiet and is_verbose:
         raise click.UsageError("--quiet and --verbose exclude each other", context)
     OUTPUT.set(is_json=is_json, is_dry_run=is_dry_run, is_quiet=is_quiet, is_verbose=is_verbose)
+    apply_given_settings(context)
+
+
+def apply_given_settings(context: click.Context) -> None:
+    """Put the settings of `--env-file` and `--state-dir` into the environment.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    given = context.meta.get(OPTIONS_KEY, {})
     changes = dict(_of_file(given["env_file"])) if "env_file" in given else {}
     if changes:
         from orchestration_project.settings.given import ENV_FILE

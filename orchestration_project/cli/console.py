@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 STYLES = {
@@ -75,8 +76,15 @@ def note(text: str) -> None:
 
 
 def emit(document: object) -> None:
-    """Write the result as JSON; dates and other values that JSON lacks are text."""
-    print(json.dumps(document, indent=2, default=str), flush=True)  # noqa: T201 - as `echo`
+    """Write the result as JSON; a time is text in ISO 8601 with its zone."""
+    print(json.dumps(document, indent=2, default=_as_text), flush=True)  # noqa: T201 - as `echo`
+
+
+def _as_text(value: object) -> str:
+    """Return a value that JSON lacks as text; a time of a database, without a zone, is UTC."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    return str(value)
 
 
 def emit_or(document: object, *lines: str) -> None:
@@ -98,7 +106,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], headings: Mapping[str, str]) ->
 
     Args:
         rows: What to show; JSON has all their fields.
-        headings: The fields that the table shows, and the heading of each.
+        headings: The fields that the table shows, and the heading of each; times to the minute.
     """
     if OUTPUT.is_json:
         emit(list(rows))
@@ -141,6 +149,8 @@ def _show_in_colour(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> 
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     return printable("" if value is None else str(value))
 
 

@@ -1,8 +1,9 @@
 """`load documents`: poll the source, load the days that wait, and print counts by outcome."""
 
+import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,13 +19,14 @@ from orchestration_project.cli.execution import (
     materializations_of,
     run_over,
 )
+from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.contracts.partitioning import EXIT_STATUSES, load_outcome
+from orchestration_project.contracts.partitioning import load_outcome
 from orchestration_project.contracts.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, cut
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Environment
 from orchestration_project.resources.documents.arrivals import Arrivals, PollResult, open_arrivals
@@ -35,6 +37,12 @@ from orchestration_project.settings.domains.documents import DocumentsSettings
 
 CAPTURE = "documents_capture"
 EXTRACTED = ("loaded", "unchanged")
+
+MAX_NAMED = 20
+"""Files without text that a load names."""
+
+MAX_REASON = 160
+"""Characters of a reason."""
 
 
 def load(partitions: Sequence[str]) -> int:
@@ -68,6 +76,7 @@ def load(partitions: Sequence[str]) -> int:
         chosen = days or [each.day for each in arrivals.due()]
         results, counts = _run(instance, chosen)
         present_count, left_count = arrivals.present_count(), arrivals.not_extracted_count()
+        refused = arrivals.list_not_extracted(MAX_NAMED)
     failed = failures([each for each in results if not each.success])
     outcome = load_outcome(
         has_failed=bool(failed) or not _is_all_extracted(counts, left_count),
@@ -82,12 +91,14 @@ def load(partitions: Sequence[str]) -> int:
                 "counts": counts,
                 "verdicts": _verdicts(results),
                 "unreadable_folders": list(poll.unreadable),
+                "refused": [{"path": path, "reason": reason} for path, reason in refused],
                 "failures": failed,
             }
         )
     else:
         lines = _lines(counts, chosen, present_count, left_count)
-        console.echo("\n".join([*lines, *_verdicts(results), *failed]))
+        refusals = list(_refusals(refused, left_count))
+        console.echo("\n".join([*lines, *refusals, *_verdicts(results), *failed]))
     return EXIT_STATUSES[outcome]
 
 
@@ -163,6 +174,16 @@ def _lines(
         extracted_count = present_count - left_count
         return [f"no file waits; {extracted_count} of {present_count} listed files have text"]
     return [f"{outcome:<12}{count:>8,}" for outcome, count in counts.items()]
+
+
+def _refusals(refused: Sequence[tuple[str, str]], left_count: int) -> Iterator[str]:
+    """Yield the refused files with their reasons, and the command that shows more of one."""
+    for path, reason in refused:
+        yield console.printable(f"no text     {path}: {cut(reason, MAX_REASON)}")
+    if left_count > len(refused):
+        yield f"{left_count - len(refused)} more files have no text"
+    if refused:
+        yield f"next: orchestrate documents timeline {shlex.quote(refused[0][0])}"
 
 
 def _is_all_extracted(counts: Mapping[str, int], left_count: int) -> bool:

@@ -8,7 +8,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, echo, emit, printable
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from orchestration_project.domains.documents.timeline import Timeline
@@ -33,7 +33,7 @@ def timeline(name: str) -> int:
     with open_warehouse(settings) as warehouse:
         found = read_timeline(warehouse, name)
     if found is None:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid PATH|ID {name!r}: expected a path or document_id of the table "
             "documents_files, e.g. reports/2026.pdf",
             remedy="list them: orchestrate export documents_files",

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from orchestration_project.cli import console
 from orchestration_project.cli.console import OUTPUT, aligned
+from orchestration_project.cli.exit_statuses import ExitStatus
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.partition_tags import PARTITION, RANGE_END, RANGE_START
 from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
@@ -20,6 +21,7 @@ from orchestration_project.engine.dagster_private import SerializableErrorInfo, 
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import UnknownNameError
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.stored import DEFINITIONS
@@ -153,6 +155,12 @@ def _errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
         while error is not None:
             yield error
             error = error.cause
+
+
+def status_of_failure(result: dg.JobExecutionResult) -> ExitStatus:
+    """Return the exit status of a command whose run failed."""
+    is_unknown = any(error.cls_name == UnknownNameError.__name__ for error in _errors(result))
+    return ExitStatus.USAGE if is_unknown else ExitStatus.FAILED
 
 
 def repository() -> dg.RepositoryDefinition:

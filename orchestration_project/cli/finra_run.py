@@ -16,9 +16,9 @@ from orchestration_project.cli.execution import (
     results_of,
     run_over,
 )
+from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.connections.artifacts import open_store
-from orchestration_project.contracts.partitioning import EXIT_STATUSES
 from orchestration_project.domains.finra.calendar import WEEKS_AT_FIRST
 from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
 from orchestration_project.domains.finra.selection import (

@@ -25,9 +25,10 @@ from orchestration_project.cli.execution import (
     unloaded_partitions,
     unpublished_lines,
 )
+from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.cli.known_names import store_datasets
 from orchestration_project.contracts.partition_tags import consecutive_ranges
-from orchestration_project.contracts.partitioning import EXIT_STATUSES
 from orchestration_project.contracts.pipelines import (
     DateRange,
     KnownPartitions,
@@ -38,7 +39,7 @@ from orchestration_project.contracts.pipelines import (
 )
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.loads import known_partitions
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Domain, Job, RunSummary
 from orchestration_project.settings import load_settings
@@ -82,7 +83,7 @@ class DatasetJob:
         if self.parameter is not None and (key := _read(self.parameter, written)) in self.keys:
             return key
         likely = propose_key(written, self.known)
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"{self.name} has no partition {written!r}",
             expected=f"one of {len(self.keys)} partitions, {self.keys[0]} to {self.keys[-1]}"
             if self.keys
@@ -106,6 +107,7 @@ def dataset_jobs() -> list[DatasetJob]:
     found = [
         dataset for domain in REGISTRY.domains if domain.tables for dataset in _of_domain(domain)
     ]
+    store_datasets({each.name: each.keys for each in found})
     return sorted(found, key=lambda each: each.name)
 
 

@@ -107,7 +107,7 @@ def _show(warehouse: "Warehouse", rows: Sequence[dict[str, Any]]) -> int:
     pauses = pause_texts(Pauses(warehouse).list_in_effect(), {row["domain"] for row in rows})
     rows = [{**row, "pause": pauses[row["domain"]]} for row in rows]
     if OUTPUT.is_json:
-        emit([{**row, "evaluated_at": row["evaluated_at"].isoformat()} for row in rows])
+        emit(rows)
     elif not rows:
         echo("no objective was evaluated; the daemon evaluates those of slo.yaml every 5 minutes")
     else:
@@ -122,5 +122,5 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "target_share": f"{row['target']:.2%}",
         "budget": "no data" if row["budget_left"] is None else f"{row['budget_left']:.0%}",
         **{key: "no data" if rate is None else f"{rate:.1f}" for key, rate in rates.items()},
-        "at": f"{row['evaluated_at']:%Y-%m-%d %H:%M}",
+        "at": row["evaluated_at"],
     }

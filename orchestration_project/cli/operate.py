@@ -9,7 +9,7 @@ from uuid import uuid4
 import click
 
 from orchestration_project.cli.commands import Command, Group
-from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
+from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, show_rows
 from orchestration_project.cli.loads import DAY
 from orchestration_project.contracts.roles import Role
 
@@ -26,7 +26,7 @@ KEY_HEADINGS = {
     "key_id": "id",
     "role": "role",
     "owner": "owner",
-    "last_used": "last used (UTC)",
+    "shown_last_used": "last used (UTC)",
     "ends": "ends (UTC)",
     "state": "state",
 }
@@ -64,6 +64,7 @@ def ui(host: str, port: int, watch: bool) -> int:
 
     All programs that it started then end. Runs in progress fail, and are retried at the next start.
     """
+    note("checking settings, database and port")
     from orchestration_project.cli.ui import serve_ui
 
     return serve_ui(host, port, has_sources=watch)
@@ -338,7 +339,8 @@ def _row(key: "KeyFacts", clock: "Clock") -> dict[str, Any]:
         "key_id": key.key_id,
         "role": key.role.value,
         "owner": key.owner,
-        "last_used": f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
-        "ends": f"{key.expires_at:%Y-%m-%d %H:%M}",
+        "last_used": key.last_used_at,
+        "shown_last_used": key.last_used_at or "never",
+        "ends": key.expires_at,
         "state": "revoked" if key.revoked_at else state,
     }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from getpass import getuser
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +88,8 @@ def _show(pause: Pause, text: str) -> None:
 def _row(pause: Pause) -> dict[str, Any]:
     return {
         "subject": pause.subject,
-        "until": _time(pause.until),
+        "until": pause.until,
         "paused_by": pause.paused_by,
-        "paused_at": _time(pause.paused_at),
+        "paused_at": pause.paused_at,
         "reason": pause.reason,
     }
-
-
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else f"{at:%Y-%m-%d %H:%M}"

@@ -19,8 +19,8 @@ from orchestration_project.cli.execution import (
     results_of,
     run_over,
 )
+from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.contracts.partitioning import EXIT_STATUSES
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.recorded import place_of

@@ -8,8 +8,8 @@ import dagster as dg
 
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures, outcome_of
+from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.contracts.partitioning import EXIT_STATUSES
 from orchestration_project.domains.saas.peopleforce import SYSTEM
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.options import not_dry

@@ -19,6 +19,7 @@ from typing import IO, NamedTuple, NoReturn, Self
 
 import psutil
 
+from orchestration_project.cli.console import note
 from orchestration_project.cli.ending import GRACE_SECONDS, POLL_SECONDS, Watcher
 from orchestration_project.contracts.attempts import back_off
 from orchestration_project.errors import TransientError
@@ -218,20 +219,23 @@ class SupervisedServices:
     def wait_until(
         self, name: str, is_done: Callable[[], bool], seconds: float = MAX_START_SECONDS
     ) -> None:
-        """Wait until the program ``name`` does what ``is_done`` looks for.
+        """Wait until the program ``name`` does what ``is_done`` looks for; note both.
 
         Raises:
             StopRequest: When a signal asked this process to stop.
             TransientError: When a program that the others need ended by itself, or ``seconds`` are
                 over; starting again may work.
         """
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline = began + seconds
+        note(f"waiting for {name}")
         while not is_done():
             self._refuse_to_wait()
             if time.monotonic() >= deadline:
                 [service] = [each for each in self._services if each.name == name]
                 raise _silence_of(service, seconds)
             time.sleep(POLL_SECONDS)
+        note(f"{name} is ready after {time.monotonic() - began:.1f} s")
 
     def watch(
         self, meanwhile: Callable[[], object], report_end: Callable[[str], object]

@@ -7,7 +7,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, echo, emit, printable
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +33,7 @@ def trace(trace_id: str) -> int:
 
     wanted = trace_id.lower().replace("-", "")
     if not is_trace_id(wanted):
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid TRACE_ID {trace_id[:80]!r}: expected 32 hex digits, "
             "e.g. 4bf92f3577b34da6a3ce929d0e0e4736",
             remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",
@@ -42,7 +42,7 @@ def trace(trace_id: str) -> int:
         unrecorded = unrecorded_entries(instance, Ledger(warehouse, Clock()), wanted)
         found = read_trace(warehouse, wanted, unrecorded)
     if found is None:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"trace not found: {wanted}",
             expected="a trace of an audited request, a webhook, an event, a run or an alert",
             remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",

@@ -18,8 +18,9 @@ from orchestration_project.cli.execution import (
     materializations_of,
     run_over,
 )
+from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.contracts.partitioning import EXIT_STATUSES, load_outcome
+from orchestration_project.contracts.partitioning import load_outcome
 from orchestration_project.contracts.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse

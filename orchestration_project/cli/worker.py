@@ -83,6 +83,7 @@ def stack(workers: int) -> int:
     Their configuration is that of deploy/, their state is below STATE_DIR, their ports are those of
     STACK_PORTS on the loopback address.
     """
+    console.note("checking settings, programs and ports")
     from orchestration_project.cli.stack import serve_stack
 
     return serve_stack(workers)

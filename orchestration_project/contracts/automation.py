@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import (
+    UnknownNameError,
+    did_you_mean,
+)
 
 ALL = "demo"
 """The profile of everything in the code location: a demo asks no outside system."""
@@ -55,7 +58,7 @@ def chosen(automations: Sequence[Automation], profile: str) -> Sequence[Automati
     """
     names = profiles(automations)
     if profile not in names:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"profile not found: {profile!r}",
             expected=f"one of {', '.join(names)}",
             remedy=did_you_mean(profile, names) or "name one of them; set the domain's source",

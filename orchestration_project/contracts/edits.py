@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings.yaml import reason_of
 
@@ -24,10 +24,6 @@ DefinitionT = TypeVar("DefinitionT", bound=BaseModel)
 
 class EditConflictError(ConfigurationError):
     """Another edit came first: the version is not the expected one, or the name is taken."""
-
-
-class UnknownNameError(ConfigurationError):
-    """No schedule or flag has the name."""
 
 
 class Action(StrEnum):

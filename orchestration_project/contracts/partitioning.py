@@ -10,7 +10,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import (
+    ConfigurationError,
+    UnknownNameError,
+)
 
 A_DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
@@ -29,18 +32,10 @@ NEW_YORK = "America/New_York"
 
 LoadOutcome = Literal["loaded", "not_published", "failed"]
 
-EXIT_STATUSES: Mapping[LoadOutcome, int] = {"loaded": 0, "not_published": 3, "failed": 1}
-
 OUTCOME_TEXT = (
     "loaded: all is loaded or unchanged; not_published: something is not published yet; "
     "failed: something failed or is quarantined"
 )
-
-EXIT_STATUS_TEXT = (
-    "Exit status: 0 loaded, all is loaded or unchanged; 3 not_published, something is not "
-    "published yet; 1 failed, something failed or is quarantined; 2 usage or not configured."
-)
-"""For the help of commands; the words are those of `LoadOutcome`."""
 
 
 def load_outcome(*, has_failed: bool, unpublished: Collection[object]) -> LoadOutcome:
@@ -335,7 +330,7 @@ class Partitioning:
     def _wrong_key(self, key: str, found: str, likely: Partition) -> ConfigurationError:
         texts = (f"a past {self.calendar.day_name}, yyyy-mm-dd", "|".join(self.values))
         values = dict(zip(self.columns, texts, strict=False))
-        return ConfigurationError(
+        return UnknownNameError(
             f"{self.table_name} has no partition {key}",
             expected="|".join(f"<{values[name]}>" for name in sorted(values)),
             found=found,

@@ -8,7 +8,10 @@ from difflib import get_close_matches
 
 from orchestration_project.contracts.cron import Cron, read_cron
 from orchestration_project.contracts.partitioning import A_DAY, day_of_period, day_or_none
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import (
+    ConfigurationError,
+    UnknownNameError,
+)
 
 EVERY_DAY = "0 0 * * *"
 """Cron expression of partitions whose calendar is not known: each day may name one."""
@@ -273,7 +276,7 @@ def _omitted_weeks(cron: Cron, requested: DateRange) -> list[str]:
 def _empty(known: KnownPartitions, requested: DateRange) -> ConfigurationError:
     part = f" of {requested.part}" if requested.part else ""
     days = known.days().values()
-    return ConfigurationError(
+    return UnknownNameError(
         f"invalid range: {known.name} has no partition{part} from {requested.first} to "
         f"{requested.last}",
         expected=f"dates between {min(days)} and {max(days)}"
@@ -302,7 +305,7 @@ def _outside(
         *([LATER] if is_after and not known.is_ended else []),
         "clip the range to these dates: --clip, or clip: true",
     ]
-    return ConfigurationError(
+    return UnknownNameError(
         f"invalid range: {known.name} has no partition {' or '.join(missing)}",
         expected=f"dates between {first} and {last}",
         found=str(requested),

@@ -11,11 +11,9 @@ from datetime import date
 from decimal import Decimal
 from math import ceil, exp, floor, log
 from statistics import median
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from orchestration_project.contracts.balance import (
     Balance,
@@ -25,6 +23,10 @@ from orchestration_project.contracts.balance import (
 )
 from orchestration_project.contracts.parts import Part
 from orchestration_project.tables.schema import USD_SCALE, as_number
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Outcome = Literal["passed", "failed", "not_applicable"]
 """How an audit ended; what a delivery or a source gives no ground for is not applicable."""
@@ -491,6 +493,8 @@ def contents_sha256(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
     is null, the lengths of texts, and the values: so no other rows have the same bytes, and a null
     is another value than a blank. What repeats itself is most of what there is.
     """
+    import numpy as np
+
     names = "|".join(rows.columns)
     digests = [hashlib.sha256(f"{length} {names}".encode()) for length in lengths]
     ends = np.cumsum(lengths, dtype=np.int64)
@@ -519,8 +523,10 @@ def _is_constant(column: pl.Series) -> bool:
     return column.min() == column.max()
 
 
-def _differs_from_above(column: pl.Series, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _differs_from_above(column: pl.Series, ends: "NDArray[np.int64]") -> "NDArray[np.bool_]":
     """Return for each value whether it begins a run; the first one of each piece does."""
+    import numpy as np
+
     differs = column.ne_missing(column.shift()).to_numpy(writable=True)
     firsts = np.append(0, ends[:-1])
     differs[firsts[firsts < len(differs)]] = True
@@ -528,9 +534,11 @@ def _differs_from_above(column: pl.Series, ends: NDArray[np.int64]) -> NDArray[n
 
 
 def _bytes_of(
-    column: pl.Series, ends: NDArray[np.int64]
+    column: pl.Series, ends: "NDArray[np.int64]"
 ) -> Iterator[tuple[memoryview, Sequence[int]]]:
     """Yield the bytes that stand for a column, and where those of each piece end."""
+    import numpy as np
+
     if column.null_count():
         is_null = column.is_null().cast(pl.UInt8).to_numpy()
     else:
@@ -551,9 +559,11 @@ def _bytes_of(
 
 
 def _bytes_of_quantities(
-    column: pl.Series, ends: NDArray[np.int64]
+    column: pl.Series, ends: "NDArray[np.int64]"
 ) -> Iterator[tuple[memoryview, Sequence[int]]]:
     """Yield whole quantities as whole numbers; then, of pieces with any fraction, all fractions."""
+    import numpy as np
+
     millionths = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
     whole, fractions = np.divmod(millionths, 10**USD_SCALE)
     yield whole.view(np.uint8).data, (ends * whole.itemsize).tolist()

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any
 
-import numpy as np
 import polars as pl
 from sqlalchemy import BigInteger, Boolean, Date, Double, FromClause, Table, Text
 from sqlalchemy.types import TypeEngine
@@ -327,6 +326,8 @@ def split_batches(frame: pl.DataFrame, of: int) -> list[pl.DataFrame]:
 
 def counted(frame: pl.DataFrame, of: int) -> list[int]:
     """Return how many rows each of ``of`` places has."""
+    import numpy as np
+
     return np.bincount(frame[BATCH_INDEX].to_numpy(), minlength=of).tolist()
 
 

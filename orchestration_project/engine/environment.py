@@ -28,7 +28,6 @@ from orchestration_project.connections.http.sqlite_state import (
     read_systems as read_systems_of_file,
 )
 from orchestration_project.contracts.chain import ChainKey, new_key_text, read_key, read_public_keys
-from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.migrating import named
@@ -235,6 +234,8 @@ def open_shared_state(settings: Settings) -> SharedState:
     Raises:
         ConfigurationError: The file cannot be used, or DATABASE_URL is none.
     """
+    from orchestration_project.engine.http_state import PostgresqlState
+
     url = _url_of_shared_state(settings)
     if url is None:
         return SqliteState(settings.state_path)
@@ -250,6 +251,8 @@ def read_systems(settings: Settings) -> Mapping[str, SystemState]:
         ConfigurationError: It cannot be read.
         TransientError: The database is away for now.
     """
+    from orchestration_project.engine.http_state import PostgresqlState
+
     url = _url_of_shared_state(settings)
     if url is None:
         return read_systems_of_file(settings.state_path)

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from sqlalchemy import Connection, Row, select, update
 
-from orchestration_project.engine.dagster_private import is_worker_gone
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, within
 from orchestration_project.errors import TransientError
 from orchestration_project.tables.spine import fences, leases
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -103,7 +104,7 @@ def give_back(connection: Connection, lease: Lease) -> None:
 
 
 def acquire_for_run(
-    warehouse: Warehouse, instance: dg.DagsterInstance, work: dg.AssetKey, *, run_id: str
+    warehouse: Warehouse, instance: "dg.DagsterInstance", work: "dg.AssetKey", *, run_id: str
 ) -> None:
     """Have the run be the only one that does the work of the asset ``work``, until it ends.
 
@@ -136,18 +137,20 @@ def _holder(connection: Connection, place: dict[str, str]) -> str | None:
     return connection.execute(wanted).scalar_one()
 
 
-def _is_under_way(instance: dg.DagsterInstance, run_id: str) -> bool:
+def _is_under_way(instance: "dg.DagsterInstance", run_id: str) -> bool:
     """Whether Dagster knows a run of this id that has not ended."""
     run = instance.get_run_by_id(run_id)
     return run is not None and not run.is_finished
 
 
-def is_at_work(instance: dg.DagsterInstance, run_id: str) -> bool:
+def is_at_work(instance: "dg.DagsterInstance", run_id: str) -> bool:
     """Whether a run of this id has not ended, and its process is not known to be gone."""
+    from orchestration_project.engine.dagster_private import is_worker_gone
+
     run = instance.get_run_by_id(run_id)
     return run is not None and not run.is_finished and not is_worker_gone(instance, run)
 
 
-def has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+def has_ended(instance: "dg.DagsterInstance", run_id: str) -> bool:
     """Whether a run is known here, and is not at work; one of another instance is not known."""
     return instance.get_run_by_id(run_id) is not None and not is_at_work(instance, run_id)

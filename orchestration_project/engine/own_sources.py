@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Table
 
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.own.attributes import dataset_in
 from orchestration_project.own.contracts import (
     Judged,
@@ -169,7 +169,7 @@ def own_declaration(name: str) -> Declaration:
     """
     found = {each.dataset.name: each for each in own_declarations()}
     if name not in found:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"the project declares no source {name!r}",
             expected=f"one of {', '.join(found)}" if found else "a file defs/NAME/source.py",
             found=name,

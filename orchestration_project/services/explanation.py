@@ -55,7 +55,7 @@ from orchestration_project.contracts.formulas import (
 )
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.packs import Blob
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import PACKAGE_FOLDER
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
@@ -196,7 +196,7 @@ def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column:
         ContractError: The key has fewer parts than the table's.
     """
     if table not in rules:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid table {table!r}: expected one with declared formulas",
             expected=", ".join(sorted(rules)),
             found=_read_absence(table),
@@ -205,7 +205,7 @@ def choose_number(rules: Mapping[str, TableRules], table: str, key: str, column:
     declared = rules[table].columns
     if column not in declared:
         is_column = column in rules[table].table.c
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid column {column!r} of {table}: expected one with a declared formula",
             expected=", ".join(declared),
             found=_read_absence(f"{table}.{column}") if is_column else "no such column",

@@ -17,7 +17,7 @@ from orchestration_project.contracts.values import POLARS_TYPES
 from orchestration_project.engine.blob_repair import problem_of
 from orchestration_project.engine.packs import PACKS, Blob, stored_size
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.tables.conditions import condition, refuse_contradictions
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries
@@ -89,7 +89,7 @@ def _named(wanted: str) -> list[ColumnElement[bool]]:
     if len(wanted) == SHA256_LENGTH:
         return [blobs.c.sha256 == wanted.lower()]
     if not (wanted.isascii() and wanted.isdecimal()):
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid capture {wanted!r}: expected a capture_id or a SHA-256, e.g. 17",
             remedy="find it with `artifacts list`",
         )

@@ -24,7 +24,11 @@ from orchestration_project.engine.dagster_private import parts_of_job, parts_of_
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.errors import (
+    ConfigurationError,
+    OrchestrationError,
+    UnknownNameError,
+)
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import Answer, Probe, Registry
 from orchestration_project.settings.chosen import domain_of_name
@@ -85,7 +89,7 @@ class Pauses:
         """
         pauses = {pause.subject: pause for pause in self.list_in_effect()}
         if subject not in pauses:
-            raise ConfigurationError(
+            raise UnknownNameError(
                 f"not paused: {subject[:100]!r}",
                 expected="the subject of a pause in effect",
                 found=", ".join(pauses) or "no pause in effect",

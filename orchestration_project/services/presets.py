@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import yaml
 from pydantic import BaseModel
 from sqlalchemy import Connection, func, insert, select, update
@@ -27,7 +26,7 @@ from orchestration_project.contracts.presets import (
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.settings import (
     Settings,
     default_files,
@@ -40,6 +39,9 @@ from orchestration_project.settings import (
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.operations import operations_presets
 from orchestration_project.tables.operations import operations_verified_configs as verified
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 FOLDER = Path("presets")
 """Folder of presets, in the project folder and among the defaults."""
@@ -108,7 +110,7 @@ def config_of_preset(name: str, job: str) -> dict[str, Any]:
 def _content(name: str) -> str:
     names = preset_names()  # no path is made of a name that is not one of them
     if name not in names:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"preset not found: {name!r}",
             expected=f"one of {', '.join(names)}",
             remedy=did_you_mean(name, names) or "name one of them",
@@ -202,7 +204,7 @@ class Presets:
 class RunPresets:
     """Values of the applied presets for one run."""
 
-    instance: dg.DagsterInstance
+    instance: "dg.DagsterInstance"
     run_id: str
     settings: Settings
     presets: Presets

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.engine.dagster_private import ping_code_server
 from orchestration_project.engine.environment import (
-    open_clock,
     open_warehouse,
     unprepared_warehouse,
 )
@@ -28,10 +27,9 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import AlertCondition, Answer, Probe, Registry
-from orchestration_project.services.alerts import Alerts, Links, read_policy
-from orchestration_project.services.alerts.rules.channels import channels
+from orchestration_project.services.alerts import Alerts, build_alerts
 from orchestration_project.services.alerts.rules.messages import trial_message
-from orchestration_project.services.alerts.sending import LastResortLog, look_at
+from orchestration_project.services.alerts.sending import look_at
 from orchestration_project.services.backup_state import backup_probe, restore_probe
 from orchestration_project.services.dagster_instance import (
     NO_HEARTBEAT,
@@ -56,7 +54,7 @@ from orchestration_project.services.objectives.conditions import RowConditions, 
 from orchestration_project.services.pauses import read_pauses, select_unpaused_runs
 from orchestration_project.services.program_logs.losses import losses_probe
 from orchestration_project.services.releases import releases_probe
-from orchestration_project.settings import Settings, without_secrets
+from orchestration_project.settings import Settings
 
 
 def daemon_probe(
@@ -275,19 +273,7 @@ def open_alerts(settings: Settings, registry: Registry | None = None) -> Alerts:
         settings: The settings of this process.
         registry: The domains whose conditions are reported, too; None: those of no domain.
     """
-    return Alerts(
-        read_policy(
-            settings.alert_rules_path,
-            *channels(settings.every_alert_url, settings.named_alert_urls),
-            window=timedelta(hours=settings.alert_repeat_after_hours),
-        ),
-        lambda: open_warehouse(settings),
-        clock=open_clock(settings),
-        links=Links(without_secrets(settings.public_url)),  # they go to people
-        conditions=partial(_conditions, settings, registry),
-        last_resort_log=LastResortLog(settings.state_path / "alerts_told.json"),
-        docs_url=settings.docs_url and without_secrets(settings.docs_url),
-    )
+    return build_alerts(settings, partial(_conditions, settings, registry))
 
 
 def _conditions(

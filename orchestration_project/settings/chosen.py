@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.settings.project import own_domain
 from orchestration_project.settings.settings import Settings, settings_class
 
@@ -157,7 +157,7 @@ def require_known(setting: str, given: Iterable[str], known: Sequence[str]) -> N
         ConfigurationError: It does not.
     """
     if unknown := [name for name in given if name not in known]:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid {setting}", expected=f"names of {', '.join(known)}", found=unknown[0]
         )
 

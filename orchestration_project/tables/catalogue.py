@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, select, union_all
 
 import orchestration_project.tables
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.tables.conditions import (
     column_of,
     condition,
@@ -173,7 +173,7 @@ def relation(name: str) -> Relation:
     found = known_tables().get(name)
     if found is None:
         public = [each for each in known_tables() if each not in internal_tables()]
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"table or view not found: {name!r}",
             expected="a name that `orchestrate tables` lists",
             remedy=did_you_mean(name, public),

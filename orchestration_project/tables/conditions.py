@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.tables.schema import (
     HIDDEN,
     USD_SCALE,
@@ -171,7 +171,7 @@ def column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
     """
     found = rows.c.get(name)
     if found is None:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"{rows.description} has no column {name!r}",
             expected=f"one of {', '.join(rows.c.keys())}",
             remedy=did_you_mean(name, rows.c.keys()),

@@ -103,7 +103,7 @@ def test_an_alert_is_closed_by_hand_and_who_heard_of_it_hears_that(desk, monkeyp
     listed = capsys.readouterr().out
     assert ID_OF_A not in listed
     assert len(listed.splitlines()) == 2
-    assert main(["alerts", "close", ID_OF_A]) == 1
+    assert main(["alerts", "close", ID_OF_A]) == 2
     assert capsys.readouterr().err.startswith(f"no open alert matches '{ID_OF_A}'")
 
 

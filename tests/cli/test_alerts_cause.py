@@ -16,7 +16,7 @@ def test_every_kind_of_alert_can_be_caused():
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(demo_settings, capsys):
-    assert main(["alerts", "cause", "host_silnet"]) == 1
+    assert main(["alerts", "cause", "host_silnet"]) == 2
     error = capsys.readouterr().err
     assert "no alert 'host_silnet' can be caused" in error
     assert "host_silent" in error

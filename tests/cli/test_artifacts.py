@@ -53,7 +53,7 @@ def test_captures_are_listed_with_what_gets_their_bytes(capture, capsys):
 
 @pytest.mark.parametrize("wrong", ["abc", "-1", "1.5", "²", ""])
 def test_a_capture_that_cannot_be_one_is_named_with_what_can(capture, capsys, wrong):
-    assert main(["artifacts", "get", "--", wrong]) == 1
+    assert main(["artifacts", "get", "--", wrong]) == 2
     assert (
         f"invalid capture {wrong!r}: expected a capture_id or a SHA-256" in capsys.readouterr().err
     )

@@ -81,7 +81,7 @@ def test_a_profile_is_switched_in_the_code_location_that_has_its_domain(capsys, 
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
-    assert main(["automation", "on", "price"]) == 1
+    assert main(["automation", "on", "price"]) == 2
     error = capsys.readouterr().err
     assert "profile not found: 'price'" in error
     assert (

@@ -85,7 +85,7 @@ def test_the_help_lists_every_command_in_a_section_and_how_to_complete(capsys):
     assert re.findall(r"^(\w+):$", shown, re.MULTILINE)[1:] == list(SECTIONS)
     listed = [name for name, entry in COMMANDS.items() if entry.section]
     assert re.findall(r"^  ([a-z][a-z-]*)  +[A-Z]", shown, re.MULTILINE) == listed
-    assert "_ORCHESTRATE_COMPLETE=bash_source" in shown
+    assert "orchestrate completion --help" in shown
 
 
 @pytest.mark.parametrize("group", ["alerts", "keys", "config", "evidence", "artifacts", "items"])
@@ -219,7 +219,7 @@ def test_a_file_of_settings_overrides_nothing_of_the_environment(state_dir, tmp_
 def test_quiet_leaves_the_result_and_verbose_adds_the_traceback(state_dir, capsys):
     assert main(["items", "list", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert main(["export", "nothing", "-v"]) == 1
+    assert main(["export", "nothing", "-v"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("Traceback")
     assert "\ntable or view not found: 'nothing'\n" in error

@@ -211,6 +211,6 @@ def test_what_is_no_whole_zip_is_told(archive, capsys, content):
 def test_an_export_that_fails_names_the_failure_in_json(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("FINRA_SOURCE")
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    assert main(["evidence", "export", "--run", "nothing", "--json"]) == 1
+    assert main(["evidence", "export", "--run", "nothing", "--json"]) == 2
     [failure] = json.loads(capsys.readouterr().out)["failures"]
     assert "nothing" in failure

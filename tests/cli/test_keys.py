@@ -70,7 +70,7 @@ def test_a_key_is_made_listed_rotated_and_revoked(say, demo_settings):
 
 def test_a_key_that_is_not_there_or_was_revoked_is_named(say):
     status, output, error = say("revoke", "0123456789ab")
-    assert (status, output) == (1, "")
+    assert (status, output) == (2, "")
     assert error.startswith("key not found: '0123456789ab'\n")
     key_id = made(say("create", "--role", "viewer", "--owner", "x"))
     assert say("revoke", key_id)[0] == 0

@@ -191,12 +191,12 @@ def test_what_does_not_exist_is_refused_with_what_was_probably_meant(state_dir, 
     assert "use `load prices_gold`" in usage_error(
         capsys, "backfill", "prices_gold", "--from", first, "--to", last
     )
-    assert main(["load", TREASURY, f"{last[:-1]}x"]) == 1
+    assert main(["load", TREASURY, f"{last[:-1]}x"]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{TREASURY} has no partition '{last[:-1]}x'\n")
     assert f"{first} to {last}" in error
     assert "did you mean " in error
-    assert main(["backfill", TREASURY, "--from", "2001-01-01", "--to", "2001-12-31"]) == 1
+    assert main(["backfill", TREASURY, "--from", "2001-01-01", "--to", "2001-12-31"]) == 2
     assert f"expected: dates between {first} and {last}" in capsys.readouterr().err
     assert not list(state_dir.rglob("*.sqlite"))
 
@@ -212,7 +212,7 @@ def test_ranges_are_consecutive_and_of_one_first_part():
 
 def test_a_month_in_another_form_is_refused_with_the_partitions_that_there_are(state_dir, capsys):
     first, last = keys_of("finra_treasury_monthly", capsys)
-    assert main(["load", "finra_treasury_monthly", last[:7]]) == 1
+    assert main(["load", "finra_treasury_monthly", last[:7]]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"finra_treasury_monthly has no partition '{last[:7]}'\n")
     assert f"partitions, {first} to {last}" in error
@@ -232,7 +232,7 @@ def test_a_backfill_beyond_the_known_partitions_is_refused_unless_it_is_clipped(
 ):
     known = keys_of(dataset, capsys)[0].rpartition("|")[2]
     backfill = ["backfill", dataset, "--from", first, "--to", last, "--dry-run", "--json"]
-    assert main(backfill) == 1
+    assert main(backfill) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"invalid range: {dataset} has no partition before {known}\n")
     assert f"set {setting} to an earlier day" in error

@@ -40,7 +40,7 @@ def test_a_pause_is_listed_with_its_end_until_it_is_resumed(capsys):
     until = f"finra/otc_weekly is paused until 2099-01-02 03:00 UTC by {getuser()}: disk moves\n"
     assert capsys.readouterr().out == until
     [row] = listed(capsys)
-    assert (row["subject"], row["until"]) == ("finra/otc_weekly", "2099-01-02 03:00")
+    assert (row["subject"], row["until"]) == ("finra/otc_weekly", "2099-01-02T03:00:00+00:00")
     assert main(["resume", "finra/otc_weekly"]) == 0
     assert capsys.readouterr().out == "resumed: finra/otc_weekly\n"
     assert listed(capsys) == []

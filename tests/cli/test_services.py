@@ -1,5 +1,6 @@
 """Programs that `ui` and `stack` supervise: restarted after they end, until they end too often."""
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,14 @@ def test_a_wait_for_a_program_that_never_answers_ends_with_its_last_lines(servic
     with pytest.raises(TransientError, match="stays does not answer") as ended:
         services.wait_until("stays", lambda: False, seconds=0.2)
     assert ended.value.expected == "an answer within 0.2 s"
+
+
+def test_a_wait_names_the_program_before_and_after(services, capsys):
+    services.start_command("stays", STAYS)
+    services.wait_until("stays", iter([False, True]).__next__)
+    waits, is_ready = capsys.readouterr().err.splitlines()
+    assert waits == "waiting for stays"
+    assert re.fullmatch(r"stays is ready after \d\.\d s", is_ready)
 
 
 def test_an_optional_program_that_ends_does_not_end_a_wait_for_another(services, tmp_path):

@@ -44,5 +44,5 @@ def test_a_trace_is_shown_as_a_tree_and_as_json(recorded, capsys):
     [("nonsense", "invalid TRACE_ID 'nonsense'"), ("a" * 32, f"trace not found: {'a' * 32}")],
 )
 def test_what_is_no_trace_is_a_clear_error(recorded, capsys, given, said):
-    assert main(["trace", given]) == 1
+    assert main(["trace", given]) == 2
     assert said in capsys.readouterr().err

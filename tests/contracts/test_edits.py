@@ -9,10 +9,9 @@ from orchestration_project.contracts.edits import (
     Action,
     EditConflictError,
     Stored,
-    UnknownNameError,
 )
 from orchestration_project.contracts.flags import FLAG_KIND, Flag, require_unexpired
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, UnknownNameError
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ADA = FLAG_KIND.read({"name": "layout", "owner": "ada", "share": 0.5})

@@ -38,7 +38,14 @@ def test_dagster_job_execute_makes_exactly_the_chosen_files_ready_and_the_load_t
         rows = json.loads(listed)
         return {row["item_key"]: (row["state"], row["attempt_count"]) for row in rows}
 
-    assert run("orchestration_project", "load", "documents")[0] == 1
+    status, output = run("orchestration_project", "load", "documents")
+    lines = output.splitlines()
+    assert status == 1
+    assert [line.split(":")[0].split()[-1] for line in lines if line.startswith("no text")] == [
+        "cut.json",
+        "odd.bin",
+    ]
+    assert "next: orchestrate documents timeline cut.json" in lines
     loaded = {"good.txt": ("done", 1), "cut.json": ("dead", 1), "odd.bin": ("dead", 1)}
     assert items() == loaded
     job = ("-j", "operations_runs", "-m", "orchestration_project.definitions")

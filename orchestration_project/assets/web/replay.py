@@ -19,7 +19,11 @@ from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
-from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.errors import (
+    ConfigurationError,
+    OrchestrationError,
+    UnknownNameError,
+)
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.items import load_items
 from orchestration_project.resources.web.proposals import apply_accepted
@@ -69,7 +73,7 @@ def declared_site(name: str) -> Site:
         ConfigurationError: No valid site file has that name.
     """
     if name not in SITE_FILES.sites:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"unknown site {name!r}",
             expected=f"a site with a valid file: {', '.join(SITE_FILES.sites) or 'none'}",
             found=SITE_FILES.problems.get(f"{name}.yaml", ""),

@@ -1,5 +1,18 @@
-"""HTTP with one system's manners: timeouts, retries, a shared rate limit and a shared breaker."""
+"""HTTP with one system's manners: timeouts, retries, a shared rate limit and a shared breaker.
 
-from orchestration_project.connections.http.client import HttpClient, Response
+The client is imported at its first use: most programs that read the state of requests send none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestration_project.connections.http.client import HttpClient, Response
 
 __all__ = ["HttpClient", "Response"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.client"), name)

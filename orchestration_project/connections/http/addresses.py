@@ -19,8 +19,6 @@ from ipaddress import (
     ip_network,
 )
 
-import httpx
-
 from orchestration_project.errors import ConfigurationError
 
 Address = IPv4Address | IPv6Address
@@ -196,6 +194,8 @@ def _endpoint(url: str) -> Endpoint:
     Raises:
         ConfigurationError: As `AddressGuard.check` says, its port and address apart.
     """
+    import httpx
+
     try:
         parsed = httpx.URL(url)
         host = _plain(parsed.raw_host.decode())

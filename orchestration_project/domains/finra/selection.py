@@ -12,7 +12,7 @@ from orchestration_project.domains.finra.calendar import (
     WEEK,
     publication_date,
 )
-from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.errors import ConfigurationError, SourceError, UnknownNameError
 
 FRIDAY = 4
 
@@ -95,7 +95,7 @@ PARTITIONING = WeekPartitioning(
 
 
 def _wrong_key(key: str, found: str) -> ConfigurationError:
-    return ConfigurationError(
+    return UnknownNameError(
         f"invalid partition {key}",
         expected=f"<{'|'.join(TIERS)}>|<a past Monday, yyyy-mm-dd>, as in T1|2025-11-10",
         found=found,

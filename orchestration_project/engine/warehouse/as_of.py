@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, Table, and_, case, func, select
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
-from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
 from orchestration_project.tables.published import REASON, published_by
 from orchestration_project.tables.schema import HISTORY, PUBLICATION, key_names
@@ -186,7 +186,7 @@ def derive_as_of(
         TimeoutError: The reads took longer than ``seconds``.
     """
     if name not in tables:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid gold table {name!r}: expected one that is derived of tables with history",
             expected=f"one of {', '.join(sorted(tables))}",
             remedy=did_you_mean(name, sorted(tables)),
@@ -220,7 +220,7 @@ def read_day(key: str, *, monday: bool = False) -> date:
     except ValueError:
         day = None
     if day is None or (monday and day.weekday()):
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid partition {key!r}: expected a {'Monday' if monday else 'day'}, "
             "e.g. 2025-11-10",
             remedy="write it as yyyy-mm-dd, without a tier: the table is of all tiers",

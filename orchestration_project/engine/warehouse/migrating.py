@@ -4,26 +4,39 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Table, delete, exc, insert, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    Table,
+    column,
+    delete,
+    exc,
+    insert,
+    inspect,
+    select,
+    table,
+    text,
+)
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse.connecting import sql_state
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
-from orchestration_project.migrations.declared import compare_schema, schema_sha256
-from orchestration_project.migrations.scripts import alembic_config
+from orchestration_project.migrations.declared import (
+    COMPARED_DATABASES,
+    compare_schema,
+    schema_sha256,
+)
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN, RECORDED
 from orchestration_project.tables.spine import database_labels, declared_tables
 from orchestration_project.tables.views import VIEWS
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 INSUFFICIENT_PRIVILEGE = "42501"
 DUPLICATES = ("42P07", "42701", "42710")
@@ -46,8 +59,10 @@ LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""
 
 
-def migration_config(connection: Connection) -> Config:
+def migration_config(connection: Connection) -> "Config":
     """Return Alembic's configuration, without a file."""
+    from orchestration_project.migrations.scripts import alembic_config
+
     config = alembic_config()
     config.attributes.update(connection=connection, version_table=VERSION_TABLE)
     return config
@@ -59,6 +74,13 @@ def current_version(connection: Connection) -> str | None:
     Raises:
         ConfigurationError: Alembic does not know this kind of database.
     """
+    if connection.dialect.name in COMPARED_DATABASES:  # as Alembic reads it, without its import
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        versions = select(column("version_num")).select_from(table(VERSION_TABLE))
+        return connection.execute(versions).scalar_one_or_none()
+    from alembic.migration import MigrationContext
+
     try:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     except KeyError as error:
@@ -79,6 +101,11 @@ def is_current(connection: Connection) -> bool:
     version = current_version(connection)
     if version is None or version == NEWEST_VERSION:
         return version is not None
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    from orchestration_project.migrations.scripts import alembic_config
+
     script = ScriptDirectory.from_config(alembic_config())
     try:
         script.get_revision(version)
@@ -146,6 +173,8 @@ def migrate_to(connection: Connection, schema: str | None, version: str) -> None
 
     ``connection`` is in a write transaction.
     """
+    from alembic import command
+
     if connection.dialect.name == "postgresql":
         _lock_and_make_schema(connection, schema)
     if current_version(connection) is None:
@@ -162,6 +191,8 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
     """
     if is_current(connection):
         return "-- the tables are up to date\n"
+    from alembic import command
+
     statements = io.StringIO()
     config = migration_config(connection)
     config.output_buffer = statements
@@ -294,6 +325,8 @@ def _half_applied(found: str) -> ConfigurationError:
 
 
 def _migrate(connection: Connection, schema: str | None) -> None:
+    from alembic import command
+
     if connection.dialect.name == "postgresql":
         _lock_and_make_schema(connection, schema)
     if not is_current(connection):

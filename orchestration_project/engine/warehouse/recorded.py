@@ -14,7 +14,7 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import Outcome
 from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json
 from orchestration_project.engine.warehouse.target import WriteDisposition
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import UnknownNameError
 from orchestration_project.tables.spine import audits, blobs, captures, deliveries, fences, landings
 
 ROWS_AT_ONCE = 10_000
@@ -216,7 +216,7 @@ def place_of(group: str) -> tuple[str, str]:
     """
     found = GROUP_ID.fullmatch(group)
     if found is None:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"{group} is not a delivery",
             expected="a group_id as in the table deliveries: finra_otc_weekly:T1|2025-11-10#2",
             remedy="copy it from that table; quote it for the shell",

@@ -10,9 +10,8 @@ from orchestration_project.contracts.edits import (
     Action,
     EditConflictError,
     Stored,
-    UnknownNameError,
 )
-from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.errors import ConfigurationError, OrchestrationError, UnknownNameError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Parameters
 from orchestration_project.gateway.api.problems import problem_of

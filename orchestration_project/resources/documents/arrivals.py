@@ -235,6 +235,19 @@ class Arrivals:
         with self._warehouse.reading() as connection:
             return connection.execute(wanted).scalar_one()
 
+    def list_not_extracted(self, limit: int) -> list[tuple[str, str]]:
+        """Return paths of files that are there without text, each with the reason, by path."""
+        columns = documents_files.c
+        wanted = (
+            select(columns.path, documents.c.reason)
+            .outerjoin(documents, documents.c.document_id == columns.document_id)
+            .where(columns.state != "gone", documents.c.state != "loaded")
+            .order_by(columns.path)
+            .limit(limit)
+        )
+        with self._warehouse.reading() as connection:
+            return [(path, reason or "") for path, reason in connection.execute(wanted)]
+
     def _enqueue(self, connection: Connection, rows: Sequence[FileRow]) -> None:
         by_day: dict[date, list[NewItem]] = {}
         for row in rows:

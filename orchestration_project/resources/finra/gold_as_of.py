@@ -31,7 +31,9 @@ from orchestration_project.engine.warehouse.as_of import (
 )
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.engine.warehouse.target import stamped
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import (
+    UnknownNameError,
+)
 from orchestration_project.resources.finra.gold import (
     COLUMNS,
     OF_VENUES,
@@ -152,7 +154,7 @@ def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedA
         ConfigurationError: The key is not its one partition, or no week was loaded by then.
     """
     if key != ALL:
-        raise ConfigurationError(f"invalid partition {key!r}: expected {ALL}, the only one")
+        raise UnknownNameError(f"invalid partition {key!r}: expected {ALL}, the only one")
     needed = Needed(TRADED, has_names=True)
     weeks, left_out = _weeks(state, needed, landed_weeks(state.connection))
     if not weeks:

@@ -174,6 +174,8 @@ def read_plugin(connection: Connection, plugin_id: str) -> StoredPlugin:
 class UnknownPluginError(ConfigurationError):
     """No plugin has the ID."""
 
+    is_unknown_name = True
+
 
 def read_publishers(connection: Connection) -> Sequence[RowMapping]:
     """Return the publishers, by name."""

@@ -11,7 +11,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.redaction import hide
 from orchestration_project.services.access.rules.credentials import (
     ID_BYTES,
@@ -115,7 +115,7 @@ def _found(connection: Connection, key_id: str) -> KeyFacts:
     wanted = select(access_keys).where(access_keys.c.key_id == key_id)
     row = connection.execute(wanted).mappings().first()
     if row is None:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"key not found: {key_id!r}",
             expected="a key ID, the middle part of op_<id>_<secret>",
             remedy="list them: keys list",

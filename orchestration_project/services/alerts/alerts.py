@@ -3,23 +3,28 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-
-import dagster as dg
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.registry import AlertCondition
 from orchestration_project.services.alerts.inbox import Inbox
-from orchestration_project.services.alerts.policy import Links
-from orchestration_project.services.alerts.rules.channels import Channel
+from orchestration_project.services.alerts.policy import Links, read_policy
+from orchestration_project.services.alerts.rules.channels import Channel, channels
 from orchestration_project.services.alerts.rules.decisions import is_lately
 from orchestration_project.services.alerts.rules.digest import AlertDelivery, batches, message_of
 from orchestration_project.services.alerts.rules.messages import Message, database_failure
 from orchestration_project.services.alerts.rules.notification import Policy
 from orchestration_project.services.alerts.rules.runbooks import with_runbook
 from orchestration_project.services.alerts.sending import LastResortLog, send
+from orchestration_project.settings import Settings, without_secrets
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from orchestration_project.registry import AlertCondition
 
 MESSAGES_PER_TICK = 10
 """To each channel."""
@@ -38,7 +43,7 @@ class Alerts:
         *,
         clock: Clock,
         links: Links,
-        conditions: Callable[[dg.DagsterInstance], Sequence[AlertCondition]],
+        conditions: "Callable[[dg.DagsterInstance], Sequence[AlertCondition]]",
         last_resort_log: LastResortLog,
         docs_url: str | None = None,
     ) -> None:
@@ -124,3 +129,27 @@ class Alerts:
         except OrchestrationError as error:
             return f"{error.what}: {error.found}" if error.found else error.what
         return None
+
+
+def build_alerts(
+    settings: Settings, conditions: "Callable[[dg.DagsterInstance], Sequence[AlertCondition]]"
+) -> Alerts:
+    """Return the channels and the store of alerts; opens nothing yet.
+
+    Args:
+        settings: The settings of this process.
+        conditions: Returns the conditions that alerts report although no run ends by them.
+    """
+    return Alerts(
+        read_policy(
+            settings.alert_rules_path,
+            *channels(settings.every_alert_url, settings.named_alert_urls),
+            window=timedelta(hours=settings.alert_repeat_after_hours),
+        ),
+        lambda: open_warehouse(settings),
+        clock=open_clock(settings),
+        links=Links(without_secrets(settings.public_url)),  # they go to people
+        conditions=conditions,
+        last_resort_log=LastResortLog(settings.state_path / "alerts_told.json"),
+        docs_url=settings.docs_url and without_secrets(settings.docs_url),
+    )

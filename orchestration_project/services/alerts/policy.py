@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
-
-import dagster as dg
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.alerts.rules.channels import Channel
 from orchestration_project.services.alerts.rules.notification import Names, Policy, read_rules
 from orchestration_project.settings.loading import read_declared
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 class Links:
@@ -76,7 +78,7 @@ def read_policy(
     return Policy(channels, window, rules, problem)
 
 
-def names_of(repository: dg.RepositoryDefinition) -> Names:
+def names_of(repository: "dg.RepositoryDefinition") -> Names:
     """Return the names that rules can match."""
     graph = repository.asset_graph
     assets = frozenset(key.to_user_string() for key in graph.get_all_asset_keys())

@@ -10,7 +10,10 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, func, select, union
 
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import (
+    ConfigurationError,
+    UnknownNameError,
+)
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.spine import captures, deliveries
 
@@ -115,7 +118,7 @@ def _of_session(connection: Connection, session: str) -> EvidenceSubject:
 
 
 def _unknown(what: str, listing: str) -> ConfigurationError:
-    return ConfigurationError(
+    return UnknownNameError(
         f"the ledger does not know {what}",
         expected=f"one that `orchestrate {listing}` lists",
         remedy="name one of those; if it has just begun, or nothing keeps the ledger, start the "
@@ -127,7 +130,7 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Evide
     own = deliveries.c.partition_key == partition
     first = connection.execute(select(func.min(deliveries.c.recorded_at)).where(own)).scalar()
     if first is None or first > at:
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"nothing was delivered of the partition {partition} until {at.isoformat()}",
             expected="a partition, and a time after its first delivery",
             found=f"its first delivery is of {first.isoformat()}" if first else "no delivery",

@@ -16,7 +16,7 @@ from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import UnknownNameError
 from orchestration_project.tables.operations import operations_exports, operations_removals
 from orchestration_project.tables.operations_deployment import (
     operations_damaged_artifacts as damaged,
@@ -218,13 +218,13 @@ def check_named(
     with warehouse.reading() as connection:
         found = dict(read_blobs(connection, hashes)) if hashes else {}
         if missing := [each for each in hashes if each not in found]:
-            raise ConfigurationError(
+            raise UnknownNameError(
                 f"invalid sha256 {missing[0][:80]!r}: expected the SHA-256 of captured bytes, 64 "
                 f"hexadecimal digits, e.g. {'0f' * 32}",
                 remedy="find it in operations_damaged_artifacts or with `artifacts list`",
             )
         if dataset is not None and not connection.execute(_of_dataset(dataset).limit(1)).first():
-            raise ConfigurationError(
+            raise UnknownNameError(
                 f"invalid dataset {dataset[:80]!r}: expected a dataset of the table captures, "
                 "e.g. weeklySummary",
                 remedy="find it with `artifacts list`",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from orchestration_project.contracts.problems import (
     ITEMS_FAILED,
@@ -21,7 +21,9 @@ from orchestration_project.services.alerts.rules.decisions import (
     severity_of,
     worst,
 )
-from orchestration_project.services.gate.rules import Finding
+
+if TYPE_CHECKING:
+    from orchestration_project.services.gate.rules import Finding
 
 LONGEST_REASON = 1200
 """Characters of an error's own text; the run's page has the rest."""
@@ -157,7 +159,7 @@ def tick_failure(name: str, error: str, links: Links) -> Message:
     )
 
 
-def condition_failure(problem: Problem, finding: Finding, links: Links) -> Message:
+def condition_failure(problem: Problem, finding: "Finding", links: Links) -> Message:
     """Return the message of a problem outside of the runs."""
     what, _, more = finding.got.partition("; ")
     link = links.deployment()

@@ -1,0 +1,31 @@
+"""Commands that need no definitions import neither Dagster nor what they do not use."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.structure.commands import ABSENT, COMMANDS, read_modules_of
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory) -> Path:
+    """STATE_DIR of an installation whose tables are made."""
+    folder = tmp_path_factory.mktemp("state")
+    read_modules_of("keys list", folder)
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_without_definitions_imports_no_heavy_package(
+    command: str, installation: Path, record_property
+):
+    modules = read_modules_of(command, installation)
+    record_property("modules", len(modules))
+    packages = {name.partition(".")[0] for name in modules}
+    assert sorted(packages & {*ABSENT}) == []
+
+
+def test_the_package_that_projects_import_is_cheap(tmp_path: Path):
+    own = [name for name in read_modules_of("--version", tmp_path) if "orchestration" in name]
+    assert "orchestration_project.registry" not in own
+    assert len(own) <= 12
