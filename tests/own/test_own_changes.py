@@ -1,9 +1,10 @@
 """Changes of declared tables that are not additive: rows, history and load records keep."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, func, inspect, select, update
@@ -282,3 +283,44 @@ def test_an_owner_runs_the_sql_and_the_role_records_the_change(files):
     with files.warehouse.reading() as connection:
         kinds = connection.scalars(select(load_chain.c.kind).distinct())
         assert "schema" in set(kinds)
+
+
+@contextmanager
+def limited(files):
+    """Give the warehouse of a role that may read and write rows, and change no table."""
+    role, schema = f"role_{uuid4().hex}", files.warehouse._schema
+    owner = files.warehouse._engine.url
+    with files.warehouse.writing() as connection:
+        for statement in (
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
+        ):
+            connection.exec_driver_sql(statement)
+    url = owner.set(username=role)
+    with Warehouse(url, clock=files.clock, schema=schema, chain_key=lambda: KEY) as opened:
+        yield opened
+    with files.warehouse.writing() as connection:
+        connection.exec_driver_sql(f"DROP OWNED BY {role}")
+        connection.exec_driver_sql(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("files", ["postgresql"], indirect=True)
+def test_a_role_without_rights_gets_the_sql_and_uses_the_copy(files):
+    files.dataset(NAME, replace(COUNT, type=str), NOTE)
+    files.declare_alone()
+    with limited(files) as role:
+        with pytest.raises(ConfigurationError, match="this role may not change") as raised:
+            role.change_own()
+        assert "--sql" in raised.value.remedy
+        script = role.own_sql(role.plan_own())
+        with files.warehouse.writing() as connection:
+            for statement in script[1:-1]:
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+        assert len(role.change_own()) == 1
+        assert files.all_rows("count") == converted(str)
+        assert files.problems() == []
+        late = files.clock.now() + timedelta(days=91)
+        assert CopyRetention().remove(role, late).row_count == 4
+        assert CopyRetention().remove(role, late).row_count == 0
+        assert files.all_rows("count", "pieces_old1") == [[], []]

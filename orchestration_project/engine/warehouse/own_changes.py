@@ -463,11 +463,15 @@ def _altered(connection: Connection, part: _Part) -> Iterator[str]:
 def change_sql(
     connection: Connection, schema: str | None, changes: Sequence[TableChange], at: datetime
 ) -> Iterator[str]:
-    """Yield the statements for a role with rights on tables; they record the copies, too."""
+    """Yield the statements for a role with rights on tables.
+
+    They record the copies, too, and let the role of the connection use them.
+    """
     is_postgresql = connection.dialect.name == "postgresql"
     yield "BEGIN" if is_postgresql else "BEGIN IMMEDIATE"
     if is_postgresql:
         yield f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"
+    role = connection.scalar(text("SELECT current_user")) if is_postgresql else None
     if is_postgresql and schema is not None:
         yield f'SET LOCAL search_path TO "{schema}"'
     for change in changes:
@@ -480,6 +484,9 @@ def change_sql(
             literal = {"literal_binds": True}
             compiled = row.compile(dialect=connection.dialect, compile_kwargs=literal)
             yield _as_script(connection, str(compiled))
+            if role is not None:
+                copy = connection.dialect.identifier_preparer.quote(part.stored.name)
+                yield f'GRANT SELECT, INSERT, UPDATE, DELETE ON {copy} TO "{role}"'
     yield "COMMIT"
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, delete, exc, func, select
 from sqlalchemy.schema import DropTable
 
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import sql_state
+from orchestration_project.engine.warehouse.migrating import INSUFFICIENT_PRIVILEGE
 from orchestration_project.engine.warehouse.own_changes import COPY_DAYS
 from orchestration_project.services.cleanup.retention import ExpiredRows
 from orchestration_project.tables.schema import COPY_OF, METADATA
@@ -31,15 +33,29 @@ class CopyRetention:
         return set()
 
     def remove(self, warehouse: Warehouse, now: datetime) -> ExpiredRows:
-        """Drop old copies, and return how many rows they had."""
+        """Drop old copies, and return how many rows they had.
+
+        A role that may not drop a table deletes its rows.
+        """
         with warehouse.writing() as connection:
             measured = self.measure(connection, now)
             for table in list(_expired(connection, now)):
-                connection.execute(DropTable(table))
-                is_it = declared_tables.c.table_name == table.name
-                connection.execute(delete(declared_tables).where(is_it))
-                METADATA.remove(table)
+                _drop(connection, table)
         return measured
+
+
+def _drop(connection: Connection, table: Table) -> None:
+    try:
+        with connection.begin_nested():
+            connection.execute(DropTable(table))
+    except exc.DBAPIError as error:
+        if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
+            raise
+        connection.execute(delete(table))
+        return
+    is_it = declared_tables.c.table_name == table.name
+    connection.execute(delete(declared_tables).where(is_it))
+    METADATA.remove(table)
 
 
 def _expired(connection: Connection, now: datetime) -> Iterator[Table]:
