@@ -69,13 +69,14 @@ def apply(sql: bool, is_all: bool, dropped: "Sequence[str]") -> int:
     """
     if dropped and not is_all:
         raise ConfigurationError("--drop needs --all", remedy="add --all")
-    if is_all:
+    with _opened() as warehouse:
+        needs_all = is_all and warehouse.plan_own(dropped)
+        changes = warehouse.own_changes()
+    if needs_all:
         return _change(dropped, {}, is_sql=sql)
     from orchestration_project.engine.environment import widened_warehouse
     from orchestration_project.settings import load_settings
 
-    with _opened() as warehouse:
-        changes = warehouse.own_changes()
     if sql:
         _print(statement for change in changes for statement in change.sql)
         return 0

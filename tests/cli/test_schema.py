@@ -36,7 +36,8 @@ def declare(state_dir, tmp_path):
 
     first = {"pieces/source.py": SOURCE.replace("FIELDS", f"{COUNT}, {NOTE}")}
     with opened_project(folder, first):
-        assert main(["schema", "apply"]) == 0
+        assert main(["schema", "diff"]) == 0
+        assert main(["schema", "apply", "--all"]) == 0  # as without: all tables are new
         yield change
 
 

@@ -214,6 +214,18 @@ def test_a_renamed_column_keeps_history_records_captures_and_earlier_states(file
     assert files.problems() == []
 
 
+def test_an_optional_column_keeps_its_load_records(files):
+    with files.warehouse.reading() as connection:
+        count = connection.scalar(select(func.count()).select_from(load_chain))
+    said = files.change(NAME, replace(COUNT, optional=True), NOTE)
+    assert said == ["let column pieces.count be NULL, copy in pieces_old1"]
+    assert files.problems() == []
+    assert files.change(NAME, COUNT, NOTE) == ["require column pieces.count, copy in pieces_old2"]
+    assert files.problems() == []
+    with files.warehouse.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(load_chain)) == count
+
+
 def test_a_changed_row_stays_a_finding_of_the_chain(files):
     with files.warehouse.writing() as connection:
         table = files.table

@@ -170,6 +170,15 @@ class TableChange:
         """Its copy."""
         return self.parts[0].stored
 
+    @property
+    def is_of_values(self) -> bool:
+        """Whether values or names of columns change, and not only whether they may be NULL."""
+        part = self.parts[0]
+        return bool(part.dropped) or any(
+            step.stored is None or step.conversion is not None or step.stored.key != step.column.key
+            for step in part.steps
+        )
+
 
 Renames = Mapping[str, Mapping[str, str]]
 """New names of columns by their old ones, by table."""
@@ -191,6 +200,8 @@ def plan_changes(
         dropped: Columns that may lose their values, as ``table.column``.
         renames: Columns that have another name.
     """
+    if not inspect(connection).has_table(declared_tables.name):
+        return []  # a database without tables: all of them are additions
     rows = connection.execute(select(declared_tables.c.table_name, declared_tables.c.declaration))
     recorded = {row.table_name: row.declaration for row in rows}
     changes: list[TableChange] = []
@@ -537,7 +548,8 @@ def apply_plan(
         record_comparison(connection)
     for change in changes:
         reason = "; ".join(change.says)
-        amend_changed_columns(connection, change.table, change.copy, reason, at)
+        if change.is_of_values:
+            amend_changed_columns(connection, change.table, change.copy, reason, at)
     said = [f"{says}, copy in {change.copy.name}" for change in changes for says in change.says]
     return [*said, *(change.says for change in additive)]
 
