@@ -53,7 +53,9 @@ class Walk:
     def serve(self, code):
         """Start the API of the page, and return it once it answers."""
         (self.folder / "api.py").write_text(code.replace(PORT, self.port))
-        api = subprocess.Popen([sys.executable, "api.py"], cwd=self.folder)
+        api = subprocess.Popen(
+            [sys.executable, "api.py"], cwd=self.folder, stderr=subprocess.DEVNULL
+        )
         for _ in range(100):
             with suppress(OSError), socket.create_connection(("127.0.0.1", int(self.port))):
                 break
