@@ -12,6 +12,8 @@ from orchestration_project.registry import (
 )
 from orchestration_project.sensors import operations as sensors
 from orchestration_project.sensors.schedules import scheduled_sensor
+from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
+from orchestration_project.services.cleanup.table_copies import CopyRetention
 from orchestration_project.services.exports.work import FOLDER, TOPIC
 from orchestration_project.services.retries.retrying import ItemTopics
 
@@ -62,5 +64,6 @@ OPERATIONS = Domain(
         ),
         SensorMaker(scheduled_sensor),
         ItemTopics(prefix=TOPIC, open=WorkItems),
+        RetentionReader(lambda _: DomainRetention(rows=[CopyRetention()])),
     ],
 )

@@ -16,7 +16,7 @@ from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.dlt_deliveries import DltReader, parse_recorded
-from orchestration_project.engine.dlt_states import append_state, read_states, start_state
+from orchestration_project.engine.dlt_states import append_state, read_start_state
 from orchestration_project.engine.document_source import (
     Documents,
     DocumentSource,
@@ -100,9 +100,8 @@ def _dlt_source(
         captures,
         given.clock,
         secrets=lambda: {name: secret(of) for name, of in source.secrets.items()},
-        start_of=lambda partition: start_state(
-            read_states(given.settings, declared.name),
-            partitioning_of(declared).key_of(partition),
+        start_of=lambda partition: read_start_state(
+            given.settings, declared.name, partitioning_of(declared).key_of(partition)
         ),
     )
     return OwnDltSource(declared, captures, given.clock, reader)

@@ -11,6 +11,7 @@ from orchestration_project.cli.console import OUTPUT, echo, emit, printable
 
 if TYPE_CHECKING:
     from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
+    from orchestration_project.engine.own_sources import Declaration
 
 
 @click.command(cls=Command, has_json=True)
@@ -21,7 +22,8 @@ def explain(table: str, key: str, column: str) -> int:
     """Show how the number in a COLUMN of a TABLE's row came about.
 
     KEY is the partition and the rest of the row's key, such as 'T1|2026-10-05|AAAI'. The formula is
-    evaluated on the stored input rows; the exit status is 1 if its value is not the stored one.
+    evaluated on the stored input rows; the exit status is 1 if its value is not the stored one. Of
+    a source of your own, the field is read again from the captured record.
     """
     from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
@@ -29,16 +31,35 @@ def explain(table: str, key: str, column: str) -> int:
     from orchestration_project.services.explanation import choose_number, explain_number, read_rules
     from orchestration_project.settings import load_settings
 
-    number = choose_number(read_rules(), table, key.strip(), column)  # CSV lines end with CR LF
+    key = key.strip()  # CSV lines end with CR LF
     settings = load_settings()
+    own = _find_own(table)
     with open_reading(settings) as connection:
-        explanation = explain_number(connection, Captures(open_store(settings)), number)
+        store = Captures(open_store(settings))
+        if own is None:
+            number = choose_number(read_rules(), table, key, column)
+            explanation = explain_number(connection, store, number)
+        else:
+            from orchestration_project.services.own_explanation import explain_own
+
+            explanation = explain_own(connection, store, own, key, column)
     if OUTPUT.is_json:
         emit(explanation.model_dump(mode="json"))
     else:
         for line in describe(explanation):
             echo(printable(line))
     return int(not explanation.is_equal)
+
+
+def _find_own(table: str) -> "Declaration | None":
+    """Return the declaration of a table of the project; None: it declares none of this name."""
+    from orchestration_project.settings.project import own_files
+
+    if not own_files():
+        return None
+    from orchestration_project.services.own_explanation import find_own
+
+    return find_own(table)
 
 
 def describe(explanation: "NumberExplanation") -> Iterator[str]:
@@ -79,7 +100,8 @@ def _describe_row(row: "InputRow") -> Iterator[str]:
     if row.fetched_at is None:
         yield f"    {row.problem}"
         return
-    place = row.problem or f"line {row.line_number}, byte {row.byte_offset}"
+    offset = "" if row.byte_offset is None else f", byte {row.byte_offset}"
+    place = row.problem or f"line {row.line_number}{offset}"
     yield f"    capture {row.capture_id}, {place}, SHA-256 {row.sha256}"
     yield f"    fetched {row.fetched_at:%Y-%m-%d %H:%M:%S} UTC by run {row.fetched_by}: {row.url}"
     if row.line is not None:

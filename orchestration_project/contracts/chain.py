@@ -31,9 +31,9 @@ SALT_BYTES = 16
 HEADS_FORMAT = "chain heads 1"
 
 START, COLUMNS, LOAD, QUARANTINE, REFUSAL = "start", "columns", "load", "quarantine", "refusal"
-ERASURE, RETENTION = "erasure", "retention"
-KINDS = (START, COLUMNS, LOAD, QUARANTINE, REFUSAL, ERASURE, RETENTION)
-"""Kinds of records; those of erasure and retention replace the hashes of an earlier record."""
+ERASURE, RETENTION, SCHEMA = "erasure", "retention", "schema"
+KINDS = (START, COLUMNS, LOAD, QUARANTINE, REFUSAL, ERASURE, RETENTION, SCHEMA)
+"""Kinds of records; those of erasure, retention and schema replace hashes of an earlier record."""
 
 
 class ChainKey:

@@ -6,12 +6,12 @@ the second is refused: its rows are in the first.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import ColumnElement, Connection, insert, inspect, select
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.engine.environment import unprepared_warehouse
@@ -25,13 +25,12 @@ STATE = "dlt_state"
 """Entry of a capture's request that has the states before and after a read."""
 
 
-@dataclass(frozen=True)
-class SavedState:
-    """The state after a load."""
+class SavedState(NamedTuple):
+    """The state after a load, JSON."""
 
     number: int
     partition_key: str
-    state: Mapping[str, Any]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -42,34 +41,43 @@ class StartState:
     state: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def read_states(settings: Settings, table_name: str) -> Sequence[SavedState]:
-    """Return the states of a table's resource, oldest first; none before the tables are made."""
+def read_start_state(settings: Settings, table_name: str, partition_key: str) -> StartState:
+    """Return the state that a read of a partition starts from; before tables are made, the first.
+
+    Raises:
+        SourceError: As of `start_state`.
+    """
     with unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
         if not inspect(connection).has_table(dlt_states.name):
-            return []
-        return saved_states(connection, table_name)
+            return StartState()
+        return start_state(connection, table_name, partition_key)
 
 
-def saved_states(connection: Connection, table_name: str) -> Sequence[SavedState]:
-    """Return the states of a table's resource, oldest first."""
+def newest_state(
+    connection: Connection, table_name: str, *conditions: ColumnElement[bool]
+) -> SavedState | None:
+    """Return the newest state of a table's resource for which conditions hold; None: none."""
     columns = (dlt_states.c.state_number, dlt_states.c.partition_key, dlt_states.c.state)
-    rows = connection.execute(
-        select(*columns).where(dlt_states.c.table_name == table_name).order_by(columns[0])
-    )
-    return [SavedState(number, key, json.loads(state)) for number, key, state in rows]
+    found = connection.execute(
+        select(*columns)
+        .where(dlt_states.c.table_name == table_name, *conditions)
+        .order_by(columns[0].desc())
+        .limit(1)
+    ).first()
+    return None if found is None else SavedState(*found)
 
 
-def start_state(saved: Sequence[SavedState], partition_key: str) -> StartState:
-    """Return the state that a read of a partition starts from.
+def start_state(connection: Connection, table_name: str, partition_key: str) -> StartState:
+    """Return the state that a read of a partition starts from; two states are read at most.
 
     The newest partition starts again where its first load did, and is replaced as a whole.
 
     Raises:
         SourceError: A later partition continues from it, or has its rows.
     """
-    if not saved:
+    newest = newest_state(connection, table_name)
+    if newest is None:
         return StartState()
-    newest = saved[-1]
     if newest.partition_key > partition_key:
         raise SourceError(
             f"{partition_key} of an incremental source cannot be read again",
@@ -77,8 +85,11 @@ def start_state(saved: Sequence[SavedState], partition_key: str) -> StartState:
             found=f"{newest.partition_key} was loaded, and has the rows that were new since",
             remedy="load a later partition, or replay what was delivered of this one",
         )
-    before = [each for each in saved if each.partition_key < partition_key]
-    return StartState(newest.number, before[-1].state if before else {})
+    before = newest
+    if newest.partition_key == partition_key:
+        is_before = dlt_states.c.partition_key < partition_key
+        before = newest_state(connection, table_name, is_before)
+    return StartState(newest.number, json.loads(before.text) if before else {})
 
 
 def append_state(
@@ -95,10 +106,10 @@ def append_state(
     if not isinstance(found, Mapping):
         return
     table_name, number = target.table.name, int(found["number"]) + 1
-    saved = {each.number: each for each in saved_states(connection, table_name)}
-    own = saved.get(number)
+    own = newest_state(connection, table_name, dlt_states.c.state_number == number)
     if delivery.replay_of and own is not None and own.partition_key == target.partition_key:
         return
+    newest = newest_state(connection, table_name)
     row = {
         "table_name": table_name,
         "state_number": number,
@@ -107,8 +118,8 @@ def append_state(
         "run_id": target.run_id,
         "saved_at": at,
     }
-    if own is not None or len(saved) != number - 1:
-        raise _superseded(target.partition_key, saved[max(saved)].partition_key if saved else "")
+    if (newest.number if newest else 0) != number - 1:
+        raise _superseded(target.partition_key, newest.partition_key if newest else "")
     try:
         connection.execute(insert(dlt_states), row)
     except IntegrityError as error:

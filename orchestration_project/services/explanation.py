@@ -249,7 +249,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
         input_count=len(inputs),
         inputs=[place.shown(number) for place in places],
         other_count=all_count - len(inputs),
-        last_change=None if load is None else _describe_load(connection, load),
+        last_change=None if load is None else describe_load(connection, load),
     )
 
 
@@ -532,7 +532,8 @@ def _load_of_derived(connection: Connection, inputs: Sequence[Row]) -> RowMappin
     return connection.execute(of_time).mappings().first()
 
 
-def _describe_load(connection: Connection, load: RowMapping) -> LastChange:
+def describe_load(connection: Connection, load: RowMapping) -> LastChange:
+    """Return a load of a table as the explanation has it."""
     published_on = connection.execute(
         select(deliveries.c.published_on).where(
             deliveries.c.group_id == load.group_id, deliveries.c.table_name == load.table_name

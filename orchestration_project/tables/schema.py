@@ -56,6 +56,9 @@ OWN = "own"
 RECORDED = "recorded"
 """Under this name a table's `info` has the record that declared it: another project's files do."""
 
+COPY_OF = "copy_of"
+"""Under this name a table's `info` has the table of which it is a copy, made before a change."""
+
 HIDDEN = "hidden"
 """Under this name a column's `info` says that it is made of a secret: it is never exported."""
 
@@ -253,11 +256,17 @@ def moment(name: str, comment: str, *, key: bool = False, optional: bool = False
     return Column(name, UtcTimestamp(), primary_key=key, nullable=optional, comment=comment)
 
 
-def table(name: str, comment: str, *columns: Column[Any], internal: bool = False) -> Table:
+def table(
+    name: str,
+    comment: str,
+    *columns: Column[Any],
+    internal: bool = False,
+    metadata: MetaData = METADATA,
+) -> Table:
     """Declare a table; on SQLite it is clustered by its key, which halves it and its load time."""
     return Table(
         name,
-        METADATA,
+        metadata,
         *columns,
         comment=comment,
         info={INTERNAL: internal},

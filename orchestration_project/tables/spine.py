@@ -363,8 +363,11 @@ load_chain = table(
     text(
         "kind",
         "Kind: start (of the chain), columns (that later records hash), load, quarantine, refusal, "
-        "erasure or retention (both replace the hashes of an earlier record)",
-        values=("start", "columns", "load", "quarantine", "refusal", "erasure", "retention"),
+        "erasure, retention or schema (these replace the hashes of an earlier record)",
+        values=(
+            *("start", "columns", "load", "quarantine", "refusal"),
+            *("erasure", "retention", "schema"),
+        ),
     ),
     text("group_id", "Delivery; NULL: the record is of no delivery", optional=True),
     text("partition_key", "Partition key of Dagster; NULL: of no delivery", optional=True),

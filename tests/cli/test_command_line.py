@@ -181,6 +181,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
         *("check", "preview", "test", "schema apply", "schema diff"),
+        "rename column",
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
@@ -192,6 +193,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("plugins add", "plugins grant", "plugins enable", "plugins disable", "plugins refuse"),
         *("plugins remove", "plugins trust", "plugins revoke", "plugins keygen"),
         *("plugins sign", "plugins new", "init", "new-source", "schema apply"),
+        "rename column",
     }
 
 

@@ -1,6 +1,7 @@
 """Loads and replays of declared dlt datasets by the load engine, in this process."""
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -14,11 +15,11 @@ from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.dlt_deliveries import DltReader
-from orchestration_project.engine.dlt_states import saved_states, start_state
+from orchestration_project.engine.dlt_states import start_state
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.own_sources import Declaration
 from orchestration_project.own.contracts import declare_table
-from orchestration_project.resources.own import OwnDltSource, secret
+from orchestration_project.resources.own import OwnDltSource, OwnSource, secret
 from orchestration_project.tables.dlt import dlt_states
 from orchestration_project.tables.spine import captures
 from tests.faulty_server import Reply
@@ -49,7 +50,7 @@ class Loading:
         return dataset_of(Declaration(declared, "defs/shop/source.py", table, fields, b""), "shop")
 
     @contextmanager
-    def source(self, declared):
+    def source(self, declared) -> Iterator[OwnSource]:
         """Open the source of a dataset."""
         with HttpClient(
             system="shop",
@@ -70,7 +71,7 @@ class Loading:
                 kept,
                 Noon(),
                 lambda: {name: secret(of) for name, of in declared.source.secrets.items()},
-                lambda partition: start_state(self.states(declared), partition.label),
+                lambda partition: self.start(declared, partition.label),
             )
             yield OwnDltSource(declared, kept, Noon(), reader)
 
@@ -119,10 +120,16 @@ class Loading:
         with self.warehouse.reading() as connection:
             return sorted(tuple(row) for row in connection.execute(select(*columns)))
 
-    def states(self, declared):
-        """Return the saved states of a dataset."""
+    def start(self, declared, key):
+        """Return the state that a read of a partition starts from."""
         with self.warehouse.reading() as connection:
-            return saved_states(connection, declared.name)
+            return start_state(connection, declared.name, key)
+
+    def states(self, declared):
+        """Return the saved states of a dataset, oldest first."""
+        of_table = select(dlt_states).where(dlt_states.c.table_name == declared.name)
+        with self.warehouse.reading() as connection:
+            return connection.execute(of_table.order_by(dlt_states.c.state_number)).all()
 
     def captured(self):
         """Return the rows of captures and states as one text, and the bytes of all captures."""

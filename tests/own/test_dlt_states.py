@@ -1,6 +1,7 @@
 """Incremental resources: the state is stored with the rows, or neither is."""
 
 import threading
+from contextlib import contextmanager
 
 import dlt
 import pytest
@@ -74,6 +75,34 @@ def test_the_newest_partition_is_read_again_from_where_it_began(loading, table):
         loading.load(declared, DAY)
     assert raised.value.expected == f"{NEXT_DAY} or a later partition"
     assert days_of(loading, declared) == expected
+
+
+@contextmanager
+def states_read(loading):
+    """Count the rows that statements read from the table of states."""
+    counts = []
+
+    def count(connection, cursor, statement, *_):
+        if "FROM dlt_states" in statement:
+            counts.append("LIMIT" in statement)
+
+    engine = loading.warehouse._engine
+    event.listen(engine, "after_cursor_execute", count)
+    yield counts
+    event.remove(engine, "after_cursor_execute", count)
+
+
+def test_a_load_reads_few_states_however_many_there_are(loading, table):
+    declared = declared_of(table)
+    found = []
+    for number in range(1, 8):
+        table.add(f"N{number}")
+        with states_read(loading) as counts:
+            loading.load(declared, f"2026-01-{number:02}")
+        found.append(counts)
+    assert [len(counts) for counts in found] == [3] * 7
+    assert all(is_one_row for counts in found for is_one_row in counts)
+    assert [each.state_number for each in loading.states(declared)] == [*range(1, 8)]
 
 
 def test_a_replay_reads_neither_source_nor_newest_state(loading, table):

@@ -2,8 +2,10 @@
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -134,3 +136,77 @@ def test_a_wrong_query_is_refused_by_check_with_its_file(project):
     declare(folder, "extremes", SOURCE.replace("FROM temperatures", "FROM"))
     program = f"{sys.executable} -c 'import orchestration_project.definitions'"
     assert "defs/extremes/source.py:15" in run(program, status=1)
+
+
+VISITS = """\
+from orchestration_project import Daily, Dataset, Field, derived, file_source
+
+visits = Dataset(
+    "visits",
+    key=["visitor"],
+    partitions=Daily("2026-01-01"),
+    fields=[
+        Field("visitor", str, "name", subject="visitor", personal=True),
+        Field("pages", int, "pages read"),
+    ],
+    source=file_source("defs/visits/in/{partition}.csv", format="csv"),
+)
+visitors = derived(
+    "visitors",
+    key=["visitor"],
+    fields=[
+        Field("visitor", str, "name", subject="visitor", personal=True),
+        Field("pages", int, "pages read on all days"),
+    ],
+    sql="SELECT visitor, cast(sum(pages) AS bigint) AS pages FROM visits GROUP BY visitor",
+)
+readers = derived(
+    "readers",
+    key=["reader"],
+    fields=[Field("reader", str, "name, not declared as one"), Field("pages", int, "pages")],
+    sql="SELECT visitor AS reader, pages FROM visitors",
+)
+"""
+
+
+@pytest.mark.slow
+def test_an_erased_person_is_gone_from_what_is_derived_and_from_its_history(project):
+    folder, run = project
+    declare(folder, "visits", VISITS)
+    (folder / "defs" / "visits" / "in").mkdir()
+    derive = "orchestrate load visitors\norchestrate load readers"
+    run("orchestrate schema apply")
+    for pages in (3, 4):  # the second load is a restatement: histories have rows
+        text = f"visitor,pages\nZaphira Quill,{pages}\nBob,{pages}\n"
+        (folder / "defs" / "visits" / "in" / "2026-01-05.csv").write_text(text)
+        run(f"orchestrate load visits 2026-01-05\n{derive}")
+    optional = VISITS.replace('"pages read"),', '"pages read", optional=True),')
+    declare(folder, "visits", optional)
+    run("orchestrate schema apply --all")  # which copies the table first
+    assert sorted(found_in(folder, "Zaphira")) == sorted(found_in(folder, "Bob"))
+    assert {"visitors_history", "readers_history", "visits_old1_history"} < set(
+        found_in(folder, "Zaphira")
+    )
+    run(
+        "echo 'Zaphira Quill' | orchestrate erase my_data/visitor --reason asked --yes "
+        "--only-database"
+    )
+    assert found_in(folder, "Zaphira") == []
+    assert {"visits", "visitors_history", "readers_history"} < set(found_in(folder, "Bob"))
+    run(derive)
+    assert found_in(folder, "Zaphira") == []
+    run("orchestrate verify --balance")
+
+
+def found_in(folder, text):
+    """Return the tables of the project's database that have rows with a text."""
+    names = ["visits", "visitors", "readers"]
+    [file] = [each for each in (folder / "var").glob("*.sqlite") if each.stem in ("demo", "real")]
+    with closing(sqlite3.connect(file)) as database:
+        is_copied = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'visits_old1'")
+        names += ["visits_old1"] * len(is_copied.fetchall())
+        return [
+            name
+            for name in (*names, *(f"{each}_history" for each in names))
+            if text in str(database.execute(f"SELECT * FROM {name}").fetchall())  # noqa: S608 - ours
+        ]

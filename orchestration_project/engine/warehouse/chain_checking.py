@@ -25,6 +25,7 @@ from orchestration_project.contracts.chain import (
     MAX_LISTED_ROWS,
     QUARANTINE,
     REFUSAL,
+    SCHEMA,
     START,
     ChainHead,
     ChainProblem,
@@ -42,6 +43,7 @@ from orchestration_project.engine.warehouse.chaining import (
     Draft,
     RowsDigest,
     chain_key,
+    hashed_columns,
     partition_scope,
     range_scope,
     read_chain,
@@ -157,12 +159,19 @@ def check_table(connection: Connection, table: Table, trusted: frozenset[str]) -
 
 
 class _Checking:
-    """Comparison of one table."""
+    """Comparison of one table; ``rows``: the copy that has its rows, with its history."""
 
-    def __init__(self, connection: Connection, table: Table, trusted: frozenset[str]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        table: Table,
+        trusted: frozenset[str],
+        rows: Table | None = None,
+    ) -> None:
         self._connection = connection
         self._table = table
-        self._history: Table | None = table.info.get(HISTORY)
+        self._rows_table = table if rows is None else rows
+        self._history: Table | None = self._rows_table.info.get(HISTORY)
         self._trusted = trusted
         self._report = ChainReport(table.name)
         self._columns: dict[int, Mapping[str, Sequence[str]]] = {}
@@ -198,19 +207,19 @@ class _Checking:
         return {problem.number for problem in problems if problem.number is not None}
 
     def amendment(self, number: int, kind: str, reason: str) -> Draft:
-        """Return the amendment of a record, with the hashes of the present rows."""
+        """Return the amendment of a record, with the hashes of the present rows and columns."""
         [record] = read_chain(self._connection, self._table.name, load_chain.c.number == number)
         amended = read_chain(self._connection, self._table.name, load_chain.c.amends == number)
         effective = _Effective(record, list(amended)[-1] if self._is_amended(number) else record)
         group, fields = str(record.group_id), effective.fields
-        columns = self._columns[fields["columns_number"]]
+        columns = hashed_columns(self._table)
         ids = [int(one) for one in fields["rejects"]]
         recorded, rejected = read_evidence(self._connection, self._table, [group], ids, columns)
         scope = partition_scope(self._table, record.partition or "{}")
         sources = [self._table] if self._history is None else [self._table, self._history]
         change = (
-            self._parts(sources, scope, effective, "written", "known_from"),
-            self._parts(sources[1:], scope, effective, "ended", "known_to"),
+            self._parts(sources, scope, effective, "written", "known_from", columns),
+            self._parts(sources[1:], scope, effective, "ended", "known_to", columns),
         )
         day, is_load_day = fields["ending"]
         state = recorded_state(
@@ -240,9 +249,10 @@ class _Checking:
         effective: _Effective,
         part_name: str,
         time_name: str,
+        columns: Mapping[str, Sequence[str]],
     ) -> list[RowsDigest]:
         """Return the digest of the present rows of each part, without parts that lost all."""
-        names = self._columns[effective.fields["columns_number"]][part_name]
+        names = columns[part_name]
         parts = []
         for _, _, condition in effective.fields[part_name]:
             part = {**scope, **range_scope(condition)}
@@ -375,7 +385,8 @@ class _Checking:
     def _check_written(
         self, partition_key: str, scope: Scope, loads: Mapping[datetime, _Effective]
     ) -> None:
-        sources = [self._table] if self._history is None else [self._table, self._history]
+        rows = self._rows_table
+        sources = [rows] if self._history is None else [rows, self._history]
         counts: dict[datetime, int] = {}
         for source in sources:
             for at, count in self._counts(source, scope, "known_from"):
@@ -445,7 +456,8 @@ class _Checking:
             elif 0 < expected <= MAX_LISTED_ROWS and _is_whole(delivered.fields[part_name]):
                 small.append(delivered)
             elif expected:
-                parts = self._parts(sources, scope, delivered, part_name, time_name)
+                columns = self._columns[delivered.fields["columns_number"]]
+                parts = self._parts(sources, scope, delivered, part_name, time_name, columns)
                 self._compare_parts(delivered, part_name, parts)
         for some in in_statements(small):
             self._compare_small(sources, scope, some, part_name, time_name)
@@ -632,6 +644,35 @@ def amending(
             connection.execute(update(load_chain).where(*own).values(salt=None))
         if drafts:
             ChainTail(connection, table, key, at).append(drafts)
+
+
+def amend_changed_columns(
+    connection: Connection, table: Table, copy: Table, reason: str, at: datetime
+) -> None:
+    """Record the change of a table's columns in its chain; without a key nothing is recorded.
+
+    Each record of a load that fitted the rows before gets an amendment with the hashes of the same
+    rows as they are now. Its salt stays: the copy can be compared with it.
+
+    Args:
+        connection: The transaction of the change.
+        table: The changed table.
+        copy: Copy of its rows before, with its history.
+        reason: The change.
+        at: Time of the change.
+    """
+    key = chain_key(connection)
+    if key is None or table.name not in _chain_names(connection):
+        return
+    trusted = frozenset({key.public_key})
+    is_load = (load_chain.c.table_name == table.name, load_chain.c.kind.in_(DELIVERED))
+    partitions = select(load_chain.c.partition_key).where(*is_load).distinct()
+    keys = sorted(connection.scalars(partitions))
+    misfits = _Checking(connection, table, trusted, copy).misfits(keys)
+    checking = _Checking(connection, table, trusted)
+    numbers = [record.number for record in read_chain(connection, table.name, *is_load)]
+    drafts = [checking.amendment(one, SCHEMA, reason) for one in numbers if one not in misfits]
+    ChainTail(connection, table, key, at).append(drafts)
 
 
 def partitions_of_captures(

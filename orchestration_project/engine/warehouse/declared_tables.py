@@ -15,6 +15,7 @@ from sqlalchemy import (
     Date,
     Double,
     Index,
+    MetaData,
     Table,
 )
 from sqlalchemy.types import TypeEngine
@@ -22,7 +23,10 @@ from sqlalchemy.types import TypeEngine
 from orchestration_project.tables.schema import (
     ASSET,
     BYTEWISE_TEXT,
+    COPY_OF,
     HISTORY,
+    INTERNAL,
+    METADATA,
     OWN,
     RECORDED,
     Quantity,
@@ -67,10 +71,11 @@ def describe(declared: Table) -> str:
             str(index.name): [column.name for column in index.columns] for index in declared.indexes
         },
     }
-    return json.dumps(described, sort_keys=True)
+    copied = declared.info.get(COPY_OF)
+    return json.dumps(described | ({"copy_of": copied} if copied else {}), sort_keys=True)
 
 
-def declare_described(name: str, text: str) -> Table:
+def declare_described(name: str, text: str, metadata: MetaData = METADATA) -> Table:
     """Declare the table that a record describes."""
     described = json.loads(text)
     columns = [
@@ -86,8 +91,10 @@ def declare_described(name: str, text: str) -> Table:
         )
         for column in described["columns"]
     ]
-    declared = table(name, described["comment"], *columns)
+    declared = table(name, described["comment"], *columns, metadata=metadata)
     declared.info |= {OWN: True, RECORDED: text}
+    if copied := described.get("copy_of"):
+        declared.info |= {COPY_OF: copied, INTERNAL: True}
     if described["asset"]:
         declared.info[ASSET] = described["asset"]
     for index, names in described["indexes"].items():

@@ -272,13 +272,28 @@ def _refuse_other_own_tables(connection: Connection, own: Mapping[str, Table]) -
         ConfigurationError: They differ.
     """
     comparison = compare_schema(connection, _schema(connection), own, {})
-    if comparison.differences:
+    differences = [*comparison.differences, *undeclared_columns(connection)]
+    if differences:
         raise ConfigurationError(
             "the tables are not those that the project's sources declare",
             expected="the tables, columns, types and keys of defs/",
-            found=named(comparison.differences),
-            remedy="run `orchestrate schema apply`; schema diff shows its changes",
+            found=named(differences),
+            remedy="run `orchestrate schema apply`, with --all for changes that are not additive; "
+            "`orchestrate schema diff` shows them",
         )
+
+
+def undeclared_columns(connection: Connection) -> Sequence[str]:
+    """Return the recorded columns that the project does not declare any more, in words."""
+    own = {each.name: {column.name for column in each.columns} for each in own_tables()}
+    statement = select(_recorded.table_name, _recorded.declaration)
+    rows = connection.execute(statement.where(_recorded.table_name.in_(own))).all()
+    return [
+        f"column {row.table_name}.{column['name']} is not declared any more"
+        for row in rows
+        for column in json.loads(row.declaration)["columns"]
+        if column["name"] not in own[row.table_name]
+    ]
 
 
 def _schema(connection: Connection) -> str | None:

@@ -1,11 +1,11 @@
 """The user's database, as the rest of the project sees it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table, exc, func, select
@@ -94,6 +94,9 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import Query
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tracing.spans import span
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.warehouse.own_changes import TableChange
 
 
 class Warehouse:
@@ -286,6 +289,40 @@ class Warehouse:
         """Return how tables that the project declares differ, where `upgrade` changes nothing."""
         with self.reading() as connection:
             return other_differences(connection, self._schema)
+
+    def plan_own(
+        self, dropped: Collection[str] = (), renames: Mapping[str, Mapping[str, str]] | None = None
+    ) -> "Sequence[TableChange]":
+        """Return the changes of declared tables that are not additive, as `plan_changes`."""
+        from orchestration_project.engine.warehouse.own_changes import plan_changes
+
+        with self.reading() as connection:
+            return plan_changes(connection, self._schema, dropped, renames or {})
+
+    def own_sql(self, changes: "Sequence[TableChange]") -> Sequence[str]:
+        """Return the statements of changes, for a role with rights on tables."""
+        from orchestration_project.engine.warehouse.own_changes import change_sql
+
+        with self.reading() as connection:
+            return list(change_sql(connection, self._schema, changes, self._clock.now()))
+
+    def change_own(
+        self, dropped: Collection[str] = (), renames: Mapping[str, Mapping[str, str]] | None = None
+    ) -> Sequence[str]:
+        """Apply all changes of declared tables, and return them in words.
+
+        Raises:
+            ConfigurationError: Values would be lost, the role may not change tables, or the
+                tables are of another version; they stay as they were.
+        """
+        from orchestration_project.engine.warehouse.own_changes import apply_plan
+
+        with self.writing() as connection:
+            refuse_older(connection)
+            said = apply_plan(connection, self._schema, self._clock, dropped, renames or {})
+        with self.reading() as connection:
+            declare_recorded(connection)
+        return said
 
     def compare_tables(self) -> Sequence[str]:
         """Compare the tables with the declared ones; return what is additional.

@@ -11,6 +11,7 @@ from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.explanation import choose_number, explain_number
+from orchestration_project.settings.project import own_files
 
 
 class ExplainedNumber(TableName):
@@ -27,11 +28,18 @@ async def read_explanation(call: Call[ExplainedNumber, Body]) -> NumberExplanati
 
 
 def _explain(services: Services, wanted: ExplainedNumber) -> NumberExplanation:
-    rules = services.registry().whole.rules
+    store = Captures(services.store)
     try:
+        if own_files():
+            from orchestration_project.services.own_explanation import explain_own, find_own
+
+            if own := find_own(wanted.name):
+                with services.warehouse.reading(seconds=services.read_seconds) as connection:
+                    return explain_own(connection, store, own, wanted.key, wanted.column)
+        rules = services.registry().whole.rules
         number = choose_number(rules, wanted.name, wanted.key, wanted.column)
         with services.warehouse.reading(seconds=services.read_seconds) as connection:
-            return explain_number(connection, Captures(services.store), number)
+            return explain_number(connection, store, number)
     except (ConfigurationError, ContractError) as error:
         raise problem_of(error, 422) from error
 

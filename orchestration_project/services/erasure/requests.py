@@ -196,7 +196,13 @@ def read_kinds(registry: Registry, settings: Settings) -> Mapping[str, SubjectKi
         for kinds in domain.registered(SubjectKinds)
         for kind in kinds.read(settings)
     }
-    return {**recorded_kinds(), **declared}
+    recorded = recorded_kinds()
+    both = {
+        name: replace(kind, columns=[*kind.columns, *recorded[name].columns])
+        for name, kind in declared.items()
+        if name in recorded
+    }
+    return {**recorded, **declared, **both}
 
 
 def kind_of(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:

@@ -1,0 +1,268 @@
+"""Explanation of a value of a declared table: its field, the raw record, and what both make."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import BigInteger, Connection, Date, RowMapping, Select, Table, select
+
+from orchestration_project.contracts.api.explanation import InputRow, LastChange, NumberExplanation
+from orchestration_project.contracts.contract import split_rows
+from orchestration_project.contracts.delimited import REJECT, Parsed
+from orchestration_project.contracts.formulas import formula_sha256
+from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.contracts.parts import Part
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.dlt_deliveries import parse_recorded
+from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.engine.packs import Blob
+from orchestration_project.errors import ConfigurationError, SourceError, did_you_mean
+from orchestration_project.own.contracts import contract_of, partitioning_of
+from orchestration_project.own.declarations import Field
+from orchestration_project.own.dlt_source import DltSource
+from orchestration_project.redaction import redacted
+from orchestration_project.services.explanation import describe_load
+from orchestration_project.tables.schema import UtcTimestamp, key_names
+from orchestration_project.tables.spine import blobs, captures, landings
+
+
+def find_own(table: str) -> Declaration | None:
+    """Return the declaration of a table that the project declares; None: it declares none."""
+    return next((each for each in own_declarations() if each.dataset.name == table), None)
+
+
+def explain_own(
+    connection: Connection, store: Captures, declared: Declaration, key: str, column: str
+) -> NumberExplanation:
+    """Return how a value came about: the declared field, and the record of the capture.
+
+    Raises:
+        ConfigurationError: The table has no such column or row.
+    """
+    table, dataset = declared.table, declared.dataset
+    fields = {each.name: each for each in dataset.stored_fields}
+    if column not in table.c or (column not in fields and column != dataset.partitions.column):
+        raise ConfigurationError(
+            f"invalid column {column!r} of {table.name}: expected a declared field",
+            expected=", ".join(fields),
+            found=column,
+            remedy=did_you_mean(column, list(fields)),
+        )
+    row = _read_row(connection, declared, key)
+    capture, record = _read_record(connection, store, declared, row)
+    formula = _formula(declared, fields.get(column))
+    recomputed = record.values.get(column) if record.values else None
+    return NumberExplanation(
+        table=table.name,
+        key=key,
+        column=column,
+        description=str(table.c[column].comment),
+        formula=formula,
+        formula_sha256=formula_sha256(formula),
+        published=_shown(row[column]),
+        recomputed=_shown(recomputed),
+        is_equal=record.values is not None and recomputed == row[column],
+        rows_of=table.name,
+        input_count=1,
+        inputs=[record.shown(key, row, capture, fields.get(column))],
+        other_count=0,
+        last_change=_last_change(connection, declared, row),
+    )
+
+
+class _Record:
+    """The record of a capture that a row was read from, or why it is missing.
+
+    Attributes:
+        values: Values that it makes, by column; None: it is missing.
+        texts: Its texts, by the source's names.
+        line: Number of its line, from 1.
+        content: Its line.
+        problem: Why it is missing.
+    """
+
+    def __init__(self, problem: str | None = None) -> None:
+        self.problem = problem
+        self.values: Mapping[str, Any] | None = None
+        self.texts: Mapping[str, Any] = {}
+        self.line: int | None = None
+        self.content: str | None = None
+
+    def shown(
+        self, key: str, row: RowMapping, capture: RowMapping, field: Field | None
+    ) -> InputRow:
+        """Return the record as an input row; its value is the text of the field."""
+        name = "" if field is None else field.source_name
+        return InputRow(
+            key=key,
+            values={name: redacted(str(self.texts[name]))} if name in self.texts else {},
+            known_from=row["known_from"].astimezone(UTC),
+            capture_id=capture["capture_id"],
+            sha256=capture["sha256"],
+            line_number=self.line,
+            byte_offset=None,
+            line=None if self.content is None else redacted(self.content),
+            problem=self.problem,
+            url=capture["url"],
+            request=json.loads(capture["request"]),
+            fetched_at=capture["fetched_at"],
+            fetched_by=capture["run_id"],
+        )
+
+
+def _formula(declared: Declaration, field: Field | None) -> list[Any]:
+    """Return the declaration of a field as data; None: the day of the partition."""
+    reading = declared.dataset.source.reading
+    read = {"declared_in": declared.file, "format": reading.format or "parse="}
+    if field is None:
+        return ["partition", read]
+    kind = str(field.type) if field.kind == "decimal" else field.kind
+    said = {"type": kind, "checks": [check.says for check in field.checks]}
+    return ["field", field.source_name, {**read, **said, "is_optional": field.optional}]
+
+
+def _shown(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _read_row(connection: Connection, declared: Declaration, key: str) -> RowMapping:
+    """Return the row of a key.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    table, names = declared.table, key_names(declared.table)
+    parts = key.split("|", len(names) - 1)
+    found = None
+    try:
+        if len(parts) == len(names):
+            typed = {
+                name: _typed(table, name, text) for name, text in zip(names, parts, strict=True)
+            }
+            conditions = [table.c[name] == value for name, value in typed.items()]
+            found = connection.execute(_columns(table).where(*conditions)).mappings().first()
+    except ValueError:  # of a part that is neither day nor number
+        pass
+    if found is None:
+        raise ConfigurationError(
+            f"invalid key of {table.name}: expected that of a row",
+            expected="|".join(names),
+            found=key,
+            remedy=f"`orchestrate export {table.name}` lists its rows",
+        )
+    return found
+
+
+def _columns(table: Table) -> Select[Any]:
+    return select(*(column.label(column.key) for column in table.columns))
+
+
+def _typed(table: Table, name: str, text: str) -> Any:
+    """Return a part of a key as its column has it."""
+    kind = table.c[name].type
+    if isinstance(kind, Date):
+        return date.fromisoformat(text)
+    if isinstance(kind, UtcTimestamp):
+        return datetime.fromisoformat(text)
+    return int(text) if isinstance(kind, BigInteger) else text
+
+
+def _read_record(
+    connection: Connection, store: Captures, declared: Declaration, row: RowMapping
+) -> tuple[RowMapping, _Record]:
+    """Return the capture of a row, and its record there."""
+    names = [blobs.c[name].label(f"blob_{name}") for name in Blob._fields]
+    own = select(captures, *names).join(blobs, blobs.c.sha256 == captures.c.sha256)
+    found = own.where(captures.c.capture_id == row["capture_id"])
+    capture = connection.execute(found).mappings().one()
+    of_group = [capture]
+    source = declared.dataset.source
+    if isinstance(source, DltSource) and source.captures_answers:  # which ask one after the other
+        group = captures.c.group_id == capture["group_id"]
+        ordered = own.where(group).order_by(captures.c.part_number)
+        of_group = connection.execute(ordered).mappings().all()
+    try:
+        parts = [_part(store, each) for each in of_group]
+        parsed = parse_recorded(declared.dataset, parts, _partition(declared, row))
+    except (BlobError, SourceError) as error:
+        return capture, _Record(str(error))
+    return capture, _find_record(declared, parsed, parts, row, capture["part_number"])
+
+
+def _part(store: Captures, capture: RowMapping) -> Part:
+    """Return a capture as a part of its delivery.
+
+    Raises:
+        BlobError: The store does not have the bytes.
+    """
+    return Part(
+        capture["part_number"],
+        store.read(Blob(*(capture[f"blob_{name}"] for name in Blob._fields))),
+        url=capture["url"],
+        request=json.loads(capture["request"]),
+        response_headers=json.loads(capture["response_headers"]),
+        http_status=capture["http_status"],
+    )
+
+
+def _partition(declared: Declaration, row: RowMapping) -> Partition:
+    return Partition(row[declared.dataset.partitions.column])
+
+
+def _find_record(
+    declared: Declaration,
+    parsed: Parsed,
+    parts: Sequence[Part],
+    row: RowMapping,
+    part_number: int,
+) -> _Record:
+    """Return the record that makes a row of the same key."""
+    keys = key_names(declared.table)
+    contract = contract_of(declared.dataset, declared.table, declared.fields, declared.code)
+    texts = partitioning_of(declared.dataset).texts_of(_partition(declared, row))
+    candidates = parsed.rows.filter(pl.col("part_number") == part_number)
+    for field in declared.fields:
+        if field.column.key in keys and isinstance(row[field.column.key], str):
+            name = pl.col(field.name).str.strip_chars()
+            candidates = candidates.filter(name == row[field.column.key])
+    for each in candidates.iter_slices(1):
+        alone = Parsed(each, pl.DataFrame(schema=REJECT), parts=parsed.parts)
+        made = split_rows(contract, alone, parts, partition_texts=texts).rows.to_dicts()
+        if made and all(made[0][name] == row[name] for name in keys):
+            return _made_record(declared, made[0], each.to_dicts()[0], parsed)
+    return _Record("no record of the capture makes a row of this key by the present declaration")
+
+
+def _made_record(
+    declared: Declaration, values: Mapping[str, Any], texts: Mapping[str, Any], parsed: Parsed
+) -> _Record:
+    record = _Record()
+    record.values, record.texts = values, texts
+    record.line = number = int(texts["line_number"])
+    body = next(part.body for part in parsed.parts if part.part_number == texts["part_number"])
+    reading = declared.dataset.source.reading
+    is_as_it_is = reading.format == "csv" and not reading.quotes_records
+    lines = body.decode(reading.encoding if is_as_it_is else "utf-8", errors="replace")
+    record.content = lines.splitlines()[number - 1]
+    return record
+
+
+def _last_change(
+    connection: Connection, declared: Declaration, row: RowMapping
+) -> LastChange | None:
+    """Return the load that wrote a row; None: it is not recorded."""
+    key = partitioning_of(declared.dataset).key_of(_partition(declared, row))
+    load = (
+        connection.execute(
+            select(landings).where(
+                landings.c.table_name == declared.table.name,
+                landings.c.partition_key == key,
+                landings.c.landed_at == row["known_from"],
+            )
+        )
+        .mappings()
+        .first()
+    )
+    return None if load is None else describe_load(connection, load)

@@ -1,0 +1,88 @@
+"""`schema` and `rename` of a project whose declaration changes between commands."""
+
+import json
+
+import pytest
+
+from orchestration_project.__main__ import main
+from tests.own_project import forget, opened_project
+
+SOURCE = """
+from orchestration_project import Daily, Dataset, Field, file_source
+
+pieces = Dataset(
+    "pieces",
+    key=["name"],
+    partitions=Daily("2026-01-01"),
+    fields=[Field("name", str, "its name"), FIELDS],
+    source=file_source("{partition}.csv", format="csv"),
+)
+"""
+COUNT = 'Field("count", int, "pieces")'
+PIECES = 'Field("piece_count", int, "pieces", source="count")'
+NOTE = 'Field("note", str, "a note", optional=True)'
+TEXT = 'Field("count", str, "pieces")'
+
+
+@pytest.fixture
+def declare(state_dir, tmp_path):
+    """Declare other fields, as a file does that was edited since the last command."""
+    folder = tmp_path / "shop"
+    file = folder / "defs" / "pieces" / "source.py"
+
+    def change(*fields):
+        file.write_text(SOURCE.replace("FIELDS", ", ".join(fields)))
+        forget()
+
+    first = {"pieces/source.py": SOURCE.replace("FIELDS", f"{COUNT}, {NOTE}")}
+    with opened_project(folder, first):
+        assert main(["schema", "diff"]) == 0
+        assert main(["schema", "apply", "--all"]) == 0  # as without: all tables are new
+        yield change
+
+
+def run(capsys, *arguments, status=0):
+    capsys.readouterr()
+    assert main([*arguments]) == status
+    forget()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_changes_are_shown_made_when_asked_for_and_refused_where_values_go(declare, capsys):
+    declare(TEXT)
+    drop = "drop column pieces.note: its values would be lost; name it by --drop pieces.note"
+    shown = run(capsys, "schema", "diff", status=1)
+    assert shown[0] == "with --all: convert column pieces.count from integer to text"
+    assert shown[1].startswith(f"refused: {drop}")
+    assert main(["schema", "apply"]) == 1
+    assert main(["schema", "apply", "--drop", "pieces.note"]) == 1
+    assert main(["schema", "apply", "--all"]) == 1
+    assert drop in capsys.readouterr().err
+    every = ["schema", "apply", "--all", "--drop", "pieces.note"]
+    assert run(capsys, *every, "--dry-run") == [
+        "would convert column pieces.count from integer to text",
+        "would drop column pieces.note",
+    ]
+    script = run(capsys, *every, "--sql")
+    assert (script[0], script[-1]) == ("BEGIN IMMEDIATE;", "COMMIT;")
+    assert run(capsys, *every) == [
+        "did convert column pieces.count from integer to text, copy in pieces_old1",
+        "did drop column pieces.note, copy in pieces_old1",
+    ]
+    assert run(capsys, "schema", "diff", "--json") == ["[]"]
+
+
+def test_a_rename_needs_the_declaration_and_is_the_only_change(declare, capsys):
+    rename = ["rename", "column", "pieces", "count", "piece_count"]
+    assert main(rename) == 1
+    assert "no such change of the declaration" in capsys.readouterr().err
+    declare(PIECES)
+    assert main(rename) == 1
+    assert "drop column pieces.note" in capsys.readouterr().err
+    declare(PIECES, NOTE)
+    found = json.loads("\n".join(run(capsys, "schema", "diff", "--json", status=1)))
+    assert "orchestrate rename column" in found[-1]["change"]
+    assert run(capsys, *rename) == [
+        "did rename column pieces.count to piece_count, copy in pieces_old1"
+    ]
+    assert run(capsys, "schema", "diff") == ["the tables are as the sources declare"]

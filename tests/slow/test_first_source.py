@@ -1,0 +1,93 @@
+"""The tutorial of a first source, walked over the wheel; its lines and seconds are counted."""
+
+import re
+import runpy
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+
+from orchestration_project.settings import PROJECT_ROOT
+from tests.programs import free_port
+
+WHEEL = runpy.run_path(str(PROJECT_ROOT / ".ci" / "wheel.py"))
+PAGE = (PROJECT_ROOT / "docs" / "first-source.md").read_text()
+BLOCKS = re.findall(r"^```(?:sh|python)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+PORT = "8765"
+
+MAX_DECLARED_LINES = 40
+MAX_COMMANDS = 22
+MAX_SECONDS = 300
+"""A newcomer has the first table within five minutes, without the time of reading."""
+
+
+class Walk:
+    """A newcomer who runs the blocks of the page one after the other."""
+
+    def __init__(self, folder, programs):
+        self.folder = folder
+        self.environment = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(folder)}
+        self.port = str(free_port())
+        self.seconds = 0.0
+
+    def run(self, script):
+        """Execute a block, and return what it prints."""
+        self.environment |= dict(re.findall(r"^export (\w+)=(\S+)$", script, re.MULTILINE))
+        began = time.monotonic()
+        done = subprocess.run(  # noqa: S603 - commands of our page
+            ["/bin/bash", "-eu", "-c", script.replace(PORT, self.port)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self.seconds += time.monotonic() - began
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def serve(self, code):
+        """Start the API of the page, and return it once it answers."""
+        (self.folder / "api.py").write_text(code.replace(PORT, self.port))
+        api = subprocess.Popen(
+            [sys.executable, "api.py"], cwd=self.folder, stderr=subprocess.DEVNULL
+        )
+        for _ in range(100):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", int(self.port))):
+                break
+            time.sleep(0.1)
+        return api
+
+
+@pytest.mark.slow
+def test_a_newcomer_walks_from_an_empty_folder_to_an_explained_restatement(tmp_path):
+    walk = Walk(tmp_path, WHEEL["install"](WHEEL["build_wheel"](tmp_path), tmp_path / "wheel"))
+    init, code, start, propose, show, look, load, restate, past, explain, verify, stop = BLOCKS
+    assert (start.split()[0], stop.split()[0]) == ("python3", "kill")
+    walk.run(init)
+    walk.folder = tmp_path / "my_data"
+    with walk.serve(code) as api:
+        try:
+            assert "25 rows added" in walk.run(propose)
+            assert walk.seconds < MAX_SECONDS
+            declared = [line for line in walk.run(show).splitlines() if line]
+            assert len(declared) <= MAX_DECLARED_LINES
+            assert "a load would have: 25 rows added" in walk.run(look)
+            assert "10 partitions" in walk.run(load)
+            assert "25 changed" in walk.run(restate)
+            now, before = (walk.run(line) for line in past.strip().splitlines())
+            assert ("S00,1.250000" in now, "S00,0.250000" in before) == (True, True)
+            found = walk.run(explain)
+            assert "published   4.250000" in found
+            assert "recomputed  4.250000, equal" in found
+            walk.run(verify)
+        finally:
+            api.kill()
+    assert walk.run("grep -rl tutorial-key --exclude=api.py . || true") == ""
+    commands = [line for block in BLOCKS if block != code for line in block.strip().splitlines()]
+    assert len(commands) <= MAX_COMMANDS
+    print(f"{len(declared)} declared lines, {len(commands)} lines, {walk.seconds:.0f} s")  # noqa: T201
