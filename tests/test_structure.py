@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.structure.modules import Module, find_domains, read_modules
 from benchmarks.structure.qualities import (
+    COMMANDS,
     FILES,
     STATIC,
     WAYS,
@@ -54,7 +55,7 @@ def found() -> list[Module]:
 
 
 def test_each_bound_has_one_measure():
-    measured = [*STATIC, *FILES, *WAYS]
+    measured = [*STATIC, *FILES, *WAYS, COMMANDS]
     assert len(measured) == len(set(measured))
     assert sorted(BOUNDS["falls"] | BOUNDS["rises"]) == sorted(measured)
 

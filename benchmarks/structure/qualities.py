@@ -216,6 +216,10 @@ WAYS: Mapping[str, tuple[str, str]] = {
 """Qualities that a run shows, by name: a function of `ways`, and what of it is counted."""
 
 
+COMMANDS = "modules_of_a_command"
+"""Quality of the commands that need no definitions: the modules of the one with the most."""
+
+
 def measure_static(modules: Sequence[Module] | None = None) -> dict[str, Quality]:
     """Measure what needs no run."""
     package = Package(read_modules() if modules is None else modules)
@@ -234,7 +238,7 @@ def measure_ways() -> dict[str, Quality]:
             name: _listed(getattr(traced[function], part))
             for name, (function, part) in WAYS.items()
         },
-        "modules_of_a_command": Quality(
+        COMMANDS: Quality(
             max(counts.values()), [f"{count} {name}" for name, count in counts.items()]
         ),
     }
