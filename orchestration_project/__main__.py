@@ -87,6 +87,7 @@ COMMANDS = {
     "resume": Entry(f"{CLI}.pauses:resume", "End a pause.", OPERATE),
     "plugins": Entry(f"{CLI}.plugins:plugins", "Add, grant, enable and disable plugins.", OPERATE),
     "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
+    "access": Entry(f"{CLI}.access:access", "List who may do what.", OPERATE),
     "domains": Entry(f"{CLI}.domains:domains", "List, add and remove domains.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
