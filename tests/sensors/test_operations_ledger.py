@@ -192,7 +192,7 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
 
     [told] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
     assert list(told)[:2] == ["verdict", "operations_verdict"]
-    assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "**healthy**\n")
+    assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "**healthy**")
     assert told["operations_runs_24h"] == 1
     assert told["picture"].startswith("![Runs by day, and the health of each domain](data:image")
     assert len(told["operations_rows_by_day"]) < 1000  # shown in its place
@@ -225,12 +225,13 @@ def test_the_control_tower_has_named_links_to_what_can_help(instance, url, tmp_p
     links = dict(LINKS.findall(verdict))
     load_name, *names = links
     assert names == ["Quarantined: 1", "Retry failures"][: 2 if has_crashed else 1]
-    assert "1 week quarantined" in verdict
+    words = " ".join(verdict.split())
+    assert "1 week quarantined" in words
     assert links["Quarantined: 1"] == "/quarantined"
     load = urlsplit(links[load_name])
     assert load.path.endswith("/jobs/finra_otc_weekly/partitions")
     [partition] = parse_qs(load.query)["partition"]
-    assert (f"Load {partition}", f"oldest {partition}" in verdict) == (load_name, True)
+    assert (f"Load {partition}", f"oldest {partition}" in words) == (load_name, True)
     if not has_crashed:
         return
     retry = urlsplit(links["Retry failures"])

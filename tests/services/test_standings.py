@@ -246,8 +246,11 @@ def test_the_verdict_names_the_domains_of_each_state_the_worst_first():
     assert verdict(found) == "failing: saas; stale: finra; healthy: fx, web"
     assert verdict([]) == "no run has ended, and nothing is loaded"
     assert [verdict_of(each) for each in found][:2] == [
-        f"**stale**\n\n- {IS_LATE}",
-        "**healthy**\n",
+        "**stale**\n\n"
+        "- finra/otc_weekly is 30 h late, 1 partition  \n"
+        "  missing, oldest T1|2026-02-02  \n"
+        "  do this: load it, or see why its runs  \n  failed",
+        "**healthy**",
     ]
 
 

@@ -144,7 +144,7 @@ def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str,
         if name in retried and each.is_retry_useful:
             page = retry_launchpad(domain=name, dry_run=False)
             links.append(named_link("Retry failures", page))
-        text = "\n\n".join([verdict_of(each).rstrip(), *links])
+        text = "\n\n".join([verdict_of(each), *links])
         shown[f"{name}_verdict"] = dg.MetadataValue.md(text)
     return shown
 

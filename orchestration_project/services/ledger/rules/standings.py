@@ -5,6 +5,7 @@ words.
 """
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -42,6 +43,9 @@ LONG_WAIT_HOURS = 1.0
 
 SHOWN_IN_HOURS = 48
 """A shorter time is shown in hours, a longer one in days."""
+
+LINE_CHARACTERS, HARD_BREAK = 42, "  \n  "
+"""Dagster's table of metadata does not wrap a cell, and cuts it after about 45 characters."""
 
 RETRY_REMEDY = "start retry_failures of operations_runs"
 """Remedy of failures that another try may mend."""
@@ -279,8 +283,15 @@ def verdict(found: Iterable[SubjectHealth]) -> str:
 
 
 def verdict_of(standing: SubjectHealth) -> str:
-    """Return the Markdown of a subject's state, and its reasons as a list."""
-    return "\n".join([f"**{standing.state}**\n", *(f"- {each}" for each in standing.reasons)])
+    """Return the Markdown of a subject's state, with its reasons in a list of short lines."""
+    reasons = map(_in_short_lines, standing.reasons)
+    return "\n".join([f"**{standing.state}**\n", *(f"- {reason}" for reason in reasons)]).rstrip()
+
+
+def _in_short_lines(reason: str) -> str:
+    parts = reason.replace("; do this:", "\ndo this:").replace("; ", ";\n").splitlines()
+    lines = [line for part in parts for line in textwrap.wrap(part, LINE_CHARACTERS)]
+    return HARD_BREAK.join(lines)
 
 
 def _failures(figures: Figures) -> str:
