@@ -33,7 +33,7 @@ DATABASES = {
     "analyst_database_url": "all domains: read tables by SQL, without personal columns",
     "dagster_database_url": "read and write runs and events of Dagster",
 }
-"""What the role of each setting of a database may do."""
+"""Permissions of the role in each setting of a database."""
 
 
 @click.group(cls=Group)
@@ -64,11 +64,13 @@ def review(is_csv: bool) -> int:
 
 
 def _grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGrant"]:
+    from orchestration_project.catalog import REGISTRY
     from orchestration_project.connections.clock import Clock
     from orchestration_project.contracts.roles import PERMISSIONS_OF_ROLE, Role
     from orchestration_project.services.access import Keys
     from orchestration_project.services.access.review import (
         AccessGrant,
+        GrantReader,
         key_grants,
         member_grants,
         rule_grants,
@@ -92,7 +94,8 @@ def _grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGra
         yield from rule_grants(rules)
         yield from member_grants(warehouse, rules, domains, idle, now)
     yield from _senders(settings)
-    yield from _plugins(warehouse)
+    for reader in REGISTRY.whole.registered(GrantReader):
+        yield from reader.read(warehouse)
     yield from _databases(settings)
 
 
@@ -109,33 +112,6 @@ def _senders(settings: "Settings") -> Iterator["AccessGrant"]:
                 kind="webhook sender",
                 permissions=f"deliver to /hooks/{sender.name}{job}",
                 granted_by=f"setting {secret_names(sender.name)[0]}",
-            )
-
-
-def _plugins(warehouse: "Warehouse") -> Iterator["AccessGrant"]:
-    from orchestration_project.resources.plugins.state import read_plugins, read_publishers
-    from orchestration_project.services.access.review import AccessGrant
-
-    with warehouse.reading() as connection:
-        found, publishers = read_plugins(connection), read_publishers(connection)
-    for plugin in found:
-        if plugin.grant is not None:
-            permissions = plugin.permissions.model_dump(exclude_defaults=True)
-            yield AccessGrant(
-                principal=plugin.id,
-                kind="plugin",
-                permissions=f"{plugin.state}: {', '.join(sorted(permissions)) or 'nothing'}",
-                granted_at=plugin.grant.granted_at,
-                granted_by=plugin.grant.granted_by,
-            )
-    for publisher in publishers:
-        if publisher["state"] == "trusted":
-            yield AccessGrant(
-                principal=publisher["publisher"],
-                kind="plugin publisher",
-                permissions="sign plugins",
-                granted_at=publisher["changed_at"],
-                granted_by=publisher["changed_by"],
             )
 
 

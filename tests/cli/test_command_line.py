@@ -180,7 +180,8 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("domains list", "domains add", "domains remove", "pause", "resume"),
         *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
-        *("check", "preview", "test", "schema apply", "schema diff"),
+        *("check", "preview", "test", "schema apply", "schema diff", "access review"),
+        *("approvals list", "approvals request", "approvals confirm", "approvals refuse"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
@@ -192,6 +193,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("plugins add", "plugins grant", "plugins enable", "plugins disable", "plugins refuse"),
         *("plugins remove", "plugins trust", "plugins revoke", "plugins keygen"),
         *("plugins sign", "plugins new", "init", "new-source", "schema apply"),
+        *("approvals request", "approvals confirm", "approvals refuse"),
     }
 
 

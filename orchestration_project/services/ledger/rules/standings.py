@@ -302,7 +302,7 @@ def _failures(figures: Figures) -> str:
 
 
 def _failure_remedy(failures: Mapping[str, int]) -> str:
-    """Return what can work: a retry of transient failures; of each other kind, its reason."""
+    """Return the remedy: a retry of transient failures; of each other kind, its reason."""
     transient = _transient(failures)
     retries = [f"{RETRY_REMEDY} for {', '.join(transient)}"] if transient else []
     others = [kind for kind in sorted(failures) if kind not in transient]
