@@ -83,6 +83,10 @@ COMMANDS = {
     "resume": Entry(f"{CLI}.pauses:resume", "End a pause.", OPERATE),
     "plugins": Entry(f"{CLI}.plugins:plugins", "Add, grant, enable and disable plugins.", OPERATE),
     "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
+    "access": Entry(f"{CLI}.access:access", "List who may do what.", OPERATE),
+    "approvals": Entry(
+        f"{CLI}.approvals:approvals", "List, confirm and refuse actions of two persons.", OPERATE
+    ),
     "domains": Entry(f"{CLI}.domains:domains", "List, add and remove domains.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "completion": Entry(

@@ -301,14 +301,7 @@ CONTROL_TOWER = KeyGroup(
             verdict="Domains by state, the worst first",
             releases="Releases of the programs that run; two at once during an upgrade",
             backup="Latest backup, and the latest restore with --check",
-            **{"*_verdict": "State of a domain, each reason, and what to do"},
-        ),
-        **_keys(
-            "link",
-            **{
-                "*_load": "Job that loads the oldest missing partition, which is chosen there",
-                "*_retry": "Launchpad that retries the failures of a domain",
-            },
+            **{"*_verdict": "State of a domain, each reason, what to do, and links to it"},
         ),
         **_keys(
             "runs",

@@ -17,6 +17,7 @@ HTML_PAGES = {
     "/bar.css": "Style of the bar above Dagster's pages.",
     "/plugins": "Plugins with state and share.",
     "/plugins/{plugin}": "One plugin: grants, violations and calls.",
+    "/approvals": "Actions that need a second person; operators and admins decide.",
     "/pauses": "Pauses in effect; operators pause and resume.",
     "/quarantined": "Quarantined partitions, with reason and what to do.",
 }

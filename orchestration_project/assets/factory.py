@@ -18,6 +18,7 @@ from sqlalchemy import Table
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
     SOURCE,
+    approved,
     asset_spec,
     freshness_check,
     paused_freshness,
@@ -271,7 +272,9 @@ def _table_asset(
 
         def opened() -> DatasetLoader[None, pl.DataFrame]:
             refuse_unused_options(dict(config), type(config))
-            loader.acceptance = config.acceptance
+            acceptance = config.acceptance
+            if acceptance is not None:
+                loader.acceptance = approved(context, dataset.key, acceptance, warehouse)
             return loader
 
         report = Report[LoadedPartition[None, pl.DataFrame]](

@@ -8,6 +8,7 @@ import dagster as dg
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pauses import RUNS_WHILE_PAUSED
+from orchestration_project.contracts.rules import Acceptance
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import AnyJob
 from orchestration_project.services.metadata import (
@@ -196,3 +197,28 @@ def define_daily_job(
 def daily_job_name(domain: str) -> str:
     """Return the name of the daily job of a domain, and of its schedule."""
     return f"{domain}_daily"
+
+
+def approved(
+    context: dg.AssetExecutionContext,
+    asset: dg.AssetKey,
+    acceptance: Acceptance,
+    warehouse: Warehouse,
+) -> Acceptance:
+    """Return the acceptance of a delivery, once a second person confirmed it where one has to.
+
+    Raises:
+        ConfigurationError: It is not confirmed.
+    """
+    from orchestration_project.services.access.approvals import (  # most loads accept nothing
+        ApprovalDemand,
+        person_of,
+        require_approval,
+        use_of,
+    )
+
+    parameters = {"asset": asset.to_user_string(), "sha256": acceptance.sha256}
+    person, use = person_of(context.run.tags), use_of(context.run)
+    demand = ApprovalDemand("accept", parameters, acceptance.reason, person, use)
+    require_approval(warehouse, demand)
+    return acceptance

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -321,8 +322,10 @@ def _clock() -> "Clock":
 
 def _record(warehouse: "Warehouse", action: str, target: str) -> None:
     from orchestration_project.services.access import AccessLog, AccessLogEntry
+    from orchestration_project.services.access.review import SHELL, shell_principal
 
-    entry = AccessLogEntry(uuid4().hex, "shell", f"keys {action}", "done", target=target)
+    user = shell_principal(getuser())
+    entry = AccessLogEntry(uuid4().hex, SHELL, f"keys {action}", "done", user=user, target=target)
     AccessLog(warehouse, _clock()).record(entry)
 
 

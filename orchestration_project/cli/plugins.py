@@ -139,7 +139,8 @@ def add(path: Path, sha256: str | None, unsigned: bool) -> int:
 @click.option(
     "--folder", "folders", multiple=True, metavar="NAME=PATH", help="Folder of the host to grant."
 )
-def grant(plugin_id: str, folders: tuple[str, ...], **given: tuple[str, ...]) -> int:
+@click.option("--reason", default="", metavar="TEXT", help="Reason, for a second person.")
+def grant(plugin_id: str, folders: tuple[str, ...], reason: str, **given: tuple[str, ...]) -> int:
     """Grant all that a plugin asks for, or only the named permissions if one is named."""
     paths = dict(_pair(each) for each in folders)
     if OUTPUT.is_dry_run:
@@ -152,6 +153,7 @@ def grant(plugin_id: str, folders: tuple[str, ...], **given: tuple[str, ...]) ->
             *(plugin_id, _change()),
             given={**names, "folders": list(paths)} if is_chosen else {},
             folders=paths,
+            reason=reason,
         )
     return _show_state(stored)
 

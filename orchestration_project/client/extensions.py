@@ -53,12 +53,14 @@ class PluginMethods(Asking):
         permissions: Mapping[str, Sequence[str]] | None = None,
         folders: Mapping[str, str] | None = None,
         expected_version: int | None = None,
+        reason: str = "",
     ) -> PluginShown:
         """Grant all that a plugin asks for, or the named permissions by kind."""
         body = {
             "permissions": {name: list(each) for name, each in (permissions or {}).items()},
             "folders": dict(folders or {}),
             "expected_version": expected_version,
+            "reason": reason,
         }
         return self._post(f"/plugins/{quoted(plugin)}/grant", body, PluginShown)
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
 from orchestration_project.contracts.api.edits import (
+    ApprovalList,
+    ApprovalShown,
     FlagEdited,
     FlagList,
     PauseList,
@@ -161,6 +163,24 @@ class InstallationMethods(Asking):
     def resume(self, subject: str) -> PauseShown:
         """End a pause."""
         return self._post("/operations/pauses/resume", {"subject": subject}, PauseShown)
+
+    def approvals(self) -> list[ApprovalShown]:
+        """Return the requests of actions that need a second person, the newest first."""
+        return self._get("/approvals", ApprovalList).approvals
+
+    def request_approval(self, approval_id: str) -> ApprovalShown:
+        """Claim an action that was started without a login."""
+        return self._post(f"/approvals/{quoted(approval_id)}/request", {}, ApprovalShown)
+
+    def confirm_approval(self, approval_id: str, *, sha256: str) -> ApprovalShown:
+        """Confirm a request as another person; ``sha256`` is that of what was read."""
+        body = {"sha256": sha256}
+        return self._post(f"/approvals/{quoted(approval_id)}/confirm", body, ApprovalShown)
+
+    def refuse_approval(self, approval_id: str, *, reason: str) -> ApprovalShown:
+        """Refuse a request, or withdraw one's own."""
+        body = {"reason": reason}
+        return self._post(f"/approvals/{quoted(approval_id)}/refuse", body, ApprovalShown)
 
     def flags(self) -> FlagList:
         """Return the flags with what uses them, and their problems."""

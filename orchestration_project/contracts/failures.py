@@ -19,6 +19,19 @@ Category = Literal[
 ]
 """The first four are those of `errors.py`, whose docs have the remedy of each."""
 
+TRANSIENT_CATEGORIES: tuple[Category, ...] = ("transient", "database", "crash")
+"""Kinds of failure that another try may mend; the others stay until somebody changes something."""
+
+PERMANENT_REASONS: Mapping[str, str] = {
+    "source": "the source would send the same response; inspect the capture",
+    "contract": "it stays quarantined until the source or a rule changes; then load or replay it",
+    "configuration": "a setting or run config has to be corrected first",
+    "refused": "the step ended itself on purpose",
+    "canceled": "somebody ended it",
+    "defect": "it is a defect; a retry would fail the same way",
+}
+"""Why a kind of failure is not retried by itself, by its category."""
+
 DATABASE_ERRORS = frozenset(
     {
         "DBAPIError",

@@ -121,6 +121,22 @@ ADMIN_MUTATIONS = frozenset(
     }
 )
 
+PERMISSIONS_OF_ROLE: Mapping[Role, str] = {
+    Role.VIEWER: "all domains: read, without personal columns",
+    Role.OPERATOR: "all domains: read, without personal columns; launch, retry, replay and cancel "
+    "runs; switch automation",
+    Role.ADMIN: "all domains: read, also personal columns; launch, retry, replay and cancel runs; "
+    "switch automation; erase, delete and wipe; edit presets, flags and plugins",
+}
+"""Permissions of each role; a role is not limited to a domain."""
+
+ROLE_OF_ACTION: Mapping[str, Role] = {
+    "erase": Role.ADMIN,
+    "accept": Role.OPERATOR,
+    "grant": Role.ADMIN,
+}
+"""Role that requests and confirms each action that FOUR_EYES may name."""
+
 REQUIRES_ADMIN = {"requires_admin": "true"}
 """Tag of an asset, op or job that only an admin may run, such as one that deletes: the one place
 where that is declared. An asset's checks and all jobs that run it follow."""

@@ -21,6 +21,7 @@ from orchestration_project.services.balance.latest import (
     read_last_imbalance,
 )
 from orchestration_project.services.links import (
+    QUARANTINED_PAGE,
     asset_page,
     captures_path,
     check_page,
@@ -32,7 +33,7 @@ from orchestration_project.services.links import (
 from orchestration_project.services.status import QuarantinedDelivery, read_quarantined
 from orchestration_project.tables.schema import asset_of
 
-PATH = "/quarantined"
+PATH = QUARANTINED_PAGE
 TITLE = "Quarantined partitions"
 EXPLANATION = (
     "The latest delivery of each of these partitions failed a blocking check, so its rows are not "

@@ -22,7 +22,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import compared_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
-from orchestration_project.gateway import health, hooks, metrics, pauses, quarantine
+from orchestration_project.gateway import approvals, health, hooks, metrics, pauses, quarantine
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import installation_of
@@ -82,6 +82,7 @@ def opened(
         listed = [
             *quarantine.routes(warehouse, doors.installation, registry),
             *pauses.routes(warehouse, doors, registry),
+            *approvals.routes(warehouse, doors),
             *_plugin_routes(settings, warehouse, doors),
         ]
         with (

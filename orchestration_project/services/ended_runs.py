@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import dagster as dg
@@ -76,9 +77,15 @@ class RunEnd(NamedTuple):
         return f"run {self.run_id} {self.outcome}"
 
 
-def latest_end(instance: dg.DagsterInstance) -> int:
-    """Return the place of the latest end of a run, 0 if there is none."""
-    latest = [instance.fetch_run_status_changes(kind, limit=1).records for kind in ENDS.values()]
+def latest_end(instance: dg.DagsterInstance, before: datetime) -> int:
+    """Return the place of the latest end of a run before a time, 0 if there is none."""
+    latest = [
+        instance.fetch_run_status_changes(
+            dg.RunStatusChangeRecordsFilter(event_type=kind, before_timestamp=before.timestamp()),
+            limit=1,
+        ).records
+        for kind in ENDS.values()
+    ]
     return max((record.storage_id for records in latest for record in records), default=0)
 
 

@@ -13,6 +13,8 @@ from orchestration_project.contracts.job_kinds import HANDLE_RUNS
 from orchestration_project.settings import load_shared_settings, without_secrets
 
 API = "/api/v1"
+QUARANTINED_PAGE = "/quarantined"
+"""Page of the quarantined partitions, with reasons and what to launch."""
 FILES = f"{API}/files"
 JOBS = "/locations/orchestration_project.definitions/jobs"
 """Address of the jobs of the code location."""
@@ -37,9 +39,14 @@ def link(path: str) -> dg.UrlMetadataValue:
     return dg.MetadataValue.url(f"{_base()}{path}")
 
 
+def named_link(name: str, path: str) -> str:
+    """Return the Markdown of a link to a path of the gateway, shown by its name."""
+    return f"[{name}]({_base()}{path})"
+
+
 def file_path(name: str) -> str:
     """Return the path of a file in the artifact store: a picture or a staged file."""
-    return f"{FILES}?{urlencode({'name': name})}"
+    return f"{FILES}?{urlencode({'name': name}, safe='/')}"
 
 
 def name_in(link: str) -> str:

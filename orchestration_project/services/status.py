@@ -1,10 +1,11 @@
 """Late and quarantined partitions: one reading for checks, control tower, objectives, pages."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import OldestMissing
@@ -14,6 +15,7 @@ from orchestration_project.engine.warehouse.difference import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
+from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import audits, deliveries
 
 MOST = 200
@@ -75,6 +77,19 @@ class QuarantinedDelivery:
     is_readable: bool
     audits: Sequence[FailedAudit]
     capture_count: int
+
+
+def count_quarantined(warehouse: Warehouse) -> Mapping[str, int]:
+    """Return how many quarantined partitions each asset has, of the assets that have some."""
+    columns = deliveries.c
+    partitions = select_quarantined([columns.table_name, columns.partition_key]).distinct()
+    latest = partitions.subquery()
+    counted = select(latest.c.table_name, func.count()).group_by(latest.c.table_name)
+    counts: Counter[str] = Counter()
+    with warehouse.reading() as connection:
+        for table, count in connection.execute(counted):
+            counts[asset_of(table)] += count
+    return counts
 
 
 def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:

@@ -21,6 +21,10 @@ SHORTEST_SESSION_SECRET = 32
 HOST_AND_PORT = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 
+ACTIONS = {"accept", "erase", "grant"}
+"""Actions that may need a second person."""
+
+
 class AccessSettings(BaseSettings, defer_build=True):
     """The gateway's door."""
 
@@ -41,6 +45,7 @@ class AccessSettings(BaseSettings, defer_build=True):
             "oidc_allowed_domains",
             "oidc_hosted_domain",
             "oidc_roles",
+            "four_eyes",
         }
     )
 
@@ -127,6 +132,13 @@ class AccessSettings(BaseSettings, defer_build=True):
         json_schema_extra=about(allowed="admin, operator or viewer=EMAIL, @DOMAIN or group:NAME"),
     )
 
+    four_eyes: Words = Field(
+        (),
+        description="Actions that need a second person: erase (a subject), accept (a proposal, or "
+        "a quarantined delivery) and grant (permissions of a plugin).",
+        json_schema_extra=about(allowed="accept, erase, grant", default="(none)"),
+    )
+
     @field_validator("session_secret")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
@@ -151,6 +163,13 @@ class AccessSettings(BaseSettings, defer_build=True):
             except ValueError as error:
                 expected = "expected IP addresses or networks, e.g. 10.0.0.1,192.168.0.0/16"
                 raise ValueError(f"{expected}; found {each}") from error
+        return value
+
+    @field_validator("four_eyes")
+    @classmethod
+    def _known_actions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted({*value} - ACTIONS):
+            raise ValueError(f"expected {', '.join(sorted(ACTIONS))}; found {', '.join(unknown)}")
         return value
 
     @field_validator("oidc_roles")

@@ -1,4 +1,4 @@
-"""Tables of the gateway: access keys, sessions, failed logins and the audit log."""
+"""Tables of the gateway: access keys, sessions, failed logins, approvals and the audit log."""
 
 from sqlalchemy import Index
 
@@ -88,3 +88,29 @@ access_audit = table(
 )
 
 Index("access_audit_by_trace", access_audit.c.trace_id)
+
+access_approvals = table(
+    "access_approvals",
+    "One row per request of an action that needs a second person, with its decision.",
+    text("approval_id", "ID of the request, hex", key=True),
+    text("action", "Action: erase, accept or grant", values=("erase", "accept", "grant")),
+    text("parameters", "Exact parameters of the action, a JSON object"),
+    text("sha256", "SHA-256 of action, parameters and reason, hex"),
+    text("reason", "Reason of the action in words; empty: none was given"),
+    text(
+        "state",
+        "State: unclaimed, requested, confirmed, refused or used",
+        values=("unclaimed", "requested", "confirmed", "refused", "used"),
+    ),
+    text("requested_by", "User who requested it; NULL: not claimed", optional=True),
+    moment("requested_at", "UTC time of the request"),
+    moment("expires_at", "UTC time from which it is invalid"),
+    text("decided_by", "User who confirmed or refused it; NULL: no decision", optional=True),
+    moment("decided_at", "UTC time of the decision; NULL: no decision", optional=True),
+    text("decision_reason", "Reason of a refusal; NULL: not refused", optional=True),
+    text("used_by", "Run, backfill or erasure in which it took effect; NULL: none", optional=True),
+    moment("used_at", "UTC time at which it took effect; NULL: it did not", optional=True),
+    internal=True,
+)
+
+Index("access_approvals_by_sha256", access_approvals.c.sha256)

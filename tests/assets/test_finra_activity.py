@@ -36,7 +36,7 @@ def draw(instance) -> dg.ExecuteInProcessResult:
 
 
 def stored(link: str) -> bytes:
-    assert link.startswith("/api/v1/files?name=plots%2Ffinra%2Ftrade_activity%2F")
+    assert link.startswith("/api/v1/files?name=plots/finra/trade_activity/")
     return open_store(load_settings()).get(name_in(link))
 
 

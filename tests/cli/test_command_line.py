@@ -180,7 +180,8 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("domains list", "domains add", "domains remove", "pause", "resume"),
         *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
-        *("check", "preview", "test", "schema apply", "schema diff"),
+        *("check", "preview", "test", "schema apply", "schema diff", "access review"),
+        *("approvals list", "approvals request", "approvals confirm", "approvals refuse"),
         "rename column",
     }
     assert has[DRY_RUN] == {
@@ -194,6 +195,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("plugins remove", "plugins trust", "plugins revoke", "plugins keygen"),
         *("plugins sign", "plugins new", "init", "new-source", "schema apply"),
         "rename column",
+        *("approvals request", "approvals confirm", "approvals refuse"),
     }
 
 

@@ -19,6 +19,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import TickData, TickStatus
+from dagster._core.test_utils import freeze_time
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import select
@@ -278,6 +279,23 @@ def sent_messages(watch, hook) -> list[tuple[str, str]]:
     watch.look()
     watch.deliver()
     return [(each["title"], each["type"]) for each in hook.received[before:]]
+
+
+@pytest.mark.slow
+@BOTH
+def test_a_failure_before_the_first_look_is_told_once_and_one_of_days_ago_never(
+    hook, instance, url
+):
+    with freeze_time(time.time() - 25 * 3600):
+        old = instance.create_run_for_job(JOB, tags={"dagster/partition": "c"})
+        instance.report_run_failed(old, "Run worker process 41 is gone.")
+    shop(instance, "a", broken="yes")
+    watch = Watch(instance, url)
+    record_daemon_heartbeat(instance)
+    shop(instance, "b", broken="yes")
+    told = [("shop_orders failed: a", "failure"), ("shop_orders failed: b", "failure")]
+    assert [sent_messages(watch, hook) for _ in range(2)] == [told, []]
+    assert sent_messages(Watch(instance, url), hook) == []  # its cursor was lost: nothing twice
 
 
 @pytest.mark.slow

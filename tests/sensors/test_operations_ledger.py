@@ -1,7 +1,9 @@
 """The ledger of real runs: followed by its sensor, repaired by its job."""
 
 import json
-from datetime import UTC, datetime
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
@@ -19,6 +21,7 @@ from orchestration_project.contracts.job_kinds import (
 )
 from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.sensors.operations import (
     CODE_LOADED_AT,
@@ -37,7 +40,7 @@ from orchestration_project.tables.operations import (
 from tests import databases
 from tests.programs import from_then_on
 from tests.resources.definitions import RESOURCES
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import FAILED, MONDAY, Desk, row
 from tests.runs import metadata_by_partition, texts_of
 
 FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
@@ -199,20 +202,39 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     assert sorted(kept) == [(24,), (168,), (672,)]
 
 
+LINKS = re.compile(r"^\[([^]]+)\]\((\S+)\)$", re.MULTILINE)
+
+
 @pytest.mark.slow
-def test_the_control_tower_links_to_the_oldest_missing_week_and_to_a_retry(instance, url, tmp_path):
+@pytest.mark.parametrize("has_crashed", [True, False])
+def test_the_control_tower_has_named_links_to_what_can_help(instance, url, tmp_path, has_crashed):
     now = Clock().now()
     with open_warehouse(load_settings()) as warehouse:
         Desk(warehouse, tmp_path, "T1", MONDAY).land(row("AAA"))
+        with pytest.raises(HeldBackError):
+            Desk(warehouse, tmp_path, "T1", MONDAY + timedelta(weeks=1)).land(
+                row("AAA"), audits=[FAILED]
+            )
         failed = RunFacts("run", "finra_otc_weekly", "FAILURE", now, now, now, now)
-        Ledger(warehouse, Clock()).record([failed])
+        failed = replace(failed, error_classes=["ConfigurationError"])
+        crashed = replace(failed, run_id="crashed", error_classes=["OperationalError"])
+        Ledger(warehouse, Clock()).record([failed, crashed] if has_crashed else [failed])
     [told] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
-    assert list(told)[:4] == ["verdict", "finra_verdict", "finra_load", "finra_retry"]
-    load = urlsplit(told["finra_load"])
+    assert list(told)[:2] == ["verdict", "finra_verdict"]
+    verdict = told["finra_verdict"]
+    links = dict(LINKS.findall(verdict))
+    load_name, *names = links
+    assert names == ["Quarantined: 1", "Retry failures"][: 2 if has_crashed else 1]
+    words = " ".join(verdict.split())
+    assert "1 week quarantined" in words
+    assert links["Quarantined: 1"] == "/quarantined"
+    load = urlsplit(links[load_name])
     assert load.path.endswith("/jobs/finra_otc_weekly/partitions")
     [partition] = parse_qs(load.query)["partition"]
-    assert f"oldest {partition}" in " ".join(told["finra_verdict"].split())
-    retry = urlsplit(told["finra_retry"])
+    assert (f"Load {partition}", f"oldest {partition}" in words) == (load_name, True)
+    if not has_crashed:
+        return
+    retry = urlsplit(links["Retry failures"])
     assert retry.path.endswith("/jobs/operations_runs/playground/setup")
     config = yaml.safe_load(parse_qs(retry.query)["config"][0])
     assert config["ops"]["handle_runs"]["config"]["retry_failures"] == {

@@ -5,11 +5,13 @@ from typing import get_args
 
 import pytest
 
-from orchestration_project.contracts.failures import Category
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.retries.rules import (
+from orchestration_project.contracts.failures import (
     PERMANENT_REASONS,
     TRANSIENT_CATEGORIES,
+    Category,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.retries.rules import (
     FailedPartition,
     ItemFilter,
     TopicCount,

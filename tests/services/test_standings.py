@@ -28,8 +28,8 @@ IS_LATE = (
     "finra/otc_weekly is 30 h late, 1 partition missing, oldest T1|2026-02-02; "
     "do this: load it, or see why its runs failed"
 )
-FIX = "; do this: fix the cause that the failed runs show, then start "
-FIX += "retry_failures of operations_runs"
+RETRY = "start retry_failures of operations_runs for"
+SOURCE = "source: the source would send the same response; inspect the capture"
 
 
 def ended(*rows) -> pl.DataFrame:
@@ -133,21 +133,77 @@ def test_more_failures_than_successes_are_failing_and_any_failure_asks_for_atten
     good, bad, expected
 ):
     day = Figures(24, good + bad, good, bad, failures={"source": bad})
-    reason = f"{bad} of {good + bad} failed in the last 24 h: {bad} source{FIX}"
+    reason = f"{bad} of {good + bad} failed in the last 24 h: {bad} source; do this: {SOURCE}"
     assert state(day) == (expected, [reason])
 
 
 def test_without_an_end_within_a_day_the_week_decides():
     week = Figures(168, 3, 0, 3, failures={"crash": 3})
-    assert state(week=week) == ("failing", [f"3 of 3 failed in the last 7 days: 3 crash{FIX}"])
+    crashed = "3 of 3 failed in the last 7 days: 3 crash"
+    assert state(week=week) == ("failing", [f"{crashed}; do this: {RETRY} crash"])
     assert state(Figures(24, 1, 1), week) == ("healthy", [])
+
+
+@pytest.mark.parametrize(
+    ("failures", "remedy", "is_retry_useful"),
+    [
+        ({"crash": 1, "transient": 1}, f"{RETRY} crash, transient", True),
+        (
+            {"database": 1, "source": 1},
+            f"{RETRY} database; {SOURCE}",
+            True,
+        ),
+        (
+            {"contract": 2},
+            "contract: it stays quarantined until the source or a rule changes; "
+            "then load or replay it",
+            False,
+        ),
+        ({"configuration": 2}, "configuration: a setting or run config has to be corrected", False),
+    ],
+)
+def test_a_retry_is_advised_only_where_it_can_help(failures, remedy, is_retry_useful):
+    rows = [("finra", "", 0, "FAILURE", kind, count, 0, 0, 0) for kind, count in failures.items()]
+    health = stand(Observation(ended(*rows)))[Subject("finra")]
+    [reason] = health.reasons
+    assert reason.partition("; do this: ")[2].startswith(remedy)
+    assert health.is_retry_useful is is_retry_useful
+
+
+QUARANTINE = "; do this: open Quarantined in the bar, which has reasons and what to launch"
+
+
+def test_quarantined_partitions_are_counted_by_asset_and_domain():
+    look = Observation(ended(), quarantined={"finra/otc_weekly": 2, "finra/daily": 1})
+    found = stand(look)
+    of_weekly = f"2 partitions of finra/otc_weekly quarantined{QUARANTINE}"
+    of_daily = f"1 partition of finra/daily quarantined{QUARANTINE}"
+    domain, weekly = found[Subject("finra")], found[Subject("finra", "finra/otc_weekly")]
+    assert (domain.state, domain.reasons) == ("attention", [of_daily, of_weekly])
+    assert (domain.quarantined_count, weekly.quarantined_count) == (3, 2)
+    assert weekly.reasons == [of_weekly]
+
+
+def test_quarantined_partitions_that_are_late_are_told_once():
+    late = OldestMissing(
+        *("finra/otc_weekly", "T1|2026-02-02", NOON - timedelta(hours=30)),
+        missing_count=3,
+        quarantined_count=1,
+    )
+    is_late = "finra/otc_weekly is 30 h late, 2 partitions missing, 1 partition quarantined, "
+    is_late += "oldest T1|2026-02-02; do this: load it, or see why its runs failed"
+    weekly = Subject("finra", "finra/otc_weekly")
+    told = stand(Observation(ended(), quarantined={"finra/otc_weekly": 1}), late)[weekly]
+    assert told.reasons == [is_late]
+    more = stand(Observation(ended(), quarantined={"finra/otc_weekly": 2}), late)[weekly]
+    assert more.reasons == [is_late, f"2 partitions of finra/otc_weekly quarantined{QUARANTINE}"]
 
 
 def test_failing_is_worse_than_stale_and_both_are_told():
     day = Figures(24, 1, 0, 1, failures={"source": 1})
     worst, reasons = state(day, unlanded=LATE)
     assert worst == "failing"
-    assert reasons == [f"1 of 1 failed in the last 24 h: 1 source{FIX}", IS_LATE]
+    assert reasons == [f"1 of 1 failed in the last 24 h: 1 source; do this: {SOURCE}", IS_LATE]
 
 
 def test_lateness_of_more_than_two_days_is_told_in_days_with_its_amount_and_remedy():

@@ -18,6 +18,7 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_of
 from orchestration_project.assets.finra.materialization_metadata import metadata_of
+from orchestration_project.assets.specs import approved
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
@@ -146,7 +147,7 @@ def otc_weekly(
             force=config.allow_conflicts,
             completeness=completeness_of(checks, finra_otc_weekly),
         )
-        done = landed_before(context, OTC_WEEKLY)
+        done, acceptance = landed_before(context, OTC_WEEKLY), config.acceptance
         deliveries = (
             RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
             if config.replay
@@ -164,7 +165,7 @@ def otc_weekly(
             max_reject_ratio=values["max_reject_ratio"],
             scratch=settings.scratch_path,
             is_reported=log,
-            acceptance=config.acceptance,
+            acceptance=acceptance and approved(context, OTC_WEEKLY, acceptance, warehouse),
         )
 
     metadata = partial(

@@ -41,7 +41,13 @@ from orchestration_project.services.ledger.rules.standings import (
     verdict,
     verdict_of,
 )
-from orchestration_project.services.links import asset_page, job_page, link, retry_launchpad
+from orchestration_project.services.links import (
+    QUARANTINED_PAGE,
+    asset_page,
+    job_page,
+    named_link,
+    retry_launchpad,
+)
 from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.services.pauses import (
     Pauses,
@@ -118,22 +124,28 @@ def control_tower(
 
 
 def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str, Any]:
-    """Return Markdown, in short lines: the UI cuts a long one; and links to what an operator does.
+    """Return the Markdown of each domain: state, reasons, and links to what an operator does.
 
-    A link to load leads to the oldest missing partition, one to retry to all failures of a domain.
+    The link to load names the oldest missing partition, that to quarantined ones their number.
+    The link to retry leads to the failures of a domain, where a retry can help.
     """
     retried = {
         each.name for each in registry.domains if each.replays or each.registered(ItemTopics)
     }
     shown: dict[str, Any] = {}
     for each in domains:
-        name, oldest = each.subject.domain, each.unlanded
-        shown[f"{name}_verdict"] = dg.MetadataValue.md(verdict_of(each))
+        name, oldest, links = each.subject.domain, each.unlanded, list[str]()
         job = (oldest.job or oldest.asset.replace("/", "_")) if oldest else ""
         if oldest is not None and job in registry.jobs:
-            shown[f"{name}_load"] = link(job_page(job, oldest.partition, oldest.partition))
-        if name in retried and any(figures.failure_count for figures in each.figures):
-            shown[f"{name}_retry"] = link(retry_launchpad(domain=name, dry_run=False))
+            page = job_page(job, oldest.partition, oldest.partition)
+            links.append(named_link(f"Load {oldest.partition}", page))
+        if each.quarantined_count:
+            links.append(named_link(f"Quarantined: {each.quarantined_count}", QUARANTINED_PAGE))
+        if name in retried and each.is_retry_useful:
+            page = retry_launchpad(domain=name, dry_run=False)
+            links.append(named_link("Retry failures", page))
+        text = "\n\n".join([verdict_of(each), *links])
+        shown[f"{name}_verdict"] = dg.MetadataValue.md(text)
     return shown
 
 

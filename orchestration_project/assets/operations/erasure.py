@@ -15,6 +15,11 @@ from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
+from orchestration_project.services.access.approvals import (
+    ApprovalDemand,
+    person_of,
+    require_approval,
+)
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, kind_of, read_kinds
 from orchestration_project.services.erasure.rules import Subject
@@ -70,6 +75,17 @@ def erase_subject(
     elif config.dry_run:
         found = None
     else:
+        if request.identifiers is not None:  # otherwise only freed pages are left to overwrite
+            parameters = {
+                "erasure_id": request.request_id,
+                "kind": request.kind,
+                "only_database": config.only_database,
+            }
+            demand = ApprovalDemand(
+                *("erase", parameters, request.reason, person_of(context.run.tags)),
+                use=f"erasure {request.request_id}",  # an interrupted one goes on
+            )
+            require_approval(warehouse, demand)
         acquire_for_run(warehouse, context.instance, ERASURES, run_id=context.run.run_id)
         found = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
     return dg.MaterializeResult(

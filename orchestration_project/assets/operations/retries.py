@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.assets.operations.kinds import Kind
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.failures import TRANSIENT_CATEGORIES
 from orchestration_project.contracts.job_kinds import HANDLE_RUNS
 from orchestration_project.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions, report_dry_run
@@ -31,7 +32,6 @@ from orchestration_project.services.retries.retrying import (
     failed_partitions,
 )
 from orchestration_project.services.retries.rules import (
-    TRANSIENT_CATEGORIES,
     Batch,
     FailedItem,
     FailedPartition,

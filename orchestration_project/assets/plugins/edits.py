@@ -17,6 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin, read_plugins
+from orchestration_project.services.access.approvals import person_of, use_of
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import as_metadata, column_schema, table_of
 from orchestration_project.settings import Settings
@@ -63,7 +64,9 @@ class EditPlugin(JobOptions):
         description="Partitions that it always runs for; without it, as before.",
     )
     reason: str = Field(
-        default="", examples=["it is too slow"], description="Why it is disabled or refused."
+        default="",
+        examples=["it is too slow"],
+        description="Why it is granted, disabled or refused.",
     )
     expected_version: int | None = Field(
         default=None, ge=1, examples=[1], description="Number of the change that was reviewed."
@@ -109,7 +112,8 @@ def edit_plugins(
         yield dg.AssetObservation(LIST, metadata=as_metadata({**reported, **_shown([edited])}))
         return
     by = editor_of(context.run.tags, config.who) or "unknown"
-    change = PluginChange(by, clock.now(), context.run.run_id)
+    run = context.run
+    change = PluginChange(by, clock.now(), run.run_id, person_of(run.tags), use_of(run))
     edited = edit(PluginEdits(settings, warehouse, artifacts), config, change)
     with warehouse.reading() as connection:
         listed = read_plugins(connection)
@@ -133,6 +137,7 @@ def edit(edits: PluginEdits, config: EditPlugin, change: PluginChange) -> Stored
                 given=config.permissions,
                 folders=config.folders,
                 expected_version=expected,
+                reason=config.reason,
             )
         case "enable":
             return edits.enable(

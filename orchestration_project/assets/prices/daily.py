@@ -23,7 +23,7 @@ from orchestration_project.assets.prices.loading import (
     limits_of,
 )
 from orchestration_project.assets.prices.months import MonthSummary, by_month
-from orchestration_project.assets.specs import FRESHNESS_CHECK
+from orchestration_project.assets.specs import FRESHNESS_CHECK, approved
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
@@ -133,11 +133,11 @@ def daily(
 
     def opened() -> BatchLoad[Any, LoadedPrices]:
         refuse_unused_options(dict(config), type(config))
-        values = of_run.values(PRICES_LOADING, config)
+        values, acceptance = of_run.values(PRICES_LOADING, config), config.acceptance
         limits = limits_of(
             settings.checks_of("prices"),
             values["max_reject_ratio"],
-            config.acceptance,
+            acceptance and approved(context, DAILY, acceptance, warehouse),
         )
         if config.replay:
             replay = PriceReplay(

@@ -31,6 +31,12 @@ from orchestration_project.resources.web.proposals import (
     apply_accepted,
 )
 from orchestration_project.resources.web.replaying import day_of_replay
+from orchestration_project.services.access.approvals import (
+    ApprovalDemand,
+    person_of,
+    require_approval,
+    use_of,
+)
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
@@ -212,6 +218,15 @@ def decide_proposal(
     row = proposals.find(config.proposal_id)
     declared = declared_site(row["site"])
     decision = config.decision.value
+    if decision == Decision.accept:
+        demand = ApprovalDemand(
+            "accept",
+            {"site": row["site"], "proposal_id": config.proposal_id},
+            config.reason.strip(),
+            person_of(context.run.tags),
+            use_of(context.run),
+        )
+        require_approval(warehouse, demand)
     proposals.decide(declared, config.proposal_id, decision, by=who, reason=config.reason.strip())
     state = STATES[decision]
     shown = {

@@ -88,3 +88,28 @@ class PauseList(BaseModel):
     """The pauses in effect."""
 
     pauses: list[PauseShown] = Field(description="By subject")
+
+
+class ApprovalShown(BaseModel):
+    """A request of an action that needs a second person."""
+
+    approval_id: str = Field(description="ID of the request, hex")
+    action: str = Field(description="erase, accept or grant")
+    parameters: dict[str, Any] = Field(description="Exact parameters of the action")
+    sha256: str = Field(description="SHA-256 of action, parameters and reason, hex")
+    reason: str = Field(description="Reason in words; empty: none was given")
+    state: str = Field(description="unclaimed, requested, confirmed, refused, used or expired")
+    requested_by: str | None = Field(description="User who requested it; null: unclaimed")
+    requested_at: datetime = Field(description="Time of the request")
+    expires_at: datetime = Field(description="Time from which it is invalid")
+    decided_by: str | None = Field(description="User of the decision; null: no decision")
+    decided_at: datetime | None = Field(description="Time of the decision; null: no decision")
+    decision_reason: str | None = Field(description="Reason of a refusal; null: not refused")
+    used_by: str | None = Field(description="Run, backfill or erasure that used it; null: none")
+    used_at: datetime | None = Field(description="Time of the use; null: not used")
+
+
+class ApprovalList(BaseModel):
+    """The requests of actions that need a second person."""
+
+    approvals: list[ApprovalShown] = Field(description="The newest first")

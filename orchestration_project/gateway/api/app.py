@@ -14,6 +14,7 @@ from orchestration_project.engine.warehouse.connecting import may_pass
 from orchestration_project.gateway.api import (
     aggregates,
     analyst_sql,
+    approvals,
     artifacts,
     audit,
     automation,
@@ -59,6 +60,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         automation,
         operations,
         pauses,
+        approvals,
         schedules,
         flags,
         uploads,

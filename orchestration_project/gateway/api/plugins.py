@@ -76,6 +76,7 @@ class NewGrant(PluginVersion):
         {}, description="Names by kind of permission; an omitted kind is granted as a whole"
     )
     folders: dict[Text, Text] = Field({}, description="Folder of the host by name in plugin.yaml")
+    reason: str = Field("", max_length=500, description="Reason, for a second person")
 
 
 class Share(PluginVersion):
@@ -170,6 +171,7 @@ async def grant_plugin(call: Call[PluginWanted, NewGrant]) -> PluginShown:
             given=body.permissions,
             folders=body.folders,
             expected_version=body.expected_version,
+            reason=body.reason,
         ),
     )
 
@@ -254,7 +256,8 @@ async def _edit(
 ) -> T:
     """Make an edit; it is in the audit before it is made, and after."""
     services = call.services
-    change = PluginChange(call.caller.name, services.clock.now())
+    person = None if call.caller.way == "open" else call.caller.name
+    change = PluginChange(call.caller.name, services.clock.now(), person=person)
 
     def made() -> T:
         store = open_store(services.settings)

@@ -20,11 +20,15 @@ class PluginChange(NamedTuple):
         by: User, or the part of the project.
         at: UTC time.
         run_id: Dagster run of the change, if a run makes it.
+        person: User who logged in at the gateway to make it; None: unknown.
+        use: Run or backfill that makes it; None: none does.
     """
 
     by: str
     at: datetime
     run_id: str | None = None
+    person: str | None = None
+    use: str | None = None
 
 
 def lock(connection: Connection) -> None:

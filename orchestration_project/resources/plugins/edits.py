@@ -37,6 +37,7 @@ from orchestration_project.resources.plugins.state import (
     read_plugin,
 )
 from orchestration_project.resources.plugins.store import remove_unpacked, unpack
+from orchestration_project.services.access.approvals import ApprovalDemand, require_approval
 from orchestration_project.settings import Settings
 from orchestration_project.tables.plugins import plugins, plugins_grants, plugins_publishers
 
@@ -89,6 +90,7 @@ class PluginEdits:
         given: Mapping[str, Collection[str] | None],
         folders: Mapping[str, str],
         expected_version: int | None = None,
+        reason: str = "",
     ) -> StoredPlugin:
         """Grant what a plugin asks for, or of it what is given by name.
 
@@ -98,16 +100,30 @@ class PluginEdits:
             given: Names by field of ``permissions``; None or omitted: all that is asked for.
             folders: Folder of the host by name in plugin.yaml.
             expected_version: Number of the change that was reviewed; None: the latest.
+            reason: Reason in words, for a second person.
 
         Raises:
             ConfigurationError: The plugin is unknown or was changed meanwhile, or a name or
-                folder is invalid.
+                folder is invalid, or a second person has not confirmed it.
         """
+        with self._warehouse.reading() as connection:
+            stored = _expected(connection, plugin_id, expected_version)
+        permissions = selected(stored.manifest.permissions, given, plugin=plugin_id)
+        paths = self._folders(permissions.folders, folders)
+        parameters = {
+            "plugin": plugin_id,
+            "sha256": stored.sha256,
+            "permissions": permissions.model_dump(mode="json"),
+            "budget": stored.manifest.budget.model_dump(mode="json"),
+            "folders": paths,
+        }
+        demand = ApprovalDemand("grant", parameters, reason, change.person, change.use)
+        if require_approval(self._warehouse, demand):
+            expected_version = stored.version_number
         with self._warehouse.writing() as connection:
             lock(connection)
             stored = _expected(connection, plugin_id, expected_version)
-            asked = stored.manifest.permissions
-            permissions = selected(asked, given, plugin=plugin_id)
+            permissions = selected(stored.manifest.permissions, given, plugin=plugin_id)
             paths = self._folders(permissions.folders, folders)
             number = _next_grant(connection, plugin_id)
             own = plugins_grants.c.plugin == plugin_id

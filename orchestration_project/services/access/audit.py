@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, and_, insert, or_, select
+from sqlalchemy import Connection, RowMapping, and_, insert, or_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.roles import Principal
@@ -48,8 +48,13 @@ class AccessLog:
         self._warehouse = warehouse
         self._clock = clock
 
-    def record(self, entry: AccessLogEntry) -> None:
-        """Add a row, without secrets; what a caller wrote is cut to LONGEST characters."""
+    def record(self, entry: AccessLogEntry, connection: Connection | None = None) -> None:
+        """Add a row, without secrets; what a caller wrote is cut to LONGEST characters.
+
+        Args:
+            entry: The row.
+            connection: Transaction of the row; None: one of its own.
+        """
         trace = current_trace()
         row = {
             "request_id": entry.request_id,
@@ -65,8 +70,11 @@ class AccessLog:
             "reason": _shown(entry.reason),
             "trace_id": trace.trace_id if trace else None,
         }
-        with self._warehouse.writing() as connection:
+        if connection is not None:
             connection.execute(insert(access_audit).values(row))
+            return
+        with self._warehouse.writing() as own:
+            own.execute(insert(access_audit).values(row))
 
 
 @dataclass(frozen=True, kw_only=True)

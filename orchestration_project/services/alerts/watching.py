@@ -61,6 +61,9 @@ RUNS_PER_TICK = 2000
 SECONDS_PER_TICK = 30
 """Dagster ends a tick that takes longer than 60 s; a run over 444 partitions takes about 1 s."""
 
+LOOKBACK = timedelta(days=1)
+"""Earlier failures are not reported: an installation may have years of them before its alerts."""
+
 
 @dataclass(frozen=True)
 class WatchResult:
@@ -71,8 +74,11 @@ class WatchResult:
 
 
 def first_poll(instance: dg.DagsterInstance) -> WatchResult:
-    """Begin with what ends from now on."""
-    return WatchResult("Watching runs that end from now on.", Progress(seen=[latest_end(instance)]))
+    """Begin with the runs that ended within `LOOKBACK`, so before the daemon first started, too."""
+    place = latest_end(instance, Clock().now() - LOOKBACK)
+    hours = LOOKBACK // timedelta(hours=1)
+    said = f"The next tick evaluates the runs that ended in the last {hours} hours."
+    return WatchResult(said, Progress(seen=[place]))
 
 
 def look(
@@ -195,10 +201,6 @@ def _summary(runs: int, messages: Sequence[Message], waiting: Iterable[str], ale
     return " ".join(said)
 
 
-BACKFILL_LOOKBACK = timedelta(days=1)
-"""Failures before this are not reported: they may be older than the alerts."""
-
-
 def take_backfills(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
@@ -210,7 +212,7 @@ def take_backfills(
     It is well again as what a failed run did not make is: partition by partition.
     """
     messages: list[Message] = []
-    for backfill in failed_backfills(instance, repository, Clock().now() - BACKFILL_LOOKBACK):
+    for backfill in failed_backfills(instance, repository, Clock().now() - LOOKBACK):
         message = backfill_failure(backfill, links)
         messages += inbox.take(
             f"backfill {backfill.backfill_id}",

@@ -36,6 +36,7 @@ from orchestration_project.services.ledger.rules.standings import (
     Observation,
     Subject,
 )
+from orchestration_project.services.status import count_quarantined
 from orchestration_project.tables.operations import (
     PENDING,
     operations_control_tower,
@@ -69,13 +70,14 @@ STEPS = _CountedTable(
 def read_observation(
     warehouse: Warehouse, machine_now: datetime, paused_runs: Collection[str] = ()
 ) -> Observation:
-    """Return what ended in the 28 days before ``machine_now``, what has not, and what landed.
+    """Return what ended in the 28 days before ``machine_now``, what has not, and the loads.
 
     Args:
         warehouse: The database.
         machine_now: Dagster's time.
         paused_runs: IDs of queued runs that a pause holds, whose wait is not counted.
     """
+    quarantined = count_quarantined(warehouse)
     with warehouse.reading() as connection:
         waiting = _waiting(connection)
         if paused_runs:
@@ -84,6 +86,7 @@ def read_observation(
             ended=pl.concat(_ended(connection, each, machine_now) for each in (RUNS, STEPS)),
             under_way=waiting | _at_work(connection),
             landed_at=_landed_at(connection),
+            quarantined=quarantined,
         )
 
 

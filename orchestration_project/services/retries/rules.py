@@ -7,22 +7,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, get_args
 
-from orchestration_project.contracts.failures import Category
+from orchestration_project.contracts.failures import PERMANENT_REASONS, Category
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.errors import ConfigurationError
-
-TRANSIENT_CATEGORIES: tuple[Category, ...] = ("transient", "database", "crash")
-"""Kinds of failure that another try may mend; the others stay until somebody changes something."""
-
-PERMANENT_REASONS: Mapping[str, str] = {
-    "source": "the source would send the same response; inspect the capture",
-    "contract": "it stays quarantined until the source or a rule changes; then load or replay it",
-    "configuration": "a setting or run config has to be corrected first",
-    "refused": "the step ended itself on purpose",
-    "canceled": "somebody ended it",
-    "defect": "it is a defect; a retry would fail the same way",
-}
-"""Why a kind of failure is not retried by itself, by its category."""
 
 
 @dataclass(frozen=True)

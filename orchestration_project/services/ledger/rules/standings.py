@@ -9,12 +9,14 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 import polars as pl
 
+from orchestration_project.contracts.failures import PERMANENT_REASONS, TRANSIENT_CATEGORIES
 from orchestration_project.contracts.pauses import Pause
-from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.contracts.problems import QUARANTINE_REMEDY, OldestMissing
 
 State = Literal["healthy", "attention", "stale", "failing"]
 """From the best to the worst."""
@@ -45,9 +47,8 @@ SHOWN_IN_HOURS = 48
 LINE_CHARACTERS, HARD_BREAK = 42, "  \n  "
 """Dagster's table of metadata does not wrap a cell, and cuts it after about 45 characters."""
 
-FAILURE_REMEDY = (
-    "fix the cause that the failed runs show, then start retry_failures of operations_runs"
-)
+RETRY_REMEDY = "start retry_failures of operations_runs"
+"""Remedy of failures that another try may mend."""
 
 COUNTS: dict[str, Any] = {
     "domain": pl.String,
@@ -91,11 +92,13 @@ class Observation:
         ended: What ended in the last 28 days, see `COUNTS`.
         under_way: What has not.
         landed_at: When each asset last landed.
+        quarantined: Number of quarantined partitions of each asset that has some.
     """
 
     ended: pl.DataFrame
     under_way: Mapping[Subject, ActiveRuns] = field(default_factory=dict)
     landed_at: Mapping[str, datetime] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class SubjectHealth:
-    """How a subject stands, and why."""
+    """How a subject stands, and why.
+
+    Attributes:
+        quarantined_count: Number of its quarantined partitions.
+    """
 
     subject: Subject
     figures: Sequence[Figures]
@@ -136,6 +143,13 @@ class SubjectHealth:
     unlanded: OldestMissing | None
     state: State
     reasons: Sequence[str]
+    quarantined_count: int = 0
+
+    @property
+    def is_retry_useful(self) -> bool:
+        """Whether a failure of the shortest window with failures may be mended by a retry."""
+        recent = next((each for each in self.figures if each.failure_count), None)
+        return recent is not None and bool(_transient(recent.failures))
 
 
 def _find_no_pause(_: Subject) -> Pause | None:
@@ -161,7 +175,7 @@ def standings(
         pause_of: Returns the pause of a subject. A paused one is neither late nor waits too long.
     """
     late = sorted(unlanded, key=lambda each: each.due_at)
-    assets = {*look.landed_at, *(each.asset for each in late)}
+    assets = {*look.landed_at, *look.quarantined, *(each.asset for each in late)}
     of_assets = {Subject(asset.split("/")[0], asset) for asset in assets}
     seen = {Subject(*each) for each in look.ended.select("domain", "asset").unique().rows()}
     subjects = seen | of_assets | set(look.under_way)
@@ -180,11 +194,17 @@ def standings(
         landed = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
         way = look.under_way.get(subject, ActiveRuns())
         judged = way if pause is None else replace(way, waiting_since=None)
-        state, reasons = state_of(of_it, judged, own, now=now, machine_now=machine_now)
+        quarantined = {
+            asset: count for asset, count in look.quarantined.items() if _is_of(asset, subject)
+        }
+        state, reasons = state_of(
+            of_it, judged, own, now=now, machine_now=machine_now, quarantined=quarantined
+        )
         reasons = reasons if pause is None else [pause.text, *reasons]
         landed_at = max(landed, default=None)
         oldest = own[0] if own else None
-        found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons))
+        total = sum(quarantined.values())
+        found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons, total))
     return found
 
 
@@ -195,6 +215,7 @@ def state_of(
     *,
     now: datetime,
     machine_now: datetime,
+    quarantined: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[State, list[str]]:
     """Return the worst state that a threshold gives, and every reason, the worst first."""
     reasons: list[tuple[State, str]] = []
@@ -202,6 +223,12 @@ def state_of(
     if recent and (recent.success_share or 0.0) < FAILING_SUCCESS_SHARE:
         reasons.append(("failing", _failures(recent)))
     reasons.extend(("stale", _lateness(each, now)) for each in unlanded)
+    in_lateness = {each.asset: each.quarantined_count for each in unlanded if not each.reason}
+    reasons.extend(
+        ("attention", _quarantine(asset, count))
+        for asset, count in sorted(quarantined.items())
+        if in_lateness.get(asset) != count
+    )
     worries = _worries(figures[0], under_way, machine_now)
     reasons.extend(("attention", worry) for worry in worries)
     worst: State = reasons[0][0] if reasons else "healthy"
@@ -220,6 +247,11 @@ def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list
         wait = f"a run has waited for {hours:.1f} h to start"
         worries.append(f"{wait}; do this: see what runs, and whether the daemon does")
     return worries
+
+
+def _quarantine(asset: str, count: int) -> str:
+    found = f"{count} partition{'s' * (count > 1)} of {asset} quarantined"
+    return f"{found}; do this: {QUARANTINE_REMEDY}"
 
 
 def _lateness(oldest: OldestMissing, now: datetime) -> str:
@@ -257,7 +289,7 @@ def verdict_of(standing: SubjectHealth) -> str:
 
 
 def _in_short_lines(reason: str) -> str:
-    parts = reason.replace("; do this:", "\ndo this:").splitlines()
+    parts = reason.replace("; do this:", "\ndo this:").replace("; ", ";\n").splitlines()
     lines = [line for part in parts for line in textwrap.wrap(part, LINE_CHARACTERS)]
     return HARD_BREAK.join(lines)
 
@@ -266,7 +298,19 @@ def _failures(figures: Figures) -> str:
     ended = figures.success_count + figures.failure_count
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.failures.items()))
     failed = f"{figures.failure_count} of {ended} failed in the last {_duration(figures.hours)}"
-    return f"{failed}: {kinds}; do this: {FAILURE_REMEDY}"
+    return f"{failed}: {kinds}; do this: {_failure_remedy(figures.failures)}"
+
+
+def _failure_remedy(failures: Mapping[str, int]) -> str:
+    """Return the remedy: a retry of transient failures; of each other kind, its reason."""
+    transient = _transient(failures)
+    retries = [f"{RETRY_REMEDY} for {', '.join(transient)}"] if transient else []
+    others = [kind for kind in sorted(failures) if kind not in transient]
+    return "; ".join(retries + [f"{kind}: {PERMANENT_REASONS[kind]}" for kind in others])
+
+
+def _transient(failures: Mapping[str, int]) -> list[str]:
+    return sorted(kind for kind in failures if kind in TRANSIENT_CATEGORIES)
 
 
 def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
