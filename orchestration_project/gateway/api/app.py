@@ -15,6 +15,7 @@ from orchestration_project.gateway.api import (
     aggregates,
     analyst_sql,
     artifacts,
+    attention,
     audit,
     automation,
     backfills,
@@ -45,6 +46,7 @@ from orchestration_project.services.dagster_instance import OUTAGES, driver_erro
 def operations_of(registry: Registry) -> Sequence[Operation]:
     """Return all operations of the API: those of every installation, then those of the domains."""
     own = [
+        attention,
         runs,
         logs,
         backfills,
