@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,16 +34,20 @@ from tests.programs import DEMO
 from tests.situations import HOUR, NOON, SHA256, WEEKLY, Situation
 
 
-@pytest.fixture
+@pytest.fixture(params=["sqlite", "postgresql"])
 def situation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Prepared
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prepared: Prepared,
 ) -> Iterator[Situation]:
-    prepared.sqlite(tmp_path / "w.sqlite")
-    for name, value in DEMO.items():
+    for name, value in {**DEMO, "STATE_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=Clock()) as opened:
-        yield Situation(opened)
+    with ExitStack() as stack:
+        url, schema = prepared.sqlite(tmp_path / "w.sqlite"), None
+        if request.param == "postgresql":
+            url, schema = stack.enter_context(prepared.schema())
+        yield Situation(stack.enter_context(Warehouse(url, clock=Clock(), schema=schema)))
 
 
 def test_a_partition_is_quarantined_since_the_first_delivery_after_the_last_loaded_one(situation):
