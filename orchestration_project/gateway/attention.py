@@ -93,7 +93,7 @@ button {{ padding: .3rem .7rem; font: inherit; cursor: pointer; }}
 section.action {{ max-width: 34rem; padding: .2rem 1rem 1rem; border: 1px solid #8888;
   border-radius: 8px; }}
 .since {{ white-space: nowrap; }}
-table.entries td:nth-child(1) {{ overflow-wrap: normal; }}
+table.entries td:nth-child(1), table.entries td:nth-child(6) {{ overflow-wrap: normal; }}
 table.entries td:nth-child(2) {{ min-width: 12rem; }}
 table.entries td:nth-child(4), table.entries td:nth-child(5) {{ min-width: 15rem; }}
 table.entries td:nth-child(7) {{ min-width: 9.5rem; }}

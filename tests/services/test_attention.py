@@ -126,6 +126,8 @@ def test_a_run_that_failed_by_a_quarantined_partition_is_no_second_entry(situati
     situation.run(2, "FAILURE", partition_key="T1|2025-01-06", asset="finra/otc_weekly")
     assert situation.entry("failed_run").title == "finra/otc_weekly T1|2025-01-06"
     assert situation.entry("quarantined").run_id == "run-1"
+    situation.deliver("T2|2025-01-06", "held_back", 3)  # by a later run, which is not recorded yet
+    assert situation.entry("failed_run").title == "finra/otc_weekly T1|2025-01-06"
 
 
 def test_items_are_grouped_by_topic_and_reason_with_their_remedy(situation):

@@ -32,6 +32,7 @@ from orchestration_project.gateway.api.runs import (
 )
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import REQUEST_ID
+from orchestration_project.services.attention.failed_runs import QUARANTINE_CATEGORIES
 from orchestration_project.services.attention.marks import Marks
 from orchestration_project.services.attention.reading import AttentionReader
 from orchestration_project.services.attention.rules import (
@@ -57,9 +58,6 @@ MAX_RERUNS = 20
 """Failed runs without partitions that one request launches again."""
 
 MAX_TOPICS = 100
-
-QUARANTINE_CATEGORIES = ["contract", "source"]
-"""Categories of failures of quarantined partitions."""
 
 
 class EntriesWanted(Parameters):
@@ -346,7 +344,7 @@ async def _retry_together(
         return [await _retry_failed(_part_of(call, 1), wanted)]
     run_ids: list[str] = []
     if any(entry.partition for entry in entries):
-        kinds = QUARANTINE_CATEGORIES if kind == "quarantined" else None
+        kinds = list(QUARANTINE_CATEGORIES) if kind == "quarantined" else None
         partitions = RetryItems(domain=domain, kinds=kinds, include_items=False)  # pyright: ignore[reportCallIssue] - the same
         run_ids.append(await _retry_failed(_part_of(call, 1), partitions))
     others = [entry for entry in entries if not entry.partition and entry.is_rerun]

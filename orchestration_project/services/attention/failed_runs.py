@@ -1,7 +1,7 @@
 """Failed runs that nothing made good since, from the ledger: by asset and partition, or by step."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -17,12 +17,17 @@ from orchestration_project.services.attention.rules import (
     failing_since,
 )
 from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.spine import deliveries
 
 MAX_STEPS_READ = 5_000
 """Failed steps that are read, the latest first."""
 
 MAX_RANGE_KEYS = 2_000
 """Partitions of a failed range that are compared with what was loaded since."""
+
+QUARANTINE_CATEGORIES = ("contract", "source")
+"""Categories of failures by which a partition is quarantined."""
 
 Partitions = Mapping[tuple[str, ...], dg.PartitionsDefinition]
 
@@ -48,26 +53,26 @@ class _Failure(NamedTuple):
         return Attempt(self.unit, self.partition, self.created_at, self.ended_at)
 
 
-def read_failed_runs(
-    warehouse: Warehouse, partitions: Partitions, quarantined: Iterable[tuple[str, str]]
-) -> list[Entry]:
+def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> list[Entry]:
     """Return the latest failed run of each asset and partition, or of each step without asset.
+
+    A run that failed by partitions that it quarantined is left out: these have their own entries.
 
     Args:
         warehouse: Has the ledger.
         partitions: Partitions of the assets, by the path of their key.
-        quarantined: Asset and run of quarantined partitions, which have entries of their own.
     """
     with warehouse.reading() as connection:
         failures = _read_failures(connection)
+        quarantining = _read_quarantining(connection, failures)
         successes = _read_successes(connection, failures)
     by_unit = defaultdict[tuple[str, str], list[_Failure]](list)
     for failure in failures:
         by_unit[failure.unit, failure.partition].append(failure)
-    known, by_run = set(quarantined), dict[tuple[str, str], Entry]()
+    by_run = dict[tuple[str, str], Entry]()
     for (unit, partition), of_unit in sorted(by_unit.items()):
         latest = max(of_unit, key=lambda failure: failure.created_at)
-        if (latest.asset, latest.run_id) in known:
+        if (latest.asset, latest.run_id) in quarantining:
             continue
         attempts = [failure.attempt for failure in of_unit]
         keys = _keys_of_range(partitions, latest.asset, partition)
@@ -122,6 +127,19 @@ def _read_failures(connection: Connection) -> list[_Failure]:
         )
         for row in rows
     ]
+
+
+def _read_quarantining(
+    connection: Connection, failures: Sequence[_Failure]
+) -> Set[tuple[str, str]]:
+    """Return asset and run of failures by partitions that the run quarantined."""
+    runs = [each.run_id for each in failures if each.category in QUARANTINE_CATEGORIES]
+    column = deliveries.c
+    wanted = select(column.table_name, column.run_id).where(
+        column.run_id.in_(runs), column.outcome != "landed"
+    )
+    rows = connection.execute(wanted.distinct()) if runs else ()
+    return {(asset_of(table), run_id) for table, run_id in rows}
 
 
 def _unit(row: Any) -> str:

@@ -75,13 +75,12 @@ class AttentionReader:
     def read(self) -> Inbox:
         """Return all entries, each kind up to `MAX_ENTRIES_PER_KIND`."""
         quarantined = [*map(self._quarantined, read_quarantined(self.warehouse, self._limit))]
-        runs = [(entry.asset, entry.run_id) for entry in quarantined]
         groups = {entry.group_id for entry in quarantined}
         imbalances = read_imbalances(self.warehouse, self._limit)
         found: Sequence[Sequence[Entry]] = [
             quarantined,
             [_imbalance(each) for each in imbalances if each.imbalance.subject not in groups],
-            read_failed_runs(self.warehouse, self.registry.partitions, runs),
+            read_failed_runs(self.warehouse, self.registry.partitions),
             *self._letters(),
             self._items(),
             [*self._late()],
