@@ -292,11 +292,12 @@ def test_an_operator_ignores_an_entry_on_the_page_and_shows_it_again(api: Api, q
     assert quarantined["title"] in operator.get("/attention?kind=quarantined").text
 
 
-def test_a_retry_on_the_page_leads_to_its_run(api: Api, quarantined):
+def test_a_retry_on_the_page_leads_to_its_run(api: Api, situation, quarantined):
     operator, path = browser(api, "operator"), f"/attention/{quarantined['entry_id']}"
     done = operator.post(path, {"action": "retry"})
     [run_id] = parse_qs(urlsplit(done.headers["location"]).query)["runs"]
     assert f'href="/runs/{run_id}"' in operator.get(done.headers["location"]).text
+    situation.deliver("2026-01-01", "held_back", 1, "finra_treasury_monthly")
     together = operator.post("/attention", {"kind": "quarantined", "domain": ""})
     assert together.status_code == 303
     assert "kind=quarantined" in together.headers["location"]
