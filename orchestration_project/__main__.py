@@ -69,6 +69,9 @@ COMMANDS = {
     "verify": Entry(
         f"{CLI}.operate:verify", "Check that everything a load needs is ready.", OPERATE
     ),
+    "attention": Entry(
+        f"{CLI}.attention:attention", "List what needs a person, and how to answer it.", OPERATE
+    ),
     "trace": Entry(f"{CLI}.trace:trace", "Show what happened in a trace.", OPERATE),
     "alerts": Entry(
         f"{CLI}.operate:alerts", "List, close and test alerts; check their rules.", OPERATE

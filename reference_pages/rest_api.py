@@ -19,7 +19,10 @@ HTML_PAGES = {
     "/plugins/{plugin}": "One plugin: grants, violations and calls.",
     "/approvals": "Actions that need a second person; operators and admins decide.",
     "/pauses": "Pauses in effect; operators pause and resume.",
-    "/quarantined": "Quarantined partitions, with reason and what to do.",
+    "/attention": "What needs a person, why, and what can be done; `kind`, `domain`, `ignored`.",
+    "/attention/{entry_id}": "An entry: facts, preview, and a form for each action.",
+    "/attention/{entry_id}/rows/{table}": "Its rejects, captures, items or letters as a table.",
+    "/quarantined": "Redirect to the quarantined partitions of `/attention`.",
 }
 """Paths of the gateway for browsers, at its root; all other paths are Dagster's web server."""
 

@@ -27,8 +27,12 @@ from orchestration_project.services.inbox.rows import ITEM_REMEDIES, RECOVERIES,
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.uploads import declared_inboxes
 from orchestration_project.services.retries.retrying import ItemTopics
+from orchestration_project.services.status import DeadLetters
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import ROUTED_TABLES
+from orchestration_project.tables.events_routing import (
+    ROUTED_TABLES,
+    events_routing_dead_letters,
+)
 from orchestration_project.tables.inbox_states import DELIVERY_TOPICS
 from orchestration_project.tables.webhooks import events_webhooks
 
@@ -76,6 +80,17 @@ EVENTS = Domain(
     ],
     registrations=[
         *EQUATIONS,
+        DeadLetters(
+            table=events_routing_dead_letters,
+            source="source",
+            unit=("source", "delivery_id", "rule_id"),
+            number="letter_number",
+            replay=(
+                events_routing.replay_routing_job.name,
+                events_routing.replay_routing_letters.op.name,
+            ),
+            options=lambda source, reason_code: {"source": source, "reason_code": reason_code},
+        ),
         ItemTopics(prefix=DELIVERY_TOPICS, open=delivery_items, remedies=ITEM_REMEDIES),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
         *RECOVERIES,

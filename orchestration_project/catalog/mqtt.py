@@ -22,10 +22,10 @@ from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
 from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import Deadlines
+from orchestration_project.services.status import DeadLetters, Deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.mqtt import MqttSettings
-from orchestration_project.tables.mqtt import mqtt_mirror
+from orchestration_project.tables.mqtt import mqtt_dead_letters, mqtt_mirror
 
 
 def _oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
@@ -64,6 +64,15 @@ MQTT = Domain(
     registrations=[
         CommandModule(command="load", name="mqtt", module="orchestration_project.cli.mqtt_run"),
         Deadlines(_oldest),
+        DeadLetters(
+            table=mqtt_dead_letters,
+            source="reason_code",
+            unit=("arrival_id",),
+            number="arrival_id",
+            since="received_at",
+            replay=(mqtt.replay_job.name, mqtt.REPLAY_OP),
+            options=lambda _, reason_code: {"reason_code": reason_code},
+        ),
         *EQUATIONS,
         ItemTopics(prefix=RANGES_TOPIC, open=range_items),
         ItemTopics(prefix=LETTERS_TOPIC, open=WorkItems),

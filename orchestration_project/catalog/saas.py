@@ -9,8 +9,10 @@ from orchestration_project.resources.saas.routed_issues import JIRA_ISSUE
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 from orchestration_project.sensors.webhooks import webhook_sensor
 from orchestration_project.services.erasure.requests import SubjectKinds
+from orchestration_project.services.status import DeadLetters
 from orchestration_project.settings import Settings, without_secrets
 from orchestration_project.settings.domains.saas import SaasSettings
+from orchestration_project.tables.saas import saas_dead_letters
 
 TRIED_IN_DEMO = "looked which systems SAAS_SOURCE names"
 
@@ -86,5 +88,17 @@ SAAS = Domain(
     },
     api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
-    registrations=[JIRA_ISSUE, SensorMaker(webhook_sensor), SubjectKinds(lambda _: SUBJECTS)],
+    registrations=[
+        DeadLetters(
+            table=saas_dead_letters,
+            source="system",
+            unit=("system", "entity_type", "entity_id"),
+            number="version_number",
+            replay=(saas.replay_dead_letters_job.name, saas.replay.op.name),
+            options=lambda *_: {},
+        ),
+        JIRA_ISSUE,
+        SensorMaker(webhook_sensor),
+        SubjectKinds(lambda _: SUBJECTS),
+    ],
 )

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from orchestration_project.assets import web
 from orchestration_project.assets.web.proposals import (
+    ACCEPT_JOB,
+    ACCEPT_OP,
     accept_job,
     propose_job,
     propose_selectors,
@@ -35,6 +38,7 @@ from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.equations import EQUATIONS
 from orchestration_project.resources.web.item_exports import export_targets, item_exports
 from orchestration_project.resources.web.page_bytes import RECOVERIES, SOURCE
+from orchestration_project.resources.web.proposals import read_open_proposals
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.web import site_schedules
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
@@ -42,7 +46,7 @@ from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.exports import FileExports
 from orchestration_project.services.flags import FlagUses
 from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import Deadlines
+from orchestration_project.services.status import Deadlines, ProposalReader
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items, web_pages
@@ -182,6 +186,7 @@ WEB = Domain(
         FileExports(_exports),
         FlagUses(_flag_uses),
         ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems),
+        ProposalReader(partial(read_open_proposals, accept=(ACCEPT_JOB, ACCEPT_OP))),
         *RECOVERIES,
         RetentionReader(_retention),
         SubjectKinds(lambda _: [PERSON]),

@@ -11,7 +11,8 @@ from orchestration_project.cli.execution import repository
 from orchestration_project.contracts.job_kinds import require_kind
 from orchestration_project.contracts.job_options import require_valid
 from orchestration_project.engine.dagster_private import models_of, watch_code_servers_seldom
-from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe
@@ -21,9 +22,10 @@ from orchestration_project.gateway.server import limit_free_memory, opened, serv
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.instance.run_config import refuse_unused
 from orchestration_project.registry import Registry
+from orchestration_project.services.attention.reading import AttentionCounter, AttentionReader
 from orchestration_project.services.hosts import reported_host
 from orchestration_project.services.pauses import Pauses
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import Settings, load_settings
 
 
 def serve_gateway(workspace: Path, host: str, port: int) -> int:
@@ -45,7 +47,7 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
             workspace,
             check_config,
             Pauses(warehouse).require_unpaused,
-            installation_of(settings, warehouse),
+            installation_of(settings, warehouse, _counter(settings, warehouse).count),
             log_level=settings.log_level,
             log_format=log_format,
         ) as dagster,
@@ -53,6 +55,13 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     ):
         serve(app, settings, host, port)
     return 0
+
+
+def _counter(settings: Settings, warehouse: Warehouse) -> AttentionCounter:
+    """Return the counter of what needs a person, for the bar above Dagster's pages."""
+    return AttentionCounter(
+        lambda: AttentionReader(_registry(), settings, warehouse, open_clock(settings))
+    )
 
 
 def check_config(job: str, run_config: Mapping[str, Any]) -> None:

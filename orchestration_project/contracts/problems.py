@@ -19,7 +19,7 @@ ITEMS_FAILED = "items_failed"
 """Kind of the notice of a run whose items failed for good, where no check fails for it."""
 
 
-QUARANTINE_REMEDY = "open Quarantined in the bar, which has reasons and what to launch"
+QUARANTINE_REMEDY = "open Attention in the bar, which has reasons and what can be done"
 
 
 class Problem(NamedTuple):

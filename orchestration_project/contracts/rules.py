@@ -5,6 +5,7 @@ Nothing here knows a table, a source or a domain; those bring the rules.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -274,6 +275,16 @@ def completeness_audit(
         f"at least {least} rows; the {len(sizes)} nearest partitions have about {usual:.0f}",
         f"{row_count} rows",
     )
+
+
+SHA256_FOUND = re.compile(r"; SHA-256 ([0-9a-f]{64})$")
+"""End of what an audit of completeness found of a delivery that may be accepted."""
+
+
+def acceptable_sha256(audit_name: str, found: str) -> str:
+    """Return the SHA-256 of the delivery that an audit quarantines; empty: none can be accepted."""
+    matched = SHA256_FOUND.search(found) if audit_name == COMPLETE else None
+    return matched[1] if matched else ""
 
 
 def accepted(audit: Audit, sha256: str, acceptance: Acceptance | None) -> Audit:

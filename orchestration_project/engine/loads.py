@@ -13,8 +13,9 @@ import dagster as dg
 from pydantic import Field
 from sqlalchemy import Connection, delete
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
-from orchestration_project.contracts.job_options import within
+from orchestration_project.contracts.job_options import Moment, within
 from orchestration_project.contracts.partition_tags import Dimensions, asked_partitions
 from orchestration_project.contracts.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.contracts.rules import Acceptance, Validated
@@ -40,6 +41,7 @@ from orchestration_project.errors import (
     SourceError,
     naming,
 )
+from orchestration_project.tables.conditions import read_moment
 from orchestration_project.tables.spine import balances
 
 READS_OF_A_MOVING_SOURCE = 3
@@ -333,6 +335,11 @@ class ReplayOptions(JobOptions):
         examples=["the source has shortened its list"],
         description="Reason why the delivery of accept_sha256 is right, stored with its audit.",
     )
+    accept_until: Moment = Field(
+        default=None,
+        examples=["2026-03-02T18:00:00Z"],
+        description="Time from which accept_sha256 is not applied any more. Default: no end.",
+    )
     group_id: str | None = Field(
         default=None,
         json_schema_extra={ONLY: REPLAY},
@@ -351,7 +358,8 @@ class ReplayOptions(JobOptions):
         """The delivery that is loaded although it is not complete.
 
         Raises:
-            ConfigurationError: One of the two options is missing, or the hash is not a SHA-256.
+            ConfigurationError: One of the two options is missing, the hash is not a SHA-256, or
+                ``accept_until`` has passed.
         """
         sha256, reason = self.accept_sha256, (self.accept_reason or "").strip()
         if sha256 is None and not reason:
@@ -362,6 +370,13 @@ class ReplayOptions(JobOptions):
                 found=f"accept_sha256 {sha256!r}, accept_reason {reason!r}",
                 remedy="take the SHA-256 from the error of the quarantined delivery, and give a "
                 "reason",
+            )
+        if self.accept_until and read_moment(self.accept_until) <= Clock().now():
+            raise ConfigurationError(
+                "the acceptance has expired",
+                expected="a run before accept_until",
+                found=self.accept_until,
+                remedy="accept the delivery again",
             )
         return Acceptance(sha256, reason)
 

@@ -13,27 +13,24 @@ from starlette.routing import Route
 from orchestration_project.contracts.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.links import retry_launchpad
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import Settings, domains_on
 
 STYLE_PATH = "/bar.css"
 STYLE_LINK = f'<link rel="stylesheet" href="{STYLE_PATH}"/>'
 
+ATTENTION = "Attention"
 PLUGINS = "Plugins"
 
 SHORTCUTS = {
     "Control tower": "/assets/operations/control_tower?view=events",
-    "Quarantined": "/quarantined",
+    ATTENTION: "/attention",
     "Pauses": "/pauses",
     PLUGINS: "/plugins",
-    "List failures": retry_launchpad(dry_run=True),
-    "Retry failures": retry_launchpad(dry_run=False),
 }
 """Pages that operators open most, by the text of their links.
 
-The events of the control tower begin with its verdict; on its overview the columns come first. A
-launchpad without a config would open with the one that was launched last, dry run or not.
+The events of the control tower begin with its verdict; on its overview the columns come first.
 """
 
 PROFILES = {"demo": "demo data", "real": "real data"}
@@ -87,6 +84,11 @@ LOG_OUT = """<form method="post" action="/logout"><button type="submit">Log out<
 """
 
 
+def _count_none() -> int | None:
+    """Count nothing, as where no database is known."""
+    return None
+
+
 @dataclass(frozen=True)
 class Installation:
     """Name and data of the installation, as people see them.
@@ -95,6 +97,7 @@ class Installation:
         name: Its name.
         profile: Its data profile, demo or real.
         list_pauses: Returns the pauses in effect, in words.
+        count_attention: Returns how many entries need a person; None: it is not known.
         has_plugins: Whether it has the domain of plugins.
     """
 
@@ -102,6 +105,7 @@ class Installation:
     profile: str
     list_pauses: Callable[[], Sequence[str]] = tuple
     has_plugins: bool = True
+    count_attention: Callable[[], int | None] = _count_none
 
     @property
     def data(self) -> str:
@@ -109,7 +113,11 @@ class Installation:
         return PROFILES[self.profile]
 
 
-def installation_of(settings: Settings, warehouse: Warehouse | None = None) -> Installation:
+def installation_of(
+    settings: Settings,
+    warehouse: Warehouse | None = None,
+    count_attention: Callable[[], int | None] = _count_none,
+) -> Installation:
     """Return the installation of these settings; unnamed, it has the host of PUBLIC_URL.
 
     Its pauses are those of ``warehouse``; while that cannot be read, no pause is shown.
@@ -122,7 +130,7 @@ def installation_of(settings: Settings, warehouse: Warehouse | None = None) -> I
 
     name = settings.installation_name or urlsplit(settings.public_url).netloc.rpartition("@")[2]
     has_plugins = "plugins" in domains_on(settings)
-    return Installation(name, settings.data_profile, list_pauses, has_plugins)
+    return Installation(name, settings.data_profile, list_pauses, has_plugins, count_attention)
 
 
 def with_bar(page: str, installation: Installation, user: Principal) -> str:
@@ -137,12 +145,14 @@ def with_bar(page: str, installation: Installation, user: Principal) -> str:
 
 def bar_of(installation: Installation, user: Principal) -> str:
     """Return the bar."""
+    open_count = installation.count_attention()
+    count = f" ({open_count})" if open_count else ""
     return BAR.format(
         name=escape(installation.name),
         profile=escape(installation.profile),
         data=escape(installation.data),
         shortcuts="".join(
-            f'<a href="{escape(path)}">{escape(text)}</a>'
+            f'<a href="{escape(path)}">{escape(text)}{count if text == ATTENTION else ""}</a>'
             for text, path in SHORTCUTS.items()
             if installation.has_plugins or text != PLUGINS
         ),

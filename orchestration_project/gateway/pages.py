@@ -225,14 +225,27 @@ def tables_page(
     """
     content = "".join(
         (f"<h2>{escape(name)}</h2>" if name else "")
-        + (_table(headings, rows) if rows else "<p><strong>No entries.</strong></p>")
+        + (render_table(headings, rows) if rows else "<p><strong>No entries.</strong></p>")
         for name, headings, rows in tables
     )
-    content += form
+    return framed_page(title, explanation, content + form, installation, user, status=status)
+
+
+def framed_page(
+    title: str,
+    explanation: str,
+    content: str,
+    installation: Installation,
+    user: Principal,
+    *,
+    status: int = 200,
+    style: str = TABLE_STYLE,
+) -> HTMLResponse:
+    """Return a page under the bar; ``content`` is HTML."""
     page = TABLE_PAGE.format(
-        title=escape(title), explanation=escape(explanation), style=TABLE_STYLE, content=content
+        title=escape(title), explanation=escape(explanation), style=style, content=content
     )
-    headers = _headers(TABLE_STYLE, "'self' ")  # the bar's style is a file of this host
+    headers = _headers(style, "'self' ")  # the bar's style is a file of this host
     return HTMLResponse(with_bar(page, installation, user), status, headers=headers)
 
 
@@ -260,7 +273,7 @@ def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:
         style=API_STYLE,
         path=document["servers"][0]["url"],
         origin=escape(origin),
-        contents=_table(("Operation", "Summary"), rows),
+        contents=render_table(("Operation", "Summary"), rows),
         operations="\n".join(_api_operation(*each, schemas) for each in found),
         models="\n".join(_model(name, each) for name, each in sorted(schemas.items())),
     )
@@ -280,7 +293,7 @@ def _api_operation(
         f'<section id="{escape(operation["operationId"])}">\n'
         f"<h3><code>{method} {escape(path)}</code></h3>\n"
         f"<p>{escape(operation['description'])}</p>\n"
-        f"{_table(headings, rows) if rows else ''}"
+        f"{render_table(headings, rows) if rows else ''}"
         f"<pre>{escape(_example(method, path, parameters, body))}</pre>\n"
         f"<p>{_answer(operation)}. Problems: {', '.join(problems)}, "
         f"each a {_link('Problem', 'Problem')}.</p>\n</section>"
@@ -311,7 +324,7 @@ def _model(name: str, schema: Mapping[str, Any]) -> str:
     return (
         f'<section id="{escape(name)}">\n<h3>{escape(name)}</h3>\n'
         f"<p>{escape(schema.get('description', ''))}</p>\n"
-        f"{_table(('Field', 'Type', 'Description'), rows)}</section>"
+        f"{render_table(('Field', 'Type', 'Description'), rows)}</section>"
     )
 
 
@@ -400,12 +413,13 @@ def _value(name: str, schema: Mapping[str, Any]) -> Any:
     )
 
 
-def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table; the cells are HTML."""
+def render_table(headings: Iterable[str], rows: Iterable[Iterable[str]], *, name: str = "") -> str:
+    """Return a table; the cells are HTML, and ``name`` is its class."""
     head = "".join(f"<th>{each}</th>" for each in headings)
     lines = ("".join(f"<td>{each}</td>" for each in row) for row in rows)
     body = "".join(f"<tr>{each}</tr>\n" for each in lines)
-    return f"<table>\n<tr>{head}</tr>\n{body}</table>\n"
+    named = f' class="{escape(name)}"' if name else ""
+    return f"<table{named}>\n<tr>{head}</tr>\n{body}</table>\n"
 
 
 def _link(target: str, text: str) -> str:

@@ -19,10 +19,10 @@ from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import compared_warehouse
+from orchestration_project.engine.environment import compared_warehouse, open_clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
-from orchestration_project.gateway import approvals, health, hooks, metrics, pauses, quarantine
+from orchestration_project.gateway import approvals, health, hooks, metrics, pauses
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import installation_of
@@ -36,6 +36,7 @@ from orchestration_project.registry import Registry
 from orchestration_project.services.access import Access, AccessLog, session_secret
 from orchestration_project.services.access.rules.credentials import LoginLimits
 from orchestration_project.services.access.rules.members import read_rules
+from orchestration_project.services.attention.reading import AttentionCounter, AttentionReader
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_DATES = 1.0
@@ -73,14 +74,15 @@ def opened(
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
         log, place = AccessLog(warehouse, clock), place_of(settings, host)
-        doors = AuthServices(
-            access, log, place, installation_of(settings, warehouse), secret=secret
+        counter = AttentionCounter(
+            lambda: AttentionReader(registry(), settings, warehouse, open_clock(settings))
         )
+        installation = installation_of(settings, warehouse, counter.count)
+        doors = AuthServices(access, log, place, installation, secret=secret)
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance, registry))
         listed = [
-            *quarantine.routes(warehouse, doors.installation, registry),
             *pauses.routes(warehouse, doors, registry),
             *approvals.routes(warehouse, doors),
             *_plugin_routes(settings, warehouse, doors),

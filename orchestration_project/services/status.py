@@ -1,11 +1,12 @@
 """Late and quarantined partitions: one reading for checks, control tower, objectives, pages."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Row, Table, func, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import OldestMissing
@@ -27,6 +28,60 @@ class Deadlines:
     """Registers a reader of the oldest due and missing partition of each asset that has one."""
 
     read: Callable[[Settings, Warehouse, Clock], Sequence[OldestMissing]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetters:
+    """Registers a table of dead letters; a row is dead until it has ``ended_at``.
+
+    Attributes:
+        table: Has the columns reason_code, reason, failed_at, ended_at and run_id.
+        source: Column with the source or system of a letter.
+        unit: Columns that name what an attempt is at.
+        number: Column with the number of the attempt; one that succeeded leaves no letter.
+        since: Column with the time of the first failure of a letter.
+        replay: Job and op that replay letters.
+        options: Returns the config of the op for letters of a source and reason code.
+    """
+
+    table: Table
+    source: str
+    unit: Sequence[str]
+    number: str
+    since: str = "failed_at"
+    replay: tuple[str, str]
+    options: Callable[[str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenProposal:
+    """A change that the program proposes, and a person decides.
+
+    Attributes:
+        proposal_id: Its id.
+        subject: What it would change.
+        expected: How it was before the data changed.
+        found: How it is now.
+        run_id: Run that made it.
+        accept: Job and op that decide, and the config of an acceptance without its reason.
+        preview: Tables of what it would change: title, headings and rows.
+    """
+
+    proposal_id: str
+    subject: str
+    made_at: datetime
+    expected: str
+    found: str
+    run_id: str
+    accept: tuple[str, str, Mapping[str, Any]]
+    preview: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]]
+
+
+@dataclass(frozen=True)
+class ProposalReader:
+    """Registers a reader of open proposals, the latest first, at most as many as it is given."""
+
+    read: Callable[[Warehouse, int], Sequence[OpenProposal]]
 
 
 def read_deadlines(
@@ -63,6 +118,7 @@ class QuarantinedDelivery:
 
     Attributes:
         scope: The part of the partition for which it is complete.
+        since: When the first delivery after the last loaded one was not loaded.
         is_readable: Whether it could be checked; otherwise the log of its run has the reason.
         audits: Those that it failed with severity error.
         capture_count: How many captures it has; 0: a replay, or never read completely.
@@ -74,6 +130,7 @@ class QuarantinedDelivery:
     group_id: str
     run_id: str
     recorded_at: datetime
+    since: datetime
     is_readable: bool
     audits: Sequence[FailedAudit]
     capture_count: int
@@ -92,20 +149,19 @@ def count_quarantined(warehouse: Warehouse) -> Mapping[str, int]:
     return counts
 
 
-def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
+def read_quarantined(warehouse: Warehouse, limit: int = MOST) -> list[QuarantinedDelivery]:
     """Return the quarantined partitions, the latest first.
 
-    A fence has the number of its partition's latest delivery, so no earlier one is read.
+    A fence has the number of its partition's latest delivery, so earlier ones are read only of
+    partitions that are quarantined.
     """
-    columns, audit = deliveries.c, audits.c
+    columns = deliveries.c
     latest = select_quarantined(list(columns))
-    wanted = latest.order_by(columns.recorded_at.desc(), columns.group_id).limit(MOST)
-    failed = select(audit.group_id, audit.table_name, audit.name, audit.expected, audit.found)
-    failed = failed.where(audit.outcome == "failed", audit.severity == "error")
+    wanted = latest.order_by(columns.recorded_at.desc(), columns.group_id).limit(limit)
     with warehouse.reading() as connection:
         rows = connection.execute(wanted).all()
-        groups = [row.group_id for row in rows]
-        found = connection.execute(failed.where(audit.group_id.in_(groups))).all()
+        failed = _failed_audits(connection, rows)
+        since = _first_failures(connection, rows)
     return [
         QuarantinedDelivery(
             row.table_name,
@@ -114,13 +170,49 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
             row.group_id,
             row.run_id,
             row.recorded_at,
+            since[row.table_name, row.partition_key],
             row.outcome == "held_back",
-            [
-                FailedAudit(each.name, each.expected, each.found)
-                for each in sorted(found)
-                if (each.group_id, each.table_name) == (row.group_id, row.table_name)
-            ],
+            failed.get((row.group_id, row.table_name), []),
             row.part_count,
         )
         for row in rows
     ]
+
+
+def _failed_audits(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> Mapping[tuple[str, str], list[FailedAudit]]:
+    """Return the audits of severity error that deliveries failed, by delivery and table."""
+    audit = audits.c
+    failed = select(audit.group_id, audit.table_name, audit.name, audit.expected, audit.found)
+    failed = failed.where(
+        audit.outcome == "failed",
+        audit.severity == "error",
+        audit.group_id.in_([row.group_id for row in rows]),
+    )
+    found = defaultdict[tuple[str, str], list[FailedAudit]](list)
+    for row in sorted(connection.execute(failed)):
+        found[row.group_id, row.table_name].append(FailedAudit(row.name, row.expected, row.found))
+    return found
+
+
+def _first_failures(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> Mapping[tuple[str, str], datetime]:
+    """Return when the first delivery after the last loaded one was recorded, by partition."""
+    partitions = defaultdict[str, list[str]](list)
+    for row in rows:
+        partitions[row.table_name].append(row.partition_key)
+    found: dict[tuple[str, str], datetime] = {}
+    column = deliveries.c
+    columns = (column.partition_key, column.outcome, column.recorded_at)
+    for table, keys in partitions.items():
+        of_table = select(*columns).where(
+            column.table_name == table, column.partition_key.in_(keys)
+        )
+        for key, outcome, at in connection.execute(of_table.order_by(column.recorded_at)):
+            if outcome == "landed":
+                found.pop((table, key), None)
+            else:
+                found.setdefault((table, key), at)
+    return found

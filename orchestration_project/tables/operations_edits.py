@@ -1,4 +1,4 @@
-"""Tables of what users edit: schedules and flags with every version, launches, and pauses."""
+"""Tables of what users edit: schedules and flags with versions, launches, pauses, marks."""
 
 from sqlalchemy import Index
 
@@ -111,4 +111,20 @@ operations_pauses = table(
     moment("until", "UTC time at which it ends by itself; NULL: when resumed", optional=True),
     moment("resumed_at", "UTC time at which it was resumed; NULL: it was not", optional=True),
     text("resumed_by", "User who resumed or replaced it; NULL: it was not", optional=True),
+)
+
+operations_attention = table(
+    "operations_attention",
+    "One row per entry of the page Attention that a person ignores or has acknowledged.",
+    text("entry_id", "Entry ID: first 64 bits of the SHA-256 of kind and unit, hex", key=True),
+    text(
+        "state",
+        "State: ignored (hidden until its end) or acknowledged (somebody works on it)",
+        values=("ignored", "acknowledged"),
+    ),
+    moment("since", "UTC time since which it needed a person; a later problem is not marked"),
+    moment("until", "UTC time at which the mark ends; NULL: with the problem", optional=True),
+    text("reason", "Reason in words"),
+    text("marked_by", "User"),
+    moment("marked_at", "UTC time of the mark"),
 )

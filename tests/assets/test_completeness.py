@@ -118,6 +118,11 @@ def test_a_first_delivery_is_compared_with_the_partitions_around_it(ecb: Ecb, ur
     accepted = run(instance, DAYS[5], accept_sha256=sha256, accept_reason="a shorter list")
     assert metadata_by_partition(accepted)["rates_daily"][DAYS[5]]["dagster/row_count"] == 3
     ecb.days = {**ecb.days, "2026-02-25": WHOLE[:3], DAYS[6]: WHOLE[:14]}
+    options = {"accept_sha256": sha256, "accept_reason": "a shorter list"}
+    expired = run(instance, DAYS[5], **options, accept_until="2026-01-01T00:00:00Z")
+    assert "the acceptance has expired" in failure_of(expired, "fx_rates_daily_load")
+    in_time = run(instance, DAYS[5], **options, accept_until="2999-01-01T00:00:00Z")
+    assert in_time.success
     refused = run(instance, DAYS[5], accept_sha256=sha256)
     assert "invalid accept_sha256" in failure_of(refused, "fx_rates_daily_load")
 

@@ -25,10 +25,10 @@ from tests.assets.conftest import BOTH
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
 from tests.assets.web_shop import crawled
 from tests.faulty_server import Reply
-from tests.gateway.test_quarantine import delivered
 from tests.resources.definitions import RESOURCES
 from tests.sensors.test_operations import Watch, sent_messages
 from tests.sensors.test_operations import hook as hook
+from tests.services.test_status import delivered
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_a_day_whose_items_are_quarantined_is_missed_until_later_ones_are_loaded
             *("2026-02-02", 1, 1),
         )
         assert found.reason == "1 days missed; 2026-02-02: its items are quarantined"
-        assert "Quarantined" in found.next_step
+        assert "Attention" in found.next_step
         delivered(warehouse, "shop", "landed", 2, table=web_items.name)
         assert missed_days(warehouse, [shop], now) == []
 

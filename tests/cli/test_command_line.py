@@ -177,7 +177,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("documents timeline", "web check", "backup", "restore", "automation simulate"),
         *("artifacts copy", "artifacts repair", "evidence repair", "trace", "alerts cause"),
         *("objectives check", "objectives evaluate", "objectives list"),
-        *("domains list", "domains add", "domains remove", "pause", "resume"),
+        *("domains list", "domains add", "domains remove", "pause", "resume", "attention"),
         *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
         *("check", "preview", "test", "schema apply", "schema diff", "access review"),
@@ -187,7 +187,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
         *("automation on", "automation off", "domains add", "domains remove", "pause", "resume"),
-        *("alerts close", "alerts test", "alerts watch"),
+        *("attention", "alerts close", "alerts test", "alerts watch"),
         *("keys create", "keys rotate", "keys revoke", "migrate", "copy-database", "reset"),
         *("backup", "restore", "artifacts repair", "evidence repair", "objectives rules"),
         *("evidence export", "artifacts get", "erase"),

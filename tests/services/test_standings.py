@@ -223,8 +223,8 @@ def test_lateness_of_more_than_two_days_is_told_in_days_with_its_amount_and_reme
         (2, "1 week missing, 2 weeks quarantined, oldest T1|2026-02-02; do this: start it"),
         (
             3,
-            "3 weeks quarantined, oldest T1|2026-02-02; do this: open Quarantined in the bar, "
-            "which has reasons and what to launch",
+            "3 weeks quarantined, oldest T1|2026-02-02; do this: open Attention in the bar, "
+            "which has reasons and what can be done",
         ),
     ],
 )

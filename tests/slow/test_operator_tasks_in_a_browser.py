@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from orchestration_project.services.links import retry_launchpad
 from tests import programs
 
 pytestmark = [
@@ -82,6 +83,10 @@ class Operator:
 
     def link(self, name):
         self.on(self.page.get_by_role("link", name=re.compile(rf"\b{name}$")))  # after its icon
+
+    def attention(self):
+        """Open the page of what needs a person; its link ends with a count."""
+        self.on(self.page.locator("#installation-bar a[href='/attention']"))
 
     def tab(self, name):
         self.on(self.page.get_by_role("tab", name=re.compile(rf"^{name}")))
@@ -305,8 +310,9 @@ def tags_of(run):
 
 
 def row_of(admin):
-    """Return the quarantined week's row on the page of quarantined partitions."""
-    return admin.page.get_by_role("row").filter(has_text=QUARANTINED)
+    """Return the quarantined week's row on the page of what needs a person."""
+    text = re.compile(rf"Quarantined partition.*{re.escape(QUARANTINED)}", re.DOTALL)
+    return admin.page.get_by_role("row").filter(has_text=text)
 
 
 def launch_in(admin, shot):
@@ -327,39 +333,35 @@ def test_whether_the_loads_of_last_night_were_fine_takes_one_click(site, admin):
 
 
 def test_why_a_week_is_quarantined_takes_one_click_and_its_partition_another(admin):
-    admin.link("Quarantined")
+    admin.attention()
     admin.reads("expected 0 symbols whose firm rows differ")
     admin.shot("quarantined")
     rejects = row_of(admin).get_by_role("link", name="rejects").get_attribute("href")
     assert admin.page.request.get(rejects).status == 200
-    admin.on(row_of(admin).get_by_role("link", name="finra/otc_weekly"))
+    admin.on(row_of(admin).get_by_role("link", name="partition", exact=True))
     admin.reads("did not materialize this asset")
     admin.shot("quarantined-partition")
     assert admin.clicks == 2
 
 
 def test_what_to_do_about_a_quarantined_week_takes_two_clicks(admin):
-    admin.link("Quarantined")
+    admin.attention()
     admin.on(row_of(admin).get_by_role("link", name="reconciles_with_symbol_totals"))
     admin.reads("What to do: run the week again once FINRA has corrected it")
     admin.shot("check-of-a-quarantined-week")
     assert admin.clicks == 2
 
 
-@pytest.mark.parametrize(
-    ("shortcut", "dry_run"), [("List failures", "true"), ("Retry failures", "false")]
-)
-def test_failures_are_listed_or_retried_with_two_clicks(site, admin, shortcut, dry_run):
-    """Each opens with its own config, whatever was launched before."""
+def test_all_quarantined_partitions_are_retried_with_two_clicks(site, admin):
     before = by_admin(site)
-    admin.link(shortcut)
-    admin.reads(f"dry_run: {dry_run}")
-    admin.shot(shortcut.replace(" ", "-").lower())
-    admin.button("Launch Run")
+    admin.attention()
+    admin.button(re.compile("Retry all: quarantined partitions"))
+    admin.page.get_by_role("status").wait_for()
+    admin.shot("retry-all")
     assert admin.clicks == 2
     [run] = launched(site, before)
-    assert (tags_of(run)["domain"], tags_of(run)["launched_by"]) == ("operations", "ui")
-    assert f"dry_run: {dry_run}" in run["runConfigYaml"]
+    assert tags_of(run)["domain"] == "operations"
+    assert "dry_run: false" in run["runConfigYaml"]
 
 
 def test_the_oldest_missing_week_is_launched_by_the_mouse_alone_with_four_clicks(site, admin):
@@ -377,17 +379,15 @@ def test_the_oldest_missing_week_is_launched_by_the_mouse_alone_with_four_clicks
     assert tags_of(run)["dagster/partition"] == partition
 
 
-def test_a_quarantined_week_is_loaded_again_with_four_clicks(site, admin):
+def test_a_quarantined_week_is_loaded_again_with_two_clicks(site, admin):
     before = by_admin(site)
-    admin.link("Quarantined")
-    admin.on(row_of(admin).get_by_role("link", name="load again"))
-    admin.button(re.compile("Materialize"))
-    launch_in(admin, "load-again")
-    assert admin.clicks == 4
+    admin.attention()
+    admin.on(row_of(admin).get_by_role("button", name="Retry"))
+    admin.page.get_by_role("status").wait_for()
+    assert admin.clicks == 2
     [run] = launched(site, before)
     tags = tags_of(run)
-    assert tags["dagster/partition"] == QUARANTINED
-    assert (tags["domain"], tags["launched_by"]) == ("finra", "ui")
+    assert (tags["dagster/partition"], tags["domain"]) == (QUARANTINED, "finra")
 
 
 def test_a_week_is_launched_from_its_job_with_three_clicks(site, admin):
@@ -642,7 +642,7 @@ def test_a_viewer_reads_who_it_is_and_may_launch_nothing(site, enter, width):
     assert first["y"] + first["height"] <= 900
     if width > 640:  # narrower pages have no shortcuts
         shortcuts = bar.locator("nav").bounding_box()
-        last = bar.get_by_role("link", name="Retry failures").bounding_box()
+        last = bar.get_by_role("link", name="Plugins").bounding_box()
         assert last["x"] + last["width"] <= shortcuts["x"] + shortcuts["width"]
     page.goto("/locations/orchestration_project.definitions/jobs/operations_checks")
     button = page.get_by_role("button", name=re.compile("Materialize")).first
@@ -675,10 +675,10 @@ def test_a_viewer_reads_the_pages_of_the_tasks_and_may_launch_from_none(site, en
         button.wait_for()
         assert button.is_disabled()
         viewer.shot(f"viewed-{number}")
-    viewer.link("Quarantined")
-    viewer.reads("Quarantined partitions")
-    assert row_of(viewer).get_by_role("link", name="load again").count() == 0
-    viewer.link("Retry failures")  # leads on to the job's page
+    viewer.attention()
+    viewer.reads("expected 0 symbols whose firm rows differ")
+    assert row_of(viewer).get_by_role("button").count() == 0
+    viewer.page.goto(retry_launchpad(dry_run=False))  # leads on to the job's page
     viewer.reads("Retries failed partitions")
     assert viewer.page.get_by_role("button", name="Launch Run").count() == 0
 

@@ -116,6 +116,9 @@ class RetryFailures(JobOptions):
         default=False,
         description="Retry also work items whose failure is permanent, such as contract.",
     )
+    include_items: bool = Field(
+        default=True, description="Retry also work items; false: only partitions."
+    )
     dry_run: bool = Field(
         default=True,
         description="Dry run: only list partitions and work items; false retries them.",
@@ -133,7 +136,7 @@ def retry_failures(
     reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
     check_kinds(config.kinds)
     items, wanted = ItemRetries(warehouse, clock, registry), _item_filter(config)
-    plan = items.plan(wanted)
+    plan = items.plan(wanted) if config.include_items else ItemRetryPlan()
     judged = [
         (each, why_left_out(each, config.kinds))
         for each in _failed_partitions(context, config, registry, wanted)
@@ -141,7 +144,8 @@ def retry_failures(
     due = [each for each, why in judged if not why]
     left_out = [(each, why) for each, why in judged if why]
     backfills = _launched(context, batches(due), dry_run=config.dry_run)
-    retried = {} if config.dry_run else items.retry(wanted)
+    is_item_retry = config.include_items and not config.dry_run
+    retried = items.retry(wanted) if is_item_retry else {}
     context.add_output_metadata(
         as_metadata(
             {

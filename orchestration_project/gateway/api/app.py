@@ -16,6 +16,7 @@ from orchestration_project.gateway.api import (
     analyst_sql,
     approvals,
     artifacts,
+    attention,
     audit,
     automation,
     backfills,
@@ -46,6 +47,7 @@ from orchestration_project.services.dagster_instance import OUTAGES, driver_erro
 def operations_of(registry: Registry) -> Sequence[Operation]:
     """Return all operations of the API: those of every installation, then those of the domains."""
     own = [
+        attention,
         runs,
         logs,
         backfills,

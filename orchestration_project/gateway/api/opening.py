@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Scope
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.gateway import attention
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.services import Services
@@ -32,7 +33,7 @@ def opened_api(
     """Give the API's routes over ``instance``; ``dagster`` is its web server."""
     services = services_of(settings, warehouse, doors, dagster, instance, registry)
     try:
-        yield routes(services)
+        yield [*routes(services), *attention.routes(services, doors.installation)]
     finally:
         services.threads.shutdown(cancel_futures=True)
         services.file_threads.shutdown(cancel_futures=True)

@@ -49,7 +49,12 @@ from orchestration_project.services.ledger.rules.entries import (
 )
 from orchestration_project.services.presets import config_of_preset
 from orchestration_project.services.retries.retrying import ItemRetries, ItemTopics
-from orchestration_project.services.retries.rules import ItemFilter, check_domain, check_kinds
+from orchestration_project.services.retries.rules import (
+    ItemFilter,
+    ItemRetryPlan,
+    check_domain,
+    check_kinds,
+)
 
 MAX_PAGE_ENTRIES = 1000
 """Maximum number of entries of a page."""
@@ -171,6 +176,7 @@ class RetryItems(Body):
         False,
         description="Retry also work items with a permanent failure, such as contract",
     )
+    include_items: bool = Field(True, description="Retry also work items; false: only partitions")
     dry_run: bool = Field(False, description="Dry run: list partitions and work items only")
 
 
@@ -371,6 +377,8 @@ async def retry_failed_items(call: Call[Parameters, RetryItems]) -> RetryLaunche
     for name in ("topics", "item_keys", "reason_codes", "include_permanent"):
         if value := getattr(wanted, name):
             config[name] = value
+    if not wanted.include_items:
+        config["include_items"] = False
     items = await call.services.in_thread(_failed_items, call.services, wanted)
     launched = await _retried_items(call, config)
     return RetryLaunched(**launched.model_dump(), items=items)
@@ -384,7 +392,7 @@ def _failed_items(services: Services, wanted: RetryItems) -> FailedItems:
     """
     registry = services.registry()
     items = ItemRetries(services.warehouse, services.clock, registry)
-    chosen = ItemFilter(**wanted.model_dump(exclude={"kinds", "dry_run"}))
+    chosen = ItemFilter(**wanted.model_dump(exclude={"kinds", "dry_run", "include_items"}))
     try:
         if wanted.domain is not None:
             partitioned = {path[0] for path in registry.partitions}
@@ -392,7 +400,8 @@ def _failed_items(services: Services, wanted: RetryItems) -> FailedItems:
                 domain.name for domain in registry.domains if domain.registered(ItemTopics)
             }
             check_domain(wanted.domain, partitioned | with_items)
-        return FailedItems.model_validate(items.plan(chosen), from_attributes=True)
+        plan = items.plan(chosen) if wanted.include_items else ItemRetryPlan()
+        return FailedItems.model_validate(plan, from_attributes=True)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
 

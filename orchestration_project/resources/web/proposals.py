@@ -11,7 +11,11 @@ from typing import Any, Literal
 from sqlalchemy import RowMapping, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.web.differences import ItemDiff, compare_items
+from orchestration_project.domains.web.differences import (
+    FieldDifference,
+    ItemDiff,
+    compare_items,
+)
 from orchestration_project.domains.web.drift import fallen_fields
 from orchestration_project.domains.web.extraction import Item, Page, items
 from orchestration_project.domains.web.figures import ItemFigures, figures_of, figures_of_payloads
@@ -33,6 +37,7 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.baseline import day_of_items
 from orchestration_project.resources.web.held import HeldPages
+from orchestration_project.services.status import OpenProposal
 from orchestration_project.tables.web import web_items, web_proposals
 
 Decision = Literal["accept", "reject"]
@@ -43,6 +48,7 @@ MAX_TRIED_PAGES = 300
 
 MAX_CANDIDATES_KEPT = 5
 MAX_DIFFERENCES_KEPT = 200
+MAX_DIFFERENCES_PREVIEWED = 50
 
 
 @dataclass(frozen=True)
@@ -355,3 +361,53 @@ def _shown_diff(diff: ItemDiff) -> Mapping[str, Any]:
         "difference": diff.in_words,
         "differences": [each._asdict() for each in diff.rows[:MAX_DIFFERENCES_KEPT]],
     }
+
+
+def read_open_proposals(
+    warehouse: Warehouse, limit: int, accept: tuple[str, str]
+) -> list[OpenProposal]:
+    """Return the open proposals, the latest first, at most ``limit``.
+
+    Args:
+        warehouse: The database.
+        limit: Maximum number.
+        accept: Job and op that accept one.
+    """
+    columns = web_proposals.c
+    wanted = select(web_proposals).where(columns.state == "open").order_by(columns.made_at.desc())
+    with warehouse.reading() as connection:
+        rows = connection.execute(wanted.limit(limit)).mappings().all()
+    return [_open_proposal(row, accept) for row in rows]
+
+
+def _open_proposal(row: RowMapping, accept: tuple[str, str]) -> OpenProposal:
+    fields, evidence = json.loads(row["fields"]), json.loads(row["evidence"])
+    rates = evidence.get("fill_rates", {})
+    selectors = [
+        (name, json.dumps(each["old"]), json.dumps(each["new"])) for name, each in fields.items()
+    ]
+    filled = [
+        (name, *(f"{rate.get(at, 0):.0%}" for at in ("before", "without_proposal", "after")))
+        for name, rate in rates.items()
+    ]
+    differences = [
+        [str(each.get(name, "")) for name in FieldDifference._fields]
+        for each in evidence.get("differences", ())[:MAX_DIFFERENCES_PREVIEWED]
+    ]
+    before = f"{evidence.get('items_before')} items of {evidence.get('day_before')}"
+    after = f"{evidence.get('items_without_proposal')} items of {evidence.get('day')}"
+    job, op = accept
+    return OpenProposal(
+        proposal_id=row["proposal_id"],
+        subject=f"{row['site']}: selectors of {', '.join(fields)}",
+        made_at=row["made_at"],
+        expected=f"{before}, with {', '.join(fields)}",
+        found=f"{after}; {evidence.get('items_after')} with the proposal",
+        run_id=row["run_id"],
+        accept=(job, op, {"proposal_id": row["proposal_id"], "decision": "accept"}),
+        preview=[
+            ("Selectors", ("Field", "Old", "New"), selectors),
+            ("Items with a value", ("Field", "Before", "Now", "With the proposal"), filled),
+            ("Differences of items", FieldDifference._fields, differences),
+        ],
+    )

@@ -93,16 +93,88 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AlertState:
-    """How an open alert stands."""
+    """How an open alert stands.
+
+    Attributes:
+        since: When the first alert of these problems was raised, of which this is a later one.
+        problems: Kind, subject and detail of what is not well, as JSON.
+        body: Its text.
+    """
 
     alert_id: str
+    kind: str
     severity: Severity
     title: str
     raised_at: datetime
+    since: datetime
     repeated_count: int
     undelivered: Sequence[str]
+    problems: str
+    body: str
+    run_id: str | None
+    job: str | None
+    assets: Sequence[str]
+
+
+def read_alert_states(warehouse: Warehouse, limit: int | None = None) -> list[AlertState]:
+    """Return the open alerts, the latest first."""
+    is_open = alerts.c.state == "open"
+    waiting = select(deliveries.c.alert_id, deliveries.c.channel).where(
+        deliveries.c.state.in_(["pending", "failed"]),
+        deliveries.c.alert_id.in_(select(alerts.c.alert_id).where(is_open)),
+    )
+    found = select(alerts).where(is_open).order_by(alerts.c.raised_at.desc()).limit(limit)
+    titles = select(alerts.c.title).where(is_open)
+    replaced = select(alerts.c.kind, alerts.c.title, alerts.c.ended_at, alerts.c.raised_at).where(
+        alerts.c.state == "replaced", alerts.c.title.in_(titles)
+    )
+    with warehouse.reading() as connection:
+        undelivered: dict[str, list[str]] = {}
+        for alert_id, channel in connection.execute(waiting):
+            undelivered.setdefault(alert_id, []).append(channel)
+        earlier = {
+            (row.kind, row.title, row.ended_at): row.raised_at
+            for row in connection.execute(replaced)
+        }
+        return [
+            AlertState(
+                alert_id=row.alert_id,
+                kind=row.kind,
+                severity=row.severity,
+                title=row.title,
+                raised_at=row.raised_at,
+                since=_first_raised(row.kind, row.title, row.raised_at, earlier),
+                repeated_count=row.repeated_count,
+                undelivered=undelivered.get(row.alert_id, []),
+                problems=row.open_problems,
+                body=row.body,
+                run_id=row.run_id,
+                job=row.job,
+                assets=json.loads(row.assets),
+            )
+            for row in connection.execute(found)
+        ]
+
+
+def _first_raised(
+    kind: str,
+    title: str,
+    raised_at: datetime,
+    earlier: Mapping[tuple[str, str, datetime | None], datetime],
+) -> datetime:
+    """Return when the first of the alerts was raised that replaced each other.
+
+    Args:
+        kind: Kind of the latest.
+        title: Its title.
+        raised_at: When it was raised.
+        earlier: When replaced alerts were raised, by kind, title and end.
+    """
+    while (kind, title, raised_at) in earlier:
+        raised_at = earlier[kind, title, raised_at]
+    return raised_at
 
 
 class Inbox:
@@ -235,26 +307,7 @@ class Inbox:
 
     def standing(self) -> list[AlertState]:
         """Return the open alerts, the latest first."""
-        waiting = select(deliveries.c.alert_id, deliveries.c.channel).where(
-            deliveries.c.state.in_(["pending", "failed"]),
-            deliveries.c.alert_id.in_(select(alerts.c.alert_id).where(alerts.c.state == "open")),
-        )
-        found = select(alerts).where(alerts.c.state == "open").order_by(alerts.c.raised_at.desc())
-        with self._warehouse.reading() as connection:
-            undelivered: dict[str, list[str]] = {}
-            for alert_id, channel in connection.execute(waiting):
-                undelivered.setdefault(alert_id, []).append(channel)
-            return [
-                AlertState(
-                    alert_id=row.alert_id,
-                    severity=row.severity,
-                    title=row.title,
-                    raised_at=row.raised_at,
-                    repeated_count=row.repeated_count,
-                    undelivered=undelivered.get(row.alert_id, []),
-                )
-                for row in connection.execute(found)
-            ]
+        return read_alert_states(self._warehouse)
 
     def due(self, channel: str) -> list[AlertDelivery]:
         """Return the deliveries to ``channel`` whose time has come, the oldest alert first.

@@ -1,14 +1,15 @@
-"""The last equation that a stage recorded with a difference."""
+"""The equations that stages recorded with a difference."""
 
 import json
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Row, not_, or_, select
 
 from orchestration_project.contracts.balance import Balance, Imbalance
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.spine import balances
+from orchestration_project.engine.warehouse.delivery import latest_group
+from orchestration_project.tables.spine import balances, deliveries, fences
 
 
 class RecordedImbalance(NamedTuple):
@@ -19,17 +20,29 @@ class RecordedImbalance(NamedTuple):
     recorded_at: datetime
 
 
-def read_last_imbalance(warehouse: Warehouse) -> RecordedImbalance | None:
-    """Return the last recorded imbalance; None: there is none."""
+def read_imbalances(warehouse: Warehouse, limit: int) -> list[RecordedImbalance]:
+    """Return the recorded imbalances, the latest first.
+
+    That of a delivery is left out once its partition has a later delivery.
+    """
+    delivery = deliveries.c
+    groups = select(delivery.group_id).where(delivery.table_name == balances.c.table_name)
+    is_delivery = balances.c.subject.in_(groups)
+    is_latest = balances.c.subject.in_(
+        select(latest_group()).where(fences.c.table_name == balances.c.table_name)
+    )
     statement = (
         select(balances)
-        .where(balances.c.state == "unbalanced")
-        .order_by(balances.c.recorded_at.desc())
-        .limit(1)
+        .where(balances.c.state == "unbalanced", or_(is_latest, not_(is_delivery)))
+        .order_by(balances.c.recorded_at.desc(), balances.c.subject, balances.c.equation)
+        .limit(limit)
     )
-    row = warehouse.first(statement)
-    if row is None:
-        return None
-    balance = Balance(row["equation"], row["came_in"], json.loads(row["went_to"]))
-    imbalance = Imbalance(row["table_name"], row["subject"], balance)
-    return RecordedImbalance(imbalance, row["run_id"], row["recorded_at"])
+    with warehouse.reading() as connection:
+        return [_imbalance(row) for row in connection.execute(statement)]
+
+
+def _imbalance(row: Row[Any]) -> RecordedImbalance:
+    balance = Balance(row.equation, row.came_in, json.loads(row.went_to))
+    return RecordedImbalance(
+        Imbalance(row.table_name, row.subject, balance), row.run_id, row.recorded_at
+    )

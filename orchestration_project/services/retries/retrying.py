@@ -67,11 +67,13 @@ class ItemTopics:
         prefix: What the names of the topics begin with, e.g. ``webhooks/``.
         open: Opens their items.
         remedies: By reason code of permanent failures: what has to change before another attempt.
+        upload_prefix: What the keys of uploaded files begin with; empty: there are none.
     """
 
     prefix: str
     open: Callable[[Warehouse, Clock], WorkItems]
     remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
+    upload_prefix: str = ""
 
 
 def failed_partitions(

@@ -26,6 +26,7 @@ from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.gateway import attention
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits
 from orchestration_project.gateway.api.log_feed import LogSource
@@ -162,7 +163,8 @@ def open_api(folder: Path, overrides: Mapping[str, Any] = IN_THIS_PROCESS) -> It
         check_runs(instance, Pauses(warehouse).require_unpaused)
         dagster = stack.enter_context(_dagster(instance))
         services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)
-        app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])
+        private = [*routes(services), *attention.routes(services, INSTALLATION)]
+        app = create_app(doors, dagster, private=private, origins=[ALLOWED])
         ring = Keys(warehouse, clock)
         keys = {
             role.value: ring.create(owner=f"the {role}", role=role, lasts=HOURS) for role in Role

@@ -1,0 +1,218 @@
+"""Failed runs that nothing made good since, from the ledger: by asset and partition, or by step."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import dagster as dg
+from sqlalchemy import Connection, func, literal, or_, select
+
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.attention.rules import (
+    Attempt,
+    Entry,
+    Expectation,
+    advise,
+    failing_since,
+)
+from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.schema import asset_of
+from orchestration_project.tables.spine import deliveries
+
+MAX_STEPS_READ = 5_000
+"""Failed steps that are read, the latest first."""
+
+MAX_RANGE_KEYS = 2_000
+"""Partitions of a failed range that are compared with what was loaded since."""
+
+QUARANTINE_CATEGORIES = ("contract", "source")
+"""Categories of failures by which a partition is quarantined."""
+
+Partitions = Mapping[tuple[str, ...], dg.PartitionsDefinition]
+
+_runs, _steps = operations_runs.c, operations_steps.c
+
+
+class _Failure(NamedTuple):
+    """A failed step, or a failed run without one; ``unit`` is its asset, or job and step."""
+
+    unit: str
+    partition: str
+    asset: str
+    run_id: str
+    job: str
+    domain: str
+    category: str
+    error: str
+    created_at: datetime
+    ended_at: datetime
+
+    @property
+    def attempt(self) -> Attempt:
+        return Attempt(self.unit, self.partition, self.created_at, self.ended_at)
+
+
+def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> list[Entry]:
+    """Return the latest failed run of each asset and partition, or of each step without asset.
+
+    A run that failed by partitions that it quarantined is left out: these have their own entries.
+
+    Args:
+        warehouse: Has the ledger.
+        partitions: Partitions of the assets, by the path of their key.
+    """
+    with warehouse.reading() as connection:
+        failures = _read_failures(connection)
+        quarantining = _read_quarantining(connection, failures)
+        successes = _read_successes(connection, failures)
+    by_unit = defaultdict[tuple[str, str], list[_Failure]](list)
+    for failure in failures:
+        by_unit[failure.unit, failure.partition].append(failure)
+    by_run = dict[tuple[str, str], Entry]()
+    for (unit, partition), of_unit in sorted(by_unit.items()):
+        latest = max(of_unit, key=lambda failure: failure.created_at)
+        if (latest.asset, latest.run_id) in quarantining:
+            continue
+        attempts = [failure.attempt for failure in of_unit]
+        keys = _keys_of_range(partitions, latest.asset, partition)
+        since = failing_since(attempts, successes.get(unit, ()), keys)
+        if since is not None:
+            by_run.setdefault((latest.run_id, partition), _entry(latest, since, len(keys)))
+    return list(by_run.values())
+
+
+def _read_failures(connection: Connection) -> list[_Failure]:
+    """Return failed steps of failed runs, and failed runs without a failed step."""
+    run_columns = (_runs.run_id, _runs.job, _runs.partition_key, _runs.created_at)
+    is_failed = _runs.status == "FAILURE"
+    steps = (
+        select(
+            *run_columns,
+            *(_steps.step_key, _steps.asset, _steps.domain, _steps.error_category),
+            _steps.error_message,
+            func.coalesce(_steps.ended_at, _runs.ended_at).label("ended_at"),
+        )
+        .join(operations_steps, _steps.run_id == _runs.run_id)
+        .where(is_failed, _steps.status == "FAILURE")
+        .order_by(_runs.created_at.desc())
+        .limit(MAX_STEPS_READ)
+    )
+    with_failed_step = select(_steps.run_id).where(
+        _steps.run_id == _runs.run_id, _steps.status == "FAILURE"
+    )
+    runs = (
+        select(
+            *run_columns,
+            *(literal("").label("step_key"), literal(None).label("asset"), _runs.domain),
+            *(_runs.error_category, _runs.error_message, _runs.ended_at),
+        )
+        .where(is_failed, ~with_failed_step.exists())
+        .order_by(_runs.created_at.desc())
+        .limit(MAX_STEPS_READ)
+    )
+    rows = [*connection.execute(steps), *connection.execute(runs)]
+    return [
+        _Failure(
+            unit=_unit(row),
+            partition=row.partition_key or "",
+            asset=row.asset or "",
+            run_id=row.run_id,
+            job=row.job,
+            domain=row.domain,
+            category=row.error_category or "",
+            error=row.error_message or "",
+            created_at=row.created_at,
+            ended_at=row.ended_at or row.created_at,
+        )
+        for row in rows
+    ]
+
+
+def _read_quarantining(
+    connection: Connection, failures: Sequence[_Failure]
+) -> Set[tuple[str, str]]:
+    """Return asset and run of failures by partitions that the run quarantined."""
+    runs = [each.run_id for each in failures if each.category in QUARANTINE_CATEGORIES]
+    column = deliveries.c
+    wanted = select(column.table_name, column.run_id).where(
+        column.run_id.in_(runs), column.outcome != "landed"
+    )
+    rows = connection.execute(wanted.distinct()) if runs else ()
+    return {(asset_of(table), run_id) for table, run_id in rows}
+
+
+def _unit(row: Any) -> str:
+    return row.asset or f"{row.job}:{row.step_key}"
+
+
+def _read_successes(
+    connection: Connection, failures: Sequence[_Failure]
+) -> Mapping[str, list[Attempt]]:
+    """Return the latest success of each unit that failed, at each partition or range."""
+    if not failures:
+        return {}
+    assets = {failure.asset for failure in failures if failure.asset}
+    jobs = {failure.job for failure in failures if not failure.asset}
+    latest = func.max(_runs.created_at).label("created_at")
+    begun = min(failure.created_at for failure in failures)
+    done = (
+        select(_runs.job, _runs.partition_key, _steps.step_key, _steps.asset, latest)
+        .join(operations_steps, _steps.run_id == _runs.run_id)
+        .where(
+            _steps.status == "SUCCESS",
+            _runs.created_at > begun,
+            or_(_steps.asset.in_(assets), _runs.job.in_(jobs)),
+        )
+        .group_by(_runs.job, _runs.partition_key, _steps.step_key, _steps.asset)
+    )
+    whole = (
+        select(_runs.job, _runs.partition_key, latest)
+        .where(_runs.status == "SUCCESS", _runs.created_at > begun, _runs.job.in_(jobs))
+        .group_by(_runs.job, _runs.partition_key)
+    )
+    found = defaultdict[str, list[Attempt]](list)
+    for row in connection.execute(done):
+        key = row.partition_key or ""
+        found[_unit(row)].append(Attempt(_unit(row), key, row.created_at, row.created_at))
+    for row in connection.execute(whole):
+        unit, key = f"{row.job}:", row.partition_key or ""
+        found[unit].append(Attempt(unit, key, row.created_at, row.created_at))
+    return found
+
+
+def _keys_of_range(partitions: Partitions, asset: str, partition: str) -> Sequence[str]:
+    """Return the partitions of a range of an asset, if it is one and they are known."""
+    first, is_range, last = partition.partition("...")
+    definition = partitions.get(tuple(asset.split("/")))
+    if not is_range or definition is None:
+        return []
+    known = definition.get_partition_keys()
+    if first not in known or last not in known:
+        return []
+    chosen = known[known.index(first) : known.index(last) + 1]
+    prefix = first.rpartition("|")[0]
+    return [key for key in chosen if key.rpartition("|")[0] == prefix][:MAX_RANGE_KEYS]
+
+
+def _entry(latest: _Failure, since: datetime, partition_count: int) -> Entry:
+    can_help, advice = advise(latest.category)
+    subject = f"{latest.job} {latest.partition}".strip()
+    first_key, _, _ = latest.partition.partition("...")
+    return Entry(
+        kind="failed_run",
+        unit=f"{latest.unit} {latest.partition}",
+        domain=latest.domain,
+        title=f"{latest.asset} {latest.partition}".strip() if latest.asset else subject,
+        since=since,
+        latest_at=latest.ended_at,
+        expectations=[Expectation(latest.job, "success", latest.error or "a failure")],
+        count=partition_count or 1,
+        asset=latest.asset,
+        partition=first_key if latest.asset else "",
+        run_id=latest.run_id,
+        category=latest.category,
+        advice=advice,
+        can_retry_help=can_help,
+        is_rerun=True,
+    )
