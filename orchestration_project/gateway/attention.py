@@ -179,6 +179,7 @@ class _Pages:
         inbox = await read_inbox(call)
         content = _problem_text(problem) + _notice(request) + _list(inbox, wanted, call.caller.role)
         status = problem.problem.status if problem else 200
+        content += '<p><a href="/approvals">Actions that wait for a second person</a></p>'
         return self._page(TITLE, EXPLANATION, content, status, inbox)
 
     async def retry_kind(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from orchestration_project.contracts.job_kinds import HANDLE_RUNS
 from orchestration_project.settings import load_shared_settings, without_secrets
 
 API = "/api/v1"
-QUARANTINED_PAGE = "/quarantined"
+QUARANTINED_PAGE = "/attention?kind=quarantined"
 """Page of the quarantined partitions, with reasons and what to launch."""
 FILES = f"{API}/files"
 JOBS = "/locations/orchestration_project.definitions/jobs"

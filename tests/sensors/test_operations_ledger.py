@@ -227,7 +227,7 @@ def test_the_control_tower_has_named_links_to_what_can_help(instance, url, tmp_p
     assert names == ["Quarantined: 1", "Retry failures"][: 2 if has_crashed else 1]
     words = " ".join(verdict.split())
     assert "1 week quarantined" in words
-    assert links["Quarantined: 1"] == "/quarantined"
+    assert links["Quarantined: 1"] == "/attention?kind=quarantined"
     load = urlsplit(links[load_name])
     assert load.path.endswith("/jobs/finra_otc_weekly/partitions")
     [partition] = parse_qs(load.query)["partition"]

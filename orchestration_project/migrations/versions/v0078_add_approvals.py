@@ -4,7 +4,7 @@ from orchestration_project.migrations.changes import CreateTable, downgrade_by, 
 from orchestration_project.migrations.frozen import Column, Index, Table
 
 revision = "0078"
-down_revision = "0076"
+down_revision = "0077"
 
 # fmt: off
 CHANGES = [

@@ -3,7 +3,7 @@
 from orchestration_project.migrations.changes import ChangeComment, downgrade_by, upgrade_by
 
 revision = "0079"
-down_revision = "0076"
+down_revision = "0078"
 
 # fmt: off
 CHANGES = [

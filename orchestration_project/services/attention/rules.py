@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, get_args
 
+from orchestration_project.contracts.failures import PERMANENT_REASONS, TRANSIENT_CATEGORIES
 from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.contracts.roles import Role
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.retries.rules import PERMANENT_REASONS, TRANSIENT_CATEGORIES
 
 Kind = Literal[
     "imbalance",
