@@ -28,21 +28,25 @@ def explain(table: str, key: str, column: str) -> int:
     from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
     from orchestration_project.engine.reading import open_reading
-    from orchestration_project.services.explanation import choose_number, explain_number, read_rules
+    from orchestration_project.services.explanation import (
+        Number,
+        choose_number,
+        explain_number,
+        read_rules,
+    )
     from orchestration_project.settings import load_settings
 
     key = key.strip()  # CSV lines end with CR LF
     settings = load_settings()
-    own = _find_own(table)
+    chosen = _find_own(table) or choose_number(read_rules(), table, key, column)
     with open_reading(settings) as connection:
         store = Captures(open_store(settings))
-        if own is None:
-            number = choose_number(read_rules(), table, key, column)
-            explanation = explain_number(connection, store, number)
+        if isinstance(chosen, Number):
+            explanation = explain_number(connection, store, chosen)
         else:
             from orchestration_project.services.own_explanation import explain_own
 
-            explanation = explain_own(connection, store, own, key, column)
+            explanation = explain_own(connection, store, chosen, key, column)
     if OUTPUT.is_json:
         emit(explanation.model_dump(mode="json"))
     else:

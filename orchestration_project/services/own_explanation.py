@@ -18,7 +18,12 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.dlt_deliveries import parse_recorded
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.engine.packs import Blob
-from orchestration_project.errors import ConfigurationError, SourceError, did_you_mean
+from orchestration_project.errors import (
+    ConfigurationError,
+    SourceError,
+    UnknownNameError,
+    did_you_mean,
+)
 from orchestration_project.own.contracts import contract_of, partitioning_of
 from orchestration_project.own.declarations import Field
 from orchestration_project.own.dlt_source import DltSource
@@ -44,7 +49,7 @@ def explain_own(
     table, dataset = declared.table, declared.dataset
     fields = {each.name: each for each in dataset.stored_fields}
     if column not in table.c or (column not in fields and column != dataset.partitions.column):
-        raise ConfigurationError(
+        raise UnknownNameError(
             f"invalid column {column!r} of {table.name}: expected a declared field",
             expected=", ".join(fields),
             found=column,

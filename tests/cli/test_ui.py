@@ -162,7 +162,7 @@ def test_an_unusable_state_dir_is_a_clear_error(tmp_path, monkeypatch, capfd):
     assert main(["ui", "--port", "3000"]) == 1
     output, error = capfd.readouterr()
     assert output == ""
-    assert error.startswith("STATE_DIR cannot be used\n")
+    assert error.startswith("checking settings, database and port\nSTATE_DIR cannot be used\n")
 
 
 @pytest.mark.slow

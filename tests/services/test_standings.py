@@ -170,7 +170,7 @@ def test_a_retry_is_advised_only_where_it_can_help(failures, remedy, is_retry_us
     assert health.is_retry_useful is is_retry_useful
 
 
-QUARANTINE = "; do this: open Quarantined in the bar, which has reasons and what to launch"
+QUARANTINE = "; do this: open Attention in the bar, which has reasons and what can be done"
 
 
 def test_quarantined_partitions_are_counted_by_asset_and_domain():

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
-from tests.programs import free_port
+from tests.programs import free_port, wait_for
 
 WHEEL = runpy.run_path(str(PROJECT_ROOT / ".ci" / "wheel.py"))
 PAGE = (PROJECT_ROOT / "docs" / "first-source.md").read_text()
@@ -56,11 +56,13 @@ class Walk:
         api = subprocess.Popen(
             [sys.executable, "api.py"], cwd=self.folder, stderr=subprocess.DEVNULL
         )
-        for _ in range(100):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", int(self.port))):
-                break
-            time.sleep(0.1)
+        wait_for(self._is_served)
         return api
+
+    def _is_served(self):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", int(self.port))):
+            return True
+        return False
 
 
 @pytest.mark.slow

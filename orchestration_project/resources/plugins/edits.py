@@ -37,7 +37,6 @@ from orchestration_project.resources.plugins.state import (
     read_plugin,
 )
 from orchestration_project.resources.plugins.store import remove_unpacked, unpack
-from orchestration_project.services.access.approvals import ApprovalDemand, require_approval
 from orchestration_project.settings import Settings
 from orchestration_project.tables.plugins import plugins, plugins_grants, plugins_publishers
 
@@ -117,6 +116,11 @@ class PluginEdits:
             "budget": stored.manifest.budget.model_dump(mode="json"),
             "folders": paths,
         }
+        from orchestration_project.services.access.approvals import (  # listing needs no Dagster
+            ApprovalDemand,
+            require_approval,
+        )
+
         demand = ApprovalDemand("grant", parameters, reason, change.person, change.use)
         if require_approval(self._warehouse, demand):
             expected_version = stored.version_number
