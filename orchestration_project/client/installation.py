@@ -5,6 +5,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.contracts.api.attention import (
+    AttentionEntries,
+    AttentionEntry,
+    AttentionResult,
+)
 from orchestration_project.contracts.api.edits import (
     ApprovalList,
     ApprovalShown,
@@ -163,6 +168,34 @@ class InstallationMethods(Asking):
     def resume(self, subject: str) -> PauseShown:
         """End a pause."""
         return self._post("/operations/pauses/resume", {"subject": subject}, PauseShown)
+
+    def attention(
+        self,
+        *,
+        kind: str | None = None,
+        domain: str | None = None,
+        ignored: bool = False,
+        page: int = 1,
+    ) -> AttentionEntries:
+        """Return a page of what needs a person, the most important and newest first."""
+        query = {"kind": kind, "domain": domain, "ignored": ignored, "page": page}
+        return self._get("/attention", AttentionEntries, **query)
+
+    def attention_entry(self, entry_id: str) -> AttentionEntry:
+        """Return an entry that needs a person, with the actions that one's role has."""
+        return self._get(f"/attention/{quoted(entry_id)}", AttentionEntry)
+
+    def act_on_attention(
+        self, entry_id: str, action: str, *, reason: str = "", until: datetime | None = None
+    ) -> AttentionResult:
+        """Answer an entry by one of its actions."""
+        body = {"action": action, "reason": reason, "until": until and until.isoformat()}
+        return self._post(f"/attention/{quoted(entry_id)}/actions", body, AttentionResult)
+
+    def retry_attention(self, kind: str, *, domain: str | None = None) -> AttentionResult:
+        """Retry all entries of a kind: of a domain, or of all."""
+        body = {"kind": kind, "domain": domain}
+        return self._post("/attention/retry", body, AttentionResult)
 
     def approvals(self) -> list[ApprovalShown]:
         """Return the requests of actions that need a second person, the newest first."""

@@ -234,6 +234,7 @@ class RunMethods(Asking):
         item_keys: Sequence[str] = (),
         reason_codes: Sequence[str] = (),
         include_permanent: bool = False,
+        include_items: bool = True,
         dry_run: bool = False,
         idempotency_key: str | None = None,
     ) -> RetryLaunched:
@@ -247,6 +248,7 @@ class RunMethods(Asking):
             item_keys: Only work items with these keys, and no partitions.
             reason_codes: Only work items that failed by these reasons, and no partitions.
             include_permanent: Retry also work items with a permanent failure.
+            include_items: Retry work items besides partitions.
             dry_run: List them, and change nothing.
             idempotency_key: Makes the call safe to repeat; None: a new key.
 
@@ -261,6 +263,7 @@ class RunMethods(Asking):
             "item_keys": list(item_keys),
             "reason_codes": list(reason_codes),
             "include_permanent": include_permanent,
+            "include_items": include_items,
             "dry_run": dry_run,
         }
         key = idempotency_key or new_key()

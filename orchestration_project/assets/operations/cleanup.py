@@ -79,7 +79,7 @@ def delete_artifacts(
                 "bytes": int(kinds["byte_count"].sum()),
                 "emptied_rows": table_of(
                     pl.DataFrame(
-                        [(kind, *expired) for kind, expired in emptied.items()],
+                        [(kind, *each) for kind, each in emptied.items() if each.row_count],
                         {"kind": pl.String, "row_count": pl.Int64, "byte_count": pl.Int64},
                         orient="row",
                     )

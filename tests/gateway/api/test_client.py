@@ -163,6 +163,10 @@ def ask_for_all(client: Client) -> list[Any]:
             client.access_audit(user="u", operation="o", outcome="done", since=NOON, until=NOON)
         ),
         lambda: client.download_archive("a.zip", NOWHERE),
+        lambda: client.attention(kind="alert", domain="finra", ignored=True, page=2),
+        lambda: client.attention_entry("e"),
+        lambda: client.act_on_attention("e", "ignore", reason="known", until=NOON),
+        lambda: client.retry_attention("failed_run", domain="finra"),
         lambda: client.schedules(),
         lambda: client.create_schedule("s", **SCHEDULE),
         lambda: client.change_schedule("s", expected_version=1, **SCHEDULE),
