@@ -71,9 +71,17 @@ MISTYPED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory):
+    """STATE_DIR of an installation in which no mistyped name changes anything."""
+    return tmp_path_factory.mktemp("state")
+
+
 @pytest.mark.parametrize("arguments", MISTYPED, ids=" ".join)
-def test_a_mistyped_name_ends_a_command_by_status_2(arguments: list[str], tmp_path, monkeypatch):
-    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+def test_a_mistyped_name_ends_a_command_by_status_2(
+    arguments: list[str], installation, monkeypatch
+):
+    monkeypatch.setenv("STATE_DIR", str(installation))
     try:
         status = main(arguments)
     except SystemExit as ended:

@@ -14,14 +14,16 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.approvals import PATH, routes
 from orchestration_project.services.access.approvals import Approval, ApprovalDemand, Approvals
 from tests.gateway.door import Door, open_door
+from tests.prepared import Prepared
 
 DEMAND = ApprovalDemand("accept", {"asset": "<a>", "sha256": "0" * 64}, "<checked>", "the operator")
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
+def door(tmp_path: Path, prepared: Prepared) -> Iterator[Door]:
+    url = prepared.sqlite(tmp_path / "access.sqlite")
     with (
-        Warehouse(f"sqlite:///{tmp_path}/access.sqlite", clock=Clock()) as warehouse,
+        Warehouse(url, clock=Clock()) as warehouse,
         open_door(tmp_path, private=lambda doors: routes(warehouse, doors)) as door,
     ):
         yield door

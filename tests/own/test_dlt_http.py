@@ -283,7 +283,7 @@ FAULTS = {
     "too many requests": (Reply(429), ThrottledError),
     "a fault of the source": (Reply(500), TransientError),
     "a connection that is closed": (dropped(), TransientError),
-    "a body that ends early": (CUT, TransientError),
+    "a body that ends early": ([CUT.raw()], TransientError),  # and closes the connection
     "half a document": (Reply(body=b'{"data": {"rows": [{"na'), SourceError),
     "a page of HTML": (HTML, SourceError),
     "an answer without records": (Reply(body=b'{"error": "busy"}'), SourceError),

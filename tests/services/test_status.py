@@ -24,8 +24,8 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def warehouse(tmp_path):
-    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=Clock()) as opened:
+def warehouse(tmp_path, prepared):
+    with Warehouse(prepared.sqlite(tmp_path / "w.sqlite"), clock=Clock()) as opened:
         opened.prepare(holds="demo")
         yield opened
 
