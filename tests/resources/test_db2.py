@@ -507,12 +507,17 @@ def test_every_document_is_a_column_that_there_is():
     assert there_are >= DOCUMENTS
 
 
+NULL_PREDICATE = re.compile(r"[\w\".]+ IS (NOT )?NULL")
+"""Asks only whether there is a value, which Db2 does of a CLOB, too."""
+
+
 @pytest.mark.slow
 def test_no_statement_compares_sorts_or_groups_what_is_a_clob(said):
     for statement in said:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")):
             _, _, conditions = statement.partition(" FROM ")
             conditions = conditions or statement.partition(" WHERE ")[2]
+            conditions = NULL_PREDICATE.sub("", conditions)
             selected = statement.partition("DISTINCT")[2]
             pairs = re.findall(r"(\w+)\.\"?(\w+)", f"{conditions} {selected}")
             named = {column for table, column in pairs if not is_key(table, column)}
