@@ -535,7 +535,7 @@ def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
     tables = {re.findall(r"FROM (\w+)", each)[0] for each in locking}
     assert tables == {"access_failures", "documents_files", "fences", "leases"} | {
-        *("chain_heads", "inbox", "mqtt_cursors", "work_items"),
+        *("chain_heads", "events_webhooks", "mqtt_cursors", "work_items"),
     }
 
 
