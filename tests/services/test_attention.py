@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import dagster as dg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from orchestration_project.assets.finra import DATASET_ASSETS
 from orchestration_project.connections.clock import Clock
@@ -14,6 +15,7 @@ from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.attention.failed_runs import read_failed_runs
 from orchestration_project.services.attention.marks import Marks
 from orchestration_project.services.attention.rules import (
     KINDS,
@@ -25,6 +27,7 @@ from orchestration_project.services.attention.rules import (
 )
 from orchestration_project.tables.events_routing import events_routing_dead_letters
 from orchestration_project.tables.mqtt import mqtt_dead_letters
+from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.saas import saas_dead_letters
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import balances, fences
@@ -116,6 +119,29 @@ def test_a_failed_range_is_made_good_by_its_partitions_and_a_failed_job_by_its_n
     assert [entry.title for entry in situation.entries("failed_run")] == ["operations_checks"]
     situation.run(5, "SUCCESS", job="operations_checks", domain="operations", step="verify")
     assert situation.entries("failed_run") == []
+
+
+def test_a_long_range_is_not_made_good_by_a_part_of_it(situation):
+    first, last_loaded, last = "2010-01-01", "2015-06-23", "2015-06-24"  # 2,000 days and one more
+    asset = {"asset": "finra/otc_weekly"}
+    situation.run(1, "FAILURE", partition_key=f"{first}...{last}", **asset)
+    situation.run(2, "SUCCESS", partition_key=f"{first}...{last_loaded}", **asset)
+    days = {("finra", "otc_weekly"): dg.DailyPartitionsDefinition(first)}
+    found = read_failed_runs(situation.warehouse, days)
+    assert [entry.title for entry in found.entries] == [f"finra/otc_weekly {first}...{last}"]
+    assert not found.is_cut
+    situation.run(3, "SUCCESS", partition_key=f"{first}...{last}", **asset)
+    assert read_failed_runs(situation.warehouse, days).entries == []
+
+
+def test_failures_beyond_those_that_are_read_are_said_to_be_left_out(situation):
+    situation.run(1, "FAILURE", job="operations_checks", domain="operations", step="verify")
+    with situation.warehouse.writing() as connection:
+        [row] = connection.execute(select(operations_runs)).mappings().all()
+        copies = [{**row, "run_id": f"copy-{number}"} for number in range(5_000)]
+        connection.execute(insert(operations_runs), copies)
+    assert read_failed_runs(situation.warehouse, {}).is_cut
+    assert "failed_run" in situation.read().cut_kinds
 
 
 def test_a_run_that_failed_by_a_quarantined_partition_is_no_second_entry(situation):

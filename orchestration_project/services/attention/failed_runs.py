@@ -21,10 +21,10 @@ from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import deliveries
 
 MAX_STEPS_READ = 5_000
-"""Failed steps that are read, the latest first."""
+"""Failed steps and runs that are read, the latest first."""
 
 MAX_RANGE_KEYS = 2_000
-"""Partitions of a failed range that are compared with what was loaded since."""
+"""Largest failed range whose partitions are compared one by one with what was loaded since."""
 
 QUARANTINE_CATEGORIES = ("contract", "source")
 """Categories of failures by which a partition is quarantined."""
@@ -53,7 +53,14 @@ class _Failure(NamedTuple):
         return Attempt(self.unit, self.partition, self.created_at, self.ended_at)
 
 
-def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> list[Entry]:
+class FailedRuns(NamedTuple):
+    """Entries of failed runs, and whether there are more failures than were read."""
+
+    entries: list[Entry]
+    is_cut: bool
+
+
+def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> FailedRuns:
     """Return the latest failed run of each asset and partition, or of each step without asset.
 
     A run that failed by partitions that it quarantined is left out: these have their own entries.
@@ -63,7 +70,8 @@ def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> list[Entry
         partitions: Partitions of the assets, by the path of their key.
     """
     with warehouse.reading() as connection:
-        failures = _read_failures(connection)
+        read = _read_failures(connection)
+        failures = read[:MAX_STEPS_READ]
         quarantining = _read_quarantining(connection, failures)
         successes = _read_successes(connection, failures)
     by_unit = defaultdict[tuple[str, str], list[_Failure]](list)
@@ -79,11 +87,14 @@ def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> list[Entry
         since = failing_since(attempts, successes.get(unit, ()), keys)
         if since is not None:
             by_run.setdefault((latest.run_id, partition), _entry(latest, since, len(keys)))
-    return list(by_run.values())
+    return FailedRuns(list(by_run.values()), is_cut=len(read) > len(failures))
 
 
 def _read_failures(connection: Connection) -> list[_Failure]:
-    """Return failed steps of failed runs, and failed runs without a failed step."""
+    """Return failed steps of failed runs, and failed runs without one, the latest first.
+
+    They are at least one more than `MAX_STEPS_READ` if there are more.
+    """
     run_columns = (_runs.run_id, _runs.job, _runs.partition_key, _runs.created_at)
     is_failed = _runs.status == "FAILURE"
     steps = (
@@ -96,7 +107,7 @@ def _read_failures(connection: Connection) -> list[_Failure]:
         .join(operations_steps, _steps.run_id == _runs.run_id)
         .where(is_failed, _steps.status == "FAILURE")
         .order_by(_runs.created_at.desc())
-        .limit(MAX_STEPS_READ)
+        .limit(MAX_STEPS_READ + 1)
     )
     with_failed_step = select(_steps.run_id).where(
         _steps.run_id == _runs.run_id, _steps.status == "FAILURE"
@@ -109,9 +120,10 @@ def _read_failures(connection: Connection) -> list[_Failure]:
         )
         .where(is_failed, ~with_failed_step.exists())
         .order_by(_runs.created_at.desc())
-        .limit(MAX_STEPS_READ)
+        .limit(MAX_STEPS_READ + 1)
     )
-    rows = [*connection.execute(steps), *connection.execute(runs)]
+    found = [*connection.execute(steps), *connection.execute(runs)]
+    rows = sorted(found, key=lambda row: row.created_at, reverse=True)
     return [
         _Failure(
             unit=_unit(row),
@@ -182,7 +194,10 @@ def _read_successes(
 
 
 def _keys_of_range(partitions: Partitions, asset: str, partition: str) -> Sequence[str]:
-    """Return the partitions of a range of an asset, if it is one and they are known."""
+    """Return the partitions of a range of an asset, if they are known and not too many.
+
+    A part of them would not show that the whole range was made good.
+    """
     first, is_range, last = partition.partition("...")
     definition = partitions.get(tuple(asset.split("/")))
     if not is_range or definition is None:
@@ -192,7 +207,8 @@ def _keys_of_range(partitions: Partitions, asset: str, partition: str) -> Sequen
         return []
     chosen = known[known.index(first) : known.index(last) + 1]
     prefix = first.rpartition("|")[0]
-    return [key for key in chosen if key.rpartition("|")[0] == prefix][:MAX_RANGE_KEYS]
+    keys = [key for key in chosen if key.rpartition("|")[0] == prefix]
+    return keys if len(keys) <= MAX_RANGE_KEYS else []
 
 
 def _entry(latest: _Failure, since: datetime, partition_count: int) -> Entry:

@@ -77,10 +77,11 @@ class AttentionReader:
         quarantined = [*map(self._quarantined, read_quarantined(self.warehouse, self._limit))]
         groups = {entry.group_id for entry in quarantined}
         imbalances = read_imbalances(self.warehouse, self._limit)
+        failed_runs = read_failed_runs(self.warehouse, self.registry.partitions)
         found: Sequence[Sequence[Entry]] = [
             quarantined,
             [_imbalance(each) for each in imbalances if each.imbalance.subject not in groups],
-            read_failed_runs(self.warehouse, self.registry.partitions),
+            failed_runs.entries,
             *self._letters(),
             self._items(),
             [*self._late()],
@@ -88,6 +89,7 @@ class AttentionReader:
             [_alert(state) for state in read_alert_states(self.warehouse, self._limit)],
         ]
         cut = {entries[0].kind for entries in found if len(entries) > MAX_ENTRIES_PER_KIND}
+        cut |= {"failed_run"} if failed_runs.is_cut else set()
         kept = [entry for entries in found for entry in entries[:MAX_ENTRIES_PER_KIND]]
         marks, now = Marks(self.warehouse), Clock().now()
         return arrange(kept, marks.read(), now, cut)
