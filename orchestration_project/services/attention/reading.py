@@ -447,7 +447,10 @@ class AttentionCounter:
 
     def refresh(self) -> None:
         """Count the open entries."""
+        count = None
         try:
-            self._count = self._open_reader().read().open_count
+            count = self._open_reader().read().open_count
         except OrchestrationError:  # the database is away; the next refresh may find it
-            self._count = None
+            pass
+        finally:  # also after another error, an old number is not shown as the present one
+            self._count = count
