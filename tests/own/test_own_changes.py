@@ -276,6 +276,19 @@ def test_retention_removes_a_copy_after_ninety_days(files):
     assert files.problems() == []
 
 
+def test_the_number_of_a_removed_copy_is_not_used_again(files):
+    files.change(NAME, replace(COUNT, type=str), NOTE)
+    with files.warehouse.writing() as connection:
+        is_copy = declared_tables.c.table_name.startswith("pieces_old1")
+        long_ago = files.clock.now() - timedelta(days=91)
+        connection.execute(update(declared_tables).where(is_copy).values(recorded_at=long_ago))
+    files.change(NAME, replace(COUNT, type=int), NOTE)
+    assert CopyRetention().remove(files.warehouse, files.clock.now()).row_count == 4
+    assert "pieces_old1" not in METADATA.tables
+    said = files.change(NAME, replace(COUNT, optional=True), NOTE)
+    assert said == ["let column pieces.count be NULL, copy in pieces_old3"]
+
+
 def test_an_owner_runs_the_sql_and_the_role_records_the_change(files):
     files.dataset(NAME, replace(COUNT, type=decimal(12, 3)), NOTE)
     files.declare_alone()

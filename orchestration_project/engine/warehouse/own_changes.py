@@ -6,7 +6,8 @@ and the chain of loads is compared with it. A backup in a file would have none o
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -235,10 +236,7 @@ def _is_as_declared(
 
 def _made_copy(recorded: Mapping[str, str], table: Table) -> str:
     """Return the newest copy of a table if it has the recorded columns; blank: it has not."""
-    number = 1
-    while f"{table.name}_old{number + 1}" in recorded:
-        number += 1
-    name = f"{table.name}_old{number}"
+    name = _copy_name(table, _newest_copy(recorded, table))
     columns = json.loads(recorded[table.name])["columns"]
     is_made = name in recorded and json.loads(recorded[name])["columns"] == columns
     return name if is_made else ""
@@ -246,9 +244,16 @@ def _made_copy(recorded: Mapping[str, str], table: Table) -> str:
 
 def _next_copy(recorded: Mapping[str, str], table: Table) -> str:
     """Return the name that the next copy of a table has."""
-    number = 1
-    while f"{table.name}_old{number}" in {*recorded, *METADATA.tables}:
-        number += 1
+    return _copy_name(table, _newest_copy({*recorded, *METADATA.tables}, table) + 1)
+
+
+def _newest_copy(names: Iterable[str], table: Table) -> int:
+    """Return the number of the newest copy of a table; 0: there is none. Old ones go first."""
+    form = re.compile(re.escape(table.name) + r"_old(\d+)")
+    return max((int(found[1]) for name in names if (found := form.fullmatch(name))), default=0)
+
+
+def _copy_name(table: Table, number: int) -> str:
     return f"{table.name}_old{number}"
 
 
