@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.contracts.job_kinds import LIST_SESSIONS
+from orchestration_project.contracts.roles import Role
 from orchestration_project.gateway.limits import HourlyQuota
 from tests.resources.weeks import NOON
 
@@ -64,10 +65,11 @@ def test_a_dry_run_of_a_backfill_is_no_launch(api, limit):
 
 def test_a_key_launches_so_much_an_hour_and_a_repeated_request_is_not_counted(api, limit):
     limit("queue_max_launches_per_key", 1)
-    key = {"Idempotency-Key": "quota"}
-    first = api.post("/runs", RUN, "admin", **key)
-    assert api.post("/runs", RUN, "admin", **key)["run_id"] == first["run_id"]
-    answer = api.ask("POST", "/runs", "admin", json=RUN)
+    unused = api.ring.create(owner="a dispatcher", role=Role.OPERATOR, lasts=timedelta(hours=1))
+    key = {"X-Api-Key": str(unused), "Idempotency-Key": "quota"}
+    first = api.post("/runs", RUN, "", **key)
+    assert api.post("/runs", RUN, "", **key)["run_id"] == first["run_id"]
+    answer = api.ask("POST", "/runs", "", json=RUN, headers={"X-Api-Key": str(unused)})
     assert answer.status_code == 429
     assert 3500 < int(answer.headers["retry-after"]) <= 3601
 

@@ -25,11 +25,18 @@ from orchestration_project.tables.spine import (
     rejects,
     work_items,
 )
-from tests.gateway.api.conftest import HOME, Api
+from tests.gateway.api.conftest import HOME, Api, open_api
 from tests.situations import HOUR, SHA256, WEEKLY, Situation
 
 PARTITION = "T2|2026-01-05"
 EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An API for these tests alone: they empty its tables."""
+    with open_api(tmp_path_factory.mktemp("attention")) as opened:
+        yield opened
 
 
 @pytest.fixture

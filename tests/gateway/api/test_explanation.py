@@ -17,18 +17,19 @@ from tests.gateway.api.conftest import HOME, WEEK
 from tests.programs import PATIENCE_SECONDS
 
 GOLD = "/tables/finra_symbol_week"
+OF_WEEK = "where=tier={}&where=week_start={}".format(*WEEK.split("|"))
 
 
 @pytest.fixture
 def symbol(api, landed) -> str:
-    """A symbol of the loaded week."""
-    return api.get(f"{GOLD}?limit=1")["rows"][0]["symbol"]
+    """A symbol of the loaded week; other files may have loaded other weeks before."""
+    return api.get(f"{GOLD}?limit=1&{OF_WEEK}")["rows"][0]["symbol"]
 
 
 def test_a_number_is_explained_by_formula_rows_capture_load_and_signature(api, symbol):
     key = {"key": f"{WEEK}|{symbol}"}
     explained = api.get(f"{GOLD}/explanation", params={**key, "column": "total_trade_count"})
-    rows = api.get(f"/tables/finra_otc_weekly?where=symbol={symbol}&where=tier=T1")["rows"]
+    rows = api.get(f"/tables/finra_otc_weekly?where=symbol={symbol}&{OF_WEEK}")["rows"]
     assert explained["formula"] == ["sum", "trade_count"]
     assert (
         explained["published"] == explained["recomputed"] == sum(row["trade_count"] for row in rows)
@@ -91,7 +92,7 @@ def test_the_client_reads_explanations(api, symbol):
 
 
 def test_a_number_whose_bytes_are_missing_is_not_equal_and_says_why(api, landed, tmp_path):
-    rows = api.get("/tables/finra_otc_weekly?where=market=NON_ATS&limit=200")["rows"]
+    rows = api.get(f"/tables/finra_otc_weekly?where=market=NON_ATS&limit=200&{OF_WEEK}")["rows"]
     unnamed = next(row for row in rows if row["mpid"] is None)
     key = "|".join([WEEK, *(unnamed[name] for name in ("market", "symbol", "venue_id"))])
     number = choose_number(REGISTRY.rules, "finra_otc_weekly", key, "mpid")
