@@ -2,7 +2,7 @@
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError
@@ -62,6 +62,26 @@ def test_shares_keep_their_value_and_write_no_history(migrated):
             (9_223_372_036_854, -7),
         ]
         command.upgrade(config, "head")
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_table_is_the_same_whether_it_had_rows_or_was_made_again(migrated):
+    def described(connection):
+        seen = inspect(connection)
+        columns = [(each["name"], str(each["type"])) for each in seen.get_columns(name)]
+        return columns, seen.get_pk_constraint(name), seen.get_indexes(name)
+
+    name = "finra_short_interest"
+    with migrated.writing() as connection:
+        config = migration_config(connection)
+        made_without_rows = described(connection)
+        command.downgrade(config, VERSION)
+        before = described(connection)
+        connection.execute(SHORT, {"symbol": "A", "shares": 1})
+        command.upgrade(config, "head")
+        assert described(connection) == made_without_rows
+        command.downgrade(config, VERSION)
+        assert described(connection) == before
 
 
 @pytest.mark.slow_on_postgresql
