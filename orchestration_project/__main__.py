@@ -7,7 +7,6 @@ signal becomes an exit status here.
 import os
 import platform
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from click.shell_completion import add_completion_class, shell_complete
 
 from orchestration_project.cli import console
 from orchestration_project.cli.commands import OPTIONS_KEY, Entry, LazyGroup
-from orchestration_project.cli.exit_statuses import ExitStatus, status_of_error
+from orchestration_project.cli.exit_statuses import ExitStatus, report_error
 from orchestration_project.connections.files import make_files_private
 
 PROGRAM = "orchestrate"
@@ -195,20 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.UNREAD
     except Exception as error:  # noqa: BLE001 - defects are raised again
-        return _refuse(error)
-
-
-def _refuse(error: Exception) -> int:
-    """Write an error of ours, or of a database, and return the exit status; raise a defect."""
-    from orchestration_project.engine.warehouse.connecting import explain_error
-
-    explained = explain_error(error)
-    if explained is None:
-        raise error
-    if console.OUTPUT.is_verbose:
-        traceback.print_exception(error)
-    sys.stderr.write(f"{explained}\n")
-    return status_of_error(explained)
+        return report_error(error)
 
 
 def _run(arguments: Sequence[str]) -> int:

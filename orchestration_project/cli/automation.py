@@ -65,9 +65,10 @@ def switch_off(profile: str) -> int:
 
 def _find_origin(name: str) -> Any:
     """Return the origin of the code location that has a schedule or sensor."""
-    from orchestration_project.instance.stored import DEFINITIONS, repository_origin
+    from orchestration_project.instance.stored import repository_origin
     from orchestration_project.settings import load_settings
     from orchestration_project.settings.chosen import domain_of_name
+    from orchestration_project.settings.project import DEFINITIONS
 
     domain, locations = domain_of_name(name), load_settings().code_server_addresses
     found = (location for location in locations if domain in location.split("+"))

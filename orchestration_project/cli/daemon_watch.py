@@ -1,18 +1,15 @@
 """Watches the daemon that ui has started."""
 
+import http.client
+import json
 import time
 from collections.abc import Callable
 
-import dagster as dg
-
-from orchestration_project.connections.clock import Clock
-from orchestration_project.services.dagster_instance import (
-    OUTAGES,
-    PATIENCE_SECONDS,
-    silent_daemons,
-)
-
+START_SECONDS = 150
+"""Time in which a daemon that was just started may have sent no heartbeat: that after which one is
+called silent (`services.dagster_instance`, which imports Dagster)."""
 SECONDS_BETWEEN_LOOKS = 30
+ANSWER_SECONDS = 20.0
 SECONDS_BETWEEN_REPORTS = 600
 """Sent alerts are stored: none is sent twice, and failed ones are retried."""
 
@@ -23,7 +20,7 @@ class DaemonWatch:
     It must be silent in two polls in a row: after a sleep of the machine, heartbeats are old.
 
     Args:
-        is_silent: Asks the daemon's storage.
+        is_silent: Asks for the daemon's heartbeats.
         report: Begins to report.
         seconds: The time, in seconds from any moment on.
     """
@@ -37,7 +34,7 @@ class DaemonWatch:
         self._is_silent = is_silent
         self._report = report
         self._seconds = seconds
-        self._next_look = seconds() + PATIENCE_SECONDS  # before, it may have sent no heartbeat yet
+        self._next_look = seconds() + START_SECONDS
         self._next_report = 0.0
         self._was_silent = False
 
@@ -55,9 +52,17 @@ class DaemonWatch:
             self._report()
 
 
-def is_silent(instance: dg.DagsterInstance) -> bool:
-    """Whether a part of the daemon has no recent heartbeat, or its storage does not respond."""
+def is_silent(host: str, port: int) -> bool:
+    """Whether the gateway at this address finds a part of the daemon silent, or does not answer.
+
+    Whoever is told of it looks for the reason, so what is not known counts as silence.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
-        return bool(silent_daemons(instance, Clock()))
-    except OUTAGES:
-        return True  # nor can the daemon reach its storage; the report says why
+        connection.request("GET", "/readyz")
+        found = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return True
+    finally:
+        connection.close()
+    return found.get("daemon") != "passed"

@@ -24,11 +24,11 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import UnknownNameError
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.logs import in_log_format
-from orchestration_project.instance.stored import DEFINITIONS
 from orchestration_project.registry import RunSummary
 from orchestration_project.services.delivery_evidence import read_balances
 from orchestration_project.services.ended_runs import unpublished_in
 from orchestration_project.settings import project_folder
+from orchestration_project.settings.project import DEFINITIONS
 from orchestration_project.tables.spine import audits, rejects
 
 Materializations: TypeAlias = Mapping[tuple[str, str | None], Mapping[str, Any]]

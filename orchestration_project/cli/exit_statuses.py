@@ -1,8 +1,11 @@
 """The exit statuses of all commands."""
 
+import sys
+import traceback
 from collections.abc import Mapping
 from enum import IntEnum
 
+from orchestration_project.cli import console
 from orchestration_project.contracts.partitioning import LoadOutcome
 from orchestration_project.errors import OrchestrationError
 
@@ -48,3 +51,16 @@ EXIT_STATUS_TEXT = (
 def status_of_error(error: OrchestrationError) -> ExitStatus:
     """Return the exit status of a command that an error ended."""
     return ExitStatus.USAGE if error.is_unknown_name else ExitStatus.FAILED
+
+
+def report_error(error: Exception) -> ExitStatus:
+    """Write an error of ours, or of a database, and return the exit status; raise a defect."""
+    from orchestration_project.engine.warehouse.connecting import explain_error
+
+    explained = explain_error(error)
+    if explained is None:
+        raise error
+    if console.OUTPUT.is_verbose:
+        traceback.print_exception(error)
+    sys.stderr.write(f"{explained}\n")
+    return status_of_error(explained)

@@ -8,13 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.dagster_instance import (
-    OUTAGES,
-    READ_ONLY,
-    READ_ONLY_REMEDY,
-    STORAGE_ERRORS,
-    driver_error,
-)
 from orchestration_project.settings import Settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -36,11 +29,9 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
     streams = {number: os.dup(number) for number in (1, 2)}
     try:
         yield
-    except (OSError, *STORAGE_ERRORS) as error:
-        if isinstance(error, OSError) and error.errno not in NO_SPACE:
-            raise
-        cause = error if isinstance(error, OSError) else driver_error(error)
-        if not isinstance(error, (OSError, *OUTAGES)) and not _is_read_only(cause):
+    except Exception as error:
+        cause = _cause(error)
+        if cause is None:
             raise
         for number, kept in streams.items():
             os.dup2(kept, number)
@@ -56,8 +47,26 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
             os.close(kept)
 
 
+def _cause(error: Exception) -> BaseException | None:
+    """Return what refuses to write; None: nothing does, it is another error."""
+    if isinstance(error, OSError):
+        return error if error.errno in NO_SPACE else None
+    from orchestration_project.services.dagster_instance import (  # imports Dagster
+        OUTAGES,
+        STORAGE_ERRORS,
+        driver_error,
+    )
+
+    if not isinstance(error, STORAGE_ERRORS):
+        return None
+    cause = driver_error(error)
+    return cause if isinstance(error, OUTAGES) or _is_read_only(cause) else None
+
+
 def _first(cause: BaseException) -> str:
     """Put the remedy first: SQLite reports a full disk by two codes, PostgreSQL by one."""
+    from orchestration_project.services.dagster_instance import READ_ONLY_REMEDY
+
     sqlite_code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # an extended code holds it
     sql_state = getattr(cause, "pgcode", None)
     if _is_read_only(cause):
@@ -67,6 +76,8 @@ def _first(cause: BaseException) -> str:
 
 
 def _is_read_only(cause: BaseException) -> bool:
+    from orchestration_project.services.dagster_instance import READ_ONLY
+
     return getattr(cause, "pgcode", None) == READ_ONLY
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from orchestration_project.cli import ui
+from orchestration_project.cli.dagster_home import prepare_home
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.services import StopRequest, SupervisedServices
 from orchestration_project.cli.stack_services import (
@@ -84,7 +85,7 @@ def serve_stack(workers: int) -> int:
             try:
                 _start_services(services, folder, binaries, settings.ports_of_stack, secrets)
                 _start_programs(services, settings, folder, home, workers)
-                ui.watch(services, settings, home)
+                ui.watch(services, settings, home, (LOOPBACK, settings.ports_of_stack["gateway"]))
             except StopRequest:
                 _write("Stopping; runs in progress end now, and are retried at the next start.")
                 services.end(_programs(settings, workers))
@@ -206,7 +207,7 @@ def _start_programs(
 ) -> None:
     ports = settings.ports_of_stack
     upgraded_warehouse(settings).close()  # no other program uses its tables
-    ui.prepare_home(home)
+    prepare_home(home)
     for number in range(1, workers + 1):
         name = f"worker-{number}"
         services.start(name, "orchestration_project", "worker", "--name", name, is_optional=True)

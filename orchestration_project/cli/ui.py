@@ -20,13 +20,13 @@ from uuid import uuid4
 import yaml
 
 from orchestration_project.cli.daemon_watch import DaemonWatch, is_silent
+from orchestration_project.cli.dagster_home import prepare_home
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import RestartPolicy, StopRequest, SupervisedServices
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.simulator import retire_demos
 from orchestration_project.contracts.addresses import is_loopback
-from orchestration_project.engine.dagster_private import reload_code_server
 from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.bind_address import (
@@ -34,19 +34,16 @@ from orchestration_project.gateway.bind_address import (
     refuse_taken,
     require_safe,
 )
-from orchestration_project.instance.storage import open_instance
-from orchestration_project.instance.stored import DEFINITIONS
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
 from orchestration_project.services.access.rules.credentials import Key
 from orchestration_project.settings import (
     Settings,
     child_environment,
-    default_path,
     load_settings,
     off_domain,
 )
 from orchestration_project.settings.chosen import stored_file
-from orchestration_project.settings.project import own_state
+from orchestration_project.settings.project import DEFINITIONS, own_state
 
 DAEMON = "orchestration_project.instance.daemon"
 """Module of the daemon, run with ``python -m``."""
@@ -95,7 +92,7 @@ def serve_ui(host: str, port: int, *, has_sources: bool = False) -> int:
         with services:
             try:
                 _start(services, home, host, port)
-                watch(services, settings, home, declared=declared)
+                watch(services, settings, home, (host, port), declared=declared)
             except StopRequest:
                 sys.stdout.write(
                     "Stopping; runs in progress end now, and are retried at the next start.\n"
@@ -159,17 +156,6 @@ def refuse_other_ui(home: Path, lock: IO[str]) -> None:
         ) from None
 
 
-def prepare_home(home: Path) -> None:
-    """Make ``home`` a DAGSTER_HOME of the project's dagster.yaml, and create or check the storage.
-
-    The root itself as DAGSTER_HOME would fill with folders that Dagster makes there.
-    """
-    link = home / "dagster.yaml"
-    link.unlink(missing_ok=True)
-    link.symlink_to(default_path(Path("dagster.yaml")))
-    open_instance().dispose()
-
-
 def _start(services: SupervisedServices, home: Path, host: str, port: int) -> None:
     """Start the programs in order, and say where the UI is once it answers."""
     settings = load_settings()
@@ -224,11 +210,23 @@ def announce(settings: Settings, url: str, host: str) -> None:
 
 
 def watch(
-    services: SupervisedServices, settings: Settings, home: Path, *, declared: bytes | None = None
+    services: SupervisedServices,
+    settings: Settings,
+    home: Path,
+    gateway: tuple[str, int],
+    *,
+    declared: bytes | None = None,
 ) -> NoReturn:
     """Watch the programs, the disk and the daemon; problems are sent to the alert channels.
 
-    ``declared`` is that of `ChoiceWatch`.
+    This process lives as long as they do, so it imports no Dagster: 80 MiB.
+
+    Args:
+        services: What supervises the programs.
+        settings: The settings of all of them.
+        home: DAGSTER_HOME.
+        gateway: Address and port of the gateway, which knows of the daemon.
+        declared: That of `ChoiceWatch`.
     """
     ends: list[str] = []
 
@@ -250,12 +248,11 @@ def watch(
             del ends[0]
 
     chosen = ChoiceWatch(settings, services, home / WORKSPACE, declared)
-    with open_instance() as instance:
-        disk = DiskWatch(home, tell_of_disk)
-        daemon = DaemonWatch(lambda: is_silent(instance), tell)
-        services.watch(
-            lambda: (disk.look(), daemon.look(), chosen.look(), alert_of_ends()), report_program
-        )
+    disk = DiskWatch(home, tell_of_disk)
+    daemon = DaemonWatch(lambda: is_silent(*gateway), tell)
+    services.watch(
+        lambda: (disk.look(), daemon.look(), chosen.look(), alert_of_ends()), report_program
+    )
 
 
 class ChoiceWatch:
@@ -297,6 +294,8 @@ class ChoiceWatch:
                 self._follow("The declared sources changed")
 
     def _follow(self, said: str) -> None:
+        from orchestration_project.engine.dagster_private import reload_code_server
+
         sys.stdout.write(f"{said}: the code is loaded again.\n")
         try:
             reload_code_server("127.0.0.1", _code_port(self._workspace))

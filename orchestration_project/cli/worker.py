@@ -56,8 +56,8 @@ def code_server(domains: str, host: str, port: int) -> int:
     import sys
 
     from orchestration_project.cli.ui import CODE_SERVER
-    from orchestration_project.instance.stored import DEFINITIONS
     from orchestration_project.settings import child_environment, load_settings
+    from orchestration_project.settings.project import DEFINITIONS
 
     settings = load_settings()
     form = "json" if settings.log_format == "json" else "colored"
@@ -100,8 +100,8 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
     from orchestration_project.engine.environment import compared_warehouse
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.instance.launchers import missing_extra
-    from orchestration_project.instance.stored import DEFINITIONS
     from orchestration_project.settings import load_settings
+    from orchestration_project.settings.project import DEFINITIONS
 
     settings = load_settings()
     if settings.run_launcher != "celery":

@@ -54,6 +54,7 @@ from orchestration_project.redaction import MASK, redacted
 from orchestration_project.services.backfills import BACKFILL
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
 from orchestration_project.settings import project_folder
+from orchestration_project.settings.project import DEFINITIONS
 from orchestration_project.tracing import spans
 from orchestration_project.tracing.span import Span
 from orchestration_project.tracing.spans import begin_span, end_span
@@ -64,9 +65,6 @@ from orchestration_project.tracing.traceparent import (
     trace_of_tags,
     trace_tags,
 )
-
-DEFINITIONS = "orchestration_project.definitions"
-"""The module, and the name of the code location that has it."""
 
 UNSUCCESSFUL_ENDS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 

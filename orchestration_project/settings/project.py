@@ -24,6 +24,9 @@ PACKAGED = PACKAGE_FOLDER / "defaults"
 DEFAULTS = PACKAGED if PACKAGED.is_dir() else PROJECT_ROOT
 """Folder of the default files: presets, alerts.yaml, dagster.yaml and more."""
 
+DEFINITIONS = "orchestration_project.definitions"
+"""The module of Dagster's definitions, and the name of the code location that has it."""
+
 PROJECT = "ORCHESTRATE_PROJECT"
 """The variable that names the project folder."""
 

@@ -1,5 +1,8 @@
 """When `ui` has it told that Dagster's daemon is silent."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from uuid import uuid4
 
 import dagster as dg
@@ -9,18 +12,24 @@ from dagster_postgres import utils
 from psycopg import sql
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
+from starlette.applications import Starlette
 
 from orchestration_project.cli.daemon_watch import (
     SECONDS_BETWEEN_LOOKS,
     SECONDS_BETWEEN_REPORTS,
+    START_SECONDS,
     DaemonWatch,
     is_silent,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.health import Readiness, routes
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import PATIENCE_SECONDS
+from orchestration_project.services.probes import daemon_probe
 from orchestration_project.settings import load_settings
+from tests.gateway.door import running
 from tests.postgres import new_database
 from tests.sensors.test_operations import record_daemon_heartbeat
 
@@ -61,23 +70,35 @@ def test_a_daemon_that_was_just_started_is_not_missed():
     assert told == []
 
 
+@contextmanager
+def gateway_of(instance: dg.DagsterInstance) -> Iterator[tuple[str, int]]:
+    """Serve the readiness of a gateway, which asks for the daemon's heartbeats each time."""
+    readiness = Readiness(
+        [daemon_probe(lambda: instance, Clock())], monotonic=count(0, 10).__next__
+    )
+    with running(Starlette(routes=routes(readiness))) as port:
+        yield "127.0.0.1", port
+
+
 def test_a_daemon_is_silent_until_each_part_of_it_is_heard():
-    with dg.instance_for_test() as instance:
-        assert is_silent(instance)
+    with dg.instance_for_test() as instance, gateway_of(instance) as gateway:
+        assert is_silent(*gateway)
         record_daemon_heartbeat(instance)
-        assert not is_silent(instance)
+        assert not is_silent(*gateway)
         record_daemon_heartbeat(instance, seconds_ago=2 * PATIENCE_SECONDS)
-        assert is_silent(instance)
+        assert is_silent(*gateway)
+    assert is_silent(*gateway)  # as the gateway does not answer
+    assert START_SECONDS == PATIENCE_SECONDS
 
 
 def test_a_storage_that_cannot_be_asked_counts_as_a_silent_daemon():
-    with dg.instance_for_test() as instance:
+    with dg.instance_for_test() as instance, gateway_of(instance) as gateway:
         storage = instance.run_storage
         with storage.connect() as connection:  # pyright: ignore[reportAttributeAccessIssue] - SQL
             connection.execute(text("DROP TABLE daemon_heartbeats"))
         with pytest.raises(OperationalError):
             instance.get_daemon_heartbeats()
-        assert is_silent(instance)
+        assert is_silent(*gateway)
 
 
 @pytest.fixture
@@ -95,7 +116,8 @@ def without_storage(postgres_server, tmp_path, monkeypatch):
 
 
 def test_nor_is_it_heard_while_the_server_of_its_storage_is_out(without_storage):
-    assert is_silent(without_storage)
+    with gateway_of(without_storage) as gateway:
+        assert is_silent(*gateway)
 
 
 def test_a_storage_whose_server_is_out_is_told_without_a_traceback(without_storage):

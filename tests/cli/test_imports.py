@@ -1,6 +1,8 @@
 """Commands that need no definitions import neither Dagster nor what they do not use."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ def test_a_command_without_definitions_imports_no_heavy_package(
     assert len(modules) <= BOUND
     packages = {name.partition(".")[0] for name in modules}
     assert sorted(packages & {*ABSENT}) == []
+
+
+@pytest.mark.parametrize("module", ["ui", "stack"])
+def test_what_watches_the_programs_as_long_as_they_live_imports_no_dagster(module: str):
+    program = f"import orchestration_project.cli.{module}, sys; sys.exit('dagster' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=False)  # noqa: S603 - our own
+    assert done.returncode == 0
 
 
 def test_the_package_that_projects_import_is_cheap(tmp_path: Path):

@@ -17,8 +17,9 @@ from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_STAR
 from orchestration_project.engine.dagster_private import load_repository
 from orchestration_project.instance.launcher import MACHINE_TAG
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.instance.stored import DEFINITIONS, repository_origin
+from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings.project import DEFINITIONS
 from tests.faults.publisher import Publisher, key_of
 from tests.faults.scene import Place
 from tests.faulty_server import FaultyServer
