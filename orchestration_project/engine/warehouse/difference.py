@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import Column, Connection, Select, Table, and_, delete, func, literal, select
+from sqlalchemy import Column, Connection, Select, Table, delete, func, literal, select
 
 from orchestration_project.contracts.values import BATCH_INDEX, counted
 from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch, latest_group
