@@ -1,6 +1,11 @@
-"""Add files that inboxes refused over HTTP."""
+"""Add files that inboxes refused over HTTP, and indexes of failed runs."""
 
-from orchestration_project.migrations.changes import CreateTable, downgrade_by, upgrade_by
+from orchestration_project.migrations.changes import (
+    CreateIndex,
+    CreateTable,
+    downgrade_by,
+    upgrade_by,
+)
 from orchestration_project.migrations.frozen import Column, Index, Table
 
 revision = "0080"
@@ -23,6 +28,8 @@ CHANGES = [
     ], indexes=[
         Index("upload_refusals_by_user", ["user_name", "refused_at"]),
     ])),
+    CreateIndex("operations_runs", Index("operations_runs_by_status", ["status", "created_at"])),
+    CreateIndex("operations_runs", Index("operations_runs_by_partition", ["job", "partition_key", "created_at"])),
 ]
 # fmt: on
 
