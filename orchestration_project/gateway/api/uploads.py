@@ -105,7 +105,7 @@ async def _record_refusal(
         logger.warning(
             "the refusal of an upload to %s was not recorded: %s",
             *(new.inbox, type(error).__name__),
-            extra={"event": "upload_refusal_lost"},
+            extra={"event": "upload_refusal_not_stored"},
         )
 
 
