@@ -20,6 +20,7 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.tables.spine import blobs, captures, uploads, work_items
 from tests.gateway.api.conftest import HOME
+from tests.gateway.api.test_attention import Browser
 from tests.gateway.door import running
 
 INBOXES = """
@@ -205,6 +206,20 @@ def test_a_refused_file_needs_a_person_until_its_sender_uploads_it(api, inbox):
     assert list(needing_a_person(api, inbox)) == ["large.csv 413"]
     assert put(api, inbox, b"small", "large.csv").status_code == 202
     assert needing_a_person(api, inbox) == {}
+
+
+def test_the_page_shows_a_refused_file_and_its_name_is_data(api, inbox):
+    put(api, inbox, b"x" * (MIB + 1), "<b>.csv")
+    [entry] = needing_a_person(api, inbox).values()
+    operator = Browser(api, "operator")
+    for path in ("/attention?kind=refused_upload", f"/attention/{entry['entry_id']}"):
+        page = operator.get(path)
+        assert page.status_code == 200
+        assert f"{inbox}: &lt;b&gt;.csv" in page.text
+        assert "<b>.csv" not in page.text
+    assert "at most 1 MiB (max_mib)" in page.text
+    assert "Ignore until" in page.text
+    assert "Retry" not in page.text.partition("<h2>Facts</h2>")[0].partition("<h2>Actions</h2>")[2]
 
 
 def test_a_refused_file_is_ignored_until_a_time(api, inbox):
