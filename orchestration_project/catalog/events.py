@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, Job, PartitionedTable, SensorMaker
 from orchestration_project.resources.events_equations import EQUATIONS
-from orchestration_project.resources.events_retention import body_retention
+from orchestration_project.resources.events_retention import RefusalRetention, body_retention
 from orchestration_project.resources.events_routing.planning import ROW
 from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
 from orchestration_project.resources.events_routing.runs import RUN_JOB
@@ -94,7 +94,9 @@ EVENTS = Domain(
         ItemTopics(prefix=DELIVERY_TOPICS, open=delivery_items, remedies=ITEM_REMEDIES),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
         *RECOVERIES,
-        RetentionReader(lambda settings: DomainRetention(rows=body_retention(settings))),
+        RetentionReader(
+            lambda settings: DomainRetention(rows=[*body_retention(settings), RefusalRetention()])
+        ),
         *(HTTP_REQUEST, ROW, RUN_JOB),
         *(SensorMaker(webhook_sensor), SensorMaker(routing_sensor)),
         SubjectKinds(_subjects),

@@ -18,7 +18,7 @@ from orchestration_project.settings.yaml import (
     syntax_problem,
     value_problems,
 )
-from orchestration_project.tables.spine import uploads, work_items
+from orchestration_project.tables.spine import upload_refusals, uploads, work_items
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
@@ -119,7 +119,7 @@ def _work_item(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
 FILE = SubjectKind(
     name="file",
     description="name of an uploaded file",
-    columns=[IdentifyingColumn(column=uploads.c.file_name)],
+    columns=[IdentifyingColumn(column=table.c.file_name) for table in (uploads, upload_refusals)],
     related=_work_item,
 )
 """Uploaded files of a name, for erasures."""

@@ -96,6 +96,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "webhook_rejected": "A webhook delivery was rejected.",
     "webhooks_paused": "Webhooks are not accepted, as the inbox or the disk is full.",
     "webhook_not_stored": "A webhook delivery could not be stored.",
+    "upload_refusal_not_stored": "The refusal of an upload could not be stored for /attention.",
     "webhook_source_disabled": "A webhook source cannot be used, such as one without its secret.",
     "plugin_log_line": "Line that a plugin logged in its run.",
     "plugin_endpoint_log_line": "Line that a plugin logged for a request of an endpoint.",

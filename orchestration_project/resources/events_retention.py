@@ -1,4 +1,4 @@
-"""Retention of the bodies of webhook deliveries: which of them are old, and all their copies.
+"""Retention of the bodies of webhook deliveries, with all their copies, and of refused uploads.
 
 A delivery keeps its row in `inbox`, so that a repeated one is recognized as a duplicate.
 """
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    delete,
     exists,
     false,
     func,
@@ -40,8 +41,18 @@ from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import ROUTED_STATES, WITH_OUTBOX, events_routed
 from orchestration_project.tables.inbox_states import IS_ITEM_OF_DELIVERY
 from orchestration_project.tables.schema import HISTORY
-from orchestration_project.tables.spine import blobs, captures, inbox, rejects, work_items
+from orchestration_project.tables.spine import (
+    blobs,
+    captures,
+    inbox,
+    rejects,
+    upload_refusals,
+    work_items,
+)
 from orchestration_project.tables.webhooks import events_webhooks
+
+REFUSAL_DAYS = 30
+"""Age from which refusals of uploads are deleted."""
 
 BATCH_ROWS = 500
 """Deliveries of one transaction."""
@@ -169,6 +180,31 @@ def _remove(connection: Connection, source: str, rows: Sequence[RowMapping]) -> 
         .where(item.topic == topic_of(source), item.item_key.in_(ids))
         .values(reason_code=was_dead, reason=case((item.state == "dead", REMOVED_REASON)))
     )
+
+
+class RefusalRetention:
+    """Refusals of uploads go after `REFUSAL_DAYS`."""
+
+    kind = "refused uploads"
+
+    def measure(self, connection: Connection, now: datetime) -> ExpiredRows:
+        """Return the number of old refusals."""
+        counted = select(func.count()).select_from(upload_refusals).where(_is_old_refusal(now))
+        return ExpiredRows(connection.execute(counted).scalar_one(), 0)
+
+    def unneeded_blobs(self, connection: Connection, now: datetime) -> set[str]:
+        """Return none: bytes of refused files are not stored."""
+        return set()
+
+    def remove(self, warehouse: Warehouse, now: datetime) -> ExpiredRows:
+        """Delete old refusals, and return how many they were."""
+        with warehouse.writing() as connection:
+            deleted = connection.execute(delete(upload_refusals).where(_is_old_refusal(now)))
+        return ExpiredRows(deleted.rowcount, 0)
+
+
+def _is_old_refusal(now: datetime) -> ColumnElement[bool]:
+    return upload_refusals.c.refused_at < now - timedelta(days=REFUSAL_DAYS)
 
 
 def body_retention(settings: Settings) -> Sequence[RowRetention]:

@@ -205,6 +205,11 @@ Index("operations_runs_by_trace", operations_runs.c.trace_id)
 Index("operations_runs_by_retried", operations_runs.c.retry_of)
 Index("operations_runs_by_start", operations_runs.c.started_at)
 Index("operations_runs_by_creation", operations_runs.c.created_at)
+Index("operations_runs_by_status", operations_runs.c.status, operations_runs.c.created_at)
+Index(
+    "operations_runs_by_partition",
+    *(operations_runs.c[name] for name in ("job", "partition_key", "created_at")),
+)
 Index(
     "operations_runs_by_job",
     *(

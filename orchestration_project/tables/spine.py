@@ -60,6 +60,24 @@ uploads = table(
 
 Index("uploads_by_sha256", uploads.c.sha256)
 
+upload_refusals = table(
+    "upload_refusals",
+    "One row per file that an inbox refused over HTTP, by sender and status; its bytes are gone.",
+    text("refusal_id", "First 128 bits of the SHA-256 of inbox, user, name and status", key=True),
+    text("inbox", "Name of the inbox in inboxes.yaml"),
+    text("file_name", "Name of the file as the sender gave it", from_senders=True),
+    text("user_name", "Owner of the key", from_senders=True),
+    count("status", "HTTP status of the answer, such as 413"),
+    text("reason", "Reason in words"),
+    text("expected", "Files that the inbox accepts, in words; empty: see the reason"),
+    count("byte_count", "Size that the request named, bytes; NULL: none", optional=True),
+    count("attempt_count", "Requests that were refused so"),
+    moment("first_refused_at", "UTC time of the first refusal"),
+    moment("refused_at", "UTC time of the latest refusal"),
+)
+
+Index("upload_refusals_by_user", upload_refusals.c.user_name, upload_refusals.c.refused_at)
+
 work_items = table(
     "work_items",
     "One row per work item, such as a message or a document: its state, attempts and lease.",

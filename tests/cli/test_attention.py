@@ -11,6 +11,7 @@ import pytest
 from orchestration_project.__main__ import main
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.settings import load_settings
 from tests.prepared import Prepared
 from tests.programs import DEMO
@@ -81,6 +82,24 @@ def test_an_entry_is_shown_ignored_and_shown_again(situation, capsys):
     assert main(["attention", start, "--acknowledge", "--reason", "ada looks"]) == 0
     capsys.readouterr()
     assert len(listed(capsys, "--kind", "quarantined")) == 1
+
+
+def test_a_refused_upload_is_listed_without_a_command_and_ignored(situation, capsys):
+    file = NewFile("sheets", "large.csv", "text/csv", "ada")
+    refusals = UploadRefusals(situation.warehouse, Clock())
+    refusals.record(file, 413, "the file is too large", "at most 1 MiB (max_mib)", 2**21)
+    [entry] = listed(capsys, "--kind", "refused_upload")
+    assert (entry["title"], entry["commands"]) == ("sheets: large.csv", [])
+    start = entry["entry_id"][:8]
+    assert main(["attention", start]) == 0
+    assert (
+        "status 413: expected at most 1 MiB (max_mib), "
+        "found the file is too large; of 2097152 bytes, by ada"
+    ) in capsys.readouterr().out
+    until = (Clock().now() + timedelta(days=1)).isoformat()
+    assert main(["attention", start, "--ignore-until", until, "--reason", "sent again"]) == 0
+    capsys.readouterr()
+    assert listed(capsys, "--kind", "refused_upload") == []
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,12 @@ from orchestration_project.services.erasure.erasing import Erased, Places, erase
 from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.uploads import NewFile, Reservations, Uploads
+from orchestration_project.services.inbox.uploads import (
+    NewFile,
+    Reservations,
+    UploadRefusals,
+    Uploads,
+)
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.services.repair.copying import ArtifactCopies
@@ -56,6 +61,7 @@ from orchestration_project.tables.spine import (
     inbox,
     landings,
     outbox,
+    upload_refusals,
     uploads,
     work_items,
 )
@@ -468,8 +474,10 @@ def test_an_uploaded_file_goes_with_its_work_item_and_its_bytes(
         with receiving.whole(new, FileInbox()) as incoming:
             incoming.write(content)
             receiving.store(incoming)
+        UploadRefusals(places.warehouse, clock).record(new, 413, "too large", "1 MiB", None)
     erased(places, clock, FILE, "letter of ann.pdf")
-    assert rows(places.warehouse, uploads, "file_name") == [("other.pdf",)]
+    for table in (uploads, upload_refusals):
+        assert rows(places.warehouse, table, "file_name") == [("other.pdf",)]
     assert len(rows(places.warehouse, work_items, "item_key")) == 1
     assert len(rows(places.warehouse, captures, "sha256")) == 1
     assert places_of("%PDF of Ann", tmp_path, places.artifacts) == []

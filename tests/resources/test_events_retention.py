@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import HAS_BODY, delivery_items
+from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import settings_class
@@ -171,6 +173,20 @@ def test_younger_bodies_stay_and_dead_ones_have_days_of_their_own(git):
     git.pass_days(1)
     git.clean_up(webhook_dead_body_days=5)
     assert git.bodies() == {"done", "rejected", "pending"}
+
+
+def test_refused_uploads_are_deleted_after_thirty_days(git):
+    refusals = UploadRefusals(git.warehouse, git.clock)
+    file = NewFile("sheets", "old.csv", "text/csv", "ada")
+    refusals.record(file, 413, "the file is too large", "at most 1 MiB", None)
+    git.pass_days(30)
+    refusals.record(replace(file, file_name="new.csv"), 413, "the file is too large", "", None)
+    assert git.clean_up()["emptied_rows"].records == []
+    git.pass_days(1)
+    for is_dry_run in (True, False):
+        [emptied] = git.clean_up(dry_run=is_dry_run)["emptied_rows"].records
+        assert emptied.data == {"kind": "refused uploads", "row_count": 1, "byte_count": 0}
+    assert [refusal.file_name for refusal in refusals.read(9)] == ["new.csv"]
 
 
 def test_a_repeated_delivery_is_a_duplicate_also_without_its_body(git):

@@ -19,19 +19,25 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.prices.second_source import failing_second_source
+from orchestration_project.services.attention.failed_runs import read_failed_runs
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation
 from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.services.presets import Presets
 from orchestration_project.services.status import read_quarantined
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_presets, operations_runs
+from orchestration_project.tables.operations import (
+    operations_presets,
+    operations_runs,
+    operations_steps,
+)
 from orchestration_project.tables.spine import audits, captures, deliveries, landings
 from tests.prepared import Prepared
 from tests.resources.definitions import RESOURCES
 from tests.resources.weeks import MONDAY, NOON, Desk, row
 from tests.runs import part_of_daily
 from tests.sensors.statements import Reader, Statement, collected
+from tests.situations import Situation
 
 FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 WEEK, MONTH = "T1|2026-01-26", "2026-02-01"
@@ -257,3 +263,41 @@ def test_a_tick_of_states_reads_as_much_with_more_runs_and_applied_presets(url, 
         for name, cost in costs().items()
         if cost > MOST_GROWTH * before[name]
     } == {}
+
+
+def repeat_loads(first: int, last: int) -> None:
+    """Repeat the load that succeeded, of other partitions, with its step."""
+    numbers = pl.DataFrame({"number": range(first, last)})
+    partition = pl.format("{}-{}", "partition_key", "number").alias("partition_key")
+    changed = {operations_runs: [RUN_ID, partition], operations_steps: [RUN_ID]}
+    with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
+        for table, columns in changed.items():
+            have = warehouse.frame(table.select().where(table.c.run_id == "run-2"), table)
+            many = have.join(numbers, how="cross").with_columns(columns)
+            insert_frame(connection, table, many.select(have.columns))
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("ANALYZE"))
+
+
+def test_the_failed_runs_are_read_without_the_runs_that_succeeded_since(url):
+    reader = Reader(url)
+
+    def read() -> tuple[int, list[str]]:
+        with collected(url) as statements, open_warehouse(load_settings()) as warehouse:
+            entries = read_failed_runs(warehouse, {}).entries
+        own = [each for each in statements if "operations_runs" in each.sql]
+        return sum(map(reader.cost, own)), [entry.run_id for entry in entries]
+
+    with open_warehouse(load_settings()) as warehouse:
+        situation = Situation(warehouse)
+        for number, status in enumerate(("FAILURE", "SUCCESS"), start=1):
+            situation.run(number, status, partition_key="T1|2026-01-05", asset="finra/otc_weekly")
+        for number, status in enumerate(("FAILURE", "SUCCESS", "FAILURE"), start=3):
+            situation.run(number, status, job="operations_checks", domain="operations")
+    repeat_loads(0, 300)
+    before, found = read()
+    assert found == ["run-5"]
+    repeat_loads(300, 6_000)
+    after, found = read()
+    assert found == ["run-5"]
+    assert after <= MOST_GROWTH * before

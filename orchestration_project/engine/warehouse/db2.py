@@ -4,6 +4,7 @@ SQLAlchemy imports it where a URL begins with ``db2://``; the extra `db2` brings
 """
 
 import logging
+import re
 from typing import Any
 
 from alembic.ddl.impl import DefaultImpl
@@ -37,8 +38,44 @@ One that is a key, such as the URL of a page, is of `TEXT_BYTES`.
 """
 
 
+COMPARED_BYTES = 32_672
+"""Longest VARCHAR of Db2; a comparison reads so many bytes of a CLOB at most."""
+
+_VALUE = r"COALESCE\(\w+\.\w+, '[^']*'\)|\w+\.\w+|'[^']*'"
+_COMPARISON = re.compile(
+    rf"({_VALUE})(\s*(?:<>|!=|<=|>=|=|<|>)\s*)({_VALUE})|'[^']*'", re.IGNORECASE
+)
+_DOCUMENT = re.compile(rf"\w+\.(?:{'|'.join(sorted(DOCUMENTS))})\b", re.IGNORECASE)
+
+
+def cast_documents(sql: str) -> str:
+    """Return the SQL of a text with each CLOB that it compares as VARCHAR of `COMPARED_BYTES`.
+
+    Only columns with their table are read so: one alone may be assigned to.
+    """
+
+    def cast(comparison: re.Match[str]) -> str:
+        first, operator, second = comparison.groups()
+        if not operator:
+            return comparison[0]  # a text between quotation marks
+        return f"{_cast(first)}{operator}{_cast(second)}"
+
+    return _COMPARISON.sub(cast, sql)
+
+
+def _cast(value: str) -> str:
+    is_document = not value.startswith("'") and _DOCUMENT.search(value)
+    return f"CAST({value} AS VARCHAR({COMPARED_BYTES} OCTETS))" if is_document else value
+
+
 class Db2Compiler(DB2Compiler):
     """Writes statements."""
+
+    def visit_textclause(
+        self, textclause: Any, add_to_result_map: Any = None, **options: Any
+    ) -> str:
+        """Write a text, such as that of a migration, with CLOBs in comparisons cast."""
+        return cast_documents(super().visit_textclause(textclause, add_to_result_map, **options))
 
     def for_update_clause(self, select: Any, **options: Any) -> Any:
         """Lock the rows until the transaction ends; IBM's reads what SQLAlchemy has no more."""

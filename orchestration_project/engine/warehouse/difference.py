@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import Column, Connection, Select, Table, and_, delete, func, literal, select
+from sqlalchemy import Column, Connection, Select, Table, delete, func, literal, select
 
 from orchestration_project.contracts.values import BATCH_INDEX, counted
 from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch, latest_group
@@ -499,13 +499,12 @@ def quarantined_keys(connection: Connection, table: Table) -> set[str]:
 
 
 def select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
-    """Return the query of the latest deliveries of partitions, if these are not loaded."""
-    is_latest = and_(
-        deliveries.c.table_name == fences.c.table_name,
-        deliveries.c.group_id == latest_group(),
-    )
+    """Return the query of the latest deliveries of partitions, if these are not loaded.
+
+    A `group_id` names its table; by a second condition PostgreSQL may read all of a table's.
+    """
     return (
         select(*columns)
-        .select_from(fences.join(deliveries, is_latest))
+        .select_from(fences.join(deliveries, deliveries.c.group_id == latest_group()))
         .where(deliveries.c.outcome != "landed")
     )

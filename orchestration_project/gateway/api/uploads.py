@@ -1,15 +1,18 @@
 """Uploads of files to inboxes: whole, or in pieces that go on after a cut."""
 
 import asyncio
+import logging
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from orchestration_project.contracts.api.models import Uploaded
 from orchestration_project.contracts.uploads import FileInbox, Piece, file_name_problem, read_piece
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.admission import require_room
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
@@ -21,6 +24,7 @@ from orchestration_project.services.inbox.uploads import (
     LoadedInboxes,
     NewFile,
     QuotaError,
+    UploadRefusals,
     Uploads,
     declared_inboxes,
 )
@@ -31,6 +35,11 @@ SILENCE_SECONDS = 30.0
 WRITTEN_AT_ONCE = 2**20
 
 OCTETS = "application/octet-stream"
+
+RECORDED_STATUSES = frozenset({413, 415, 429, 503, 507})
+"""Answers that refuse a file; after the others, the sender corrects or continues a request."""
+
+logger = logging.getLogger("orchestration_project.uploads")
 
 
 def _of_a_file(name: str) -> str:
@@ -54,25 +63,50 @@ async def upload_file(call: Call[InboxFile, Body]) -> Response:
     A file is complete with its last byte: 202. Before, the answer is 308, with the bytes that were
     received as Range: bytes=0-last. An empty body with Content-Range: bytes */total asks for that.
     The same name and bytes again change nothing. Unfinished pieces count for quota_mib; nothing is
-    left of a body that is refused.
+    left of a body that is refused. /attention shows a refused file until it is uploaded.
     """
     services, request = call.services, call.request
     declared = (await services.in_thread(declared_inboxes, services.settings)).get(call.query.inbox)
     if declared is None:
         raise not_found("inbox not found")
-    new = NewFile(
-        call.query.inbox, call.query.file_name, _media_type(request, declared), call.caller.name
-    )
+    new = NewFile(call.query.inbox, call.query.file_name, _media_type(request), call.caller.name)
     piece, uploads = _piece(request), _uploads(services)
+    length = _length(request, piece)
     try:
-        await _admit(services, new, declared, piece, _length(request, piece))
+        _require_media_type(new, declared)
+        await _admit(services, new, declared, piece, length)
         if piece is None:
-            return await _take_whole(call, uploads, new, declared, _length(request, piece))
+            return await _take_whole(call, uploads, new, declared, length)
         return await _take_piece(call, uploads, new, declared, piece)
     except QuotaError as error:
-        raise problem_of(error, 507) from error
+        refused = problem_of(error, 507)
+        await _record_refusal(services, new, refused, length)
+        raise refused from error
     except BusyUploadError as error:
         raise problem_of(error, 409) from error
+    except ProblemError as refused:
+        if refused.problem.status in RECORDED_STATUSES:
+            await _record_refusal(services, new, refused, length)
+        raise
+
+
+async def _record_refusal(
+    services: Services, new: NewFile, refused: ProblemError, length: int
+) -> None:
+    """Record a refusal for people; its answer stays the same if that fails."""
+    problem, refusals = refused.problem, UploadRefusals(services.warehouse, services.clock)
+    found = f", found {problem.found}" if problem.found else ""
+    try:
+        await services.in_thread(
+            *(refusals.record, new, problem.status, f"{problem.detail}{found}"),
+            *(problem.expected or "", length or None),
+        )
+    except (OrchestrationError, DBAPIError) as error:
+        logger.warning(
+            "the refusal of an upload to %s was not recorded: %s",
+            *(new.inbox, type(error).__name__),
+            extra={"event": "upload_refusal_not_stored"},
+        )
 
 
 def _loaded_inboxes(services: Services) -> frozenset[str]:
@@ -90,16 +124,18 @@ def _uploads(services: Services) -> Uploads:
     )
 
 
-def _media_type(request: Request, declared: FileInbox) -> str:
-    given = request.headers.get("content-type", OCTETS).partition(";")[0].strip().lower()[:200]
-    if declared.content_types and given not in declared.content_types:
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", OCTETS).partition(";")[0].strip().lower()[:200]
+
+
+def _require_media_type(new: NewFile, declared: FileInbox) -> None:
+    if declared.content_types and new.content_type not in declared.content_types:
         raise ProblemError(
             415,
             "the inbox does not accept this media type",
             expected=f"one of {', '.join(declared.content_types)}",
-            found=given,
+            found=new.content_type,
         )
-    return given
 
 
 def _piece(request: Request) -> Piece | None:

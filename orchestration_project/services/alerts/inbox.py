@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.attempts import LEASE
@@ -126,9 +136,10 @@ def read_alert_states(warehouse: Warehouse, limit: int | None = None) -> list[Al
         deliveries.c.alert_id.in_(select(alerts.c.alert_id).where(is_open)),
     )
     found = select(alerts).where(is_open).order_by(alerts.c.raised_at.desc()).limit(limit)
-    titles = select(alerts.c.title).where(is_open)
+    title = alerts.c.title.cast(Text)
+    titles = select(title).where(is_open)
     replaced = select(alerts.c.kind, alerts.c.title, alerts.c.ended_at, alerts.c.raised_at).where(
-        alerts.c.state == "replaced", alerts.c.title.in_(titles)
+        alerts.c.state == "replaced", title.in_(titles)
     )
     with warehouse.reading() as connection:
         undelivered: dict[str, list[str]] = {}

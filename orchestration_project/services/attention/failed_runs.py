@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import dagster as dg
-from sqlalchemy import Connection, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.attention.rules import (
@@ -26,12 +26,17 @@ MAX_STEPS_READ = 5_000
 MAX_RANGE_KEYS = 2_000
 """Largest failed range whose partitions are compared one by one with what was loaded since."""
 
+MAX_CLOCK_SKEW = timedelta(hours=1)
+"""Skew of clocks by which a step may end before its run was created; the index is of ends."""
+
 QUARANTINE_CATEGORIES = ("contract", "source")
 """Categories of failures by which a partition is quarantined."""
 
 Partitions = Mapping[tuple[str, ...], dg.PartitionsDefinition]
 
 _runs, _steps = operations_runs.c, operations_steps.c
+_LATER = operations_runs.alias("later_runs")
+_LATER_STEPS = operations_steps.alias("later_steps")
 
 
 class _Failure(NamedTuple):
@@ -93,10 +98,17 @@ def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> FailedRuns
 def _read_failures(connection: Connection) -> list[_Failure]:
     """Return failed steps of failed runs, and failed runs without one, the latest first.
 
-    They are at least one more than `MAX_STEPS_READ` if there are more.
+    Those are left out that the same job made good later, at the same step and partition. They are
+    at least one more than `MAX_STEPS_READ` if there are more.
     """
     run_columns = (_runs.run_id, _runs.job, _runs.partition_key, _runs.created_at)
     is_failed = _runs.status == "FAILURE"
+    is_step_done = (
+        _LATER_STEPS.c.run_id == _LATER.c.run_id,
+        _LATER_STEPS.c.step_key == _steps.step_key,
+        _LATER_STEPS.c.status == "SUCCESS",
+        func.coalesce(_LATER_STEPS.c.asset, "") == func.coalesce(_steps.asset, ""),
+    )
     steps = (
         select(
             *run_columns,
@@ -105,20 +117,21 @@ def _read_failures(connection: Connection) -> list[_Failure]:
             func.coalesce(_steps.ended_at, _runs.ended_at).label("ended_at"),
         )
         .join(operations_steps, _steps.run_id == _runs.run_id)
-        .where(is_failed, _steps.status == "FAILURE")
+        .where(is_failed, _steps.status == "FAILURE", *_not_made_good_by(*is_step_done))
         .order_by(_runs.created_at.desc())
         .limit(MAX_STEPS_READ + 1)
     )
     with_failed_step = select(_steps.run_id).where(
         _steps.run_id == _runs.run_id, _steps.status == "FAILURE"
     )
+    is_done = _LATER.c.status == "SUCCESS"
     runs = (
         select(
             *run_columns,
             *(literal("").label("step_key"), literal(None).label("asset"), _runs.domain),
             *(_runs.error_category, _runs.error_message, _runs.ended_at),
         )
-        .where(is_failed, ~with_failed_step.exists())
+        .where(is_failed, ~with_failed_step.exists(), *_not_made_good_by(is_done))
         .order_by(_runs.created_at.desc())
         .limit(MAX_STEPS_READ + 1)
     )
@@ -139,6 +152,17 @@ def _read_failures(connection: Connection) -> list[_Failure]:
         )
         for row in rows
     ]
+
+
+def _not_made_good_by(*is_done: ColumnElement[bool]) -> Sequence[ColumnElement[bool]]:
+    """Return the conditions that no later run of the same job and partition is done.
+
+    They are two, as no index finds what is equal or NULL in both.
+    """
+    later = (_LATER.c.job == _runs.job, _LATER.c.created_at > _runs.created_at, *is_done)
+    has_partition = _LATER.c.partition_key == _runs.partition_key
+    has_none = and_(_runs.partition_key.is_(None), _LATER.c.partition_key.is_(None))
+    return [~exists().where(*later, is_same) for is_same in (has_partition, has_none)]
 
 
 def _read_quarantining(
@@ -173,6 +197,7 @@ def _read_successes(
         .join(operations_steps, _steps.run_id == _runs.run_id)
         .where(
             _steps.status == "SUCCESS",
+            _steps.ended_at > begun - MAX_CLOCK_SKEW,
             _runs.created_at > begun,
             or_(_steps.asset.in_(assets), _runs.job.in_(jobs)),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Any
 
-from sqlalchemy import and_, case, false, func, or_, select
+from sqlalchemy import Text, and_, case, cast, false, func, or_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pauses import OPERATIONS
@@ -32,6 +32,7 @@ from orchestration_project.services.attention.rules import (
     arrange,
 )
 from orchestration_project.services.balance.latest import RecordedImbalance, read_imbalances
+from orchestration_project.services.inbox.uploads import Refusal, UploadRefusals
 from orchestration_project.services.links import replay_job_name, replay_op
 from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.services.status import (
@@ -44,7 +45,7 @@ from orchestration_project.services.status import (
 )
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import asset_of
-from orchestration_project.tables.spine import work_items
+from orchestration_project.tables.spine import upload_refusals, work_items
 
 MAX_ENTRIES_PER_KIND = 1_000
 
@@ -84,6 +85,7 @@ class AttentionReader:
             failed_runs.entries,
             *self._letters(),
             self._items(),
+            self._refused_files(),
             [*self._late()],
             self._proposals(),
             [_alert(state) for state in read_alert_states(self.warehouse, self._limit)],
@@ -172,7 +174,7 @@ class AttentionReader:
                 code,
                 func.count().label("item_count"),
                 func.max(column.failed_at).label("failed_at"),
-                func.min(column.reason).label("reason"),
+                func.min(cast(column.reason, Text)).label("reason"),
                 func.max(column.run_id).label("run_id"),
             )
             .where(column.ended_at.is_(None))
@@ -236,7 +238,7 @@ class AttentionReader:
                 func.min(column.enqueued_at).label("since"),
                 func.max(column.changed_at).label("changed_at"),
                 func.min(column.item_key).label("first_key"),
-                func.min(column.reason).label("reason"),
+                func.min(cast(column.reason, Text)).label("reason"),
                 func.max(column.run_id).label("run_id"),
             )
             .where(column.state.in_(FAILED_STATES))
@@ -252,6 +254,17 @@ class AttentionReader:
             for domain, topics in declared
             if row.topic.startswith(topics.prefix)
         ]
+
+    def _refused_files(self) -> list[Entry]:
+        """Return the files that inboxes refused over HTTP, of which no work item exists."""
+        [domain] = {
+            domain.name
+            for domain in self.registry.whole.domains
+            for topics in domain.registered(ItemTopics)
+            if topics.prefix == UPLOADS_TOPICS
+        }
+        refusals = UploadRefusals(self.warehouse, Clock()).read(self._limit)
+        return [_refused_file(refusal, domain) for refusal in refusals]
 
     def _late(self) -> Sequence[Entry]:
         deadlines = read_deadlines(self.registry, self.settings, self.warehouse, self.clock)
@@ -382,6 +395,30 @@ def _items_entry(row: Any, domain: str, topics: ItemTopics) -> Entry:
         advice=advice + automatic,
         can_retry_help=can_help,
         items=ItemSelection(row.topic, code),
+    )
+
+
+def _refused_file(refusal: Refusal, domain: str) -> Entry:
+    size = "of unknown size" if refusal.byte_count is None else f"of {refusal.byte_count} bytes"
+    return Entry(
+        kind="refused_upload",
+        unit=refusal.refusal_id,
+        domain=domain,
+        title=f"{refusal.inbox}: {refusal.file_name}",
+        since=refusal.first_refused_at,
+        latest_at=refusal.refused_at,
+        expectations=[
+            Expectation(
+                f"status {refusal.status}",
+                refusal.expected or "a file that the inbox accepts",
+                f"{refusal.reason}; {size}, by {refusal.user_name}",
+            )
+        ],
+        count=refusal.attempt_count,
+        table=upload_refusals.name,
+        category=str(refusal.status),
+        advice="its bytes were not stored: the sender has to upload the file again",
+        can_retry_help=False,
     )
 
 

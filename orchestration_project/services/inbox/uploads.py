@@ -5,16 +5,17 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import BinaryIO
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, and_, delete, func, select, update
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -31,15 +32,18 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import capture_id, group_of
-from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.engine.warehouse.frames import insert_absent, storable
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import Settings
 from orchestration_project.settings.loading import read_declared
-from orchestration_project.tables.spine import uploads
+from orchestration_project.tables.spine import upload_refusals, uploads
 
 PARTIAL_SECONDS = 7 * 24 * 3600
 """Age from which a partial upload is deleted."""
+
+MAX_REFUSALS_PER_USER = 1_000
+"""Refusals of a user that are kept, the latest first."""
 
 
 @dataclass(frozen=True)
@@ -293,6 +297,7 @@ class Uploads:
         item = NewItem(upload_id, capture.sha256, input_sha256=capture.sha256, enqueued_at=at)
         with self.reservations.lock:
             with self.warehouse.writing() as connection:
+                _delete_refusals(connection, new)
                 is_new = bool(insert_absent(connection, uploads, [row]))
                 if is_new:
                     CaptureLog(at).record(connection, [capture], group)
@@ -303,6 +308,95 @@ class Uploads:
                 incoming.path.unlink(missing_ok=True)
             self._forget(incoming)
         return StoredFile(upload_id, capture.sha256, capture.byte_count, is_new)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that an inbox refused over HTTP; its fields are the columns of `upload_refusals`."""
+
+    refusal_id: str
+    inbox: str
+    file_name: str
+    user_name: str
+    status: int
+    reason: str
+    expected: str
+    byte_count: int | None
+    attempt_count: int
+    first_refused_at: datetime
+    refused_at: datetime
+
+
+@dataclass(frozen=True)
+class UploadRefusals:
+    """The files that inboxes refused, so that the page of what needs a person shows them.
+
+    One row stands for all requests of a user with a file of one name and answer. It goes when the
+    user uploads a file of that name, when it is old, or when the user has too many.
+    """
+
+    warehouse: Warehouse
+    clock: Clock
+
+    def record(
+        self, new: NewFile, status: int, reason: str, expected: str, byte_count: int | None
+    ) -> None:
+        """Record a refusal of a file; of many of a user, the oldest go."""
+        column, now = upload_refusals.c, self.clock.now()
+        named = json.dumps([new.inbox, new.user_name, new.file_name, status])
+        refusal_id = hashlib.sha256(named.encode()).hexdigest()[:32]
+        latest = {
+            "reason": storable(reason),
+            "expected": storable(expected),
+            "byte_count": byte_count,
+            "refused_at": now,
+        }
+        row = {
+            "refusal_id": refusal_id,
+            "inbox": new.inbox,
+            "file_name": storable(new.file_name),
+            "user_name": storable(new.user_name),
+            "status": status,
+            "attempt_count": 1,
+            "first_refused_at": now,
+            **latest,
+        }
+        with self.warehouse.writing() as connection:
+            if insert_absent(connection, upload_refusals, [row]):
+                _delete_excess(connection, row["user_name"])
+                return
+            repeated = {**latest, "attempt_count": column.attempt_count + 1}
+            same = column.refusal_id == refusal_id
+            connection.execute(update(upload_refusals).where(same).values(repeated))
+
+    def read(self, limit: int) -> Sequence[Refusal]:
+        """Return the refusals, the latest first."""
+        column = upload_refusals.c
+        newest = select(upload_refusals).order_by(column.refused_at.desc(), column.refusal_id)
+        with self.warehouse.reading() as connection:
+            return [Refusal(*row) for row in connection.execute(newest.limit(limit))]
+
+
+def _delete_refusals(connection: Connection, stored: NewFile) -> None:
+    """Delete the refusals of a file that is stored now."""
+    column = upload_refusals.c
+    is_same = and_(
+        column.user_name == storable(stored.user_name),
+        column.inbox == stored.inbox,
+        column.file_name == storable(stored.file_name),
+    )
+    connection.execute(delete(upload_refusals).where(is_same))
+
+
+def _delete_excess(connection: Connection, user_name: str) -> None:
+    """Delete the oldest refusals of a user that has more than `MAX_REFUSALS_PER_USER`."""
+    column = upload_refusals.c
+    newest = select(column.refused_at).where(column.user_name == user_name)
+    newest = newest.order_by(column.refused_at.desc()).offset(MAX_REFUSALS_PER_USER - 1).limit(1)
+    oldest_kept = connection.scalar(newest)
+    if oldest_kept is not None:
+        is_excess = (column.user_name == user_name) & (column.refused_at < oldest_kept)
+        connection.execute(delete(upload_refusals).where(is_excess))
 
 
 def _busy() -> BusyUploadError:

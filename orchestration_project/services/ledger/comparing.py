@@ -106,7 +106,7 @@ def _hour_sums(
     wanted = (
         select(runs.c.status, hour, func.count(), func.sum(cast(within, BigInteger)))
         .where(_is_later(runs.c[created], since))
-        .group_by(runs.c.status, hour)
+        .group_by(hour, runs.c.status)  # by status first, SQLite would read the runs of all times
     )
     return {
         (status, at): HourSum(count, int(total))

@@ -16,6 +16,8 @@ from orchestration_project.services.erasure.requests import ErasureRequests
 from orchestration_project.tables.access import access_approvals
 from orchestration_project.tables.erasures import operations_erasures
 from tests.gateway.api.conftest import HOME, WEEK, Api
+from tests.gateway.api.test_backfills import daemon as daemon
+from tests.gateway.api.test_backfills import only_run_of
 from tests.gateway.api.test_plugins import ARCHIVE
 from tests.gateway.api.test_plugins import admin as admin
 from tests.gateway.api.test_run_config import REPOSITORY
@@ -24,6 +26,8 @@ ERASE, LOAD = "operations_erase", "finra_otc_weekly"
 
 LAUNCH = """mutation ($p: ExecutionParams!) { %s(executionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+BACKFILL = """mutation ($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 RELAUNCH = """mutation ($p: ReexecutionParams!) { %s(reexecutionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
@@ -192,6 +196,50 @@ def test_a_load_accepts_a_delivery_only_after_another_operator_confirmed_it(api)
     assert not succeeded(api, launch(api, "launchRun", LOAD, load(), "operator"))
     assert succeeded(api, relaunch(api, "launchRunReexecution", runs[0], "operator"))
     assert [each.state for each in eve.approvals()] == ["requested", "used"]
+
+
+@pytest.mark.slow
+def test_a_confirmed_erasure_launched_by_a_mutation_erases_once(api, admin: Client, bob):
+    config = erasure(api)
+    assert not succeeded(api, launch(api, "launchRun", ERASE, config, "admin"))
+    [waiting] = admin.approvals()
+    bob.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
+    assert succeeded(api, launch(api, "launchRun", ERASE, config, "admin"))
+    assert [each.state for each in admin.approvals()] == ["used"]
+    with api.services.warehouse.writing() as connection:
+        erased = connection.execute(select(operations_erasures.c.erasure_id)).scalars().all()
+        assert erased == [config["ops"]["erase_subject"]["config"]["request_id"]]
+        connection.execute(delete(operations_erasures))
+
+
+def backfill(api: Api, config: dict[str, Any]) -> str:
+    """Launch a backfill of a week as a page of Dagster does; return its ID."""
+    params = {
+        "partitionNames": [WEEK],
+        "runConfigData": config,
+        "selector": {"partitionSetName": f"{LOAD}_partition_set", "repositorySelector": REPOSITORY},
+    }
+    answer = graphql(api, BACKFILL, {"p": params}, "operator")["data"]["launchPartitionBackfill"]
+    return answer["backfillId"]
+
+
+@pytest.mark.slow
+def test_a_backfill_accepts_a_delivery_only_after_another_operator_confirmed_it(api, daemon):
+    config, eve = load(), client_of(api, "eve", Role.OPERATOR)
+
+    def loaded() -> bool:
+        backfill_id = backfill(api, config)
+        daemon()
+        return succeeded(api, only_run_of(api, backfill_id).run_id)
+
+    assert not loaded()
+    [waiting] = eve.approvals()
+    assert (waiting.state, waiting.requested_by) == ("requested", "the operator")
+    assert not loaded()
+    eve.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
+    assert loaded()
+    assert [each.state for each in eve.approvals()] == ["used"]
+    assert not loaded()  # it held for one backfill
 
 
 def test_a_caller_cannot_name_another_requester_by_a_tag(api, admin: Client):

@@ -4,20 +4,23 @@ import hashlib
 import http.client
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from orchestration_project.client import ApiError, Client
 from orchestration_project.client import data as client_data
+from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.tables.spine import blobs, captures, uploads, work_items
 from tests.gateway.api.conftest import HOME
+from tests.gateway.api.test_attention import Browser
 from tests.gateway.door import running
 
 INBOXES = """
@@ -25,6 +28,7 @@ inboxes:
   {name}: {{max_mib: 1, quota_mib: 2, files_per_hour: 50}}
   {name}_pdf: {{content_types: [application/pdf]}}
   {name}_large: {{max_mib: 100}}
+  {name}_few: {{files_per_hour: 1}}
 """
 
 MIB = 2**20
@@ -170,6 +174,108 @@ def test_the_quota_of_an_inbox_holds(api, inbox):
     assert len(stored(api, inbox)) == 2
 
 
+async def chunked(content: bytes):
+    """Yield a body whose length is not known before its end."""
+    for start in range(0, len(content), 100_000):
+        yield content[start : start + 100_000]
+
+
+def needing_a_person(api, inbox) -> dict[str, dict]:
+    """Return the entries of refused files of a test by name and status."""
+    entries = api.get("/attention?kind=refused_upload", "operator")["entries"]
+    own = [entry for entry in entries if entry["title"].startswith(inbox)]
+    return {f"{entry['title'].split(': ')[1]} {entry['category']}": entry for entry in own}
+
+
+def test_a_refused_file_needs_a_person_until_its_sender_uploads_it(api, inbox):
+    for _ in range(2):
+        assert put(api, inbox, b"x" * (MIB + 1), "large.csv").status_code == 413
+    [(name, entry)] = needing_a_person(api, inbox).items()
+    assert (name, entry["count"], entry["domain"]) == ("large.csv 413", 2, "events")
+    assert entry["since"] < entry["latest_at"]
+    assert entry["expectations"] == [
+        {
+            "name": "status 413",
+            "expected": "at most 1 MiB (max_mib)",
+            "found": "the file is too large; of 1048577 bytes, by the operator",
+        }
+    ]
+    assert entry["actions"] == ["ignore"]
+    put(api, inbox, b"small", "other.csv")
+    put(api, f"{inbox}_large", b"small", "large.csv")
+    assert list(needing_a_person(api, inbox)) == ["large.csv 413"]
+    assert put(api, inbox, b"small", "large.csv").status_code == 202
+    assert needing_a_person(api, inbox) == {}
+
+
+def test_the_page_shows_a_refused_file_and_its_name_is_data(api, inbox):
+    put(api, inbox, b"x" * (MIB + 1), "<b>.csv")
+    [entry] = needing_a_person(api, inbox).values()
+    operator = Browser(api, "operator")
+    for path in ("/attention?kind=refused_upload", f"/attention/{entry['entry_id']}"):
+        page = operator.get(path)
+        assert page.status_code == 200
+        assert f"{inbox}: &lt;b&gt;.csv" in page.text
+        assert "<b>.csv" not in page.text
+    assert "at most 1 MiB (max_mib)" in page.text
+    assert "Ignore until" in page.text
+    assert "Retry" not in page.text.partition("<h2>Facts</h2>")[0].partition("<h2>Actions</h2>")[2]
+
+
+def test_a_refused_file_is_ignored_until_a_time(api, inbox):
+    put(api, f"{inbox}_pdf", name="a.txt", content_type="text/plain")
+    [entry] = needing_a_person(api, inbox).values()
+    until = (Clock().now() + timedelta(hours=1)).isoformat()
+    answer = {"action": "ignore", "reason": "sent again by post", "until": until}
+    api.post(f"/attention/{entry['entry_id']}/actions", answer)
+    assert needing_a_person(api, inbox) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"content": chunked(b"x" * (MIB + 1))}, ["a.pdf 413"]),
+        ({"content_range": "bytes 0-4/5000000"}, ["a.pdf 413"]),
+        ({"content_range": "bytes 3-7/10"}, []),
+        ({"content_range": "pages 0-4/5"}, []),
+        ({"content": b"longer", "content_range": "bytes 0-2/5"}, []),
+        ({"role": "viewer"}, []),
+        ({"name": "a\nb"}, []),
+    ],
+)
+def test_a_file_that_is_refused_is_recorded_but_no_request_to_correct(api, inbox, given, expected):
+    put(api, inbox, **given)
+    assert list(needing_a_person(api, inbox)) == expected
+
+
+def test_files_over_a_limit_of_the_inbox_or_host_are_recorded(api, inbox, monkeypatch):
+    for number in range(2):
+        put(api, inbox, bytes([number]) * MIB, name=str(number))
+    put(api, inbox, b"1", "full")
+    for name in ("first", "many"):
+        put(api, f"{inbox}_few", b"1", name)
+    monkeypatch.setitem(vars(api.services.settings), "disk_headroom_mib", 10**9)
+    put(api, inbox, b"1", "disk")
+    assert sorted(needing_a_person(api, inbox)) == ["disk 503", "full 507", "many 429"]
+
+
+def test_a_user_has_the_latest_refusals_alone(api, inbox, monkeypatch):
+    monkeypatch.setattr("orchestration_project.services.inbox.uploads.MAX_REFUSALS_PER_USER", 3)
+    for number in range(5):
+        put(api, f"{inbox}_pdf", name=f"{number}", content_type="text/plain")
+    assert sorted(needing_a_person(api, inbox)) == ["2 415", "3 415", "4 415"]
+
+
+def test_the_answer_of_a_refusal_is_the_same_if_it_cannot_be_recorded(api, inbox, monkeypatch):
+    with api.services.warehouse.writing() as connection:
+        connection.execute(text("ALTER TABLE upload_refusals RENAME TO away"))
+    try:
+        assert put(api, inbox, b"x" * (MIB + 1)).status_code == 413
+    finally:
+        with api.services.warehouse.writing() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO upload_refusals"))
+
+
 @pytest.fixture
 def artifact_bytes(api) -> Callable[[], int]:
     """Return the bytes that a test has added to the artifact store."""
@@ -184,12 +290,6 @@ def artifact_bytes(api) -> Callable[[], int]:
 def noise(name: str, size: int) -> bytes:
     """Return bytes that cannot be compressed."""
     return hashlib.shake_256(name.encode()).digest(size)
-
-
-async def chunked(content: bytes):
-    """Yield a body whose length is not known before its end."""
-    for start in range(0, len(content), 100_000):
-        yield content[start : start + 100_000]
 
 
 WAYS = ["whole", "without a length", "pieces", "first pieces"]
