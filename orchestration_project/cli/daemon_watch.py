@@ -55,7 +55,7 @@ class DaemonWatch:
 def is_silent(host: str, port: int) -> bool:
     """Whether the gateway at this address finds a part of the daemon silent, or does not answer.
 
-    Whoever is told of it looks for the reason, so what is not known counts as silence.
+    The report of it looks for the reason, so what is not known counts as silence.
     """
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:

@@ -1,7 +1,7 @@
 """DAGSTER_HOME of the programs that `ui` and `stack` start, with the storage that they share.
 
 As a program, this module makes or checks that storage: so Dagster is imported in a process that
-ends, and not in the one that watches the others as long as they live.
+ends, and not in the one that watches the others as long as they run.
 """
 
 import subprocess

@@ -219,7 +219,7 @@ def watch(
 ) -> NoReturn:
     """Watch the programs, the disk and the daemon; problems are sent to the alert channels.
 
-    This process lives as long as they do, so it imports no Dagster: 80 MiB.
+    This process runs as long as they do, so it imports no Dagster, which takes 50 MiB.
 
     Args:
         services: What supervises the programs.
