@@ -124,9 +124,7 @@ def _counts(replay: Replay, results: Sequence[dg.JobExecutionResult]) -> Mapping
     return {name: count for name, count in found.items() if count}
 
 
-def _replay_of(
-    choice: ReplayChoice, replays: Mapping[str, Replay], settings: Settings
-) -> Replay:
+def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay], settings: Settings) -> Replay:
     """Return how the table is replayed that --table or --group names.
 
     Raises:
