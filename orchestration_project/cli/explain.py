@@ -11,6 +11,7 @@ from orchestration_project.cli.console import OUTPUT, echo, emit, printable
 
 if TYPE_CHECKING:
     from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
+    from orchestration_project.engine.own_derived import DerivedDeclaration
     from orchestration_project.engine.own_sources import Declaration
 
 
@@ -23,10 +24,12 @@ def explain(table: str, key: str, column: str) -> int:
 
     KEY is the partition and the rest of the row's key, such as 'T1|2026-10-05|AAAI'. The formula is
     evaluated on the stored input rows; the exit status is 1 if its value is not the stored one. Of
-    a source of your own, the field is read again from the captured record.
+    a source of your own, the field is read again from the captured record. Of a table that you
+    derive, its query or function runs again.
     """
     from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.own_derived import DerivedDeclaration
     from orchestration_project.engine.reading import open_reading
     from orchestration_project.services.explanation import (
         Number,
@@ -43,6 +46,10 @@ def explain(table: str, key: str, column: str) -> int:
         store = Captures(open_store(settings))
         if isinstance(chosen, Number):
             explanation = explain_number(connection, store, chosen)
+        elif isinstance(chosen, DerivedDeclaration):
+            from orchestration_project.resources.own_derived import explain_value
+
+            explanation = explain_value(chosen, connection, key, column)
         else:
             from orchestration_project.services.own_explanation import explain_own
 
@@ -55,15 +62,16 @@ def explain(table: str, key: str, column: str) -> int:
     return int(not explanation.is_equal)
 
 
-def _find_own(table: str) -> "Declaration | None":
+def _find_own(table: str) -> "Declaration | DerivedDeclaration | None":
     """Return the declaration of a table of the project; None: it declares none of this name."""
     from orchestration_project.settings.project import own_files
 
     if not own_files():
         return None
+    from orchestration_project.engine.own_derived import find_derived
     from orchestration_project.services.own_explanation import find_own
 
-    return find_own(table)
+    return find_own(table) or find_derived(table)
 
 
 def describe(explanation: "NumberExplanation") -> Iterator[str]:
