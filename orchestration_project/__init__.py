@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import dagster as dg
+
     from orchestration_project.own.contracts import Judged
     from orchestration_project.own.declarations import (
         Calendar,
@@ -55,6 +57,7 @@ __all__ = [
     "http_source",
     "judge_sample",
     "link_header",
+    "load_definitions",
     "matches",
     "next_url",
     "offsets",
@@ -104,6 +107,23 @@ def judge_sample(
 
     module = import_module(f"{__name__}.engine.own_sources")
     return module.judge_documents(source, documents, partition)
+
+
+def load_definitions(*names: str) -> "dg.Definitions":
+    """Return the definitions of datasets and derived tables that the project folder declares.
+
+    Each has its asset, job and sensor; a dataset also has its source and its freshness check.
+    ``dg.Definitions.merge`` puts them beside others.
+
+    Args:
+        names: Datasets and derived tables; none: all that the project declares.
+
+    Raises:
+        ConfigurationError: A declaration is wrong, or the project has none of a name.
+    """
+    from importlib import import_module
+
+    return import_module(f"{__name__}.catalog.components").load_declared(names)
 
 
 @cache

@@ -99,7 +99,7 @@ COMMANDS = {
     "check": Entry(f"{CLI}.own_sources:check", "Check the sources that you declare.", ADMIN),
     "test": Entry(f"{CLI}.own_sources:test", "Judge samples of your own sources.", ADMIN),
     "schema": Entry(f"{CLI}.schema:schema", "Make the tables of your own sources.", ADMIN),
-    "rename": Entry(f"{CLI}.schema:rename", "Rename a column of your own table.", ADMIN),
+    "rename": Entry(f"{CLI}.schema:rename", "Rename a source, table or column of your own.", ADMIN),
     "drain": Entry(f"{CLI}.administration:drain", "Wait until no run is in progress.", ADMIN),
     "copy-database": Entry(
         f"{CLI}.administration:copy_database", "Copy all tables to an empty database.", ADMIN

@@ -32,6 +32,9 @@ LOADS = KeyGroup(
     {
         "change": MetadataKey("text", "Change of the load in a sentence; the first key"),
         "outcome": MetadataKey("text", "Result of the partition, or why nothing was done"),
+        "renamed_from": MetadataKey("asset", "Asset before its table was renamed"),
+        "renamed_event_run": MetadataKey("run", "Run that loaded the partition by an earlier name"),
+        "renamed_event_at": MetadataKey("timestamp", "Time of the event of that run"),
         "dagster/row_count": MetadataKey("rows", "Rows of the partition after the load"),
         **_keys(
             "rows",

@@ -1,9 +1,9 @@
-"""Components of Dagster that declare datasets: a `defs.yaml` in place of a `source.py`.
+"""Declared datasets in a Dagster project of another team: components, and all definitions.
 
-The file is read as all programs read it, so that a table is the same with and without Dagster.
+A `defs.yaml` is read as all programs read it, so that a table is the same with and without Dagster.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.assets.own_derived import derived_assets
 from orchestration_project.catalog.own import dataset_of
 from orchestration_project.catalog.resources import resource_definitions
-from orchestration_project.engine.own_derived import own_derivations
-from orchestration_project.engine.own_sources import own_declarations
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
+from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.own.attributes import (
     DatasetAttributes,
     DerivedAttributes,
@@ -38,36 +38,58 @@ def _resources() -> Mapping[str, dg.ResourceDefinition]:
     return resource_definitions(catalog.REGISTRY.select(own_domain()))
 
 
-def definitions_of(file: Path) -> dg.Definitions:
-    """Return assets, check, job and sensor of the dataset or derived table that a file declares.
-
-    Raises:
-        ConfigurationError: The file is not below the project folder, or is wrong.
-    """
-    for derived in own_derivations():
-        if file.resolve() == project_folder() / derived.file:
-            made = derived_assets(derived)
-            return dg.Definitions(
-                assets=[made.table],
-                jobs=[made.job],
-                sensors=[derived_sensor(made)],
-                resources=_resources(),
+def load_declared(names: Sequence[str]) -> dg.Definitions:
+    """Return definitions as `orchestration_project.load_definitions`."""
+    declared: dict[str, Declaration | DerivedDeclaration] = {
+        **{each.dataset.name: each for each in own_declarations()},
+        **{each.derived.name: each for each in own_derivations()},
+    }
+    for name in names:
+        if name not in declared:
+            raise UnknownNameError(
+                f"the project declares no dataset or derived table {name!r}",
+                expected=f"one of {', '.join(declared)}" if declared else "a file in defs/",
+                found=name,
+                remedy=did_you_mean(name, declared) or "declare it below the project folder",
             )
-    declared = {project_folder() / each.file: each for each in own_declarations()}
-    if file.resolve() not in declared:
-        raise ConfigurationError(
-            "the component is not in the project folder",
-            expected=f"a file such as defs/rates/defs.yaml below {project_folder()}",
-            found=str(file),
-            remedy="add [tool.orchestrate] to the pyproject.toml of the project",
+    chosen = [declared[name] for name in names or declared]
+    return dg.Definitions.merge(*map(_definitions_of, chosen))
+
+
+def _definitions_of(declared: Declaration | DerivedDeclaration) -> dg.Definitions:
+    """Return assets, check, job and sensor of a dataset or derived table."""
+    if isinstance(declared, DerivedDeclaration):
+        derived = derived_assets(declared)
+        return dg.Definitions(
+            assets=[derived.table],
+            jobs=[derived.job],
+            sensors=[derived_sensor(derived)],
+            resources=_resources(),
         )
-    made = dataset_assets(dataset_of(declared[file.resolve()]))
+    made = dataset_assets(dataset_of(declared))
     return dg.Definitions(
         assets=[made.source, made.table],
         asset_checks=[made.freshness],
         jobs=[made.job],
         sensors=[dataset_sensor(made)],
         resources=_resources(),
+    )
+
+
+def definitions_of(file: Path) -> dg.Definitions:
+    """Return the definitions of the dataset or derived table that a file declares.
+
+    Raises:
+        ConfigurationError: The file is not below the project folder, or is wrong.
+    """
+    for declared in (*own_declarations(), *own_derivations()):
+        if file.resolve() == project_folder() / declared.file:
+            return _definitions_of(declared)
+    raise ConfigurationError(
+        "the component is not in the project folder",
+        expected=f"a file such as defs/rates/defs.yaml below {project_folder()}",
+        found=str(file),
+        remedy="add [tool.orchestrate] to the pyproject.toml of the project",
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,8 +11,14 @@ from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, echo, emit, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
     from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
-    from orchestration_project.engine.own_sources import Declaration
+    from orchestration_project.engine.captures import Captures
+
+    Explainer = Callable[[Connection, Captures], NumberExplanation]
 
 
 @click.command(cls=Command, has_json=True)
@@ -23,13 +30,13 @@ def explain(table: str, key: str, column: str) -> int:
 
     KEY is the partition and the rest of the row's key, such as 'T1|2026-10-05|AAAI'. The formula is
     evaluated on the stored input rows; the exit status is 1 if its value is not the stored one. Of
-    a source of your own, the field is read again from the captured record.
+    a source of your own, the field is read again from the captured record. Of a table that you
+    derive, its query or function runs again.
     """
     from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
     from orchestration_project.engine.reading import open_reading
     from orchestration_project.services.explanation import (
-        Number,
         choose_number,
         explain_number,
         read_rules,
@@ -38,15 +45,12 @@ def explain(table: str, key: str, column: str) -> int:
 
     key = key.strip()  # CSV lines end with CR LF
     settings = load_settings()
-    chosen = _find_own(table) or choose_number(read_rules(), table, key, column)
+    explain_it = _own_explainer(table, key, column)
+    if explain_it is None:
+        number = choose_number(read_rules(), table, key, column)
+        explain_it = partial(explain_number, number=number)
     with open_reading(settings) as connection:
-        store = Captures(open_store(settings))
-        if isinstance(chosen, Number):
-            explanation = explain_number(connection, store, chosen)
-        else:
-            from orchestration_project.services.own_explanation import explain_own
-
-            explanation = explain_own(connection, store, chosen, key, column)
+        explanation = explain_it(connection, Captures(open_store(settings)))
     if OUTPUT.is_json:
         emit(explanation.model_dump(mode="json"))
     else:
@@ -55,15 +59,21 @@ def explain(table: str, key: str, column: str) -> int:
     return int(not explanation.is_equal)
 
 
-def _find_own(table: str) -> "Declaration | None":
-    """Return the declaration of a table of the project; None: it declares none of this name."""
+def _own_explainer(table: str, key: str, column: str) -> "Explainer | None":
+    """Return what explains a value of a table of the project; None: it declares no such table."""
     from orchestration_project.settings.project import own_files
 
     if not own_files():
         return None
-    from orchestration_project.services.own_explanation import find_own
+    from orchestration_project.engine.own_derived import find_derived
+    from orchestration_project.resources.own_derived import explain_value
+    from orchestration_project.services.own_explanation import explain_own, find_own
 
-    return find_own(table)
+    if declared := find_own(table):
+        return lambda connection, store: explain_own(connection, store, declared, key, column)
+    if derived := find_derived(table):
+        return lambda connection, _: explain_value(derived, connection, key, column)
+    return None
 
 
 def describe(explanation: "NumberExplanation") -> Iterator[str]:

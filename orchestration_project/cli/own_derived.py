@@ -26,11 +26,6 @@ from orchestration_project.tables.schema import key_names
 SHOWN = 10
 
 
-def find_derived(name: str) -> DerivedDeclaration | None:
-    """Return the derived table of a name; None: the project derives no such table."""
-    return next((each for each in own_derivations() if each.derived.name == name), None)
-
-
 def check_derived() -> Sequence[Mapping[str, Any]]:
     """Return a row for each derived table; where its inputs exist, its query is planned.
 

@@ -72,11 +72,12 @@ def preview(source: str, partition: str | None) -> int:
     fetched; without PARTITION, the newest one that is out of date.
     """
     from orchestration_project.catalog.own import open_source
-    from orchestration_project.cli.own_derived import find_derived, preview_derived
+    from orchestration_project.cli.own_derived import preview_derived
     from orchestration_project.connections.artifacts import FolderStore
     from orchestration_project.contracts.partitioning import Partition
     from orchestration_project.engine.captures import Captures, parts_of
     from orchestration_project.engine.dlt_deliveries import record_parts
+    from orchestration_project.engine.own_derived import find_derived
     from orchestration_project.own.contracts import partitioning_of
     from orchestration_project.registry import Environment
     from orchestration_project.settings import load_settings

@@ -23,6 +23,7 @@ from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.chain_checking import present_name
 from orchestration_project.engine.warehouse.recorded import place_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
@@ -57,7 +58,7 @@ def replay(choice: ReplayChoice) -> int:
     from orchestration_project.catalog import REGISTRY
 
     settings = load_settings()
-    replay = _replay_of(choice, REGISTRY.replays)
+    replay = _replay_of(choice, REGISTRY.replays, settings)
     _require_filters(choice, replay, REGISTRY.replays)
     with (
         full_disk_explained(settings),
@@ -123,7 +124,7 @@ def _counts(replay: Replay, results: Sequence[dg.JobExecutionResult]) -> Mapping
     return {name: count for name, count in found.items() if count}
 
 
-def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay]) -> Replay:
+def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay], settings: Settings) -> Replay:
     """Return how the table is replayed that --table or --group names.
 
     Raises:
@@ -132,6 +133,9 @@ def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay]) -> Replay:
     """
     default = next((each.table for each in replays.values() if each.is_default), "")
     table = place_of(choice.group)[0] if choice.group else choice.table or default
+    if choice.group and table not in replays:  # perhaps it was renamed since
+        with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
+            table = present_name(connection, table)
     if table in replays:
         return replays[table]
     require_defined(table)

@@ -11,6 +11,7 @@ from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.engine.warehouse.own_changes import TableChange
@@ -89,7 +90,32 @@ def apply(sql: bool, is_all: bool, dropped: "Sequence[str]") -> int:
 
 @click.group(cls=Group)
 def rename() -> None:
-    """Rename columns of the sources in defs/, with their history and load records."""
+    """Rename sources, tables and columns of defs/, with their history and load records."""
+
+
+@rename.command("table", has_json=True, has_dry_run=True)
+@click.argument("old")
+@click.argument("new")
+@SQL
+def rename_table(old: str, new: str, sql: bool) -> int:
+    """Rename table OLD to NEW, after the declaration has NEW.
+
+    History, captures, load records and pauses keep. Dagster's asset gets the new name, too: its
+    partitions are reported as loaded, and link to the events of the old asset. Safe to repeat.
+    """
+    return _rename(old, new, is_sql=sql)
+
+
+@rename.command("source", has_json=True, has_dry_run=True)
+@click.argument("old")
+@click.argument("new")
+@SQL
+def rename_source(old: str, new: str, sql: bool) -> int:
+    """Rename the table of source OLD to NEW as `rename table`, and move defs/OLD to defs/NEW.
+
+    The declaration has NEW before. Samples and other files move with the folder.
+    """
+    return _rename(old, new, is_sql=sql, moves_folder=True)
 
 
 @rename.command("column", has_json=True, has_dry_run=True)
@@ -104,6 +130,71 @@ def rename_column(table: str, old: str, new: str, sql: bool) -> int:
     History, captures and load records keep; the table is copied first, as by `schema apply --all`.
     """
     return _change([], {table: {old: new}}, is_sql=sql)
+
+
+def _rename(old: str, new: str, *, is_sql: bool, moves_folder: bool = False) -> int:
+    """Rename a table in the database and in Dagster, and perhaps its folder."""
+    with _opened() as warehouse:
+        planned = warehouse.plan_rename(old, new)
+        folders = _folders(old, new) if moves_folder else None
+        if is_sql:
+            _print(warehouse.rename_sql(planned))
+            return 0
+        said = [] if planned is None else [planned.says]
+        said += [] if folders is None else [f"move {_shown(folders[0])} to {_shown(folders[1])}"]
+        if OUTPUT.is_dry_run:
+            _report(said)
+            return 0
+        warehouse.rename_own(old, new)
+        said += _report_events(warehouse, old, new)
+    if folders is not None:
+        folders[0].rename(folders[1])
+    _report(said)
+    return 0
+
+
+def _report_events(warehouse: "Warehouse", old: str, new: str) -> "Sequence[str]":
+    """Report the loaded partitions of a renamed table to Dagster; return what was done."""
+    from orchestration_project.engine.warehouse.own_renames import read_old_asset
+    from orchestration_project.instance.renamed_assets import report_renamed
+    from orchestration_project.instance.storage import open_instance
+    from orchestration_project.tables.schema import asset_of
+
+    with warehouse.reading() as connection:
+        old_asset = read_old_asset(connection, old, new)
+    with open_instance() as instance:
+        count = report_renamed(instance, old_asset, asset_of(new))
+    return [f"report {count} loads of {old_asset} as {asset_of(new)} to Dagster"] if count else []
+
+
+def _folders(old: str, new: str) -> "tuple[Path, Path] | None":
+    """Return the folder of a source and the one that it moves to; None: it has moved.
+
+    Raises:
+        ConfigurationError: The source lies in another folder, or the new one exists.
+    """
+    from orchestration_project.engine.own_sources import declared_values
+    from orchestration_project.settings import project_folder
+
+    [file] = [file for value, file in declared_values() if value.name == new]
+    folder = (project_folder() / file).parent
+    if folder.name == new:
+        return None
+    if folder.name == old and not folder.with_name(new).exists():
+        return folder, folder.with_name(new)
+    raise ConfigurationError(
+        f"source {old} cannot be renamed to {new}",
+        expected=f"its file in a folder {old}, and no folder {new} beside it",
+        found=file if folder.name != old else _shown(folder.with_name(new)),
+        remedy="use `orchestrate rename table`, which moves no folder",
+    )
+
+
+def _shown(folder: "Path") -> str:
+    """Return a folder below the project folder."""
+    from orchestration_project.settings import project_folder
+
+    return str(folder.relative_to(project_folder()))
 
 
 def _change(

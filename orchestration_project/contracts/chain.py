@@ -31,9 +31,15 @@ SALT_BYTES = 16
 HEADS_FORMAT = "chain heads 1"
 
 START, COLUMNS, LOAD, QUARANTINE, REFUSAL = "start", "columns", "load", "quarantine", "refusal"
-ERASURE, RETENTION, SCHEMA = "erasure", "retention", "schema"
-KINDS = (START, COLUMNS, LOAD, QUARANTINE, REFUSAL, ERASURE, RETENTION, SCHEMA)
+ERASURE, RETENTION, SCHEMA, RENAME = "erasure", "retention", "schema", "rename"
+KINDS = (START, COLUMNS, LOAD, QUARANTINE, REFUSAL, ERASURE, RETENTION, SCHEMA, RENAME)
 """Kinds of records; those of erasure, retention and schema replace hashes of an earlier record."""
+
+RENAMED_FROM = "renamed_from"
+"""Field of a record of kind rename: the name of the table in all records before it."""
+
+Renames = Sequence[tuple[int, str]]
+"""Records of kind rename by number, each with the name before it."""
 
 
 class ChainKey:
@@ -240,7 +246,10 @@ class ChainProblem(NamedTuple):
 
 
 def link_problems(
-    records: Iterable[ChainRecord], trusted: frozenset[str], head: tuple[int, str] | None
+    records: Iterable[ChainRecord],
+    trusted: frozenset[str],
+    head: tuple[int, str] | None,
+    renames: Renames = (),
 ) -> Iterator[ChainProblem]:
     """Yield each record of a table's chain whose hash, link or signature does not fit.
 
@@ -248,6 +257,7 @@ def link_problems(
         records: All records of the table, by number.
         trusted: Public keys that may have signed.
         head: Number and SHA-256 of the newest record, as it is recorded apart; None: missing.
+        renames: Its records of kind rename: those before them were signed with another name.
     """
     previous, latest = "", None
     number = 0
@@ -255,7 +265,7 @@ def link_problems(
         number += 1
         yield from (
             ChainProblem(record.table_name, record.number, record.name, cause)
-            for cause in _record_problems(record, number, previous, trusted)
+            for cause in _record_problems(record, number, previous, trusted, renames)
         )
         number, previous, latest = record.number, record.record_sha256, record
     if latest is None:
@@ -270,7 +280,7 @@ def link_problems(
 
 
 def _record_problems(
-    record: ChainRecord, number: int, previous: str, trusted: frozenset[str]
+    record: ChainRecord, number: int, previous: str, trusted: frozenset[str], renames: Renames
 ) -> Iterator[str]:
     if record.number != number:
         yield f"expected record {number}, found {record.number}: records between were deleted"
@@ -284,14 +294,17 @@ def _record_problems(
         return
     if fields.get("previous") != previous:
         yield "expected the SHA-256 of the record before it, found another"
-    yield from _column_problems(record, fields)
+    yield from _column_problems(record, fields, renames)
     if record.signature is not None or record.public_key is not None:
         yield from _signature_problems(record, trusted)
 
 
-def _column_problems(record: ChainRecord, fields: Mapping[str, Any]) -> Iterator[str]:
+def _column_problems(
+    record: ChainRecord, fields: Mapping[str, Any], renames: Renames
+) -> Iterator[str]:
+    later = [name for number, name in renames if number > record.number]
     columns = {
-        "table": record.table_name,
+        "table": later[0] if later else record.table_name,
         "number": record.number,
         "kind": record.kind,
         "amends": record.amends,

@@ -111,6 +111,11 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
     return [found[name] for name in _in_order(found)]
 
 
+def find_derived(name: str) -> DerivedDeclaration | None:
+    """Return the derived table of a name; None: the project derives no such table."""
+    return next((each for each in own_derivations() if each.derived.name == name), None)
+
+
 def place_of(derived: Derived, file: str, line: int = 1) -> str:
     """Return the file, and in it a line of the query."""
     lines = (project_folder() / file).read_text(encoding="utf-8").splitlines()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from sqlalchemy import Connection, Table, exc, func, select, union_all
@@ -53,6 +53,9 @@ from orchestration_project.tables.catalogue import Part, Relation
 from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.schema import HISTORY, PUBLICATION, Query, asset_of
 from orchestration_project.tables.spine import fences
+
+if TYPE_CHECKING:
+    from orchestration_project.contracts.api.explanation import NumberExplanation
 
 NOTHING = "0 rows"
 
@@ -385,6 +388,23 @@ def derive_outdated(
         raise failed[0].within(failed_partitions=len(failed), derived_partitions=len(written))
     counts = warehouse.row_counts([table], {})
     return DerivedFigures(len(written), sum(written.values()), counts[table.name], seconds)
+
+
+def explain_value(
+    declaration: DerivedDeclaration, connection: Connection, key: str, column: str
+) -> "NumberExplanation":
+    """Return how a value came about, as `explain_derived`.
+
+    Raises:
+        ConfigurationError: The table has no such column or row.
+    """
+    from orchestration_project.services.own_derived_explanation import explain_derived
+
+    def rederive(partition: str) -> pl.DataFrame:
+        return conform(declaration, partition, read_result(declaration, connection, partition))
+
+    made = derived_table_of(declaration)
+    return explain_derived(connection, declaration, made, rederive, (key, column))
 
 
 def expected_columns(declaration: DerivedDeclaration) -> Sequence[str]:

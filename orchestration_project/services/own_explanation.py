@@ -1,7 +1,7 @@
 """Explanation of a value of a declared table: its field, the raw record, and what both make."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -48,14 +48,9 @@ def explain_own(
     """
     table, dataset = declared.table, declared.dataset
     fields = {each.name: each for each in dataset.stored_fields}
-    if column not in table.c or (column not in fields and column != dataset.partitions.column):
-        raise UnknownNameError(
-            f"invalid column {column!r} of {table.name}: expected a declared field",
-            expected=", ".join(fields),
-            found=column,
-            remedy=did_you_mean(column, list(fields)),
-        )
-    row = _read_row(connection, declared, key)
+    if column not in table.c or column != dataset.partitions.column:
+        require_field(table, column, fields)
+    row = read_row(connection, table, key)
     capture, record = _read_record(connection, store, declared, row)
     formula = _formula(declared, fields.get(column))
     recomputed = record.values.get(column) if record.values else None
@@ -66,8 +61,8 @@ def explain_own(
         description=str(table.c[column].comment),
         formula=formula,
         formula_sha256=formula_sha256(formula),
-        published=_shown(row[column]),
-        recomputed=_shown(recomputed),
+        published=shown_value(row[column]),
+        recomputed=shown_value(recomputed),
         is_equal=record.values is not None and recomputed == row[column],
         rows_of=table.name,
         input_count=1,
@@ -128,17 +123,33 @@ def _formula(declared: Declaration, field: Field | None) -> list[Any]:
     return ["field", field.source_name, {**read, **said, "is_optional": field.optional}]
 
 
-def _shown(value: Any) -> Any:
+def require_field(table: Table, column: str, fields: Collection[str]) -> None:
+    """Make sure that a column of a table is one of its declared fields.
+
+    Raises:
+        UnknownNameError: It is not.
+    """
+    if column not in fields:
+        raise UnknownNameError(
+            f"invalid column {column!r} of {table.name}: expected a declared field",
+            expected=", ".join(fields),
+            found=column,
+            remedy=did_you_mean(column, list(fields)),
+        )
+
+
+def shown_value(value: Any) -> Any:
+    """Return a value as JSON has it: a decimal, day or time as text."""
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _read_row(connection: Connection, declared: Declaration, key: str) -> RowMapping:
+def read_row(connection: Connection, table: Table, key: str) -> RowMapping:
     """Return the row of a key.
 
     Raises:
         ConfigurationError: There is none.
     """
-    table, names = declared.table, key_names(declared.table)
+    names = key_names(table)
     parts = key.split("|", len(names) - 1)
     found = None
     try:

@@ -370,6 +370,11 @@ fences = table(
     text(
         "audited_group_id", "group_id of the latest delivery with audits; NULL: none", optional=True
     ),
+    text(
+        "delivery_table",
+        "Table in the group_id of the latest delivery, if it was renamed since; NULL: table_name",
+        optional=True,
+    ),
     internal=True,
 )
 
@@ -381,10 +386,11 @@ load_chain = table(
     text(
         "kind",
         "Kind: start (of the chain), columns (that later records hash), load, quarantine, refusal, "
-        "erasure, retention or schema (these replace the hashes of an earlier record)",
+        "erasure, retention or schema (these replace the hashes of an earlier record), rename (of "
+        "the table)",
         values=(
             *("start", "columns", "load", "quarantine", "refusal"),
-            *("erasure", "retention", "schema"),
+            *("erasure", "retention", "schema", "rename"),
         ),
     ),
     text("group_id", "Delivery; NULL: the record is of no delivery", optional=True),
@@ -475,6 +481,15 @@ declared_tables = table(
     text("table_name", "Name of the table", key=True),
     text("declaration", "Its comment, asset, history and columns, JSON"),
     moment("recorded_at", "UTC time at which this declaration was recorded"),
+)
+
+table_renames = table(
+    "table_renames",
+    "One row per rename of a table that a project declares.",
+    text("old_name", "Name of the table before", key=True),
+    moment("renamed_at", "UTC time of the rename", key=True),
+    text("table_name", "Name that the table has now"),
+    text("old_asset", "Asset that the table was before, such as shop/pieces"),
 )
 
 source_fields = table(

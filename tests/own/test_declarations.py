@@ -56,6 +56,7 @@ def test_the_names_that_a_project_may_use_are_these():
         "http_source",
         "judge_sample",
         "link_header",
+        "load_definitions",
         "matches",
         "next_url",
         "offsets",

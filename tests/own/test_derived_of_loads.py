@@ -13,7 +13,8 @@ from orchestration_project.contracts.chain import ChainKey
 from orchestration_project.engine.own_derived import own_derivations
 from orchestration_project.engine.own_sources import own_declarations
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.own_derived import derive_outdated
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.own_derived import derive_outdated, explain_value
 from orchestration_project.sensors.own_derived import derived_sensor
 from orchestration_project.tables.fx import fx_rates_daily
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
@@ -97,6 +98,10 @@ class Shop(FileLoading):
 
     def derive(self, name):
         return derive_outdated(self.warehouse, self.derived[name], "run").partition_count
+
+    def explain(self, name, key, column):
+        with self.warehouse.reading() as connection:
+            return explain_value(self.derived[name], connection, key, column)
 
     def values(self, name, *columns):
         table = self.derived[name].table
@@ -236,3 +241,37 @@ def set_rate(shop, millionths):
     }
     with shop.warehouse.writing() as connection:
         connection.execute(insert(fx_rates_daily), row)
+
+
+def test_a_derived_value_has_its_query_and_the_loads_of_its_inputs(shop):
+    shop.sell(DAY, "North,2.5", "South,3")
+    shop.sell(NEXT_DAY, "North,1")
+    shop.derive("totals")
+    shop.derive("doubles")
+    found = shop.explain("totals", DAY, "amount")
+    assert (found.published, found.recomputed, found.is_equal) == ("5.500000", "5.500000", True)
+    kind, sql, said = found.formula
+    assert (kind, sql.split()[0], said["declared_in"]) == ("sql", "SELECT", "defs/totals/source.py")
+    assert (said["partition"], said["is_current"], found.rows_of) == (DAY, True, "sales")
+    [load] = found.inputs
+    assert (load.key, load.values["rows"], load.values["run"]) == (f"sales {DAY}", 2, "run")
+    assert load.values["delivery"] == f"sales:{DAY}#1"
+    assert len(load.values["record_sha256"]) == 64
+
+    found = shop.explain("doubles", NEXT_DAY, "amount")
+    assert (found.formula[:2], found.published) == (["function", "doubled"], "2.000000")
+    assert (found.is_equal, found.rows_of) == (True, "totals")
+    assert sum(row.values["rows"] for row in found.inputs) == 2
+
+
+def test_a_derived_value_of_changed_inputs_says_so(shop):
+    shop.sell(DAY, "North,2.5")
+    shop.derive("totals")
+    shop.sell(DAY, "North,3")
+    found = shop.explain("totals", DAY, "amount")
+    assert (found.published, found.recomputed, found.is_equal) == ("2.500000", "3.000000", False)
+    assert found.formula[2]["is_current"] is False
+    with pytest.raises(ConfigurationError, match="invalid column 'amounts' of totals"):
+        shop.explain("totals", DAY, "amounts")
+    with pytest.raises(ConfigurationError, match="invalid key of totals"):
+        shop.explain("totals", "2026-01-07", "amount")

@@ -101,6 +101,13 @@ def test_a_newcomer_derives_a_table_by_the_page(project):
         f"{line.partition(',')[0]},3"
         for line in run("orchestrate export stations").splitlines()[1:]
     ]
+    first = run("orchestrate export stations").splitlines()[1].partition(",")[0]
+    for value, input_name in (("stations", "temperatures"), ("spread", "extremes")):
+        column = "day_count" if value == "stations" else "warmest_days"
+        explained = run(f"orchestrate explain {value} '{first}' {column}")
+        assert ", equal" in explained
+        assert f"  {input_name}" in explained
+    assert '["function", "spread", {"declared_in": "defs/spread/source.py"' in explained
     run("orchestrate verify --balance")
 
 

@@ -61,6 +61,50 @@ if len(sys.argv) > 1:
         job = defs.resolve_job_def("team_rates_daily")
         job.execute_in_process(partition_key=sys.argv[1], instance=instance)
 """
+SOURCE = """\
+from orchestration_project import Daily, Dataset, Field, derived, file_source
+
+sales = Dataset(
+    "sales",
+    key=["shop"],
+    partitions=Daily("2026-11-02"),
+    fields=[Field("shop", str, "its name"), Field("amount", int, "pieces")],
+    source=file_source("in/{partition}.csv", format="csv"),
+)
+totals = derived(
+    "totals",
+    key=["day"],
+    fields=[Field("day", "date", "day"), Field("amount", int, "pieces")],
+    sql="SELECT day, sum(amount) AS amount FROM sales GROUP BY day",
+)
+"""
+OTHER = SOURCE.replace("sales", "orders").replace("totals", "sums")
+DEFINITIONS = """\
+import dagster as dg
+
+import orchestration_project.definitions
+from orchestration_project import load_definitions
+
+report = dg.AssetSpec("report", deps=[dg.AssetKey(["team", "totals"])])
+defs = dg.Definitions.merge(
+    dg.Definitions(assets=[report]), load_definitions("sales", "totals")
+)
+"""
+EXECUTION = """\
+import dagster as dg
+
+from orchestration_project import load_definitions
+from team.definitions import defs
+
+for each in (defs, load_definitions()):
+    print(*sorted(key.to_user_string() for key in each.resolve_all_asset_keys()))
+print(*sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")))
+print(*sorted(sensor.name for sensor in defs.sensors))
+with dg.DagsterInstance.ephemeral() as instance:
+    for name, partition in (("team_sales", "2026-11-03"), ("team_totals", None)):
+        job = defs.resolve_job_def(name)
+        assert job.execute_in_process(partition_key=partition, instance=instance).success
+"""
 DAY = "2026-11-03"
 KEYS = [
     "report",
@@ -186,3 +230,31 @@ def test_dg_names_file_and_line_of_a_wrong_attribute(project):
     wrong = dg(folder, "check", "yaml", str(place.relative_to(folder)))
     assert wrong.returncode == 1
     assert "rates/defs.yaml:4" in wrong.stdout + wrong.stderr
+
+
+@pytest.mark.slow
+def test_a_dagster_project_has_the_definitions_of_sources_in_python(project):
+    folder, defs, run = project
+    for name in ("rates", "other", "report"):
+        (defs / name / "defs.yaml").unlink()
+    for name, text in (("sales", SOURCE), ("orders", OTHER)):
+        (defs / name).mkdir()
+        (defs / name / "source.py").write_text(text)
+    (folder / "src" / "team" / "definitions.py").write_text(DEFINITIONS)
+    (folder / "in" / f"{DAY}.csv").write_text("shop,amount\nNorth,2\nSouth,3\n")
+    assert run("-m", "orchestration_project", "migrate").returncode == 0
+    executed = run("-c", EXECUTION)
+    assert executed.returncode == 0, executed.stderr
+    chosen, everything, jobs, sensors = executed.stdout.splitlines()
+    assert chosen == "report team/sales team/sales_source team/totals"
+    assert everything == (
+        "team/orders team/orders_source team/sales team/sales_source team/sums team/totals"
+    )
+    assert (jobs, sensors) == ("team_sales team_totals", "team_on_sales team_on_totals")
+    exported = run("-m", "orchestration_project", "export", "totals", "--columns", "day,amount")
+    assert exported.stdout.splitlines() == ["day,amount", f"{DAY},5"]
+    validated = run("-m", "dagster", "definitions", "validate", "-m", "team.definitions")
+    assert validated.returncode == 0, validated.stdout
+    wrong = run("-c", "import orchestration_project as o; o.load_definitions('sale')")
+    assert "the project declares no dataset or derived table 'sale'" in wrong.stderr
+    assert "did you mean sales?" in wrong.stderr

@@ -1,7 +1,7 @@
 """Comparison of a table with its chain: each record, row and recorded delivery has to fit."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
@@ -25,11 +25,14 @@ from orchestration_project.contracts.chain import (
     MAX_LISTED_ROWS,
     QUARANTINE,
     REFUSAL,
+    RENAME,
+    RENAMED_FROM,
     SCHEMA,
     START,
     ChainHead,
     ChainProblem,
     ChainRecord,
+    Renames,
     grouped_sha256,
     head_problems,
     link_problems,
@@ -67,6 +70,7 @@ from orchestration_project.tables.spine import (
     landings,
     load_chain,
     rejects,
+    table_renames,
 )
 
 DELIVERED = (LOAD, QUARANTINE, REFUSAL)
@@ -132,18 +136,33 @@ def unknown_chains(connection: Connection) -> list[ChainProblem]:
 
 
 def check_heads(connection: Connection, exported: Mapping[str, ChainHead]) -> list[ChainProblem]:
-    """Return each exported head whose record is not in the database any more."""
-    present = {
-        name: dict(
-            connection.execute(
-                select(load_chain.c.number, load_chain.c.record_sha256).where(
-                    load_chain.c.table_name == name, load_chain.c.number == head.number
-                )
-            ).all()
-        )
-        for name, head in exported.items()
-    }
+    """Return each exported head whose record is not in the database any more.
+
+    The head of a table that was renamed since is looked for under its present name, too.
+    """
+    renamed = {name: present_name(connection, name) for name in exported}
+    present = {}
+    for name, head in exported.items():
+        rows = connection.execute(
+            select(load_chain.c.number, load_chain.c.record_sha256).where(
+                load_chain.c.table_name.in_({name, renamed[name]}),
+                load_chain.c.number == head.number,
+            )
+        ).all()
+        exact = [row for row in rows if row.record_sha256 == head.record_sha256]
+        present[name] = {row.number: row.record_sha256 for row in exact or rows}
     return list(head_problems(exported, present))
+
+
+def present_name(connection: Connection, name: str) -> str:
+    """Return the name that a table has now, by the latest rename of a table of this name."""
+    statement = (
+        select(table_renames.c.table_name)
+        .where(table_renames.c.old_name == name)
+        .order_by(table_renames.c.renamed_at.desc())
+        .limit(1)
+    )
+    return connection.scalar(statement) or name
 
 
 def check_table(connection: Connection, table: Table, trusted: frozenset[str]) -> ChainReport:
@@ -272,7 +291,8 @@ class _Checking:
     def _check_links(self) -> None:
         head = read_chain_heads(self._connection).get(self._table.name)
         records = self._noted(read_chain(self._connection, self._table.name))
-        self._report.problems += link_problems(records, self._trusted, head)
+        renames = _read_renames(self._connection, self._table.name)
+        self._report.problems += link_problems(records, self._trusted, head, renames)
         latest = max(self._columns, default=0)
         named = sha256_of(payload_text(self._columns.get(latest, {}))) if latest else ""
         columns = (chain_heads.c.columns_number, chain_heads.c.columns_sha256)
@@ -673,6 +693,53 @@ def amend_changed_columns(
     numbers = [record.number for record in read_chain(connection, table.name, *is_load)]
     drafts = [checking.amendment(one, SCHEMA, reason) for one in numbers if one not in misfits]
     ChainTail(connection, table, key, at).append(drafts)
+
+
+def amend_renamed_table(
+    connection: Connection,
+    table: Table,
+    before: Table,
+    rename: Callable[[], None],
+    at: datetime,
+) -> None:
+    """Record the new name of a table in its chain; without a key nothing is recorded.
+
+    A record of kind rename says which name the records before it were signed with. Each record of a
+    load that fitted before gets an amendment: recorded deliveries, captures and rejects have the
+    name, and so other hashes. Its salt stays, and the hashes of the table's rows do, too.
+
+    Args:
+        connection: The transaction, in which the rows lie in ``table`` already.
+        table: The table by its new name.
+        before: The table by its old name, of which records are.
+        rename: Gives the records of loads the new name.
+        at: Time of the change.
+    """
+    key = chain_key(connection)
+    if key is None or before.name not in _chain_names(connection):
+        rename()
+        return
+    is_load = load_chain.c.kind.in_(DELIVERED)
+    own = load_chain.c.table_name == before.name
+    keys = sorted(connection.scalars(select(load_chain.c.partition_key).where(own, is_load)))
+    trusted = frozenset({key.public_key})
+    misfits = _Checking(connection, before, trusted, table).misfits(list(dict.fromkeys(keys)))
+    rename()
+    checking = _Checking(connection, table, trusted)
+    numbers = [record.number for record in read_chain(connection, table.name, is_load)]
+    reason = f"rename table {before.name} to {table.name}"
+    drafts = [checking.amendment(one, SCHEMA, reason) for one in numbers if one not in misfits]
+    named = Draft(RENAME, fields={RENAMED_FROM: before.name})
+    ChainTail(connection, table, key, at).append([named, *drafts])
+
+
+def _read_renames(connection: Connection, name: str) -> Renames:
+    """Return the records of kind rename in the chain of a table, by number."""
+    found = []
+    for record in read_chain(connection, name, load_chain.c.kind == RENAME):
+        with suppress(ValueError, KeyError, TypeError):  # `link_problems` names the record
+            found.append((record.number, str(record.fields[RENAMED_FROM])))
+    return found
 
 
 def partitions_of_captures(

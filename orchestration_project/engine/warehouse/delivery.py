@@ -9,7 +9,7 @@ from io import BufferedRandom
 from typing import Any, Generic, Literal, get_args
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Table, Text, cast
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast, func
 
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.rules import Audit, Validated, contents_sha256
@@ -355,7 +355,8 @@ def group_of(table: Table, partition_key: str, number: int) -> str:
 def latest_group() -> ColumnElement[str]:
     """Return the SQL of the latest delivery of a fence's partition, as `group_of` names it."""
     number = cast(fences.c.token, Text)
-    return fences.c.table_name + ":" + fences.c.scope_key + "#" + number
+    name = func.coalesce(fences.c.delivery_table, fences.c.table_name)
+    return name + ":" + fences.c.scope_key + "#" + number
 
 
 def staged_name(table_name: str, partition_key: str, content_sha256: str) -> str:

@@ -131,6 +131,7 @@ def take_fences(
         "token": bindparam("next_token"),
         "known_from": known_from,
         "source_version": bindparam("version"),
+        "delivery_table": None,
     }
     moved = [
         {"key": target.partition_key, "next_token": target.token + 1, "version": version}

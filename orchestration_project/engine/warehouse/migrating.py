@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ from orchestration_project.migrations.declared import (
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN, RECORDED
-from orchestration_project.tables.spine import database_labels, declared_tables
+from orchestration_project.tables.spine import database_labels, declared_tables, table_renames
 from orchestration_project.tables.views import VIEWS
 
 if TYPE_CHECKING:
@@ -271,6 +271,7 @@ def _refuse_other_own_tables(connection: Connection, own: Mapping[str, Table]) -
     Raises:
         ConfigurationError: They differ.
     """
+    refuse_former_names(connection, own)
     comparison = compare_schema(connection, _schema(connection), own, {})
     differences = [*comparison.differences, *undeclared_columns(connection)]
     if differences:
@@ -281,6 +282,25 @@ def _refuse_other_own_tables(connection: Connection, own: Mapping[str, Table]) -
             remedy="run `orchestrate schema apply`, with --all for changes that are not additive; "
             "`orchestrate schema diff` shows them",
         )
+
+
+def refuse_former_names(connection: Connection, names: Collection[str]) -> None:
+    """Make sure that no table has the former name of another one.
+
+    The IDs of its deliveries would be those of the other one, which keeps them after a rename.
+
+    Raises:
+        ConfigurationError: A table has.
+    """
+    is_other = table_renames.c.table_name != table_renames.c.old_name
+    former = select(table_renames.c.old_name, table_renames.c.table_name)
+    for old, new in connection.execute(former.where(is_other)):
+        if old in names:
+            raise ConfigurationError(
+                f"invalid name {old!r}: expected one that no other table had",
+                found=f"{old}, which was renamed to {new}",
+                remedy="declare the table by another name",
+            )
 
 
 def undeclared_columns(connection: Connection) -> Sequence[str]:

@@ -97,6 +97,7 @@ from orchestration_project.tracing.spans import span
 
 if TYPE_CHECKING:
     from orchestration_project.engine.warehouse.own_changes import TableChange
+    from orchestration_project.engine.warehouse.own_renames import TableRename
 
 
 class Warehouse:
@@ -320,6 +321,36 @@ class Warehouse:
         with self.writing() as connection:
             refuse_older(connection)
             said = apply_plan(connection, self._schema, self._clock, dropped, renames or {})
+        with self.reading() as connection:
+            declare_recorded(connection)
+        return said
+
+    def plan_rename(self, old: str, new: str) -> "TableRename | None":
+        """Return the rename of a declared table, as `plan_rename` of `own_renames`."""
+        from orchestration_project.engine.warehouse.own_renames import plan_rename
+
+        with self.reading() as connection:
+            return plan_rename(connection, self._schema, old, new)
+
+    def rename_sql(self, rename: "TableRename | None") -> Sequence[str]:
+        """Return the statements of a rename, for a role with rights on tables."""
+        from orchestration_project.engine.warehouse.own_renames import rename_sql
+
+        with self.reading() as connection:
+            return list(rename_sql(connection, self._schema, rename))
+
+    def rename_own(self, old: str, new: str) -> str | None:
+        """Rename a declared table, and return it in words; None: it was renamed before.
+
+        Raises:
+            ConfigurationError: The declaration does not fit, the role may not change tables, or
+                the tables are of another version; they stay as they were.
+        """
+        from orchestration_project.engine.warehouse.own_renames import apply_rename
+
+        with self.writing() as connection:
+            refuse_older(connection)
+            said = apply_rename(connection, self._schema, self._clock, old, new)
         with self.reading() as connection:
             declare_recorded(connection)
         return said

@@ -31,11 +31,16 @@ def _explain(services: Services, wanted: ExplainedNumber) -> NumberExplanation:
     store = Captures(services.store)
     try:
         if own_files():
+            from orchestration_project.engine.own_derived import find_derived
+            from orchestration_project.resources.own_derived import explain_value
             from orchestration_project.services.own_explanation import explain_own, find_own
 
-            if own := find_own(wanted.name):
-                with services.warehouse.reading(seconds=services.read_seconds) as connection:
+            own, derived = find_own(wanted.name), find_derived(wanted.name)
+            with services.warehouse.reading(seconds=services.read_seconds) as connection:
+                if own:
                     return explain_own(connection, store, own, wanted.key, wanted.column)
+                if derived:
+                    return explain_value(derived, connection, wanted.key, wanted.column)
         rules = services.registry().whole.rules
         number = choose_number(rules, wanted.name, wanted.key, wanted.column)
         with services.warehouse.reading(seconds=services.read_seconds) as connection:

@@ -1,0 +1,170 @@
+"""Explanation of a value of a derived table: its query or function, and the loads of its inputs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Table, func, select
+
+from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
+from orchestration_project.contracts.formulas import formula_sha256
+from orchestration_project.engine.derived import DerivedTable
+from orchestration_project.engine.own_derived import WHOLE, DerivedDeclaration
+from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.services.explanation import MAX_INPUTS, describe_load
+from orchestration_project.services.own_explanation import read_row, require_field, shown_value
+from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.spine import landings
+
+Rederive = Callable[[str], pl.DataFrame]
+"""Returns the rows that the query or function makes of a partition now."""
+
+
+def explain_derived(
+    connection: Connection,
+    declared: DerivedDeclaration,
+    made: DerivedTable[Any],
+    rederive: Rederive,
+    number: tuple[str, str],
+) -> NumberExplanation:
+    """Return how a value of a derived table came about, and its value by the present inputs.
+
+    Each input row of the explanation is a load that wrote rows which the partition is made of.
+
+    Args:
+        connection: Reads.
+        declared: The table.
+        made: The same, as the engine of derived tables has it.
+        rederive: Derives a partition again.
+        number: Key of the row, and column.
+
+    Raises:
+        ConfigurationError: The table has no such column or row.
+    """
+    table, derived, (key, column) = declared.table, declared.derived, number
+    require_field(table, column, [field.name for field in derived.fields])
+    row = read_row(connection, table, key)
+    partition = str(row[derived.partition_by]) if derived.partition_by else WHOLE
+    loads = [
+        load for each in declared.inputs for load in _loads(connection, declared, each, partition)
+    ]
+    formula = _formula(connection, declared, made, partition, row["known_from"])
+    recomputed = _recomputed(rederive, partition, {name: row[name] for name in key_names(table)})
+    return NumberExplanation(
+        table=table.name,
+        key=key,
+        column=column,
+        description=str(table.c[column].comment),
+        formula=formula,
+        formula_sha256=formula_sha256(formula),
+        published=shown_value(row[column]),
+        recomputed=None if recomputed is None else shown_value(recomputed[column]),
+        is_equal=recomputed is not None and recomputed[column] == row[column],
+        rows_of=", ".join(each.name for each in declared.inputs),
+        input_count=len(loads),
+        inputs=loads[:MAX_INPUTS],
+        other_count=0,
+        last_change=None,
+    )
+
+
+def _formula(
+    connection: Connection,
+    declared: DerivedDeclaration,
+    made: DerivedTable[Any],
+    partition: str,
+    written_at: datetime,
+) -> list[Any]:
+    """Return the query or function of a table as data, and what the partition was made of."""
+    derived = declared.derived
+    version = derived_versions(connection, declared.table).get(partition)
+    landed = made.inputs.landed(connection, partition)
+    said = {
+        "declared_in": declared.file,
+        "partition": partition,
+        "partition_by": derived.partition_by,
+        "made_of": version,
+        "is_current": partition in landed and version == made.reach.version(partition, landed),
+        "written_at": written_at.astimezone(UTC).isoformat(),
+    }
+    if derived.function is not None:
+        return ["function", derived.function.__name__, said]
+    return ["sql", derived.sql.strip(), said]
+
+
+def _recomputed(
+    rederive: Rederive, partition: str, key: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return the row that the query or function makes now of a key; None: it makes none."""
+    try:
+        rows = rederive(partition).to_dicts()
+    except (ConfigurationError, ContractError):
+        return None
+    return next((row for row in rows if all(row[name] == key[name] for name in key)), None)
+
+
+def _loads(
+    connection: Connection, declared: DerivedDeclaration, table: Table, partition: str
+) -> Sequence[InputRow]:
+    """Return the loads that wrote the rows of an input which a partition is made of."""
+    column = declared.partition_columns[table.name]
+    of_partition = [table.c[column] == declared.value_of(partition)] if column else []
+    since = table.c["known_from"]
+    counted = select(since, func.count()).where(*of_partition).group_by(since).order_by(since)
+    return [
+        row
+        for known_from, row_count in connection.execute(counted).all()
+        for row in _rows_of_loads(connection, table, partition, known_from, row_count)
+    ]
+
+
+def _rows_of_loads(
+    connection: Connection,
+    table: Table,
+    partition: str,
+    known_from: datetime | None,
+    row_count: int,
+) -> Sequence[InputRow]:
+    """Return the loads of a time; of a table that is derived, too, what it was made of."""
+    if known_from is None:
+        return [_input(table.name, {"rows": row_count}, None)]
+    at = (landings.c.table_name == table.name, landings.c.landed_at == known_from)
+    found = connection.execute(select(landings).where(*at)).mappings().all()
+    loads = [load for load in found if load["partition_key"] == partition] or found
+    if not loads:
+        made_of = derived_versions(connection, table)
+        version = made_of.get(partition, made_of.get(WHOLE))
+        return [_input(table.name, {"rows": row_count, "made_of": version}, known_from)]
+    rows: list[InputRow] = []
+    for load in loads:
+        change = describe_load(connection, load)
+        values = {
+            "rows": row_count if len(loads) == 1 else None,
+            "delivery": change.group_id,
+            "cause": change.cause,
+            "run": change.run_id,
+            "record": change.signature.number if change.signature else None,
+            "record_sha256": change.signature.record_sha256 if change.signature else None,
+        }
+        rows.append(_input(f"{table.name} {load['partition_key']}", values, known_from))
+    return rows
+
+
+def _input(key: str, values: Mapping[str, Any], known_from: datetime | None) -> InputRow:
+    return InputRow(
+        key=key,
+        values=dict(values),
+        known_from=(known_from or datetime.fromtimestamp(0, UTC)).astimezone(UTC),
+        capture_id=None,
+        sha256=None,
+        line_number=None,
+        byte_offset=None,
+        line=None,
+        problem=f"`orchestrate explain {key.partition(' ')[0]} KEY COLUMN` explains one row",
+        url=None,
+        request=None,
+        fetched_at=None,
+        fetched_by=None,
+    )
