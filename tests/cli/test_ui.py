@@ -12,7 +12,7 @@ from orchestration_project.cli.ui import answers
 from orchestration_project.instance.storage import open_instance
 from tests import programs
 
-UI = ("orchestration_project", "ui", "--port")
+UI = ("orchestration_project", "--quiet", "ui", "--port")
 JOB = "finra_otc_weekly"
 CONTROL_TOWER = "operations_checks"
 JOB_EXECUTE = (
@@ -286,7 +286,7 @@ def test_others_than_this_machine_are_not_served_without_what_protects_them(
     tmp_path, monkeypatch, capfd
 ):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    assert main(["ui", "--port", "3000", "--host", "10.0.0.1"]) == 1
+    assert main(["--quiet", "ui", "--port", "3000", "--host", "10.0.0.1"]) == 1
     output, error = capfd.readouterr()
     assert output == ""
     assert error.startswith("the UI is not served on 10.0.0.1, where others than this machine")

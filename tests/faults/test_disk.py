@@ -231,7 +231,8 @@ def test_a_ui_that_is_started_on_a_full_disk_says_so(folder, tmp_path: Path):
     with tiny_disk(state / folder, mebibytes=4) as disk:
         disk.fill()
         status, output, error = programs.run(
-            state, "orchestration_project", "ui", "--port", str(programs.free_port())
+            *(state, "orchestration_project", "--quiet", "ui"),
+            *("--port", str(programs.free_port())),
         )
     assert (status, output) == (1, "")
     assert error.startswith("Dagster could not write its own state\n"), error
