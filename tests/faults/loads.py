@@ -24,7 +24,7 @@ import psutil
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.captures import Capture, Captures

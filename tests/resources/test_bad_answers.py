@@ -11,7 +11,7 @@ import pytest
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi

@@ -13,7 +13,7 @@ import pytest
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.audits import PLAUSIBILITY
 from orchestration_project.domains.finra.contract import FILE_FIELDS

@@ -27,11 +27,11 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
-from orchestration_project.resources.documents.reading import setups_of
 from orchestration_project.resources.documents.setups import (
     ReaderSetup,
     are_in_use,
     retry_for_new_setups,
+    setups_of,
 )
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.uploads import AFTER_PREFIX, PREFIX, take_uploads

@@ -18,7 +18,7 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.run_items import FAILURES_SHOWN, ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.resources.documents.pool import (
+from orchestration_project.resources.documents.extraction import (
     MAX_BATCH_BYTES,
     ClaimedDocument,
     Reading,
