@@ -33,8 +33,12 @@ from orchestration_project.resources.documents.setups import (
     retry_for_new_setups,
     setups_of,
 )
-from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.uploads import AFTER_PREFIX, PREFIX, take_uploads
+from orchestration_project.resources.documents.source import (
+    AFTER_UPLOADS,
+    UPLOAD_PREFIX,
+    DocumentSource,
+    take_uploads,
+)
 from orchestration_project.resources.documents.waiting import (
     TOPIC_PREFIX,
     DueDay,
@@ -263,7 +267,7 @@ def _known_after(connection: Connection, path: str) -> list[KnownFile]:
     garbage, which takes as long as to read them.
     """
     columns = documents_files.c
-    is_of_source = or_(columns.path < PREFIX, columns.path >= AFTER_PREFIX)
+    is_of_source = or_(columns.path < UPLOAD_PREFIX, columns.path >= AFTER_UPLOADS)
     is_server = connection.dialect.name == "postgresql"
     modified_at = func.timezone("UTC", columns.modified_at) if is_server else columns.modified_at
     result = connection.execute(

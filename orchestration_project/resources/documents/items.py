@@ -23,8 +23,7 @@ from orchestration_project.resources.documents.extraction import (
     ClaimedDocument,
     Reading,
 )
-from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.uploads import is_upload, read_upload
+from orchestration_project.resources.documents.source import DocumentSource, is_upload, read_upload
 from orchestration_project.tables.documents import documents, documents_files, documents_pages
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
