@@ -41,11 +41,11 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.resources.finra.connection import (
-    DatasetApi,
     DatasetApiSource,
     FinraDatasets,
     folder_source,
 )
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import (
@@ -82,7 +82,7 @@ class Bench:
     write_disposition: WriteDisposition = "replace_scope"
 
     def source(self, dataset: FinraDataset = DATASET) -> Source:
-        api = DatasetApi(
+        api = QueryApi(
             self.http,
             Captures(FolderStore(self.folder / "artifacts")),
             self.clock,

@@ -77,9 +77,9 @@ class FinraApi(QueryApi, FinraSource):
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
         """Return the weeks before ``before`` with updated rows, None if there are too many."""
         query = _updates_query(tier, before=before, since=since, until=until)
-        response = self._post(GROUP, CURRENT, query, accept="application/json")
-        rows = self._rows(response) if response.status != 204 else []
-        if rows and len(rows) < self._record_total(response):
+        response = self.post(GROUP, CURRENT, query, accept="application/json")
+        rows = self.rows_of(response)
+        if rows and len(rows) < self.record_total_of(response):
             return None
         updated = {str(row.get("weekStartDate")) for row in rows}
         if not updated <= {week for week, _ in self._listed_weeks(CURRENT)}:
@@ -88,7 +88,7 @@ class FinraApi(QueryApi, FinraSource):
 
     def list_fields(self) -> Mapping[str, str] | None:
         """Return the type of each field of the current dataset, by name, as FINRA lists them."""
-        return self._fields_of(GROUP, CURRENT)
+        return self.fields_of(GROUP, CURRENT)
 
     def version(self, partition: Partition) -> SourceVersion:
         """Ask for the number of records and the newest change of a partition: one request."""
@@ -97,8 +97,8 @@ class FinraApi(QueryApi, FinraSource):
         query = _query(week_start, tier, fields=["lastUpdateDate"], limit=1)
         if dataset == CURRENT:
             query["sortFields"] = ["-lastUpdateDate"]
-        response = self._post(GROUP, dataset, query, accept="application/json")
-        rows = self._rows(response) if response.status != 204 else []
+        response = self.post(GROUP, dataset, query, accept="application/json")
+        rows = self.rows_of(response)
         if not rows:
             raise SourceError(
                 f"{dataset} is empty for {tier}, week {week_start}",
@@ -107,7 +107,7 @@ class FinraApi(QueryApi, FinraSource):
                 remedy="ask again later; if it stays so, report it to FINRA",
                 url=response.url,
             )
-        total = self._record_total(response)
+        total = self.record_total_of(response)
         newest = f", updated {rows[0].get('lastUpdateDate')}" if dataset == CURRENT else ""
         return SourceVersion(f"{dataset}: {total} records{newest}", dataset, total)
 
@@ -122,7 +122,7 @@ class FinraApi(QueryApi, FinraSource):
         week_start, tier = partition.day, partition.value
         total = version.record_total or 0
         pieces = [QueryPart({}, total)]
-        if total > self._most_records:
+        if total > self.max_records:
             pieces = self._pieces(partition, version)
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
@@ -132,7 +132,7 @@ class FinraApi(QueryApi, FinraSource):
         pages: list[Capture] = []
         for piece in pieces:
             asked = {**query, **piece.filters}
-            pages += self._pages(
+            pages += self.fetch_pages(
                 GROUP, version.dataset, asked, total=piece.record_total, kept=captures
             )
         after = self.version(partition)
@@ -147,7 +147,7 @@ class FinraApi(QueryApi, FinraSource):
         if version.dataset != CURRENT:
             raise SourceError(
                 f"{said}, has more records than FINRA lets one page to",
-                expected=f"at most {self._most_records}",
+                expected=f"at most {self.max_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a week of this size needs another way of asking",
             )
@@ -155,11 +155,11 @@ class FinraApi(QueryApi, FinraSource):
 
         def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> RangeProbe:
             asked = {**query, **filters, "offset": offset}
-            response = self._post(GROUP, CURRENT, asked, accept="application/json")
-            rows = self._rows(response) if response.status != 204 else []
+            response = self.post(GROUP, CURRENT, asked, accept="application/json")
+            rows = self.rows_of(response)
             if not rows:
                 return RangeProbe(0, None)
-            return RangeProbe(self._record_total(response), str(rows[0].get(SYMBOL) or ""))
+            return RangeProbe(self.record_total_of(response), str(rows[0].get(SYMBOL) or ""))
 
         try:
             return pieces_of(
@@ -210,7 +210,7 @@ class FinraApi(QueryApi, FinraSource):
             ) from error
 
     def _listed_weeks(self, dataset: str) -> frozenset[tuple[str, str]]:
-        return frozenset((week, tier) for week, tier in self._partitions(GROUP, dataset))
+        return frozenset((week, tier) for week, tier in self.list_values(GROUP, dataset))
 
 
 def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:
