@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from orchestration_project.contracts.delimited import DELIMITER
@@ -32,8 +33,16 @@ SORT = (SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID")
 """Makes the order of pages certain, where FINRA allows a sort."""
 
 
-class FinraApi(QueryApi, FinraSource):
+@dataclass(frozen=True)
+class FinraApi(FinraSource):
     """Reads FINRA's weekly data, or that of whatever speaks its Query API at another address."""
+
+    api: QueryApi
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads: demo or api."""
+        return self.api.name
 
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
         """Return (weekStartDate, tierIdentifier) of every partition of both datasets.
@@ -77,18 +86,20 @@ class FinraApi(QueryApi, FinraSource):
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
         """Return the weeks before ``before`` with updated rows, None if there are too many."""
         query = _updates_query(tier, before=before, since=since, until=until)
-        response = self.post(GROUP, CURRENT, query, accept="application/json")
-        rows = self.rows_of(response)
-        if rows and len(rows) < self.record_total_of(response):
+        response = self.api.post(GROUP, CURRENT, query, accept="application/json")
+        rows = self.api.rows_of(response)
+        if rows and len(rows) < self.api.record_total_of(response):
             return None
         updated = {str(row.get("weekStartDate")) for row in rows}
         if not updated <= {week for week, _ in self._listed_weeks(CURRENT)}:
-            raise self._unusable(response, "a weekStartDate that /partitions lists, in each record")
+            raise self.api.unusable(
+                response, "a weekStartDate that /partitions lists, in each record"
+            )
         return updated
 
     def list_fields(self) -> Mapping[str, str] | None:
         """Return the type of each field of the current dataset, by name, as FINRA lists them."""
-        return self.fields_of(GROUP, CURRENT)
+        return self.api.fields_of(GROUP, CURRENT)
 
     def version(self, partition: Partition) -> SourceVersion:
         """Ask for the number of records and the newest change of a partition: one request."""
@@ -97,8 +108,8 @@ class FinraApi(QueryApi, FinraSource):
         query = _query(week_start, tier, fields=["lastUpdateDate"], limit=1)
         if dataset == CURRENT:
             query["sortFields"] = ["-lastUpdateDate"]
-        response = self.post(GROUP, dataset, query, accept="application/json")
-        rows = self.rows_of(response)
+        response = self.api.post(GROUP, dataset, query, accept="application/json")
+        rows = self.api.rows_of(response)
         if not rows:
             raise SourceError(
                 f"{dataset} is empty for {tier}, week {week_start}",
@@ -107,7 +118,7 @@ class FinraApi(QueryApi, FinraSource):
                 remedy="ask again later; if it stays so, report it to FINRA",
                 url=response.url,
             )
-        total = self.record_total_of(response)
+        total = self.api.record_total_of(response)
         newest = f", updated {rows[0].get('lastUpdateDate')}" if dataset == CURRENT else ""
         return SourceVersion(f"{dataset}: {total} records{newest}", dataset, total)
 
@@ -122,7 +133,7 @@ class FinraApi(QueryApi, FinraSource):
         week_start, tier = partition.day, partition.value
         total = version.record_total or 0
         pieces = [QueryPart({}, total)]
-        if total > self.max_records:
+        if total > self.api.max_records:
             pieces = self._pieces(partition, version)
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
@@ -132,7 +143,7 @@ class FinraApi(QueryApi, FinraSource):
         pages: list[Capture] = []
         for piece in pieces:
             asked = {**query, **piece.filters}
-            pages += self.fetch_pages(
+            pages += self.api.fetch_pages(
                 GROUP, version.dataset, asked, total=piece.record_total, kept=captures
             )
         after = self.version(partition)
@@ -147,7 +158,7 @@ class FinraApi(QueryApi, FinraSource):
         if version.dataset != CURRENT:
             raise SourceError(
                 f"{said}, has more records than FINRA lets one page to",
-                expected=f"at most {self.max_records}",
+                expected=f"at most {self.api.max_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a week of this size needs another way of asking",
             )
@@ -155,18 +166,18 @@ class FinraApi(QueryApi, FinraSource):
 
         def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> RangeProbe:
             asked = {**query, **filters, "offset": offset}
-            response = self.post(GROUP, CURRENT, asked, accept="application/json")
-            rows = self.rows_of(response)
+            response = self.api.post(GROUP, CURRENT, asked, accept="application/json")
+            rows = self.api.rows_of(response)
             if not rows:
                 return RangeProbe(0, None)
-            return RangeProbe(self.record_total_of(response), str(rows[0].get(SYMBOL) or ""))
+            return RangeProbe(self.api.record_total_of(response), str(rows[0].get(SYMBOL) or ""))
 
         try:
             return pieces_of(
                 _partition(week_start, tier),
                 total,
                 probe,
-                largest_offset=self._largest_offset,
+                largest_offset=self.api.largest_offset,
                 said=said,
             )
         except SourceError:
@@ -210,7 +221,7 @@ class FinraApi(QueryApi, FinraSource):
             ) from error
 
     def _listed_weeks(self, dataset: str) -> frozenset[tuple[str, str]]:
-        return frozenset((week, tier) for week, tier in self.list_values(GROUP, dataset))
+        return frozenset((week, tier) for week, tier in self.api.list_values(GROUP, dataset))
 
 
 def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
@@ -154,18 +154,15 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
         captures = Captures(open_store(settings))
         return FinraFiles(settings.finra_files_dir, captures, open_clock(settings))
-    return open_api(FinraApi, settings, http)
+    return FinraApi(open_api(settings, http))
 
 
-Api = TypeVar("Api", bound=QueryApi)
-
-
-def open_api(kind: type[Api], settings: Settings, http: HttpClient) -> Api:
+def open_api(settings: Settings, http: HttpClient) -> QueryApi:
     """Return what asks FINRA's Query API, or the demo of it."""
     settings = FinraSettings.of(settings)
     if settings.finra_source is None:
         raise switched_off("FINRA", "FINRA_SOURCE", "api or files")
-    return kind(
+    return QueryApi(
         http,
         Captures(open_store(settings)),
         open_clock(settings),
@@ -198,7 +195,7 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
                     "these jobs",
                 )
             admit("finra")
-            return open_api(QueryApi, settings, stack.enter_context(open_http(settings)))
+            return open_api(settings, stack.enter_context(open_http(settings)))
 
         @cache
         def bonds() -> SourceOf:

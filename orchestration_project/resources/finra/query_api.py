@@ -58,7 +58,8 @@ class QueryApi:
 
     Attributes:
         captures: The store of answers.
-        max_records: Records to which one query can be paged.
+        largest_offset: Offset to which one query can be paged.
+        max_records: Records to which it can be paged.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class QueryApi:
         self._clock = clock
         self._api_url = api_url.rstrip("/")
         self._concurrent_requests = concurrent_requests
-        self._largest_offset = largest_offset
+        self.largest_offset = largest_offset
         self.max_records = largest_offset + PAGE_ROWS
         self._api_key = api_key
         self._tokens = (
@@ -128,7 +129,7 @@ class QueryApi:
         found = fields_in(response)
         if not found:
             expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
-            raise self._unusable(response, expected)
+            raise self.unusable(response, expected)
         return found
 
     def fetch_pages(
@@ -201,7 +202,7 @@ class QueryApi:
         if response.status == 204 or (start == b"[]" and len(response.body) <= PAGE_START):
             return 0
         if rows is None or start.startswith((b"{", b"[")):
-            raise self._unusable(response, "delimited text")
+            raise self.unusable(response, "delimited text")
         total = self.record_total_of(response)
         if total != expected_total:
             raise moved(f"Record-Total {expected_total}", f"Record-Total {total}")
@@ -252,7 +253,7 @@ class QueryApi:
             found = None
         if found is None or any(len(each) != width for each in found):
             expected = '{"availablePartitions": [{"partitions": …}]}'
-            raise self._unusable(response, expected)
+            raise self.unusable(response, expected)
         return found
 
     def rows_of(self, response: Response) -> list[dict[str, Any]]:
@@ -268,7 +269,7 @@ class QueryApi:
             rows = json_of(response)
             return [dict(row) for row in rows]
         except (ValueError, TypeError):
-            raise self._unusable(response, "a JSON list of records") from None
+            raise self.unusable(response, "a JSON list of records") from None
 
     def post(
         self, group: str, dataset: str, query: Mapping[str, object], *, accept: str
@@ -327,15 +328,15 @@ class QueryApi:
         if response.status in (401, 403) and not is_html(response):
             raise _no_access(response, is_anonymous=is_anonymous)
         if response.status not in (200, 204):
-            raise self._unusable(response, "HTTP 200 or 204")
+            raise self.unusable(response, "HTTP 200 or 204")
 
     def _authorization(self) -> dict[str, str]:
         if self._api_key is not None:
             return {"Authorization": f"Bearer {self._api_key.get_secret_value()}"}
         return {} if self._tokens is None else self._tokens.header()
 
-    def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
-        """Response without data; a statusCode of 500 and above in its body is transient."""
+    def unusable(self, response: Response, expected: str) -> SourceError | TransientError:
+        """Return the error of an answer without data; a statusCode from 500 on is transient."""
         kind = TransientError if status_code_in(response) >= 500 else SourceError
         return kind(
             "FINRA's answer cannot be used",
