@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 from orchestration_project.contracts.delimited import DELIMITER
@@ -33,11 +32,11 @@ SORT = (SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID")
 """Makes the order of pages certain, where FINRA allows a sort."""
 
 
-@dataclass(frozen=True)
 class FinraApi(FinraSource):
     """Reads FINRA's weekly data, or that of whatever speaks its Query API at another address."""
 
-    api: QueryApi
+    def __init__(self, api: QueryApi) -> None:
+        self.api = api
 
     @property
     def name(self) -> str:
