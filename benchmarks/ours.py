@@ -37,6 +37,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import PROJECT_ROOT, load_settings
@@ -187,14 +188,16 @@ def fetch(*, keys: list[str], concurrent_requests: int) -> dict[str, Any]:
     settings = FinraSettings.of(load_settings())
     with open_http(settings) as http:
         source = FinraApi(
-            http,
-            Captures(open_store(settings)),
-            open_clock(settings),
-            name="api",
-            api_url=settings.finra_api_url,
-            token_url=settings.finra_token_url,
-            credentials=None,
-            concurrent_requests=concurrent_requests,
+            QueryApi(
+                http,
+                Captures(open_store(settings)),
+                open_clock(settings),
+                name="api",
+                api_url=settings.finra_api_url,
+                token_url=settings.finra_token_url,
+                credentials=None,
+                concurrent_requests=concurrent_requests,
+            )
         )
         source.published()  # connects
         started = time.perf_counter()

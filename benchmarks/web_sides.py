@@ -23,7 +23,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.resources import resource_definitions
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import Page, items, links
 from orchestration_project.domains.web.sites import Site, read_site

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.demo.clock import Clock as DemoClock
 from orchestration_project.demo.saas.jira import EMAIL, TOKEN
 from orchestration_project.demo.saas.peopleforce import API_KEY

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.assets.factory import derive_partitions
 from orchestration_project.assets.specs import asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -12,8 +13,7 @@ from orchestration_project.domains.cboe.volume import WEEKS
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.derived import DerivedResult
-from orchestration_project.engine.loads import record_run_balances
-from orchestration_project.engine.runner import AssetEvent, Report, each_partition
+from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.cboe import TITLE, off_exchange_share
 from orchestration_project.plots.sparkline import svg_uri
@@ -83,20 +83,12 @@ def off_exchange_weeks(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose inputs are the same stays as it is."""
-    report = Report[DerivedResult](
-        lambda derived: {OFF_EXCHANGE_WEEKLY: _metadata(derived)},
-        is_unchanged=lambda derived: not derived.recomputed,
-        record_balances=record_run_balances(warehouse, off_exchange_share_weekly.name, clock.now),
-    )
-    yield from each_partition(context, lambda: weekly_load(warehouse), report)
+    load = weekly_load(warehouse)
+    yield from derive_partitions(context, clock, load, OFF_EXCHANGE_WEEKLY, _figures)
 
 
-def _metadata(derived: DerivedResult) -> dict[str, Any]:
-    return {
-        "outcome": "derived" if derived.recomputed else "unchanged",
-        "dagster/row_count": derived.tables[off_exchange_share_weekly.name].row_count,
-        "seconds": derived.seconds,
-    }
+def _figures(derived: DerivedResult) -> dict[str, Any]:
+    return {"dagster/row_count": derived.tables[off_exchange_share_weekly.name].row_count}
 
 
 @dg.multi_asset(

@@ -1,11 +1,11 @@
 """Assets, checks and jobs of a declared dataset: one function makes all of them.
 
 A dataset has an asset for its source, which nothing here makes, and one for its table, with a
-check for each audit, and a job that loads it.
+check for each audit, and a job that loads it. A step that derives a table is made here, too.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
@@ -59,6 +59,7 @@ from orchestration_project.engine.deliveries import (
     RecordedDeliveries,
     SourceDeliveries,
 )
+from orchestration_project.engine.derived import DerivedLoad, DerivedResult
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import (
     LoadOptions,
@@ -66,7 +67,13 @@ from orchestration_project.engine.loads import (
     refuse_unused_options,
 )
 from orchestration_project.engine.options import with_defaults
-from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
+from orchestration_project.engine.runner import (
+    AssetEvent,
+    Checked,
+    Report,
+    each_partition,
+    landed_before,
+)
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
@@ -592,3 +599,39 @@ def _plan_replay(
         description=f"{len(keys)} partitions of {table.name}{skipped}",
         count=len(keys),
     )
+
+
+def derive_partitions(
+    context: dg.AssetExecutionContext,
+    clock: Clock,
+    load: DerivedLoad,
+    asset: dg.AssetKey,
+    figures: Callable[[DerivedResult], Mapping[str, Any]],
+    checks: Callable[[], Sequence[Checked]] = tuple,
+) -> Iterator[AssetEvent]:
+    """Derive each partition of the run; one whose inputs are the same stays as it is.
+
+    Args:
+        context: The run.
+        clock: Times of the run's equations.
+        load: Derives one table.
+        asset: Asset of the table.
+        figures: Returns metadata of a derived partition besides its outcome and seconds.
+        checks: Returns the results of the asset's checks, once all partitions are derived.
+
+    Raises:
+        Failure: A partition was quarantined, or something failed that concerns all of them.
+    """
+
+    def metadata(derived: DerivedResult) -> dict[dg.AssetKey, dict[str, Any]]:
+        outcome = "derived" if derived.recomputed else "unchanged"
+        return {asset: {"outcome": outcome, **figures(derived), "seconds": derived.seconds}}
+
+    [table] = load.tables
+    report = Report[DerivedResult](
+        metadata,
+        checks,
+        is_unchanged=lambda derived: not derived.recomputed,
+        record_balances=record_run_balances(load.warehouse, table.table.name, clock.now),
+    )
+    yield from each_partition(context, lambda: load, report)

@@ -42,8 +42,12 @@ from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import NOT_READ, OUTCOMES, REPLAY_PREFIX
 from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.resources.documents.s3_bucket import S3Bucket
-from orchestration_project.resources.documents.source import RECOVERIES, DocumentSource, NoFiles
-from orchestration_project.resources.documents.uploads import PREFIX as UPLOADS
+from orchestration_project.resources.documents.source import (
+    RECOVERIES,
+    UPLOAD_PREFIX,
+    DocumentSource,
+    NoFiles,
+)
 from orchestration_project.resources.documents.waiting import TOPIC_PREFIX, oldest_waiting
 from orchestration_project.sensors.documents import (
     documents_freshness_hourly,
@@ -232,7 +236,9 @@ DOCUMENTS = Domain(
         ),
         Deadlines(_oldest_waiting),
         *EQUATIONS,
-        ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES, upload_prefix=UPLOADS),
+        ItemTopics(
+            prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES, upload_prefix=UPLOAD_PREFIX
+        ),
         ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
         LoadedInboxes(_loaded_inboxes),
         *RECOVERIES,

@@ -72,7 +72,7 @@ def show(files: tuple[str, ...], lines: int, timeout: float, memory_mib: int, wo
     Exit status: 0 all extracted, 1 some failed, 2 usage.
     """
     from orchestration_project.resources.documents.extraction import Extraction
-    from orchestration_project.resources.documents.reading import reader_settings
+    from orchestration_project.resources.documents.setups import reader_settings
     from orchestration_project.settings import load_settings
     from orchestration_project.settings.domains.documents import DocumentsSettings
 

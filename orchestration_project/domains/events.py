@@ -38,15 +38,11 @@ class WebhookEvent(NamedTuple):
     body: bytes
 
 
-def checked_event(
-    body: bytes, *, source: str, delivery_id: str, received_at: datetime, kind: str | None
-) -> Validated:
-    """Return the one row of a delivery, or its one reject with the reason."""
-    return checked_events([WebhookEvent(source, delivery_id, received_at, kind, body)])[0]
-
-
 def checked_events(events: Sequence[WebhookEvent]) -> list[Validated]:
-    """Return the same of several deliveries: a frame for each would take as long as loading it."""
+    """Return the one row of each delivery, or its one reject with the reason.
+
+    All share a frame: one for each would take as long as loading it.
+    """
     problems = [_problem(event.body) for event in events]
     rows = pl.DataFrame(
         [

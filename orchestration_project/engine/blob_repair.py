@@ -13,8 +13,14 @@ from uuid import uuid4
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.repair import DAMAGED, Problem, is_expired
-from orchestration_project.engine.blob_streams import STREAM_BYTES, compress_file, hash_file
-from orchestration_project.engine.captures import BlobError, Captures, blob_name
+from orchestration_project.engine.captures import (
+    STREAM_BYTES,
+    BlobError,
+    Captures,
+    blob_name,
+    compress_file,
+    hash_file,
+)
 from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 

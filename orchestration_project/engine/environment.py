@@ -22,9 +22,12 @@ from orchestration_project.connections.artifacts import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder, stored_secret
 from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.connections.http.shared_state import SharedState, SystemState
-from orchestration_project.connections.http.sqlite_state import SqliteState
-from orchestration_project.connections.http.sqlite_state import (
+from orchestration_project.connections.http.shared_state import (
+    SharedState,
+    SqliteState,
+    SystemState,
+)
+from orchestration_project.connections.http.shared_state import (
     read_systems as read_systems_of_file,
 )
 from orchestration_project.contracts.chain import ChainKey, new_key_text, read_key, read_public_keys

@@ -149,13 +149,6 @@ def replay_op(domain: str) -> str:
     return f"replay_{domain}"
 
 
-def replay_launchpad(table: str, group_id: str) -> str:
-    """Return the address of the launchpad that replays a delivery."""
-    domain = table.partition("_")[0]
-    config = {"table": table, "group_id": group_id, "dry_run": False}
-    return launchpad(replay_job_name(domain), replay_op(domain), **config)
-
-
 def evidence_path(file: str) -> str:
     """Return the path of an archive below STATE_DIR/evidence."""
     return f"{API}/evidence/{quote(file)}"

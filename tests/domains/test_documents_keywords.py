@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.domains.documents.keywords import (
+from orchestration_project.domains.documents.fingerprints import (
     HELD_TERMS,
     KEYWORD_COUNT,
     TERM_COUNT,

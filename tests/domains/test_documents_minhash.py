@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.domains.documents.minhash import (
+from orchestration_project.domains.documents.fingerprints import (
     BAND_HASHES,
     BLOCK_WORDS,
     HASH_COUNT,

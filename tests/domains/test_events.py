@@ -5,13 +5,19 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestration_project.contracts.rules import Validated
-from orchestration_project.domains.events import LARGEST_BYTES, MAX_NESTING, checked_event
+from orchestration_project.domains.events import (
+    LARGEST_BYTES,
+    MAX_NESTING,
+    WebhookEvent,
+    checked_events,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def checked(body: bytes) -> Validated:
-    return checked_event(body, source="git", delivery_id="1", received_at=NOON, kind=None)
+    [checked] = checked_events([WebhookEvent("git", "1", NOON, None, body)])
+    return checked
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from orchestration_project.engine.pool_worker import describe
-from orchestration_project.engine.pools import ItemT, Results, ResultT
-from orchestration_project.engine.worker_process import item_error
+from orchestration_project.engine.pools import ItemT, Results, ResultT, item_error
 from orchestration_project.errors import OrchestrationError
 
 

@@ -18,8 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.engine.pools import MIB, ProcessPool
-from orchestration_project.engine.worker_process import OUTPUT_CHARACTERS, ItemError
+from orchestration_project.engine.pools import MIB, OUTPUT_CHARACTERS, ItemError, ProcessPool
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,

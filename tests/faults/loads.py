@@ -24,7 +24,7 @@ import psutil
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.captures import Capture, Captures
@@ -36,6 +36,7 @@ from orchestration_project.engine.source import SourceVersion
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.resources.prices import PriceRange, PriceSource
@@ -153,14 +154,16 @@ def opened(job: Job, points: Points) -> Iterator[SingleItemLoad[Any, Any]]:
     """Give a load of weeks that tells its points."""
     with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         api = FinraApi(
-            http,
-            Captures(FolderStore(job.artifacts)),
-            Clock(NOW),
-            name="api",
-            api_url=job.source_url,
-            token_url=job.source_url + TOKEN_PATH,
-            credentials=None,
-            concurrent_requests=1,  # so that the points come in one order
+            QueryApi(
+                http,
+                Captures(FolderStore(job.artifacts)),
+                Clock(NOW),
+                name="api",
+                api_url=job.source_url,
+                token_url=job.source_url + TOKEN_PATH,
+                credentials=None,
+                concurrent_requests=1,  # so that the points come in one order
+            )
         )
         source = cast("FinraSource", WatchedSource(api, points))
         deliveries = SourceDeliveries(WEEKS, source, warehouse, Clock(NOW))

@@ -34,8 +34,7 @@ from starlette.types import Message
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.limits import Breaker, Tally
-from orchestration_project.connections.http.shared_state import HostKey
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import HostKey, SqliteState
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, RequestCounter
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes

@@ -20,7 +20,7 @@ from orchestration_project import (
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError

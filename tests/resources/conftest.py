@@ -15,10 +15,11 @@ from sqlalchemy.pool import Pool
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.services.ledger import Ledger
 from tests.faulty_server import FaultyServer, Request
 from tests.prepared import Prepared
@@ -107,16 +108,18 @@ def ask(tmp_path: Path) -> Iterator[Callable[..., tuple[FinraApi, list[Request]]
                 retry_wait_seconds=0.001,
             )
             api = FinraApi(
-                stack.enter_context(http),
-                Captures(FolderStore(tmp_path / "artifacts")),
-                StoppedClock(),
-                name="api",
-                api_url=server.url + "/",
-                token_url=server.url + TOKEN_PATH,
-                credentials=credentials,
-                api_key=SecretStr(api_key) if api_key else None,
-                concurrent_requests=concurrent_requests,
-                **limits,
+                QueryApi(
+                    stack.enter_context(http),
+                    Captures(FolderStore(tmp_path / "artifacts")),
+                    StoppedClock(),
+                    name="api",
+                    api_url=server.url + "/",
+                    token_url=server.url + TOKEN_PATH,
+                    credentials=credentials,
+                    api_key=SecretStr(api_key) if api_key else None,
+                    concurrent_requests=concurrent_requests,
+                    **limits,
+                )
             )
             return api, server.requests
 

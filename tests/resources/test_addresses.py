@@ -16,7 +16,7 @@ from orchestration_project.connections.http.addresses import (
     is_global,
     resolve_host,
 )
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.environment import address_guard
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import child_environment, load_settings

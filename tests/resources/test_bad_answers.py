@@ -11,10 +11,11 @@ import pytest
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, error_or_outcome, promise, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
@@ -174,14 +175,16 @@ def opened(
 
         def load() -> WeekLoader:
             api = FinraApi(
-                http,
-                Captures(store),
-                StoppedClock(),
-                name="api",
-                api_url=server.url,
-                token_url=server.url + TOKEN_PATH,
-                credentials=None,
-                concurrent_requests=4,
+                QueryApi(
+                    http,
+                    Captures(store),
+                    StoppedClock(),
+                    name="api",
+                    api_url=server.url,
+                    token_url=server.url + TOKEN_PATH,
+                    credentials=None,
+                    concurrent_requests=4,
+                )
             )
             return week_load(api, warehouse, store, below)
 

@@ -10,7 +10,7 @@ from orchestration_project.catalog.fx import SOURCE
 from orchestration_project.catalog.own import documents_of
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.document_source import DocumentSource

@@ -10,9 +10,9 @@ import pytest
 
 from orchestration_project.domains.documents.extracted import Extracted
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.documents import reading
+from orchestration_project.resources.documents import setups
 from orchestration_project.resources.documents.extraction import Extraction, Source
-from orchestration_project.resources.documents.reading import ocr_rule
+from orchestration_project.resources.documents.setups import ocr_rule
 from orchestration_project.resources.documents.tesseract import OcrRule
 from orchestration_project.resources.documents.worker import ReaderSettings
 from tests.domains.documents import codes
@@ -67,12 +67,12 @@ def test_a_language_that_is_not_installed_names_the_package_to_install():
 
 
 def test_whether_images_are_recognised_is_a_setting(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reading, "which", lambda _: None)
+    monkeypatch.setattr(setups, "which", lambda _: None)
     assert ocr_rule("never", "eng", 1) is None
     assert ocr_rule("auto", "eng", 1) is None
     with pytest.raises(ConfigurationError, match="Tesseract is not installed"):
         ocr_rule("always", "eng", 1)
-    monkeypatch.setattr(reading, "which", lambda _: "/nowhere/tesseract")
+    monkeypatch.setattr(setups, "which", lambda _: "/nowhere/tesseract")
     rule = ocr_rule("auto", "eng", 1)
     assert rule is not None
     assert rule.missing == ("eng",)

@@ -12,7 +12,7 @@ import pytest
 from orchestration_project.connections.artifacts import S3Store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.documents.bucket import BYTES_PER_REQUEST, DocumentBucket

@@ -18,7 +18,7 @@ from orchestration_project.connections.http.encodings import (
     TooLargeError,
     decoded,
 )
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.errors import SourceError, TransientError
 from tests.faulty_server import FaultyServer, Reply
 

@@ -15,7 +15,7 @@ from orchestration_project.assets.finra import engine_dataset
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.datasets import TREASURY_DAILY
 from orchestration_project.domains.finra.declaration import FinraDataset
@@ -41,11 +41,11 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.resources.finra.connection import (
-    DatasetApi,
     DatasetApiSource,
     FinraDatasets,
     folder_source,
 )
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import (
@@ -82,7 +82,7 @@ class Bench:
     write_disposition: WriteDisposition = "replace_scope"
 
     def source(self, dataset: FinraDataset = DATASET) -> Source:
-        api = DatasetApi(
+        api = QueryApi(
             self.http,
             Captures(FolderStore(self.folder / "artifacts")),
             self.clock,

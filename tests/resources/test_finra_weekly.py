@@ -13,7 +13,7 @@ import pytest
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.audits import PLAUSIBILITY
 from orchestration_project.domains.finra.contract import FILE_FIELDS
@@ -22,6 +22,7 @@ from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError, MovedError
 from orchestration_project.resources.finra import FinraApi, FinraFiles
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
@@ -71,14 +72,16 @@ def load_of(tmp_path, warehouse, monkeypatch):
         opened.extend([http, server])
         store = FolderStore(tmp_path / "artifacts")
         api = FinraApi(
-            http,
-            Captures(store),
-            StoppedClock(),
-            name="api",
-            api_url=server.url,
-            token_url=server.url + TOKEN_PATH,
-            credentials=None,
-            concurrent_requests=4,
+            QueryApi(
+                http,
+                Captures(store),
+                StoppedClock(),
+                name="api",
+                api_url=server.url,
+                token_url=server.url + TOKEN_PATH,
+                credentials=None,
+                concurrent_requests=4,
+            )
         )
         return week_load(api, warehouse, store, tmp_path / "scratch", **how), server.requests
 

@@ -18,8 +18,12 @@ from orchestration_project.connections.http.proxies import (
     Proxy,
     ProxyPool,
 )
-from orchestration_project.connections.http.shared_state import CLOSED, HostKey, SharedState
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import (
+    CLOSED,
+    HostKey,
+    SharedState,
+    SqliteState,
+)
 from orchestration_project.errors import ConfigurationError, TransientError
 from tests.faulty_server import FaultyServer, Reply, Request, dropped
 from tests.resources.test_http import Tunnels, Wall, authority, free_url, no_proxies, tls

@@ -12,7 +12,7 @@ import pytest
 
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from tests.faulty_server import FaultyServer, Reply
 from tests.tls import make_certificate
 

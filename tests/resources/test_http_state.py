@@ -30,10 +30,10 @@ from orchestration_project.connections.http.shared_state import (
     QuotaCount,
     Rate,
     SharedState,
+    SqliteState,
     SystemState,
     Window,
 )
-from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.engine.environment import open_shared_state, read_systems
 from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse.connecting import parsed_url

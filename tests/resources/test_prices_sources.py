@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices
 from orchestration_project.engine.captures import Capture, Captures, parts_of

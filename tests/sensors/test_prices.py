@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (

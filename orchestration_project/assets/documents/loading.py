@@ -39,7 +39,12 @@ from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import open_arrivals
-from orchestration_project.resources.documents.extraction import Extraction
+from orchestration_project.resources.documents.extraction import (
+    ClaimedDocument,
+    DocumentExtractor,
+    Extraction,
+    Reading,
+)
 from orchestration_project.resources.documents.items import (
     REPLAY_PREFIX,
     DocumentQueue,
@@ -52,13 +57,8 @@ from orchestration_project.resources.documents.items import (
     record_nothing,
 )
 from orchestration_project.resources.documents.loading import AfterLoad, DocumentLoader
-from orchestration_project.resources.documents.pool import (
-    ClaimedDocument,
-    DocumentExtractor,
-    Reading,
-)
-from orchestration_project.resources.documents.reading import reader_settings
 from orchestration_project.resources.documents.reporting import RunDocuments, run_documents
+from orchestration_project.resources.documents.setups import reader_settings
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.waiting import file_items, topic_of
 from orchestration_project.services.metadata import quoted_table, table_of

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.assets.factory import derive_partitions
 from orchestration_project.assets.finra.catalogue import (
     SYMBOL_WEEK,
     WEEKS_OF_ALL_TIERS,
@@ -12,8 +13,7 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.derived import DerivedResult
-from orchestration_project.engine.loads import record_run_balances
-from orchestration_project.engine.runner import AssetEvent, Report, each_partition
+from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.short import figures_of, short_load
 from orchestration_project.tables.finra_short import finra_symbol_week_short
@@ -44,22 +44,16 @@ def symbol_week_short(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
-    report = Report[DerivedResult](
-        lambda derived: {SYMBOL_WEEK_SHORT: _metadata(derived)},
-        is_unchanged=lambda derived: not derived.recomputed,
-        record_balances=record_run_balances(warehouse, finra_symbol_week_short.name, clock.now),
-    )
-    yield from each_partition(context, lambda: short_load(warehouse), report)
+    load = short_load(warehouse)
+    yield from derive_partitions(context, clock, load, SYMBOL_WEEK_SHORT, _figures)
 
 
-def _metadata(derived: DerivedResult) -> dict[str, Any]:
+def _figures(derived: DerivedResult) -> dict[str, Any]:
     figures = figures_of(derived)
     return {
-        "outcome": "derived" if derived.recomputed else "unchanged",
         "dagster/row_count": figures.row_count,
         "symbols_with_short_sales": figures.sold_count,
         "symbols_with_short_interest": figures.held_count,
-        "seconds": derived.seconds,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from orchestration_project.assets.factory import derive_partitions
 from orchestration_project.assets.finra.catalogue import (
     SYMBOL_WEEK,
     WEEKS_OF_ALL_TIERS,
@@ -14,8 +15,7 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.value import differing_weeks
 from orchestration_project.engine.derived import DerivedResult
-from orchestration_project.engine.loads import record_run_balances
-from orchestration_project.engine.runner import AssetEvent, Report, each_partition
+from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import (
     coverage_by_week,
@@ -67,26 +67,23 @@ def symbol_week_value(
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
     limits = settings.checks_of("finra").finra_symbol_week_value
-    report = Report[DerivedResult](
-        lambda derived: {SYMBOL_WEEK_VALUE: _metadata(derived)},
-        checks=lambda: [
+
+    def check_weeks() -> list[dg.AssetCheckResult]:
+        return [
             _check_result(coverage_by_week(warehouse), limits.min_price_coverage),
             _agreement_result(notional_by_week(warehouse), limits.max_notional_factor),
-        ],
-        is_unchanged=lambda derived: not derived.recomputed,
-        record_balances=record_run_balances(warehouse, finra_symbol_week_value.name, clock.now),
-    )
-    yield from each_partition(context, lambda: value_load(warehouse), report)
+        ]
+
+    load = value_load(warehouse)
+    yield from derive_partitions(context, clock, load, SYMBOL_WEEK_VALUE, _figures, check_weeks)
 
 
-def _metadata(derived: DerivedResult) -> dict[str, Any]:
+def _figures(derived: DerivedResult) -> dict[str, Any]:
     figures = figures_of(derived)
     return {
-        "outcome": "derived" if derived.recomputed else "unchanged",
         "dagster/row_count": figures.row_count,
         "coverage_ratio": figures.coverage_ratio,
         "notional_dollars": figures.notional_dollars,
-        "seconds": derived.seconds,
     }
 
 

@@ -1,12 +1,274 @@
-"""The fingerprint of a document: what its similarity and topics are derived from."""
+"""Fingerprints of documents: similarity by MinHash, and topics by TF-IDF, are derived from them.
 
-from collections.abc import Iterable, Mapping
+MinHash estimates how many shingles of words two texts share, from signatures of fixed size. Its
+numbers are 64-bit integers that wrap around, so a signature is the same on every machine. A change
+of these rules needs a migration that empties the tables of signatures, bands and pairs.
+
+Keywords are words that are frequent in one document and rare in the others. No stop words are
+listed: a word of more than half of the documents is never a keyword.
+"""
+
+import math
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from heapq import nsmallest
 from itertools import islice
+from typing import NamedTuple, TypeAlias
 
-from orchestration_project.domains.documents.keywords import TermCounts
-from orchestration_project.domains.documents.minhash import BLOCK_WORDS, Sketch, signature_as_text
+import numpy as np
+import numpy.typing as npt
+
 from orchestration_project.domains.documents.words import words_of
+
+KEYWORD_COUNT = 10
+"""Keywords of a document at most."""
+
+TERM_COUNT = 1_000
+"""Distinct terms of a document that are counted: its most frequent ones."""
+
+HELD_TERMS = 100_000
+"""Distinct terms that are held while a text is read; then the rarest are forgotten."""
+
+MIN_LETTERS, MAX_LETTERS = 3, 40
+"""Letters of a term."""
+
+STOP_SHARE, STOP_FROM = 0.5, 20
+"""Share of documents above which a term is a stop word, once there are so many documents."""
+
+DECIMALS = 6
+"""Decimal places of a score, so that it is the same whatever the machine's logarithm rounds to."""
+
+
+class Keyword(NamedTuple):
+    """A term and its score."""
+
+    term: str
+    score: float
+
+
+class TermCounts:
+    """Counts of the terms of a text whose words come piece by piece; memory is bounded."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, words: Iterable[str]) -> None:
+        """Count the terms among words: those of letters alone that are neither short nor long."""
+        for word, count in Counter(words).items():
+            if MIN_LETTERS <= len(word) <= MAX_LETTERS and word.isalpha():
+                self._counts[word] += count
+                if len(self._counts) > HELD_TERMS:
+                    self._counts = Counter(self._most(HELD_TERMS // 2))
+
+    def most_frequent(self) -> dict[str, int]:
+        """Return the `TERM_COUNT` most frequent terms with their counts, the first by alphabet."""
+        return self._most(TERM_COUNT)
+
+    def _most(self, limit: int) -> dict[str, int]:
+        ordered = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
+        return dict(ordered[:limit])
+
+
+def keywords(
+    counts: Mapping[str, int], document_counts: Mapping[str, int], total: int
+) -> Sequence[Keyword]:
+    """Return the keywords of a document, the highest score first, then by alphabet.
+
+    A score is the term's share of the document's terms times ``1 + ln((1 + total) / (1 + n))``,
+    where ``n`` documents have the term.
+
+    Args:
+        counts: How often each of its terms occurs in it.
+        document_counts: How many documents have each term, itself included.
+        total: How many documents have any term.
+    """
+    own, rarities = sum(counts.values()), dict[int, float]()
+    for number in {document_counts.get(term, 1) for term in counts}:
+        if not is_stop_word(number, total):
+            rarities[number] = (1 + math.log((1 + total) / (1 + number))) / own
+    found = [
+        (-round(count * rarities[number], DECIMALS), term)
+        for term, count in counts.items()
+        if (number := document_counts.get(term, 1)) in rarities
+    ]
+    return [Keyword(term, -score) for score, term in nsmallest(KEYWORD_COUNT, found)]
+
+
+def is_stop_word(document_count: int, total: int) -> bool:
+    """Return whether a term of so many documents of all is never a keyword."""
+    return total >= STOP_FROM and document_count > STOP_SHARE * total
+
+
+SHINGLE_WORDS = 3
+"""Words that follow one another and are compared as one."""
+
+HASH_COUNT, BAND_HASHES = 128, 4
+"""Numbers of a signature, and of each of its bands.
+
+Texts that share 60 % of their shingles have an equal band with a probability of 98.8 %.
+"""
+
+MIN_SCORE = 0.6
+"""Estimated Jaccard similarity from which on two documents are a pair."""
+
+BLOCK_WORDS = 4096
+"""Words that are hashed at a time, so that memory does not grow with the text."""
+
+CACHED_WORDS = 50_000
+
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+Signature: TypeAlias = npt.NDArray[np.uint32]
+
+_MASK = 2**64 - 1
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _sequence(count: int) -> Hashes:
+    """Return the first numbers of the generator SplitMix64, seed 0."""
+    states = [(number + 1) * int(_BASE) & _MASK for number in range(count)]
+    return _mixed(np.array(states, np.uint64))
+
+
+def _mixed(numbers: Hashes) -> Hashes:
+    """Return the numbers with each bit dependent on all bits (finalizer of SplitMix64)."""
+    found = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return found ^ (found >> np.uint64(31))
+
+
+_FACTORS = _sequence(2 * HASH_COUNT)[:HASH_COUNT] | np.uint64(1)
+_SUMMANDS = _sequence(2 * HASH_COUNT)[HASH_COUNT:]
+
+
+class Sketch:
+    """The signature of a text whose words come piece by piece; memory is bounded."""
+
+    def __init__(self) -> None:
+        self._minima = np.full(HASH_COUNT, 2**32 - 1, np.uint32)
+        self._last: list[int] = []
+        self._has_shingle = False
+        self._known: dict[str, int] = {}
+
+    def add(self, words: Iterable[str]) -> None:
+        """Add the next words of the text; case is the caller's to fold."""
+        following = iter(words)
+        while some := list(islice(following, BLOCK_WORDS)):
+            hashes = self._last + self._hashes(some)
+            self._last = self._reduce(hashes) if len(hashes) >= SHINGLE_WORDS else hashes
+
+    def signature(self) -> Signature | None:
+        """Return the signature; None: no word was added.
+
+        A text of fewer words than a shingle has is a shingle of its own.
+        """
+        if self._has_shingle:
+            return self._minima
+        return _minima(_shingles([self._last])) if self._last else None
+
+    def _hashes(self, words: Sequence[str]) -> list[int]:
+        known = self._known
+        if len(known) >= CACHED_WORDS:
+            known.clear()
+        for word in set(words).difference(known):
+            encoded = word.encode("utf-8", "surrogatepass")
+            known[word] = int.from_bytes(blake2b(encoded, digest_size=8).digest(), "little")
+        return [known[word] for word in words]
+
+    def _reduce(self, hashes: list[int]) -> list[int]:
+        """Take over the shingles of words; return the words that the next shingle begins with."""
+        count = len(hashes) - SHINGLE_WORDS + 1
+        shifted = [hashes[place : place + count] for place in range(SHINGLE_WORDS)]
+        shingles = _shingles(np.array(shifted, np.uint64).T)
+        self._minima = np.minimum(self._minima, _minima(shingles))
+        self._has_shingle = True
+        return hashes[count:]
+
+
+def _shingles(rows: Sequence[Sequence[int]] | Hashes) -> Hashes:
+    """Return a hash of each row of word hashes; the order of words matters."""
+    words = np.asarray(rows, np.uint64)
+    found = np.zeros(len(words), np.uint64)
+    for column in words.T:
+        found = _mixed(found * _BASE + column)
+    return found
+
+
+def _minima(shingles: Hashes) -> Signature:
+    """Return the least value that each of the hash functions has for a shingle."""
+    found = np.full(HASH_COUNT, 2**32 - 1, np.uint32)
+    for start in range(0, len(shingles), 1024):
+        some = shingles[start : start + 1024, None] * _FACTORS + _SUMMANDS
+        found = np.minimum(found, (some >> np.uint64(32)).astype(np.uint32).min(axis=0))
+    return found
+
+
+def estimated_similarity(signature: Signature, other: Signature) -> float:
+    """Return the estimated Jaccard similarity, 0-1; its standard error is 0.044 at most."""
+    return int(np.count_nonzero(signature == other)) / HASH_COUNT
+
+
+def buckets(signature: Signature) -> list[int]:
+    """Return a signed 64-bit number for each band; those of an equal band are equal."""
+    stored = signature.astype("<u4")
+    return [
+        int.from_bytes(
+            blake2b(
+                f"{start}/".encode() + stored[start : start + BAND_HASHES].tobytes(),
+                digest_size=8,
+            ).digest(),
+            "little",
+            signed=True,
+        )
+        for start in range(0, HASH_COUNT, BAND_HASHES)
+    ]
+
+
+def signature_as_text(signature: Signature) -> str:
+    """Return a signature as text: base64 of little-endian 32-bit numbers."""
+    return b64encode(signature.astype("<u4").tobytes()).decode()
+
+
+def signature_of_text(text: str) -> Signature:
+    """Return the signature that `signature_as_text` wrote."""
+    return np.frombuffer(b64decode(text), "<u4").astype(np.uint32)
+
+
+class Groups:
+    """Connected components of pairs; a group is named by its smallest member."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+
+    def join(self, one: str, other: str) -> None:
+        """Put two members, and all that they are connected with, into one group."""
+        low, high = sorted((self.of(one), self.of(other)))
+        self._parents[high] = low
+        self._parents.setdefault(low, low)
+
+    def of(self, member: str) -> str:
+        """Return the group of a member; one that was never joined is its own."""
+        parents, root = self._parents, member
+        while (above := parents.get(root, root)) != root:
+            root = above
+        while member != root:
+            member, parents[member] = parents[member], root
+        return root
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Yield each member that was joined, with its group."""
+        for member in list(self._parents):
+            yield member, self.of(member)
+
+
+def grouped(groups: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """Return the members of each group, in order."""
+    found: dict[str, list[str]] = {}
+    for member, group in sorted(groups):
+        found.setdefault(group, []).append(member)
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from orchestration_project.contracts.job_kinds import (
     REPAIR_ARTIFACTS,
 )
 from orchestration_project.contracts.roles import Role
-from orchestration_project.engine.blob_streams import STREAM_BYTES
-from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.captures import STREAM_BYTES, Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch

@@ -27,14 +27,18 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
-from orchestration_project.resources.documents.reading import setups_of
 from orchestration_project.resources.documents.setups import (
     ReaderSetup,
     are_in_use,
     retry_for_new_setups,
+    setups_of,
 )
-from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.uploads import AFTER_PREFIX, PREFIX, take_uploads
+from orchestration_project.resources.documents.source import (
+    AFTER_UPLOADS,
+    UPLOAD_PREFIX,
+    DocumentSource,
+    take_uploads,
+)
 from orchestration_project.resources.documents.waiting import (
     TOPIC_PREFIX,
     DueDay,
@@ -263,7 +267,7 @@ def _known_after(connection: Connection, path: str) -> list[KnownFile]:
     garbage, which takes as long as to read them.
     """
     columns = documents_files.c
-    is_of_source = or_(columns.path < PREFIX, columns.path >= AFTER_PREFIX)
+    is_of_source = or_(columns.path < UPLOAD_PREFIX, columns.path >= AFTER_UPLOADS)
     is_server = connection.dialect.name == "postgresql"
     modified_at = func.timezone("UTC", columns.modified_at) if is_server else columns.modified_at
     result = connection.execute(

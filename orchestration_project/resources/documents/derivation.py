@@ -26,9 +26,13 @@ from sqlalchemy import (
 )
 
 from orchestration_project.contracts.values import schema_of
-from orchestration_project.domains.documents.fingerprints import Fingerprint, fingerprint_of
-from orchestration_project.domains.documents.keywords import keywords
-from orchestration_project.domains.documents.minhash import Signature, signature_of_text
+from orchestration_project.domains.documents.fingerprints import (
+    Fingerprint,
+    Signature,
+    fingerprint_of,
+    keywords,
+    signature_of_text,
+)
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys

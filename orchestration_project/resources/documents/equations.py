@@ -13,7 +13,7 @@ from orchestration_project.engine.equations import (
     SubjectBalance,
     read_places,
 )
-from orchestration_project.resources.documents.uploads import PREFIX
+from orchestration_project.resources.documents.source import UPLOAD_PREFIX
 from orchestration_project.tables.documents import (
     documents,
     documents_chunks,
@@ -82,7 +82,7 @@ def _has_item(*states: str) -> ColumnElement[bool]:
 
 
 def _is_file(states: Sequence[str]) -> ColumnElement[bool]:
-    folder = PREFIX + uploads.c.inbox + "/" + uploads.c.upload_id
+    folder = UPLOAD_PREFIX + uploads.c.inbox + "/" + uploads.c.upload_id
     path = documents_files.c.path
     own = and_(path > folder + "/", path < folder + AFTER_SLASH)
     return and_(own, documents_files.c.state.in_(states))

@@ -18,13 +18,12 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.run_items import FAILURES_SHOWN, ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.resources.documents.pool import (
+from orchestration_project.resources.documents.extraction import (
     MAX_BATCH_BYTES,
     ClaimedDocument,
     Reading,
 )
-from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.uploads import is_upload, read_upload
+from orchestration_project.resources.documents.source import DocumentSource, is_upload, read_upload
 from orchestration_project.tables.documents import documents, documents_files, documents_pages
 from orchestration_project.tables.spine import blobs, captures, deliveries
 

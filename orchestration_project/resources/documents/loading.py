@@ -35,7 +35,7 @@ from orchestration_project.engine.warehouse.landing import LoadedScope, ScopeDel
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import write_fingerprints
-from orchestration_project.resources.documents.pool import (
+from orchestration_project.resources.documents.extraction import (
     READABLE,
     ClaimedDocument,
     DocumentExtractor,

@@ -11,7 +11,7 @@ import polars as pl
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
 from orchestration_project.contracts.values import schema_of
-from orchestration_project.domains.documents.minhash import (
+from orchestration_project.domains.documents.fingerprints import (
     MIN_SCORE,
     Groups,
     Signature,

@@ -1,19 +1,12 @@
 """The action http_request: a request signed by Standard Webhooks to a declared target."""
 
 import json
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.attempts import may_pass
 from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields
-from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
-from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
-from orchestration_project.engine.environment import address_guard, open_shared_state
+from orchestration_project.engine.environment import address_guard
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import hide
 from orchestration_project.registry import (
@@ -24,11 +17,8 @@ from orchestration_project.registry import (
     Registry,
     RoutingAction,
 )
+from orchestration_project.services.signed_requests import Receiver, post_signed, read_signing_key
 from orchestration_project.settings import Settings, read_secrets
-
-REQUEST_SECONDS = 60
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RequestTarget(BaseModel):
@@ -60,66 +50,47 @@ def _examine(given: ActionExamination) -> ActionFindings:
     """Examine URL and secret; no name is resolved, and nothing is sent."""
     declared: RequestTarget = given.declared
     url_name, secret_name = secret_names(given.target)
+    guard = address_guard(given.settings)
     try:
         if declared.url is not None:
-            _require_usable(declared.url, given.target, address_guard(given.settings))
+            _receiver(given.target, declared.url).require_usable(guard)
     except ConfigurationError as error:
         return ActionFindings([("", error.line)])
     if declared.url is None:
-        _require_usable(_secret(url_name), given.target, address_guard(given.settings))
-    _key(secret_name)
+        _receiver(given.target, _secret(url_name)).require_usable(guard)
+    read_signing_key(secret_name, _secret(secret_name))
     return ActionFindings()
 
 
-def _require_usable(url: str, target: str, guard: AddressGuard) -> None:
-    guard.check(url)
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-        raise ConfigurationError(
-            f"invalid url of the target {target}: expected https://, "
-            "e.g. https://partner.example.org/hooks",
-            remedy=f"correct WEBHOOKS_FILE or {secret_names(target)[0]}",
-        )
+def _receiver(target: str, url: str) -> Receiver:
+    return Receiver(
+        name=f"the target {target}",
+        system=f"routing_{target}",
+        url=url,
+        origin=f"WEBHOOKS_FILE or {secret_names(target)[0]}",
+    )
 
 
 def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     """Send the fields in one signed request, whose id is the idempotency key."""
     declared: RequestTarget = request.declared
     url_name, secret_name = secret_names(request.target)
-    url = declared.url or _secret(url_name)
-    guard = address_guard(given.settings)
-    _require_usable(url, request.target, guard)
-    is_local = urlsplit(url).hostname in LOOPBACK
-    body = _body(request, declared)
-    key = _key(secret_name)
-    headers = standard_headers(key, request.idempotency_key, body, now=Clock().now())
-    with HttpClient(
-        system=f"routing_{request.target}",
-        state=open_shared_state(given.settings),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent=user_agent(),
-        use_environment=not is_local,
-        deadline_seconds=REQUEST_SECONDS,
-        guard=guard,
-    ) as http:
-        response = http.request(
-            "POST",
-            url,
-            headers={
-                **headers,
-                "Content-Type": "application/json",
-                HOPS_HEADER: ",".join(request.hops),
-            },
-            content=body,
-            is_repeatable=False,
-        )
-    if 200 <= response.status < 300:
-        return f"HTTP {response.status}"
-    raise (TransientError if may_pass(response.status) else SourceError)(
+    receiver = _receiver(request.target, declared.url or _secret(url_name))
+    receiver.require_usable(address_guard(given.settings))
+    status = post_signed(
+        receiver,
+        read_signing_key(secret_name, _secret(secret_name)),
+        request.idempotency_key,
+        _body(request, declared),
+        given.settings,
+        {HOPS_HEADER: ",".join(request.hops)},
+    )
+    if 200 <= status < 300:
+        return f"HTTP {status}"
+    raise (TransientError if may_pass(status) else SourceError)(
         f"the target {request.target} did not accept a request",
         expected="a status from 200 to 299",
-        found=f"HTTP {response.status}",
+        found=f"HTTP {status}",
         remedy=f"check the receiver, {secret_name} and the rule {request.rule_id}",
     )
 
@@ -144,17 +115,6 @@ def _secret(name: str) -> str:
         )
     hide(found)
     return found
-
-
-def _key(name: str) -> bytes:
-    try:
-        key = SCHEMES["standard"].key(_secret(name))
-    except ValueError:  # its cause may quote the secret
-        key = b""
-    if len(key) < SHORTEST_SECRET_BYTES:
-        expected = f"expected whsec_ and Base64 of {SHORTEST_SECRET_BYTES} bytes or more"
-        raise ConfigurationError(f"invalid {name}: {expected}", remedy=f"correct {name}")
-    return key
 
 
 HTTP_REQUEST = RoutingAction(

@@ -32,8 +32,16 @@ SORT = (SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID")
 """Makes the order of pages certain, where FINRA allows a sort."""
 
 
-class FinraApi(QueryApi, FinraSource):
+class FinraApi(FinraSource):
     """Reads FINRA's weekly data, or that of whatever speaks its Query API at another address."""
+
+    def __init__(self, api: QueryApi) -> None:
+        self.api = api
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads: demo or api."""
+        return self.api.name
 
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
         """Return (weekStartDate, tierIdentifier) of every partition of both datasets.
@@ -77,18 +85,20 @@ class FinraApi(QueryApi, FinraSource):
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
         """Return the weeks before ``before`` with updated rows, None if there are too many."""
         query = _updates_query(tier, before=before, since=since, until=until)
-        response = self._post(GROUP, CURRENT, query, accept="application/json")
-        rows = self._rows(response) if response.status != 204 else []
-        if rows and len(rows) < self._record_total(response):
+        response = self.api.post(GROUP, CURRENT, query, accept="application/json")
+        rows = self.api.rows_of(response)
+        if rows and len(rows) < self.api.record_total_of(response):
             return None
         updated = {str(row.get("weekStartDate")) for row in rows}
         if not updated <= {week for week, _ in self._listed_weeks(CURRENT)}:
-            raise self._unusable(response, "a weekStartDate that /partitions lists, in each record")
+            raise self.api.unusable(
+                response, "a weekStartDate that /partitions lists, in each record"
+            )
         return updated
 
     def list_fields(self) -> Mapping[str, str] | None:
         """Return the type of each field of the current dataset, by name, as FINRA lists them."""
-        return self._fields_of(GROUP, CURRENT)
+        return self.api.fields_of(GROUP, CURRENT)
 
     def version(self, partition: Partition) -> SourceVersion:
         """Ask for the number of records and the newest change of a partition: one request."""
@@ -97,8 +107,8 @@ class FinraApi(QueryApi, FinraSource):
         query = _query(week_start, tier, fields=["lastUpdateDate"], limit=1)
         if dataset == CURRENT:
             query["sortFields"] = ["-lastUpdateDate"]
-        response = self._post(GROUP, dataset, query, accept="application/json")
-        rows = self._rows(response) if response.status != 204 else []
+        response = self.api.post(GROUP, dataset, query, accept="application/json")
+        rows = self.api.rows_of(response)
         if not rows:
             raise SourceError(
                 f"{dataset} is empty for {tier}, week {week_start}",
@@ -107,7 +117,7 @@ class FinraApi(QueryApi, FinraSource):
                 remedy="ask again later; if it stays so, report it to FINRA",
                 url=response.url,
             )
-        total = self._record_total(response)
+        total = self.api.record_total_of(response)
         newest = f", updated {rows[0].get('lastUpdateDate')}" if dataset == CURRENT else ""
         return SourceVersion(f"{dataset}: {total} records{newest}", dataset, total)
 
@@ -122,7 +132,7 @@ class FinraApi(QueryApi, FinraSource):
         week_start, tier = partition.day, partition.value
         total = version.record_total or 0
         pieces = [QueryPart({}, total)]
-        if total > self._most_records:
+        if total > self.api.max_records:
             pieces = self._pieces(partition, version)
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
@@ -132,7 +142,7 @@ class FinraApi(QueryApi, FinraSource):
         pages: list[Capture] = []
         for piece in pieces:
             asked = {**query, **piece.filters}
-            pages += self._pages(
+            pages += self.api.fetch_pages(
                 GROUP, version.dataset, asked, total=piece.record_total, kept=captures
             )
         after = self.version(partition)
@@ -147,7 +157,7 @@ class FinraApi(QueryApi, FinraSource):
         if version.dataset != CURRENT:
             raise SourceError(
                 f"{said}, has more records than FINRA lets one page to",
-                expected=f"at most {self._most_records}",
+                expected=f"at most {self.api.max_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a week of this size needs another way of asking",
             )
@@ -155,18 +165,18 @@ class FinraApi(QueryApi, FinraSource):
 
         def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> RangeProbe:
             asked = {**query, **filters, "offset": offset}
-            response = self._post(GROUP, CURRENT, asked, accept="application/json")
-            rows = self._rows(response) if response.status != 204 else []
+            response = self.api.post(GROUP, CURRENT, asked, accept="application/json")
+            rows = self.api.rows_of(response)
             if not rows:
                 return RangeProbe(0, None)
-            return RangeProbe(self._record_total(response), str(rows[0].get(SYMBOL) or ""))
+            return RangeProbe(self.api.record_total_of(response), str(rows[0].get(SYMBOL) or ""))
 
         try:
             return pieces_of(
                 _partition(week_start, tier),
                 total,
                 probe,
-                largest_offset=self._largest_offset,
+                largest_offset=self.api.largest_offset,
                 said=said,
             )
         except SourceError:
@@ -210,7 +220,7 @@ class FinraApi(QueryApi, FinraSource):
             ) from error
 
     def _listed_weeks(self, dataset: str) -> frozenset[tuple[str, str]]:
-        return frozenset((week, tier) for week, tier in self._partitions(GROUP, dataset))
+        return frozenset((week, tier) for week, tier in self.api.list_values(GROUP, dataset))
 
 
 def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
@@ -33,23 +33,36 @@ from orchestration_project.settings import Settings, switched_off, without_query
 from orchestration_project.settings.domains.finra import FinraSettings
 
 
-class DatasetApi(QueryApi):
-    """Reads datasets of a Query API: FINRA's, or one that speaks it at another address."""
+@dataclass(frozen=True)
+class DatasetApiSource(Source):
+    """A dataset of FINRA's Query API, or of one that speaks it, as a source of its partitions."""
 
-    def published(self, dataset: FinraDataset) -> Sequence[tuple[str, ...]]:
+    api: QueryApi
+    dataset: FinraDataset
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads: demo or api."""
+        return self.api.name
+
+    def partitions(self, since: date | None = None) -> PartitionList:
+        """Return the partitions that are listed, oldest first, and values that are not known."""
+        return PartitionList(*self.dataset.known_partitions(self._published()))
+
+    def _published(self) -> Sequence[tuple[str, ...]]:
         """Return what names each partition that is listed, oldest first."""
-        return sorted(self._partitions(dataset.group, dataset.name, len(dataset.partition_fields)))
+        dataset = self.dataset
+        width = len(dataset.partition_fields)
+        return sorted(self.api.list_values(dataset.group, dataset.name, width))
 
-    def fields(self, dataset: FinraDataset) -> Mapping[str, str] | None:
+    def fields(self) -> Mapping[str, str] | None:
         """Return the type of each field, by name, as they are listed."""
-        return self._fields_of(dataset.group, dataset.name)
+        return self.api.fields_of(self.dataset.group, self.dataset.name)
 
-    def read(
-        self, dataset: FinraDataset, partition: Partition, captures: list[Capture]
-    ) -> Extraction:
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
         """Fetch all pages; more than one of them are read again, to be sure that nothing moved."""
+        dataset, published = self.dataset, self._published()
         values = dataset.source_values(partition)
-        published = self.published(dataset)
         if tuple(values.values()) not in published:
             raise UnavailableError(
                 f"{dataset.name} of {partition.label} is not published, or not kept any more",
@@ -58,24 +71,22 @@ class DatasetApi(QueryApi):
                 remedy="ask for another, or wait for its publication",
             )
         query = _query(dataset, values)
-        total = self._total(dataset, partition, query)
-        pages = self._pages(dataset.group, dataset.name, query, total=total, kept=captures)
-        version = rows_version(dataset.name, self._captures, pages)
+        total = self._total(partition, query)
+        pages = self.api.fetch_pages(dataset.group, dataset.name, query, total=total, kept=captures)
+        version = rows_version(dataset.name, self.api.captures, pages)
         if len(pages) > 1:
-            again = self._pages(dataset.group, dataset.name, query, total=total, kept=[])
-            found = rows_version(dataset.name, self._captures, again)
+            again = self.api.fetch_pages(dataset.group, dataset.name, query, total=total, kept=[])
+            found = rows_version(dataset.name, self.api.captures, again)
             if found != version:
                 raise moved(version, found)
         return Extraction(pages, version, total)
 
-    def _total(
-        self, dataset: FinraDataset, partition: Partition, query: Mapping[str, object]
-    ) -> int:
+    def _total(self, partition: Partition, query: Mapping[str, object]) -> int:
         """Ask how many records there are."""
+        dataset = self.dataset
         probe = {**query, "limit": 1, "offset": 0}
-        response = self._post(dataset.group, dataset.name, probe, accept="application/json")
-        has_body = response.status != 204 and bool(response.body.strip())
-        if not has_body or not self._rows(response):
+        response = self.api.post(dataset.group, dataset.name, probe, accept="application/json")
+        if not response.body.strip() or not self.api.rows_of(response):
             raise SourceError(
                 f"{dataset.name} is empty for {partition.label}",
                 expected="records, as /partitions lists it",
@@ -83,11 +94,11 @@ class DatasetApi(QueryApi):
                 remedy="ask again later; if it stays so, ask the source what your access covers",
                 url=response.url,
             )
-        total = self._record_total(response)
-        if total > self._most_records:
+        total = self.api.record_total_of(response)
+        if total > self.api.max_records:
             raise SourceError(
                 f"{dataset.name} has more records for {partition.label} than one may page to",
-                expected=f"at most {self._most_records}",
+                expected=f"at most {self.api.max_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a partition of this size needs another way of asking",
             )
@@ -107,31 +118,6 @@ def _query(dataset: FinraDataset, values: Mapping[str, str]) -> Mapping[str, obj
         "delimiter": DELIMITER,
         "quoteValues": False,
     }
-
-
-@dataclass(frozen=True)
-class DatasetApiSource(Source):
-    """A dataset of a Query API, as a source of its partitions."""
-
-    api: DatasetApi
-    dataset: FinraDataset
-
-    @property
-    def name(self) -> str:
-        """Source name in captures and loads: demo or api."""
-        return self.api.name
-
-    def partitions(self, since: date | None = None) -> PartitionList:
-        """Return the partitions that are listed, oldest first, and values that are not known."""
-        return PartitionList(*self.dataset.known_partitions(self.api.published(self.dataset)))
-
-    def fields(self) -> Mapping[str, str] | None:
-        """Return the type of each field, by name, as they are listed."""
-        return self.api.fields(self.dataset)
-
-    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
-        """Fetch all pages of a partition."""
-        return self.api.read(self.dataset, partition, captures)
 
 
 SourceOf = Callable[[FinraDataset], Source]
@@ -168,18 +154,15 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
         captures = Captures(open_store(settings))
         return FinraFiles(settings.finra_files_dir, captures, open_clock(settings))
-    return open_api(FinraApi, settings, http)
+    return FinraApi(open_api(settings, http))
 
 
-Api = TypeVar("Api", bound=QueryApi)
-
-
-def open_api(kind: type[Api], settings: Settings, http: HttpClient) -> Api:
+def open_api(settings: Settings, http: HttpClient) -> QueryApi:
     """Return what asks FINRA's Query API, or the demo of it."""
     settings = FinraSettings.of(settings)
     if settings.finra_source is None:
         raise switched_off("FINRA", "FINRA_SOURCE", "api or files")
-    return kind(
+    return QueryApi(
         http,
         Captures(open_store(settings)),
         open_clock(settings),
@@ -203,7 +186,7 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
     with ExitStack() as stack:
 
         @cache
-        def api() -> DatasetApi:
+        def api() -> QueryApi:
             if settings.finra_source == "files":
                 raise ConfigurationError(
                     "FINRA_SOURCE=files has no public dataset",
@@ -212,7 +195,7 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
                     "these jobs",
                 )
             admit("finra")
-            return open_api(DatasetApi, settings, stack.enter_context(open_http(settings)))
+            return open_api(settings, stack.enter_context(open_http(settings)))
 
         @cache
         def bonds() -> SourceOf:
@@ -234,7 +217,7 @@ def _open_bonds(settings: Settings, stack: ExitStack) -> SourceOf:
         folder = Folder(settings.finra_bonds_files_dir, "FINRA_BONDS_FILES_DIR")
         return partial(folder_source, folder, captures, clock)
     if settings.finra_bonds_api_url is not None:
-        api = DatasetApi(
+        api = QueryApi(
             stack.enter_context(open_http(settings, system="finra_bonds")),
             captures,
             clock,

@@ -54,7 +54,13 @@ class TruncatedResponseError(TransientError):
 
 
 class QueryApi:
-    """Client of FINRA's Query API, or of another server of the same protocol."""
+    """Client of FINRA's Query API, or of another server of the same protocol.
+
+    Attributes:
+        captures: The store of answers.
+        largest_offset: Offset to which one query can be paged.
+        max_records: Records to which it can be paged.
+    """
 
     def __init__(
         self,
@@ -72,12 +78,12 @@ class QueryApi:
     ) -> None:
         self._name = name
         self._http = http
-        self._captures = captures
+        self.captures = captures
         self._clock = clock
         self._api_url = api_url.rstrip("/")
         self._concurrent_requests = concurrent_requests
-        self._largest_offset = largest_offset
-        self._most_records = largest_offset + PAGE_ROWS  # that one query can be paged to
+        self.largest_offset = largest_offset
+        self.max_records = largest_offset + PAGE_ROWS
         self._api_key = api_key
         self._tokens = (
             None
@@ -111,7 +117,7 @@ class QueryApi:
         """
         return self._send("POST", path, query=query, accept="text/plain").body
 
-    def _fields_of(self, group: str, dataset: str) -> Mapping[str, str] | None:
+    def fields_of(self, group: str, dataset: str) -> Mapping[str, str] | None:
         """Return the type of each field of a dataset, by name, as FINRA lists them.
 
         None where the list is closed to callers without credentials.
@@ -123,10 +129,10 @@ class QueryApi:
         found = fields_in(response)
         if not found:
             expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
-            raise self._unusable(response, expected)
+            raise self.unusable(response, expected)
         return found
 
-    def _pages(
+    def fetch_pages(
         self,
         group: str,
         dataset: str,
@@ -140,7 +146,7 @@ class QueryApi:
 
         def fill(offset: int) -> None:
             until = min(offset + PAGE_ROWS, total)
-            self._fetch_pages(group, dataset, query, total, offset, until, slots[offset])
+            self._fetch_range(group, dataset, query, total, offset, until, slots[offset])
 
         try:
             with ThreadPoolExecutor(self._concurrent_requests) as pool:
@@ -150,7 +156,7 @@ class QueryApi:
             kept += pages  # in the order of the rows, however the answers came
         return pages
 
-    def _fetch_pages(
+    def _fetch_range(
         self,
         group: str,
         dataset: str,
@@ -163,7 +169,7 @@ class QueryApi:
         """Fetch the rows from ``offset`` to ``until``: one page, or more when they come short."""
         while offset < until:
             asked = {**query, "offset": offset, "limit": until - offset}
-            response = self._post(group, dataset, asked, accept="text/plain")
+            response = self.post(group, dataset, asked, accept="text/plain")
             page = self._keep(response, asked)
             pages.append(page if total <= RECORDS_HELD else page.without_body())
             rows = self._page_rows(response, page.row_count, total)
@@ -178,7 +184,7 @@ class QueryApi:
             offset += rows
 
     def _keep(self, response: Response, asked: Mapping[str, object]) -> Capture:
-        return self._captures.keep(
+        return self.captures.keep(
             response.body,
             url=response.url,
             request=asked,
@@ -196,8 +202,8 @@ class QueryApi:
         if response.status == 204 or (start == b"[]" and len(response.body) <= PAGE_START):
             return 0
         if rows is None or start.startswith((b"{", b"[")):
-            raise self._unusable(response, "delimited text")
-        total = self._record_total(response)
+            raise self.unusable(response, "delimited text")
+        total = self.record_total_of(response)
         if total != expected_total:
             raise moved(f"Record-Total {expected_total}", f"Record-Total {total}")
         said = response.headers.get("total-records-on-page", "").strip()
@@ -211,7 +217,12 @@ class QueryApi:
             )
         return rows
 
-    def _record_total(self, response: Response) -> int:
+    def record_total_of(self, response: Response) -> int:
+        """Return the number of records that a query has.
+
+        Raises:
+            SourceError: The answer does not say it.
+        """
         text = response.headers.get("record-total", "")
         if not text.isdecimal() or len(text) > LONGEST_COUNT:
             raise SourceError(
@@ -223,7 +234,7 @@ class QueryApi:
             )
         return int(text)
 
-    def _partitions(self, group: str, dataset: str, width: int = 2) -> frozenset[tuple[str, ...]]:
+    def list_values(self, group: str, dataset: str, width: int = 2) -> frozenset[tuple[str, ...]]:
         """Return what is listed of a dataset whose partitions are named by ``width`` fields.
 
         It is asked for once, whichever thread needs it first.
@@ -242,19 +253,32 @@ class QueryApi:
             found = None
         if found is None or any(len(each) != width for each in found):
             expected = '{"availablePartitions": [{"partitions": …}]}'
-            raise self._unusable(response, expected)
+            raise self.unusable(response, expected)
         return found
 
-    def _rows(self, response: Response) -> list[dict[str, Any]]:
+    def rows_of(self, response: Response) -> list[dict[str, Any]]:
+        """Return the records of an answer in JSON.
+
+        Raises:
+            SourceError: It has other content.
+            TransientError: It reports a failure of the server.
+        """
+        if response.status == 204:
+            return []
         try:
             rows = json_of(response)
             return [dict(row) for row in rows]
         except (ValueError, TypeError):
-            raise self._unusable(response, "a JSON list of records") from None
+            raise self.unusable(response, "a JSON list of records") from None
 
-    def _post(
+    def post(
         self, group: str, dataset: str, query: Mapping[str, object], *, accept: str
     ) -> Response:
+        """Send a query of a dataset, and return the answer.
+
+        Raises:
+            OrchestrationError: FINRA does not answer with data.
+        """
         path = f"/data/group/{group}/name/{dataset}"
         return self._send("POST", path, query=query, accept=accept)
 
@@ -304,15 +328,15 @@ class QueryApi:
         if response.status in (401, 403) and not is_html(response):
             raise _no_access(response, is_anonymous=is_anonymous)
         if response.status not in (200, 204):
-            raise self._unusable(response, "HTTP 200 or 204")
+            raise self.unusable(response, "HTTP 200 or 204")
 
     def _authorization(self) -> dict[str, str]:
         if self._api_key is not None:
             return {"Authorization": f"Bearer {self._api_key.get_secret_value()}"}
         return {} if self._tokens is None else self._tokens.header()
 
-    def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
-        """Response without data; a statusCode of 500 and above in its body is transient."""
+    def unusable(self, response: Response, expected: str) -> SourceError | TransientError:
+        """Return the error of an answer without data; a statusCode from 500 on is transient."""
         kind = TransientError if status_code_in(response) >= 500 else SourceError
         return kind(
             "FINRA's answer cannot be used",

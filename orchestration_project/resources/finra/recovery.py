@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.source import FolderSource
+from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import DATASET, FinraFiles
-from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
 
@@ -35,9 +35,9 @@ def _path_of(capture: RecordedCapture) -> str | None:
 
 def _page(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
     source, path = given.open("finra"), _path_of(capture)
-    if not isinstance(source, QueryApi) or path is None:
+    if not isinstance(source, FinraApi) or path is None:
         return None
-    return source.fetch_again(path, capture.request)
+    return source.api.fetch_again(path, capture.request)
 
 
 def _is_file(capture: RecordedCapture, settings: Settings) -> bool:

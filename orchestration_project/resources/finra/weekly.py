@@ -25,7 +25,11 @@ from orchestration_project.domains.finra.anomaly_bands import (
     size_of_rows,
     warnings_about,
 )
-from orchestration_project.domains.finra.audits import checked_week, plausibility_audits
+from orchestration_project.domains.finra.audits import (
+    ROWS_AT_ONCE,
+    checked_week,
+    plausibility_audits,
+)
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.copies import copies_audit, not_a_file
@@ -35,7 +39,6 @@ from orchestration_project.domains.finra.gold import (
     venue_sums,
     venue_week,
 )
-from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
 from orchestration_project.domains.finra.restatement import (
     WeekChange,
     merged,

@@ -16,9 +16,6 @@ from sqlalchemy import Column, Connection, MetaData, Table, delete, inspect
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.connections.artifacts import ArtifactStore, S3Store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.exports import (
     DatabaseTarget,
     FolderTarget,
@@ -27,9 +24,7 @@ from orchestration_project.contracts.exports import (
     secret_names,
 )
 from orchestration_project.contracts.values import schema_of
-from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
-from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
-from orchestration_project.engine.environment import address_guard, open_shared_state
+from orchestration_project.engine.environment import address_guard
 from orchestration_project.engine.warehouse.connecting import (
     explained,
     open_engine,
@@ -40,6 +35,7 @@ from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.exports import target_secret
 from orchestration_project.services.exports.rendering import RenderedExport, selected_rows
+from orchestration_project.services.signed_requests import Receiver, post_signed, read_signing_key
 from orchestration_project.settings import Settings
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import BYTEWISE_TEXT, Dollars, Quantity
@@ -50,10 +46,6 @@ EXPORT_ID = "export_id"
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Maximum body of a webhook, rows included; the receiver of this project takes 5 MiB."""
-
-WEBHOOK_SECONDS = 60
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -194,43 +186,23 @@ def _post(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
     if not isinstance(target, WebhookTarget):
         raise AssertionError("the target is a webhook")
     url_variable, secret_variable = secret_names(declared.export.target)
-    url = target.url or target_secret(url_variable)
-    guard = address_guard(given.settings)
-    guard.check(url)
-    parts = urlsplit(url)
-    is_local = parts.hostname in LOOPBACK
-    if parts.scheme != "https" and not is_local:
-        raise ConfigurationError(
-            f"invalid url of the webhook target {declared.export.target}: expected https://, "
-            "e.g. https://partner.example.org/hooks",
-            remedy=f"correct EXPORTS_FILE or {url_variable}",
-        )
-    key, body = _key(secret_variable), _body(export, file)
-    headers = standard_headers(key, message_id(export), body, now=Clock().now())
-    with HttpClient(
+    receiver = Receiver(
+        name=f"the webhook target {declared.export.target}",
         system=f"export_{declared.export.target}",
-        state=open_shared_state(given.settings),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent=user_agent(),
-        use_environment=not is_local,
-        deadline_seconds=WEBHOOK_SECONDS,
-        guard=guard,
-    ) as http:
-        response = http.request(
-            "POST",
-            url,
-            headers={**headers, "Content-Type": "application/json"},
-            content=body,
-            is_repeatable=False,
-        )
-    if not 200 <= response.status < 300:
+        url=target.url or target_secret(url_variable),
+        origin=f"EXPORTS_FILE or {url_variable}",
+    )
+    receiver.require_usable(address_guard(given.settings))
+    key = read_signing_key(secret_variable, target_secret(secret_variable))
+    status = post_signed(receiver, key, message_id(export), _body(export, file), given.settings)
+    if not 200 <= status < 300:
         raise TransientError(
             f"the webhook target {declared.export.target} did not accept an export",
             expected="a status from 200 to 299",
-            found=f"HTTP {response.status}",
+            found=f"HTTP {status}",
             remedy=f"check the receiver and {secret_variable}; it is retried",
         )
+    parts = urlsplit(receiver.url)
     return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
@@ -239,21 +211,6 @@ def message_id(export: RenderedExport) -> str:
     version = export.loads.version(export.declared.definition_sha256)
     content = f"{export.declared.name}/{version}".encode()
     return f"export_{hashlib.sha256(content).hexdigest()[:32]}"
-
-
-def _key(variable: str) -> bytes:
-    secret = target_secret(variable)
-    try:
-        key = SCHEMES["standard"].key(secret)
-    except ValueError:  # its cause may quote the secret
-        key = b""
-    if len(key) < SHORTEST_SECRET_BYTES:
-        raise ConfigurationError(
-            f"invalid {variable}: expected whsec_ and Base64 of {SHORTEST_SECRET_BYTES} bytes or "
-            "more",
-            remedy=f"correct {variable}",
-        )
-    return key
 
 
 def _body(export: RenderedExport, file: BinaryIO) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.leases import lock_row
@@ -146,9 +146,3 @@ def read_days(warehouse: Warehouse, now: datetime) -> Mapping[str, Mapping[date,
         for row in connection.execute(wanted):
             found.setdefault(row.name, {})[row.day] = Events(row.good, row.total)
     return found
-
-
-def count_slo(warehouse: Warehouse) -> int:
-    """Return the number of evaluated objectives."""
-    with warehouse.reading() as connection:
-        return connection.execute(select(func.count()).select_from(operations_slo)).scalar_one()

@@ -28,8 +28,13 @@ from orchestration_project.engine.blob_repair import (
     restore_pack,
     set_aside,
 )
-from orchestration_project.engine.blob_streams import STREAM_BYTES, hash_file
-from orchestration_project.engine.captures import BlobError, Captures, blob_name
+from orchestration_project.engine.captures import (
+    STREAM_BYTES,
+    BlobError,
+    Captures,
+    blob_name,
+    hash_file,
+)
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.recovery import (
     RecordedCapture,

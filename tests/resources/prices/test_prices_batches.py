@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.errors import ContractError, SourceError, TransientError

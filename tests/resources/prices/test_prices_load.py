@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.prices.calendar import closes_at
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import HeldBackError
