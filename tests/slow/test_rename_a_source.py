@@ -104,14 +104,15 @@ class Shop:
         with lock():
             rename = ("rename", "table", "pieces", "parts")
             process = self.start("-m", "orchestration_project", *rename)
-            programs.wait_for(lambda: self.waits(process))
+            used = [0.0]
+
+            def waits():  # it has begun to use the file of the lock, and uses the processor no more
+                used.append(self.cpu(process))
+                return used[-2] > 0.5 and used[-1] - used[-2] < 0.2
+
+            programs.wait_for(waits, poll_seconds=1.5)
             process.kill()
             process.communicate()
-
-    def waits(self, process):
-        """Whether a process has begun to use the file of a lock, and uses the processor no more."""
-        before = self.cpu(process)
-        return before > 0.5 and not programs.time.sleep(1.5) and self.cpu(process) - before < 0.2
 
     @staticmethod
     def cpu(process):

@@ -337,6 +337,7 @@ class UploadRefusals:
 
     warehouse: Warehouse
     clock: Clock
+    max_per_user: int = MAX_REFUSALS_PER_USER
 
     def record(
         self, new: NewFile, status: int, reason: str, expected: str, byte_count: int | None
@@ -363,11 +364,21 @@ class UploadRefusals:
         }
         with self.warehouse.writing() as connection:
             if insert_absent(connection, upload_refusals, [row]):
-                _delete_excess(connection, row["user_name"])
+                self._delete_excess(connection, row["user_name"])
                 return
             repeated = {**latest, "attempt_count": column.attempt_count + 1}
             same = column.refusal_id == refusal_id
             connection.execute(update(upload_refusals).where(same).values(repeated))
+
+    def _delete_excess(self, connection: Connection, user_name: str) -> None:
+        """Delete the oldest refusals of a user that has too many."""
+        column = upload_refusals.c
+        newest = select(column.refused_at).where(column.user_name == user_name)
+        newest = newest.order_by(column.refused_at.desc()).offset(self.max_per_user - 1).limit(1)
+        oldest_kept = connection.scalar(newest)
+        if oldest_kept is not None:
+            is_excess = (column.user_name == user_name) & (column.refused_at < oldest_kept)
+            connection.execute(delete(upload_refusals).where(is_excess))
 
     def read(self, limit: int) -> Sequence[Refusal]:
         """Return the refusals, the latest first."""
@@ -386,17 +397,6 @@ def _delete_refusals(connection: Connection, stored: NewFile) -> None:
         column.file_name == storable(stored.file_name),
     )
     connection.execute(delete(upload_refusals).where(is_same))
-
-
-def _delete_excess(connection: Connection, user_name: str) -> None:
-    """Delete the oldest refusals of a user that has more than `MAX_REFUSALS_PER_USER`."""
-    column = upload_refusals.c
-    newest = select(column.refused_at).where(column.user_name == user_name)
-    newest = newest.order_by(column.refused_at.desc()).offset(MAX_REFUSALS_PER_USER - 1).limit(1)
-    oldest_kept = connection.scalar(newest)
-    if oldest_kept is not None:
-        is_excess = (column.user_name == user_name) & (column.refused_at < oldest_kept)
-        connection.execute(delete(upload_refusals).where(is_excess))
 
 
 def _busy() -> BusyUploadError:

@@ -18,6 +18,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.gateway.limits import HourlyQuota
+from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.tables.spine import blobs, captures, uploads, work_items
 from tests.gateway.api.conftest import HOME
 from tests.gateway.api.test_attention import Browser
@@ -259,10 +260,11 @@ def test_files_over_a_limit_of_the_inbox_or_host_are_recorded(api, inbox, monkey
     assert sorted(needing_a_person(api, inbox)) == ["disk 503", "full 507", "many 429"]
 
 
-def test_a_user_has_the_latest_refusals_alone(api, inbox, monkeypatch):
-    monkeypatch.setattr("orchestration_project.services.inbox.uploads.MAX_REFUSALS_PER_USER", 3)
+def test_a_user_has_the_latest_refusals_alone(api, inbox):
+    refusals = UploadRefusals(api.services.warehouse, Clock(), max_per_user=3)
     for number in range(5):
-        put(api, f"{inbox}_pdf", name=f"{number}", content_type="text/plain")
+        new = NewFile(f"{inbox}_pdf", f"{number}", "text/plain", "the operator")
+        refusals.record(new, 415, "not a type of the inbox", "application/pdf", 1)
     assert sorted(needing_a_person(api, inbox)) == ["2 415", "3 415", "4 415"]
 
 
