@@ -34,18 +34,19 @@ print(json.dumps(installed))
 """
 
 
-def read_modules_of(command: str, folder: Path) -> list[str]:
+def read_modules_of(command: str, folder: Path, domains: str = "all") -> list[str]:
     """Return the modules outside of the standard library that a command imports.
 
     Args:
         command: The arguments of `orchestrate`.
         folder: STATE_DIR; a first command in it makes the database.
+        domains: DOMAINS.
     """
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251 - no setting
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *command.split()],
         cwd=PROJECT_ROOT,
-        env={**kept, "STATE_DIR": str(folder), "DOMAINS": "all"},
+        env={**kept, "STATE_DIR": str(folder), "DOMAINS": domains},
         capture_output=True,
         text=True,
         check=True,

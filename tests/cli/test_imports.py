@@ -32,6 +32,13 @@ def test_a_command_without_definitions_imports_no_heavy_package(
     assert sorted(packages & {*ABSENT}) == []
 
 
+def test_what_needs_a_person_is_read_without_domains_that_are_off(installation: Path):
+    modules = read_modules_of("attention", installation, domains="finra")
+    assert "orchestration_project.catalog.finra" in modules
+    off = ("documents", "events", "mqtt", "plugins", "prices", "saas", "web")
+    assert not {f"orchestration_project.catalog.{name}" for name in off}.intersection(modules)
+
+
 @pytest.mark.parametrize("module", ["ui", "stack"])
 def test_what_watches_the_programs_as_long_as_they_live_imports_no_dagster(module: str):
     program = f"import orchestration_project.cli.{module}, sys; sys.exit('dagster' in sys.modules)"

@@ -257,14 +257,14 @@ class AttentionReader:
 
     def _refused_files(self) -> list[Entry]:
         """Return the files that inboxes refused over HTTP, of which no work item exists."""
-        [domain] = {
+        domains = [
             domain.name
-            for domain in self.registry.whole.domains
+            for domain in self.registry.domains
             for topics in domain.registered(ItemTopics)
             if topics.prefix == UPLOADS_TOPICS
-        }
+        ]
         refusals = UploadRefusals(self.warehouse, Clock()).read(self._limit)
-        return [_refused_file(refusal, domain) for refusal in refusals]
+        return [_refused_file(refusal, *(domains or [OPERATIONS])) for refusal in refusals]
 
     def _late(self) -> Sequence[Entry]:
         deadlines = read_deadlines(self.registry, self.settings, self.warehouse, self.clock)
