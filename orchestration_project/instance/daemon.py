@@ -47,7 +47,7 @@ from orchestration_project.engine.warehouse.connecting import explain_error
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.instance.claim_monitoring import monitored_claims
 from orchestration_project.instance.logs import keep_log_lines
-from orchestration_project.services.hosts import reported_host
+from orchestration_project.services.hosts import DAEMON, reported_host
 from orchestration_project.services.pauses import Pauses, subjects_of_run
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import leases
@@ -386,7 +386,7 @@ def main(arguments: Sequence[str]) -> int:
         with (
             compared_warehouse(settings) as warehouse,
             only_daemon(warehouse),
-            reported_host(settings, "daemon"),
+            reported_host(settings, DAEMON),
             monitored_claims(),
         ):
             dagster_daemon()

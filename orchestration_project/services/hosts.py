@@ -135,6 +135,10 @@ class HostReport:
         }
 
 
+DAEMON = "daemon"
+"""Role of the daemon."""
+
+
 @contextmanager
 def reported_host(settings: Settings, role: str) -> Iterator[None]:
     """Report this process as a program of ``role`` while the block runs."""
@@ -226,6 +230,8 @@ def _host_probe(host: str, programs: Sequence[HostRole], now: datetime) -> Probe
     def run() -> Answer:
         recent = [each for each in programs if now - each.last_seen_at <= FORGOTTEN_AFTER]
         silent = [each for each in recent if is_silent(each, now)]
+        if any(each.stopped_at is None and each not in silent for each in recent):
+            silent = [each for each in silent if each.role != DAEMON]  # which has its own alert
         if silent:
             raise TransientError(
                 f"the host {host} is silent",

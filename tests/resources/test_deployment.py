@@ -111,6 +111,24 @@ def test_a_program_that_did_not_stop_and_sends_no_heartbeat_is_silent(warehouse,
     assert outcome(probes()["removed"], clock)[0] == "passed"
 
 
+def test_a_silent_daemon_is_no_silent_host_while_another_program_of_it_is_heard(warehouse, clock):
+    def probe():
+        return host_probes(lambda: nullcontext(warehouse), clock)["one"]
+
+    record_heartbeat(warehouse, heartbeat("one", "gateway", NOON + 4 * MINUTE))
+    record_heartbeat(warehouse, heartbeat("one", "daemon", NOON))
+    clock.at = NOON + 5 * MINUTE
+    assert outcome(probe(), clock)[0] == "passed"  # "Dagster's daemon does not run" is the alert
+    record_heartbeat(warehouse, heartbeat("one", "code_server", NOON))
+    state, found = outcome(probe(), clock)
+    assert state == "failed"
+    assert "code_server: last heartbeat" in found
+    assert "daemon" not in found
+    clock.at = NOON + 10 * MINUTE
+    state, found = outcome(probe(), clock)  # nothing on it is heard
+    assert "daemon: last heartbeat" in found
+
+
 def test_two_releases_at_once_are_reported(warehouse, instance):
     record_heartbeat(warehouse, heartbeat("one", "gateway", NOON))
     assert deployment_metadata(warehouse, instance, NOON)["releases"] == "1.0.0 (tables 0045)"

@@ -51,7 +51,10 @@ KINDS = {
     ),
     "queue_stuck": AlertKind("error", "a run is queued for an hour in which none started or ended"),
     "disk_low": AlertKind("error", "a disk has less than DISK_HEADROOM_MIB free"),
-    "host_silent": AlertKind("error", "a program on a host has sent no heartbeat for 150 s"),
+    "host_silent": AlertKind(
+        "error",
+        "a program on a host has sent no heartbeat for 150 s; of the daemon alone: `daemon_silent`",
+    ),
     "host_overloaded": AlertKind(
         "error", "a host uses over 95 % of CPU, memory or disk for 15 min, or 80 % of open files"
     ),
