@@ -51,7 +51,8 @@ def explain_derived(
         load for each in declared.inputs for load in _loads(connection, declared, each, partition)
     ]
     formula = _formula(connection, declared, made, partition, row["known_from"])
-    recomputed = _recomputed(rederive, partition, {name: row[name] for name in key_names(table)})
+    of_row = {name: row[name] for name in key_names(table)}
+    recomputed, formula[2]["problem"] = _recomputed(rederive, partition, of_row)
     return NumberExplanation(
         table=table.name,
         key=key,
@@ -68,6 +69,21 @@ def explain_derived(
         other_count=0,
         last_change=None,
     )
+
+
+def require_query(declared: DerivedDeclaration) -> None:
+    """Refuse a function of the project in a process that serves others: nothing ends it.
+
+    Raises:
+        ConfigurationError: It is one.
+    """
+    if declared.derived.function is not None:
+        raise ConfigurationError(
+            f"invalid table {declared.table.name}: expected one that a query derives",
+            expected="a query, which the database ends after a time",
+            found="a function of the project, which the gateway does not execute",
+            remedy=f"`orchestrate explain {declared.table.name} KEY COLUMN` executes it",
+        )
 
 
 def _formula(
@@ -96,13 +112,14 @@ def _formula(
 
 def _recomputed(
     rederive: Rederive, partition: str, key: Mapping[str, Any]
-) -> Mapping[str, Any] | None:
-    """Return the row that the query or function makes now of a key; None: it makes none."""
+) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Return the row that the query or function makes now of a key, or why there is none."""
     try:
         rows = rederive(partition).to_dicts()
-    except (ConfigurationError, ContractError):
-        return None
-    return next((row for row in rows if all(row[name] == key[name] for name in key)), None)
+    except (ConfigurationError, ContractError) as error:
+        return None, str(error)
+    found = next((row for row in rows if all(row[name] == key[name] for name in key)), None)
+    return found, None if found else f"it makes no row of this key now, of {len(rows)} rows"
 
 
 def _loads(

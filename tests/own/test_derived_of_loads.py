@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import dagster as dg
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.schema import DropTable
 
 from orchestration_project.assets.own_derived import derived_assets
@@ -16,6 +16,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.own_derived import derive_outdated, explain_value
 from orchestration_project.sensors.own_derived import derived_sensor
+from orchestration_project.services.own_derived_explanation import require_query
 from orchestration_project.tables.fx import fx_rates_daily
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 from tests.own.file_loading import FileLoading, LaterClock
@@ -262,6 +263,22 @@ def test_a_derived_value_has_its_query_and_the_loads_of_its_inputs(shop):
     assert (found.formula[:2], found.published) == (["function", "doubled"], "2.000000")
     assert (found.is_equal, found.rows_of) == (True, "totals")
     assert sum(row.values["rows"] for row in found.inputs) == 2
+    require_query(shop.derived["totals"])
+    with pytest.raises(
+        ConfigurationError, match="invalid table doubles: expected one that a query"
+    ):
+        require_query(shop.derived["doubles"])  # as the gateway does
+
+
+def test_a_derived_value_that_is_not_made_again_says_why(shop):
+    shop.sell(DAY, "North,2.5", "South,3")
+    shop.derive("totals")
+    assert shop.explain("totals", DAY, "amount").formula[2]["problem"] is None
+    with shop.warehouse.writing() as connection:
+        connection.execute(text("DELETE FROM sales"))
+    found = shop.explain("totals", DAY, "amount")
+    assert (found.published, found.recomputed, found.is_equal) == ("5.500000", None, False)
+    assert found.formula[2]["problem"] == "it makes no row of this key now, of 0 rows"
 
 
 def test_a_derived_value_of_changed_inputs_says_so(shop):

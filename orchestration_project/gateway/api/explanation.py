@@ -33,6 +33,7 @@ def _explain(services: Services, wanted: ExplainedNumber) -> NumberExplanation:
         if own_files():
             from orchestration_project.engine.own_derived import find_derived
             from orchestration_project.resources.own_derived import explain_value
+            from orchestration_project.services.own_derived_explanation import require_query
             from orchestration_project.services.own_explanation import explain_own, find_own
 
             own, derived = find_own(wanted.name), find_derived(wanted.name)
@@ -40,6 +41,7 @@ def _explain(services: Services, wanted: ExplainedNumber) -> NumberExplanation:
                 if own:
                     return explain_own(connection, store, own, wanted.key, wanted.column)
                 if derived:
+                    require_query(derived)
                     return explain_value(derived, connection, wanted.key, wanted.column)
         rules = services.registry().whole.rules
         number = choose_number(rules, wanted.name, wanted.key, wanted.column)
