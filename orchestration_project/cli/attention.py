@@ -15,7 +15,6 @@ from orchestration_project.cli.console import OUTPUT, echo, emit, note, preview,
 from orchestration_project.contracts.job_kinds import RETRY_FAILURES
 from orchestration_project.contracts.pauses import read_end
 from orchestration_project.errors import ConfigurationError, cut
-from orchestration_project.settings.project import DEFINITIONS
 
 if TYPE_CHECKING:
     from orchestration_project.services.attention.marks import Marks
@@ -195,5 +194,7 @@ def _commands(entry: "Entry") -> list[str]:
 
 def _execute(job: str, config: Mapping[str, object]) -> str:
     """Return the command that executes a job with a config."""
+    from orchestration_project.settings.project import DEFINITIONS
+
     given = json.dumps(config, separators=(",", ":"))
     return f"dagster job execute -m {DEFINITIONS} -j {job} --config-json {quote(given)}"
