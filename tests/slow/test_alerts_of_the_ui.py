@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 def ui(state_dir, hook: Hook, **environment: str):
     port = programs.free_port()
-    arguments = ("orchestration_project", "ui", "--port", str(port))
+    arguments = ("orchestration_project", "--quiet", "ui", "--port", str(port))
     process = programs.start(state_dir, *arguments, ALERT_URLS=hook.url(), **environment)
     assert process.stdout
     assert process.stdout.readline().startswith("Dagster UI: ")
