@@ -8,6 +8,7 @@ and the chain of loads is compared with it. A backup in a file would have none o
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -567,12 +568,24 @@ def _execute(
     Raises:
         ConfigurationError: The role may not change tables.
     """
-    try:
+    with missing_rights_explained():
         for change in changes:
             for statement in change_statements(connection, change):
                 connection.exec_driver_sql(statement)
         additive = additive_changes(connection, schema)
         apply_additive(connection, additive)
+    return additive
+
+
+@contextmanager
+def missing_rights_explained() -> Iterator[None]:
+    """Explain the remedy where the role may not change the tables.
+
+    Raises:
+        ConfigurationError: It may not.
+    """
+    try:
+        yield
     except exc.DBAPIError as error:
         if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
             raise
@@ -583,4 +596,3 @@ def _execute(
             remedy="have an owner run what the same command prints with --sql, then repeat it "
             "without, which records the change",
         ) from error
-    return additive

@@ -13,7 +13,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     delete,
-    exc,
     func,
     insert,
     inspect,
@@ -25,10 +24,8 @@ from sqlalchemy.schema import DropTable, SetTableComment
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse.chain_checking import amend_renamed_table
-from orchestration_project.engine.warehouse.connecting import sql_state
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.engine.warehouse.migrating import (
-    INSUFFICIENT_PRIVILEGE,
     LOCK,
     is_compared,
     own_tables,
@@ -38,6 +35,7 @@ from orchestration_project.engine.warehouse.migrating import (
     refuse_former_names,
     refuse_other_tables,
 )
+from orchestration_project.engine.warehouse.own_changes import missing_rights_explained
 from orchestration_project.engine.warehouse.own_schema import LOCK_TIMEOUT
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.tables.operations_edits import operations_pauses
@@ -232,19 +230,9 @@ def apply_rename(
     rename = plan_rename(connection, schema, old, new)
     if rename is None:
         return None
-    try:
+    with missing_rights_explained():
         for statement in rename.statements:
             connection.exec_driver_sql(statement)
-    except exc.DBAPIError as error:
-        if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
-            raise
-        raise ConfigurationError(
-            "this role may not change the tables",
-            expected="a role that owns them",
-            found=str(error.orig).strip(),
-            remedy="have an owner run what the same command prints with --sql, then repeat it "
-            "without, which records the change",
-        ) from error
     at = clock.now()
     before, table = rename.before, rename.table
 
