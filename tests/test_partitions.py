@@ -722,6 +722,11 @@ def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(mac
     of_weeks, of_months = _at(weeks, machine_clock), _at(months, machine_clock)
     assert (of_weeks[0], of_months[0]) == ("2024-12-30", "2024-12-01")
     assert of_weeks[-1] == str(_monday(now) - timedelta(days=21))  # FINRA has published it
+    ended = finra_weeks(
+        date(2024, 12, 30), date(2025, 1, 13), machine_now=machine_now, goes_on=False
+    )
+    for moment in (machine_clock, machine_clock + timedelta(days=7)):
+        assert _at(ended, moment) == ["2024-12-30", "2025-01-06", "2025-01-13"]
     assert of_months[-1] == str(now.replace(day=1))
 
 

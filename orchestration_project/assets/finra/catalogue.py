@@ -47,6 +47,12 @@ def first_finra_week(settings: Settings, now: date) -> date:
     return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR
 
 
+def offers_what_run_loads(settings: Settings) -> bool:
+    """Return whether the weeks are those of a demo without FINRA_FIRST_WEEK."""
+    chosen = FinraSettings.of(settings)
+    return chosen.finra_source == "demo" and chosen.finra_first_week is None
+
+
 def offered_weeks(settings: Settings, now: date) -> tuple[date, date]:
     """Return the first and the last week that there are partitions of.
 
@@ -54,24 +60,29 @@ def offered_weeks(settings: Settings, now: date) -> tuple[date, date]:
     demo without FINRA_FIRST_WEEK has the weeks that `run` loads and that all tiers have published,
     so that what was loaded looks loaded: Dagster has no weeks of one tier alone.
     """
-    chosen = FinraSettings.of(settings)
-    if chosen.finra_source == "demo" and chosen.finra_first_week is None:
+    if offers_what_run_loads(settings):
         last = latest_week_of_all_tiers(now)
         return last - (WEEKS_AT_FIRST - 1) * WEEK, last
     return first_finra_week(settings, now), monday_of(now) - min(PUBLICATION_DELAY.values())
 
 
-def finra_weeks(start: date, last: date, *, machine_now: date) -> dg.WeeklyPartitionsDefinition:
+def finra_weeks(
+    start: date, last: date, *, machine_now: date, goes_on: bool = True
+) -> dg.WeeklyPartitionsDefinition:
     """Return the weeks from ``start`` to ``last``, both Mondays.
 
     Dagster ends weekly partitions by ``machine_now``, a day in New York, with the week before; the
-    offset makes that ``last``.
+    offset makes that ``last``. At each of the machine's Mondays there is one more, where it
+    ``goes_on`` or ``last`` lies ahead of the machine.
     """
+    ended, machine_monday = last + WEEK, monday_of(machine_now)
+    is_fixed = not goes_on and ended <= machine_monday
     return dg.WeeklyPartitionsDefinition(
         start_date=start.isoformat(),
+        end_date=ended.isoformat() if is_fixed else None,
         timezone=NEW_YORK.key,
         day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
-        end_offset=(last + WEEK - monday_of(machine_now)) // WEEK,
+        end_offset=0 if is_fixed else (ended - machine_monday) // WEEK,
     )
 
 
@@ -124,7 +135,9 @@ RETRY_ONCE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
 
 TODAY = Clock(SETTINGS.demo_clock_now).today_in_new_york()
 WEEKS_OF_ALL_TIERS = finra_weeks(
-    *offered_weeks(SETTINGS, TODAY), machine_now=Clock().today_in_new_york()
+    *offered_weeks(SETTINGS, TODAY),
+    machine_now=Clock().today_in_new_york(),
+    goes_on=not offers_what_run_loads(SETTINGS),
 )
 WEEKS = finra_tier_weeks(WEEKS_OF_ALL_TIERS)
 
