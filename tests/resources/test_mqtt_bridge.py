@@ -241,6 +241,37 @@ def test_a_lost_session_is_recorded_with_the_start_of_the_gap(warehouse, broker)
 
 
 @ON_SQLITE
+def test_a_session_that_a_failed_login_began_anew_is_a_lost_one(warehouse, broker) -> None:
+    with running(bridge_of(warehouse, broker).run):
+        broker.wait_for_subscriber()
+        broker.publish(events("before"))
+        wait_for(lambda: bodies(warehouse))
+    assert state(warehouse)["session_lost_at"] is None
+    broker.stop()
+    with socket.create_server(("127.0.0.1", broker.port)) as listener:
+
+        def begin_anew_and_keep() -> None:
+            for has_session in (False, True):
+                client, _ = listener.accept()
+                with client:
+                    client.recv(4_096)  # the login
+                    client.sendall(packet(Kind.CONNACK, bytes([has_session, 0, 0])))
+                    number = client.recv(4_096)[2:4]
+                    if has_session:
+                        client.sendall(packet(Kind.SUBACK, number + b"\0\1"))
+                        while client.recv(4_096):  # until the bridge leaves
+                            pass
+
+        serving = Thread(target=begin_anew_and_keep)
+        serving.start()
+        with running(bridge_of(warehouse, broker).run):
+            wait_for(lambda: is_connected(warehouse))
+            wait_for(lambda: state(warehouse)["session_lost_at"])
+        serving.join(10)
+    broker.start()
+
+
+@ON_SQLITE
 def test_one_of_two_bridges_leads_and_the_other_one_follows(warehouse, broker) -> None:
     first, second = bridge_of(warehouse, broker), bridge_of(warehouse, broker)
     with running(second.run):

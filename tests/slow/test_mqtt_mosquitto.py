@@ -358,7 +358,7 @@ def test_a_session_that_the_broker_lost_is_noticed(tmp_path, warehouse) -> None:
         broker = broker_at(found.port)
         bridge = Bridge(warehouse, Clock(), broker, max_bytes=10_000, first_delay_seconds=0.05)
         with running(bridge.run):
-            wait_for(lambda: warehouse.first(select(mqtt_bridges)))
+            wait_for(lambda: (warehouse.first(select(mqtt_bridges)) or {}).get("connected_since"))
             connected_at = Clock().now()
             found.end(signal.SIGKILL)
             found.data_file.unlink(missing_ok=True)

@@ -193,6 +193,8 @@ class Bridge:
                 raise
             except OrchestrationError as error:
                 self._drain(backlog, lease, state, stop)
+                if state.connected_since is None:  # the next login may find the session of this one
+                    self._note_lost_session(state, connection, received_until)
                 received_until = self._disconnected(state, error, received_until)
                 self._delay(lease, state, attempt, stop)
                 attempt += 1
@@ -208,7 +210,12 @@ class Bridge:
     ) -> None:
         state.connected(self.clock.now(), self.broker.topics)
         LOG.info("connected to %s", self.broker.name, extra={"event": "mqtt_bridge_connected"})
-        if received_until is not None and not connection.has_session:
+        self._note_lost_session(state, connection, received_until)
+
+    def _note_lost_session(
+        self, state: BridgeState, connection: BrokerConnection, received_until: datetime | None
+    ) -> None:
+        if received_until is not None and connection.has_session is False:
             state.session_lost_at = received_until
             LOG.warning(
                 "%s has lost the session: messages may be missing from %s on",

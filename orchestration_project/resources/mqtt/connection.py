@@ -92,8 +92,8 @@ class BrokerConnection:
         self._wake_read.setblocking(False)
         self._outgoing = Lock()
         self._message_count = 0
-        self.has_session = False
-        """Whether the broker had kept the session of this client."""
+        self.has_session: bool | None = None
+        """Whether the broker had kept the session of this client; None before it answers."""
         self.figures: dict[str, float] = {}
         """Latest figures of the broker, by the names in `FIGURES`."""
         self._subscription: int | None = 0
