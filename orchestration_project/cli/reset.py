@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orchestration_project.cli.console import OUTPUT, echo, preview
+from orchestration_project.cli.known_names import DATASETS_FILE
 from orchestration_project.cli.stack_services import data_folders
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.connections.simulator import stop_demos
@@ -28,7 +29,9 @@ SHARED_STATE_FILES = (
         "bench.json",
         "chain_key",
         "domains",
+        DATASETS_FILE,
         "session_secret",
+        "*.partial",
         "*.sqlite",
         "*.sqlite-*",
     ),

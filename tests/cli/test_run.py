@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.cli.known_names import store_datasets
 from orchestration_project.cli.stack_services import data_folder
 from orchestration_project.cli.ui import only_ui_on
 from orchestration_project.domains.finra.contract import FILE_FIELDS
@@ -331,6 +332,9 @@ def test_reset_empties_a_folder_that_is_a_link(state_dir, tmp_path, monkeypatch,
     assert list(folder.iterdir()) == []
     state_dir.unlink()
     (state_dir / "artifacts").mkdir(parents=True)
+    store_datasets({"fx_rates_daily": ["2026-02-27"]})
+    (state_dir / "domains.partial").touch()  # a command was killed as it wrote it
+    assert (state_dir / "datasets.json").exists()
     assert main(["reset", "--yes"]) == 0
     assert f"deleted {state_dir};" in capsys.readouterr().out
     assert not state_dir.exists()

@@ -200,6 +200,7 @@ def test_backup_and_evidence_have_what_is_off_and_reset_deletes_it(state, tmp_pa
     config.write_text("ops: {clean_up: {config: {delete_artifacts: {}}}}")
     run_job(state, "operations_clean_up", "-c", str(config))
     run(state, "reset", "--yes")
+    assert sorted(state.rglob("*")) == []
     assert not state.exists()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestration_project.settings.chosen import known_domains
 from tests import programs
 
 pytestmark = [
@@ -156,3 +157,21 @@ def test_the_login_works_without_javascript_and_says_what_is_wrong(site, page, t
     plain.wait_for_url("**/runs")
     plain.goto("/session")
     assert "the viewer, with the role viewer" in plain.inner_text("main")
+
+
+def test_a_running_ui_shows_added_domains_with_whole_names_at_1440_pixels(site, page):
+    """The catalog cuts a long name in its middle, and holds it whole beside."""
+    status, _, error = programs.run(
+        site.state_dir, "orchestration_project", "domains", "add", *known_domains()
+    )
+    assert status == 0, error
+    page.set_viewport_size({"width": 1440, "height": 9_000})  # rows out of sight are not drawn
+    log_in(page, site.admin, "/assets")
+    for asset in ("cboe/off_exchange_share_weekly", "prices/symbol_spellings", "saas/audit_log"):
+        page.locator(f"a[href='/assets/{asset}']").first.wait_for()
+    names = page.evaluate(
+        """() => [...document.querySelectorAll("a[href^='/assets/']")]
+            .map(a => a.innerText).filter(text => text.includes(" / "))"""
+    )
+    assert len(names) > 100
+    assert [name for name in names if "…" in name] == []
