@@ -1,7 +1,9 @@
 """The metrics, read from what other processes stored, and told in Prometheus' words."""
 
 import asyncio
+import shutil
 import socket
+import subprocess
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -87,16 +89,30 @@ def instance(kept_instance):
 
 
 @pytest.fixture
-def scrape(settings, warehouse, instance):
-    def ask() -> dict[tuple[str, ...], float]:
+def scraped(settings, warehouse, instance):
+    def ask() -> str:
         answer = Client(routes(parts_of(settings, warehouse, instance, lambda: REGISTRY))).get(
             "/metrics"
         )
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-        return values(answer.text)
+        return answer.text
 
     return ask
+
+
+@pytest.fixture
+def scrape(scraped):
+    return lambda: values(scraped())
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_has_no_remark_on_name_type_or_label_of_any_metric(warehouse, scraped):
+    with warehouse.writing() as connection:
+        connection.execute(run("a", "SUCCESS", ended_at=now() - HOUR, duration_seconds=1.0))
+    command = ["promtool", "check", "metrics"]
+    done = subprocess.run(command, input=scraped(), capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_runs_rows_and_durations_are_those_of_the_ledger(warehouse, scrape):

@@ -91,7 +91,7 @@ def _durations(connection: Connection, now: datetime) -> Metric:
     return gauge(
         "run_seconds",
         "Durations of the runs that ended in the last 24 hours.",
-        ("job", "quantile"),
+        ("job", "share"),
         {
             (row["job"], f"{each:g}"): row[f"{each:g}"]
             for row in by_job.agg(wanted).to_dicts()
