@@ -5,11 +5,13 @@ The table of such a dataset stays declared in `tables`, and its settings in `set
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
+from typing import Any
 
-from sqlalchemy import Table
+from dagster import AssetsDefinition
+from sqlalchemy import Column, Table
 
 from orchestration_project.catalog.factory import domain_of, open_documents
 from orchestration_project.catalog.own import dataset_of, documents_of
@@ -18,6 +20,7 @@ from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import DocumentSource, document_recovery
 from orchestration_project.engine.own_sources import Declaration
+from orchestration_project.engine.warehouse.target import Dependents, Derive
 from orchestration_project.own.declarations import Dataset as Declared
 from orchestration_project.own.declarations import HttpSource
 from orchestration_project.own.packaged import table_rules
@@ -43,6 +46,9 @@ class PackagedSource:
         horizon_days: How far back sensors look for partitions that were never loaded.
         probe: What the preflight does, in words.
         forms: How captures are read for evidence.
+        transforms: Tables that a load derives in its transaction.
+        dependents: Tables that are derived later, each with the scope that a partition reaches.
+        made_of: Columns that each column of a derived table is made of.
     """
 
     texts: SourceTexts
@@ -54,6 +60,9 @@ class PackagedSource:
     horizon_days: int
     probe: str
     forms: Sequence[Form]
+    transforms: Derive = field(default_factory=dict)
+    dependents: Dependents = field(default_factory=dict)
+    made_of: Mapping[str, Mapping[str, Sequence[Column[Any]]]] = field(default_factory=dict)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -66,6 +75,9 @@ class PackagedSource:
             source_label=f"{texts.publisher}'s {texts.subject}",
             source_description=f"{texts.publisher}'s {texts.documents}",
             limits=self.limits,
+            transforms=self.transforms,
+            dependents=self.dependents,
+            made_of=self.made_of,
         )
 
     @cached_property
@@ -112,15 +124,18 @@ class PackagedSource:
         return f"{texts.setting} is not set: no {texts.records} are fetched" if is_off else ""
 
 
-def packaged_domain(source: PackagedSource, module: str) -> Domain:
+def packaged_domain(
+    source: PackagedSource, module: str, drawn: Sequence[AssetsDefinition] = ()
+) -> Domain:
     """Return the domain of a packaged source, whose dataset is all that it has.
 
-    ``module`` is the name of the module that has its rules as ``RULES``.
+    ``module`` is the name of the module that has its rules as ``RULES``; ``drawn`` are its charts.
     """
     domain = source.texts.domain
     return domain_of(
         domain,
         [source.dataset],
+        drawn=drawn,
         registrations=[
             document_recovery(domain, source.source_dataset),
             FormulaModule(module),

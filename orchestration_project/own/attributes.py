@@ -199,6 +199,7 @@ class ReadingAttributes(Attributes):
     max_bytes: int = MAX_BYTES
     names: dict[str, str] | None = None
     null_values: list[str] = []
+    extract: dict[str, tuple[str, str]] | None = None
     skip_blank: str = ""
     unpivot: list[str] = []
     zipped: dict[str, Any] | None = None

@@ -20,16 +20,18 @@ from orchestration_project.errors import SourceError
 from orchestration_project.own.declarations import (
     OTHER_FIELDS,
     Dataset,
+    Document,
     ExactDecimal,
     Field,
     FileSource,
     HttpSource,
     RowCount,
+    filled,
 )
 from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.formats.compressed import is_compressed
 from orchestration_project.own.formats.shared import unreadable
-from orchestration_project.own.records import Record, document_of, read_records
+from orchestration_project.own.records import Record, document_of, expect_document, read_records
 from orchestration_project.tables.schema import (
     CAPTURED,
     HISTORY,
@@ -196,6 +198,43 @@ def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
     Raises:
         SourceError: The document cannot be read.
     """
+    records = _declared_records(dataset, body)
+    if isinstance(dataset.source, HttpSource) and dataset.source.documents:
+        records = _of_one_document(records, day_field(dataset), dataset.source.documents)
+    expects = dataset.source.reading.expects
+    return expect_document(records, expects) if expects else records
+
+
+def _of_one_document(
+    records: Iterator[Record], name: str, documents: Sequence[Document]
+) -> Iterator[Record]:
+    """Yield the records of a document that has several partitions.
+
+    Raises:
+        SourceError: One has no day, or a day of another document, as their names say.
+    """
+    fitting: set[tuple[str, str]] | None = None
+    known = ""
+    for record in records:
+        text = day_text(record, name)
+        if not record.left_out and text != known:
+            found = day_or_none(text)
+            if found is None:
+                raise unreadable("records that have a day, yyyy-mm-dd", ascii(text[:200]))
+            of_day = {(each.name, filled(each.name, found)) for each in documents}
+            fitting = of_day if fitting is None else fitting & of_day
+            if not fitting:
+                raise unreadable("days of one document", f"{known} and {text}")
+            known = text
+        yield record
+
+
+def day_text(record: Record, name: str) -> str:
+    """Return the day of a record as it is written; a line of too many fields may begin with it."""
+    return (dict([record.first]) if record.texts is None else record.texts).get(name, "")
+
+
+def _declared_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
     may_lack = dataset.missing_fields == "ignore"
     reads_all = may_lack or dataset.new_fields != "ignore"
     reading = replace(dataset.source.reading, reads_all=reads_all)
@@ -248,7 +287,7 @@ def _with_days(record: Record, names: Sequence[str]) -> Record:
 def records_of_day(dataset: Dataset, wanted: date) -> Callable[[Record], bool]:
     """Return whether a record belongs to the partition of a day.
 
-    One that cannot be read, or whose day cannot, belongs to each: it is rejected, not left out.
+    One whose day cannot be read belongs to each: it is rejected, not left out.
     """
     name = day_field(dataset) if dataset.has_day_field else ""
     text = wanted.isoformat()
@@ -256,9 +295,9 @@ def records_of_day(dataset: Dataset, wanted: date) -> Callable[[Record], bool]:
     def is_own(record: Record) -> bool:
         if record.left_out:
             return False
-        if record.texts is None or not name:
+        if not name:
             return True
-        found = record.texts.get(name, "")
+        found = day_text(record, name)
         return found == text or day_or_none(found) in (None, wanted)
 
     return is_own
@@ -310,12 +349,12 @@ def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition
                 lines.append(_delimited(record, names))
             number = len(lines) if reading.quotes_records else record.line_number
             place = (part.part_number, number)
-            if record.texts is None:
-                rejects.append((*place, *record.problem))
-            elif is_of_day:
-                rows.append((*place, *(record.texts.get(name, "") for name in names)))
-            else:
+            if not is_of_day:
                 filtered[record.left_out or "other_days"] += 1
+            elif record.texts is None:
+                rejects.append((*place, *record.problem))
+            else:
+                rows.append((*place, *(record.texts.get(name, "") for name in names)))
         quoted.append(Part(part.part_number, _quoted(dataset, part.body, lines)))
     frame = pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row")
     frame = frame.with_columns(

@@ -46,14 +46,12 @@ def table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> 
         forms: How captures are read.
     """
     column = dataset.partitions.column
-    rejects = [
-        (code, _with_nulls(dataset, condition)) for code, condition in line_rules(contract).rejects
-    ]
+    rejects = [(code, _read(dataset, each)) for code, each in line_rules(contract).rejects]
     return TableRules(
         contract.table,
         None,
         (column,),
-        {name: _with_nulls(dataset, formula) for name, formula in row_formulas(contract).items()},
+        {name: _read(dataset, formula) for name, formula in row_formulas(contract).items()},
         LineRules(rejects, _filters(dataset), forms),
     )
 
@@ -82,10 +80,15 @@ def _is_null(name: str, null_values: Sequence[str]) -> Formula:
     return found[0] if len(found) == 1 else ["not", ["and", *(["not", each] for each in found)]]
 
 
-def _with_nulls(dataset: Dataset, formula: Formula) -> Formula:
-    """Return a formula for which texts that mean no value are blank."""
+def _read(dataset: Dataset, formula: Formula) -> Formula:
+    """Return a formula that reads fields as the declaration says.
+
+    Texts that mean no value are blank, and a field may be a part of another one.
+    """
     null_values = dataset.source.reading.null_values
     for name in [each.source_name for each in dataset.fields if each.optional and null_values]:
         reading: Formula = ["if", _is_null(name, null_values), BLANK, name]
         formula = replace_field(formula, name, reading)
+    for name, (field, pattern) in (dataset.source.reading.extract or {}).items():
+        formula = replace_field(formula, name, ["extract", field, pattern])
     return formula

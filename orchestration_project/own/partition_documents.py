@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from orchestration_project.contracts.partitioning import A_DAY, Partition, day_or_none
-from orchestration_project.own.contracts import day_field, records_of, version_of
+from orchestration_project.own.contracts import day_field, day_text, records_of, version_of
 from orchestration_project.own.declarations import Dataset, Document, HttpSource, filled
 
 
@@ -56,7 +56,7 @@ def partitions_in(dataset: Dataset, body: bytes) -> Sequence[Partition]:
         SourceError: The document cannot be read.
     """
     name = day_field(dataset)
-    texts = {(record.texts or {}).get(name, "") for record in records_of(dataset, body)}
+    texts = {day_text(record, name) for record in records_of(dataset, body)}
     return sorted(Partition(day) for day in map(day_or_none, texts) if day is not None)
 
 

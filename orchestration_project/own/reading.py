@@ -32,6 +32,7 @@ OPTIONS: Mapping[str, Sequence[str]] = {
     "names": FORMATS,
     "null_values": FORMATS,
     "skip_blank": FORMATS,
+    "extract": FORMATS,
     "unpivot": ("csv",),
     "zipped": FORMATS,
 }
@@ -45,6 +46,9 @@ Parse: TypeAlias = Callable[[bytes], Iterable[Mapping[str, Any]]]
 
 Positions: TypeAlias = Mapping[str, tuple[int, int]]
 """First and last character of fields in a line, from 1, by the source's names."""
+
+Extract: TypeAlias = Mapping[str, tuple[str, str]]
+"""Field that has the text of another, and the regular expression that finds it."""
 
 
 def invalid(what: str, expected: str, found: object, remedy: str = "") -> ConfigurationError:
@@ -95,6 +99,7 @@ class ReadingOptions(TypedDict, total=False):
     names: Mapping[str, str]
     null_values: Sequence[str]
     skip_blank: str
+    extract: Extract
     unpivot: Sequence[str]
     zipped: "ReadingOptions"
     expects: str
@@ -124,11 +129,14 @@ class Reading:
         names: What a document calls the fields, by the source's names, where they differ.
         null_values: Texts of optional fields that mean no value, such as N/A.
         skip_blank: Field without which a record is left out; it is counted as ``blank``.
+        extract: For a field that is a part of another one: that one by the source's name, and a
+            regular expression, whose first group is the text; blank where it does not match.
         unpivot: Two fields: the name of a column after the first, and its cell in a line. Each cell
             is a record, but for blank ones. Those of ``null_values`` that come before the first
             value of a column, or after its last one, are left out and counted as ``not_listed``.
         zipped: The way to read the file in a zip, of a source that has other documents, too: a
-            mapping of such arguments. ``null_values`` and ``skip_blank`` are those around it.
+            mapping of such arguments. ``null_values``, ``skip_blank`` and ``extract`` are
+            those around it.
         expects: What a document is, for the message that it cannot be read; its format after a
             colon. One without records is refused.
         parse: Returns the records of a document, in place of a format.
@@ -150,6 +158,7 @@ class Reading:
     names: Mapping[str, str] | None = None
     null_values: Sequence[str] = ()
     skip_blank: str = ""
+    extract: Extract | None = None
     unpivot: Sequence[str] = ()
     zipped: "Reading | None" = None
     expects: str = ""
@@ -172,6 +181,7 @@ class Reading:
             raise invalid("records", "names of elements, such as Envelope/Cube", repr(self.records))
         self._require_text()
         self._require_positions()
+        self._require_extract()
 
     def _require_format(self) -> None:
         if self.parse is not None and self.format:
@@ -198,6 +208,17 @@ class Reading:
             if len(place) != 2 or not 1 <= place[0] <= place[1]:
                 raise invalid(f"positions of {name!r}", "first and last, from 1", place)
 
+    def _require_extract(self) -> None:
+        for name, place in (self.extract or {}).items():
+            try:
+                _, pattern = place
+                is_found = re.compile(pattern).groups == 1
+            except (ValueError, TypeError, re.error):
+                is_found = False
+            if not is_found:
+                expected = "a field, and a regular expression with one group"
+                raise invalid(f"extract of {name!r}", expected, place)
+
     @property
     def options(self) -> Mapping[str, Any]:
         """Its arguments that are not the default ones, but for ``format`` and ``parse``."""
@@ -212,7 +233,7 @@ class Reading:
     def is_plain(self) -> bool:
         """Whether captured bytes are lines or JSON out of which a record can be cut."""
         is_cut = self.format in ("csv", "json", "ndjson")
-        others = {"encoding", "skip", "member", "unpivot", "zipped"}
+        others = {"encoding", "skip", "member", "names", "extract", "unpivot", "zipped"}
         return is_cut and not others & set(self.options)
 
     @property

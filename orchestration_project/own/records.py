@@ -1,5 +1,6 @@
 """Records of a document in a declared format, and the count of records apart from that."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -25,7 +26,15 @@ from orchestration_project.own.formats.shared import (
 )
 from orchestration_project.own.reading import Reading
 
-__all__ = ["Record", "at_path", "counter_of", "document_of", "loaded_json", "read_records"]
+__all__ = [
+    "Record",
+    "at_path",
+    "counter_of",
+    "document_of",
+    "expect_document",
+    "loaded_json",
+    "read_records",
+]
 
 Read: TypeAlias = Callable[[bytes, Reading, Sequence[str]], Iterator[Record]]
 Count: TypeAlias = Callable[[bytes, Reading], RecordCount]
@@ -77,7 +86,7 @@ def read_records(body: bytes, reading: Reading, names: Sequence[str]) -> Iterato
     if reading.parse is not None:
         return _own_records(body, reading)
     form = _form_of(body, reading)
-    return _in_form(body, form, names) if form.expects else _read(body, form, names)
+    return _read(body, form, names)
 
 
 def _form_of(body: bytes, reading: Reading) -> Reading:
@@ -88,17 +97,23 @@ def _form_of(body: bytes, reading: Reading) -> Reading:
         reading.zipped,
         null_values=reading.null_values,
         skip_blank=reading.skip_blank,
-        expects=reading.expects,
+        extract=reading.extract,
     )
 
 
 def _read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
-    places = {name: (reading.names or {}).get(name, name) for name in names}
+    extract = reading.extract or {}
+    whole = [*names, *(name for name, _ in extract.values())]
+    read = [name for name in dict.fromkeys(whole) if name not in extract]
+    places = {name: (reading.names or {}).get(name, name) for name in read}
     found = FORMATS[reading.format].read(document_of(body, reading), reading, list(places.values()))
     if reading.decimal_comma:
         found = map(with_points, found)
     if reading.names:
         found = (_renamed(each, places) for each in found)
+    if extract:
+        patterns = {name: (field, re.compile(form)) for name, (field, form) in extract.items()}
+        found = (_extracted(each, patterns) for each in found)
     return (
         (_without_blank(each, reading.skip_blank) for each in found)
         if reading.skip_blank
@@ -108,11 +123,25 @@ def _read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Recor
 
 def _renamed(record: Record, places: Mapping[str, str]) -> Record:
     """Return a record under the names in ``places``, whose values are those of the document."""
-    if record.texts is None or record.left_out:
+    if record.left_out:
         return record
+    if record.texts is None:
+        name = next((name for name, place in places.items() if place == record.first[0]), "")
+        return record._replace(first=(name, record.first[1]))
     get = record.texts.get
     texts = {name: get(place, "") for name, place in places.items()}
     return Record(record.line_number, texts, record.problem)
+
+
+def _extracted(record: Record, patterns: Mapping[str, tuple[str, re.Pattern[str]]]) -> Record:
+    """Return a record with the fields that are parts of others."""
+    if record.texts is None:
+        return record
+    texts = dict(record.texts)
+    for name, (field, pattern) in patterns.items():
+        match = pattern.search(texts.get(field, ""))
+        texts[name] = (match[1] or "").strip() if match else ""
+    return record._replace(texts=texts)
 
 
 def _without_blank(record: Record, name: str) -> Record:
@@ -120,16 +149,16 @@ def _without_blank(record: Record, name: str) -> Record:
     return record._replace(left_out="blank") if is_blank else record
 
 
-def _in_form(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+def expect_document(records: Iterator[Record], expects: str) -> Iterator[Record]:
     """Yield the records of a document.
 
     Raises:
-        SourceError: It is not what the declaration expects.
+        SourceError: It is not what the declaration ``expects``.
     """
-    document, _, form = reading.expects.partition(": ")
+    document, _, form = expects.partition(": ")
     is_empty = True
     try:
-        for record in _read(body, reading, names):
+        for record in records:
             is_empty = False
             yield record
         if is_empty:

@@ -78,7 +78,7 @@ market_volume_daily = dataset_table(
 
 
 def _shares() -> list[Column[Any]]:
-    """Return what is traded on and off exchange, and the part that is off exchange."""
+    """Return the columns of trading on and off exchange, and of the part off exchange."""
     return [
         quantity("exchange_share_quantity", "Shares traded on exchanges"),
         quantity("off_exchange_share_quantity", "Shares traded off exchange"),

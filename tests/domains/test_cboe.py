@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
+from orchestration_project.catalog.cboe import SOURCE, VOLUME
+from orchestration_project.catalog.own import documents_of
 from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
@@ -12,6 +14,7 @@ from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.cboe import volume
 from orchestration_project.errors import SourceError
 
+DOCUMENTS = documents_of(SOURCE.declared)
 FRIDAY, MONDAY = Partition(date(2026, 1, 2)), Partition(date(2026, 1, 5))
 HEADER = (
     "Day,Market Participant,Tape A Shares,Tape B Shares,Tape C Shares,Total Shares,"
@@ -27,10 +30,10 @@ FILE = "\n".join([HEADER, EARLIER, NYSE, TRF, ""]).encode()
 def checked(body: bytes, partition: Partition = MONDAY, limit: float = 0.0) -> Validated:
     parts = [Part(1, body)]
     return validate(
-        volume.CONTRACT,
-        volume.parse(parts, partition),
+        VOLUME.contract,
+        VOLUME.parse(parts, partition),
         parts,
-        partition_texts=volume.PARTITIONING.texts_of(partition),
+        partition_texts=VOLUME.partitioning.texts_of(partition),
         record_total=None,
         max_reject_ratio=limit,
     )
@@ -61,11 +64,11 @@ def test_a_day_has_its_participants_by_code_with_exact_amounts():
 
 
 def test_a_file_lists_its_days_and_another_day_does_not_change_the_version_of_one():
-    assert volume.partitions_in(FILE) == [FRIDAY, MONDAY]
-    assert volume.version_in(FILE, Partition(date(2026, 1, 6))) is None
+    assert DOCUMENTS.partitions_in(FILE) == [FRIDAY, MONDAY]
+    assert DOCUMENTS.version_in(FILE, Partition(date(2026, 1, 6))) is None
     restated = with_nyse(NYSE.replace("1000.25", "1000.26"))
-    assert volume.version_in(restated, MONDAY) != volume.version_in(FILE, MONDAY)
-    assert volume.version_in(restated, FRIDAY) == volume.version_in(FILE, FRIDAY)
+    assert DOCUMENTS.version_in(restated, MONDAY) != DOCUMENTS.version_in(FILE, MONDAY)
+    assert DOCUMENTS.version_in(restated, FRIDAY) == DOCUMENTS.version_in(FILE, FRIDAY)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_a_file_lists_its_days_and_another_day_does_not_change_the_version_of_on
 )
 def test_another_way_to_write_the_same_lines_is_the_same_data(body):
     assert checked(body).rows.equals(checked(FILE).rows)
-    assert volume.version_in(body, MONDAY) == volume.version_in(FILE, MONDAY)
+    assert DOCUMENTS.version_in(body, MONDAY) == DOCUMENTS.version_in(FILE, MONDAY)
 
 
 @pytest.mark.parametrize(
@@ -135,20 +138,20 @@ def test_a_total_of_notional_that_was_rounded_by_tape_is_no_difference():
 )
 def test_what_is_not_a_file_of_one_year_is_refused_with_what_was_expected(body, expected):
     with pytest.raises(SourceError, match="not a file of Cboe's market volume") as refused:
-        volume.partitions_in(body)
+        DOCUMENTS.partitions_in(body)
     assert expected in str(refused.value.expected)
 
 
 def test_a_file_of_another_year_has_no_day_that_was_asked_for():
-    assert volume.version_in(FILE.replace(b"2026-", b"2025-"), MONDAY) is None
+    assert DOCUMENTS.version_in(FILE.replace(b"2026-", b"2025-"), MONDAY) is None
 
 
 def test_a_day_is_in_its_years_file_and_a_file_is_expected_after_its_first_session():
-    assert volume.documents_of(MONDAY, date(2026, 3, 1)) == ("market_history_2026.csv",)
-    files = volume.listings_of(date(2024, 12, 30), date(2026, 1, 6))
+    assert DOCUMENTS.names_of(MONDAY, date(2026, 3, 1)) == ("market_history_2026.csv",)
+    files = DOCUMENTS.listings_of(date(2024, 12, 30), date(2026, 1, 6))
     assert files == [f"market_history_{year}.csv" for year in (2024, 2025, 2026)]
-    assert volume.listings_of(None, date(2026, 1, 2)) == ["market_history_2025.csv"]
-    assert volume.listings_of(None, date(2026, 1, 3)) == ["market_history_2026.csv"]
+    assert DOCUMENTS.listings_of(None, date(2026, 1, 2)) == ["market_history_2025.csv"]
+    assert DOCUMENTS.listings_of(None, date(2026, 1, 3)) == ["market_history_2026.csv"]
 
 
 def test_exchanges_trade_on_some_federal_holidays():
@@ -165,7 +168,8 @@ SHARES = ("tape", "exchange_share_quantity", "off_exchange_share_quantity")
 def daily(*lines: str) -> pl.DataFrame:
     body = "\n".join([HEADER, *lines, ""]).encode()
     found = [
-        volume.off_exchange_daily(checked(body, each).rows) for each in volume.partitions_in(body)
+        volume.off_exchange_daily(checked(body, each).rows)
+        for each in DOCUMENTS.partitions_in(body)
     ]
     return pl.concat(found).with_columns(known_from=pl.lit(NOON))
 

@@ -119,11 +119,66 @@ def test_another_document_is_refused_with_what_was_expected(history):
     assert raised.value.expected == "JSON, or a zip with a CSV"
 
 
+YEARLY = b"on,who,what\n2026-01-02,A (x),1\n2026-01-05,B (y),2\n"
+
+
+def yearly(**options):
+    """Return a dataset of a CSV per year, whose names end with a letter in parentheses."""
+    return dataset(
+        Field("day", "date", "x", source="on"),
+        Field("value", int, "x", source="what"),
+        Field("letter", str, "x", optional=True),
+        source=http_source(
+            "http://127.0.0.1/data",
+            documents=[Document("year_{partition:%Y}.csv")],
+            format="csv",
+            names={"name": "who"},
+            extract={"letter": ("name", r"\((\w)\)$")},
+            **options,
+        ),
+        max_reject_ratio=1,
+    )
+
+
+def test_a_part_of_a_field_is_a_field():
+    assert read(yearly(), YEARLY).rows.select("name", "letter").rows() == [("B (y)", "y")]
+    without = YEARLY.replace(b" (y)", b"")
+    assert read(yearly(), without).rows.select("name", "letter").rows() == [("B", None)]
+
+
+def test_a_line_with_too_many_fields_is_rejected_on_its_day_alone():
+    made, body = yearly(), YEARLY.replace(b"B (y)", b"B, (y)")
+    assert read(made, body).rejects["reason_code"].to_list() == ["wrong_field_count"]
+    earlier = read(made, body, day="2026-01-02")
+    assert (len(earlier.rejects), earlier.filtered) == (0, {"other_days": 1})
+    assert partitions_in(made, body) == [EARLIER, DAY]
+    assert version_in(made, body, EARLIER) == version_in(made, YEARLY, EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (YEARLY + b"2025-12-31,C (z),3\n", "days of one document"),
+        (YEARLY + b"01/06/2026,C (z),3\n", "records that have a day, yyyy-mm-dd"),
+        (YEARLY + b"\n\n", "records that have a day, yyyy-mm-dd"),
+        (YEARLY + b"2026-01-05,C", "a whole last line"),
+    ],
+)
+def test_a_document_with_days_of_another_or_without_a_day_is_refused(body, expected):
+    with pytest.raises(SourceError, match="cannot be read") as raised:
+        partitions_in(yearly(), body)
+    assert raised.value.expected == expected
+
+
 @pytest.mark.parametrize(
     ("wrong", "options"),
     [
         ("unpivot", {"format": "csv", "unpivot": ["name"]}),
         ("zipped", {"format": "csv", "zipped": {"parse": list}}),
+        ("extract", {"format": "csv", "extract": {"letter": ("name", "no group")}}),
+        ("extract", {"format": "csv", "extract": {"letter": ("name", "(")}}),
+        ("extract", {"format": "csv", "extract": {"letter": ("(.)",)}}),
+        ("extract", {"parse": list, "extract": {"letter": ("name", "(.)")}}),
         ("documents", {"format": "csv", "documents": DOCUMENTS, "bearer": "TOKEN"}),
         ("template", {"format": "csv", "documents": [Document("{year}.csv")]}),
     ],
@@ -147,6 +202,7 @@ attributes:
     url: https://api.example/
     documents: [{name: "{partition}.csv", days: 2}]
     format: csv
+    extract: {name: [title, "^(.)"]}
     zipped: {format: csv, skip: 1}
   rule_version: "3"
 """
@@ -156,4 +212,5 @@ attributes:
     assert isinstance(made.source, HttpSource)
     assert made.source.reading.zipped is not None
     assert made.source.documents == (Document("{partition}.csv", days=2),)
+    assert made.source.reading.extract == {"name": ("title", "^(.)")}
     assert made.source.reading.zipped.skip == 1

@@ -2,32 +2,15 @@
 
 from collections.abc import Mapping
 
-from orchestration_project.contracts.capture_forms import delimited
-from orchestration_project.contracts.contract import line_rules, row_formulas
-from orchestration_project.contracts.field_formulas import replace_field
-from orchestration_project.contracts.formulas import Formula, LineRules, TableRules
-from orchestration_project.domains.cboe.volume import AMOUNTS, CODE, CONTRACT
+from orchestration_project.contracts.formulas import Formula, TableRules
+from orchestration_project.domains.cboe.volume import AMOUNTS
 from orchestration_project.tables.cboe import (
-    CODE_FIELD,
     TAPES,
     market_volume_daily,
     off_exchange_share_daily,
 )
 
-DAY = ("trade_date",)
-READ_CODE = ["extract", "Market Participant", CODE.pattern]
 IS_OFF = ["matches", "participant_code", "^D"]
-
-
-def _read_code(formula: Formula) -> Formula:
-    """Return a formula that reads a participant's code where it stands in the file."""
-    return replace_field(formula, CODE_FIELD, READ_CODE)
-
-
-def _line_rules() -> LineRules:
-    rejects = [(code, _read_code(condition)) for code, condition in line_rules(CONTRACT).rejects]
-    other_days = ["not", ["equal", "Day", ["given", "trade_date"]]]
-    return LineRules(rejects, {"other_days": other_days}, [delimited(",")])
 
 
 def _by_tape(amount: str) -> Formula:
@@ -62,17 +45,12 @@ OFF_EXCHANGE_FORMULAS: Mapping[str, Formula] = {
     "known_from": ["given", "loaded_at"],
 }
 
-RULES: Mapping[str, TableRules] = {
-    rules.table.name: rules
-    for rules in (
-        TableRules(
-            market_volume_daily,
-            None,
-            DAY,
-            {name: _read_code(formula) for name, formula in row_formulas(CONTRACT).items()},
-            _line_rules(),
-        ),
-        TableRules(off_exchange_share_daily, market_volume_daily.name, DAY, OFF_EXCHANGE_FORMULAS),
+OFF_EXCHANGE_RULES: Mapping[str, TableRules] = {
+    off_exchange_share_daily.name: TableRules(
+        off_exchange_share_daily,
+        market_volume_daily.name,
+        ("trade_date",),
+        OFF_EXCHANGE_FORMULAS,
     )
 }
-"""By table; a table comes after the one whose rows it reads."""
+"""By table; its rows are made of those of the market volume."""

@@ -1,56 +1,28 @@
-"""Cboe's daily market volume: its calendar, its yearly files, and the contract of a day.
+"""Rules of Cboe's market volume: claims of a day, and shares off exchange by day and week.
 
-Cboe publishes a CSV file per year, which grows by a day each evening. Its fields and names were
-compared in public clients: `log_pose.market` and a scraper of the Texas Stock Exchange's volume
-(2026, address, header, ISO days, totals), the database of a Taiwanese client (column names), and
-`01_daily_volume.q` of dpkwhan/dv (names of participants from 2007 to 2019, and which of them are
-off exchange). A participant is a name with letters in parentheses. Exchanges were renamed and kept
-their letters, so the letters are the key. Letters that begin with D are FINRA's: its Alternative
-Display Facility, and Trade Reporting Facilities (TRF) with Nasdaq, NYSE and, until 2013, NSX.
+Letters of a participant that begin with D are FINRA's: its Alternative Display Facility, and Trade
+Reporting Facilities (TRF) with Nasdaq, NYSE and, until 2013, NSX.
 """
 
-import csv
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from functools import cache
-from hashlib import sha256
 from typing import Any
 
 import holidays
 import polars as pl
 
 from orchestration_project.contracts.balance import Conservation, Measure
-from orchestration_project.contracts.contract import Claim, Contract
-from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
-from orchestration_project.contracts.partitioning import (
-    A_DAY,
-    NEW_YORK,
-    Calendar,
-    Partition,
-    Partitioning,
-    day_or_none,
-)
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import in_ascii
+from orchestration_project.contracts.contract import Claim
+from orchestration_project.contracts.partitioning import A_DAY, NEW_YORK, Calendar, Partitioning
 from orchestration_project.contracts.values import QUANTITY, in_table_order
-from orchestration_project.errors import SourceError
 from orchestration_project.tables.cboe import (
-    CODE_FIELD,
-    MARKET_VOLUME_FIELDS,
     TAPES,
     market_volume_daily,
     off_exchange_share_daily,
     off_exchange_share_weekly,
 )
 
-RECENT = timedelta(days=30)
-"""How far back a sensor looks for days that were never loaded."""
-
-FILE_FIELDS = tuple(each.name for each in MARKET_VOLUME_FIELDS if each.name != CODE_FIELD)
-BLANKS_OF_DAY = re.compile(r"^([0-9-]+)\s+,")
-CODE = re.compile(r"\(([^()]*)\)\s*$")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WORST_NOTIONAL_ROUNDING = 3 * 5_000
 """Half a cent for each tape, in 10^-6 US dollars."""
 
@@ -72,10 +44,6 @@ def is_off_exchange(code: pl.Expr) -> pl.Expr:
     return code.str.starts_with("D")
 
 
-CALENDAR = Calendar(
-    weekday=None, delay_days=1, is_holiday=is_closed, skips_holidays=True, zone=NEW_YORK
-)
-PARTITIONING = Partitioning("market_volume_daily", CALENDAR, day_column="trade_date")
 WEEKS = Partitioning(
     "off_exchange_share_weekly",
     Calendar(weekday=0, delay_days=7, zone=NEW_YORK),
@@ -88,161 +56,26 @@ def _excess(amount: str) -> pl.Expr:
     return pl.col(f"total_{amount}") - pl.sum_horizontal(f"tape_{each}_{amount}" for each in TAPES)
 
 
-CONTRACT = Contract(
-    market_volume_daily,
-    MARKET_VOLUME_FIELDS,
-    partition_fields=("Day",),
-    claims=(
-        Claim(
-            "has_totals_of_shares_and_trades",
-            "Total shares and total trades are the sums of the tapes.",
-            (_excess("share_quantity") != 0) | (_excess("trade_count") != 0),
-        ),
-        Claim(
-            "has_totals_of_notional",
-            "Total notional is the sum of the tapes, within half a cent for each.",
-            _excess("notional_usd").abs() > WORST_NOTIONAL_ROUNDING,
-            only_warns=True,
-        ),
-        Claim(
-            "has_known_off_exchange_codes",
-            f"A code that begins with D is one of {', '.join(OFF_EXCHANGE_CODES)}.",
-            is_off_exchange(pl.col("participant_code"))
-            & ~pl.col("participant_code").is_in(OFF_EXCHANGE_CODES),
-            only_warns=True,
-        ),
+CLAIMS = (
+    Claim(
+        "has_totals_of_shares_and_trades",
+        "Total shares and total trades are the sums of the tapes.",
+        (_excess("share_quantity") != 0) | (_excess("trade_count") != 0),
     ),
-    rule_version="2",
-    has_record_total=False,
+    Claim(
+        "has_totals_of_notional",
+        "Total notional is the sum of the tapes, within half a cent for each.",
+        _excess("notional_usd").abs() > WORST_NOTIONAL_ROUNDING,
+        only_warns=True,
+    ),
+    Claim(
+        "has_known_off_exchange_codes",
+        f"A code that begins with D is one of {', '.join(OFF_EXCHANGE_CODES)}.",
+        is_off_exchange(pl.col("participant_code"))
+        & ~pl.col("participant_code").is_in(OFF_EXCHANGE_CODES),
+        only_warns=True,
+    ),
 )
-
-
-def file_of(year: int) -> str:
-    """Return the name of a year's file."""
-    return f"market_history_{year}.csv"
-
-
-def documents_of(partition: Partition, today: date) -> Sequence[str]:
-    """Return the file that may have a day."""
-    return (file_of(partition.day.year),)
-
-
-def listings_of(since: date | None, today: date) -> Sequence[str]:
-    """Return the files of all years from ``since`` to that of the last session before ``today``."""
-    last = today - A_DAY
-    while not CALENDAR.names(last) or is_closed(last):
-        last -= A_DAY
-    first = last.year if since is None else min(since.year, last.year)
-    return [file_of(year) for year in range(first, last.year + 1)]
-
-
-def partitions_in(body: bytes) -> list[Partition]:
-    """Return the days that a file has, oldest first.
-
-    Raises:
-        SourceError: It is not a year's file of market volume.
-    """
-    days = {line[:10] for line in _lines(body)}
-    return sorted(Partition(date.fromisoformat(each)) for each in days)
-
-
-def version_in(body: bytes, partition: Partition) -> str | None:
-    """Return the state of a day in a file, as a hash of its lines; None: it has no such day.
-
-    Raises:
-        SourceError: It is not a year's file of market volume.
-    """
-    lines = sorted(line for _, line in _of_day(_lines(body), partition.day))
-    if not lines:
-        return None
-    return f"{len(lines)} lines, {sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
-
-
-def parse(parts: Sequence[Part], partition: Partition) -> Parsed:
-    """Return the lines of a day as texts; the other days of a file are not.
-
-    Raises:
-        SourceError: A part is not a year's file of market volume.
-    """
-    rows: list[tuple[int | str, ...]] = []
-    rejects: list[tuple[int | str, ...]] = []
-    other_day_count = 0
-    for part in parts:
-        lines = _lines(part.body)
-        other_day_count += sum(not line.startswith(partition.day.isoformat()) for line in lines)
-        for number, line in _of_day(lines, partition.day):
-            found = _fields_of(line)
-            if len(found) == len(FILE_FIELDS):
-                day, name, *amounts = found
-                code = CODE.search(name)
-                rows.append(
-                    (part.part_number, number, day, code[1] if code else "", name, *amounts)
-                )
-            else:
-                reason = f"the line has {len(found)} fields, the header has {len(FILE_FIELDS)}"
-                rejects.append((part.part_number, number, "wrong_field_count", reason))
-    names = [each.name for each in MARKET_VOLUME_FIELDS]
-    return Parsed(
-        pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row"),
-        pl.DataFrame(rejects, REJECT, orient="row"),
-        filtered={"other_days": other_day_count},
-    )
-
-
-def _of_day(lines: Sequence[str], day: date) -> list[tuple[int, str]]:
-    """Return the lines of a day, each with its number in the file."""
-    name = day.isoformat()
-    return [(number, line) for number, line in enumerate(lines, 2) if line.startswith(name)]
-
-
-def _lines(body: bytes) -> list[str]:
-    """Return the lines below the header.
-
-    Raises:
-        SourceError: The header is another one, a line does not begin with a day of the same year
-            as all others, or the last line is cut.
-    """
-    try:
-        text = body.removeprefix(BYTE_ORDER_MARK).decode()
-    except UnicodeDecodeError as error:
-        raise _not_volume("text in UTF-8", str(error)) from error
-    header, *lines = text.split("\n")
-    if _fields_of(header.removesuffix("\r")) != list(FILE_FIELDS):
-        raise _not_volume(f"a header {','.join(FILE_FIELDS)}", in_ascii(body, 200))
-    if lines and not lines[-1]:
-        lines.pop()
-    elif lines and len(_fields_of(lines[-1])) < len(FILE_FIELDS):
-        raise _not_volume("a whole last line", f"{lines[-1]!a}, without its end")
-    lines = [BLANKS_OF_DAY.sub(r"\1,", line.strip()) for line in lines]
-    wrong = next((each for each in lines if not _begins_with_day(each)), None)
-    if wrong is not None:
-        raise _not_volume("lines that begin with a day, yyyy-mm-dd", ascii(wrong[:200]))
-    years = sorted({line[:4] for line in lines})
-    if len(years) != 1:
-        raise _not_volume("days of one year", ", ".join(years) or "no day")
-    return lines
-
-
-def _fields_of(line: str) -> list[str]:
-    """Return the fields of a line; none of one that `csv` refuses, such as more than 128 KiB."""
-    try:
-        return next(csv.reader([line]), [])
-    except csv.Error:
-        return []
-
-
-def _begins_with_day(line: str) -> bool:
-    return line[10:11] == "," and day_or_none(line[:10]) is not None
-
-
-def _not_volume(expected: str, found: str) -> SourceError:
-    return SourceError(
-        "the answer is not a file of Cboe's market volume",
-        expected=expected,
-        found=found,
-        remedy="see what answers at CBOE_API_URL; if Cboe changed its format, report it",
-    )
-
 
 AMOUNTS = {"share_quantity": "share", "notional_usd": "notional", "trade_count": "trade"}
 """Measured amounts, and the name of the ratio of each."""
@@ -396,7 +229,7 @@ class Weekly:
         return sorted(each.removeprefix("week ") for each in landed if each.startswith("week "))
 
     def version(self, key: str, landed: Mapping[str, Any]) -> str:
-        """Return what a week would be derived of now, in words."""
+        """Return the present inputs of a week, in words."""
         names = " ".join(f"{each}#{landed[each]}" for each in self.inputs(key) if each in landed)
         return f"off exchange {GOLD_VERSION}: {names}"
 

@@ -26,7 +26,7 @@ def read_csv(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Re
     """Yield the records of a CSV.
 
     Raises:
-        SourceError: Its quotes do not pair, or its header lacks a field.
+        SourceError: Its quotes do not pair, its header lacks a field, or its last line is cut.
     """
     rows = _rows(body, reading)
     return (
@@ -41,14 +41,19 @@ def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
     lines = csv.reader(text, delimiter=reading.delimiter, strict=True)
     usual_limit = csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of all readers in this process
     begin = reading.skip + 1
+    width, fields = 0, list[str]()
     try:
         for fields in lines:
+            width = width or len(fields)
             yield Row(begin, [field.strip() for field in fields])
             begin = reading.skip + lines.line_num + 1
     except csv.Error as error:
         raise unreadable("a CSV whose quotes pair", f"line {begin}: {error}") from error
     finally:
         csv.field_size_limit(usual_limit)
+    if len(fields) < width and not body.endswith((b"\n", b"\r")):
+        cut = in_ascii(",".join(fields).encode(), 200)
+        raise unreadable("a whole last line", f"a line without its end: {cut}")
 
 
 def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> Iterator[Record]:

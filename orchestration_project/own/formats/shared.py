@@ -23,12 +23,14 @@ class Record(NamedTuple):
         texts: Its values by the source's names; None: it cannot be read.
         problem: Reason code and reason of a record that cannot be read.
         left_out: Why it is left out; empty: it is not.
+        first: Name and text of the first field, of a record with too few or too many fields.
     """
 
     line_number: int
     texts: Mapping[str, str] | None
     problem: tuple[str, str] = ("", "")
     left_out: str = ""
+    first: tuple[str, str] = ("", "")
 
 
 class Row(NamedTuple):
@@ -58,7 +60,8 @@ def records_below_header(rows: Iterable[Row], names: Sequence[str]) -> Iterator[
             yield Record(row.number, dict(zip(header, row.cells, strict=True)))
         else:
             reason = f"the line has {len(row.cells)} fields, the header has {len(header)}"
-            yield Record(row.number, None, ("wrong_field_count", reason))
+            first = (header[0], "".join(row.cells[:1]))
+            yield Record(row.number, None, ("wrong_field_count", reason), first=first)
 
 
 def unreadable(expected: str, found: object) -> SourceError:

@@ -14,4 +14,5 @@ VOLUME = SourceTexts(
     records="lines",
 )
 URL = "https://cdn.cboe.com/resources/us/equities/market-statistics/historical-market-volume"
-CboeSettings = source_settings(VOLUME, url=URL, first_day=date(2007, 1, 1))
+FIRST_DAY = date(2007, 1, 1)
+CboeSettings = source_settings(VOLUME, url=URL, first_day=FIRST_DAY)
