@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import click
 
@@ -321,12 +319,9 @@ def _clock() -> "Clock":
 
 
 def _record(warehouse: "Warehouse", action: str, target: str) -> None:
-    from orchestration_project.services.access import AccessLog, AccessLogEntry
-    from orchestration_project.services.access.review import SHELL, shell_principal
+    from orchestration_project.services.access.review import record_in_shell
 
-    user = shell_principal(getuser())
-    entry = AccessLogEntry(uuid4().hex, SHELL, f"keys {action}", "done", user=user, target=target)
-    AccessLog(warehouse, _clock()).record(entry)
+    record_in_shell(warehouse, _clock(), f"keys {action}", target)
 
 
 def _show(key: "Key", days: int) -> None:

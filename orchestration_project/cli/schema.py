@@ -10,8 +10,10 @@ from orchestration_project.cli.console import OUTPUT, emit_or
 from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.engine.warehouse.own_changes import TableChange
@@ -145,7 +147,7 @@ def _rename(old: str, new: str, *, is_sql: bool, moves_folder: bool = False) -> 
         if OUTPUT.is_dry_run:
             _report(said)
             return 0
-        warehouse.rename_own(old, new)
+        warehouse.rename_own(old, new, _recorder(warehouse, "rename table"))
         said += _report_events(warehouse, old, new)
     if folders is not None:
         folders[0].rename(folders[1])
@@ -216,8 +218,26 @@ def _change(
             said = [says for change in planned for says in change.says]
             _report([*said, *(change.says for change in additive), *refused])
             return int(bool(refused))
-        _report(warehouse.change_own(dropped, renames))
+        operation = "rename column" if renames else "schema apply --all"
+        _report(warehouse.change_own(dropped, renames, _recorder(warehouse, operation)))
     return 0
+
+
+def _recorder(
+    warehouse: "Warehouse", operation: str
+) -> "Callable[[Connection, Sequence[str]], None]":
+    """Return what adds changes of tables to the audit, in their transaction."""
+    from orchestration_project.engine.environment import open_clock
+    from orchestration_project.services.access.review import record_in_shell
+    from orchestration_project.settings import load_settings
+
+    clock = open_clock(load_settings())
+
+    def record(connection: "Connection", changes: "Sequence[str]") -> None:
+        for change in changes:
+            record_in_shell(warehouse, clock, operation, change, connection)
+
+    return record
 
 
 def _require_renamed(

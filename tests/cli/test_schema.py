@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from sqlalchemy import select
 
 from orchestration_project.__main__ import main
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.access import access_audit
+from tests import databases
 from tests.own_project import forget, opened_project
 
 SOURCE = """
@@ -30,8 +34,9 @@ def declare(state_dir, tmp_path):
     folder = tmp_path / "shop"
     file = folder / "defs" / "pieces" / "source.py"
 
-    def change(*fields):
-        file.write_text(SOURCE.replace("FIELDS", ", ".join(fields)))
+    def change(*fields, key="name", name="pieces"):
+        text = SOURCE.replace("FIELDS", ", ".join(fields)).replace('key=["name"]', f'key=["{key}"]')
+        file.write_text(text.replace('"pieces",\n    key', f'"{name}",\n    key'))
         forget()
 
     first = {"pieces/source.py": SOURCE.replace("FIELDS", f"{COUNT}, {NOTE}")}
@@ -46,6 +51,15 @@ def run(capsys, *arguments, status=0):
     assert main([*arguments]) == status
     forget()
     return capsys.readouterr().out.splitlines()
+
+
+def recorded():
+    """Return what the audit has of changed tables: the command and the change."""
+    url = databases.sqlite_url(load_settings().state_path)
+    column = access_audit.c
+    who = (column.address == "shell", column.role == "admin", column.outcome == "done")
+    statement = select(column.operation, column.target).where(*who)
+    return sorted(databases.rows(url, statement.where(~column.operation.startswith("keys"))))
 
 
 def test_changes_are_shown_made_when_asked_for_and_refused_where_values_go(declare, capsys):
@@ -70,6 +84,13 @@ def test_changes_are_shown_made_when_asked_for_and_refused_where_values_go(decla
         "did drop column pieces.note, copy in pieces_old1",
     ]
     assert run(capsys, "schema", "diff", "--json") == ["[]"]
+    assert recorded() == [
+        (
+            "schema apply --all",
+            "convert column pieces.count from integer to text, copy in pieces_old1",
+        ),
+        ("schema apply --all", "drop column pieces.note, copy in pieces_old1"),
+    ]
 
 
 def test_a_rename_needs_the_declaration_and_is_the_only_change(declare, capsys):
@@ -86,3 +107,30 @@ def test_a_rename_needs_the_declaration_and_is_the_only_change(declare, capsys):
         "did rename column pieces.count to piece_count, copy in pieces_old1"
     ]
     assert run(capsys, "schema", "diff") == ["the tables are as the sources declare"]
+    assert recorded() == [
+        ("rename column", "rename column pieces.count to piece_count, copy in pieces_old1")
+    ]
+
+
+def test_a_renamed_table_is_in_the_audit_once(declare, capsys):
+    declare(COUNT, NOTE, name="parts")
+    assert (
+        run(capsys, "rename", "table", "pieces", "parts")[0] == "did rename table pieces to parts"
+    )
+    assert recorded() == [("rename table", "rename table pieces to parts")]
+    assert run(capsys, "rename", "table", "pieces", "parts") == [
+        "the tables are as the sources declare"
+    ]
+    assert len(recorded()) == 1
+
+
+def test_another_key_is_shown_and_refused_with_what_to_do(declare, capsys):
+    declare(COUNT, NOTE, key="count")
+    [refused] = run(capsys, "schema", "diff", status=1)
+    assert refused == (
+        "refused: key of pieces is (day, name), not (day, count): history is kept by key; "
+        "declare a table of another name, and load it"
+    )
+    assert main(["schema", "apply", "--all"]) == 1
+    assert "nothing was changed" in capsys.readouterr().err
+    assert recorded() == []

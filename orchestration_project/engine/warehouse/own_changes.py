@@ -287,7 +287,10 @@ def _plan(
     table, copy = change.parts[0].declared, change.parts[0].stored
     if key_names(table) != [renamed.get(name, name) for name in key_names(copy)]:
         key = f"({', '.join(key_names(copy))}), not ({', '.join(key_names(table))})"
-        change.refusals.append(f"key of {table.name} is {key}: declare a table of another name")
+        change.refusals.append(
+            f"key of {table.name} is {key}: history is kept by key; declare a table of another "
+            "name, and load it"
+        )
     added: list[str] = []
     for part in change.parts:
         added += _plan_part(change, part, dropped, renamed, connection)

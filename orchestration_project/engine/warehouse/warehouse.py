@@ -99,6 +99,9 @@ if TYPE_CHECKING:
     from orchestration_project.engine.warehouse.own_changes import TableChange
     from orchestration_project.engine.warehouse.own_renames import TableRename
 
+RecordChanges = Callable[[Connection, Sequence[str]], None]
+"""Records changes of tables, in words, in their transaction."""
+
 
 class Warehouse:
     """Reads and writes our tables; every write is one transaction."""
@@ -308,9 +311,14 @@ class Warehouse:
             return list(change_sql(connection, self._schema, changes, self._clock.now()))
 
     def change_own(
-        self, dropped: Collection[str] = (), renames: Mapping[str, Mapping[str, str]] | None = None
+        self,
+        dropped: Collection[str] = (),
+        renames: Mapping[str, Mapping[str, str]] | None = None,
+        record: "RecordChanges | None" = None,
     ) -> Sequence[str]:
         """Apply all changes of declared tables, and return them in words.
+
+        ``record`` records them in the same transaction.
 
         Raises:
             ConfigurationError: Values would be lost, the role may not change tables, or the
@@ -321,6 +329,8 @@ class Warehouse:
         with self.writing() as connection:
             refuse_older(connection)
             said = apply_plan(connection, self._schema, self._clock, dropped, renames or {})
+            if said and record is not None:
+                record(connection, said)
         with self.reading() as connection:
             declare_recorded(connection)
         return said
@@ -339,8 +349,10 @@ class Warehouse:
         with self.reading() as connection:
             return list(rename_sql(connection, self._schema, rename))
 
-    def rename_own(self, old: str, new: str) -> str | None:
+    def rename_own(self, old: str, new: str, record: "RecordChanges | None" = None) -> str | None:
         """Rename a declared table, and return it in words; None: it was renamed before.
+
+        ``record`` records it in the same transaction.
 
         Raises:
             ConfigurationError: The declaration does not fit, the role may not change tables, or
@@ -351,6 +363,8 @@ class Warehouse:
         with self.writing() as connection:
             refuse_older(connection)
             said = apply_rename(connection, self._schema, self._clock, old, new)
+            if said is not None and record is not None:
+                record(connection, [said])
         with self.reading() as connection:
             declare_recorded(connection)
         return said

@@ -4,11 +4,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from getpass import getuser
+from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.roles import PERMISSIONS_OF_ROLE, Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.access.audit import AccessLog, AccessLogEntry
 from orchestration_project.services.access.keys import KeyFacts
 from orchestration_project.services.access.rules.credentials import is_usable
 from orchestration_project.services.access.rules.members import AccessRule, Member, role_of
@@ -58,6 +62,27 @@ class GrantReader:
 def shell_principal(user_name: str) -> Principal:
     """Return the principal of a command on a host, whose user has all rights."""
     return Principal(user_name, Role.ADMIN, "open")
+
+
+def record_in_shell(
+    warehouse: Warehouse,
+    clock: Clock,
+    operation: str,
+    target: str,
+    connection: Connection | None = None,
+) -> None:
+    """Add an operation by a command on this host to the audit.
+
+    Args:
+        warehouse: The database.
+        clock: Time of the row.
+        operation: The command, such as ``keys create``.
+        target: Names and IDs of what it changed.
+        connection: Transaction of the row; None: one of its own.
+    """
+    user = shell_principal(getuser())
+    entry = AccessLogEntry(uuid4().hex, SHELL, operation, "done", user=user, target=target)
+    AccessLog(warehouse, clock).record(entry, connection)
 
 
 def key_grants(
