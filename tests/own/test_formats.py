@@ -1,5 +1,6 @@
 """Further shapes of answers, read by a declaration alone; damaged ones are refused."""
 
+import csv
 import gzip
 import io
 import tracemalloc
@@ -14,7 +15,8 @@ from pyarrow import parquet
 from orchestration_project import Field, decimal, file_source, http_source
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.own.formats import compressed
-from orchestration_project.own.records import counter_of
+from orchestration_project.own.reading import Reading
+from orchestration_project.own.records import counter_of, read_records
 from tests.own.declared import dataset, read, rejects, rows
 
 URL = "http://127.0.0.1/{partition}"
@@ -487,3 +489,14 @@ def test_a_midnight_is_a_day_in_a_field_of_days_alone():
     made = declared(Field("at", str, "x"), Field("day_of", date, "x"), format="json")
     body = b'{"name": "A", "at": "2026-01-05T00:00:00", "day_of": "2026-01-05T00:00:00"}'
     assert list(rows(made, body)[0].values())[2:] == ["2026-01-05T00:00:00", DAY]
+
+
+def test_a_long_field_leaves_the_limit_of_other_readers_as_it_is():
+    limit = csv.field_size_limit()
+    records = read_records(
+        b"name,note\n" + b"".join(b"a,%s\n" % (b"x" * 200_000) for _ in range(2)),
+        Reading(format="csv"),
+        ["name"],
+    )
+    assert next(records).texts is not None
+    assert csv.field_size_limit() == limit

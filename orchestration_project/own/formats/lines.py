@@ -4,6 +4,8 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 from orchestration_project.contracts.balance import RecordCount, count_quoted_lines
 from orchestration_project.contracts.rules import in_ascii
@@ -17,6 +19,8 @@ from orchestration_project.own.formats.shared import (
 from orchestration_project.own.reading import Reading
 
 MAX_FIELD_CHARACTERS = 1_000_000
+BATCH_ROWS = 1_000
+"""Rows that are read at once, as the limit of characters holds for other readers, too."""
 
 WHITESPACE = " \t\r\x1a"
 """Characters that lines without a record have; the last one ends files of old systems."""
@@ -39,21 +43,29 @@ def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
     for _ in range(reading.skip):
         text.readline()
     lines = csv.reader(text, delimiter=reading.delimiter, strict=True)
+    width, last = 0, Row(1, ())
+    while rows := _read_batch(lines, reading.skip):
+        width, last = width or len(rows[0].cells), rows[-1]
+        yield from rows
+    if len(last.cells) < width and not body.endswith((b"\n", b"\r")):
+        cut = in_ascii(",".join(last.cells).encode(), 200)
+        raise unreadable("a whole last line", f"a line without its end: {cut}")
+
+
+def _read_batch(lines: Any, skip: int) -> list[Row]:
+    """Return the next rows of a reader of `csv`; none: it is at its end."""
+    rows: list[Row] = []
+    begin = skip + lines.line_num + 1
     usual_limit = csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of all readers in this process
-    begin = reading.skip + 1
-    width, fields = 0, list[str]()
     try:
-        for fields in lines:
-            width = width or len(fields)
-            yield Row(begin, [field.strip() for field in fields])
-            begin = reading.skip + lines.line_num + 1
+        for fields in islice(lines, BATCH_ROWS):
+            rows.append(Row(begin, [field.strip() for field in fields]))
+            begin = skip + lines.line_num + 1
     except csv.Error as error:
         raise unreadable("a CSV whose quotes pair", f"line {begin}: {error}") from error
     finally:
         csv.field_size_limit(usual_limit)
-    if len(fields) < width and not body.endswith((b"\n", b"\r")):
-        cut = in_ascii(",".join(fields).encode(), 200)
-        raise unreadable("a whole last line", f"a line without its end: {cut}")
+    return rows
 
 
 def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> Iterator[Record]:
