@@ -46,6 +46,7 @@ HEADINGS = {
     "--cursor", metavar="PARAMETER=PATH", help="Query parameter, and path of the next cursor."
 )
 @click.option("--page-size", type=click.IntRange(1), help="Records of a page, asked by number.")
+@click.option("--yaml", "is_yaml", is_flag=True, help="Write a defs.yaml in place of a source.py.")
 def new_source(
     name: str,
     url: str | None,
@@ -54,6 +55,7 @@ def new_source(
     bearer: str | None,
     cursor: str | None,
     page_size: int | None,
+    is_yaml: bool,
 ) -> int:
     """Write defs/NAME/source.py from one answer of --url or from --file, and load its partition.
 
@@ -63,19 +65,20 @@ def new_source(
     from orchestration_project.connections.clock import Clock
     from orchestration_project.own.declarations import NAME
     from orchestration_project.own.proposing import propose
-    from orchestration_project.own.writing import Asking, source_text
+    from orchestration_project.own.writing import Asking, source_text, yaml_text
     from orchestration_project.settings import require_project_folder
 
     if (url is None) == (file is None):
         raise click.UsageError("give --url or --file")
     if not NAME.fullmatch(name):
         raise click.UsageError(f"{name!r} is not a name of small letters, digits and _")
-    path = require_project_folder() / "defs" / name / "source.py"
-    if path.exists():
+    folder = require_project_folder() / "defs" / name
+    path = folder / ("defs.yaml" if is_yaml else "source.py")
+    if folder.exists() and {"defs.yaml", "source.py"} & {file.name for file in folder.iterdir()}:
         raise ConfigurationError(
             f"the source {name} exists",
             expected="a new name",
-            found=str(path),
+            found=str(folder),
             remedy="choose another name, or edit the file",
         )
     asking = Asking(
@@ -86,12 +89,13 @@ def new_source(
     )
     body = _answer(url, asking) if url else _content(file)
     proposal = propose(body, url or str(file), today=Clock().today("UTC"))
-    text = source_text(name, proposal, asking, is_file=url is None)
+    write = yaml_text if is_yaml else source_text
+    text = write(name, proposal, asking, is_file=url is None)
     if OUTPUT.is_dry_run:
         preview(f"would write {path}:\n\n{text}", file=str(path), content=text)
         return 0
     _show(proposal)
-    path.parent.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     echo(f"\nwrote {path}\n")
     for arguments in (["schema", "apply"], ["load", name, proposal.day.isoformat()]):

@@ -1,5 +1,7 @@
-"""A proposed declaration as the text of a source file."""
+"""A proposed declaration as the text of a source file, in Python or in YAML."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,6 +61,82 @@ def source_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool)
     return "\n".join(lines)
 
 
+TYPE_WORDS = {
+    "str": "text",
+    "int": "integer",
+    "bool": "boolean",
+    "datetime": "timestamp",
+    '"json"': "json",
+}
+"""Types in YAML, by what they are in Python, where they differ."""
+
+
+def yaml_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
+    """Return the text of ``defs/<name>/defs.yaml``."""
+    partitions = {"every": "day", "since": str(proposal.day)}
+    partitions |= {"column": proposal.day_field} if proposal.day_field else {}
+    source = {"path" if is_file else "url": proposal.address, "format": proposal.format}
+    if proposal.records:
+        source["records"] = proposal.records
+    if proposal.format == "csv" and proposal.delimiter != ",":
+        source["delimiter"] = proposal.delimiter
+    lines = [
+        f"type: orchestration_project.{'FileDataset' if is_file else 'HttpDataset'}",
+        "attributes:",
+        f"  name: {name}",
+        f"  key: [{', '.join(proposal.key)}]",
+        f"  partitions: {_mapping(partitions)}",
+        "  fields:",
+        *(f"    - {_mapping(_attributes(field))}" for field in proposal.fields),
+        "  source:",
+        *(f"    {key}: {_scalar(value)}" for key, value in source.items()),
+        *_requests(asking),
+        "  checks: {row_count: {min: 1}, usual_size: 0.5}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _attributes(field: ProposedField) -> dict[str, object]:
+    """Return the attributes of a field in YAML."""
+    found: dict[str, object] = {"name": field.name, "type": TYPE_WORDS.get(field.kind, field.kind)}
+    found["description"] = _description(field)
+    found |= {"source": field.source} if field.source != field.name else {}
+    return {**found, "optional": True} if field.is_optional else found
+
+
+def _requests(asking: Asking) -> list[str]:
+    """Return the lines of requests to a source in YAML."""
+    paging: dict[str, object] = {}
+    if asking.cursor:
+        paging = {"by": "cursor", "parameter": asking.cursor[0], "path": asking.cursor[1]}
+    if asking.page_size:
+        paging = {"by": "pages", "size": asking.page_size}
+    lines = {
+        "secret_headers": _mapping(asking.secret_headers) if asking.secret_headers else "",
+        "bearer": asking.bearer,
+        "paging": _mapping(paging) if paging else "",
+    }
+    return [f"    {key}: {text}" for key, text in lines.items() if text]
+
+
+PLAIN = re.compile(r"[A-Za-z_][\w-]*")
+"""Texts that YAML has without quotes, but for RESERVED."""
+
+RESERVED = ("y", "n", "yes", "no", "on", "off", "null", "true", "false")
+
+
+def _mapping(values: Mapping[str, object]) -> str:
+    members = (f"{_scalar(key)}: {_scalar(value)}" for key, value in values.items())
+    return f"{{{', '.join(members)}}}"
+
+
+def _scalar(value: object) -> str:
+    text = str(value)
+    is_plain = PLAIN.fullmatch(text) and text.lower() not in RESERVED
+    return text if is_plain else json.dumps(value, ensure_ascii=False)
+
+
 def _source_arguments(proposal: Proposal, asking: Asking) -> list[str]:
     arguments = [f'format="{proposal.format}"']
     if proposal.records:
@@ -79,13 +157,16 @@ def _source_arguments(proposal: Proposal, asking: Asking) -> list[str]:
 
 
 def _field(field: ProposedField) -> str:
-    said = f"for example {field.example[:40]}" if field.example else "blank in the sample"
-    arguments = [_quoted(field.name), field.kind, _quoted(said)]
+    arguments = [_quoted(field.name), field.kind, _quoted(_description(field))]
     if field.source != field.name:
         arguments.append(f"source={_quoted(field.source)}")
     if field.is_optional:
         arguments.append("optional=True")
     return _call("Field", arguments, indent=8)
+
+
+def _description(field: ProposedField) -> str:
+    return f"for example {field.example[:40]}" if field.example else "blank in the sample"
 
 
 def _imports(names: Sequence[str]) -> list[str]:

@@ -1,12 +1,15 @@
 """From one document a declaration is proposed: format, types, key and partitions."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
+from orchestration_project import Dataset, file_source
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.own.attributes import dataset_in
 from orchestration_project.own.proposing import propose
-from orchestration_project.own.writing import Asking, source_text
+from orchestration_project.own.writing import Asking, source_text, yaml_text
 
 TODAY = date(2026, 1, 9)
 NOTHING = Asking(secret_headers={})
@@ -133,3 +136,36 @@ def test_the_file_declares_what_was_proposed(monkeypatch):
 def test_a_file_of_a_folder_becomes_a_source_of_files():
     text = source_text("q", proposed(b"id;n\nA;1\n", "in/20260105.csv"), NOTHING, is_file=True)
     assert 'file_source("in/{partition:%Y%m%d}.csv", format="csv", delimiter=";")' in text
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        Asking(secret_headers={"X-Key": "MY_KEY"}, cursor=("after", "next")),
+        Asking(secret_headers={}, bearer="MY_TOKEN", page_size=2),
+    ],
+)
+def test_the_yaml_declares_what_the_python_does(asking):
+    body = (
+        b'{"rows": [{"Id": "A", "on": "2026-01-05", "price": 6.82, "is": true, "n": 1, "1": {}},'
+        b' {"Id": "B", "on": null, "price": 7, "is": false, "n": 2, "1": {"a \\" b: #": [1]}}]}'
+    )
+    found = proposed(body)
+    names: dict = {}
+    exec(compile(source_text("quotes", found, asking, is_file=False), "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
+    text = yaml_text("quotes", found, asking, is_file=False)
+    made, other = dataset_in(text), names["quotes"]
+    assert isinstance(made, Dataset)
+    for fields in zip(made.fields, other.fields, strict=True):
+        one, two = ((each.kind, replace(each, type=str)) for each in fields)
+        assert one == two
+    assert replace(made, fields=other.fields) == other
+    assert text.startswith("type: orchestration_project.HttpDataset\n")
+
+
+def test_the_yaml_of_a_file_declares_a_source_of_files():
+    found = proposed(b"id;n\nA;1\n", "in/20260105.csv")
+    text = yaml_text("q", found, NOTHING, is_file=True)
+    made = dataset_in(text)
+    assert isinstance(made, Dataset)
+    assert made.source == file_source("in/{partition:%Y%m%d}.csv", format="csv", delimiter=";")
