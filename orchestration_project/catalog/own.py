@@ -1,6 +1,6 @@
 """The domain of the sources that a project declares in its own folder, under the project's name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -12,11 +12,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.dlt_private import dlt_version
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.dlt_deliveries import DltReader, parse_recorded
-from orchestration_project.engine.dlt_states import append_state, read_start_state
+from orchestration_project.engine.dlt_states import StartState, append_state, read_start_state
 from orchestration_project.engine.document_source import (
     Documents,
     DocumentSource,
@@ -86,7 +87,14 @@ def open_source(
                 label=f"the source of {declared.name}",
             )
         else:
-            yield OwnHttpSource(declared, captures, given.clock, source, http)
+            start_of = _start_of(declared, given)
+            yield OwnHttpSource(declared, captures, given.clock, source, http, start_of)
+
+
+def _start_of(declared: Declared, given: Environment) -> Callable[[Partition], StartState]:
+    """Return the reader of the state that a partition of an incremental source starts from."""
+    key_of = partitioning_of(declared).key_of
+    return lambda partition: read_start_state(given.settings, declared.name, key_of(partition))
 
 
 def _dlt_source(
@@ -100,9 +108,7 @@ def _dlt_source(
         captures,
         given.clock,
         secrets=lambda: {name: secret(of) for name, of in source.secrets.items()},
-        start_of=lambda partition: read_start_state(
-            given.settings, declared.name, partitioning_of(declared).key_of(partition)
-        ),
+        start_of=_start_of(declared, given),
     )
     return OwnDltSource(declared, captures, given.clock, reader)
 
@@ -151,7 +157,7 @@ def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
         declared_in=declaration.file,
         contract=contract_of(declared, declaration.table, declaration.fields, declaration.code),
         parse=partial(parse_recorded, declared),
-        after_load=append_state if _is_incremental(declared) else None,
+        after_load=append_state if declared.is_incremental else None,
         resource=_resource(declared),
         source_label=f"the source of {declared.name}",
         source_description=f"the source that {declaration.file} declares",
@@ -159,12 +165,8 @@ def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
         licence=declared.licence,
         owners=declared.owners,
         min_size_ratio=_min_size_ratio(declared),
-        reread_count=0 if _is_incremental(declared) else declared.partitions.reread_count,
+        reread_count=0 if declared.is_incremental else declared.partitions.reread_count,
     )
-
-
-def _is_incremental(declared: Declared) -> bool:
-    return isinstance(declared.source, DltSource) and declared.source.is_incremental
 
 
 def _min_size_ratio(declared: Declared) -> float | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestration_project.contracts.partitioning import Partition
     from orchestration_project.contracts.rules import Validated
     from orchestration_project.engine.own_sources import Declaration
-    from orchestration_project.own.contracts import RowDifference
+    from orchestration_project.own.contracts import Progress, RowDifference
 
 SHOWN = 10
 PERSONAL = ("mail", "phone", "name", "birth", "address", "ssn", "iban", "passport")
@@ -76,7 +76,7 @@ def preview(source: str, partition: str | None) -> int:
     from orchestration_project.connections.artifacts import FolderStore
     from orchestration_project.contracts.partitioning import Partition
     from orchestration_project.engine.captures import Captures, parts_of
-    from orchestration_project.engine.dlt_deliveries import record_parts
+    from orchestration_project.engine.dlt_deliveries import progress_before, record_parts
     from orchestration_project.engine.own_derived import find_derived
     from orchestration_project.own.contracts import partitioning_of
     from orchestration_project.registry import Environment
@@ -101,7 +101,8 @@ def preview(source: str, partition: str | None) -> int:
             chosen = partitioning.partition_of(partition, today=date.max)
         parts = parts_of(opened.extract(chosen, []).captures)
     bodies = [each.body for each in record_parts(declaration.dataset, parts, chosen)]
-    validated = _validated(declaration, bodies, chosen)
+    before = progress_before(declaration.dataset, parts)
+    validated = _validated(declaration, bodies, chosen, before)
     _show(declaration, chosen, validated, _difference(declaration, chosen, validated))
     return 1 if validated.is_held_back else 0
 
@@ -210,14 +211,17 @@ def _declaration(name: str) -> "Declaration":
 
 
 def _validated(
-    declaration: "Declaration", bodies: "Sequence[bytes]", partition: "Partition"
+    declaration: "Declaration",
+    bodies: "Sequence[bytes]",
+    partition: "Partition",
+    before: "Progress | None" = None,
 ) -> "Validated":
     from orchestration_project.own.contracts import contract_of, validate_documents
 
     contract = contract_of(
         declaration.dataset, declaration.table, declaration.fields, declaration.code
     )
-    return validate_documents(declaration.dataset, contract, bodies, partition)
+    return validate_documents(declaration.dataset, contract, bodies, partition, before)
 
 
 def _difference(

@@ -122,18 +122,19 @@ def truths(texts: pl.Series) -> pl.Series:
 
 def moments(texts: pl.Series) -> pl.Series:
     """Read timestamps of ISO 8601 with a zone, in UTC; null where a text is none, or is finer."""
-    return pl.Series(texts.name, [_moment_or_none(text) for text in texts], MOMENT)
+    return pl.Series(texts.name, [moment_or_none(text) for text in texts], MOMENT)
 
 
 def is_moment(text: str) -> bool:
     """Whether a text is a timestamp of ISO 8601 with a zone."""
-    return _moment_or_none(text) is not None
+    return moment_or_none(text) is not None
 
 
 FINER_THAN_MICROSECONDS = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
 
 
-def _moment_or_none(text: str) -> datetime | None:
+def moment_or_none(text: str) -> datetime | None:
+    """Return a timestamp of ISO 8601 with a zone, in UTC; None: the text is none."""
     if FINER_THAN_MICROSECONDS.search(text):
         return None  # Python would cut it
     try:

@@ -28,8 +28,8 @@ from orchestration_project.errors import (
     TransientError,
     UnavailableError,
 )
-from orchestration_project.own.contracts import parse_delivery, version_of
-from orchestration_project.own.declarations import Dataset
+from orchestration_project.own.contracts import Progress, parse_delivery, version_of
+from orchestration_project.own.declarations import Dataset, HttpSource
 from orchestration_project.own.dlt_source import DltSource, arguments_of, lines_of
 from orchestration_project.redaction import MASK, Secrets
 
@@ -229,7 +229,23 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
 
 def parse_recorded(dataset: Dataset, parts: Sequence[Part], partition: Partition) -> Parsed:
     """Return the records of a partition of captured parts, as `parse_delivery`."""
-    return parse_delivery(dataset, record_parts(dataset, parts, partition), partition)
+    records = record_parts(dataset, parts, partition)
+    return parse_delivery(dataset, records, partition, progress_before(dataset, parts))
+
+
+def progress_before(dataset: Dataset, parts: Sequence[Part]) -> Progress | None:
+    """Return the progress of an incremental HTTP source before a delivery; None: it has none."""
+    source = dataset.source
+    found = next((each.request[STATE] for each in parts if STATE in each.request), None)
+    if not isinstance(source, HttpSource) or not isinstance(found, Mapping):
+        return None
+    return http_progress(source, found["before"])
+
+
+def http_progress(source: HttpSource, state: Mapping[str, Any]) -> Progress:
+    """Return the progress that a state has, or that of the first load."""
+    initial = source.incremental.initial if source.incremental else ""
+    return Progress(**state) if state else Progress(initial)
 
 
 def _lines(

@@ -1,4 +1,4 @@
-"""States of incremental dlt resources: where a partition starts, and what its load appends.
+"""States of incremental sources: where a partition starts, and what its load appends.
 
 A load appends the state after it in its own transaction, under the number that follows the one it
 started from. So no row is loaded without its state, and of two loads that started from one state

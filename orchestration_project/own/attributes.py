@@ -206,6 +206,18 @@ class ReadingAttributes(Attributes):
     expects: str = ""
 
 
+class IncrementalAttributes(Attributes):
+    """The request of what is new since the partition before, as of `incremental`."""
+
+    parameter: str
+    field: str
+    initial: str
+
+    def made(self) -> declarations.Incremental:
+        """Return the request."""
+        return declarations.Incremental(**self.given)
+
+
 class DocumentAttributes(Attributes):
     """A document that has several partitions, as of `Document`."""
 
@@ -246,6 +258,7 @@ class HttpAttributes(ReadingAttributes):
     rate: str = "2/s"
     retries: int = 4
     documents: list[DocumentAttributes] = []
+    incremental: IncrementalAttributes | None = None
 
     def made(self) -> declarations.HttpSource:
         """Return the source."""
@@ -259,6 +272,7 @@ class HttpAttributes(ReadingAttributes):
             "oauth": self.oauth.made() if self.oauth else None,
             "paging": paging,
             "documents": tuple(each.made() for each in self.documents),
+            "incremental": self.incremental.made() if self.incremental else None,
         }
         return declarations.http_source(**{**self.given, **parts})
 

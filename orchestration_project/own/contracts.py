@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
@@ -16,6 +16,7 @@ from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
 from orchestration_project.contracts.partitioning import Partition, Partitioning, day_or_none
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
+from orchestration_project.contracts.values import moment_or_none
 from orchestration_project.errors import SourceError
 from orchestration_project.own.declarations import (
     OTHER_FIELDS,
@@ -303,8 +304,98 @@ def records_of_day(dataset: Dataset, wanted: date) -> Callable[[Record], bool]:
     return is_own
 
 
-def version_of(dataset: Dataset, bodies: Sequence[bytes], partition: Partition) -> str | None:
+LOADED_BEFORE = "loaded_before"
+"""Why records of an incremental source are left out that the partition before has."""
+
+
+class Progress(NamedTuple):
+    """The greatest value of the field that grows, and the keys of the records that have it."""
+
+    value: str
+    keys: Sequence[str] = ()
+
+
+def new_records(
+    dataset: Dataset, records: Iterable[Record], before: Progress | None
+) -> Iterator[Record]:
+    """Yield records, those left out that the partition before has.
+
+    Raises:
+        SourceError: A record is older than what was asked for, or does not say how old it is.
+    """
+    field = dataset.growing_field
+    if field is None or before is None:
+        yield from records
+        return
+    known, start = set(before.keys), _comparable(field, before.value)
+    for record in records:
+        if record.texts is None or record.left_out:
+            yield record
+            continue
+        found = _comparable(field, record.texts.get(field.source_name, ""))
+        if found < start:
+            raise SourceError(
+                "the source sent a record that is older than what was asked for",
+                expected=f"{field.source_name} from {before.value} on",
+                found=record.texts[field.source_name],
+                remedy="see the answer among the captures; correct the parameter of incremental",
+            )
+        is_known = found == start and _key_digest(dataset, record) in known
+        yield record._replace(left_out=LOADED_BEFORE) if is_known else record
+
+
+def progress_after(dataset: Dataset, bodies: Sequence[bytes], before: Progress) -> Progress:
+    """Return the greatest value of documents and of those before, with the keys that have it."""
+    field = dataset.growing_field
+    assert field is not None  # noqa: S101 - of an incremental source alone
+    greatest, keys = before, set(before.keys)
+    for body in bodies:
+        for record in records_of(dataset, body):
+            text = (record.texts or {}).get(field.source_name, "")
+            if record.texts is None or record.left_out:
+                continue
+            found, known = _comparable(field, text), _comparable(field, greatest.value)
+            if found > known:
+                greatest, keys = Progress(text), set()
+            if found >= known:
+                keys.add(_key_digest(dataset, record))
+    return Progress(greatest.value, sorted(keys))
+
+
+def _comparable(field: Field, text: str) -> Any:
+    """Return a value of the field that grows, in a form that orders it.
+
+    Raises:
+        SourceError: It is none.
+    """
+    readers = {"integer": int, "date": date.fromisoformat, "timestamp": moment_or_none}
+    try:
+        found = readers[field.kind](text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise unreadable(
+            f"{field.source_name}: a value of the type {field.kind}", ascii(text[:200])
+        )
+    return found
+
+
+def _key_digest(dataset: Dataset, record: Record) -> str:
+    """Return a short hash of a record's key, but for the day of the partition."""
+    texts = record.texts or {}
+    key = [texts.get(each.source_name, "") for each in dataset.fields if each.name in dataset.key]
+    return sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
+def version_of(
+    dataset: Dataset,
+    bodies: Sequence[bytes],
+    partition: Partition,
+    before: Progress | None = None,
+) -> str | None:
     """Return the state of a partition in documents, as a hash of its records; None: it has none.
+
+    ``before`` is what an incremental source had at the partition before.
 
     Raises:
         SourceError: A document cannot be read.
@@ -313,7 +404,7 @@ def version_of(dataset: Dataset, bodies: Sequence[bytes], partition: Partition) 
     own = [
         json.dumps(record.texts, sort_keys=True) + record.problem[0]
         for body in bodies
-        for record in records_of(dataset, body)
+        for record in new_records(dataset, records_of(dataset, body), before)
         if is_own(record)
     ]
     if not own:
@@ -322,8 +413,15 @@ def version_of(dataset: Dataset, bodies: Sequence[bytes], partition: Partition) 
     return f"{len(own)} records, {digest}"
 
 
-def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition) -> Parsed:
+def parse_delivery(
+    dataset: Dataset,
+    parts: Sequence[Part],
+    partition: Partition,
+    before: Progress | None = None,
+) -> Parsed:
     """Return the records of a partition as texts, in a row for each.
+
+    ``before`` is what an incremental source had at the partition before.
 
     Where `Reading.quotes_records`, lines of the partition are quoted below a header.
 
@@ -336,11 +434,12 @@ def parse_delivery(dataset: Dataset, parts: Sequence[Part], partition: Partition
     reading = dataset.source.reading
     filtered = Counter[str](other_days=0) if dataset.has_day_field else Counter[str]()
     filtered.update(dict.fromkeys(reading.filters, 0))
+    filtered.update({LOADED_BEFORE: 0} if dataset.growing_field else {})
     quoted: list[Part] = []
     is_own = records_of_day(dataset, partition.day)
     for part in parts:
         lines = [",".join(names)] if reading.quotes_records else []
-        for record in records_of(dataset, part.body):
+        for record in new_records(dataset, records_of(dataset, part.body), before):
             is_of_day = is_own(record)
             if not reading.quotes_records:
                 lines += [""] * (record.line_number - 1 - len(lines))
@@ -389,7 +488,11 @@ def _quoted(dataset: Dataset, body: bytes, records: Sequence[str]) -> bytes:
 
 
 def validate_documents(
-    dataset: Dataset, contract: Contract, bodies: Sequence[bytes], partition: Partition
+    dataset: Dataset,
+    contract: Contract,
+    bodies: Sequence[bytes],
+    partition: Partition,
+    before: Progress | None = None,
 ) -> Validated:
     """Return the rows, rejects and audits of documents, as a load of the partition has them.
 
@@ -397,7 +500,7 @@ def validate_documents(
         SourceError: A document cannot be read.
     """
     parts = [Part(number, body) for number, body in enumerate(bodies, 1)]
-    parsed = parse_delivery(dataset, parts, partition)
+    parsed = parse_delivery(dataset, parts, partition, before)
     return validate(
         contract,
         parsed,

@@ -61,6 +61,9 @@ TYPES: Mapping[object, Type] = {
 KEY_TYPES: Sequence[Type] = ("text", "integer", "date", "timestamp")
 """Types that a key's fields may have."""
 
+GROWING_TYPES: Sequence[Type] = ("integer", "date", "timestamp")
+"""Types that a field may have whose greatest value a source is asked for."""
+
 
 @dataclass(frozen=True)
 class ExactDecimal:
@@ -457,6 +460,33 @@ def client_credentials(
 
 
 @dataclass(frozen=True)
+class Incremental:
+    """The query parameter that asks for new records alone; `incremental` makes it.
+
+    Attributes:
+        parameter: Name of the query parameter.
+        field: Field of the dataset whose greatest value it has.
+        initial: Value of the parameter in the first load.
+    """
+
+    parameter: str
+    field: str
+    initial: str
+
+
+def incremental(parameter: str, *, field: str, initial: str) -> Incremental:
+    """Return the request of records that are new since the partition before.
+
+    Args:
+        parameter: Query parameter that gets the greatest value of ``field`` that was loaded, as the
+            source wrote it. A source may send the records with that value again.
+        field: Field of the dataset that grows with each new record: an integer, date or timestamp.
+        initial: Value of the parameter in the first load.
+    """
+    return Incremental(parameter, field, initial)
+
+
+@dataclass(frozen=True)
 class Document:
     """A document that has several partitions.
 
@@ -488,6 +518,7 @@ class HttpSource:
     requests_per_second: int
     max_attempts: int
     documents: Sequence[Document] = ()
+    incremental: Incremental | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -558,6 +589,7 @@ def http_source(
     rate: str = "2/s",
     retries: int = 4,
     documents: Sequence[Document] = (),
+    incremental: Incremental | None = None,
     **reading: Unpack[ReadingOptions],
 ) -> HttpSource:
     """Return a source of documents over HTTP.
@@ -578,6 +610,7 @@ def http_source(
         retries: Further attempts after a fault that may pass.
         documents: Documents below ``url`` that have several partitions each. They list which
             partitions there are, in place of the calendar.
+        incremental: The request of what is new since the partition before, as of `incremental`.
         reading: How records are read, as of `Reading`: ``format`` and its options, or ``parse``.
     """
     if not url.startswith(("http://", "https://")):
@@ -591,7 +624,8 @@ def http_source(
     if oauth and (bearer or basic):
         raise invalid("access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}")
     made = reading_of(reading)
-    _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names])
+    others = [incremental.parameter] if incremental else []
+    _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names, *others])
     if paging is not None and paging.kind in ("cursor", "next_url") and made.format != "json":
         found_format = made.format or "parse="
         raise invalid("paging", "format json for a cursor or URL in the answer", found_format)
@@ -609,6 +643,7 @@ def http_source(
         requests_per_second=per_second,
         max_attempts=retries + 1,
         documents=documents,
+        incremental=incremental,
     )
 
 
@@ -700,6 +735,7 @@ class Dataset:
         self._require_changes_of_fields(what)
         self._require_key(what)
         self._require_partition(what)
+        self._require_growing_field(what)
         if not 0 <= self.max_reject_ratio <= 1:
             raise invalid(f"max_reject_ratio of {what}", "0 to 1", self.max_reject_ratio)
         for check in self.checks:
@@ -774,7 +810,7 @@ class Dataset:
         field = next((each for each in self.fields if each.name == column), None)
         if field is not None and field.kind != "date":
             raise invalid(f"field {column!r}", "a date, as it names partitions", field.kind)
-        if isinstance(self.source, DltSource) and self.source.is_incremental and field is not None:
+        if self.is_incremental and field is not None:
             raise invalid(
                 f"partitions of {what}",
                 "a column that is not a field, as a partition has the rows that were new then",
@@ -797,9 +833,31 @@ class Dataset:
             )
 
     @property
-    def _names_partition(self) -> bool:
+    def is_incremental(self) -> bool:
+        """Whether a partition has what is new since the one before."""
         if isinstance(self.source, DltSource):
-            return self.source.takes_day or self.source.is_incremental
+            return self.source.is_incremental
+        return isinstance(self.source, HttpSource) and self.source.incremental is not None
+
+    @property
+    def growing_field(self) -> Field | None:
+        """The field that says which records of an HTTP source are new."""
+        given = self.source.incremental if isinstance(self.source, HttpSource) else None
+        return next((each for each in self.fields if given and each.name == given.field), None)
+
+    def _require_growing_field(self, what: str) -> None:
+        field = self.growing_field
+        is_missing = field is None or field.kind not in GROWING_TYPES or field.optional
+        if isinstance(self.source, HttpSource) and self.source.incremental and is_missing:
+            expected = f"a required field of the types {', '.join(GROWING_TYPES)}"
+            raise invalid(f"incremental of {what}", expected, self.source.incremental.field)
+
+    @property
+    def _names_partition(self) -> bool:
+        if self.is_incremental:
+            return True
+        if isinstance(self.source, DltSource):
+            return self.source.takes_day
         templates = (
             [self.source.url, *self.source.query.values()]
             if isinstance(self.source, HttpSource)

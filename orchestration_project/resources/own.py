@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -18,7 +18,8 @@ from orchestration_project.connections.http.access_tokens import AccessTokens
 from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.dlt_deliveries import DltReader
+from orchestration_project.engine.dlt_deliveries import DltReader, http_progress
+from orchestration_project.engine.dlt_states import STATE, StartState
 from orchestration_project.engine.document_source import refusal
 from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import (
@@ -26,7 +27,7 @@ from orchestration_project.errors import (
     SourceError,
     UnavailableError,
 )
-from orchestration_project.own.contracts import records_of, version_of
+from orchestration_project.own.contracts import Progress, progress_after, records_of, version_of
 from orchestration_project.own.declarations import (
     ClientCredentials,
     Dataset,
@@ -113,6 +114,7 @@ class OwnHttpSource(OwnSource):
 
     declared: HttpSource
     http: HttpClient
+    start_of: Callable[[Partition], StartState] = lambda _: StartState()
     _fetched: dict[str, Sequence[Capture]] = field(default_factory=dict, init=False)
     _tokens: AccessTokens | None = field(default=None, init=False)
 
@@ -121,9 +123,39 @@ class OwnHttpSource(OwnSource):
         """Source name in captures and loads."""
         return "http"
 
-    def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
+    def partitions(self, since: date | None = None) -> PartitionList:
+        """Return the published partitions; of an incremental source the newest, as it has all."""
+        listed = super().partitions(since).known
+        return PartitionList(listed[-1:] if self.dataset.is_incremental else listed)
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Fetch the documents of a partition; of an incremental source, what is new.
+
+        Raises:
+            UnavailableError: The source does not have the partition, or nothing new.
+            SourceError: A document cannot be read.
+        """
+        if not self.dataset.is_incremental:
+            return super().extract(partition, captures)
+        start = self.start_of(partition)
+        before = http_progress(self.declared, start.state)
+        found = list(self._documents(partition, captures, before))
+        bodies = [each.body for each in found]
+        version = version_of(self.dataset, bodies, partition, before)
+        if version is None:
+            raise _not_there(self.dataset, partition, found[0].url if found else "")
+        after = progress_after(self.dataset, bodies, before)
+        state = {"number": start.number, "before": start.state, "after": after._asdict()}
+        found[-1] = captures[-1] = replace(found[-1], request={**found[-1].request, STATE: state})
+        return Extraction(found, version)
+
+    def _documents(
+        self, partition: Partition, captures: list[Capture], before: Progress | None = None
+    ) -> Sequence[Capture]:
         url = filled(self.declared.url, partition.day)
         query = {name: filled(text, partition.day) for name, text in self.declared.query.items()}
+        if self.declared.incremental and before:
+            query[self.declared.incremental.parameter] = before.value
         asked = str(httpx.URL(url, params=query) if query else url)
         if asked not in self._fetched:
             self._fetched[asked] = list(self._pages(url, query, partition, captures))

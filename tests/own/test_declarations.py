@@ -54,6 +54,7 @@ def test_the_names_that_a_project_may_use_are_these():
         "dlt_source",
         "file_source",
         "http_source",
+        "incremental",
         "judge_sample",
         "link_header",
         "load_definitions",
