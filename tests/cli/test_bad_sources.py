@@ -103,3 +103,15 @@ def test_a_source_that_changes_its_columns_fails_in_those_days_of_a_backfill_alo
         assert main(["export", "pieces", "--columns", "day,count", "--format", "ndjson"]) == 0
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert found == [{"day": f"2026-01-{day:02}", "count": 3} for day in (5, 6, 8)]
+
+
+def test_fields_that_look_personal_and_say_nothing_of_it_are_named(state_dir, tmp_path, capsys):
+    fields = (
+        'Field("mail", str, "address"), Field("phone", str, "number", personal=True), '
+        'Field("iban", str, "account", subject="customer")'
+    )
+    files = {"pieces/source.py": SOURCE.replace('Field("count", int, "pieces")', fields)}
+    with opened_project(tmp_path / "shop", files):
+        assert main(["check", "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert found["hint"].startswith("personal? name, mail: subject= makes erasure find it")

@@ -1,8 +1,10 @@
 """Tables of sources that a project declares: made, widened, compared, not changed otherwise."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from hashlib import sha256
+from threading import Barrier
 
 import pytest
 from sqlalchemy import insert, inspect, select
@@ -92,6 +94,23 @@ def test_an_optional_column_is_added_to_table_and_history(migrated):
     assert migrated.other_own_differences() == []
     migrated.upgrade(holds="real")
     assert all(names[-1] == "note" for names in columns(migrated).values())
+
+
+def test_of_two_programs_that_apply_at_once_one_makes_the_tables(migrated):
+    declare(NAME, RATE)
+    start = Barrier(2)
+
+    def apply(_):
+        start.wait()
+        migrated.prepare(holds="real", changes_own=True)
+
+    with ThreadPoolExecutor(2) as programs:
+        list(programs.map(apply, range(2)))
+    assert (migrated.own_changes(), migrated.other_own_differences()) == ([], [])
+    declare(NAME, RATE, Field("note", str, "a note", optional=True))
+    with ThreadPoolExecutor(2) as programs:
+        list(programs.map(apply, range(2)))
+    assert all(names.count("note") == 1 for names in columns(migrated).values())
 
 
 def test_another_type_or_a_required_column_is_named_and_not_changed(migrated):
