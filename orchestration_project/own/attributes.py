@@ -189,6 +189,8 @@ class ReadingAttributes(Attributes):
     format: str
     records: str = ""
     delimiter: str = ","
+    quote: str = '"'
+    columns: list[str] = []
     decimal_comma: bool = False
     encoding: str = "utf-8"
     skip: int = 0

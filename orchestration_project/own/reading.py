@@ -21,6 +21,8 @@ FORMATS: Sequence[str] = (
 OPTIONS: Mapping[str, Sequence[str]] = {
     "records": ("json", "xml"),
     "delimiter": ("csv",),
+    "quote": ("csv",),
+    "columns": ("csv",),
     "decimal_comma": ("csv", "fixed_width", "html", "xml"),
     "encoding": ("csv", "fixed_width", "html"),
     "skip": ("csv", "fixed_width", "html", "xlsx"),
@@ -88,6 +90,8 @@ class ReadingOptions(TypedDict, total=False):
     format: str
     records: str
     delimiter: str
+    quote: str
+    columns: Sequence[str]
     decimal_comma: bool
     encoding: str
     skip: int
@@ -118,6 +122,8 @@ class Reading:
             is the array, or one record. In XML names with slashes lead from the root to the
             elements, such as ``Envelope/Cube/Cube``; names are without their namespaces.
         delimiter: Character between fields of a CSV.
+        quote: Character around fields of a CSV; empty: none has that meaning.
+        columns: Names of the fields of a CSV without a header, in its order.
         decimal_comma: Whether numbers are written as 1.234,5.
         encoding: Encoding of text; UTF-8 by default.
         skip: Lines or rows above the header, or above the first record of fixed width.
@@ -147,6 +153,8 @@ class Reading:
     format: str = ""
     records: str = ""
     delimiter: str = ","
+    quote: str = '"'
+    columns: Sequence[str] = ()
     decimal_comma: bool = False
     encoding: str = "utf-8"
     skip: int = 0
@@ -171,8 +179,7 @@ class Reading:
             if self.format not in OPTIONS[name]:
                 expected = f"a format with {name}: {', '.join(OPTIONS[name])}"
                 raise invalid(name, expected, self.format or "parse=")
-        if self.format == "csv" and len(self.delimiter.encode()) != 1:
-            raise invalid("delimiter", "one character of ASCII", repr(self.delimiter))
+        self._require_dialect()
         if self.zipped is not None and (self.zipped.parse or self.zipped.zipped):
             raise invalid("zipped", "a format of the file in the zip", "parse= or zipped")
         if self.unpivot and len(self.unpivot) != 2:
@@ -189,6 +196,14 @@ class Reading:
         if self.parse is None and self.format not in FORMATS:
             remedy = did_you_mean(self.format, FORMATS) or "name a format, or give parse="
             raise invalid("format", ", ".join(FORMATS), repr(self.format), remedy)
+
+    def _require_dialect(self) -> None:
+        if len(self.delimiter.encode()) != 1:
+            raise invalid("delimiter", "one character of ASCII", repr(self.delimiter))
+        if len(self.quote.encode()) > 1 or self.quote == self.delimiter:
+            raise invalid("quote", "one character of ASCII, or none", repr(self.quote))
+        if self.columns and self.unpivot:
+            raise invalid("unpivot", "a header with the names of columns", "columns=")
 
     def _require_text(self) -> None:
         try:
@@ -233,7 +248,17 @@ class Reading:
     def is_plain(self) -> bool:
         """Whether captured bytes are lines or JSON out of which a record can be cut."""
         is_cut = self.format in ("csv", "json", "ndjson")
-        others = {"encoding", "skip", "member", "names", "extract", "unpivot", "zipped"}
+        others = {
+            "encoding",
+            "skip",
+            "quote",
+            "columns",
+            "member",
+            "names",
+            "extract",
+            "unpivot",
+            "zipped",
+        }
         return is_cut and not others & set(self.options)
 
     @property

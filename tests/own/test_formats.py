@@ -109,6 +109,16 @@ SHAPES = {
         'Börse; "\n\nname;price;trades\nCafé;1.234,5;7\n"B\nB";0,25;\n'.encode("latin-1"),
         [("Café", "1234.5", 7), ("B\nB", "0.25", None)],
     ),
+    "CSV without a header, in single quotes over two lines": (
+        {"format": "csv", "columns": ["name", "price", "trades"], "quote": "'"},
+        b"'Ann, \"B\nC',1.5,2\nDan,2,\n",
+        [('Ann, "B\nC', "1.5", 2), ("Dan", "2", None)],
+    ),
+    "lines of tabs whose quotes are characters": (
+        {"format": "csv", "delimiter": "\t", "quote": "", "skip": 1},
+        b'"a title\nname\tprice\ttrades\n"Ann\t1\t2\nD"an\t2\t3',
+        [('"Ann', "1", 2), ('D"an', "2", 3)],
+    ),
     "nested JSON": (
         {"format": "json", "records": "data.items"},
         b'{"data": {"n": [1, {"items": [1]}], "items": [{"name": "A", "price": 1.10, "x": ["]"]},'
@@ -183,6 +193,15 @@ def test_a_further_shape_is_read_and_counted_by_its_declaration_alone(shape):
     found = {(row["name"], row["price"], row["trades"]) for row in rows(made, body)}
     assert found == {(name, Decimal(price), trades) for name, price, trades in expected}
     assert counted(made, body) == (len(expected) + len(rejects(made, body)), len(body))
+
+
+def test_a_line_of_a_csv_without_a_header_has_its_number():
+    made = declared(format="csv", columns=["name", "price", "trades"], skip=1)
+    found = read(made, b"title\nA,1,2,3\nB,x,4\nC,1,2\n").rejects
+    assert found.select("line_number", "reason_code", "record").rows() == [
+        (2, "wrong_field_count", "A,1,2,3"),
+        (3, "not_an_amount", "B,x,4"),
+    ]
 
 
 def test_a_row_of_a_workbook_without_its_key_is_a_reject():
@@ -462,6 +481,8 @@ def test_options_belong_to_formats_and_have_their_values():
         "those of each field": {"format": "fixed_width"},
         "first and last": {"format": "fixed_width", "positions": {"name": (0, 3)}},
         "encoding of text": {"format": "csv", "encoding": "rot13"},
+        "one character of ASCII, or none": {"format": "csv", "quote": ","},
+        "a header with the names": {"format": "csv", "columns": ["a"], "unpivot": ["a", "b"]},
         "0 or more": {"format": "csv", "skip": -1},
         "a number from 1": {"format": "html", "table": 0},
         "format, records": {"format": "csv", "delimeter": ";"},

@@ -42,8 +42,17 @@ def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
     text = io.StringIO(decoded(body), newline="")
     for _ in range(reading.skip):
         text.readline()
-    lines = csv.reader(text, delimiter=reading.delimiter, strict=True)
-    width, last = 0, Row(1, ())
+    quoting = csv.QUOTE_MINIMAL if reading.quote else csv.QUOTE_NONE
+    lines = csv.reader(
+        text,
+        delimiter=reading.delimiter,
+        quotechar=reading.quote or None,
+        quoting=quoting,
+        strict=True,
+    )
+    width, last = len(reading.columns), Row(1, reading.columns)
+    if reading.columns:
+        yield Row(reading.skip, reading.columns)
     while rows := _read_batch(lines, reading.skip):
         width, last = width or len(rows[0].cells), rows[-1]
         yield from rows
@@ -109,7 +118,17 @@ def count_csv(body: bytes, reading: Reading) -> RecordCount:
     if reading.unpivot:
         return _count_cells(body, reading)
     skipped = below(body, reading.skip)
-    return count_quoted_lines(body[skipped:])[0], len(body)
+    document = _usually_quoted(body[skipped:], reading)
+    below_header = b"\n" + document if reading.columns else document
+    return count_quoted_lines(below_header)[0], len(body)
+
+
+def _usually_quoted(body: bytes, reading: Reading) -> bytes:
+    """Return a document with double quotes in place of its own, and in place of no others."""
+    if reading.quote == '"':
+        return body
+    plain = body.replace(b'"', b"_")
+    return plain.replace(reading.quote.encode(), b'"') if reading.quote else plain
 
 
 QUOTED = re.compile(rb'"([^"]*)"')
@@ -117,7 +136,10 @@ QUOTED = re.compile(rb'"([^"]*)"')
 
 def _count_cells(body: bytes, reading: Reading) -> RecordCount:
     """Count the cells that are not blank, but for the header and the first column."""
-    plain = QUOTED.sub(lambda cell: b"x" * bool(cell[1].strip()), body[below(body, reading.skip) :])
+    plain = QUOTED.sub(
+        lambda cell: b"x" * bool(cell[1].strip()),
+        _usually_quoted(body[below(body, reading.skip) :], reading),
+    )
     _, *lines = plain.split(b"\n")
     cells = (cell for line in lines for cell in line.split(reading.delimiter.encode())[1:])
     return sum(bool(cell.strip()) for cell in cells), len(body)
