@@ -498,7 +498,13 @@ def test_options_belong_to_formats_and_have_their_values():
 
 def test_a_subject_is_refused_where_its_records_cannot_be_cut_out():
     field = Field("mail", str, "x", subject="person")
-    for reading in ({"format": "parquet"}, {"format": "csv", "encoding": "cp1252"}):
+    for reading in (
+        {"format": "parquet"},
+        {"format": "csv", "encoding": "cp1252"},
+        {"format": "csv", "names": {"mail": "Mail"}},
+        {"format": "csv", "columns": ["name", "mail"]},
+        {"format": "csv", "extract": {"mail": ("name", "(.*)")}},
+    ):
         with pytest.raises(ConfigurationError, match="invalid subject"):
             declared(field, **reading)
     with pytest.raises(SourceError) as raised:
