@@ -3,12 +3,12 @@
 The table of such a dataset stays declared in `tables`, and its settings in `settings.domains`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from dagster import AssetsDefinition
 from sqlalchemy import Column, Table
@@ -18,9 +18,14 @@ from orchestration_project.catalog.own import dataset_of, documents_of
 from orchestration_project.contracts.capture_forms import Form
 from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.engine.dataset import Dataset, LoadLimits
-from orchestration_project.engine.document_source import DocumentSource, document_recovery
+from orchestration_project.engine.document_source import (
+    Documents,
+    DocumentSource,
+    document_recovery,
+)
 from orchestration_project.engine.own_sources import Declaration
 from orchestration_project.engine.warehouse.target import Dependents, Derive
+from orchestration_project.errors import SourceError
 from orchestration_project.own.declarations import Dataset as Declared
 from orchestration_project.own.declarations import HttpSource
 from orchestration_project.own.packaged import table_rules
@@ -30,6 +35,9 @@ from orchestration_project.settings.sources import SourceTexts, source_values
 from orchestration_project.tables.schema import Field
 
 MAX_RUNS_PER_TICK = 10
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +76,10 @@ class PackagedSource:
     def dataset(self) -> Dataset:
         """The dataset as all engines have it."""
         texts, declared = self.texts, self.declared
+        made = dataset_of(Declaration(declared, "", self.table, self.fields, b""), texts.domain)
         return replace(
-            dataset_of(Declaration(declared, "", self.table, self.fields, b""), texts.domain),
+            made,
+            parse=self._with_remedy(made.parse),
             source_dataset=self.source_dataset,
             resource=texts.domain,
             source_label=f"{texts.publisher}'s {texts.subject}",
@@ -79,6 +89,31 @@ class PackagedSource:
             dependents=self.dependents,
             made_of=self.made_of,
         )
+
+    @property
+    def documents(self) -> Documents:
+        """How its partitions are spread over its documents."""
+        made = documents_of(self.declared)
+        return replace(
+            made,
+            partitions_in=self._with_remedy(made.partitions_in),
+            version_in=self._with_remedy(made.version_in),
+        )
+
+    def _with_remedy(self, read: Callable[P, R]) -> Callable[P, R]:
+        """Return a function whose errors name the setting of the address, not a declaration."""
+        texts = self.texts
+
+        def read_or_explain(*arguments: P.args, **named: P.kwargs) -> R:
+            try:
+                return read(*arguments, **named)
+            except SourceError as error:
+                setting = f"{texts.domain.upper()}_API_URL"
+                changed = f"if {texts.publisher} changed its format, report it"
+                error.remedy = f"see what answers at {setting}; {changed}"
+                raise
+
+        return read_or_explain
 
     @cached_property
     def rules(self) -> Mapping[str, TableRules]:
@@ -97,7 +132,7 @@ class PackagedSource:
             raise switched_off(texts.title, texts.setting, "api")
         return open_documents(
             given,
-            documents_of(self.declared),
+            self.documents,
             domain=texts.domain,
             source=values.source,
             url=values.api_url,

@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from orchestration_project.catalog.cboe import SOURCE, VOLUME
-from orchestration_project.catalog.own import documents_of
 from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
@@ -14,7 +13,7 @@ from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.cboe import volume
 from orchestration_project.errors import SourceError
 
-DOCUMENTS = documents_of(SOURCE.declared)
+DOCUMENTS = SOURCE.documents
 FRIDAY, MONDAY = Partition(date(2026, 1, 2)), Partition(date(2026, 1, 5))
 HEADER = (
     "Day,Market Participant,Tape A Shares,Tape B Shares,Tape C Shares,Total Shares,"
@@ -140,6 +139,7 @@ def test_what_is_not_a_file_of_one_year_is_refused_with_what_was_expected(body, 
     with pytest.raises(SourceError, match="not a file of Cboe's market volume") as refused:
         DOCUMENTS.partitions_in(body)
     assert expected in str(refused.value.expected)
+    assert "CBOE_API_URL" in refused.value.remedy
 
 
 def test_a_file_of_another_year_has_no_day_that_was_asked_for():

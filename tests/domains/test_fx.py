@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from orchestration_project.catalog.fx import RATES, SOURCE
-from orchestration_project.catalog.own import documents_of
 from orchestration_project.contracts.balance import RecordCount
 from orchestration_project.contracts.contract import validate
 from orchestration_project.contracts.partitioning import Partition
@@ -17,7 +16,7 @@ from orchestration_project.errors import SourceError
 from orchestration_project.own.contracts import records_of
 from orchestration_project.settings.domains.fx import FIRST_DAY
 
-CALENDAR, DOCUMENTS = RATES.partitioning.calendar, documents_of(SOURCE.declared)
+CALENDAR, DOCUMENTS = RATES.partitioning.calendar, SOURCE.documents
 DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"
 LARGEST_TEXT_BYTES = 64 * 2**20
 MONDAY, FRIDAY = Partition(date(2026, 1, 5)), Partition(date(2026, 1, 2))
@@ -166,6 +165,14 @@ def test_an_archive_with_a_damaged_byte_is_refused_or_has_the_same_rates():
         except SourceError:
             refused += 1
     assert refused > len(body) / 2
+
+
+def test_a_replay_of_another_document_names_the_setting_of_the_address():
+    with pytest.raises(SourceError, match="not a document of euro reference rates") as refused:
+        RATES.parse([Part(1, b"<html></html>")], MONDAY)
+    assert refused.value.remedy == (
+        "see what answers at FX_API_URL; if the ECB changed its format, report it"
+    )
 
 
 def test_an_encrypted_archive_is_refused():
