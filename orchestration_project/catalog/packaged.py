@@ -92,7 +92,7 @@ class PackagedSource:
 
     @property
     def documents(self) -> Documents:
-        """How its partitions are spread over its documents."""
+        """Spread of its partitions over its documents."""
         made = documents_of(self.declared)
         return replace(
             made,
