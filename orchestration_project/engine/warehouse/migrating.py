@@ -212,17 +212,33 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
 def is_compared(connection: Connection) -> bool:
     """Whether the tables were compared with these declarations before, by their stored hashes."""
     hashes = declared_sha256()
+    return _stored_sha256(connection, hashes) == hashes
+
+
+def _stored_sha256(connection: Connection, labels: Collection[str]) -> Mapping[str, str]:
     label = database_labels.c
-    stored = select(label.name, label.value).where(label.name.in_(hashes))
-    return {row.name: row.value for row in connection.execute(stored)} == hashes
+    stored = select(label.name, label.value).where(label.name.in_(labels))
+    return {row.name: row.value for row in connection.execute(stored)}
 
 
-def record_comparison(connection: Connection) -> None:
-    """Store the hashes of these declarations; ``connection`` is in a write transaction."""
+def compare_changed(connection: Connection) -> None:
+    """Compare the tables of the project, and those of the package if another hash is stored.
+
+    The hashes of these declarations are stored then; ``connection`` is in a write transaction.
+
+    Raises:
+        ConfigurationError: As `refuse_other_tables`.
+    """
     hashes = declared_sha256()
-    connection.execute(delete(database_labels).where(database_labels.c.name.in_(hashes)))
-    labels = [{"name": name, "value": sha256} for name, sha256 in hashes.items()]
-    connection.execute(insert(database_labels), labels)
+    stored = _stored_sha256(connection, hashes)
+    if stored.get(SCHEMA_LABEL) != hashes[SCHEMA_LABEL]:
+        _refuse_other_packaged_tables(connection)
+    _refuse_other_own_tables(connection)
+    declare_recorded(connection)
+    if stored != hashes:
+        connection.execute(delete(database_labels).where(database_labels.c.name.in_(hashes)))
+        labels = [{"name": name, "value": sha256} for name, sha256 in hashes.items()]
+        connection.execute(insert(database_labels), labels)
 
 
 def declared_sha256() -> Mapping[str, str]:
@@ -247,7 +263,14 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
     Raises:
         ConfigurationError: Columns, types, keys or indexes differ; they are named.
     """
-    own = {table.name: table for table in own_tables()}
+    additions = _refuse_other_packaged_tables(connection)
+    _refuse_other_own_tables(connection)
+    declare_recorded(connection)
+    known = {f"table {name}" for name in (VERSION_TABLE, *METADATA.tables)}
+    return [name for name in additions if name not in known]
+
+
+def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
     comparison = compare_schema(connection, _schema(connection), packaged_tables(), VIEWS)
     if comparison.differences:
         raise ConfigurationError(
@@ -258,19 +281,18 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
             "prints it, or restore the backup of before the upgrade into a new database and run "
             "`orchestrate migrate`",
         )
-    if own:
-        _refuse_other_own_tables(connection, own)
-    declare_recorded(connection)
-    known = {f"table {name}" for name in (VERSION_TABLE, *METADATA.tables)}
-    return [name for name in comparison.additions if name not in known]
+    return comparison.additions
 
 
-def _refuse_other_own_tables(connection: Connection, own: Mapping[str, Table]) -> None:
+def _refuse_other_own_tables(connection: Connection) -> None:
     """Compare the tables that the project declares with those that there are.
 
     Raises:
         ConfigurationError: They differ.
     """
+    own = {table.name: table for table in own_tables()}
+    if not own:
+        return
     refuse_former_names(connection, own)
     comparison = compare_schema(connection, _schema(connection), own, {})
     differences = [*comparison.differences, *undeclared_columns(connection)]

@@ -41,11 +41,9 @@ from orchestration_project.engine.warehouse.declared_tables import (
 from orchestration_project.engine.warehouse.migrating import (
     INSUFFICIENT_PRIVILEGE,
     LOCK,
-    is_compared,
+    compare_changed,
     own_tables,
-    record_comparison,
     record_own_tables,
-    refuse_other_tables,
 )
 from orchestration_project.engine.warehouse.own_schema import (
     LOCK_TIMEOUT,
@@ -552,9 +550,7 @@ def apply_plan(
     if copies:
         connection.execute(insert(declared_tables), copies)
     record_own_tables(connection, clock)
-    refuse_other_tables(connection)
-    if not is_compared(connection):
-        record_comparison(connection)
+    compare_changed(connection)
     for change in changes:
         reason = "; ".join(change.says)
         if change.is_of_values:

@@ -27,13 +27,11 @@ from orchestration_project.engine.warehouse.chain_checking import amend_renamed_
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.engine.warehouse.migrating import (
     LOCK,
-    is_compared,
+    compare_changed,
     own_tables,
     packaged_tables,
-    record_comparison,
     record_own_tables,
     refuse_former_names,
-    refuse_other_tables,
 )
 from orchestration_project.engine.warehouse.own_changes import missing_rights_explained
 from orchestration_project.engine.warehouse.own_schema import LOCK_TIMEOUT
@@ -247,9 +245,7 @@ def apply_rename(
     row = {"old_name": old, "renamed_at": at, "table_name": new, "old_asset": asset}
     connection.execute(insert(table_renames), row)
     record_own_tables(connection, clock)
-    refuse_other_tables(connection)
-    if not is_compared(connection):
-        record_comparison(connection)
+    compare_changed(connection)
     return rename.says
 
 

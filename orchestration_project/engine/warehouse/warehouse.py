@@ -63,6 +63,7 @@ from orchestration_project.engine.warehouse.frames import (
 )
 from orchestration_project.engine.warehouse.landing import are_there, land_all
 from orchestration_project.engine.warehouse.migrating import (
+    compare_changed,
     current_version,
     declare_recorded,
     is_compared,
@@ -70,7 +71,6 @@ from orchestration_project.engine.warehouse.migrating import (
     is_recorded,
     migrate,
     migration_sql,
-    record_comparison,
     record_own_tables,
     refuse_older,
     refuse_other_tables,
@@ -270,8 +270,7 @@ class Warehouse:
                 if was_empty or changes_own:
                     apply_changes(connection, additive_changes(connection, self._schema))
                 if not is_compared(connection):
-                    refuse_other_tables(connection)
-                    record_comparison(connection)
+                    compare_changed(connection)
                 record_own_tables(connection, self._clock)
                 declare_recorded(connection)
                 insert_absent(connection, database_labels, [{"name": "data", "value": holds}])
