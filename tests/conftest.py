@@ -20,6 +20,7 @@ from orchestration_project.cli.console import OUTPUT
 from orchestration_project.instance import logs
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tracing import traceparent
+from tests.compiled_once import share_compiled
 from tests.demos import Demos
 from tests.postgres import binaries_asked_for, new_database, server_of, server_of_pip
 from tests.prepared import Prepared
@@ -30,6 +31,8 @@ os.environ |= {name: DEMO[name] for name in ("DEMO_CLOCK_NOW", "FINRA_FIRST_WEEK
 
 os.environ |= {"DOMAINS": DEMO["DOMAINS"], "FINRA_DATASETS": DEMO["FINRA_DATASETS"]}
 """All, as tests of each domain import the definitions once; `test_domains.py` chooses some."""
+
+share_compiled()
 
 UMASK = os.umask(0o022)
 os.umask(UMASK)
@@ -208,10 +211,9 @@ def postgres_url(postgres_server: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(request: pytest.FixtureRequest) -> Prepared:
     """Databases with our tables; the server is started for the first that is PostgreSQL's."""
-    folder = tmp_path_factory.mktemp("prepared")
-    return Prepared(folder, lambda: request.getfixturevalue("postgres_server"))
+    return Prepared(lambda: request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture

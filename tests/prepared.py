@@ -3,11 +3,11 @@
 They do not say yet what data they hold, as if they had only been migrated.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import psycopg
@@ -16,7 +16,9 @@ from sqlalchemy import delete
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
+from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
 from tests.postgres import new_database
@@ -39,15 +41,12 @@ GRANT USAGE ON SCHEMA public TO PUBLIC"""
 class Prepared:
     """Copies databases that were made once."""
 
-    def __init__(self, folder: Path, server: Callable[[], str]) -> None:
-        self._folder = folder
+    def __init__(self, server: Callable[[], str]) -> None:
         self._server = server
 
     def sqlite(self, file: Path) -> str:
         """Make ``file`` such a database, and return its URL."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._file, file)
-        return f"sqlite:///{file}"
+        return write_sqlite(file)
 
     def postgresql(self) -> str:
         """Make such a database on the server, and return its URL."""
@@ -82,12 +81,6 @@ class Prepared:
             )
 
     @cached_property
-    def _file(self) -> Path:
-        file = self._folder / "prepared.sqlite"
-        _migrate(f"sqlite:///{file}")
-        return file
-
-    @cached_property
     def _template(self) -> str:
         _migrate(new_database(self._server(), "prepared"))
         return "prepared"
@@ -99,6 +92,27 @@ class Prepared:
         with psycopg.connect(url) as connection:
             connection.execute(RENAME)
         return url, "ours", NEWEST_VERSION
+
+
+def write_sqlite(file: Path) -> str:
+    """Make ``file`` such a database, where no fixture is at hand, and return its URL."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(_migrated_sqlite())
+    return f"sqlite:///{file}"
+
+
+def write_default(settings: Settings) -> Settings:
+    """Make the SQLite file that these settings mean such a database, and return them."""
+    write_sqlite(Path(str(parsed_url(database_url(settings)).database)))
+    return settings
+
+
+@cache
+def _migrated_sqlite() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "prepared.sqlite"
+        _migrate(f"sqlite:///{file}")
+        return file.read_bytes()
 
 
 def _migrate(url: str) -> None:

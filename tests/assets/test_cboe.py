@@ -16,6 +16,7 @@ from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.cboe import market_volume_daily, off_exchange_share_weekly
 from orchestration_project.tables.schema import HISTORY
 from tests import databases
+from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
@@ -30,7 +31,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         for name, value in DEMO.items():
             environment.setenv(name, value)
         environment.setenv("STATE_DIR", str(tmp_path_factory.mktemp("cboe") / "state"))
-        yield load_settings()
+        yield write_default(load_settings())
         stop_demos(load_settings())
 
 

@@ -31,6 +31,7 @@ from orchestration_project.services.status import read_late_datasets
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.spine import captures, landings, rejects
 from tests import databases
+from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
@@ -48,7 +49,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         for name, value in DEMO.items():
             environment.setenv(name, value)
         environment.setenv("STATE_DIR", str(tmp_path_factory.mktemp("datasets") / "state"))
-        yield load_settings()
+        yield write_default(load_settings())
         stop_demos(load_settings())
 
 

@@ -19,6 +19,7 @@ from orchestration_project.tables.fx import fx_rates_daily
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures
 from tests import databases
+from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.resources.weeks import known
@@ -35,7 +36,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         for name, value in DEMO.items():
             environment.setenv(name, value)
         environment.setenv("STATE_DIR", str(tmp_path_factory.mktemp("fx") / "state"))
-        yield load_settings()
+        yield write_default(load_settings())
         stop_demos(load_settings())
 
 
@@ -65,7 +66,7 @@ def rates(url: str, *columns: Any) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(
     ("ends", "unknown"),
-    [(("2020-01-01", "2026-01-05"), "2020-01-01"), (("2026-01-05", "2036-01-04"), "2036-01-04")],
+    [(("2025-02-28", "2025-03-05"), "2025-02-28"), (("2026-02-27", "2026-03-04"), "2026-03-04")],
 )
 def test_a_range_of_tags_that_passes_the_known_days_is_refused_whole(
     settings, instance, ends, unknown

@@ -15,18 +15,25 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import METADATA
 from tests import databases
+from tests.prepared import write_default
 from tests.programs import DEMO
 
 WEEKLY, TREASURY = "finra_otc_weekly", "finra_treasury_weekly"
 
 
 @pytest.fixture
-def state_dir(tmp_path, monkeypatch):
+def empty_dir(tmp_path, monkeypatch):
     folder = tmp_path / "state"
     for name, value in {**DEMO, "STATE_DIR": str(folder)}.items():
         monkeypatch.setenv(name, value)
     yield folder
     stop_demos(load_settings())
+
+
+@pytest.fixture
+def state_dir(empty_dir):
+    write_default(load_settings())
+    return empty_dir
 
 
 def keys_of(dataset: str, capsys) -> tuple[str, str]:
@@ -170,10 +177,10 @@ def test_a_dataset_without_partitions_loads_by_its_name_alone(state_dir, capsys)
         ),
     ],
 )
-def test_a_dry_run_lists_the_runs_and_starts_none(arguments, runs, state_dir, capsys):
+def test_a_dry_run_lists_the_runs_and_starts_none(arguments, runs, empty_dir, capsys):
     assert main([*arguments, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == runs
-    assert not list(state_dir.rglob("*.sqlite"))
+    assert not list(empty_dir.rglob("*.sqlite"))
 
 
 @pytest.mark.slow

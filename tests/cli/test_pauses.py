@@ -14,6 +14,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 from tests import databases
+from tests.prepared import write_default
 from tests.programs import DEMO
 from tests.runs import executed, op_metadata
 
@@ -22,6 +23,7 @@ from tests.runs import executed, op_metadata
 def state_dir(tmp_path, monkeypatch):
     for name, value in {**DEMO, "STATE_DIR": str(tmp_path / "state")}.items():
         monkeypatch.setenv(name, value)
+    write_default(load_settings())
     yield
     stop_demos(load_settings())
 

@@ -43,6 +43,7 @@ from orchestration_project.services.access.rules.credentials import Key, LoginLi
 from orchestration_project.services.access.rules.members import AccessRule
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
+from tests.prepared import write_sqlite
 from tests.programs import wait_for
 
 SECRET = "s" * 40
@@ -200,7 +201,7 @@ def open_door(
     )
     queue = {"module": "dagster._core.run_coordinator", "class": "QueuedRunCoordinator"}
     with (
-        Warehouse(f"sqlite:///{folder}/access.sqlite", clock=clock) as warehouse,
+        Warehouse(write_sqlite(folder / "access.sqlite"), clock=clock) as warehouse,
         dg.instance_for_test(
             {"run_coordinator": queue, "telemetry": {"enabled": False}}
         ) as instance,

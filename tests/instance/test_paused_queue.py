@@ -1,8 +1,10 @@
 """Runs in the queue while a pause holds them, whatever launched them, and after it."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +41,8 @@ def warehouse(demo_settings) -> Iterator[Warehouse]:
 
 
 @pytest.fixture
-def instance(demo_settings) -> Iterator[dg.DagsterInstance]:
+def instance(demo_settings, new_files: Path) -> Iterator[dg.DagsterInstance]:
+    shutil.copytree(new_files, demo_settings.state_path / "dagster")
     with open_instance() as opened:
         yield opened
 

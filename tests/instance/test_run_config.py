@@ -1,6 +1,7 @@
 """Runs whose config a model refuses: they end before their first step."""
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 
 import dagster as dg
@@ -13,6 +14,8 @@ from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.reading import read_facts
+from orchestration_project.settings import load_settings
+from tests.prepared import write_default
 from tests.runs import executed
 
 WORK = list[str]()
@@ -54,12 +57,14 @@ defs = dg.Definitions(
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
-def instance(request, tmp_path, monkeypatch):
+def instance(request, tmp_path, monkeypatch, new_files):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     if request.param == "PostgreSQL":
         monkeypatch.setenv("DAGSTER_DATABASE_URL", request.getfixturevalue("postgres_url"))
     else:
         monkeypatch.delenv("DAGSTER_DATABASE_URL", raising=False)
+        shutil.copytree(new_files, tmp_path / "state" / "dagster")
+    write_default(load_settings())
     with open_instance() as instance:
         WORK.clear()
         yield instance

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import dagster as dg
 import pytest
@@ -32,8 +33,9 @@ def seeing():
 
 
 @pytest.fixture
-def instance(tmp_path, monkeypatch):
+def instance(tmp_path, monkeypatch, new_files):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    shutil.copytree(new_files, tmp_path / "dagster")
     SEEN.clear()
     with open_instance() as opened:
         yield opened

@@ -1,5 +1,6 @@
 import os
 import pwd
+import shutil
 
 import dagster as dg
 import pytest
@@ -32,8 +33,9 @@ LAUNCHED = RemoteJobOrigin(
 
 
 @pytest.fixture
-def instance(tmp_path, monkeypatch):
+def instance(tmp_path, monkeypatch, new_files):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    shutil.copytree(new_files, tmp_path / "dagster")
     with open_instance() as opened:
         yield opened
 

@@ -23,6 +23,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.spine import captures, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.prepared import write_default
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, failure_of, metadata_by_partition, op_metadata
 
@@ -47,7 +48,7 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("WEBHOOKS_FILE", str(file))
     monkeypatch.setenv("DISK_HEADROOM_MIB", "0")
-    return load_settings()
+    return write_default(load_settings())
 
 
 def deliver(

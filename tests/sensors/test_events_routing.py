@@ -23,7 +23,7 @@ from orchestration_project.tables.events_routing import (
     events_routed_states,
     events_routing_dead_letters,
 )
-from tests.prepared import Prepared
+from tests.prepared import Prepared, write_default
 from tests.saas_demo import SaasDemo
 from tests.webhook_runs import load_due
 
@@ -105,7 +105,7 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("WEBHOOKS_FILE", str(file))
     monkeypatch.setenv("DISK_HEADROOM_MIB", "0")
-    return load_settings()
+    return write_default(load_settings())
 
 
 def run_job(name: str, op: str, instance: dg.DagsterInstance, **config: Any) -> Any:

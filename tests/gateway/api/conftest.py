@@ -43,6 +43,7 @@ from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
 from tests.gateway.door import INSTALLATION
+from tests.prepared import write_default
 from tests.programs import DEMO
 
 DEFINITIONS = "orchestration_project.definitions"
@@ -151,7 +152,7 @@ def open_api(folder: Path, overrides: Mapping[str, Any] = IN_THIS_PROCESS) -> It
         for name, value in DEMO.items():
             patch.setenv(name, value)
         patch.setenv("STATE_DIR", str(folder / "state"))
-        settings, clock = load_settings(), Clock()
+        settings, clock = write_default(load_settings()), Clock()
         stack.callback(stop_demos, settings)
         instance = stack.enter_context(dg.instance_for_test(overrides=dict(overrides)))
         warehouse = stack.enter_context(open_warehouse(settings))
