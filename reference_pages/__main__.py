@@ -24,12 +24,14 @@ def main() -> int:
         if "--write" in sys.argv:
             pages.write_all()
             return 0
-        outdated, missing = pages.outdated(), pages.missing()
+        outdated, left, missing = pages.outdated(), pages.left(), pages.missing()
     for name in outdated:
         print(f"docs/reference/{name} is outdated: run `python -m reference_pages --write`")
+    for name in left:
+        print(f"docs/reference/{name} is generated no longer: delete it")
     for line in missing:
         print(line)
-    return 1 if outdated or missing else 0
+    return 1 if outdated or left or missing else 0
 
 
 if __name__ == "__main__":

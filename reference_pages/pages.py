@@ -1,6 +1,7 @@
 """Every file that is generated, by its path as seen from docs/reference."""
 
 from collections.abc import Mapping
+from functools import cache
 
 from orchestration_project.settings import PROJECT_ROOT
 from reference_pages import (
@@ -53,6 +54,11 @@ PAGES = {
 }
 
 
+BY_ANOTHER_PROGRAM = {"dependencies.md"}
+"""Pages of the folder that `.ci/dependencies.py` writes."""
+
+
+@cache
 def generated() -> Mapping[str, str]:
     """Return the text of each file."""
     return (
@@ -71,6 +77,12 @@ def outdated() -> list[str]:
         for name, text in generated().items()
         if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text
     ]
+
+
+def left() -> list[str]:
+    """Return the files of the folder that the code generates no longer."""
+    found = {str(each.relative_to(FOLDER)) for each in FOLDER.rglob("*") if each.is_file()}
+    return sorted(found - generated().keys() - BY_ANOTHER_PROGRAM)
 
 
 def missing() -> list[str]:

@@ -24,38 +24,46 @@ def subclasses(error: type[OrchestrationError]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def messages() -> list[Message]:
+def sources() -> Sources:
+    """The modules of the package."""
+    return Sources(package_sources())
+
+
+@pytest.fixture(scope="module")
+def messages(sources: Sources) -> list[Message]:
     """Every message that the generator reads from the package."""
-    return list(Sources(package_sources()).messages())
+    return list(sources.messages())
 
 
-def constructions() -> dict[str, list[str]]:
+def constructions(sources: Sources) -> dict[str, list[str]]:
     """Return the literal pieces of the first argument of each call of an error class, by place."""
     names = subclasses(OrchestrationError) - NO_MESSAGES
     pieces: dict[str, list[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        module = str(path.relative_to(PACKAGE))
-        if module.startswith(("demo/", "resources/plugins/sdk/")):
+    for module in sources.modules:
+        if module.path.startswith(("demo/", "resources/plugins/sdk/")):
             continue  # they have a RefusedError of their own
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in module.nodes:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in names:
                 first = node.args[0]
                 values = first.values if isinstance(first, ast.JoinedStr) else [first]
-                pieces[f"{module}:{node.lineno}"] = [
+                pieces[f"{module.path}:{node.lineno}"] = [
                     str(value.value) for value in values if isinstance(value, ast.Constant)
                 ]
     return pieces
 
 
-def test_the_page_has_the_text_of_every_construction_of_an_error(messages: list[Message]):
-    found = constructions()
+def test_the_page_has_the_text_of_every_construction_of_an_error(
+    sources: Sources, messages: list[Message]
+):
+    found = constructions(sources)
     assert len(found) > 500
     assert found.keys() - {message.place for message in messages} == set()
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    cells = {place: [cell(piece) for piece in pieces] for place, pieces in found.items()}
     missing = [
         (place, pieces)
-        for place, pieces in found.items()
-        if not any(all(cell(piece) in row for piece in pieces) for row in rows)
+        for place, pieces in cells.items()
+        if not any(all(piece in row for piece in pieces) for row in rows)
     ]
     assert missing == []
 
