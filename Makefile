@@ -143,7 +143,7 @@ other-checks:
 	@$(VENV)/bin/python .ci/words.py
 	@$(VENV)/bin/python .ci/prose.py
 	@$(VENV)/bin/python .ci/test_style.py
-	@$(VENV)/bin/python .ci/bounds.py
+	@$(VENV)/bin/python .ci/bounds.py --ways
 	@$(VENV)/bin/python -m reference_pages
 	@$(VENV)/bin/python -m benchmarks.structure.sizes
 

@@ -1,11 +1,10 @@
 """The definitions as Dagster loads them, and the conventions that all of them keep."""
 
+import json
 import re
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import dagster as dg
 import pytest
@@ -272,11 +271,30 @@ def test_no_config_view_shows_a_setting():
 LOAD = "from orchestration_project.definitions import defs; defs.get_repository_def()"
 
 
-def test_the_definitions_load_with_no_setting_and_touch_no_disk(tmp_path):
-    process = programs.start(tmp_path / "state", "timeit", "-n1", "-r1", LOAD)
-    _, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
-    assert process.returncode == 0, error
-    assert not (tmp_path / "state").exists()
+class Loaded(NamedTuple):
+    """A process that has loaded the definitions: its STATE_DIR, modules and threads."""
+
+    state_dir: Path
+    modules: frozenset[str]
+    threads: Sequence[str]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """The definitions, loaded with no setting."""
+    folder = tmp_path_factory.mktemp("loaded") / "state"
+    threads = "[each.read_text() for each in Path('/proc/self/task').glob('*/comm')]"
+    program = f"import json, sys; from pathlib import Path; {LOAD}; "
+    program += f"print(json.dumps([sorted(sys.modules), {threads}]))"
+    status, output, error = programs.run(folder, "timeit", "-n1", "-r1", program)
+    assert status == 0, error
+    modules, found = json.loads(output.splitlines()[0])
+    return Loaded(folder, frozenset(modules), found)
+
+
+def test_the_definitions_load_with_no_setting_and_touch_no_disk(loaded: Loaded):
+    assert "orchestration_project.definitions" in loaded.modules
+    assert not loaded.state_dir.exists()
 
 
 def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tmp_path):
@@ -292,23 +310,15 @@ def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tm
     assert "FINRA_FIRST_WEEK='2026-03-03' (environment): expected a Monday" in error
 
 
-def test_heavy_libraries_are_not_imported_with_the_definitions(tmp_path):
+def test_heavy_libraries_are_not_imported_with_the_definitions(loaded: Loaded):
     heavy = {
         *("adbc_driver_sqlite", "apprise", "grpc", "matplotlib", "obstore", "pandas", "pgpq"),
         *("pyarrow", "xlsxwriter"),
     }
-    program = f"import sys; {LOAD}; print(sorted({heavy} & set(sys.modules)))"
-    status, output, error = programs.run(tmp_path / "state", "timeit", "-n1", "-r1", program)
-    assert status == 0, error
-    assert output.startswith("[]")
+    assert loaded.modules & heavy == set()
 
 
-def test_no_frame_is_computed_at_load_as_runs_are_forked_from_there():
+def test_no_frame_is_computed_at_load_as_runs_are_forked_from_there(loaded: Loaded):
     """A forked process has no thread of polars, so that its first query would wait for ever."""
-    named = "from pathlib import Path; import orchestration_project.definitions; "
-    named += "print([each.read_text() for each in Path('/proc/self/task').glob('*/comm')])"
-    done = subprocess.run(  # noqa: S603 - this Python
-        [sys.executable, "-c", named], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
-    )
-    assert "python" in done.stdout
-    assert re.findall(r"polars-\d|tokio", done.stdout) == []
+    assert any("python" in name for name in loaded.threads)
+    assert [name for name in loaded.threads if re.search(r"polars-\d|tokio", name)] == []

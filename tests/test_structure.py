@@ -1,8 +1,8 @@
 """How the project is built stays at least as simple as it is.
 
 `.ci/bounds.json` has the bounds of all qualities, and `.ci/bounds.py`, a part of `make check`,
-compares those that need no run. Here are the qualities that need one, what each measure counts,
-and which modules are the one engine of something. Sizes have no bounds but that of `tests/oracle`:
+compares them. Here are what each measure counts, and which modules are the one engine of
+something. Sizes have no bounds but that of `tests/oracle`:
 `python -m benchmarks.structure.sizes` shows them.
 """
 
@@ -277,12 +277,8 @@ def test_lines_of_code_leave_out_docstrings_comments_and_blank_lines():
     assert count_code_lines(text) == 3 + 4
 
 
-@pytest.mark.parametrize("function", sorted({function for function, _ in WAYS.values()}))
-def test_a_load_enters_no_more_modules_and_makes_no_more_values(function: str):
-    way = trace(function)
+def test_a_load_enters_modules_and_makes_values_which_make_check_counts():
+    assert {function for function, _ in WAYS.values()} > {"load_week"}
+    way = trace("load_week")
     assert {"engine/captures.py", "engine/warehouse/landing.py"} < set(way.modules)
-    counts = {
-        name: len(getattr(way, part)) for name, (traced, part) in WAYS.items() if traced == function
-    }
-    over = {name: count for name, count in counts.items() if count > BOUNDS["falls"][name]}
-    assert over == {}, way
+    assert way.values

@@ -82,22 +82,41 @@ def complete_by_protocol(folder: Path, shell: str, *words: str) -> list[str]:
         (["load", "fin"], ["finra_otc_weekly"]),
         (["load", "finra_otc_weekly", "T1"], [r"T1\|2026-10-12", r"T1\|2026-10-05"]),
         (["load", "finra_otc_weekly", r"T1\|2026-10-1"], [r"T1\|2026-10-12"]),
-        (["replay", "T2"], [r"T2\|2026-10-05"]),
-        (["backfill", "finra_otc_weekly", "--from", "T2"], [r"T2\|2026-10-05"]),
-        (["export", "market_volume_d"], ["market_volume_daily", "market_volume_daily_history"]),
-        (
-            ["export", "market_volume_daily", "--columns", "trade_date,tape_a_n"],
-            ["trade_date,tape_a_notional_usd"],
-        ),
-        (["explain", "finra_otc_weekly", "x", "share_"], ["share_quantity"]),
-        (["domains", "add", "finra/treasury_m"], ["finra/treasury_monthly"]),
-        (["pause", "docu"], ["documents"]),
         (["load", "unknown_dataset", ""], []),
-        (["alerts", "cl"], ["close"]),
     ],
 )
 def test_bash_completes_names_of_the_installation(words: list[str], proposed, installation: Path):
     assert complete_in_bash(installation, *words) == proposed
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        ("replay T2", ["T2|2026-10-05"]),
+        ("backfill finra_otc_weekly --from T2", ["T2|2026-10-05"]),
+        ("export market_volume_d", ["market_volume_daily", "market_volume_daily_history"]),
+        (
+            "export market_volume_daily --columns trade_date,tape_a_n",
+            ["trade_date,tape_a_notional_usd"],
+        ),
+        ("explain finra_otc_weekly x share_", ["share_quantity"]),
+        ("domains add finra/treasury_m", ["finra/treasury_monthly"]),
+        ("pause docu", ["documents"]),
+        ("alerts cl", ["close"]),
+    ],
+)
+def test_each_kind_of_name_is_completed(
+    words: str, proposed: list[str], installation: Path, monkeypatch, capsys
+):
+    given, _, last = words.rpartition(" ")
+    for name, value in environment(installation).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("_ORCHESTRATE_COMPLETE", "fish_complete")
+    monkeypatch.setenv("COMP_WORDS", f"orchestrate {given} ")
+    monkeypatch.setenv("COMP_CWORD", last)
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.removeprefix("plain,").partition("\t")[0] for line in lines] == proposed
 
 
 def test_open_alerts_are_completed_by_their_ids(desk, monkeypatch, capsys):
@@ -122,12 +141,12 @@ def test_without_a_list_of_datasets_nothing_is_proposed(tmp_path: Path):
     assert complete_by_protocol(tmp_path, "zsh", "load", "fin") == [""]
 
 
-def test_listing_datasets_stores_them_for_completion(tmp_path: Path):
-    command = [sys.executable, "-m", "orchestration_project", "datasets", "--json"]
-    run = subprocess.run(  # noqa: S603 - our program
-        command, env=environment(tmp_path), cwd=PROJECT_ROOT, capture_output=True, check=True
-    )
-    listed = {each["name"]: each["partition_count"] or 0 for each in json.loads(run.stdout)}
+def test_listing_datasets_stores_them_for_completion(tmp_path: Path, monkeypatch, capsys):
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert main(["datasets", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    listed = {each["name"]: each["partition_count"] or 0 for each in answer}
     stored = json.loads((tmp_path / "datasets.json").read_text())
     assert {name: len(keys) for name, keys in stored.items()} == listed
     assert stored["finra_otc_weekly"][0].count("|") == 1

@@ -13,6 +13,10 @@ from orchestration_project.settings import PROJECT_ROOT
 BOUND = json.loads((PROJECT_ROOT / ".ci/bounds.json").read_text())["falls"]["modules_of_a_command"]
 
 
+VARIOUS = ("--version", "alerts list", "config show", "schema diff", "completion bash")
+"""Commands that need nothing, rows, settings, tables and words; others are as these."""
+
+
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory) -> Path:
     """STATE_DIR of an installation whose tables are made."""
@@ -21,7 +25,13 @@ def installation(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        command if command in VARIOUS else pytest.param(command, marks=pytest.mark.slow)
+        for command in COMMANDS
+    ],
+)
 def test_a_command_without_definitions_imports_no_heavy_package(
     command: str, installation: Path, record_property
 ):

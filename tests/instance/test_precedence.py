@@ -124,7 +124,7 @@ def expected_answer(checkout):
     }
 
 
-@pytest.mark.parametrize("home", ["", "with DAGSTER_HOME"])
+@pytest.mark.parametrize("home", ["", pytest.param("with DAGSTER_HOME", marks=pytest.mark.slow)])
 def test_dagster_job_execute_has_the_environment_before_env_file(checkout, home):
     variables = {"DAGSTER_HOME": str(checkout.home)} if home else {}
     command = ("dagster", "job", "execute", "-m", LOCATION, "-j", "__ASSET_JOB")
