@@ -16,7 +16,6 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from tests.programs import wait_for
 
 MIB = 1024**2
 
@@ -134,6 +133,8 @@ ways: dict[str, Callable[[], object]] = {
 
 def meet(folder: str) -> None:
     """Leave a file, and wait for that of another worker."""
+    from tests.programs import wait_for  # with settings, which each worker would import
+
     Path(folder, str(os.getpid())).touch()
     wait_for(lambda: len(list(Path(folder).iterdir())) > 1, poll_seconds=0.01)
 
