@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import distributions
 
 from sqlalchemy import Connection, select
@@ -62,7 +63,7 @@ def versions(connection: Connection, subject: EvidenceSubject, config_hash: str)
     found = {
         "commit": commit(),
         "config_hash": config_hash,
-        "packages": {each.name: each.version for each in distributions() if each.name},
+        "packages": _packages(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "rules": {
@@ -71,6 +72,12 @@ def versions(connection: Connection, subject: EvidenceSubject, config_hash: str)
         "tables": current_version(connection),
     }
     return f"{json.dumps(found, indent=1, sort_keys=True)}\n".encode()
+
+
+@cache
+def _packages() -> Mapping[str, str]:
+    """Return the version of each installed package, as this process found it first."""
+    return {each.name: each.version for each in distributions() if each.name}
 
 
 def commit() -> str | None:
