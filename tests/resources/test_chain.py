@@ -325,14 +325,13 @@ def test_deleted_newest_records_are_found_by_exported_heads(loaded, clock):
         assert problem.cause.endswith("the newest records were deleted")
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [('"tables"', '"tabels"'), ("chain heads 1", "chain heads 2"), (": ", " ")]
-)
-def test_exported_heads_that_were_changed_are_refused(loaded, clock, old, new):
+def test_exported_heads_that_were_changed_are_refused(loaded, clock):
     with loaded.reading() as connection:
         exported = heads_document(read_chain_heads(connection), KEY, clock.at)
-    with pytest.raises(ConfigurationError):
-        read_heads(exported.replace(old, new), "heads.json", TRUSTED)
+    assert read_heads(exported, "heads.json", TRUSTED)
+    for old, new in [('"tables"', '"tabels"'), ("chain heads 1", "chain heads 2"), (": ", " ")]:
+        with pytest.raises(ConfigurationError):
+            read_heads(exported.replace(old, new), "heads.json", TRUSTED)
 
 
 @pytest.mark.parametrize(

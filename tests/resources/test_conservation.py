@@ -83,6 +83,7 @@ def test_derived_tables_keep_shares_trades_and_keys(gold):
     }
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
@@ -162,6 +163,7 @@ def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(desk, monk
     assert not any(count.balanced for count in counts)
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     "derived",
     [CROSS_TIER, ALL_TIER_VENUES, ROLLING, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT, *MASTERS],
