@@ -6,12 +6,14 @@ from sqlalchemy import text
 from orchestration_project.__main__ import main
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import load_settings
+from tests.prepared import write_default
 from tests.programs import free_port
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    write_default(load_settings())
 
 
 def alter(statement: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from sqlalchemy import select
@@ -31,8 +32,9 @@ def empty_dir(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def state_dir(empty_dir):
+def state_dir(empty_dir, new_files):
     write_default(load_settings())
+    shutil.copytree(new_files, empty_dir / "dagster")
     return empty_dir
 
 

@@ -1,6 +1,7 @@
 """`pause` and `resume`: written, listed and ended; a run of a command is refused meanwhile."""
 
 import json
+import shutil
 from getpass import getuser
 from typing import Any
 
@@ -20,10 +21,11 @@ from tests.runs import executed, op_metadata
 
 
 @pytest.fixture(autouse=True)
-def state_dir(tmp_path, monkeypatch):
+def state_dir(tmp_path, monkeypatch, new_files):
     for name, value in {**DEMO, "STATE_DIR": str(tmp_path / "state")}.items():
         monkeypatch.setenv(name, value)
     write_default(load_settings())
+    shutil.copytree(new_files, tmp_path / "state" / "dagster")
     yield
     stop_demos(load_settings())
 

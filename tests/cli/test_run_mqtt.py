@@ -15,6 +15,7 @@ from orchestration_project.domains.mqtt.entities import ENTITIES, Entity
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.mqtt import mqtt_mirror
 from tests import databases
+from tests.prepared import write_default
 from tests.resources.balances import assert_balanced
 
 
@@ -23,6 +24,7 @@ def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder = tmp_path / "state"
     monkeypatch.setenv("STATE_DIR", str(folder))
     monkeypatch.setenv("DEMO_MQTT_EVENTS", "300")
+    write_default(load_settings())
     yield folder
     stop_demos(load_settings())
 

@@ -8,6 +8,7 @@ from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from tests import databases
+from tests.prepared import write_default
 
 
 @pytest.fixture
@@ -15,6 +16,7 @@ def state_dir(tmp_path, monkeypatch):
     folder = tmp_path / "state"
     monkeypatch.setenv("STATE_DIR", str(folder))
     monkeypatch.setenv("DEMO_SAAS_TASKS", "12")
+    write_default(load_settings())
     yield folder
     stop_demos(load_settings())
 
