@@ -11,6 +11,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.connections.artifacts import open_artifacts
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import load_settings
+from tests.prepared import write_default
 from tests.programs import free_port
 from tests.receivers import http_receiver
 from tests.resources.weeks import Desk, row
@@ -22,7 +23,7 @@ def database(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A database with two loads of a week."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/rows.sqlite")
-    with open_warehouse(load_settings()) as warehouse:
+    with open_warehouse(write_default(load_settings())) as warehouse:
         desk = Desk(warehouse, tmp_path / "artifacts")
         desk.land(row("AAA"), row("BBB"))
         desk.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
