@@ -34,12 +34,21 @@ class Secrets:
             if found <= self._secrets:
                 return
             self._secrets |= found
-            longest_first = sorted(self._secrets, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(_however_written, longest_first)))
+            self._pattern = None
 
     def redacted(self, text: str) -> str:
         """Return ``text`` with every known secret replaced by asterisks."""
-        return self._pattern.sub(MASK, text) if self._pattern else text
+        if not self._secrets:
+            return text
+        return (self._pattern or self._compiled()).sub(MASK, text)
+
+    def _compiled(self) -> re.Pattern[str]:
+        """Compile the pattern at the first text after a secret was added: that takes long."""
+        with self._lock:
+            if self._pattern is None:
+                longest_first = sorted(self._secrets, key=len, reverse=True)
+                self._pattern = re.compile("|".join(map(_however_written, longest_first)))
+            return self._pattern
 
 
 def _however_written(secret: str) -> str:
