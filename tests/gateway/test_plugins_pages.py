@@ -20,6 +20,7 @@ from orchestration_project.tables.plugins import (
     plugins_violations,
 )
 from tests.gateway.door import INSTALLATION, asked
+from tests.prepared import write_sqlite
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>"
@@ -28,7 +29,7 @@ BUDGET = {"seconds": 60, "memory_mib": 256, "requests": 100, "bytes": 10_000_000
 
 @pytest.fixture
 def warehouse(tmp_path):
-    with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=Clock()) as opened:
+    with Warehouse(write_sqlite(tmp_path / "w.sqlite"), clock=Clock()) as opened:
         opened.prepare(holds="demo")
         yield opened
 
