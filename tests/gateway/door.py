@@ -1,8 +1,10 @@
 """A gateway that is served in this process, and asked over real sockets."""
 
 import asyncio
+import atexit
 import http.client
 import json
+import shutil
 import socket
 import threading
 import time
@@ -10,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import urlencode
 
@@ -180,6 +184,16 @@ class Door:
             return [dict(row) for row in rows]
 
 
+@cache
+def _new_files() -> Path:
+    """The files of an instance that has done nothing, which are copied for each gateway."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        assert instance.get_runs() == []
+    return folder
+
+
 @contextmanager
 def open_door(
     folder: Path,
@@ -203,7 +217,8 @@ def open_door(
     with (
         Warehouse(write_sqlite(folder / "access.sqlite"), clock=clock) as warehouse,
         dg.instance_for_test(
-            {"run_coordinator": queue, "telemetry": {"enabled": False}}
+            {"run_coordinator": queue, "telemetry": {"enabled": False}},
+            temp_dir=shutil.copytree(_new_files(), mkdtemp(dir=folder), dirs_exist_ok=True),
         ) as instance,
         served(instance, target, INSTALLATION, query_seconds=query_seconds) as dagster,
     ):
