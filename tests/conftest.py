@@ -99,7 +99,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(700, 10, 100)
 
 
 @pytest.fixture(autouse=True)
