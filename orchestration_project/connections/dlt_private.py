@@ -5,7 +5,7 @@ are there while a resource is read, so that two reads in a process do not share 
 them dlt works as always. No pipeline is made, and so no folder, no telemetry.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar, Protocol
@@ -54,8 +54,10 @@ def read_items(
     *,
     state: dict[str, Any],
     sessions: Sessions,
-) -> Iterator[tuple[str, Any]]:
+) -> Generator[tuple[str, Any]]:
     """Yield the items of a resource, each with its name, in the thread that reads them.
+
+    Close it where not all are read: dlt's contexts last until then.
 
     Args:
         make: Returns a source or resource.

@@ -8,6 +8,7 @@ applied by a replay. Rows of other resources are captured as NDJSON.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -265,11 +266,13 @@ def _lines(
     numbers: list[int] = []
     arguments = arguments_of(source, partition.day, secrets)
     try:
-        items = read_items(source.make, arguments, source.resource, state=state, sessions=sessions)
-        for name, item in items:
-            found = list(lines_of(item, name))
-            lines += found
-            numbers += [part_number()] * len(found)
+        with closing(
+            read_items(source.make, arguments, source.resource, state=state, sessions=sessions)
+        ) as items:
+            for name, item in items:
+                found = list(lines_of(item, name))
+                lines += found
+                numbers += [part_number()] * len(found)
     except Exception as error:
         raise _in_our_words(error, source, len(lines)) from error
     return lines, numbers

@@ -10,6 +10,8 @@ from uuid import UUID
 import dlt
 import pyarrow as pa
 import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import StateInjectableContext
 from dlt.sources.sql_database import sql_database
 
 from orchestration_project import Daily, Field, decimal, dlt_source
@@ -154,9 +156,11 @@ HOSTILE = {
 def test_a_resource_that_fails_leaves_no_row(loading, case):
     rows, error, said = HOSTILE[case]
     declared = plain(rows)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=said) as raised:
         loading.load(declared)
     assert loading.rows(declared) == []
+    assert raised.traceback  # which keeps what the load had open
+    assert StateInjectableContext not in Container()
 
 
 def test_lists_and_tables_of_arrow_are_rows(loading):
