@@ -16,7 +16,7 @@ from orchestration_project.settings import PROJECT_ROOT
 COMMANDS = (
     "--version", "--help", "domains", "tables", "alerts list", "items list", "keys list",
     "artifacts list", "plugins list", "config show", "config diff", "schema diff",
-    "completion bash",
+    "access review", "approvals list", "objectives list", "pause --list", "completion bash",
 )  # fmt: skip
 """Commands that need no definitions, without a run or a request."""
 

@@ -30,10 +30,9 @@ from orchestration_project.registry import (
 from orchestration_project.resources.plugins.conditions import disabled_plugins, plugin_conditions
 from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.resources.plugins.metrics import PluginMetrics
-from orchestration_project.resources.plugins.state import StoredPlugin, read_access, read_plugins
+from orchestration_project.resources.plugins.state import StoredPlugin, read_plugins
 from orchestration_project.resources.plugins.store import FOLDER
 from orchestration_project.sensors.plugins import plugin_schedule
-from orchestration_project.services.access.review import GrantReader
 from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives.conditions import RowConditions
 from orchestration_project.services.status import Deadlines
@@ -153,6 +152,5 @@ PLUGINS = Domain(
         DefinitionsMaker(stored_definitions),
         MetricsReader(lambda warehouse: PluginMetrics(warehouse).families),
         RowConditions(plugin_conditions),
-        GrantReader(read_access),
     ],
 )

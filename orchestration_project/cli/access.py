@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -64,13 +65,11 @@ def review(is_csv: bool) -> int:
 
 
 def _grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGrant"]:
-    from orchestration_project.catalog import REGISTRY
     from orchestration_project.connections.clock import Clock
     from orchestration_project.contracts.roles import PERMISSIONS_OF_ROLE, Role
     from orchestration_project.services.access import Keys
     from orchestration_project.services.access.review import (
         AccessGrant,
-        GrantReader,
         key_grants,
         member_grants,
         rule_grants,
@@ -94,9 +93,23 @@ def _grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGra
         yield from rule_grants(rules)
         yield from member_grants(warehouse, rules, domains, idle, now)
     yield from _senders(settings)
-    for reader in REGISTRY.whole.registered(GrantReader):
-        yield from reader.read(warehouse)
+    for module in _domain_modules():
+        yield from module.read_grants(warehouse)
     yield from _databases(settings)
+
+
+def _domain_modules() -> Iterator[Any]:
+    """Yield the modules `grants` of domains; they read what a domain grants, on or off.
+
+    They are found by name, as their registration would need all definitions.
+    """
+    from importlib import import_module
+
+    from orchestration_project import resources
+
+    for folder in resources.__path__:
+        for file in sorted(Path(folder).glob("*/grants.py")):
+            yield import_module(f"{resources.__name__}.{file.parent.name}.{file.stem}")
 
 
 def _senders(settings: "Settings") -> Iterator["AccessGrant"]:

@@ -220,7 +220,7 @@ def remove(plugin_id: str) -> int:
 @plugins.command("publishers", has_json=True)
 def publishers() -> int:
     """List publishers, and whether their signatures are trusted."""
-    from orchestration_project.resources.plugins.state import read_publishers
+    from orchestration_project.resources.plugins.grants import read_publishers
 
     with _edits() as (_, warehouse), warehouse.reading() as connection:
         rows = [

@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from sqlalchemy import Connection, insert, select, update
 
 from orchestration_project.connections.clock import Clock
@@ -20,7 +19,6 @@ from orchestration_project.contracts.pauses import (
     require_valid_pause,
     run_subjects,
 )
-from orchestration_project.engine.dagster_private import parts_of_job, parts_of_run
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
@@ -30,9 +28,13 @@ from orchestration_project.errors import (
     UnknownNameError,
 )
 from orchestration_project.migrations import NEWEST_VERSION
-from orchestration_project.registry import Answer, Probe, Registry
 from orchestration_project.settings.chosen import domain_of_name
 from orchestration_project.tables.operations_edits import operations_pauses as table
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from orchestration_project.registry import Probe, Registry
 
 
 class PausedError(ConfigurationError):
@@ -58,7 +60,7 @@ class Pauses:
 
     def pause(
         self,
-        registry: Registry,
+        registry: "Registry",
         subject: str,
         reason: str,
         *,
@@ -101,7 +103,7 @@ class Pauses:
                 _end(connection, subject, storable(by), self._clock.now())
         return pauses[subject]
 
-    def require_unpaused(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    def require_unpaused(self, instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:
         """Make sure that a run may start when it is launched.
 
         Raises:
@@ -127,8 +129,10 @@ def pauses_in_effect(connection: Connection, now: datetime) -> list[Pause]:
     return [pause for pause in pauses if pause.is_in_effect(now)]
 
 
-def known_subjects(registry: Registry) -> Collection[str]:
+def known_subjects(registry: "Registry") -> Collection[str]:
     """Return all subjects that can be paused."""
+    import dagster as dg
+
     assets = [
         key.to_user_string()
         for domain in registry.domains
@@ -140,8 +144,10 @@ def known_subjects(registry: Registry) -> Collection[str]:
     return [ALL, *(domain.name for domain in registry.domains), *sources, *assets]
 
 
-def pause_of_job(pauses: Iterable[Pause], job: dg.JobDefinition) -> Pause | None:
+def pause_of_job(pauses: Iterable[Pause], job: "dg.JobDefinition") -> Pause | None:
     """Return the pause that holds the runs of a job; None: they start."""
+    from orchestration_project.engine.dagster_private import parts_of_job
+
     return find_pause(pauses, _subjects(*parts_of_job(job)))
 
 
@@ -180,18 +186,20 @@ def read_pauses(open_warehouse: Callable[[], AbstractContextManager[Warehouse]])
 
 
 def select_unpaused_runs(
-    pauses: Collection[Pause], instance: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]
-) -> list[dg.DagsterRun]:
+    pauses: Collection[Pause], instance: "dg.DagsterInstance", runs: "Iterable[dg.DagsterRun]"
+) -> "list[dg.DagsterRun]":
     """Return the runs that no pause holds, in their order."""
     if not pauses:
         return list(runs)
     return [run for run in runs if find_pause(pauses, subjects_of_run(instance, run)) is None]
 
 
-def find_paused_runs(pauses: Collection[Pause], instance: dg.DagsterInstance) -> frozenset[str]:
+def find_paused_runs(pauses: Collection[Pause], instance: "dg.DagsterInstance") -> frozenset[str]:
     """Return the IDs of queued runs that a pause holds."""
     if not pauses:
         return frozenset()
+    import dagster as dg
+
     queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
     by_plan: dict[tuple[str | None, str | None], Pause | None] = {}
     found: set[str] = set()
@@ -204,7 +212,7 @@ def find_paused_runs(pauses: Collection[Pause], instance: dg.DagsterInstance) ->
     return frozenset(found)
 
 
-def silence_paused_probes(pauses: Collection[Pause], probes: Iterable[Probe]) -> list[Probe]:
+def silence_paused_probes(pauses: Collection[Pause], probes: "Iterable[Probe]") -> "list[Probe]":
     """Return probes of sources; that of a paused one answers with the pause and requests nothing.
 
     Args:
@@ -214,7 +222,9 @@ def silence_paused_probes(pauses: Collection[Pause], probes: Iterable[Probe]) ->
     return [_silence_if_paused(pauses, probe) for probe in probes]
 
 
-def _silence_if_paused(pauses: Collection[Pause], probe: Probe) -> Probe:
+def _silence_if_paused(pauses: Collection[Pause], probe: "Probe") -> "Probe":
+    from orchestration_project.registry import Answer
+
     domain = domain_of_name(probe.dependency) or probe.dependency
     pause = find_pause(pauses, run_subjects([domain], [], [probe.dependency]))
     if pause is None:
@@ -222,8 +232,10 @@ def _silence_if_paused(pauses: Collection[Pause], probe: Probe) -> Probe:
     return replace(probe, run=partial(Answer, pause.text, is_applicable=False))
 
 
-def subjects_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> frozenset[str]:
+def subjects_of_run(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> frozenset[str]:
     """Return the subjects whose pause holds a run; none of a job that runs while paused."""
+    from orchestration_project.engine.dagster_private import parts_of_run
+
     return _subjects(*parts_of_run(instance, run))
 
 

@@ -4,20 +4,22 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Table, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.engine.dataset import Dataset, read_oldest_missing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
-from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import audits, deliveries
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.dataset import Dataset
+    from orchestration_project.registry import Registry
 
 MOST = 200
 """Maximum number of partitions that are listed, the latest first."""
@@ -85,7 +87,7 @@ class ProposalReader:
 
 
 def read_deadlines(
-    registry: Registry, settings: Settings, warehouse: Warehouse, clock: Clock
+    registry: "Registry", settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> list[OldestMissing]:
     """Return the oldest due and missing partition of each asset of all domains that has one."""
     return [
@@ -96,9 +98,11 @@ def read_deadlines(
 
 
 def read_late_datasets(
-    datasets: Sequence[Dataset], settings: Settings, warehouse: Warehouse, clock: Clock
+    datasets: "Sequence[Dataset]", settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> list[OldestMissing]:
     """Return the oldest due and missing partition of each dataset that has one."""
+    from orchestration_project.engine.dataset import read_oldest_missing
+
     found = [read_oldest_missing(dataset, settings, warehouse, clock) for dataset in datasets]
     return [missing for missing in found if missing is not None]
 

@@ -60,3 +60,26 @@ def test_the_package_that_projects_import_is_cheap(tmp_path: Path):
     own = [name for name in read_modules_of("--version", tmp_path) if "orchestration" in name]
     assert "orchestration_project.registry" not in own
     assert len(own) <= 14
+
+
+def test_garbage_is_first_collected_after_a_small_command(installation: Path):
+    program = """
+import gc, sys
+from orchestration_project.__main__ import main
+
+thresholds, phases = gc.get_threshold(), []
+gc.callbacks.append(lambda phase, _: phases.append(phase))
+main()
+print(len(phases))
+kept = [[] for _ in range(400_000)]
+print(gc.get_threshold() == thresholds, gc.get_freeze_count() > 0, len(phases) > 0)
+"""
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", program, "keys", "list"],
+        cwd=PROJECT_ROOT,
+        env={"STATE_DIR": str(installation), "DOMAINS": "all"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-2:] == ["0", "True True True"]

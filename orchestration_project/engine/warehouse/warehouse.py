@@ -33,7 +33,6 @@ from orchestration_project.engine.warehouse.connecting import (
     rewrite_tables,
     shown,
 )
-from orchestration_project.engine.warehouse.copying import copy_tables
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Delivery,
@@ -45,14 +44,6 @@ from orchestration_project.engine.warehouse.delivery import (
     no_warnings,
     require_written,
 )
-from orchestration_project.engine.warehouse.difference import (
-    Derivation,
-    changes,
-    first_landed_at,
-    known_versions,
-    latest_audits,
-    write_derived,
-)
 from orchestration_project.engine.warehouse.fencing import read_states, record_evidence, take_fence
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -61,7 +52,6 @@ from orchestration_project.engine.warehouse.frames import (
     read_frame,
     within,
 )
-from orchestration_project.engine.warehouse.landing import are_there, land_all
 from orchestration_project.engine.warehouse.migrating import (
     compare_changed,
     current_version,
@@ -96,6 +86,7 @@ from orchestration_project.tables.spine import database_labels
 from orchestration_project.tracing.spans import span
 
 if TYPE_CHECKING:
+    from orchestration_project.engine.warehouse.difference import Derivation
     from orchestration_project.engine.warehouse.own_changes import TableChange
     from orchestration_project.engine.warehouse.own_renames import TableRename
 
@@ -396,6 +387,8 @@ class Warehouse:
             ConfigurationError: There are rows in this database.
             ContractError: A copy differs from its original; nothing is kept of it.
         """
+        from orchestration_project.engine.warehouse.copying import copy_tables
+
         with source.reading() as original, self.writing() as copy:
             migrate(copy, self._schema)
             declare_recorded(original)
@@ -453,16 +446,22 @@ class Warehouse:
         They are that of its latest audited delivery, landed or held back, and that of its latest
         landing: a source may take back what was held back.
         """
+        from orchestration_project.engine.warehouse.difference import known_versions
+
         with self.reading() as connection:
             return known_versions(connection, table)
 
     def changes(self, table: Table) -> dict[str, int]:
         """Return each landed partition, and the number of the delivery that last changed it."""
+        from orchestration_project.engine.warehouse.difference import changes
+
         with self.reading() as connection:
             return changes(connection, table)
 
     def first_landed_at(self, table: Table) -> datetime | None:
         """Return when a partition was loaded first, which identifies this database."""
+        from orchestration_project.engine.warehouse.difference import first_landed_at
+
         with self.reading() as connection:
             return first_landed_at(connection, table)
 
@@ -478,6 +477,8 @@ class Warehouse:
 
     def latest_audits(self, table: Table) -> pl.DataFrame:
         """Return the audits of each partition's latest delivery that was audited."""
+        from orchestration_project.engine.warehouse.difference import latest_audits
+
         with self.reading() as connection:
             return latest_audits(connection, table)
 
@@ -507,6 +508,8 @@ class Warehouse:
         Each ends for itself: one that is held back, or came too late, harms no other. ``warn`` and
         ``note`` are asked in that transaction; ``note`` also where there is no delivery.
         """
+        from orchestration_project.engine.warehouse.landing import land_all
+
         with span("load") as made:
             if made is not None and batches:
                 target = batches[0].target
@@ -526,6 +529,8 @@ class Warehouse:
 
     def are_there(self, batches: Sequence[ValidatedBatch]) -> list[bool]:
         """Whether landing would write no row of each, whichever deliveries landed what is there."""
+        from orchestration_project.engine.warehouse.landing import are_there
+
         with self.reading() as connection:
             return are_there(connection, batches)
 
@@ -549,8 +554,8 @@ class Warehouse:
 
     def derive(
         self,
-        derivations: Sequence[Derivation],
-        at_write: Callable[[Connection, datetime], Sequence[Derivation]] | None = None,
+        derivations: "Sequence[Derivation]",
+        at_write: "Callable[[Connection, datetime], Sequence[Derivation]] | None" = None,
     ) -> None:
         """Replace partitions of derived tables, all or none.
 
@@ -562,6 +567,8 @@ class Warehouse:
         Raises:
             SupersededError: Another run derived one of them since its inputs were read.
         """
+        from orchestration_project.engine.warehouse.difference import write_derived
+
         if derivations:
             with self.writing() as connection:
                 now = self._clock.now()

@@ -28,6 +28,7 @@ from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
+from orchestration_project.resources.plugins.grants import read_publishers
 from orchestration_project.resources.plugins.reviewing import PluginConflictError
 from orchestration_project.resources.plugins.state import (
     StoredPlugin,
@@ -35,7 +36,6 @@ from orchestration_project.resources.plugins.state import (
     changes_of,
     read_plugin,
     read_plugins,
-    read_publishers,
     read_versions,
 )
 

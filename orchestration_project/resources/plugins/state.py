@@ -21,11 +21,9 @@ from orchestration_project.domains.plugins.permissions_diff import PermissionCha
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.resources.plugins.changes import PluginChange, change_state
-from orchestration_project.services.access.review import AccessGrant
 from orchestration_project.tables.plugins import (
     plugins,
     plugins_grants,
-    plugins_publishers,
     plugins_versions,
 )
 
@@ -176,43 +174,6 @@ class UnknownPluginError(ConfigurationError):
     """No plugin has the ID."""
 
     is_unknown_name = True
-
-
-def read_publishers(connection: Connection) -> Sequence[RowMapping]:
-    """Return the publishers, by name."""
-    wanted = select(plugins_publishers).order_by(plugins_publishers.c.publisher)
-    return connection.execute(wanted).mappings().all()
-
-
-def read_access(warehouse: Warehouse) -> Sequence[AccessGrant]:
-    """Return the access of each plugin with a grant, and of each trusted publisher."""
-    with warehouse.reading() as connection:
-        found, publishers = read_plugins(connection), read_publishers(connection)
-    grants: list[AccessGrant] = []
-    for plugin in found:
-        if plugin.grant is not None:
-            permissions = plugin.permissions.model_dump(exclude_defaults=True)
-            grants.append(
-                AccessGrant(
-                    principal=plugin.id,
-                    kind="plugin",
-                    permissions=f"{plugin.state}: {', '.join(sorted(permissions)) or 'nothing'}",
-                    granted_at=plugin.grant.granted_at,
-                    granted_by=plugin.grant.granted_by,
-                )
-            )
-    trusted = [
-        AccessGrant(
-            principal=publisher["publisher"],
-            kind="plugin publisher",
-            permissions="sign plugins",
-            granted_at=publisher["changed_at"],
-            granted_by=publisher["changed_by"],
-        )
-        for publisher in publishers
-        if publisher["state"] == "trusted"
-    ]
-    return [*grants, *trusted]
 
 
 def disable(

@@ -10,9 +10,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from sqlalchemy import Connection, insert, select, update
 
 from orchestration_project.connections.clock import Clock
@@ -24,6 +23,9 @@ from orchestration_project.services.access.audit import AccessLog, AccessLogEntr
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.access import access_approvals
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 VALID_FOR = timedelta(hours=24)
 """A request, confirmed or not, is invalid after this time."""
@@ -93,7 +95,7 @@ def person_of(tags: Mapping[str, str]) -> str | None:
     return None if tags.get(LAUNCHED_BY) == BY_CLI else tags.get("user") or None
 
 
-def use_of(run: dg.DagsterRun) -> str:
+def use_of(run: "dg.DagsterRun") -> str:
     """Return the backfill of a run, or the first run of its re-executions."""
     return run.tags.get("dagster/backfill") or run.root_run_id or run.run_id
 

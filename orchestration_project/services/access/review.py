@@ -1,7 +1,7 @@
 """Review of access: each principal, what it may do, and who granted it when."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from getpass import getuser
@@ -50,13 +50,6 @@ class AccessGrant:
     granted_by: str = ""
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class GrantReader:
-    """Registers a reader of what a domain grants to principals of its own."""
-
-    read: Callable[[Warehouse], Iterable[AccessGrant]]
 
 
 def shell_principal(user_name: str) -> Principal:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestration_project.contracts.webhooks.sources import (
     WebhookSource,
@@ -10,9 +11,11 @@ from orchestration_project.contracts.webhooks.sources import (
     secret_names,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Answer, Probe
 from orchestration_project.settings import Settings, read_secrets
 from orchestration_project.settings.loading import read_declared
+
+if TYPE_CHECKING:
+    from orchestration_project.registry import Answer, Probe
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ def _sender(name: str, declared: WebhookSource) -> Sender:
     return Sender(name, declared, keys)
 
 
-def webhooks_probe(settings: Settings) -> Probe:
+def webhooks_probe(settings: Settings) -> "Probe":
     """Return the probe of the sources of webhooks: is each declared one verifiable."""
+    from orchestration_project.registry import Answer, Probe
 
-    def run() -> Answer:
+    def run() -> "Answer":
         senders = read_senders(settings)
         problems = [f"{each.name}: {each.problem}" for each in senders.values() if each.problem]
         if problems:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.registry import Registry
 from orchestration_project.services.objectives.rules.objectives import (
     GatewayLatency,
     KnownNames,
@@ -22,6 +22,9 @@ from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.settings.chosen import domain_choices
 
+if TYPE_CHECKING:
+    from orchestration_project.registry import Registry
+
 
 @dataclass(frozen=True)
 class MirrorLagReader:
@@ -30,7 +33,7 @@ class MirrorLagReader:
     read: Callable[[Warehouse, datetime], float]
 
 
-def declared_objectives(settings: Settings, registry: Registry) -> Sequence[Objective]:
+def declared_objectives(settings: Settings, registry: "Registry") -> Sequence[Objective]:
     """Return the declared objectives of domains that are on; without the default file, none.
 
     Raises:

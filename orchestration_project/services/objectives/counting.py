@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, case, func, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.registry import Registry
 from orchestration_project.services.host_samples import slot_of
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.objectives.rules.objectives import (
@@ -26,13 +26,16 @@ from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import operations_slo_samples
 
+if TYPE_CHECKING:
+    from orchestration_project.registry import Registry
+
 ENDED = ("SUCCESS", "FAILURE")
 
 
 def take_samples(
     warehouse: Warehouse,
     objectives: Sequence[Objective],
-    registry: Registry,
+    registry: "Registry",
     settings: Settings,
     clock: Clock,
     machine_now: datetime,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
@@ -11,7 +12,6 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Registry
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.objectives import declared_objectives
 from orchestration_project.services.objectives.counting import count_events, take_samples
@@ -30,6 +30,9 @@ from orchestration_project.tables.operations_objectives import (
     operations_slo_samples,
 )
 
+if TYPE_CHECKING:
+    from orchestration_project.registry import Registry
+
 LEASE = "operations/objectives"
 """Row that evaluations at the same time wait for."""
 
@@ -43,7 +46,7 @@ DAYS_KEPT = timedelta(days=400)
 
 
 def evaluate_declared(
-    settings: Settings, registry: Registry, warehouse: Warehouse, clock: Clock
+    settings: Settings, registry: "Registry", warehouse: Warehouse, clock: Clock
 ) -> Sequence[Evaluation]:
     """Sample and evaluate the declared objectives now, and store the result.
 
