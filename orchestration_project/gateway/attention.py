@@ -1,5 +1,6 @@
 """`/attention`: entries that need a person, with reasons, rows, captures and actions."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -73,6 +74,11 @@ FORMER_PATH = "/quarantined"
 
 ROWS_PER_PAGE = 50
 
+ALWAYS_IN_ROWS = ("line_number", "record", "reason_code", "reason")
+"""Columns that each row shows, also where all rows have the same value."""
+
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
+
 IGNORED_FOR = timedelta(days=7)
 """Time for which the form proposes to ignore an entry."""
 
@@ -88,16 +94,17 @@ nav.filters a {{ padding: .15rem .6rem; border: 1px solid #8888; border-radius: 
   text-decoration: none; }}
 nav.filters a[aria-current] {{ font-weight: 700; border-color: currentColor; }}
 tbody tr:nth-child(odd) {{ background: #8881; }}
-td form {{ display: inline-block; margin: 0 .25rem .25rem 0; }}
+td div.buttons {{ display: flex; flex-wrap: wrap; align-items: center; gap: .3rem .5rem; }}
 button {{ padding: .3rem .7rem; font: inherit; cursor: pointer; }}
-section.action {{ max-width: 34rem; padding: .2rem 1rem 1rem; border: 1px solid #8888;
+div.actions {{ display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); }}
+section.action {{ margin: 0; padding: .2rem 1rem 1rem; border: 1px solid #8888;
   border-radius: 8px; }}
 .since {{ white-space: nowrap; }}
 table.entries td:nth-child(1), table.entries td:nth-child(6) {{ overflow-wrap: normal; }}
 table.entries td:nth-child(2) {{ min-width: 12rem; }}
 table.entries td:nth-child(4), table.entries td:nth-child(5) {{ min-width: 15rem; }}
 table.entries td:nth-child(7) {{ min-width: 9.5rem; }}
-table.entries td a.action {{ display: inline-block; margin: .3rem .3rem .3rem 0; }}
 .wide {{ overflow-x: auto; }}
 .wide td {{ max-width: 40rem; }}
 [role=status] {{ padding: .6rem .8rem; border-left: 4px solid #2e7d32; background: #2e7d3222; }}
@@ -115,7 +122,7 @@ ACTION = """<section class="action" id="{action}"><h3>{label}</h3>
 REASON = """<label>Reason
 <input name="reason" value="{value}" maxlength="{most}" required></label>"""
 
-UNTIL = """<label>Until, with its zone, e.g. 2026-03-02T18:00Z
+UNTIL = """<label>Until, with its zone, e.g. <span class="since">2026-03-02T18:00Z</span>
 <input name="until" value="{value}" required></label>"""
 
 BUTTON = """<form method="post" action="{path}"><input type="hidden" name="action" value="{action}">
@@ -430,7 +437,8 @@ def _row(entry: Entry, role: Role) -> tuple[str, ...]:
     )
     if not role.covers(Role.OPERATOR):
         return cells
-    return (*cells, "".join(_button(entry, action) for action in entry.actions_of(role)))
+    buttons = "".join(_button(entry, action) for action in entry.actions_of(role))
+    return (*cells, f'<div class="buttons">{buttons}</div>')
 
 
 def _mark(entry: Entry) -> str:
@@ -451,8 +459,8 @@ def _expectation(entry: Entry, each: Expectation) -> str:
 
 
 def _help(entry: Entry) -> str:
-    answer = {True: "Yes", False: "No", None: ""}[entry.can_retry_help]
-    return f"<strong>{answer}</strong> {escape(entry.advice)}".replace("<strong></strong> ", "")
+    answer = {True: "<strong>Yes:</strong> ", False: "<strong>No:</strong> ", None: ""}
+    return answer[entry.can_retry_help] + escape(entry.advice)
 
 
 def _details(entry: Entry) -> Mapping[str, str]:
@@ -528,8 +536,8 @@ def _entry(entry: Entry, role: Role, fields: Mapping[str, str]) -> str:
     )
     preview = f"<h2>Preview</h2>{previews}" if previews else ""
     forms = "".join(_form(entry, action, fields) for action in entry.actions_of(role))
-    actions = f"<h2>Actions</h2>{forms}" if forms else ""
-    return _back() + actions + f"<h2>Facts</h2>{shown}" + preview + _back()
+    actions = f'<h2>Actions</h2><div class="actions">{forms}</div>' if forms else ""
+    return _back() + f"<h2>Facts</h2>{shown}" + preview + actions + _back()
 
 
 def _form(entry: Entry, action: str, fields: Mapping[str, str]) -> str:
@@ -553,9 +561,7 @@ def _usual_end(action: str) -> str:
 
 
 def _rows(entry: Entry, name: str, page: RowPage) -> str:
-    headings = [escape(column) for column in page.columns]
-    rows = [[_cell(column, row[column]) for column in page.columns] for row in page.rows]
-    table = render_table(headings, rows) if rows else "<p><strong>No rows.</strong></p>"
+    table = _row_tables(page) if page.rows else "<p><strong>No rows.</strong></p>"
     following = ""
     if page.next_cursor is not None:
         query = urlencode({"cursor": page.next_cursor})
@@ -565,9 +571,29 @@ def _rows(entry: Entry, name: str, page: RowPage) -> str:
     return f'{back}<div class="wide">{table}</div>{following}{_back()}'
 
 
+def _row_tables(page: RowPage) -> str:
+    """Return rows as a table, then the values that all of them share; without empty columns."""
+    first, always = page.rows[0], ALWAYS_IN_ROWS if len(page.rows) > 1 else ()
+    filled = [
+        name for name in page.columns if any(row[name] not in (None, "") for row in page.rows)
+    ]
+    columns = [
+        name
+        for name in filled
+        if name in always or any(row[name] != first[name] for row in page.rows)
+    ]
+    facts = [(escape(name), _cell(name, first[name])) for name in filled if name not in columns]
+    rows = [[_cell(name, row[name]) for name in columns] for row in page.rows]
+    table = render_table(map(escape, columns), rows) if columns else ""
+    heading = "The same in all rows" if columns else "Value"
+    return table + (render_table(("Column", heading), facts) if facts else "")
+
+
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return ""
+    if time := TIME.fullmatch(str(value)):
+        return f'<span class="since">{time[1]} {time[2]}</span>'
     if column == "sha256":
         return _link(capture_path(str(value)), str(value)[:12])
     if column == "run_id":

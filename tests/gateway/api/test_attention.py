@@ -274,7 +274,7 @@ def test_the_page_says_why_and_leads_to_partition_check_run_and_rows(api: Api, q
         "/attention?kind=quarantined",
     ):
         assert f'href="{path}"' in page
-    assert "<strong>No</strong> a retry alone does not help: it stays quarantined" in page
+    assert "<strong>No:</strong> a retry alone does not help: it stays quarantined" in page
     assert "<form" not in page.partition("</header>")[2]
     assert re.search(r'href="/attention">Attention \(\d+\)</a>', page)
 
@@ -381,10 +381,14 @@ def test_rejected_rows_and_captures_are_pages_of_tables_with_a_way_back(
     first = viewer.get(f"{path}/rows/rejects").text
     assert (first.count("wrong_type"), EVIL in first) == (50, False)
     assert f'href="{path}">Back to the entry</a>' in first
+    _, shared = first.split("The same in all rows")
+    assert (first.count(f"<td>{capture}</td>"), shared.count(f"<td>{capture}</td>")) == (1, 1)
+    assert "run_id" not in first
     [following] = re.findall(r'href="([^"]+)">Next page', first)
     second = viewer.get(unescape(following)).text
     assert (second.count("wrong_type"), "Next page" in second) == (10, False)
     of_captures = viewer.get(f"{path}/rows/captures").text
     assert f'href="/api/v1/artifacts/{SHA256}"' in of_captures
+    assert re.search(r"<td>fetched_at</td><td><[^>]+>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d<", of_captures)
     for wrong in ("access_keys", "saas_tasks", "rejects?cursor=x"):
         assert viewer.get(f"{path}/rows/{wrong}").status_code in (404, 422)
