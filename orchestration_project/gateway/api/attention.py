@@ -17,6 +17,7 @@ from orchestration_project.contracts.api.attention import (
     AttentionResult,
 )
 from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.environment import open_clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.jobs import Launch, launch
@@ -157,9 +158,8 @@ async def read_inbox(call: Call[Any, Any]) -> Inbox:
 
 def reader_of(services: Services) -> AttentionReader:
     """Return a reader of the entries of these services."""
-    return AttentionReader(
-        services.registry(), services.settings, services.warehouse, services.clock
-    )
+    settings = services.settings
+    return AttentionReader(services.registry(), settings, services.warehouse, open_clock(settings))
 
 
 async def find_entry(call: Call[Any, Any], entry_id: str) -> Entry:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +14,7 @@ from sqlalchemy import select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse.delivery import capture_id
+from orchestration_project.gateway.api.attention import reader_of
 from orchestration_project.services.attention.marks import Marks
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.operations import (
@@ -277,6 +279,13 @@ def test_the_page_says_why_and_leads_to_partition_check_run_and_rows(api: Api, q
     assert "<strong>No:</strong> a retry alone does not help: it stays quarantined" in page
     assert "<form" not in page.partition("</header>")[2]
     assert re.search(r'href="/attention">Attention \(\d+\)</a>', page)
+
+
+def test_deadlines_are_compared_with_the_clock_of_the_data(api: Api):
+    now = datetime(2026, 1, 20, 15, tzinfo=UTC)
+    settings = api.services.settings.model_copy(update={"demo_clock_now": now})
+    reader = reader_of(replace(api.services, settings=settings))
+    assert now <= reader.clock.now() < now + HOUR
 
 
 def test_the_former_page_leads_to_the_quarantined_entries(api: Api):
