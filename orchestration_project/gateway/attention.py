@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import EXPORT
 from orchestration_project.contracts.pauses import read_end
 from orchestration_project.contracts.roles import Role
 from orchestration_project.contracts.rules import BALANCE_AUDIT
@@ -57,6 +58,7 @@ from orchestration_project.services.links import (
     asset_page,
     capture_path,
     check_page,
+    launchpad,
     partition_page,
     run_page,
 )
@@ -103,9 +105,10 @@ section.action {{ margin: 0; padding: .2rem 1rem 1rem; border: 1px solid #8888;
 .since {{ white-space: nowrap; }}
 table.entries td:nth-child(1), table.entries td:nth-child(6) {{ overflow-wrap: normal; }}
 table.entries td:nth-child(2) {{ min-width: 12rem; }}
-table.entries td:nth-child(4), table.entries td:nth-child(5) {{ min-width: 15rem; }}
+table.entries td:nth-child(4), table.entries td:nth-child(5) {{ min-width: 14rem; }}
 table.entries td:nth-child(7) {{ min-width: 9.5rem; }}
 .wide {{ overflow-x: auto; }}
+.wide table + table {{ margin-top: 1.5rem; }}
 .wide td {{ max-width: 40rem; }}
 [role=status] {{ padding: .6rem .8rem; border-left: 4px solid #2e7d32; background: #2e7d3222; }}
 [role=alert] {{ padding: .6rem .8rem; border-left: 4px solid #b3261e; background: #b3261e22; }}
@@ -472,6 +475,7 @@ def _details(entry: Entry) -> Mapping[str, str]:
         found["asset"] = f"{asset_page(entry.asset.split('/'))}?view=events"
     if entry.run_id:
         found["run"] = run_page(entry.run_id)
+        found["evidence"] = launchpad(*EXPORT, export_evidence={"run_id": entry.run_id})
     for table in _tables_of(entry):
         text = "items" if table == work_items.name else table.rpartition("_dead_")[2]
         found[text] = f"{_entry_path(entry)}/rows/{quote(table)}"

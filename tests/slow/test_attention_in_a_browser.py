@@ -8,17 +8,21 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import uvicorn
+from sqlalchemy import update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.services.attention.marks import Marks
+from orchestration_project.tables.operations import operations_runs, operations_steps
 from orchestration_project.tables.spine import captures, rejects
 from tests.gateway.api.conftest import Api, open_api
+from tests.gateway.api.test_attention import FAILING
 from tests.programs import wait_for
 from tests.situations import HOUR, SHA256, WEEKLY, Situation
 
@@ -27,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium"),
 ]
 
-PARTITION = "T2|2026-01-05"
+PARTITION, FAILED_PARTITION = "T2|2026-01-05", "T1|2026-01-05"
 TITLE = f"finra/otc_weekly {PARTITION}"
 
 
@@ -49,7 +53,7 @@ def fill(situation: Situation) -> None:
             reason="expected a whole number of shares",
         )
     situation.add(captures, capture_id=capture, group_id=group, sha256=SHA256, source="finra")
-    situation.run(3, "FAILURE", partition_key="T1|2026-01-05", asset="finra/otc_weekly")
+    situation.run(3, "FAILURE", partition_key=FAILED_PARTITION, asset="finra/otc_weekly")
     situation.item("prices_symbols", "AAA", 1, reason_code="transient", reason="timed out")
     situation.item("prices_symbols", "BBB", 2, reason_code="contract", reason="no price")
     situation.alert(1, "open")
@@ -65,6 +69,9 @@ class Page:
         locator.first.click()
         self.clicks += 1
 
+    def open_attention(self) -> None:
+        self.click(self.page.locator("#installation-bar a[href='/attention']"))
+
     def row(self, title: str):
         return self.page.get_by_role("row").filter(has_text=title)
 
@@ -76,6 +83,12 @@ class Page:
                 return
             self.page.keyboard.press("Tab")
         raise AssertionError(f"not reached by Tab: {locator}")
+
+    def is_as_wide_as_its_window(self) -> bool:
+        """Return whether no table or form is cut at the right."""
+        boxes = self.page.locator("main, header, table, section").all()
+        right = max(box["x"] + box["width"] for box in (each.bounding_box() for each in boxes))
+        return right <= self.page.viewport_size["width"]
 
     def shot(self, name: str) -> None:
         self.page.screenshot(path=self.folder / f"{name}.png", full_page=True)
@@ -119,10 +132,10 @@ def enter(site, browser, tmp_path):
     folder = Path(os.environ.get("OPERATOR_SCREENSHOTS") or tmp_path)  # noqa: TID251 - of the test
     folder.mkdir(parents=True, exist_ok=True)
 
-    def entered(role: Role, *, scheme: str = "light") -> Page:
+    def entered(role: Role, *, scheme: str = "light", width: int = 1280) -> Page:
         context = browser.new_context(
             base_url=f"http://127.0.0.1:{port}",
-            viewport={"width": 1280, "height": 900},
+            viewport={"width": width, "height": 900},
             color_scheme=scheme,
             java_script_enabled=False,
         )
@@ -144,15 +157,20 @@ def run_ids(api: Api) -> set[str]:
     return {run.run_id for run in api.services.instance.get_runs()}
 
 
+@pytest.mark.parametrize("width", [1280, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_1280_pixels_in_light_and_dark(enter, scheme: str):
-    operator = enter(Role.OPERATOR, scheme=scheme)
-    operator.shot(f"attention-{scheme}")
-    row = operator.row(TITLE)
-    box = row.bounding_box()
-    assert box["x"] + box["width"] <= 1280
-    operator.click(row.get_by_role("link", name=TITLE))
-    operator.shot(f"attention-entry-{scheme}")
+def test_pages_fit_1280_and_1600_pixels_in_light_and_dark(enter, scheme: str, width: int):
+    operator = enter(Role.OPERATOR, scheme=scheme, width=width)
+    operator.shot(f"attention-{scheme}-{width}")
+    assert operator.is_as_wide_as_its_window()
+    operator.click(operator.row(TITLE).get_by_role("link", name=TITLE))
+    operator.shot(f"attention-entry-{scheme}-{width}")
+    assert operator.is_as_wide_as_its_window()
+    for rows in ("rejects", "captures"):
+        operator.click(operator.page.get_by_role("link", name=rows, exact=True))
+        operator.shot(f"attention-{rows}-{scheme}-{width}")
+        assert operator.is_as_wide_as_its_window()
+        operator.click(operator.page.get_by_role("link", name="Back to the entry"))
 
 
 def test_why_takes_a_click_and_its_rejected_rows_another_with_a_way_back(enter):
@@ -166,16 +184,33 @@ def test_why_takes_a_click_and_its_rejected_rows_another_with_a_way_back(enter):
     assert viewer.page.get_by_role("button", name="Retry").count() == 0
 
 
-def test_a_retry_takes_one_click(site, enter):
+def test_a_quarantined_partition_is_retried_with_two_clicks(site, enter):
     api, _ = site
     before, operator = run_ids(api), enter(Role.OPERATOR)
+    operator.open_attention()
     operator.click(operator.row(TITLE).get_by_role("button", name="Retry"))
     operator.page.get_by_role("status").wait_for()
-    assert operator.clicks <= 2
+    assert operator.clicks == 2
     [run_id] = run_ids(api) - before
     run = api.services.instance.get_run_by_id(run_id)
     assert run is not None
     assert run.tags["dagster/partition"] == PARTITION
+
+
+def test_a_failed_run_is_retried_with_two_clicks(site, enter):
+    api, _ = site
+    operator = enter(Role.OPERATOR)
+    with ThreadPoolExecutor() as threads:  # this one has the event loop of the browser
+        failed = threads.submit(api.run, "operations_export", config=FAILING).result()
+    with api.services.warehouse.writing() as connection:
+        for table in (operations_runs, operations_steps):
+            connection.execute(update(table).values(run_id=failed))
+    operator.open_attention()
+    row = operator.row(f"finra/otc_weekly {FAILED_PARTITION}")
+    operator.click(row.get_by_role("button", name="Retry"))
+    operator.page.get_by_role("status").wait_for()
+    assert operator.clicks == 2
+    assert failed in [run.parent_run_id for run in api.services.instance.get_runs()]
 
 
 def test_all_of_a_kind_are_retried_with_one_click(site, enter):
@@ -191,9 +226,10 @@ def test_all_of_a_kind_are_retried_with_one_click(site, enter):
 def test_a_batch_is_accepted_with_three_clicks(site, enter):
     api, _ = site
     before, operator = run_ids(api), enter(Role.OPERATOR)
+    operator.open_attention()
     operator.click(operator.row(TITLE).get_by_role("link", name="Accept"))
     form = operator.page.locator("#accept")
-    operator.click(form.get_by_label("Reason"))
+    operator.press_to(form.get_by_label("Reason"))
     operator.page.keyboard.type("a short week")
     operator.click(form.get_by_role("button", name="Accept"))
     operator.page.get_by_role("status").wait_for()

@@ -118,12 +118,9 @@ class Operator:
         self.page.keyboard.type(text)
         self.page.keyboard.press("Enter")
 
-    def launch_with(self, config):
-        """Open the launchpad of a job of kinds, replace the config there, and launch it."""
-        self.tab("Launchpad")
-        self.on(self.page.locator(".CodeMirror").first)
-        self.page.keyboard.press("Control+A")
-        self.page.keyboard.insert_text(config)
+    def launch_filled(self, name):
+        """Follow a link to a launchpad whose config is filled in, and launch it."""
+        self.on(self.page.get_by_role("link", name=name, exact=True))
         self.button("Launch Run")
 
     def search(self, text):
@@ -224,6 +221,10 @@ class Site:
         [node] = programs.graphql(self.port, query, self.admin)["assetNodes"]
         return bool(node["assetMaterializations"])
 
+    def has_in_ledger(self, run_id):
+        """Return whether the ledger knows a run; a sensor updates it each minute."""
+        return run_id in self._run("export", "operations_runs", "--columns", "run_id")
+
     def open_alerts(self):
         """Return how many alerts the asset of them shows; a sensor updates it each minute."""
         query = """{assetNodes(assetKeys: [{path: ["operations", "alerts"]}]) {
@@ -295,12 +296,13 @@ def by_admin(site):
     return site.runs('tags: [{key: "user", value: "admin"}]')
 
 
-def launched(site, before):
-    """Return the runs by the admin that are new, once there are some."""
+def launched(site, before, job=""):
+    """Return the runs by the admin that are new, of one job or all, once there are some."""
     known = {each["runId"] for each in before}
 
     def new():
-        return [each for each in by_admin(site) if each["runId"] not in known]
+        runs = [each for each in by_admin(site) if each["runId"] not in known]
+        return [run for run in runs if job in ("", run["jobName"])]
 
     return programs.wait_for(new, seconds=SLOWLY)
 
@@ -369,9 +371,8 @@ def test_the_oldest_missing_week_is_launched_by_the_mouse_alone_with_four_clicks
     admin.link("Control tower")
     link = admin.page.locator("a[href*='/jobs/finra_otc_weekly/partitions']").first
     [partition] = parse_qs(urlsplit(link.get_attribute("href")).query)["partition"]
-    with admin.page.expect_popup() as popup:
-        admin.on(link)
-    admin.page = popup.value
+    admin.on(link)
+    admin.page.wait_for_url("**/jobs/finra_otc_weekly/partitions**")
     admin.button(re.compile("Materialize"))
     launch_in(admin, "launch-from-the-control-tower")
     assert admin.clicks == 4
@@ -507,18 +508,16 @@ def test_a_picture_is_read_with_two_clicks(admin):
     assert admin.clicks == 2
 
 
-def test_a_preset_is_previewed_applied_and_undone_with_four_clicks_each(site, admin):
-    for preset, more in (("full", ""), ("full", APPLIED), ("standard", APPLIED)):
+def test_a_preset_is_previewed_applied_and_undone_with_three_clicks_each(site, admin):
+    for link in ("Preview preset full", "Apply preset full", "Apply preset standard"):
         before = by_admin(site)
         admin.search_job("operations_definitions_edit")
-        admin.launch_with(
-            f"ops: {{edit_definitions: {{config: {{apply_preset: {{preset: {preset}{more}}}}}}}}}"
-        )
-        [run] = launched(site, before)
+        admin.launch_filled(link)
+        [run] = launched(site, before, "operations_definitions_edit")
         succeeded(site, run)
-    assert admin.clicks == 12
+    assert admin.clicks == 9
     admin.page.goto("/assets/operations/definitions?view=events")
-    admin.reads(re.compile("applied as standard#2 by admin: a trial"))
+    admin.reads(re.compile("applied as standard#2 by admin: applied from the page of the job"))
     admin.shot("preset-undone")
 
 
@@ -581,29 +580,32 @@ def runs_of(site, job):
     return site.runs(f'pipelineName: "{job}"')
 
 
-def test_pruning_is_a_dry_run_with_four_clicks_and_its_result_is_read_with_two_more(site, admin):
+def test_pruning_is_a_dry_run_with_three_clicks_and_its_result_is_read_with_two_more(site, admin):
     before = by_admin(site)
     admin.search_job("operations_clean_up")
-    admin.launch_with("ops: {clean_up: {config: {prune_run_logs: {dry_run: true}}}}")
-    [run] = launched(site, before)
+    admin.launch_filled("Measure the logs of old runs (dry run)")
+    [run] = launched(site, before, "operations_clean_up")
     succeeded(site, run)
-    assert admin.clicks == 4
+    assert admin.clicks == 3
     admin.search("operations/runs")
     admin.tab("Events")
     admin.reads("dry_run")
     admin.reads("compute logs")
     admin.shot("prune")
-    assert admin.clicks == 6
+    assert admin.clicks == 5
 
 
-def test_evidence_is_exported_with_four_clicks_and_found_with_two_more(site, admin):
+def test_evidence_is_exported_with_three_clicks_and_found_with_two_more(site, admin):
     before = by_admin(site)
-    admin.search_job("operations_export")
-    run_id = runs_of(site, "finra_otc_weekly")[-1]["runId"]
-    admin.launch_with(f"ops: {{export: {{config: {{export_evidence: {{run_id: {run_id}}}}}}}}}")
-    [run] = launched(site, before)
+    admin.attention()
+    link = row_of(admin).get_by_role("link", name="evidence")
+    [run_id] = re.findall(r"run_id%3A\+([0-9a-f-]{36})", link.get_attribute("href"))
+    programs.wait_for(lambda: site.has_in_ledger(run_id), seconds=SLOWLY)
+    admin.on(link)
+    admin.button("Launch Run")
+    [run] = launched(site, before, "operations_export")
     succeeded(site, run)
-    assert admin.clicks == 4
+    assert admin.clicks == 3
     admin.search("operations/evidence")
     admin.tab("Events")
     file = admin.page.locator("a[href*='/api/v1/evidence/']").first
@@ -611,7 +613,7 @@ def test_evidence_is_exported_with_four_clicks_and_found_with_two_more(site, adm
     admin.shot("evidence")
     answer = admin.page.request.get(file.get_attribute("href"))
     assert (answer.status, answer.body()[:2]) == (200, b"PK")
-    assert admin.clicks == 6
+    assert admin.clicks == 5
 
 
 def test_a_jobs_page_counts_the_partitions_that_its_runs_over_ranges_loaded(admin):

@@ -1,7 +1,7 @@
 """Jobs of several kinds of work: the config of their one op selects exactly one kind."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ from orchestration_project.contracts.job_options import job_text, kinds_text
 from orchestration_project.contracts.roles import REQUIRES_ADMIN, admin_kinds
 from orchestration_project.engine.dagster_private import declare_model
 from orchestration_project.engine.options import JobOptions, model_of_kinds
+from orchestration_project.services.links import launchpad
 
 AssetEvent: TypeAlias = dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[Any]
 
@@ -27,6 +28,7 @@ class Kind:
         options: Its options.
         run: Does it: takes the context, the options and resources by their names; returns events.
         requires_admin: Whether only an admin may run it.
+        launches: Options of usual launches, by the name of the link to the filled launchpad.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Kind:
     options: type[JobOptions]
     run: Callable[..., Iterable[AssetEvent] | AssetEvent | None]
     requires_admin: bool = False
+    launches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def resources(self) -> Sequence[str]:
@@ -66,7 +69,17 @@ def kinds_job(name: str, op: str, summary: str, kinds: Sequence[Kind]) -> dg.Job
 
     declare_model(run_kind, model_of_kinds(op, models))
     text = kinds_text(summary, op, {kind.name: (kind.summary, kind.options) for kind in kinds})
-    return _job(name, text, run_kind)
+    return _job(name, text + _launch_links(name, op, kinds), run_kind)
+
+
+def _launch_links(job: str, op: str, kinds: Sequence[Kind]) -> str:
+    """Return the Markdown of links that open the launchpad with a config filled in."""
+    links = [
+        f"- [{title}]({launchpad(job, op, note='', **{kind.name: options})})"
+        for kind in kinds
+        for title, options in kind.launches.items()
+    ]
+    return "\n\nLaunchpad with its config filled in:\n\n" + "\n".join(links) if links else ""
 
 
 def kind_job(name: str, kind: Kind) -> dg.JobDefinition:

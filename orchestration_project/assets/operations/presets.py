@@ -116,9 +116,16 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
     return user, reason
 
 
+WITHOUT_DRY_RUN = {"dry_run": False, "why": "applied from the page of the job"}
+
 APPLY_PRESET = Kind(
     "apply_preset",
     "Lists presets, shows the changes of one, or applies it to later runs.",
     PresetChoice,
     apply_preset,
+    launches={
+        f"{title} {name}": {"preset": name, **options}
+        for name in preset_names()
+        for title, options in (("Preview preset", {}), ("Apply preset", WITHOUT_DRY_RUN))
+    },
 )

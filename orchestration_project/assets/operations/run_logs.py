@@ -74,4 +74,5 @@ PRUNE_RUN_LOGS = Kind(
     PruneLogs,
     prune_run_logs,
     requires_admin=True,
+    launches={"Measure the logs of old runs (dry run)": {"dry_run": True}},
 )
