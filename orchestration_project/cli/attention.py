@@ -14,7 +14,7 @@ from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, echo, emit, note, preview, show_rows
 from orchestration_project.contracts.job_kinds import RETRY_FAILURES
 from orchestration_project.contracts.pauses import read_end
-from orchestration_project.errors import ConfigurationError, cut
+from orchestration_project.errors import UnknownNameError, cut
 
 if TYPE_CHECKING:
     from orchestration_project.services.attention.marks import Marks
@@ -119,7 +119,7 @@ def _find(inbox: "Inbox", beginning: str) -> "Entry":
     found = [entry for entry in inbox.entries if entry.entry_id.startswith(beginning.lower())]
     if len(found) == 1:
         return found[0]
-    raise ConfigurationError(
+    raise UnknownNameError(
         f"{len(found)} entries match {beginning!r}" if found else f"no entry matches {beginning!r}",
         expected="the beginning of one id",
         remedy="take the id from `attention`; a solved entry is not listed any more",

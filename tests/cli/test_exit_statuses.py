@@ -9,6 +9,7 @@ WEEK = "T1|2026-10-05"
 
 MISTYPED = [
     ["mistyped"],
+    ["attention", "mistyped"],
     ["run", "mistyped"],
     ["load", "mistyped"],
     ["load", "finra_otc_weekly", "mistyped"],
