@@ -18,7 +18,6 @@ from orchestration_project.catalog.packaged import PackagedSource, packaged_doma
 from orchestration_project.contracts.capture_forms import delimited
 from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.domains.cboe import volume
-from orchestration_project.domains.cboe.formulas import OFF_EXCHANGE_RULES
 from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import Transform
@@ -80,7 +79,7 @@ SOURCE = PackagedSource(
     dependents={off_exchange_share_weekly: _week_of},
     made_of=MADE_OF,
 )
-VOLUME, RULES = SOURCE.dataset, {**SOURCE.rules, **OFF_EXCHANGE_RULES}
+VOLUME, RULES = SOURCE.dataset, {**SOURCE.rules, **volume.OFF_EXCHANGE_RULES}
 
 WEEK = Parameter(
     name="partition",

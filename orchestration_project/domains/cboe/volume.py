@@ -1,7 +1,8 @@
 """Rules of Cboe's market volume: claims of a day, and shares off exchange by day and week.
 
 Letters of a participant that begin with D are FINRA's: its Alternative Display Facility, and Trade
-Reporting Facilities (TRF) with Nasdaq, NYSE and, until 2013, NSX.
+Reporting Facilities (TRF) with Nasdaq, NYSE and, until 2013, NSX. Formulas of the shares are what
+evidence recomputes them by.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,6 +15,7 @@ import polars as pl
 
 from orchestration_project.contracts.balance import Conservation, Measure
 from orchestration_project.contracts.contract import Claim
+from orchestration_project.contracts.formulas import Formula, TableRules
 from orchestration_project.contracts.partitioning import A_DAY, NEW_YORK, Calendar, Partitioning
 from orchestration_project.contracts.values import QUANTITY, in_table_order
 from orchestration_project.tables.cboe import (
@@ -238,3 +240,49 @@ def landed_inputs(days: Mapping[str, int], tiers: Mapping[str, int]) -> dict[str
     """Return the inputs of weeks, each with its last change, and a mark of weeks with a day."""
     weeks = {f"week {monday_of(date.fromisoformat(key))}": 0 for key in days}
     return {**days, **tiers, **weeks}
+
+
+IS_OFF = ["matches", "participant_code", "^D"]
+
+
+def _by_tape(amount: str) -> Formula:
+    """Return an amount of a row by the tape that is given."""
+    formula: Formula = f"total_{amount}"
+    for tape in reversed(TAPES):
+        is_tape = ["equal", ["given", "tape"], ["text", tape.upper()]]
+        formula = ["if", is_tape, f"tape_{tape}_{amount}", formula]
+    return formula
+
+
+def _amount_formulas(amount: str, name: str) -> dict[str, Formula]:
+    """Return the formulas of an amount on and off exchange, and of its part off exchange."""
+    total = ["sum", _by_tape(amount)]
+    exchange, off_exchange = ["where", ["not", IS_OFF], total], ["where", IS_OFF, total]
+    whole = ["add", ["ratio", exchange, 1], ["ratio", off_exchange, 1]]  # of doubles
+    return {
+        f"exchange_{amount}": exchange,
+        f"off_exchange_{amount}": off_exchange,
+        f"off_exchange_{name}_ratio": ["ratio", off_exchange, whole],
+    }
+
+
+OFF_EXCHANGE_FORMULAS: Mapping[str, Formula] = {
+    "trade_date": "trade_date",
+    "tape": ["given", "tape"],
+    **{
+        column: formula
+        for amount, name in AMOUNTS.items()
+        for column, formula in _amount_formulas(amount, name).items()
+    },
+    "known_from": ["given", "loaded_at"],
+}
+
+OFF_EXCHANGE_RULES: Mapping[str, TableRules] = {
+    off_exchange_share_daily.name: TableRules(
+        off_exchange_share_daily,
+        market_volume_daily.name,
+        ("trade_date",),
+        OFF_EXCHANGE_FORMULAS,
+    )
+}
+"""By table; its rows are made of those of the market volume."""
