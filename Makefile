@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check types-of-package types-of-tests other-checks check-deploy check-wheel observe migrate migrated migration verify reset lock
+.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check types-of-package types-of-tests other-checks check-deploy check-wheel image observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -155,6 +155,9 @@ check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose,
 	@mkdir -p .cache
 	@$(VENV)/bin/python deploy/sbom.py --without-system > .cache/sbom.spdx.json
 	@$(DEPLOY_VENV)/bin/pyspdxtools --infile .cache/sbom.spdx.json
+
+image: ## build the image by Debian's buildah, and run the programs in it; needs root
+	@python3 deploy/image.py
 
 check-wheel: $(VENV)/installed-dev ## build the wheel, and run its commands in a bare environment and an empty folder
 	@$(VENV)/bin/python .ci/wheel.py

@@ -152,7 +152,6 @@ def test_the_chart_gets_the_classes_of_dagster_yaml_and_pods_as_those_of_the_bas
 @pytest.mark.parametrize(
     "name",
     [
-        "Dockerfile",
         "compose/compose.yaml",
         "kubernetes/base/kustomization.yaml",
         "kubernetes/dagster-chart.yaml",

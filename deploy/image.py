@@ -1,0 +1,254 @@
+"""`make image`: build the image, and run the programs in it as compose does.
+
+Debian's programs alone: mmdebstrap makes a base from the apt sources of this host, buildah builds
+`deploy/Dockerfile` on it, and bubblewrap runs its file system: as user 10001, with a read-only
+root, and memory at /tmp and /dev/shm. A week is loaded by a command, and another one by a run that
+the daemon starts. It needs root, as buildah's isolation `chroot` does.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NEEDED = ("buildah", "bwrap", "mmdebstrap", "setpriv")
+PACKAGES = "python3,python3-venv,ca-certificates"
+SUITE = "bookworm"
+BASE, IMAGE = "localhost/base", "localhost/orchestration_project"
+
+USER = "10001"
+STATE = "/var/lib/orchestration_project"
+CODE_PORT, PORT = "4266", "3005"
+WORKSPACE = f"""load_from:
+  - grpc_server:
+      host: 127.0.0.1
+      port: {CODE_PORT}
+      location_name: orchestration_project.definitions
+"""
+LOADED, LAUNCHED = "T1|2026-01-26", "T1|2026-02-02"
+CLOCK = "2026-03-10T18:00:00+00:00"
+
+SERVICE_UNAVAILABLE = 503
+READY_SECONDS, RUN_SECONDS = 240, 300
+
+KEY = re.compile(r"\bop_[0-9a-f]+_[\w-]+")
+
+
+class Buildah:
+    """Buildah with a store of its own in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._command = ("buildah", f"--root={folder / 'store'}", f"--runroot={folder / 'run'}")
+
+    def run(self, *arguments: str) -> str:
+        """Run it; return what it printed.
+
+        Raises:
+            SystemExit: It failed; what it said is shown.
+        """
+        done = subprocess.run(  # noqa: S603 - Debian's
+            [*self._command, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "BUILDAH_ISOLATION": "chroot"},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise SystemExit(f"buildah {arguments[0]} failed:\n{done.stderr[-3000:]}")
+        return done.stdout.strip()
+
+    def build_base(self, archive: Path) -> None:
+        """Make an image of the archive of a file system, with `python` as in Python's images."""
+        container = self.run("from", "scratch")
+        self.run("add", "--quiet", container, str(archive), "/")
+        self.run("run", container, "--", "ln", "-s", "python3", "/usr/bin/python")
+        self.run("commit", "--quiet", "--rm", container, BASE)
+
+    def build(self) -> None:
+        """Build the Dockerfile; packages come by the authorities that this host trusts."""
+        self.run(
+            *("bud", "--quiet", "--format=docker", "--file=deploy/Dockerfile", f"--tag={IMAGE}"),
+            *(f"--build-arg=BASE_IMAGE={BASE}", "--volume=/etc/ssl/certs:/etc/ssl/certs:ro", "."),
+        )
+
+    def size_mb(self) -> float:
+        """Return the size of the image, as `docker images` shows it."""
+        [found] = json.loads(self.run("images", "--json", IMAGE))
+        value, unit = found["size"].split()
+        return float(value) * {"MB": 1, "GB": 1000}[unit]
+
+    @contextmanager
+    def mounted(self) -> Iterator[Path]:
+        """Mount the file system of a container of the image."""
+        container = self.run("from", IMAGE)
+        try:
+            yield Path(self.run("mount", container))
+        finally:
+            self.run("rm", container)
+
+
+class Inside:
+    """Programs in the image, over a folder for STATE_DIR."""
+
+    def __init__(self, root: Path, state: Path) -> None:
+        self._root, self._state = root, state
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def command(self, *arguments: str) -> Sequence[str]:
+        """Return the command line of a program in the image."""
+        given = {
+            "PATH": "/opt/venv/bin:/usr/bin:/bin",
+            "DAGSTER_HOME": "/opt/orchestration_project",
+            "ORCHESTRATE_PROJECT": "/opt/orchestration_project",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MPLCONFIGDIR": "/tmp/matplotlib",  # noqa: S108 - in the container
+            "HOME": "/tmp",  # noqa: S108 - the same
+            "STATE_DIR": STATE,
+            "DATA_PROFILE": "demo",
+            "DEMO_CLOCK_NOW": CLOCK,
+        }
+        return (
+            *("bwrap", "--ro-bind", str(self._root), "/", "--bind", str(self._state), STATE),
+            *("--proc", "/proc", "--dev", "/dev", "--die-with-parent", "--unshare-pid"),
+            *("--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+            *("--clearenv", *(part for pair in given.items() for part in ("--setenv", *pair))),
+            *("--chdir", "/opt/orchestration_project", "setpriv", "--reuid", USER, "--regid", USER),
+            *("--clear-groups", "--no-new-privs", *arguments),
+        )
+
+    def run(self, *arguments: str) -> str:
+        """Run a program to its end; return what it printed.
+
+        Raises:
+            SystemExit: It failed.
+        """
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True)  # noqa: S603
+        if done.returncode:
+            raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr[-3000:]}")
+        return done.stdout
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Run a program to its end; return whether it succeeded."""
+        done = subprocess.run(self.command(*arguments), capture_output=True)  # noqa: S603
+        return done.returncode == 0
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start a program that goes on; its log is beside STATE_DIR."""
+        with (self._state.parent / f"{name}.log").open("wb") as log:
+            started = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log)  # noqa: S603
+        self._running.append(started)
+
+    def end(self) -> None:
+        """End what goes on."""
+        for each in self._running:
+            each.terminate()
+        for each in self._running:
+            each.wait(60)
+
+
+def wait_for(what: str, seconds: float, is_there: Callable[[], bool]) -> None:
+    """Wait until something is true; what has no answer yet is not.
+
+    Raises:
+        SystemExit: It is not in time.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(OSError):  # nobody listens yet, or the gateway refuses
+            if is_there():
+                return
+        time.sleep(2)
+    raise SystemExit(f"{what}: not within {seconds:.0f} s")
+
+
+def ask(path: str, key: str = "", body: object = None) -> dict[str, Any]:
+    """Return what the gateway answers.
+
+    Raises:
+        SystemExit: It refuses a request; the reason is shown.
+        OSError: It is not there yet, or not ready.
+    """
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{PORT}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"X-API-Key": key, "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code != SERVICE_UNAVAILABLE:
+            raise SystemExit(f"{path}: {error.code}: {error.read().decode()}") from error
+        raise
+
+
+def check(inside: Inside) -> None:
+    """Migrate, load a week by a command, and another one by a run that the daemon starts."""
+    inside.run("orchestrate", "migrate")
+    inside.run("orchestrate", "load", "finra_otc_weekly", LOADED)
+    created = inside.run("orchestrate", "keys", "create", "--role=operator", "--owner=image")
+    key = KEY.findall(created)[-1]
+    module = ("-m", "orchestration_project.definitions", "--host=127.0.0.1", "--port", CODE_PORT)
+    server = ("-m", "orchestration_project.instance.code_server", "code-server", "start", *module)
+    inside.start("code-server", "python", *server)
+    probe = ("dagster", "api", "grpc-health-check", "--host=127.0.0.1", "--port", CODE_PORT)
+    wait_for("code server", READY_SECONDS, lambda: inside.succeeds(*probe))
+    given = ("-w", f"{STATE}/workspace.yaml")
+    inside.start("daemon", "python", "-m", "orchestration_project.instance.daemon", "run", *given)
+    inside.start("gateway", "orchestrate", "gateway", *given, "--host=127.0.0.1", "--port", PORT)
+    wait_for("gateway", READY_SECONDS, lambda: ask("/readyz")["daemon"] == "passed")
+    body = {"job": "finra_otc_weekly", "partition": LAUNCHED}
+    path = f"/api/v1/runs/{ask('/api/v1/runs', key, body)['run_id']}"
+    wait_for("run", RUN_SECONDS, lambda: ask(path, key)["status"] == "SUCCESS")
+
+
+def main() -> None:
+    """Build and check in a new folder, which is removed at the end."""
+    if missing := [name for name in NEEDED if shutil.which(name) is None]:
+        raise SystemExit(
+            f"missing: {', '.join(missing)}; apt install buildah bubblewrap mmdebstrap"
+        )
+    for port in (CODE_PORT, PORT):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", int(port))) == 0:
+                raise SystemExit(f"port {port} is in use: end what listens there")
+    with tempfile.TemporaryDirectory(prefix="image-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the programs in the image are another user's
+        buildah, archive, state = Buildah(folder), folder / "base.tar", folder / "state"
+        options = ("--quiet", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(archive))
+        subprocess.run(["mmdebstrap", *options], check=True)  # noqa: S603, S607 - Debian's
+        buildah.build_base(archive)
+        archive.unlink()
+        buildah.build()
+        state.mkdir()
+        os.chown(state, int(USER), int(USER))
+        (state / "workspace.yaml").write_text(WORKSPACE)
+        with buildah.mounted() as root:
+            inside = Inside(root, state)
+            try:
+                check(inside)
+            except SystemExit:
+                for log in sorted(folder.glob("*.log")):
+                    sys.stderr.write(f"{log.name}:\n{log.read_text(errors='replace')[-3000:]}\n")
+                raise
+            finally:
+                inside.end()
+        sys.stdout.write(f"built and checked: {buildah.size_mb():.0f} MB\n")
+
+
+if __name__ == "__main__":
+    main()
