@@ -167,7 +167,7 @@ def wait_for(what: str, seconds: float, is_there: Callable[[], bool]) -> None:
     """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        with suppress(OSError):  # nobody listens yet, or the gateway refuses
+        with suppress(OSError):  # the port is closed, or the gateway is not ready
             if is_there():
                 return
         time.sleep(2)

@@ -3,7 +3,7 @@
 The rows are those that the releases before the declarations of the datasets wrote, with their
 captures. Of rates: two days of the zipped history, four of XML, one of them restated, with two
 rejects. Of market volume: two years' files, a restated day with a byte order mark, lines with too
-many fields, without a code and with a negative amount, and blanks behind a day.
+many fields, without a code and with a negative amount, and trailing spaces after a day.
 """
 
 import base64
