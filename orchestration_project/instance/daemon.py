@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
@@ -284,6 +285,9 @@ MAX_REPORTED_RUNS = 100
 """Waiting runs whose log gets the reason in one iteration: the others follow."""
 
 
+ALIVE = Path("dagster", "daemon_alive")
+"""File in STATE_DIR by which deploy/daemon_alive.sh sees that the daemon iterates."""
+
 MAX_IDLE_SECONDS = 3.0
 """Time between two looks at an empty queue."""
 
@@ -293,11 +297,17 @@ class PausableQueue(WholeWaits, QueuedRunCoordinatorDaemon):
 
     If the database cannot be read, no run is launched in this iteration.
 
+    Attributes:
+        alive_file: It is touched at each iteration, for probes that start no Python: the daemon
+            ends by itself when one of its threads does, so this one stands for all.
+
     Args:
         interval_seconds: Time between two iterations while runs are queued.
         pauses: Default: those of the database of the settings, opened at the first iteration.
         options: Others of Dagster's.
     """
+
+    alive_file: ClassVar[Path | None] = None
 
     def __init__(
         self, interval_seconds: float, *, pauses: Pauses | None = None, **options: Any
@@ -317,6 +327,9 @@ class PausableQueue(WholeWaits, QueuedRunCoordinatorDaemon):
         """Launch the queued runs that no pause holds."""
         instance = workspace_process_context.instance
         self.read_instance(instance)
+        if self.alive_file is not None:
+            with suppress(OSError):  # then the probe fails, as for a daemon that hangs
+                self.alive_file.touch()
         has_runs = bool(instance.get_run_ids(QUEUED, limit=1))
         self.interval_seconds = self._queue_seconds if has_runs else MAX_IDLE_SECONDS
         if has_runs:
@@ -379,6 +392,8 @@ def main(arguments: Sequence[str]) -> int:
         keep_log_lines(settings, "daemon")
         keep_backfills_without_code()
         watch_code_servers_seldom()
+        PausableQueue.alive_file = settings.state_path / ALIVE
+        PausableQueue.alive_file.parent.mkdir(parents=True, exist_ok=True)
         controller.FreshnessDaemon = Freshness  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
         controller.MonitoringDaemon = RunMonitoring  # pyright: ignore[reportPrivateImportUsage] - the same
         controller.EventLogConsumerDaemon = WaitingRetries  # pyright: ignore[reportPrivateImportUsage] - the same

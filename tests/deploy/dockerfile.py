@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,8 @@ class Instruction(NamedTuple):
     text: str
 
 
-def stages() -> Sequence[Sequence[Instruction]]:
-    """Return the instructions of each stage, each beginning with its FROM."""
+def stages() -> Mapping[str, Sequence[Instruction]]:
+    """Return the instructions of each stage by its name, each beginning with its FROM."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
     text = re.sub(r"\s*\\\n\s*", " ", "\n".join(lines))
     found: list[list[Instruction]] = []
@@ -30,7 +30,7 @@ def stages() -> Sequence[Sequence[Instruction]]:
             found.append([])
         if found:
             found[-1].append(Instruction(word, rest.strip()))
-    return found
+    return {stage[0].text.rpartition(" AS ")[2]: stage for stage in found}
 
 
 def texts(stage: Sequence[Instruction], word: str) -> list[str]:

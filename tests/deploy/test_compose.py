@@ -80,7 +80,7 @@ def test_images_have_a_version_that_the_operator_may_replace_by_a_digest():
     assert len(services()) > 5
     for name, service in services().items():
         assert re.fullmatch(
-            r"\$\{[A-Z0-9]+_IMAGE:-[a-z0-9_/-]+:v?[0-9][\w.-]*\}", service["image"]
+            r"\$\{[A-Z0-9]+_IMAGE:-[a-z0-9_/-]+:v?[0-9][\w.-]*(-\$\{PROFILE\})?\}", service["image"]
         ), name
 
 
@@ -214,4 +214,4 @@ def test_health_checks_of_programs_run_what_is_in_the_image():
     scripts = {each.name for each in entry_points(group="console_scripts")}
     for name, [kind, program, *_] in checks.items():
         assert kind == "CMD"
-        assert program in {"python", *scripts}, name
+        assert program in {"sh", "python", *scripts}, name

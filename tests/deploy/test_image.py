@@ -22,26 +22,40 @@ from tests.deploy import dockerfile
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 """For root's programs: the modes of files apply to them as to any other user's."""
 
-BUILD, RUNTIME = dockerfile.stages()
+STAGES = dockerfile.stages()
+INSTALL = PROJECT_ROOT / "deploy" / "install_packages.sh"
+LOCKS = {"minimal": "requirements.lock", "full": "requirements-image.lock"}
 
 
-def test_the_image_installs_wheels_of_the_lock_by_hash_and_keeps_no_installer():
-    [venv, install] = [command.strip() for command in dockerfile.texts(BUILD, "RUN")[0].split("&&")]
-    assert venv == "python -m venv /opt/venv"
-    assert {"--require-hashes", "--only-binary", ":all:"} <= set(install.split())
-    assert install.endswith("-r requirements-image.lock")
-    assert "pip uninstall --yes" in dockerfile.texts(BUILD, "RUN")[1]
-    assert "apt" not in " ".join(dockerfile.texts(RUNTIME, "RUN"))
+def test_each_target_installs_wheels_of_its_lock_by_hash_and_keeps_no_installer():
+    for target, lock in LOCKS.items():
+        assert dockerfile.texts(STAGES[f"{target}-packages"], "RUN") == [
+            f"deploy/install_packages.sh {lock}"
+        ]
+        [copied] = dockerfile.texts(STAGES[target], "COPY")
+        assert copied == f"--from={target}-packages /opt/venv /opt/venv"
+    assert list(STAGES)[-1] == "minimal", "the target of a build that names none"
+    lines = INSTALL.read_text()
+    assert '--only-binary :all: --require-hashes -r "$1"' in lines
+    assert "pip uninstall --yes" in lines
+    for stage in ("runtime", *LOCKS):
+        assert "apt" not in " ".join(dockerfile.texts(STAGES[stage], "RUN"))
 
 
 def test_the_image_runs_as_a_user_by_number_without_shell_from_the_base_that_is_built_with():
-    assert BUILD[0].text == "${BASE_IMAGE} AS build"
-    assert RUNTIME[0].text == "${BASE_IMAGE}"
+    runtime = STAGES["runtime"]
+    assert {STAGES[target][0].text for target in LOCKS} == {
+        f"runtime AS {target}" for target in LOCKS
+    }
+    assert {runtime[0].text, STAGES["tools"][0].text} == {
+        "${BASE_IMAGE} AS runtime",
+        "${BASE_IMAGE} AS tools",
+    }
     assert "ARG BASE_IMAGE=python:3.13-slim-bookworm\n" in dockerfile.DOCKERFILE.read_text()
-    assert dockerfile.texts(RUNTIME, "USER") == ["10001:10001"]
-    assert "--shell /usr/sbin/nologin" in dockerfile.texts(RUNTIME, "RUN")[0]
-    assert len(dockerfile.texts(RUNTIME, "HEALTHCHECK")) == 1
-    [labels] = dockerfile.texts(RUNTIME, "LABEL")
+    assert dockerfile.texts(runtime, "USER") == ["10001:10001"]
+    assert "--shell /usr/sbin/nologin" in dockerfile.texts(runtime, "RUN")[0]
+    assert len(dockerfile.texts(runtime, "HEALTHCHECK")) == 1
+    [labels] = dockerfile.texts(runtime, "LABEL")
     named = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", labels))
     assert named == {"title", "description", "licenses", "version", "revision"}
 
@@ -98,7 +112,7 @@ def test_the_sbom_of_the_same_packages_is_the_same_and_its_ids_are_distinct():
 
 
 class Image:
-    """What the build stage leaves, below a folder instead of /opt."""
+    """What the target `full` has, below a folder instead of /opt."""
 
     def __init__(self, folder: Path) -> None:
         self.app, self.venv = folder / "app", folder / "venv"
@@ -117,15 +131,10 @@ class Image:
         return text
 
     def build(self) -> None:
-        """Run the RUN lines of the build stage, each after the copies before it."""
+        """Install the packages of a target, and copy the project."""
         self.app.mkdir()
-        install, finish = dockerfile.texts(BUILD, "RUN")
-        (self.app / "requirements-image.lock").write_bytes(
-            (PROJECT_ROOT / "requirements-image.lock").read_bytes()
-        )
-        self._shell(install)
         dockerfile.copy_context(self.app)
-        self._shell(finish)
+        self._shell(INSTALL.read_text().replace("$1", LOCKS["full"]))
         file = self.app / "deploy" / "workspace.yaml"
         text = file.read_text().replace("host: code-server", "host: 127.0.0.1")
         file.write_text(text.replace("4266", str(self.code_port)))
@@ -147,7 +156,7 @@ class Image:
     @property
     def environment(self) -> dict[str, str]:
         """The ENV of the image, and settings of the demo."""
-        [text] = dockerfile.texts(RUNTIME, "ENV")
+        [text] = dockerfile.texts(STAGES["runtime"], "ENV")
         pairs = (pair.partition("=") for pair in shlex.split(text))
         found = {name: self.here(value) for name, _, value in pairs}
         found |= {"STATE_DIR": str(self.state), "PATH": f"{self.venv}/bin:/usr/bin:/bin"}
@@ -203,12 +212,12 @@ def test_the_install_steps_make_programs_that_serve_from_a_folder_they_cannot_wr
     image.start("python", *module, *server, "--host", "127.0.0.1")
     daemon = "orchestration_project.instance.daemon"
     image.start("python", "-m", daemon, "run", "-w", "deploy/workspace.yaml")
-    [command] = dockerfile.texts(RUNTIME, "CMD")
+    [command] = dockerfile.texts(STAGES["runtime"], "CMD")
     arguments = ast.literal_eval(image.here(command).replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
     image.start(*arguments)
     ready = programs.wait_for(image.readiness, programs.PATIENCE_SECONDS)
     assert ready["is_ready"] is True
-    [check] = dockerfile.texts(RUNTIME, "HEALTHCHECK")
+    [check] = dockerfile.texts(STAGES["runtime"], "HEALTHCHECK")
     healthy = ast.literal_eval(image.here(check.partition(" CMD ")[2]))
     assert image.start(*healthy).wait() == 0
     grpc = ("api", "grpc-health-check", "--host", "127.0.0.1", "--port", str(image.code_port))
@@ -222,7 +231,7 @@ def test_the_install_steps_make_programs_that_serve_from_a_folder_they_cannot_wr
 
 @pytest.mark.slow
 def test_the_image_holds_its_sbom_and_neither_installer_nor_tools_of_tests(image: Image):
-    packages = json.loads((image.app / "sbom.spdx.json").read_text())["packages"]
+    packages = json.loads((image.venv / "sbom.spdx.json").read_text())["packages"]
     names = {each["name"] for each in packages}
     assert {"dagster", "pdfplumber", "parsel"} <= names
     assert not {"pytest", "ruff", "moto", "pip"} & names

@@ -1,6 +1,8 @@
 """Runs in the queue while a pause holds them, whatever launched them, and after it."""
 
+import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,10 +20,10 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pauses import Pause
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.instance.daemon import MAX_IDLE_SECONDS, PausableQueue
+from orchestration_project.instance.daemon import ALIVE, MAX_IDLE_SECONDS, PausableQueue
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.pauses import Pauses, find_paused_runs
-from orchestration_project.settings import load_settings
+from orchestration_project.settings import PROJECT_ROOT, load_settings
 from tests.instance.test_run_claims import launched
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -159,3 +161,26 @@ def test_queued_runs_that_a_pause_of_a_domain_or_asset_holds_are_found(
     pause = Pause(subject, "move", "ada", NINE)
     assert {runs[run_id] for run_id in find_paused_runs([pause], instance)} == held
     assert find_paused_runs([], instance) == frozenset()
+
+
+def is_alive(state: Path) -> bool:
+    """Return what the probe of containers says."""
+    probe = ["/bin/sh", str(PROJECT_ROOT / "deploy" / "daemon_alive.sh")]
+    return subprocess.run(probe, env={"STATE_DIR": str(state)}, check=False).returncode == 0  # noqa: S603 - ours
+
+
+def test_each_iteration_shows_the_probe_of_containers_that_the_daemon_lives(
+    instance, warehouse, demo_settings
+):
+    file = demo_settings.state_path / ALIVE
+
+    class Watched(PausableQueue):
+        alive_file = file
+
+    workspace: Any = SimpleNamespace(instance=instance)
+    assert not is_alive(demo_settings.state_path)
+    list(Watched(1, pauses=at(warehouse)).run_iteration(workspace))
+    assert is_alive(demo_settings.state_path)
+    four_minutes_ago = time.time() - 240
+    os.utime(file, (four_minutes_ago, four_minutes_ago))
+    assert not is_alive(demo_settings.state_path)
