@@ -150,8 +150,13 @@ other-checks:
 check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose, Kubernetes and SBOM, offline, without an engine
 	@$(DEPLOY_VENV)/bin/hadolint deploy/Dockerfile
 	@$(DEPLOY_VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
-	@for file in deploy/kubernetes/base/[!k]*.yaml; do \
+	@for file in deploy/kubernetes/base/[!k]*.yaml deploy/kubernetes/components/*/[!k]*.yaml tests/deploy/run_job.yaml; do \
 	  $(DEPLOY_VENV)/bin/kubernetes-validate --strict --quiet -k 1.37 $$file || exit 1; done
+	@if kubectl kustomize --help 2>/dev/null | grep -q enable-helm; then \
+	  mkdir -p .cache; for folder in deploy/kubernetes/base examples/kubernetes; do \
+	  kubectl kustomize $$folder > .cache/rendered.yaml && \
+	  $(DEPLOY_VENV)/bin/kubernetes-validate --strict --quiet -k 1.37 .cache/rendered.yaml || exit 1; done; \
+	else echo 'kustomize of 2021 or later is missing: overlays are not rendered'; fi
 	@mkdir -p .cache
 	@$(VENV)/bin/python deploy/sbom.py --without-system > .cache/sbom.spdx.json
 	@$(DEPLOY_VENV)/bin/pyspdxtools --infile .cache/sbom.spdx.json

@@ -40,7 +40,13 @@ CAPTURE_HEADINGS = {
 
 @click.command(cls=Command, has_dry_run=True)
 @click.option("--sql", is_flag=True, help="Print the SQL for an owner to run, and execute nothing.")
-def migrate(sql: bool) -> int:
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 86_400),
+    metavar="SECONDS",
+    help="Upgrade nothing, and wait until another process has upgraded them.",
+)
+def migrate(sql: bool, wait: float | None) -> int:
     """Upgrade the tables in DATABASE_URL to the version of this program.
 
     Other commands make the tables of an empty database, and refuse tables of another version.
@@ -61,6 +67,10 @@ def migrate(sql: bool) -> int:
         with unprepared_warehouse(settings) as warehouse:
             print(warehouse.migration_sql(), end="")  # noqa: T201 - the result
         return 0
+    if wait is not None:
+        with unprepared_warehouse(settings) as warehouse:
+            _wait_for_version(warehouse, NEWEST_VERSION, wait)
+        return 0
     if OUTPUT.is_dry_run:
         with unprepared_warehouse(settings) as warehouse:
             found = warehouse.version() or "none"
@@ -76,6 +86,25 @@ def migrate(sql: bool) -> int:
         if additions:
             echo(f"not of this project, and left as they are: {named(additions)}")
     return 0
+
+
+def _wait_for_version(warehouse: "Warehouse", expected: str, seconds: float) -> None:
+    """Return once the tables are of a version.
+
+    Raises:
+        ConfigurationError: They are not in time, or of a newer version.
+    """
+    until = time.monotonic() + seconds
+    while (found := warehouse.version() or "none") != expected:
+        if time.monotonic() >= until:
+            raise ConfigurationError(
+                "the tables are not up to date",
+                expected=f"version {expected}",
+                found=f"version {found} after {seconds:.0f} s",
+                remedy="run `orchestrate migrate`, or read why the process that runs it failed",
+            )
+        time.sleep(min(SECONDS_BETWEEN_LOOKS, max(0.0, until - time.monotonic())))
+    echo(f"the tables in {warehouse.shown_url} are up to date")
 
 
 def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
@@ -94,6 +123,7 @@ def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
 
 
 SECONDS_BETWEEN_COUNTS = 1.0
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @click.command(cls=Command)

@@ -36,9 +36,9 @@ class DeploymentSettings(BaseSettings, defer_build=True):
             "domains",
             *(
                 "kubernetes_image",
+                "kubernetes_pod",
                 "kubernetes_namespace",
                 "kubernetes_service_account",
-                "kubernetes_instance_config_map",
             ),
             *("kubernetes_env_config_maps", "kubernetes_env_secrets", "stack_ports"),
             *("program_max_ends", "program_window_minutes"),
@@ -101,21 +101,28 @@ class DeploymentSettings(BaseSettings, defer_build=True):
         "that it lacks, e.g. -finra.",
         json_schema_extra=about(default="(all)", group="tuning"),
     )
+    kubernetes_pod: str = Field(
+        "",
+        description="Pod of this program; Kubernetes jobs have its image, config maps and pull "
+        "secrets too.",
+        json_schema_extra=about(default="(none)"),
+    )
     kubernetes_image: str | None = Field(
         None,
         description="Container image of Kubernetes jobs.",
-        json_schema_extra=about(required_when="RUN_LAUNCHER=k8s"),
+        json_schema_extra=about(
+            default="(that of KUBERNETES_POD)",
+            required_when="RUN_LAUNCHER=k8s without KUBERNETES_POD",
+        ),
     )
     kubernetes_namespace: str = Field("default", description="Namespace of Kubernetes jobs.")
     kubernetes_service_account: str = Field(
         "default", description="Service account of Kubernetes jobs."
     )
-    kubernetes_instance_config_map: str = Field(
-        "orchestration-instance",
-        description="Config map with dagster.yaml that Kubernetes jobs mount.",
-    )
     kubernetes_env_config_maps: Entries = Field(
-        (), description="Config maps of settings of Kubernetes jobs."
+        (),
+        description="Config maps of settings of Kubernetes jobs.",
+        json_schema_extra=about(default="(those of KUBERNETES_POD)"),
     )
     kubernetes_env_secrets: Entries = Field(
         (), description="Secrets of settings of Kubernetes jobs."
@@ -154,13 +161,6 @@ class DeploymentSettings(BaseSettings, defer_build=True):
                 raise ValueError(f"RUN_LAUNCHER=celery needs it: {EXPECTED_BROKER}")
             if not BROKER.fullmatch(value.get_secret_value()):
                 raise ValueError(EXPECTED_BROKER)
-        return value
-
-    @field_validator("kubernetes_image")
-    @classmethod
-    def _is_image(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if not value and info.data.get("run_launcher") == "k8s":
-            raise ValueError("RUN_LAUNCHER=k8s needs it: expected the name of an image")
         return value
 
     @field_validator("code_servers")

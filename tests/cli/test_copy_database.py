@@ -1,5 +1,8 @@
 """Moving to another database, as a person does it over the demo."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
@@ -40,6 +43,19 @@ def test_the_sql_of_a_migration_is_printed_and_not_executed(state_dir, monkeypat
     capfd.readouterr()
     assert main(["migrate", "--sql"]) == 0
     assert capfd.readouterr().out == "-- the tables are up to date\n"
+
+
+def test_a_program_waits_until_another_has_upgraded_the_tables(state_dir, monkeypatch, capfd):
+    monkeypatch.setenv("STATE_DIR", str(state_dir))
+    assert main(["migrate", "--wait", "0"]) == 1
+    assert re.search(r"expected: version \d{4}\n +found: version none", capfd.readouterr().err)
+    with ThreadPoolExecutor() as pool:
+        wait = ("orchestration_project", "migrate", "--wait", "60")
+        waiting = pool.submit(programs.run, state_dir, *wait)
+        assert main(["migrate"]) == 0
+        status, output, _ = waiting.result()
+    assert status == 0
+    assert "up to date" in output
 
 
 def test_what_is_wrong_with_the_other_database_is_said_of_it(state_dir, monkeypatch, capfd):

@@ -9,6 +9,7 @@ from orchestration_project.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "deploy" / "kubernetes"
 BASE = FOLDER / "base"
+COMPONENTS = sorted((FOLDER / "components").iterdir())
 
 Object = Mapping[str, Any]
 
@@ -19,14 +20,25 @@ def kustomization() -> Object:
 
 
 def objects() -> Sequence[Object]:
-    """Return the objects of all files of the base."""
-    files = kustomization()["resources"]
-    return [each for name in files for each in yaml.safe_load_all((BASE / name).read_text())]
+    """Return the objects of all files of the base and of the components."""
+    files = [BASE / name for name in kustomization()["resources"]]
+    for component in COMPONENTS:
+        named = yaml.safe_load((component / "kustomization.yaml").read_text())["resources"]
+        files += [component / name for name in named]
+    return [each for file in files for each in yaml.safe_load_all(file.read_text())]
 
 
 def of_kind(kind: str) -> Mapping[str, Object]:
     """Return the objects of a kind, by name."""
     return {each["metadata"]["name"]: each for each in objects() if each["kind"] == kind}
+
+
+def settings() -> Mapping[str, str]:
+    """Return the settings of the config map that kustomize generates."""
+    [generated] = kustomization()["configMapGenerator"]
+    [name] = generated["envs"]
+    lines = (BASE / name).read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
 def pods() -> Mapping[str, Object]:

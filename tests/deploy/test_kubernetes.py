@@ -1,6 +1,8 @@
 """deploy/kubernetes: restricted pods, probes, policies, secrets by reference; settings exist."""
 
 import importlib.util
+import runpy
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -8,22 +10,47 @@ import pytest
 import yaml
 
 from orchestration_project.gateway.bind_address import require_safe
-from orchestration_project.instance.k8s_launcher import DAGSTER_HOME
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.settings.settings import setting_names
 from tests.deploy.compose_file import services
 from tests.deploy.kubernetes_objects import (
     BASE,
+    COMPONENTS,
     FOLDER,
+    Object,
     kustomization,
     of_kind,
     pods,
     restriction_problems,
+    settings,
 )
 from tests.deploy.test_compose import OF_LIBRARIES, parsed
 
+SERVICE = runpy.run_path(str(PROJECT_ROOT / "deploy" / "health.py"))["SERVICE"]
+
 CONTAINERS = {name: pod["containers"][0] for name, pod in pods().items()}
-LASTING = ("code-server", "daemon", "gateway")
+LASTING = ("code-server", "daemon", "gateway", "worker", "bridge")
+
+
+def literals(component: str) -> dict[str, str]:
+    """Return the settings that a component changes."""
+    [folder] = [each for each in COMPONENTS if each.name == component]
+    found = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    [generated] = found["configMapGenerator"]
+    return dict(each.split("=", 1) for each in generated["literals"])
+
+
+def variables_of(container: Object, given: Mapping[str, str], secrets: Path) -> Mapping[str, str]:
+    """Return the variables of a container, with files of secrets in a folder of the test."""
+    own = {
+        each["name"]: each.get("value", "daemon-5d4c")  # the name of the pod
+        for each in container["env"]
+    }
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    return {
+        name: value.replace(mounts["secrets"], str(secrets))
+        for name, value in {**settings(), **given, **own}.items()
+    }
 
 
 @pytest.mark.parametrize("name", pods())
@@ -32,6 +59,63 @@ def test_each_pod_fits_a_restricted_namespace(name: str):
     assert len(pods()[name]["containers"]) == 1
     [namespace] = of_kind("Namespace").values()
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_each_lasting_program_waits_until_the_tables_are_migrated(name: str):
+    [first] = pods()[name]["initContainers"]
+    program, *arguments = first["command"]
+    assert program == "orchestrate"
+    parsed(arguments)
+    assert arguments[:2] == ["migrate", "--wait"]
+
+
+def test_the_job_migrates_the_tables_of_dagster_too():
+    [first] = pods()["migrate"]["initContainers"]
+    assert first["command"] == ["dagster", "instance", "migrate"]
+    assert of_kind("Job")["migrate"]["spec"]["ttlSecondsAfterFinished"]
+
+
+def test_the_image_is_named_once_and_runs_take_what_the_launching_pod_has():
+    named = {
+        container["image"]
+        for pod in pods().values()
+        for container in (*pod["containers"], *pod["initContainers"])
+    }
+    assert named == {kustomization()["images"][0]["name"]}
+    assert not settings().keys() & {"KUBERNETES_IMAGE", "KUBERNETES_ENV_CONFIG_MAPS"}
+    launching = {
+        name
+        for name, container in CONTAINERS.items()
+        for each in container["env"]
+        if each["name"] == "KUBERNETES_POD"
+    }
+    assert launching == {"daemon", "gateway"}
+    for name in launching:
+        assert CONTAINERS[name]["envFrom"] == [{"configMapRef": {"name": "orchestration-settings"}}]
+
+
+def test_budgets_keep_runs_and_let_each_lasting_program_move():
+    budgets = of_kind("PodDisruptionBudget")
+    recorded = yaml.safe_load((PROJECT_ROOT / "tests/deploy/run_job.yaml").read_text())
+    labels = recorded["spec"]["template"]["metadata"]["labels"]
+    assert budgets["runs"]["spec"]["maxUnavailable"] == 0
+    assert budgets["runs"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    others = {name: each for name, each in budgets.items() if name != "runs"}
+    assert {each["spec"]["maxUnavailable"] for each in others.values()} == {1}
+    for name, each in others.items():
+        template = of_kind("Deployment")[name]["spec"]["template"]
+        assert each["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
+
+
+def test_no_probe_starts_dagster():
+    for name in LASTING:
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            check = CONTAINERS[name][probe]
+            command = check.get("exec", {}).get("command", ["native"])
+            assert command[0] in {"native", "sh", "python"}
+            assert not command[1:] or (PROJECT_ROOT / command[1]).exists()
+    assert CONTAINERS["code-server"]["livenessProbe"]["grpc"]["service"] == SERVICE
 
 
 @pytest.mark.parametrize("name", LASTING)
@@ -51,9 +135,10 @@ def test_programs_are_those_of_compose_with_the_same_commands():
             assert program in {each.name for each in entry_points(group="console_scripts")}
 
 
-def test_the_daemon_is_never_there_twice():
-    spec = of_kind("Deployment")["daemon"]["spec"]
-    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+def test_daemon_and_bridge_are_never_there_twice():
+    for name in ("daemon", "bridge"):
+        spec = of_kind("Deployment")[name]["spec"]
+        assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
 
 
 def test_secrets_are_referred_to_and_none_is_in_the_base():
@@ -90,41 +175,60 @@ def test_the_network_is_closed_but_for_named_ways():
     }
 
 
-def test_the_settings_are_valid_and_let_the_gateway_serve(tmp_path: Path, monkeypatch):
-    data = of_kind("ConfigMap")["orchestration-settings"]["data"]
-    assert data.keys() - {name.upper() for name in setting_names()} <= OF_LIBRARIES
-    for name, text in {
-        "database_url": "postgresql://me@db/pipelines",
-        "dagster_database_url": "postgresql://me@db/dagster",
-        "session_secret": "s" * 40,
-        "s3_secret": "s" * 40,
-    }.items():
+SECRETS = {
+    "database_url": "postgresql://me@db/pipelines",
+    "dagster_database_url": "postgresql://me@db/dagster",
+    "session_secret": "s" * 40,
+    "s3_secret": "s" * 40,
+    "broker_url": "amqps://me:s@broker.example.org:5671",
+    "mqtt_password": "s" * 40,
+}
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """Files of orchestration-secrets, as a pod has them."""
+    for name, text in SECRETS.items():
         (tmp_path / name).touch(0o440)
         (tmp_path / name).chmod(0o640)
         (tmp_path / name).write_text(text)
-    files = {each["name"]: Path(each["value"]) for each in CONTAINERS["gateway"]["env"]}
-    mounts = {each["name"]: each["mountPath"] for each in CONTAINERS["gateway"]["volumeMounts"]}
-    assert {str(file.parent) for file in files.values()} == {mounts["secrets"]}
-    variables = {**data, **{name: str(tmp_path / file.name) for name, file in files.items()}}
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    settings = load_settings()
-    assert not settings.problems
-    require_safe(settings, "0.0.0.0")  # noqa: S104 - the address of the service
-    assert settings.kubernetes_service_account in of_kind("ServiceAccount")
-    assert settings.kubernetes_instance_config_map in of_kind("ConfigMap")
-    assert settings.kubernetes_namespace == kustomization()["namespace"]
+    return tmp_path
 
 
-def test_the_instance_of_runs_is_dagster_yaml():
-    instance = of_kind("ConfigMap")["orchestration-instance"]["data"]["dagster.yaml"]
-    assert instance.strip() == (PROJECT_ROOT / "dagster.yaml").read_text().strip()
-    assert DAGSTER_HOME.startswith("/opt/dagster")
+@pytest.mark.parametrize(
+    ("given", "programs"),
+    [
+        ({}, ("migrate", "code-server", "daemon", "gateway")),
+        (literals("worker"), ("migrate", "code-server", "daemon", "gateway", "worker")),
+        (literals("bridge") | {"MQTT_URL": "mqtts://broker.example.org:8883"}, ("bridge",)),
+    ],
+)
+def test_the_settings_of_each_container_are_valid(given, programs, secrets: Path, monkeypatch):
+    for name in programs:
+        pod = pods()[name]
+        for container in (*pod["containers"], *pod["initContainers"]):
+            with monkeypatch.context() as environment:
+                for variable, value in variables_of(container, given, secrets).items():
+                    environment.setenv(variable, value)
+                assert not load_settings().problems, (name, container["name"])
 
 
-def test_every_file_of_the_base_is_a_resource():
+def test_the_settings_let_the_gateway_serve(secrets: Path, monkeypatch):
+    assert settings().keys() - {name.upper() for name in setting_names()} <= OF_LIBRARIES
+    for variable, value in variables_of(CONTAINERS["gateway"], {}, secrets).items():
+        monkeypatch.setenv(variable, value)
+    loaded = load_settings()
+    require_safe(loaded, "0.0.0.0")  # noqa: S104 - the address of the service
+    assert loaded.kubernetes_service_account in of_kind("ServiceAccount")
+    assert loaded.kubernetes_namespace == kustomization()["namespace"]
+
+
+def test_every_file_of_base_and_components_is_a_resource():
     files = {each.name for each in BASE.glob("*.yaml")} - {"kustomization.yaml"}
     assert files == set(kustomization()["resources"])
+    for component in COMPONENTS:
+        named = yaml.safe_load((component / "kustomization.yaml").read_text())["resources"]
+        assert {each.name for each in component.iterdir()} == {"kustomization.yaml", *named}
 
 
 def test_the_chart_gets_the_classes_of_dagster_yaml_and_pods_as_those_of_the_base():
@@ -145,7 +249,7 @@ def test_the_chart_gets_the_classes_of_dagster_yaml_and_pods_as_those_of_the_bas
         container = {key: each[key] for key in ("securityContext", "resources")}
         pod = {"securityContext": each["podSecurityContext"], "containers": [container]}
         assert restriction_problems({**pod, "volumes": each["volumes"]}) == []
-        assert {one["name"] for one in each["envConfigMaps"]} <= of_kind("ConfigMap").keys()
+        assert [one["name"] for one in each["envConfigMaps"]] == ["orchestration-settings"]
     assert values["dagsterWebserver"]["replicaCount"] == 0
 
 

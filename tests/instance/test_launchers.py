@@ -99,7 +99,6 @@ def test_celery_is_chosen_by_the_settings_and_its_password_is_in_no_instance(ins
     ("settings", "setting"),
     [
         ({"RUN_LAUNCHER": "celery"}, "BROKER_URL"),
-        ({"RUN_LAUNCHER": "k8s"}, "KUBERNETES_IMAGE"),
         ({"RUN_LAUNCHER": "docker"}, "RUN_LAUNCHER"),
         ({"RUN_LAUNCHER": "celery", "BROKER_URL": "amqp://localhost"}, "BROKER_URL"),
         (
@@ -131,6 +130,12 @@ def test_a_launcher_without_its_extra_is_refused(
         sys.modules, f"orchestration_project.instance.{extra}_launcher", raising=False
     )
     with pytest.raises(ConfigurationError, match=rf"pip install '.*\[{extra}\]'"):
+        _ = instance.run_launcher
+
+
+def test_kubernetes_without_an_image_is_refused(instance, monkeypatch):
+    monkeypatch.setenv("RUN_LAUNCHER", "k8s")
+    with pytest.raises(ConfigurationError, match="expected: KUBERNETES_IMAGE, or KUBERNETES_POD"):
         _ = instance.run_launcher
 
 
