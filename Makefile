@@ -5,6 +5,7 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 DOCS_VENV := .venv-docs
 DEPLOY_VENV := .venv-deploy
+AIRFLOW_VENV := .venv-airflow
 RUN := $(VENV)/bin/orchestrate
 # Two for each core: half of a worker's time goes to waiting for programs that a test started.
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
@@ -178,7 +179,7 @@ lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and lis
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package ibm-db \
 	  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements-dev.lock \
 	  --extra documents --extra web --extra celery --extra k8s --extra otel pyproject.toml -o requirements-image.lock
-	@for set in docs deploy; do \
+	@for set in docs deploy airflow; do \
 	  $(VENV)/bin/python .ci/locks.py $$set | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements-$$set.lock; done
 	@$(VENV)/bin/python .ci/locks.py measure | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
@@ -230,6 +231,14 @@ $(DOCS_VENV)/bin/python: | $(VENV)/bin/python
 $(DOCS_VENV)/installed: requirements-docs.lock | $(DOCS_VENV)/bin/python
 	@echo "installing the builder of the site into $(DOCS_VENV) …"
 	@$(DOCS_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(AIRFLOW_VENV)/bin/python: | $(VENV)/bin/python
+	@$(VENV)/bin/python -m venv $(AIRFLOW_VENV)
+
+$(AIRFLOW_VENV)/installed: requirements-airflow.lock | $(AIRFLOW_VENV)/bin/python
+	@echo "installing Airflow into $(AIRFLOW_VENV) …"
+	@$(AIRFLOW_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(DEPLOY_VENV)/bin/python: | $(VENV)/bin/python

@@ -15,10 +15,11 @@ LOCKS = {
     "requirements-bench.lock": "bench",
     "requirements-docs.lock": "docs",
     "requirements-deploy.lock": "deploy",
+    "requirements-airflow.lock": "airflow",
     "requirements-measure.lock": "measure",
     "requirements-image.lock": "documents,web,celery,k8s,otel",
 }
-ALONE = ("docs", "deploy", "measure")
+ALONE = ("docs", "deploy", "measure", "airflow")
 """Extras whose lock has nothing of the project's own."""
 
 PYTHONS = ("3.11", "3.12", "3.13")

@@ -78,6 +78,10 @@ class InstallationMethods(Asking):
         """Return the configuration in effect, without secrets."""
         return self._get("/config", Config)
 
+    def api_version(self) -> str:
+        """Return the version of the API, such as 1."""
+        return self._transport.ask("GET", "/openapi.json").json()["info"]["version"]
+
     def plugin_endpoint(self, plugin: str, endpoint: str, **parameters: str) -> Any:
         """Return what an endpoint of a plugin answers: a value of JSON, or a text."""
         path = f"/plugins/{quoted(plugin)}/endpoints/{quoted(endpoint)}"

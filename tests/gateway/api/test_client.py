@@ -590,6 +590,7 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
     assert client.switch("sensor", "finra_on_gold", on=False).is_on is False
     assert len(client.automations("schedule")) > 1
     assert client.readiness().is_ready
+    assert client.api_version() == "1"
     assert client.config().config_hash
     assert client.sessions().sessions is not None
     assert client.control_tower().rows is not None
