@@ -355,6 +355,16 @@ def test_what_was_held_back_is_evidence_too(export, desk):
 
 
 @ON_SQLITE
+@pytest.mark.parametrize("subject", ["run", "session"])
+def test_a_run_that_the_ledger_lacks_is_recorded_for_its_evidence(subject, desk, export, instance):
+    made = dg.materialize([part], instance=instance, tags={"session": "year end"}).run_id
+    desk.land(row("A"), target=desk.target(run_id=made))
+    found = export(**({"run_id": made} if subject == "run" else {"session": "year end"}))
+    [recorded] = lines(found.path, "runs")
+    assert (recorded["run_id"], recorded["status"]) == (made, "SUCCESS")
+
+
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [

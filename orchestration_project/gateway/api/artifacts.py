@@ -28,9 +28,15 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.evidence.exporting import SUFFIX, archive_sizes, open_archive
+from orchestration_project.services.evidence.exporting import (
+    SUFFIX,
+    archive_sizes,
+    open_archive,
+    record_subject,
+)
 from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of, subject_of
 from orchestration_project.services.inventory import find_blob, read_captures
+from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.repair.damage import check_named
 from orchestration_project.tables.personal import personal_tables
 from orchestration_project.tables.spine import captures
@@ -305,6 +311,7 @@ async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
 
 
 def _check_subject(services: Services, wanted: EvidenceRequest) -> None:
+    record_subject(services.instance, Ledger(services.warehouse, services.clock), wanted)
     with services.warehouse.reading() as connection:
         subject_of(connection, wanted, services.clock.now())
 

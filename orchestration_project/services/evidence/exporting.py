@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Connection, select
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
 from orchestration_project.contracts.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.contracts.formulas import TableRules, rules_document
@@ -42,6 +43,8 @@ from orchestration_project.services.evidence.subjects import (
 from orchestration_project.services.evidence.surroundings import settings_lines, versions
 from orchestration_project.services.evidence.tables import frame_lines, lines_of, rows_of
 from orchestration_project.services.export import whole_file
+from orchestration_project.services.ledger import Ledger, record_runs
+from orchestration_project.services.ledger.rules.entries import SESSION_TAGS
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
@@ -94,6 +97,8 @@ def export_evidence(
 ) -> ExportedArchive:
     """Write the archive of what is asked for: of one state of our database, a batch at a time.
 
+    Runs of it that the ledger lacks are recorded before.
+
     Args:
         sources: What it is taken from.
         wanted: What it is about.
@@ -104,6 +109,7 @@ def export_evidence(
     Raises:
         ConfigurationError: What is asked for is not recorded, or the file must not be written.
     """
+    record_subject(sources.instance, Ledger(sources.warehouse, Clock(now)), wanted)
     with sources.warehouse.reading() as connection:
         subject = subject_of(connection, wanted, now)
         inputs = read_inputs(connection, subject, sources.rules)
@@ -117,6 +123,18 @@ def export_evidence(
     with path.open("rb") as written:
         sha256 = hashlib.file_digest(written, "sha256").hexdigest()
     return ExportedArchive(path, path.stat().st_size, sha256, manifest)
+
+
+def record_subject(instance: dg.DagsterInstance, ledger: Ledger, wanted: EvidenceRequest) -> None:
+    """Record the run of a request, or the runs that its session tags, if the ledger lacks them.
+
+    The ledger follows Dagster with a delay; a run has its link to evidence from its start on.
+    """
+    filters = [dg.RunsFilter(run_ids=[wanted.run_id])] if wanted.run_id else []
+    if wanted.session:
+        filters += [dg.RunsFilter(tags={tag: wanted.session}) for tag in SESSION_TAGS]
+    for each in filters:
+        record_runs(instance, ledger, each)
 
 
 def share_archive(archive: ExportedArchive, settings: Settings) -> bool:

@@ -121,8 +121,7 @@ def _unknown(what: str, listing: str) -> ConfigurationError:
     return UnknownNameError(
         f"the ledger does not know {what}",
         expected=f"one that `orchestrate {listing}` lists",
-        remedy="name one of those; if it has just begun, or nothing keeps the ledger, start the "
-        "job operations_checks first",
+        remedy="name one of those",
     )
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestration_project.services.ledger.following import follow, reconcile
+    from orchestration_project.services.ledger.following import follow, reconcile, record_runs
     from orchestration_project.services.ledger.recording import Ledger, Written
 
 MODULES = {
@@ -15,10 +15,11 @@ MODULES = {
     "Written": "recording",
     "follow": "following",
     "reconcile": "following",
+    "record_runs": "following",
 }
 """The module of each name."""
 
-__all__ = ["Ledger", "Written", "follow", "reconcile"]
+__all__ = ["Ledger", "Written", "follow", "reconcile", "record_runs"]
 
 
 def __getattr__(name: str) -> Any:

@@ -121,6 +121,21 @@ def reconcile(
     return LedgerRepair(written, len(gone))
 
 
+def record_runs(instance: dg.DagsterInstance, ledger: Ledger, filters: dg.RunsFilter) -> Written:
+    """Record the runs of a filter that have changed since they were recorded."""
+    written, cursor = Written(), None
+    while page := instance.get_run_records(filters, limit=RUNS_PER_PAGE, cursor=cursor):
+        cursor = page[-1].dagster_run.run_id
+        known = ledger.known([record.dagster_run.run_id for record in page])
+        changed = [
+            record
+            for record in page
+            if known.get(record.dagster_run.run_id) != record.update_timestamp
+        ]
+        written += _record(instance, ledger, changed)
+    return written
+
+
 def _parts(items: Sequence[Each], size: int) -> Iterator[Sequence[Each]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 

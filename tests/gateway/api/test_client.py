@@ -604,7 +604,6 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
 
 @pytest.mark.slow
 def test_evidence_is_exported_and_downloaded_by_the_name_that_was_told(client, landed, tmp_path):
-    client.run_and_wait("operations_checks")
     asked = client.export_evidence(run_id=landed)
     assert client.wait(asked.run_id).status == "SUCCESS"
     assert asked.file in [each.file for each in client.archives()]

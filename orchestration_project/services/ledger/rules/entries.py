@@ -295,11 +295,15 @@ def without_reserved_tags(
     return {name: value for name, value in tags.items() if name not in RESERVED_TAGS} | reserved
 
 
+SESSION_TAGS = ("session", "dagster/backfill")
+"""Tags that name the session of a run; the first one counts."""
+
+
 def session_of(run: RunFacts) -> str:
     """Return what a run was started in: tag `session`, backfill, tick, or its own first try."""
     tags = run.tags
-    if tags.get("session") or tags.get("dagster/backfill"):
-        return tags.get("session") or tags["dagster/backfill"]
+    if named := [tags[tag] for tag in SESSION_TAGS if tags.get(tag)]:
+        return named[0]
     _, name = trigger_of(tags)
     if name and tags.get("dagster/tick"):
         return f"{name}#{tags['dagster/tick']}"
