@@ -168,7 +168,7 @@ root = LazyGroup(
 )
 
 
-MAX_START_OBJECTS = 200_000
+MAX_START_OBJECTS = 1_000_000
 """Objects that a process allocates before its first garbage collection; a small command ends."""
 
 

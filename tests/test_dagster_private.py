@@ -43,7 +43,6 @@ from orchestration_project.engine.dagster_private import (
     FINISHED_TICKS,
     BulkActionStatus,
     EventLogFiles,
-    RunsTable,
     SerializableErrorInfo,
     TickStatus,
     UnresolvedAssetJobDefinition,
@@ -69,6 +68,7 @@ from orchestration_project.engine.dagster_private import (
     previous_cron_time,
     rename_instigators,
     running_instigators,
+    runs_table,
     serialize_event,
     switch_automation,
     target_partitions,
@@ -599,15 +599,15 @@ def end_run_before(instance: dg.DagsterInstance, run_id: str, hours: float) -> N
     connecting = connect_to_runs(instance)
     assert connecting
     with connecting as connection:
-        ended = RunsTable.c.end_time
-        change = RunsTable.update().where(RunsTable.c.run_id == run_id)
+        ended = runs_table().c.end_time
+        change = runs_table().update().where(runs_table().c.run_id == run_id)
         connection.execute(change.values({ended: ended - hours * 3600}))
 
 
 def test_the_table_of_runs_has_ids_statuses_and_times_in_utc(instance):
-    """Check RunsTable and SqlRunStorage.connect."""
+    """Check runs_table() and SqlRunStorage.connect."""
     run = a_run(instance, status=dg.DagsterRunStatus.STARTED)
-    runs = RunsTable.c
+    runs = runs_table().c
     columns = (runs.run_id, runs.status, runs.create_timestamp, runs.update_timestamp)
     connecting = connect_to_runs(instance)
     assert connecting

@@ -23,6 +23,17 @@ COMMANDS = (
 ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psycopg", "rich")
 """Packages that none of them imports."""
 
+WITH_DEFINITIONS = {
+    "attention": "the job that loads a late or quarantined partition again, of each asset",
+    "config check": "the options of the ops that presets set",
+    "datasets": "the partitions of each asset, and the assets of each job",
+    "dbt-sources": "the partitions and keys of the assets",
+}
+"""Commands that read definitions, and what they need of them; they open no instance of Dagster."""
+
+ABSENT_WITH_DEFINITIONS = ("alembic", "dagster_postgres", "matplotlib", "psycopg2", "structlog")
+"""Packages of Dagster's storage and daemon, and of charts, which these commands do not import."""
+
 PROGRAM = """
 import contextlib, io, json, sys
 from orchestration_project.__main__ import main

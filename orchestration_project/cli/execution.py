@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import dagster as dg
@@ -22,7 +23,6 @@ from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import UnknownNameError
-from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.registry import RunSummary
 from orchestration_project.services.delivery_evidence import read_balances
@@ -89,6 +89,8 @@ def execute(
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; Dagster returns a failed run then.
     """
+    from orchestration_project.instance.launcher import own_run_tags
+
     result = dg.execute_job(
         load_repository(DEFINITIONS, "defs", project_folder()).get_reconstructable_job(job),
         instance,
@@ -165,7 +167,7 @@ def status_of_failure(result: dg.JobExecutionResult) -> ExitStatus:
 
 def repository() -> dg.RepositoryDefinition:
     """Return the repository of all domains."""
-    return load_repository(DEFINITIONS, "defs", project_folder()).get_definition()
+    return import_module(DEFINITIONS).defs.get_repository_def()
 
 
 def run_over(

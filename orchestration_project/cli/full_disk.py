@@ -52,15 +52,15 @@ def _cause(error: Exception) -> BaseException | None:
     if isinstance(error, OSError):
         return error if error.errno in NO_SPACE else None
     from orchestration_project.services.dagster_instance import (  # imports Dagster
-        OUTAGES,
-        STORAGE_ERRORS,
         driver_error,
+        outages,
+        storage_errors,
     )
 
-    if not isinstance(error, STORAGE_ERRORS):
+    if not isinstance(error, storage_errors()):
         return None
     cause = driver_error(error)
-    return cause if isinstance(error, OUTAGES) or _is_read_only(cause) else None
+    return cause if isinstance(error, outages()) or _is_read_only(cause) else None
 
 
 def _first(cause: BaseException) -> str:

@@ -40,7 +40,6 @@ from orchestration_project.contracts.pipelines import (
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.loads import known_partitions
 from orchestration_project.errors import ConfigurationError, UnknownNameError
-from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Domain, Job, RunSummary
 from orchestration_project.settings import load_settings
 
@@ -282,6 +281,8 @@ def _load(
             partition_count=len(set(keys)),
         )
         return 0
+    from orchestration_project.instance.storage import open_instance  # not to list datasets
+
     settings = load_settings()
     with (
         full_disk_explained(settings),

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 
-import numpy as np
 import polars as pl
 
 from orchestration_project.contracts.balance import count_byte, count_lines
@@ -373,6 +372,8 @@ def _quoted_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
 
 def with_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:
     """Add each reject's ``byte_offset`` and ``record``, the line as ASCII; in source order."""
+    import numpy as np
+
     ordered = rejects.sort("part_number", "line_number")
     bodies = {part.part_number: part.body for part in parts}
     offsets, records = [], []

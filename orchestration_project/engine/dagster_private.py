@@ -2,7 +2,8 @@
 
 Modules named `dagster._*`, and `dagster_shared`, may change in any release of Dagster. They are
 imported here, in `instance/` (what dagster.yaml names) and in `gateway/dagster_web/` (its web
-server), and nowhere else. `tests/test_dagster_private.py` runs each of these behaviours, and fails
+server), and nowhere else. Storage is imported at its first use: a command that opens no instance
+needs no Alembic. `tests/test_dagster_private.py` runs each of these behaviours, and fails
 with what to check where an upgrade changes one.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 from dagster import StepExecutionContext, serialize_value
@@ -37,17 +38,14 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._core.storage.runs import SqlRunStorage
-from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.utils import make_new_backfill_id
-from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.schedules import is_valid_cron_string, reverse_cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 from dagster_shared.record import replace
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
+
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 
 __all__ = [
     "DAEMON_MODULE",
@@ -60,7 +58,6 @@ __all__ = [
     "InstigatorTick",
     "PartitionBackfill",
     "RepositoryOrigin",
-    "RunsTable",
     "SerializableErrorInfo",
     "TickStatus",
     "UnenforcedCheckResult",
@@ -84,6 +81,7 @@ __all__ = [
     "previous_cron_time",
     "rename_instigators",
     "running_instigators",
+    "runs_table",
     "serialize_event",
     "switch_automation",
     "target_partitions",
@@ -95,7 +93,6 @@ __all__ = [
 #   SerializableErrorInfo  how Dagster stores an exception: cls_name, message, cause, context
 #   InstigatorTick         one evaluation of a sensor or schedule; TickStatus how it ended
 #   PartitionBackfill      a backfill as stored; BulkActionStatus how far it is
-#   RunsTable              the table of runs in Dagster's SQL storage
 #   UnresolvedAssetJobDefinition  what `dg.define_asset_job` returns
 #   is_valid_cron_string   whether a schedule takes a text as cron expression
 # At an upgrade: the tests of the functions below read their fields.
@@ -512,6 +509,8 @@ def add_heartbeats(instance: dg.DagsterInstance, at: datetime) -> None:
     Dagster 1.13: `DaemonHeartbeat`. No public way: only the daemon sends heartbeats. At an
     upgrade: `DagsterInstance.get_daemon_heartbeats` returns them.
     """
+    from dagster._daemon.types import DaemonHeartbeat
+
     for name in instance.get_required_daemon_types():
         instance.add_daemon_heartbeat(DaemonHeartbeat(at.timestamp(), name, "trial", None))
 
@@ -624,13 +623,22 @@ def target_partitions(
 # Storage of runs, events and logs
 
 
+def runs_table() -> Table:
+    """Return the table of runs in Dagster's SQL storage."""
+    from dagster._core.storage.runs.schema import RunsTable
+
+    return RunsTable
+
+
 def connect_to_runs(instance: dg.DagsterInstance) -> AbstractContextManager[Connection] | None:
-    """Connect to the database that has `RunsTable`; None where runs are stored otherwise.
+    """Connect to the database that has `runs_table`; None where runs are stored otherwise.
 
     Dagster 1.13: `SqlRunStorage.connect`. No public way: `get_run_records` reads the body of each
     run, which takes minutes where this takes a second. At an upgrade: `RunsTable` has run_id,
     status, create_timestamp and update_timestamp, in UTC without a zone.
     """
+    from dagster._core.storage.runs import SqlRunStorage
+
     storage = instance.run_storage
     return storage.connect() if isinstance(storage, SqlRunStorage) else None
 
@@ -646,6 +654,12 @@ def connect_to_storage(instance: dg.DagsterInstance) -> AbstractContextManager[C
     return store.connect() if isinstance(store, EventLogTable) else None
 
 
+def _events_table() -> Table:
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+    return SqlEventLogStorageTable
+
+
 class EventLogFiles:
     """Event log in SQLite: a file for each run, and one for the events of assets and runs.
 
@@ -654,10 +668,13 @@ class EventLogFiles:
     events without a run are in the file of the empty id and in the common one.
     """
 
-    table = SqlEventLogStorageTable
-
-    def __init__(self, storage: SqliteEventLogStorage) -> None:
+    def __init__(self, storage: "SqliteEventLogStorage") -> None:
         self._storage = storage
+
+    @property
+    def table(self) -> Table:
+        """The table of events."""
+        return _events_table()
 
     def files(self, run_id: str) -> list[Path]:
         """Return the files of a run; the log proper last, as it says that there are any."""
@@ -678,10 +695,13 @@ class EventLogTable:
     dagster_event_type, and connections still commit each statement.
     """
 
-    table = SqlEventLogStorageTable
-
-    def __init__(self, storage: SqlEventLogStorage) -> None:
+    def __init__(self, storage: "SqlEventLogStorage") -> None:
         self._storage = storage
+
+    @property
+    def table(self) -> Table:
+        """The table of events."""
+        return _events_table()
 
     def connect(self) -> AbstractContextManager[Connection]:
         """Connect to the database."""
@@ -694,6 +714,8 @@ class EventLogTable:
 
 def event_log_store(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable | None:
     """Return where the events of runs are stored, None where that is neither of the two."""
+    from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+
     storage = instance.event_log_storage
     if isinstance(storage, SqliteEventLogStorage):
         return EventLogFiles(storage)
@@ -709,6 +731,8 @@ def compute_log_folder(instance: dg.DagsterInstance, run_id: str) -> Path | None
     Dagster 1.13: `LocalComputeLogManager`. No public way: Dagster deletes no logs of steps. At an
     upgrade: the folder has the run's files and no other's.
     """
+    from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+
     manager = instance.compute_log_manager
     if not isinstance(manager, LocalComputeLogManager):
         return None

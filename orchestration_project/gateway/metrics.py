@@ -28,7 +28,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.registry import Registry
-from orchestration_project.services.dagster_instance import STORAGE_ERRORS
+from orchestration_project.services.dagster_instance import storage_errors
 from orchestration_project.services.metrics.dagster_state import dagster_families
 from orchestration_project.services.metrics.database import (
     database_families,
@@ -101,7 +101,7 @@ class StoredMetrics(Collector):
     def _families_of(name: str, part: Part) -> list[Metric] | None:
         try:
             return list(part())
-        except (OrchestrationError, *STORAGE_ERRORS, dg.DagsterError, OSError) as error:
+        except (OrchestrationError, *storage_errors(), dg.DagsterError, OSError) as error:
             LOG.error(
                 "the metrics of %s cannot be read: %s",
                 name,

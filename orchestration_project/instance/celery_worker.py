@@ -24,7 +24,7 @@ from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.instance.releases import other_release
 from orchestration_project.instance.run_claims import RunClaims
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.dagster_instance import STORAGE_ERRORS
+from orchestration_project.services.dagster_instance import storage_errors
 
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_BETWEEN_FORKS = 0.2
@@ -175,7 +175,7 @@ class RunWatch:
     def _status(self) -> DagsterRunStatus | None:
         try:
             run = self._instance.get_run_by_id(self._run_id)
-        except STORAGE_ERRORS:  # the next look may get through
+        except storage_errors():  # the next look may get through
             return None
         return run.status if run else DagsterRunStatus.CANCELED
 

@@ -16,7 +16,7 @@ from dagster._core.storage.runs.schema import KeyValueStoreTable
 from sqlalchemy import Connection, delete, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from orchestration_project.services.dagster_instance import RUN_HEARTBEATS, STORAGE_ERRORS
+from orchestration_project.services.dagster_instance import RUN_HEARTBEATS, storage_errors
 
 SECONDS_BETWEEN_BEATS = 15
 
@@ -103,7 +103,7 @@ class Heartbeats:
         while not end.wait(self._seconds):
             try:
                 self._beat(run_id)
-            except STORAGE_ERRORS as error:  # the next one may get through
+            except storage_errors() as error:  # the next one may get through
                 _logger.warning(
                     "failed to record the heartbeat of run %s: %s",
                     run_id,

@@ -38,8 +38,8 @@ from orchestration_project.instance.shared_logs import SharedLogs
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.services.dagster_instance import (
     READ_ONLY_REMEDY,
-    STORAGE_ERRORS,
     driver_error,
+    storage_errors,
 )
 from orchestration_project.settings import default_path, load_shared_settings, without_secrets
 
@@ -117,7 +117,7 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Postgre
         run_storage: Any = storage.run_storage
         with run_storage.connect() as connection:
             is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
-    except STORAGE_ERRORS as error:
+    except storage_errors() as error:
         found = str(driver_error(error)).strip()
         raise ConfigurationError(
             "Dagster's database cannot be reached",

@@ -6,16 +6,10 @@ dagster-postgres tries to connect for some seconds, and then raises an error of 
 from collections.abc import Mapping
 
 import dagster as dg
-from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.dagster_private import instigators_switched_on
-
-STORAGE_ERRORS = (SQLAlchemyError, DagsterPostgresException)
-
-OUTAGES = (OperationalError, DagsterPostgresException)
-"""Those of them that are not caused by a statement."""
 
 READ_ONLY = "25006"
 """PostgreSQL's code of a statement that a read-only transaction refuses."""
@@ -54,6 +48,20 @@ def waiting_for_it(instance: dg.DagsterInstance) -> str:
     queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
     started = sorted(instigators_switched_on(instance))
     return ", ".join([f"{queued} queued runs"] * bool(queued) + started)
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that Dagster's storage raises; their import takes all of its storages."""
+    from dagster_postgres.utils import DagsterPostgresException
+
+    return (SQLAlchemyError, DagsterPostgresException)
+
+
+def outages() -> tuple[type[Exception], ...]:
+    """Return those of `storage_errors` that are not caused by a statement."""
+    from dagster_postgres.utils import DagsterPostgresException
+
+    return (OperationalError, DagsterPostgresException)
 
 
 def driver_error(error: Exception) -> BaseException:

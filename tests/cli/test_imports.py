@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.structure.commands import ABSENT, COMMANDS, read_modules_of
+from benchmarks.structure.commands import (
+    ABSENT,
+    ABSENT_WITH_DEFINITIONS,
+    COMMANDS,
+    WITH_DEFINITIONS,
+    read_modules_of,
+)
 from orchestration_project.settings import PROJECT_ROOT
 
 BOUND = json.loads((PROJECT_ROOT / ".ci/bounds.json").read_text())["falls"]["modules_of_a_command"]
@@ -42,6 +48,21 @@ def test_a_command_without_definitions_imports_no_heavy_package(
     assert sorted(packages & {*ABSENT}) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        command if command == "datasets" else pytest.param(command, marks=pytest.mark.slow)
+        for command in WITH_DEFINITIONS
+    ],
+)
+def test_a_command_that_reads_definitions_imports_no_storage_of_dagster(
+    command: str, installation: Path
+):
+    packages = {name.partition(".")[0] for name in read_modules_of(command, installation)}
+    assert "dagster" in packages
+    assert sorted(packages & {*ABSENT_WITH_DEFINITIONS}) == []
+
+
 def test_what_needs_a_person_is_read_without_domains_that_are_off(installation: Path):
     modules = read_modules_of("attention", installation, domains="finra")
     assert "orchestration_project.catalog.finra" in modules
@@ -65,13 +86,13 @@ def test_the_package_that_projects_import_is_cheap(tmp_path: Path):
 def test_garbage_is_first_collected_after_a_small_command(installation: Path):
     program = """
 import gc, sys
-from orchestration_project.__main__ import main
+from orchestration_project.__main__ import main, MAX_START_OBJECTS
 
 thresholds, phases = gc.get_threshold(), []
 gc.callbacks.append(lambda phase, _: phases.append(phase))
 main()
 print(len(phases))
-kept = [[] for _ in range(400_000)]
+kept = [[] for _ in range(2 * MAX_START_OBJECTS)]
 print(gc.get_threshold() == thresholds, gc.get_freeze_count() > 0, len(phases) > 0)
 """
     done = subprocess.run(  # noqa: S603 - our own

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from orchestration_project.contracts.balance import Balance, RecordCount, balance_records
@@ -28,6 +28,9 @@ from orchestration_project.domains.prices.counts import count_days
 from orchestration_project.domains.prices.splits import with_later_splits
 from orchestration_project.tables.prices import PRICES
 from orchestration_project.tables.schema import USD_SCALE
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RULE_VERSION = "4"
 """To be raised with every change of rule that could make other rows of the same bytes."""
@@ -238,13 +241,15 @@ def rounded(texts: pl.Series, scaled: pl.Series) -> pl.Series:
     return scaled.scatter(unread, parts + (finer.field("2") >= "5").cast(pl.Int64))
 
 
-def _from_single(number: np.ndarray) -> pl.Series:
+def _from_single(number: "np.ndarray") -> pl.Series:
     """Return the parts of each number that is a 32-bit fraction; null for the others.
 
     Up to `CENTS_BELOW` such fractions lie closer together than cents: so at most one decimal of
     two places makes the same fraction, and of more places the nearest is the shortest. Arithmetic
     finds it; to write the fractions as text would take several times as long.
     """
+    import numpy as np
+
     single = number.astype(np.float32)
     is_single = (single == number) & (number < MOST_PARTS / ONE)
     parts = np.full(len(number), UNKNOWN)

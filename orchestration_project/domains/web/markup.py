@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from orchestration_project.domains.web.inner_text import inner_text_of_tree
 from orchestration_project.domains.web.linked_data import (
     JSON_LD_SCRIPTS,
@@ -45,6 +43,8 @@ def bounded(html: str | bytes) -> str | bytes:
     Raises:
         ValueError: More than `MAX_DEPTH` elements of such a page are in one another.
     """
+    import numpy as np
+
     body = html if isinstance(html, bytes) else html.encode(errors="replace")
     tag_count = int(np.count_nonzero(np.frombuffer(body, np.uint8) == TAG))
     if tag_count * tag_count <= min(MAX_STEPS, MAX_REPEATED):

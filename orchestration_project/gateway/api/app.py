@@ -41,7 +41,7 @@ from orchestration_project.gateway.api.problems import RETRY_AFTER_SECONDS, Prob
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.pages import api_page
 from orchestration_project.registry import Registry
-from orchestration_project.services.dagster_instance import OUTAGES, driver_error
+from orchestration_project.services.dagster_instance import driver_error, outages
 
 
 def operations_of(registry: Registry) -> Sequence[Operation]:
@@ -94,7 +94,7 @@ def routes(services: Services) -> list[BaseRoute]:
         exception_handlers={
             HTTPException: _http_problem,
             Exception: _defect,
-            **dict.fromkeys(OUTAGES, _outage),
+            **dict.fromkeys(outages(), _outage),
         },
     )
     app.router.redirect_slashes = False

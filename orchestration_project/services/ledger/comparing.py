@@ -22,7 +22,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.engine.dagster_private import RunsTable, connect_to_runs
+from orchestration_project.engine.dagster_private import connect_to_runs, runs_table
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.recording import Ledger
 from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ
@@ -61,7 +61,7 @@ def compare(
         of_ledger = _hour_sums(connection, operations_runs, "created_at", "changed_at", since)
     with runs as connection:
         of_dagster = _hour_sums(
-            connection, RunsTable, "create_timestamp", "update_timestamp", _naive(since)
+            connection, runs_table(), "create_timestamp", "update_timestamp", _naive(since)
         )
         found = [
             row
@@ -84,7 +84,7 @@ def _states(
     connection: Connection, status: str, first: str, last: str, since: datetime | None
 ) -> list[tuple[str, tuple[str, datetime]]]:
     """Return id, status and last change of the runs that changed from one hour to another."""
-    runs = RunsTable.c
+    runs = runs_table().c
     start, end = (datetime.fromisoformat(hour) for hour in (first, last))
     changed = runs.update_timestamp.between(start - A_SECOND, end + AN_HOUR)
     wanted = select(runs.run_id, runs.update_timestamp).where(
