@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -387,13 +388,15 @@ def test_a_quarantined_week_is_loaded_again_with_two_clicks(site, admin):
     assert (tags["dagster/partition"], tags["domain"]) == (QUARANTINED, "finra")
 
 
-def test_a_week_is_launched_from_its_job_with_three_clicks(site, admin):
+def test_a_week_is_launched_from_its_job_with_four_clicks_and_no_date_typed(site, admin):
     before = by_admin(site)
     admin.search_job("finra_otc_weekly")
     admin.button(re.compile("Materialize"))
-    choose_week(admin, "2026-01-19")
+    choose_all_tiers(admin)
+    choose_by_mouse(admin, "2026-01-19", "2026-01-19")
+    admin.reads("3 partitions")
     launch_in(admin, "launch-from-job")
-    assert admin.clicks == 3
+    assert admin.clicks == 4
     assert {tags_of(run)["domain"] for run in launched(site, before)} == {"finra"}
 
 
@@ -411,28 +414,68 @@ def test_a_week_is_launched_from_its_asset_with_four_clicks(site, admin):
 
 def choose_week(admin, week):
     """Choose a week of all tiers in the dialog of a launch, by keys alone."""
-    dialog = admin.page.get_by_role("dialog")
-    admin.tab_to(dialog.get_by_role("button", name="All", exact=True))
-    admin.page.keyboard.press("Enter")
-    admin.type_into(dialog.get_by_role("textbox"), week)
+    choose_all_tiers(admin)
+    admin.type_into(admin.page.get_by_role("dialog").get_by_role("textbox"), week)
     admin.reads("3 partitions")
 
 
-def test_four_partitions_are_backfilled_and_followed_with_five_clicks(site, admin):
+def choose_all_tiers(admin):
+    """Choose all tiers by keys, once the dialog has them: before, `All` are none."""
+    dialog = admin.page.get_by_role("dialog")
+    admin.tab_to(dialog.get_by_role("button", name="All", exact=True))
+
+    def chosen():
+        admin.page.keyboard.press("Enter")
+        return dialog.get_by_text("OTCE", exact=True).count()
+
+    programs.wait_for(chosen, seconds=SLOWLY)
+
+
+def choose_by_mouse(admin, first, last, following=lambda day: day + timedelta(days=7)):
+    """Choose partitions on the bar of a dialog: press the first, and release at the last."""
+    dialog = admin.page.get_by_role("dialog")
+    ends = dialog.locator("[class*='PartitionStatusBar_footer']").first.inner_text()
+    start, end = map(date.fromisoformat, re.findall(r"\d{4}-\d\d-\d\d", ends))
+    days = [start]
+    while days[-1] < end:
+        days.append(following(days[-1]))
+    bar = dialog.locator("[class*='PartitionStatusBar_partitionSpansContainer']").first
+    size = bar.bounding_box()
+    for day, press in ((first, admin.page.mouse.down), (last, admin.page.mouse.up)):
+        number = days.index(date.fromisoformat(day))
+        x = (number + 0.5) * size["width"] / len(days)
+        bar.hover(position={"x": x, "y": size["height"] / 2})
+        press()
+    admin.clicks += 1
+
+
+def test_four_partitions_are_backfilled_with_four_clicks_and_followed_with_two_more(site, admin):
     count = len(site.backfills())
     admin.search_job("finra_tier_week")
     admin.button(re.compile("Materialize"))
-    field = admin.page.get_by_role("dialog").get_by_role("textbox")
-    admin.type_into(field, "[2025-12-29...2026-01-19]")
+    choose_by_mouse(admin, "2025-12-29", "2026-01-19")
     admin.reads("4 partitions")
     launch_in(admin, "backfill")
+    assert admin.clicks == 4
     programs.wait_for(lambda: len(site.backfills()) > count, seconds=SLOWLY)
     assert site.backfills()[0]["numPartitions"] == 4
     admin.link("Runs")
     admin.tab("Backfills")
     admin.page.locator("a[href*='/runs/b/']").first.wait_for()
     admin.shot("backfill-followed")
-    assert admin.clicks == 5
+    assert admin.clicks == 6
+
+
+def test_missing_partitions_are_chosen_for_a_backfill_with_three_clicks(admin):
+    admin.search_job("finra_tier_week")
+    admin.button(re.compile("Materialize"))
+    dialog = admin.page.get_by_role("dialog")
+    admin.on(dialog.get_by_role("button", name="Missing", exact=True))
+    field = dialog.get_by_role("textbox")
+    programs.wait_for(lambda: field.input_value().endswith("2026-02-16]"), seconds=SLOWLY)
+    assert field.input_value().startswith("[2025-03-03...")
+    admin.shot("missing-chosen")
+    assert admin.clicks == 3
 
 
 def test_a_failed_run_is_executed_again_with_four_clicks(site, admin):
@@ -531,14 +574,19 @@ def succeeded(site, run):
     assert programs.wait_for(lambda: status() in ended and status(), seconds=SLOWLY) == "SUCCESS"
 
 
-def test_a_month_of_prices_is_launched_with_three_clicks(site, admin):
+def test_a_month_of_prices_is_launched_with_four_clicks_and_no_date_typed(site, admin):
     before = by_admin(site)
     admin.search_job("prices_daily")
     admin.button(re.compile("Materialize"))
-    admin.type_into(admin.page.get_by_role("dialog").get_by_role("textbox"), "2026-02-01")
+    choose_by_mouse(
+        admin,
+        "2026-02-01",
+        "2026-02-01",
+        following=lambda day: (day + timedelta(days=31)).replace(day=1),
+    )
     admin.reads("1 partition")
     launch_in(admin, "month-of-prices")
-    assert admin.clicks == 3
+    assert admin.clicks == 4
     [run] = launched(site, before)
     assert tags_of(run)["dagster/partition"] == "2026-02-01"
     succeeded(site, run)
