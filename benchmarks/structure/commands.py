@@ -17,6 +17,7 @@ COMMANDS = (
     "--version", "--help", "domains", "tables", "alerts list", "items list", "keys list",
     "artifacts list", "plugins list", "config show", "config diff", "schema diff",
     "access review", "approvals list", "objectives list", "pause --list", "completion bash",
+    "verify --chain",
 )  # fmt: skip
 """Commands that need no definitions, without a run or a request."""
 

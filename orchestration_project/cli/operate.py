@@ -122,21 +122,22 @@ def verify(
     the records of their loads instead, and names the first record that does not fit. With
     --balance, counts instead that what came into each stage is what went out of it.
     """
-    from orchestration_project.cli.verify import verify as verify_all
-    from orchestration_project.cli.verify_balance import verify_balance
-    from orchestration_project.cli.verify_chain import verify_chain
-
     is_chain = chain or heads is not None or export_heads is not None
     if balance and (is_chain or send_test):
         raise click.UsageError("--balance excludes --chain, --heads, --export-heads, --send-test")
     if first and last and first > last:
         raise click.UsageError("invalid --from: expected a day up to that of --to, found a later")
     if balance:
+        from orchestration_project.cli.verify_balance import verify_balance
+
         return verify_balance(table, first, last)
     if table or first or last:
         raise click.UsageError("--table, --from and --to need --balance")
     if is_chain:
+        from orchestration_project.cli.verify_chain import verify_chain
+
         return verify_chain(heads, export_heads)
+    from orchestration_project.cli.verify import verify as verify_all
 
     return verify_all(send_test=send_test)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
+from holidays.registry import EntityLoader
 
 from orchestration_project.contracts.contract import Claim
 from orchestration_project.contracts.partitioning import Calendar as PartitionCalendar
@@ -385,7 +386,7 @@ def _published(text: str) -> tuple[time, str]:
 
 def _holidays_of(code: str) -> Callable[[date], bool]:
     """Return whether a market is closed on a day, one from Monday to Friday."""
-    known = holidays.list_supported_financial()
+    known = [*EntityLoader.get_financial_codes()]  # `list_supported_financial` imports all markets
     if code not in known:
         raise invalid(
             "calendar", "a market of the library holidays", code, did_you_mean(code, known)

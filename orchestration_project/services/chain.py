@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
-
 from orchestration_project.connections.artifacts import open_artifacts
 from orchestration_project.contracts.chain import (
     ChainHead,
@@ -117,6 +115,8 @@ def _explained_file(path: str) -> Iterator[None]:
 
 
 def _post(url: str, text: str) -> None:
+    import httpx
+
     host = urlsplit(url).hostname
     try:
         response = httpx.post(
