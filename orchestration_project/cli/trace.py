@@ -1,6 +1,6 @@
 """`trace`: what happened in a trace, from the project's own tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestration_project.contracts.api.traces import Trace, TracedPartition, TracedRun
+    from orchestration_project.services.ledger import Ledger
+    from orchestration_project.services.ledger.rules.entries import LedgerEntry
+    from orchestration_project.settings import Settings
 
 
 @click.command(cls=Command, has_json=True)
@@ -25,9 +28,8 @@ def trace(trace_id: str) -> int:
     """
     from orchestration_project.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.instance.storage import open_instance
     from orchestration_project.services.ledger import Ledger
-    from orchestration_project.services.traces import read_trace, unrecorded_entries
+    from orchestration_project.services.traces import read_trace
     from orchestration_project.settings import load_settings
     from orchestration_project.tracing.traceparent import is_trace_id
 
@@ -38,8 +40,9 @@ def trace(trace_id: str) -> int:
             "e.g. 4bf92f3577b34da6a3ce929d0e0e4736",
             remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",
         )
-    with open_warehouse(load_settings()) as warehouse, open_instance() as instance:
-        unrecorded = unrecorded_entries(instance, Ledger(warehouse, Clock()), wanted)
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse:
+        unrecorded = _read_unrecorded(settings, Ledger(warehouse, Clock()), wanted)
         found = read_trace(warehouse, wanted, unrecorded)
     if found is None:
         raise UnknownNameError(
@@ -53,6 +56,23 @@ def trace(trace_id: str) -> int:
         for line in shown(found):
             echo(printable(line))
     return 0
+
+
+def _read_unrecorded(
+    settings: "Settings", ledger: "Ledger", trace_id: str
+) -> "Sequence[LedgerEntry]":
+    """Return the runs of a trace whose end the ledger lacks; without any, import no Dagster."""
+    from orchestration_project.cli.dagster_home import find_run_ids
+    from orchestration_project.services.traces import MAX_LIVE_RUNS, unrecorded_entries
+    from orchestration_project.tracing.traceparent import TRACE_ID_TAG
+
+    run_ids = find_run_ids(settings, TRACE_ID_TAG, trace_id, MAX_LIVE_RUNS)
+    if run_ids is not None and ledger.ended(run_ids).keys() >= {*run_ids}:
+        return ()
+    from orchestration_project.instance.storage import open_instance
+
+    with open_instance() as instance:
+        return unrecorded_entries(instance, ledger, trace_id)
 
 
 def shown(found: "Trace") -> Iterator[str]:

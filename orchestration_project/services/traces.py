@@ -5,10 +5,9 @@ Each statement looks up an index, so that a trace is found as quickly among a mi
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import dagster as dg
 from pydantic import BaseModel
 from sqlalchemy import Column, Connection, Select, Table, select
 
@@ -27,7 +26,6 @@ from orchestration_project.contracts.api.traces import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.ledger.rules.entries import LedgerEntry
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.catalogue import known_tables
@@ -39,6 +37,9 @@ from orchestration_project.tables.operations import (
 )
 from orchestration_project.tables.spine import captures, deliveries, landings
 from orchestration_project.tracing.traceparent import TRACE_ID_TAG
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 MAX_LIVE_RUNS = 100
 """Runs whose events are read, as the ledger has not recorded their end."""
@@ -56,12 +57,16 @@ Row = Mapping[Any, Any]
 
 
 def unrecorded_entries(
-    instance: dg.DagsterInstance, ledger: Ledger, trace_id: str
+    instance: "DagsterInstance", ledger: Ledger, trace_id: str
 ) -> Sequence[LedgerEntry]:
     """Return runs of a trace that Dagster has and the ledger does not yet: at most MAX_LIVE_RUNS.
 
     They are drawn up as the ledger would record them now; nothing is written.
     """
+    import dagster as dg
+
+    from orchestration_project.services.ledger.reading import read_facts
+
     of_trace = dg.RunsFilter(tags={TRACE_ID_TAG: trace_id})
     records = instance.get_run_records(of_trace, limit=MAX_LIVE_RUNS)
     known = ledger.ended([each.dagster_run.run_id for each in records])

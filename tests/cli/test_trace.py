@@ -3,13 +3,17 @@
 import json
 from dataclasses import replace
 
+import dagster as dg
 import pytest
 
+from benchmarks.structure.commands import ABSENT, read_modules_of
 from orchestration_project.__main__ import main
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.settings import load_settings
+from orchestration_project.tracing.traceparent import TRACE_ID_TAG
 from tests.prepared import Prepared
 from tests.resources.test_ledger import LOAD, facts
 
@@ -37,6 +41,26 @@ def test_a_trace_is_shown_as_a_tree_and_as_json(recorded, capsys):
     assert main(["--json", "trace", TRACE]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["trace_id"], found["runs"][0]["steps"][0]["step"]) == (TRACE, "load")
+
+
+def test_a_trace_of_recorded_runs_is_read_without_dagster(recorded, tmp_path):
+    modules = read_modules_of(f"trace {TRACE}", tmp_path)
+    assert "orchestration_project.services.traces" in modules
+    assert not {*ABSENT}.intersection(modules)
+
+
+def test_a_run_that_the_ledger_lacks_is_shown(recorded, capsys):
+    @dg.job
+    def empty():
+        pass
+
+    with open_instance() as instance:
+        run = empty.execute_in_process(instance=instance).dagster_run
+        [record] = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
+    trace_id = record.dagster_run.tags[TRACE_ID_TAG]
+    assert main(["--json", "trace", trace_id]) == 0
+    [found] = json.loads(capsys.readouterr().out)["runs"]
+    assert (found["run_id"], found["status"]) == (run.run_id, "SUCCESS")
 
 
 @pytest.mark.parametrize(
