@@ -25,12 +25,18 @@ ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psyco
 """Packages that none of them imports."""
 
 WITH_DEFINITIONS = {
+    "alerts check": "the names of jobs, assets and sensors that rules match",
     "attention": "the job that loads a late or quarantined partition again, of each asset",
     "config check": "the options of the ops that presets set",
     "datasets": "the partitions of each asset, and the assets of each job",
     "dbt-sources": "the partitions and keys of the assets",
+    "objectives check": "the domains that have deadlines",
+    "verify --balance": "the equations that the domains declare",
 }
-"""Commands that read definitions, and what they need of them; they open no instance of Dagster."""
+"""Commands that read definitions, and what they need of them; they open no instance of Dagster.
+
+`verify` is none of them: it runs a job, whose results Dagster stores as those of asset checks.
+"""
 
 ABSENT_WITH_DEFINITIONS = ("alembic", "dagster_postgres", "matplotlib", "psycopg2", "structlog")
 """Packages of Dagster's storage and daemon, and of charts, which these commands do not import."""
