@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Runs at the same time.",
 )
-@click.option("--name", default="worker", show_default=True, help="Name in logs, before @HOST.")
+@click.option(
+    "--name",
+    default="worker",
+    show_default=True,
+    help="Name in logs, before @HOST, and of its heartbeats; one for each worker of a host.",
+)
 def worker(queues: str, processes: int, name: str) -> int:
     """Execute runs of RUN_LAUNCHER=celery, until Ctrl-C or SIGTERM.
 
@@ -100,6 +105,7 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
     from orchestration_project.engine.environment import compared_warehouse
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.instance.launchers import missing_extra
+    from orchestration_project.services.hosts import reported_host, worker_role
     from orchestration_project.settings import load_settings
     from orchestration_project.settings.project import DEFINITIONS
 
@@ -129,7 +135,9 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
 
     known = (DEFAULT_QUEUE, *(domain.name for domain in REGISTRY.domains))
     console.progress(f"Executing runs of the queues {', '.join(queues or known)}")
-    return serve(CeleryLauncher.of(settings, None), queues or known, processes, name)
+    launcher = CeleryLauncher.of(settings, None)
+    with reported_host(settings, worker_role(name)) as report:
+        return serve(launcher, queues or known, processes, name, report)
 
 
 def _log(settings: "Settings") -> None:

@@ -10,7 +10,7 @@ from threading import Event, Thread
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._cli.api import _execute_run_command_body
 from dagster._grpc.types import ExecuteRunArgs
@@ -25,6 +25,7 @@ from orchestration_project.instance.releases import other_release
 from orchestration_project.instance.run_claims import RunClaims
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import storage_errors
+from orchestration_project.services.hosts import HostReport
 
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_BETWEEN_FORKS = 0.2
@@ -37,11 +38,24 @@ STARTABLE = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
 _logger = logging.getLogger(__name__)
 
 
-def serve(launcher: CeleryLauncher, queues: Collection[str], processes: int, name: str) -> int:
+def serve(
+    launcher: CeleryLauncher,
+    queues: Collection[str],
+    processes: int,
+    name: str,
+    report: HostReport,
+) -> int:
     """Execute runs of ``queues`` until a signal stops it; return the exit status.
 
-    A SIGTERM ends it after the runs in progress, a second one at once.
+    A SIGTERM ends it after the runs in progress, a second one at once. Heartbeats of ``report``
+    go on until then.
     """
+    report.delay_forks()
+
+    def announce_stop(**_: Any) -> None:
+        report.announce_stop()
+
+    worker_shutting_down.connect(announce_stop, weak=False)
     app = app_of(launcher, queues)
     add_task(app)
     setup_logging.connect(_keep_logging, weak=False)

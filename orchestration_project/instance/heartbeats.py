@@ -20,6 +20,9 @@ from orchestration_project.services.dagster_instance import RUN_HEARTBEATS, stor
 
 SECONDS_BETWEEN_BEATS = 15
 
+NODE = "KUBERNETES_NODE"
+"""Variable of a run's pod: the node, which the run then reports as a host."""
+
 NOW = text("extract(epoch FROM clock_timestamp())::text")
 LAST_HEARTBEAT = text(
     "SELECT least(extract(epoch FROM clock_timestamp()) - :beat, "

@@ -20,6 +20,7 @@ from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError  # noqa: TID251 - what the client of Kubernetes raises
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.heartbeats import NODE
 from orchestration_project.instance.launcher import RunHealth
 from orchestration_project.settings import Settings
 from orchestration_project.settings.given import ENVIRONMENT
@@ -42,6 +43,7 @@ RUN_POD = {
             "limits": {"cpu": "2", "memory": "4Gi"},
         },
         "volume_mounts": [{"name": name, "mount_path": path} for name, path in FOLDERS.items()],
+        "env": [{"name": NODE, "value_from": {"field_ref": {"field_path": "spec.nodeName"}}}],
     },
     "pod_spec_config": {
         "automount_service_account_token": False,

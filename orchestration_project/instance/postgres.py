@@ -5,7 +5,7 @@ Dagster gives that limit to the session, which through a pooler would come to ot
 would be ended after the seconds that a page may take.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +23,11 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.engine.warehouse.connecting import wait_for_restarts
 from orchestration_project.engine.warehouse.remedies import is_pooled
-from orchestration_project.instance.heartbeats import Heartbeats
+from orchestration_project.instance.heartbeats import NODE, Heartbeats
 from orchestration_project.instance.run_claims import RUN_ENDS
 from orchestration_project.instance.stored import StoredEvents, StoredRuns, StoredTicks
+from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings.given import ENVIRONMENT
 
 
 class LimitedReads:
@@ -99,9 +101,25 @@ class PostgresEvents(StoredEvents, LimitedReads, PostgresEventLogStorage):
         """Store an event; who stores that a run started executes it, until it ends."""
         if event.dagster_event_type == DagsterEventType.RUN_START:
             self.heartbeats.begin(event.run_id)
+            self._report_node(event.run_id)
         super().store_event(event)
         if event.dagster_event_type in RUN_ENDS:
             self.heartbeats.end(event.run_id)
+            self._node_reports.pop(event.run_id, lambda: None)()
+
+    @cached_property
+    def _node_reports(self) -> dict[str, Callable[[], None]]:
+        """Return the functions that end reports of this pod's node, by run."""
+        return {}
+
+    def _report_node(self, run_id: str) -> None:
+        """Report the node as a host until the run's end, if the run has a pod of its own."""
+        if node := ENVIRONMENT.get(NODE):
+            from orchestration_project.services.hosts import RUN, HostReport
+
+            report = HostReport(load_shared_settings(), RUN, host=node)
+            report.start()
+            self._node_reports[run_id] = report.stop
 
 
 class PostgresStorage(DagsterPostgresStorage):

@@ -6,6 +6,7 @@ records later: no program ends because of that.
 
 import atexit
 import logging
+import os
 import shutil
 import socket
 from collections import Counter
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from os import cpu_count
-from threading import Event, Thread
+from threading import Event, RLock, Thread
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -73,18 +74,26 @@ class HostReport:
     Args:
         settings: The database, and whose STATE_DIR's disk is reported.
         role: Role of the program, such as gateway.
+        host: Name of the host; that of this machine by default.
         seconds: Time between two heartbeats.
     """
 
     def __init__(
-        self, settings: Settings, role: str, *, seconds: float = SECONDS_BETWEEN_HEARTBEATS
+        self,
+        settings: Settings,
+        role: str,
+        *,
+        host: str = "",
+        seconds: float = SECONDS_BETWEEN_HEARTBEATS,
     ) -> None:
         self._settings = settings
         self._seconds = seconds
         self._end = Event()
         self._thread = Thread(target=self._go_on, name="host report", daemon=True)
-        self._key = {"host": socket.gethostname(), "role": role}
+        self._key = {"host": host or socket.gethostname(), "role": role}
         self._started_at = Clock().now()
+        self._stopped_at: datetime | None = None
+        self._recording = RLock()
         self._sampler = HostSampler(self._key["host"], role)
 
     def start(self) -> None:
@@ -92,23 +101,44 @@ class HostReport:
         self._thread.start()
         atexit.register(self.stop)
 
+    def delay_forks(self) -> None:
+        """Have forks of this process wait for the end of a heartbeat.
+
+        A fork during one would copy locks that its thread holds, and nothing would release them.
+        """
+        os.register_at_fork(
+            before=self._recording.acquire,
+            after_in_parent=self._recording.release,
+            after_in_child=self._recording.release,
+        )
+
+    def announce_stop(self) -> None:
+        """Have later heartbeats say that the program stops, which may still take long.
+
+        If the system kills it before its end, it then counts as stopped, not as silent.
+        """
+        self._stopped_at = Clock().now()
+
     def stop(self) -> None:
         """Record that the program has stopped, once."""
         if not self._end.is_set():
             self._end.set()
             self._thread.join(STOP_SECONDS)  # a heartbeat that is under way would hide the stop
-            self._try_to_record(stopped_at=Clock().now())
-
-    def _go_on(self) -> None:
-        self._try_to_record()
-        while not self._end.wait(self._seconds):
+            self.announce_stop()
             self._try_to_record()
 
-    def _try_to_record(self, stopped_at: datetime | None = None) -> None:
+    def _go_on(self) -> None:
+        is_ended = False
+        while not is_ended:
+            with self._recording:
+                self._try_to_record()
+            is_ended = self._end.wait(self._seconds)
+
+    def _try_to_record(self) -> None:
         try:
             with unprepared_warehouse(self._settings) as warehouse:
                 if warehouse.version() == NEWEST_VERSION:  # before a migration, or after one
-                    record_heartbeat(warehouse, self._row(stopped_at))
+                    record_heartbeat(warehouse, self._row())
                     self._sampler.sample(warehouse, Clock().now(), self._settings.state_path)
         except Exception as error:  # noqa: BLE001 - the program goes on, whatever it is
             _logger.warning(
@@ -119,7 +149,7 @@ class HostReport:
                 extra={"event": "host_heartbeat_failed"},
             )
 
-    def _row(self, stopped_at: datetime | None) -> dict[str, Any]:
+    def _row(self) -> dict[str, Any]:
         disk = shutil.disk_usage(self._settings.state_path)
         return {
             **self._key,
@@ -127,7 +157,7 @@ class HostReport:
             "tables_version": NEWEST_VERSION,
             "started_at": self._started_at,
             "last_seen_at": Clock().now(),
-            "stopped_at": stopped_at,
+            "stopped_at": self._stopped_at,
             "cores": cpu_count() or 1,
             "memory_bytes": psutil.virtual_memory().total,
             "disk_bytes": disk.total,
@@ -138,14 +168,25 @@ class HostReport:
 DAEMON = "daemon"
 """Role of the daemon."""
 
+WORKER = "worker"
+"""Role of a worker, or the start of it."""
+
+RUN = "run"
+"""Role of runs in pods of their own; their host is the node."""
+
+
+def worker_role(name: str) -> str:
+    """Return the role of a worker of Celery: workers of one host differ by their names."""
+    return name if name.startswith(WORKER) else f"{WORKER}-{name}"
+
 
 @contextmanager
-def reported_host(settings: Settings, role: str) -> Iterator[None]:
+def reported_host(settings: Settings, role: str) -> Iterator[HostReport]:
     """Report this process as a program of ``role`` while the block runs."""
     report = HostReport(settings, role)
     report.start()
     try:
-        yield
+        yield report
     finally:
         report.stop()
 
@@ -208,6 +249,8 @@ def runs_by_host(instance: dg.DagsterInstance) -> Mapping[str, int]:
 def host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Probe]:
     """Return a probe for each host: that its programs send heartbeats. The table is read once.
 
+    The role `run` has none: the daemon fails a run whose pod is gone, which has its own alert.
+
     A host that was forgotten has one too, for another 7 days, by which its alert recovers; so has
     the empty name, under which one alert was for all hosts. None are there while the table cannot
     be read, which the probe of the database reports.
@@ -222,7 +265,8 @@ def host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Pro
         return {}
     by_host: dict[str, list[HostRole]] = {"": []}
     for each in programs:
-        by_host.setdefault(each.host, []).append(each)
+        if each.role != RUN:
+            by_host.setdefault(each.host, []).append(each)
     return {host: _host_probe(host, found, now) for host, found in by_host.items()}
 
 

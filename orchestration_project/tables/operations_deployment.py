@@ -7,8 +7,12 @@ from orchestration_project.tables.schema import count, moment, table, text
 operations_hosts = table(
     "operations_hosts",
     "One row per host and role of a program there: its release and last heartbeat.",
-    text("host", "Host name", key=True),
-    text("role", "Role: gateway, daemon, code_server, bridge or worker", key=True),
+    text("host", "Host name; of a run in a pod of its own: the node", key=True),
+    text(
+        "role",
+        "Role: gateway, daemon, code_server, bridge, worker or its name, or run",
+        key=True,
+    ),
     text("release", "Version of the program"),
     text("tables_version", "Version of the tables that the program needs"),
     moment("started_at", "UTC time at which the program started"),

@@ -17,6 +17,7 @@ from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.test_utils import create_run_for_test
 from dagster_k8s.client import DagsterK8sUnrecoverableAPIError
 
+from orchestration_project.instance.heartbeats import NODE
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import PROJECT_ROOT
 from tests.deploy.kubernetes_objects import restriction_problems
@@ -168,6 +169,8 @@ def test_the_job_of_a_run_is_restricted_and_has_secrets_by_reference(site: Site)
     assert container["image"] == "registry.example.org/own:1"
     assert container["args"][:5] == ["python", "-m", "dagster", "api", "execute_run"]
     assert {"secretRef": {"name": "orchestration-run-secrets"}} in container["envFrom"]
+    node = {"name": NODE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    assert node in container["env"]
     assert "planted-secret" not in json.dumps(job)
 
 

@@ -35,7 +35,9 @@ from orchestration_project.services.hosts import (
     record_heartbeat,
     releases_at_work,
     runs_by_host,
+    worker_role,
 )
+from orchestration_project.services.metrics.deployment import program_families
 from orchestration_project.services.queues import read_queues
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_deployment import operations_backups
@@ -127,6 +129,36 @@ def test_a_silent_daemon_is_no_silent_host_while_another_program_of_it_is_heard(
     clock.at = NOON + 10 * MINUTE
     state, found = outcome(probe(), clock)  # nothing on it is heard
     assert "daemon: last heartbeat" in found
+
+
+def test_a_silent_worker_is_a_silent_host_and_a_silent_run_of_a_pod_is_none(warehouse, clock):
+    for role in ("worker", "worker-2", "run"):
+        record_heartbeat(warehouse, heartbeat("node", role, NOON))
+    record_heartbeat(warehouse, heartbeat("pods", "run", NOON))
+    clock.at = NOON + 3 * MINUTE
+    record_heartbeat(warehouse, heartbeat("node", "worker", clock.at))
+    probes = host_probes(lambda: nullcontext(warehouse), clock)
+    assert sorted(probes) == ["", "node"]
+    state, found = outcome(probes["node"], clock)
+    assert state == "failed"
+    assert "worker-2: last heartbeat" in found
+    assert "run:" not in found
+    [silence] = [
+        family
+        for family in program_families(warehouse, clock.at)
+        if family.name == "orchestration_program_silence_seconds"
+    ]
+    assert {each.labels["role"]: each.value for each in silence.samples} == {
+        "worker": 0,
+        "worker-2": 180,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("worker", "worker"), ("worker-2", "worker-2"), ("daemon", "worker-daemon")]
+)
+def test_workers_of_a_host_differ_by_their_names(name, role):
+    assert worker_role(name) == role
 
 
 def test_two_releases_at_once_are_reported(warehouse, instance):

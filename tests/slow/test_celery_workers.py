@@ -3,10 +3,22 @@
 import os
 import signal
 import time
+from contextlib import nullcontext
 
 import psutil
 import pytest
 
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.services.gate import examine
+from orchestration_project.services.host_samples import latest_samples
+from orchestration_project.services.hosts import (
+    SILENT_AFTER,
+    host_probes,
+    read_hosts,
+    runs_by_host,
+)
+from orchestration_project.settings import load_settings
 from tests.programs import wait_for
 from tests.rabbitmq import requires_rabbitmq, running_broker
 from tests.slow.celery_site import celery_site, signal_all
@@ -145,6 +157,36 @@ def test_a_terminated_run_ends_as_canceled_without_the_broker(site):
     wait_for(lambda: site.status(run) == "CANCELED", 60)
     site.broker.start()
     assert site.notes("end") == []
+
+
+def test_workers_report_their_hosts_and_one_that_is_killed_is_silent(site):
+    stopped = site.start_worker("--name", "worker-1", host="far")
+    killed = site.start_worker("--name", "worker-2", host="far")
+    with open_warehouse(load_settings()) as warehouse:
+
+        def reported():
+            programs = read_hosts(warehouse, Clock().now())
+            return {each.role: each for each in programs if each.host == "far"}
+
+        wait_for(lambda: len(reported()) == 2, 120)
+        rows = wait_for(
+            lambda: [row for row in latest_samples(warehouse, Clock().now()) if row.host == "far"],
+            60,
+        )
+        assert {row.role for row in rows} <= {"worker-1", "worker-2"}
+        assert all(row.disk_share > 0 and row.process_memory_bytes > 0 for row in rows)
+        run = site.launch()
+        wait_for(lambda: site.notes("begin") == [run], 120)
+        assert runs_by_host(site.instance)["far"] == 1
+        stopped.send_signal(signal.SIGTERM)
+        wait_for(lambda: reported()["worker-1"].stopped_at, 60)
+        signal_all(killed, signal.SIGKILL)
+        later = Clock(Clock().now() + 2 * SILENT_AFTER)
+        probe = host_probes(lambda: nullcontext(warehouse), later)["far"]
+        found = examine(probe, later, "").finding
+        assert found.outcome == "failed"
+        assert "worker-2: last heartbeat" in found.got
+        assert "worker-1" not in found.got
 
 
 def messages(site, run_id: str) -> str:

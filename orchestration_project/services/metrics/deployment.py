@@ -8,7 +8,7 @@ import dagster as dg
 from prometheus_client.core import Metric
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.hosts import is_silent, read_hosts, runs_by_host
+from orchestration_project.services.hosts import RUN, is_silent, read_hosts, runs_by_host
 from orchestration_project.services.metrics.families import gauge
 from orchestration_project.services.queues import read_queues
 
@@ -20,6 +20,8 @@ def _added(one: float, other: float) -> float:
 def program_families(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
     """Return the heartbeats and releases of the programs that did not stop.
 
+    Run monitoring watches runs in pods of their own, so they have no time of silence.
+
     Raises:
         OrchestrationError: The database cannot be read.
     """
@@ -28,7 +30,11 @@ def program_families(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
         "program_silence_seconds",
         "Time since the latest heartbeat of each program that did not stop.",
         ("host", "role"),
-        {(each.host, each.role): (now - each.last_seen_at).total_seconds() for each in programs},
+        {
+            (each.host, each.role): (now - each.last_seen_at).total_seconds()
+            for each in programs
+            if each.role != RUN
+        },
     )
     running = Counter(each.release for each in programs if not is_silent(each, now))
     yield gauge(
