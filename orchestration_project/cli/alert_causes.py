@@ -19,6 +19,7 @@ from orchestration_project.contracts.failures import QUARANTINED
 from orchestration_project.engine.dagster_private import add_queued_run, add_tick
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
+from orchestration_project.services.alerts.alertmanager import ReceivedAlert, store_alert
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.hosts import record_heartbeat
 from orchestration_project.services.objectives.counting import add_events
@@ -274,6 +275,17 @@ def _schedule_disabled(trial: Trial) -> Iterator[None]:
         raise_alerts(warehouse, trial.alerts)
 
 
+def _prometheus(trial: Trial) -> Iterator[None]:
+    labels = {"alertname": NAME, "severity": "error"}
+    summary = {"summary": "caused for a trial of alerts"}
+    begun, fingerprint = trial.now(), "0" * 16
+    for is_firing in (True, False):
+        with trial.alerts.inbox() as inbox:
+            store_alert(inbox, ReceivedAlert(fingerprint, begun, is_firing, labels, summary))
+        if is_firing:
+            yield
+
+
 def _plugin_disabled(trial: Trial) -> Iterator[None]:
     row = {
         **dict.fromkeys(("version", "sha256", "publisher", "kind"), NAME),
@@ -316,6 +328,7 @@ CAUSES: Mapping[str, Cause] = {
     "database": _database,
     "schedule_disabled": _schedule_disabled,
     "plugin_disabled": _plugin_disabled,
+    "prometheus": _prometheus,
     "restatement": _notice("restatement"),
     "items_failed": _notice("items_failed"),
     "landed": _notice("landed"),

@@ -1,6 +1,6 @@
 """The installation: presets, schedules and sensors, and how it stands."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from orchestration_project.contracts.api.attention import (
     AttentionEntries,
     AttentionEntry,
     AttentionResult,
+    ReceivedAlerts,
 )
 from orchestration_project.contracts.api.edits import (
     ApprovalList,
@@ -158,6 +159,10 @@ class InstallationMethods(Asking):
         """Return what an edit would change: of a new schedule, or with a version of a change."""
         body = {"expected_version": expected_version, **fields}
         return self._post(f"/operations/schedules/{quoted(name)}/dry-run", body, ScheduleEdited)
+
+    def receive_alerts(self, notification: Mapping[str, Any]) -> ReceivedAlerts:
+        """Store alerts of a notification of Alertmanager, as its webhook sends them."""
+        return self._post("/alerts/alertmanager", notification, ReceivedAlerts)
 
     def pauses(self) -> list[PauseShown]:
         """Return the pauses in effect."""

@@ -190,6 +190,7 @@ def test_a_rule_alerts_while_both_windows_burn_and_events_suffice(tmp_path: Path
             "objective": "loads",
             "domain": "finra",
             "window": "1h",
+            "covered_by": "objective_burning",
         },
         "exp_annotations": {
             "summary": "loads spends its error budget 14.4 times as fast as its target of 0.99 "

@@ -74,3 +74,13 @@ class AttentionResult(BaseModel):
     action: str = Field(description="Action")
     entry_ids: list[str] = Field(description="Entries that it was for")
     run_ids: list[str] = Field(description="Runs that it launched")
+
+
+class ReceivedAlerts(BaseModel):
+    """Outcomes of the alerts of a notification."""
+
+    raised_count: int = Field(description="Alerts that became entries")
+    recovered_count: int = Field(description="Alerts that ended an entry")
+    known_count: int = Field(description="Alerts that were received before, or are open already")
+    covered_count: int = Field(description="Alerts on a fault that the project reports by itself")
+    truncated_count: int = Field(description="Alerts that Alertmanager left out")

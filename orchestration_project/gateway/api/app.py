@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from orchestration_project.engine.warehouse.connecting import may_pass
 from orchestration_project.gateway.api import (
     aggregates,
+    alerts,
     analyst_sql,
     approvals,
     artifacts,
@@ -48,6 +49,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
     """Return all operations of the API: those of every installation, then those of the domains."""
     own = [
         attention,
+        alerts,
         runs,
         logs,
         backfills,

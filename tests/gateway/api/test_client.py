@@ -238,6 +238,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: list(client.mqtt_stream("#")),
         lambda: client.log_lines(service="run", level="INFO", run="r", trace="t", since=NOON),
         lambda: list(client.log_stream(service="run", level="INFO", run="r", trace="t")),
+        lambda: client.receive_alerts({"version": "4", "alerts": [], "truncatedAlerts": 0}),
         lambda: client.saas_rules(),
         lambda: client.try_saas_rules([{"rule_id": "r"}]),
         lambda: client.edit_saas_rules([{"rule_id": "r"}], based_on="v"),

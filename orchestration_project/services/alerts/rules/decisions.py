@@ -72,6 +72,9 @@ KINDS = {
         "error", "the certificate of PUBLIC_URL expires within 14 days, or is for other hosts"
     ),
     "log_lines_lost": AlertKind("warning", "log lines of a machine were lost within the last hour"),
+    "prometheus": AlertKind(
+        "that of its label severity", "Alertmanager sends an alert without the label covered_by"
+    ),
     "alert_rules": AlertKind(
         "error", "the rules or channels are malformed, or a rule names something unknown"
     ),

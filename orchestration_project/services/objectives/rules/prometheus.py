@@ -63,7 +63,12 @@ def _alert(objective: Objective, alert: BurnAlert) -> Mapping[str, Any]:
     return {
         "alert": "ObjectiveBurning",
         "expr": f"{burn[0]} and ignoring (window) {burn[1]} and ignoring (window) {events}",
-        "labels": {"severity": "error", "objective": objective.name, "window": alert.long},
+        "labels": {
+            "severity": "error",
+            "objective": objective.name,
+            "window": alert.long,
+            "covered_by": "objective_burning",
+        },
         "annotations": {
             "summary": f"{objective.name} spends its error budget {alert.rate:g} times as fast as "
             f"its target of {objective.target:g} allows, within {alert.long}",

@@ -1,0 +1,141 @@
+"""Alerts that Alertmanager sends: stored once, shown with the project's own, never twice.
+
+A rule of Prometheus may have the label `covered_by`, which names a kind of alert or of entry that
+reports the same fault. A state, such as a silent daemon, then is the same problem, whoever reports
+it first; its own condition ends it. Anything else is reported already, and is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from operator import eq
+from typing import Literal
+
+from orchestration_project.contracts.problems import Problem, Severity
+from orchestration_project.errors import cut
+from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
+from orchestration_project.services.alerts.rules.decisions import AlertDecision
+from orchestration_project.services.alerts.rules.messages import (
+    LONGEST_BODY,
+    LONGEST_REASON,
+    Message,
+)
+from orchestration_project.services.alerts.rules.notification import Facts, facts_of
+
+KIND = "prometheus"
+
+COVERED_BY = "covered_by"
+"""Label of a rule: the kind of the project's own report of the same fault."""
+
+MAX_LABELS_SHOWN = 20
+
+LONGEST_LABEL = 200
+
+STATES: Mapping[str, str] = {
+    "daemon_silent": "",
+    "host_silent": "host",
+    "objective_burning": "objective",
+}
+"""Kinds of alerts on a state, each with the label that names its subject."""
+
+SEVERITIES: Mapping[str, Severity] = {
+    "info": "info",
+    "none": "info",
+    "warning": "warning",
+}
+"""Severities by the label of this name; others, such as critical, are errors."""
+
+AlertOutcome = Literal["raised", "recovered", "known", "covered"]
+
+
+@dataclass(frozen=True)
+class ReceivedAlert:
+    """An alert of a notification of Alertmanager.
+
+    Attributes:
+        fingerprint: Hash of its labels.
+        starts_at: Time at which it began to fire.
+    """
+
+    fingerprint: str
+    starts_at: datetime
+    is_firing: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of its rule."""
+        return self.labels.get("alertname", "") or self.fingerprint
+
+    @property
+    def severity(self) -> Severity:
+        """Severity by its label."""
+        return SEVERITIES.get(self.labels.get("severity", ""), "error")
+
+    @property
+    def cause(self) -> str:
+        """Cause by which it is stored once."""
+        return f"alertmanager {self.fingerprint} {self.starts_at.isoformat()}"
+
+
+def problem_of_alert(alert: ReceivedAlert) -> Problem | None:
+    """Return the problem of an alert; None: the project reports that fault by itself."""
+    covered_by = alert.labels.get(COVERED_BY, "")
+    if not covered_by:
+        return Problem(KIND, cut(alert.name, LONGEST_LABEL), alert.fingerprint)
+    if covered_by == "host_silent" and alert.labels.get("role") == "daemon":
+        covered_by = "daemon_silent"
+    if covered_by not in STATES:
+        return None
+    return Problem(covered_by, alert.labels.get(STATES[covered_by], ""))
+
+
+def store_alert(inbox: Inbox, alert: ReceivedAlert) -> AlertOutcome:
+    """Raise or recover an alert; the same fingerprint and start change nothing a second time.
+
+    Raises:
+        OrchestrationError: The database cannot be used.
+    """
+    problem = problem_of_alert(alert)
+    if problem is None:
+        return "covered"
+    if alert.is_firing:
+        facts = partial(_facts, severity=alert.severity)
+        message = alert_message(alert, problem)
+        raised = inbox.take(
+            *(alert.cause, message.problems, is_always_open, words_of(message)), facts
+        )
+        return "raised" if raised else "known"
+    if problem.kind != KIND:  # its own condition looks at the state itself
+        return "covered"
+    inbox.take(alert.cause, frozenset(), is_always_open, _no_words)  # if it comes late, it is over
+    recovered = inbox.recover(f"{alert.cause} resolved", partial(eq, problem), "for Prometheus")
+    return "recovered" if recovered else "known"
+
+
+def alert_message(alert: ReceivedAlert, problem: Problem) -> Message:
+    """Return the message of an alert: its summary, its description and its labels."""
+    texts = alert.annotations
+    shown = [
+        f"{name}: {cut(value, LONGEST_LABEL)}"
+        for name, value in sorted(alert.labels.items())[:MAX_LABELS_SHOWN]
+    ]
+    described = cut(texts.get("description", "") or "Prometheus has its rule.", LONGEST_REASON)
+    body = "\n".join([described, "", f"Prometheus rule: {alert.name}", *shown])
+    return Message(
+        kind=problem.kind,
+        severity=alert.severity,
+        title=cut(" ".join((texts.get("summary") or alert.name).split()), 200),
+        body=cut(body, LONGEST_BODY),
+        problems=frozenset([problem]),
+    )
+
+
+def _no_words(_: AlertDecision) -> Sequence[Message]:
+    return []
+
+
+def _facts(problem: Problem, severity: Severity) -> Facts:
+    return facts_of(problem)._replace(severity=severity)
