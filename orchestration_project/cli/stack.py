@@ -13,9 +13,11 @@ from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.services import StopRequest, SupervisedServices
 from orchestration_project.cli.stack_services import (
     DATABASES,
-    LONG_STORE,
+    EXPORTER,
     LOOPBACK,
+    OPTIONAL,
     Program,
+    alertmanager,
     authority,
     broker_url,
     caddy,
@@ -23,8 +25,12 @@ from orchestration_project.cli.stack_services import (
     database_url,
     has_account,
     has_databases,
+    installed_services,
     mosquitto,
+    mqtt_exporter,
+    postgres_exporter,
     postgresql,
+    prepare_exporter,
     prometheus,
     rabbitmq,
     require_tools,
@@ -44,7 +50,13 @@ from orchestration_project.settings import Settings, load_settings
 MAX_PORT = 65535
 
 KEY_DAYS = 3650
-"""Validity of the key that Prometheus scrapes with."""
+"""Validity of the keys of services."""
+
+MACHINE_KEYS = (
+    ("metrics", "prometheus", Role.VIEWER),
+    ("alerts", "alertmanager", Role.OPERATOR),
+)
+"""Name, owner and role of each key of a service."""
 
 OWN = ("database_url", "dagster_database_url", "broker_url")
 """Settings that the stack makes itself."""
@@ -52,7 +64,7 @@ OWN = ("database_url", "dagster_database_url", "broker_url")
 BRIDGE = "orchestration"
 """Account of our bridge in deploy/mosquitto/acl."""
 
-SECRETS = ("postgresql", "rabbitmq", "mqtt", "tracker", "session_secret")
+SECRETS = ("postgresql", "rabbitmq", "mqtt", "tracker", EXPORTER, "session_secret")
 
 
 def serve_stack(workers: int) -> int:
@@ -173,7 +185,11 @@ def _start_services(
 ) -> None:
     """Start what the project's programs need, and wait until it answers."""
     erlang = ui.free_port(), ui.free_port()
-    accounts = {BRIDGE: secrets["mqtt"], "tracker": secrets["tracker"]}
+    accounts = {
+        BRIDGE: secrets["mqtt"],
+        "tracker": secrets["tracker"],
+        EXPORTER: secrets[EXPORTER],
+    }
     server = ports["postgresql"], secrets["postgresql"]
     for program in (
         postgresql(binaries, folder / "postgresql", *server),
@@ -183,6 +199,7 @@ def _start_services(
     ):
         _start(services, program)
     services.wait_until("postgresql", lambda: has_databases(*server, folder))
+    prepare_exporter(*server, secrets[EXPORTER])
     for name, program in (("rabbitmq", "rabbitmq"), ("mqtt", "mosquitto"), ("https", "caddy")):
         services.wait_until(program, lambda port=ports[name]: ui.accepts(port))
     services.wait_until(
@@ -214,33 +231,42 @@ def _start_programs(
     ui.start_programs(services, settings, home, LOOPBACK, ports["gateway"])
     services.wait_until("web-server", lambda: ui.answers(LOOPBACK, ports["gateway"]))
     sys.stdout.write(f"Certificate to trust: {authority(folder / 'caddy')}\n")
-    long_store = victoriametrics(folder / "victoriametrics", ports)
+    found = installed_services()
     sys.stdout.write(f"Prometheus: http://{LOOPBACK}:{ports['prometheus']}\n")
-    sys.stdout.write(
-        f"VictoriaMetrics: http://{LOOPBACK}:{ports['victoriametrics']}/vmui\n"
-        if long_store
-        else "VictoriaMetrics: not started, Prometheus keeps 15 days; to keep a year: "
-        f"sudo apt-get install --no-install-recommends {LONG_STORE}\n"
-    )
+    for name, each in OPTIONAL.items():
+        sys.stdout.write(
+            f"{each.title}: http://{LOOPBACK}:{ports[name]}\n"
+            if name in found
+            else f"{each.title}: not started, {each.lack}: "
+            f"sudo apt-get install --no-install-recommends {each.program}\n"
+        )
     sys.stdout.write("Grafana: not started, Debian has no package; its files: deploy/grafana\n")
     ui.announce(settings, settings.public_url, LOOPBACK)  # makes the first key
-    key_file = _metrics_key(settings, folder / "secrets" / "metrics_key")
-    if long_store:
-        _start(services, long_store, is_optional=True)
-        services.wait_until(long_store.name, lambda: ui.accepts(ports["victoriametrics"]))
+    private = folder / "secrets"
+    keys = {
+        name: _key_file(settings, private / f"{name}_key", owner, role)
+        for name, owner, role in MACHINE_KEYS
+    }
+    programs = {
+        "victoriametrics": lambda: victoriametrics(folder / "victoriametrics", ports),
+        "alertmanager": lambda: alertmanager(folder / "alertmanager", keys["alerts"], ports),
+        "postgres_exporter": lambda: postgres_exporter(private / EXPORTER, ports),
+        "mqtt_exporter": lambda: mqtt_exporter(folder / "mosquitto", private / EXPORTER, ports),
+    }
+    for name in found:
+        _start(services, programs[name](), is_optional=True)
     _start(
         services,
-        prometheus(folder / "prometheus", key_file, ports, has_long_store=bool(long_store)),
+        prometheus(folder / "prometheus", keys["metrics"], ports, found),
         is_optional=True,
     )
 
 
-def _metrics_key(settings: Settings, file: Path) -> Path:
-    """Return the file of Prometheus' key; the first start makes it."""
+def _key_file(settings: Settings, file: Path, owner: str, role: Role) -> Path:
+    """Return the file of the key of a service; the first start makes it."""
     if not file.exists():
         with open_warehouse(settings) as warehouse:
             keys = Keys(warehouse, Clock())
-            lasts = timedelta(days=KEY_DAYS)
-            key = keys.create(owner="prometheus", role=Role.VIEWER, lasts=lasts)
+            key = keys.create(owner=owner, role=role, lasts=timedelta(days=KEY_DAYS))
         write_private(file, str(key))
     return file

@@ -5,13 +5,15 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 import psycopg
+import yaml
+from psycopg import sql
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import default_path
@@ -118,8 +120,53 @@ TOOLS = {
 }
 """Programs of the stack beside PostgreSQL's, and the Debian package of each."""
 
-LONG_STORE = "victoria-metrics"
-"""Program of VictoriaMetrics and its Debian package; the stack starts also without it."""
+
+class OptionalService(NamedTuple):
+    """A service that the stack starts if its program is installed.
+
+    Attributes:
+        program: The program, and its Debian package.
+        title: Name for people.
+        lack: What lacks without it.
+        job: Name of its job in prometheus.yml; empty: it has none.
+    """
+
+    program: str
+    title: str
+    lack: str
+    job: str = ""
+
+
+OPTIONAL: Mapping[str, OptionalService] = {
+    "victoriametrics": OptionalService(
+        "victoria-metrics", "VictoriaMetrics", "Prometheus keeps 15 days of metrics, not a year"
+    ),
+    "alertmanager": OptionalService(
+        "prometheus-alertmanager",
+        "Alertmanager",
+        "/attention has no alerts of Prometheus",
+        "alertmanager",
+    ),
+    "postgres_exporter": OptionalService(
+        "prometheus-postgres-exporter",
+        "Exporter of PostgreSQL",
+        "dashboards lack the server",
+        "postgresql",
+    ),
+    "mqtt_exporter": OptionalService(
+        "prometheus-mqtt-exporter",
+        "Exporter of mosquitto",
+        "dashboards lack the broker",
+        "mosquitto",
+    ),
+}
+"""By the name of the port in STACK_PORTS."""
+
+
+def installed_services() -> list[str]:
+    """Return the optional services whose programs are installed."""
+    return [name for name, each in OPTIONAL.items() if find_program(each.program)]
+
 
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -172,6 +219,9 @@ POSTGRESQL_USER = "postgres"
 
 DATABASE_USER = "orchestration"
 DATABASES = ("pipelines", "dagster")
+
+EXPORTER = "exporter"
+"""Account of the exporters, in PostgreSQL and in mosquitto: it reads the state of the server."""
 
 
 def postgresql(binaries: Path, folder: Path, port: int, password: str) -> Program:
@@ -296,6 +346,27 @@ def has_account(port: int, password: str, folder: Path) -> bool:
     return True
 
 
+def prepare_exporter(port: int, password: str, own_password: str) -> None:
+    """Make the account of PostgreSQL's exporter, which reads the state of the server alone.
+
+    Args:
+        port: Port of PostgreSQL on the loopback address.
+        password: Password of the owner.
+        own_password: Password of the account.
+    """
+    name = sql.Identifier(EXPORTER)
+    with psycopg.connect(
+        database_url(port, password, "postgres"), autocommit=True, connect_timeout=CONNECT_SECONDS
+    ) as connection:
+        known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [EXPORTER])
+        if not known.fetchone():
+            connection.execute(
+                sql.SQL(
+                    "CREATE ROLE {} LOGIN CONNECTION LIMIT 5 PASSWORD {} IN ROLE pg_monitor"
+                ).format(name, sql.Literal(own_password))
+            )
+
+
 def _refused_account(
     server: str, name: str, found: Sequence[str], folder: Path
 ) -> ConfigurationError:
@@ -332,26 +403,37 @@ def authority(folder: Path) -> Path:
     return folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
 
 
+ADDRESSES = {
+    "gateway:3000": "gateway",
+    "victoriametrics:8428": "victoriametrics",
+    "alertmanager:9093": "alertmanager",
+    "postgres-exporter:9187": "postgres_exporter",
+    "mqtt-exporter:9641": "mqtt_exporter",
+}
+"""Addresses in deploy/, and the services in STACK_PORTS that they are of."""
+
+
 def prometheus(
-    folder: Path, key_file: Path, ports: Mapping[str, int], *, has_long_store: bool
+    folder: Path, key_file: Path, ports: Mapping[str, int], started: Collection[str]
 ) -> Program:
-    """Return Prometheus, which scrapes the gateway with a key.
+    """Return Prometheus, which scrapes the gateway with a key, and the optional services.
 
     Args:
         folder: A private folder, for 15 days of samples.
         key_file: File of the key.
         ports: By service.
-        has_long_store: Whether it also writes to VictoriaMetrics.
+        started: Optional services that run; the others are left out of its configuration.
     """
     folder.mkdir(exist_ok=True)
-    text = default_path(DEPLOY / "prometheus" / "prometheus.yml").read_text()
-    text = text.replace("gateway:3000", f"{LOOPBACK}:{ports['gateway']}")
-    text = text.replace("victoriametrics:8428", f"{LOOPBACK}:{ports['victoriametrics']}")
-    if not has_long_store:
-        text = text.partition("\nremote_write:\n")[0]
-    config = write_private(
-        folder / "prometheus.yml", text.replace("/run/secrets/metrics_key", str(key_file))
-    )
+    text = _at_ports(default_path(DEPLOY / "prometheus" / "prometheus.yml").read_text(), ports)
+    found = yaml.safe_load(text.replace("/run/secrets/metrics_key", str(key_file)))
+    jobs = {"orchestration", *(OPTIONAL[name].job for name in started)}
+    found["scrape_configs"] = [job for job in found["scrape_configs"] if job["job_name"] in jobs]
+    if "victoriametrics" not in started:
+        del found["remote_write"]
+    if "alertmanager" not in started:
+        del found["alerting"]
+    config = write_private(folder / "prometheus.yml", yaml.safe_dump(found, sort_keys=False))
     rules = default_path(DEPLOY / "prometheus" / "rules")
     shutil.copytree(rules, folder / "rules", dirs_exist_ok=True)
     options = [
@@ -363,16 +445,67 @@ def prometheus(
     return Program("prometheus", ["prometheus", *options], {})
 
 
-def victoriametrics(folder: Path, ports: Mapping[str, int]) -> Program | None:
-    """Return VictoriaMetrics, which keeps a year of samples in ``folder``; None: not installed."""
-    if not find_program(LONG_STORE):
-        return None
+def _at_ports(text: str, ports: Mapping[str, int]) -> str:
+    """Return a configuration of deploy/ with the addresses of the stack."""
+    for address, service in ADDRESSES.items():
+        text = text.replace(address, f"{LOOPBACK}:{ports[service]}")
+    return text
+
+
+def victoriametrics(folder: Path, ports: Mapping[str, int]) -> Program:
+    """Return VictoriaMetrics, which keeps a year of samples in ``folder``."""
     options = [
         f"-storageDataPath={folder}",
         "-retentionPeriod=1y",
         f"-httpListenAddr={LOOPBACK}:{ports['victoriametrics']}",
     ]
-    return Program("victoriametrics", [LONG_STORE, *options], {})
+    return Program("victoriametrics", [OPTIONAL["victoriametrics"].program, *options], {})
+
+
+def alertmanager(folder: Path, key_file: Path, ports: Mapping[str, int]) -> Program:
+    """Return Alertmanager, which sends alerts of Prometheus to the gateway with a key."""
+    folder.mkdir(exist_ok=True)
+    text = _at_ports(default_path(DEPLOY / "alertmanager" / "alertmanager.yml").read_text(), ports)
+    config = write_private(
+        folder / "alertmanager.yml", text.replace("/run/secrets/alerts_key", str(key_file))
+    )
+    options = [
+        f"--config.file={config}",
+        f"--storage.path={folder / 'data'}",
+        "--cluster.listen-address=",
+        f"--web.listen-address={LOOPBACK}:{ports['alertmanager']}",
+    ]
+    return Program("alertmanager", [OPTIONAL["alertmanager"].program, *options], {})
+
+
+def postgres_exporter(password_file: Path, ports: Mapping[str, int]) -> Program:
+    """Return the exporter of PostgreSQL's metrics."""
+    environment = {
+        "DATA_SOURCE_URI": f"{LOOPBACK}:{ports['postgresql']}/{DATABASES[0]}?sslmode=disable",
+        "DATA_SOURCE_USER": EXPORTER,
+        "DATA_SOURCE_PASS_FILE": str(password_file),
+    }
+    listen = f"--web.listen-address={LOOPBACK}:{ports['postgres_exporter']}"
+    command = [OPTIONAL["postgres_exporter"].program, listen]
+    return Program("postgres-exporter", command, environment)
+
+
+def mqtt_exporter(folder: Path, password_file: Path, ports: Mapping[str, int]) -> Program:
+    """Return the exporter of mosquitto's metrics; ``folder`` is the broker's."""
+    text = default_path(DEPLOY / "mosquitto" / "exporter.yaml").read_text()
+    text = text.replace("mosquitto:8883", f"localhost:{ports['mqtt']}")
+    command = [
+        OPTIONAL["mqtt_exporter"].program,
+        f"-config={write_private(folder / 'exporter.yaml', text)}",
+        f"-listen-address={LOOPBACK}",
+        f"-listen-port={ports['mqtt_exporter']}",
+        "-treat-mqtt-password-as-file-name=true",
+    ]
+    environment = {
+        "MQTT2PROM_MQTT_PASSWORD": str(password_file),
+        "SSL_CERT_FILE": str(certificate_of_broker(folder)),
+    }
+    return Program("mqtt-exporter", command, environment)
 
 
 MQTT_PORTS = ("mqtt", "mqtt_certificate", "mqtt_websocket")

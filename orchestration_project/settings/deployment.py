@@ -24,6 +24,9 @@ STACK_PORTS: Mapping[str, int] = {
     "mqtt_websocket": 8885,
     "prometheus": 9091,
     "victoriametrics": 8429,
+    "alertmanager": 9094,
+    "postgres_exporter": 9188,
+    "mqtt_exporter": 9642,
 }
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -16,14 +17,18 @@ from orchestration_project.cli import stack_services
 from orchestration_project.cli.stack import serve_stack
 from orchestration_project.cli.stack_services import (
     DEPLOY,
-    LONG_STORE,
     MQTT_PORTS,
+    OPTIONAL,
     TOOLS,
+    alertmanager,
     caddy,
     find_program,
     has_account,
     has_databases,
+    installed_services,
     mosquitto,
+    mqtt_exporter,
+    postgres_exporter,
     prometheus,
     rabbitmq,
     secret_of,
@@ -109,15 +114,12 @@ def test_ports_of_unknown_services_or_without_a_number_are_refused(monkeypatch, 
         load_settings()
 
 
-def test_without_victoria_metrics_the_stack_has_no_long_store(tmp_path, monkeypatch):
-    ports = load_settings().ports_of_stack
+def test_optional_services_are_those_whose_programs_are_installed(tmp_path, monkeypatch):
     installed(tmp_path, monkeypatch, without=set())
-    assert victoriametrics(tmp_path / "long", ports) is None
-    (tmp_path / "bin" / LONG_STORE).touch(mode=0o755)
-    program = victoriametrics(tmp_path / "long", ports)
-    assert program is not None
-    assert f"-httpListenAddr=127.0.0.1:{ports['victoriametrics']}" in program.command
-    assert "-retentionPeriod=1y" in program.command
+    assert installed_services() == []
+    for each in OPTIONAL.values():
+        (tmp_path / "bin" / each.program).touch(mode=0o755)
+    assert installed_services() == [*OPTIONAL]
 
 
 def test_a_secret_is_made_once_at_random_in_a_private_file(tmp_path):
@@ -157,12 +159,12 @@ def test_each_program_accepts_its_configuration(tmp_path):
     key = tmp_path / "key"
     key.write_text("op_key")
     config = tmp_path / "prometheus" / "prometheus.yml"
-    for has_long_store in (True, False):
-        prometheus(tmp_path / "prometheus", key, ports, has_long_store=has_long_store)
+    for started in (list(OPTIONAL), []):
+        prometheus(tmp_path / "prometheus", key, ports, started)
         run(["promtool", "check", "config", str(config)], {})
-        written = f"http://127.0.0.1:{ports['victoriametrics']}/api/v1/write"
-        assert (written in config.read_text()) is has_long_store
-        assert "remote_write" not in config.read_text() or has_long_store
+        named = {int(port) for port in re.findall(r"127.0.0.1:(\d+)", config.read_text())}
+        assert named == {ports[name] for name in ("gateway", *started)}
+        assert "/run/secrets" not in config.read_text()
     mosquitto(tmp_path / "mosquitto", {"orchestration": "mqtt-password"}, ports)
     text = (tmp_path / "mosquitto" / "mosquitto.conf").read_text()
     assert re.findall(r"^listener (.*)$", text, re.MULTILINE) == [
@@ -171,6 +173,28 @@ def test_each_program_accepts_its_configuration(tmp_path):
     assert text.count("\nsocket_domain ipv4\n") == len(MQTT_PORTS)
     assert "/etc/mosquitto" not in text
     assert "mqtt-password" not in (tmp_path / "mosquitto" / "passwords").read_text()
+
+
+def test_optional_services_listen_on_loopback_and_read_secrets_from_files(tmp_path):
+    ports, key = load_settings().ports_of_stack, tmp_path / "key"
+    key.write_text("planted-secret")
+    (tmp_path / "mosquitto").mkdir()
+    programs = {
+        "victoriametrics": victoriametrics(tmp_path / "long", ports),
+        "alertmanager": alertmanager(tmp_path / "alertmanager", key, ports),
+        "postgres_exporter": postgres_exporter(key, ports),
+        "mqtt_exporter": mqtt_exporter(tmp_path / "mosquitto", key, ports),
+    }
+    assert programs.keys() == OPTIONAL.keys()
+    for name, program in programs.items():
+        command = " ".join(program.command)
+        assert re.search(rf"127\.0\.0\.1(:| -listen-port=){ports[name]}\b", command), name
+        assert "planted-secret" not in f"{command} {program.environment}"
+    config = tmp_path / "alertmanager" / "alertmanager.yml"
+    assert f"http://127.0.0.1:{ports['gateway']}/api/v1/alerts/alertmanager" in config.read_text()
+    assert f"credentials_file: {key}" in config.read_text()
+    if shutil.which("amtool"):
+        run(["amtool", "check-config", str(config)], {})
 
 
 def run(command, environment) -> str:

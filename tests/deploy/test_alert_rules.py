@@ -23,6 +23,10 @@ WRONG = {
         'orchestration_program_silence_seconds{host="h",role="code-server"}': "30+60x40"
     },
     "BridgeDisconnected": {'orchestration_mqtt_bridge_connected{broker="b"}': "1 0x40"},
+    "ServiceNotScraped": {'up{job="postgresql",instance="p:9187"}': "1 0x40"},
+    "PostgresqlAway": {"pg_up": "1 0x40"},
+    "BrokerAway": {"mqtt2prometheus_connected": "1 0x40"},
+    "BrokerDropsMessages": {"mosquitto_dropped_messages_total": "0x30 5x10"},
     "DeliveriesWait": {'orchestration_inbox_oldest_seconds{source="git"}': "0+60x40"},
     "DeliveriesDead": {
         'orchestration_inbox_deliveries{source="git",state="failed"}': "3x40",
@@ -41,6 +45,10 @@ HEALTHY = {
     'orchestration_scrape_ok{part="ledger"}': "1 0 1x40",
     'orchestration_program_silence_seconds{host="h",role="code-server"}': "10 30 10x40",
     'orchestration_mqtt_bridge_connected{broker="b"}': "0 0 1x40",
+    'up{job="postgresql",instance="p:9187"}': "1 0 1x40",
+    "pg_up": "1 0 1x40",
+    "mqtt2prometheus_connected": "1 0 1x40",
+    "mosquitto_dropped_messages_total": "7x40",
     'orchestration_inbox_oldest_seconds{source="git"}': "800x40",
     'orchestration_inbox_deliveries{source="git",state="failed"}': "5x40",
     'orchestration_inbox_deliveries{source="git",state="dead"}': "0x40",

@@ -1,11 +1,15 @@
 """Traefik has the routes of the Caddyfile, and its parts refer to one another."""
 
 import re
+import shutil
+import subprocess
+from urllib.parse import urlsplit
 
 import yaml
 
+from orchestration_project.gateway.api.alerts import PATH
 from orchestration_project.settings import PROJECT_ROOT
-from tests.deploy.compose_file import HOST, services
+from tests.deploy.compose_file import HOST, networks_of, services
 
 DEPLOY = PROJECT_ROOT / "deploy"
 CADDYFILE = (DEPLOY / "caddy" / "Caddyfile").read_text()
@@ -57,10 +61,27 @@ def test_compose_gives_each_variable_of_the_caddyfile_that_has_no_default():
     assert needed <= services()["caddy"]["environment"].keys()
 
 
-def test_prometheus_has_the_key_where_compose_mounts_it():
-    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
-    [job] = yaml.safe_load(text)["scrape_configs"]
+def test_prometheus_and_alertmanager_have_keys_and_targets_of_compose():
+    found = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    [job] = [each for each in found["scrape_configs"] if each["job_name"] == "orchestration"]
     assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_key"
     assert "metrics_key" in services()["prometheus"]["secrets"]
-    [target] = job["static_configs"][0]["targets"]
-    assert target.partition(":")[0] in services()
+    asked = [*found["scrape_configs"], *found["alerting"]["alertmanagers"]]
+    addresses = [address for each in asked for address in each["static_configs"][0]["targets"]]
+    sends = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    [receiver] = sends["receivers"]
+    [hook] = receiver["webhook_configs"]
+    url = urlsplit(hook["url"])
+    key = hook["http_config"]["authorization"]["credentials_file"]
+    assert (key, url.path) == ("/run/secrets/alerts_key", f"/api/v1{PATH}")
+    assert "alerts_key" in services()["alertmanager"]["secrets"]
+    for address in (*addresses, url.netloc):
+        assert "metrics" in networks_of(services()[address.partition(":")[0]]), address
+
+
+def test_alertmanager_waits_for_no_other_alert():
+    route = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())["route"]
+    assert (route["group_by"], "routes" in route) == (["..."], False)
+    if shutil.which("amtool"):
+        command = ["amtool", "check-config", str(DEPLOY / "alertmanager" / "alertmanager.yml")]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - Debian's

@@ -49,26 +49,28 @@ def test_secrets_are_private_differ_between_installations_and_stay(tmp_path, doc
     assert {stat.S_IMODE(each.stat().st_mode) for each in (one / "secrets").iterdir()} == {0o440}
     assert stat.S_IMODE((one / "secrets").stat().st_mode) == 0o700
     same = {name for name, text in contents(other).items() if text == before[name]}
-    assert same == {"metrics_key"}, "which has no key yet"
+    assert same == {"metrics_key", "alerts_key"}, "which have no keys yet"
     assert run_up(one, "minimal", path=[docker.parent]).returncode == 0
     assert contents(one) == before
 
 
-def test_full_starts_the_gateway_makes_a_key_for_prometheus_once_and_starts_the_rest(
+def test_full_starts_the_gateway_makes_keys_of_services_once_and_starts_the_rest(
     tmp_path, docker, written
 ):
     folder = copy_of(tmp_path, written)
     assert run_up(folder, "full", path=[docker.parent]).returncode == 0
     log = Path(f"{docker}.log")
     start, group = "compose --profile full up --build --detach --wait", os.getgid()
-    create = "keys create --role viewer --owner Prometheus --days 3650"
+    run = "compose --profile full run --rm --no-deps -T migrate orchestrate keys create"
     commands = [line for line in log.read_text().splitlines() if "version" not in line]
     assert commands == [
         f"full {group} {start} gateway",
-        f"full {group} compose --profile full run --rm --no-deps -T migrate orchestrate {create}",
+        f"full {group} {run} --role viewer --owner Prometheus --days 3650",
+        f"full {group} {run} --role operator --owner Alertmanager --days 3650",
         f"full {group} {start}",
     ]
-    key = (folder / "secrets" / "metrics_key").read_text()
+    names = ("metrics_key", "alerts_key")
+    [key] = {(folder / "secrets" / name).read_text() for name in names}
     assert key == "op_ab12cd34_abcdefghijklmnopqrstuvwxyz-0123456789_AB\n"
     log.unlink()
     assert run_up(folder, "full", path=[docker.parent]).returncode == 0

@@ -19,12 +19,13 @@ from amqp.exceptions import AccessRefused
 from kombu.connection import Connection
 
 from orchestration_project.cli.stack_services import (
-    LONG_STORE,
+    OPTIONAL,
     TOOLS,
     broker_url,
     data_folder,
     database_url,
     find_program,
+    installed_services,
 )
 from orchestration_project.settings.deployment import STACK_PORTS
 from tests import programs
@@ -208,29 +209,69 @@ def test_answers_have_security_headers_and_plain_http_is_redirected(stack):
     )
 
 
+def asked(stack, service, path):
+    """Return the JSON of an answer of a service; None: it does not answer yet."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.ports[service], timeout=20)
+    with suppress(OSError), closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return json.load(answer) if answer.status == 200 else None
+
+
 @pytest.mark.parametrize("service", ["prometheus", "victoriametrics"])
-def test_prometheus_scrapes_the_gateway_and_writes_to_the_long_store(stack, service):
-    if service == "victoriametrics" and not find_program(LONG_STORE):
+def test_prometheus_scrapes_gateway_and_exporters_and_writes_to_the_long_store(stack, service):
+    found = installed_services()
+    if service == "victoriametrics" and service not in found:
         assert "VictoriaMetrics: not started" in stack.text
         return
+    jobs = {"orchestration", *(OPTIONAL[name].job for name in found)} - {""}
 
-    def is_up():
-        connection = http.client.HTTPConnection("127.0.0.1", stack.ports[service])
-        with suppress(OSError), closing(connection):
-            connection.request("GET", "/api/v1/query?query=up")
-            answer = connection.getresponse()
-            if answer.status == 200:  # while it starts: 503
-                found = json.load(answer)["data"]["result"]
-                return [each["value"][1] for each in found] == ["1"]
-        return False
+    def series(query):
+        answer = asked(stack, service, f"/api/v1/query?query={query}")
+        return answer["data"]["result"] if answer else []
 
-    wait_for(is_up, 120)
+    wait_for(
+        lambda: (
+            {e["metric"]["job"]: e["value"][1] for e in series("up")} == dict.fromkeys(jobs, "1")
+        ),
+        180,
+    )
+    names = {"postgres_exporter": "pg_up", "mqtt_exporter": "mosquitto_clients_connected"}
+    for name in names.keys() & set(found):
+        [one] = wait_for(lambda query=names[name]: series(query), 120)
+        assert float(one["value"][1]) >= 1
+
+
+@pytest.mark.skipif(
+    "alertmanager" not in installed_services(), reason="Alertmanager is not installed"
+)
+def test_prometheus_knows_alertmanager_whose_alerts_are_entries(stack):
+    known = wait_for(lambda: asked(stack, "prometheus", "/api/v1/alertmanagers"), 60)
+    [active] = known["data"]["activeAlertmanagers"]
+    assert f":{stack.ports['alertmanager']}/" in active["url"]
+    labels = {"alertname": "Trial", "severity": "warning"}
+    alert = {"labels": labels, "annotations": {"summary": "a trial"}}
+
+    def send(**more):
+        body = json.dumps([{**alert, **more}])
+        connection = http.client.HTTPConnection("127.0.0.1", stack.ports["alertmanager"])
+        with closing(connection):
+            connection.request("POST", "/api/v2/alerts", body, {"Content-Type": "application/json"})
+            assert connection.getresponse().status == 200
+
+    def titles():
+        _, text = stack.ask("GET", "/api/v1/attention?kind=alert", **{"X-API-Key": stack.key})
+        return [each["title"] for each in json.loads(text)["entries"]]
+
+    send()
+    wait_for(lambda: titles().count("a trial") == 1, 60)
+    send(endsAt="2026-01-01T00:00:00Z")
+    wait_for(lambda: "a trial" not in titles(), 120)
 
 
 def test_every_service_listens_on_the_loopback_address_alone(stack):
-    ports = {port for name, port in stack.ports.items() if name != "victoriametrics"}
-    if find_program(LONG_STORE):
-        ports.add(stack.ports["victoriametrics"])
+    absent = OPTIONAL.keys() - {*installed_services()}
+    ports = {port for name, port in stack.ports.items() if name not in absent}
     opened = [
         each.laddr
         for each in psutil.net_connections("tcp")
