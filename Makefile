@@ -207,6 +207,11 @@ $(VENV)/installed: requirements.lock | $(VENV)/editable
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+$(VENV)/installed-workers: requirements-image.lock | $(VENV)/editable
+	@echo "installing the extras celery, k8s, documents, web and otel into $(VENV) …"
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@ $(VENV)/installed
+
 $(VENV)/installed-dev: requirements-dev.lock | $(VENV)/editable
 	@echo "installing the tools of the tests into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<

@@ -15,6 +15,7 @@ import yaml
 
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
+from tests.deploy.test_compose import parsed
 
 FOLDER = PROJECT_ROOT / "examples" / "systemd"
 UNITS = sorted([*FOLDER.glob("*.service"), *FOLDER.glob("*.timer")])
@@ -39,7 +40,7 @@ def command_of(service: str) -> list[str]:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze")
 def test_systemd_finds_no_fault_in_any_unit(tmp_path):
-    assert len(UNITS) == 7
+    assert len(UNITS) == 9
     for unit in UNITS:
         (tmp_path / unit.name).write_text(of_this_checkout(unit.read_text()))
     done = subprocess.run(  # noqa: S603 - systemd's own program, and our files
@@ -64,6 +65,20 @@ def test_the_port_of_each_server_is_the_one_that_its_clients_ask():
     assert f"proxy_pass http://{host}:{port};" in PROXY.read_text()
     for service in ("daemon", "gateway"):
         assert str(FOLDER / "workspace.yaml") in command_of(service)
+
+
+@pytest.mark.parametrize("service", ["worker@", "bridge", "gateway", "back-up", "alerts-watch"])
+def test_the_command_of_a_unit_is_one_of_the_program(service: str):
+    _python, _m, _package, *arguments = command_of(service)
+    parsed(arguments)
+
+
+def test_the_stop_of_a_worker_leaves_time_to_its_runs():
+    unit = (FOLDER / "orchestration-worker@.service").read_text()
+    assert re.search(r"^KillMode=mixed$", unit, re.MULTILINE), "a signal to runs would end them"
+    [seconds] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert int(seconds) >= 600
+    assert "worker-%i" in command_of("worker@")
 
 
 class Deployment:

@@ -9,7 +9,7 @@ import click
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, progress
 from orchestration_project.contracts.backups import Manifest, named
-from orchestration_project.errors import ContractError
+from orchestration_project.errors import ConfigurationError, ContractError
 
 if TYPE_CHECKING:
     from orchestration_project.resources.operations.restores import Restore
@@ -48,6 +48,7 @@ def backup(place: str, keep_days: int | None) -> int:
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
+    _refuse_stack(settings)
     installation, target = open_installation(settings), open_place(place, "--to")
     refuse_nested(target, installation.store, "--to")
     if OUTPUT.is_dry_run:
@@ -205,6 +206,18 @@ def _record(opened: "Restore", settings: "Settings", *, is_verified: bool) -> No
 def _rows(manifest: Manifest) -> int:
     databases = (manifest.project, manifest.dagster_storage)
     return sum(sum(each.row_counts.values()) for each in databases)
+
+
+def _refuse_stack(settings: "Settings") -> None:
+    """Refuse a STATE_DIR of `stack` without its settings: an empty database would be backed up."""
+    file = settings.stack_settings_file
+    if settings.database_url is None and file.exists():
+        raise ConfigurationError(
+            "the databases of `stack` are not in the settings",
+            expected=f"DATABASE_URL and DAGSTER_DATABASE_URL, as in {file}",
+            found="none",
+            remedy=f"while it runs: `orchestrate --env-file {file} backup --to DIR`",
+        )
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

@@ -84,6 +84,9 @@ def serve_stack(workers: int) -> int:
         secrets = {name: secret_of(private, name) for name in SECRETS}
         _write("Starting the services of the stack; this takes about a minute.")
         own = _environment(given, folder, secrets, workers)
+        lines = [f"{name}={value}\n" for name, value in own.items()]
+        commands = write_private(given.stack_settings_file, "".join(lines))
+        _write(f"Commands on this stack need: orchestrate --env-file {commands}")
         os.environ.update(own)  # noqa: TID251 - the settings, and all programs, read it here
         settings = load_settings()
         services = SupervisedServices(

@@ -283,6 +283,11 @@ class StorageSettings(BaseSettings, defer_build=True):
         return value
 
     @property
+    def stack_settings_file(self) -> Path:
+        """File of the settings that `stack` makes, for commands such as `backup`."""
+        return self.state_path / "stack" / "settings.env"
+
+    @property
     def state_path(self) -> Path:
         """STATE_DIR as an absolute path; a relative one is below the project folder."""
         return project_path(self.state_dir)

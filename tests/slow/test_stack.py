@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import time
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from amqp.exceptions import AccessRefused
 from kombu.connection import Connection
+from psycopg import sql
 
 from orchestration_project.cli.stack_services import (
     OPTIONAL,
@@ -267,6 +269,39 @@ def test_prometheus_knows_alertmanager_whose_alerts_are_entries(stack):
     wait_for(lambda: titles().count("a trial") == 1, 60)
     send(endsAt="2026-01-01T00:00:00Z")
     wait_for(lambda: "a trial" not in titles(), 120)
+
+
+def test_a_backup_of_the_stack_has_both_databases_and_is_restored_with_all_rows(stack, tmp_path):
+    url = partial(database_url, stack.ports["postgresql"], stack.secret("postgresql"))
+    place = f"--to={tmp_path / 'backup'}"
+    status, _, refusal = programs.run(stack.state_dir, "orchestration_project", "backup", place)
+    assert status == 1
+    file = stack.state_dir / "stack" / "settings.env"
+    assert f"orchestrate --env-file {file} backup" in refusal
+    assert not (tmp_path / "backup").exists()
+    command = ("orchestration_project", "--env-file", str(file), "backup", place)
+    status, said, error = programs.run(stack.state_dir, *command)
+    assert status == 0, said + error
+    restored = {"DATABASE_URL": "restored", "DAGSTER_DATABASE_URL": "restored_dagster"}
+    with psycopg.connect(url("postgres"), autocommit=True) as connection:
+        for name in restored.values():
+            connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8'".encode())
+    origin = f"--from={tmp_path / 'backup'}"
+    status, said, error = programs.run(
+        tmp_path / "restored",
+        *("orchestration_project", "restore", origin, "--check"),
+        **{name: url(database) for name, database in restored.items()},
+    )
+    assert status == 0, said + error
+
+    def count(database, table):
+        with psycopg.connect(url(database)) as connection:
+            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+            return connection.execute(query).fetchone()
+
+    assert count("restored", "access_keys") == count("pipelines", "access_keys")
+    assert count("restored", "finra_otc_weekly") == count("pipelines", "finra_otc_weekly")
+    assert count("restored_dagster", "runs") == count("dagster", "runs")
 
 
 def test_every_service_listens_on_the_loopback_address_alone(stack):
