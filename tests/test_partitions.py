@@ -26,7 +26,6 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import ProgressLine
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partitioning import Calendar
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
@@ -43,6 +42,7 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
+from orchestration_project.own.declarations import Weekly
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.spine import balances
@@ -730,7 +730,12 @@ def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(mac
     assert of_months[-1] == str(now.replace(day=1))
 
 
-EVERY_WEEK = replace(TREASURY_WEEKLY, calendar=Calendar(weekday=0, delay_days=8))
+EVERY_WEEK = replace(
+    TREASURY_WEEKLY,
+    declared=replace(
+        TREASURY_WEEKLY.declared, partitions=Weekly("2025-01-06", column="week_start")
+    ),
+)
 
 
 @pytest.mark.slow

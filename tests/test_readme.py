@@ -51,9 +51,9 @@ OF_DATASETS = [each for each in dagster_commands() if DATASETS.search(each)]
 def test_the_page_has_ways_of_dagsters_own_to_load_prices_and_each_kind_of_partition():
     assert len(WAYS) == 4
     kinds = {
-        (each.calendar.cron, len(each.partition_fields))
+        (each.partitioning.calendar.cron, len(each.partitioning.columns))
         for each in finra_datasets.DATASETS
-        if each.calendar.last_day is None
+        if each.partitioning.calendar.last_day is None
     }
     assert len(OF_DATASETS) == len(kinds) == 5
 

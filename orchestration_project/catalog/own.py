@@ -29,7 +29,7 @@ from orchestration_project.engine.own_sources import Declaration, own_declaratio
 from orchestration_project.engine.source import Source
 from orchestration_project.own.contracts import contract_of, partitioning_of
 from orchestration_project.own.declarations import Dataset as Declared
-from orchestration_project.own.declarations import FileSource, UsualSize
+from orchestration_project.own.declarations import FileSource, HttpSource, UsualSize
 from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.partition_documents import (
     listings_of,
@@ -43,6 +43,7 @@ from orchestration_project.resources.own import (
     OwnDltSource,
     OwnFileSource,
     OwnHttpSource,
+    query_source,
     secret,
 )
 from orchestration_project.sensors.own_derived import derived_sensor
@@ -88,7 +89,8 @@ def open_source(
             )
         else:
             start_of = _start_of(declared, given)
-            yield OwnHttpSource(declared, captures, given.clock, source, http, start_of)
+            own = OwnHttpSource(declared, captures, given.clock, source, http, start_of)
+            yield query_source(own) if declared.has_total else own
 
 
 def _start_of(declared: Declared, given: Environment) -> Callable[[Partition], StartState]:
@@ -147,13 +149,14 @@ def _limits(declared: Declared, _: Settings, today: date) -> LoadLimits:
 
 def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
     """Return a declared dataset as all engines have it; by default, of the project's domain."""
-    declared = declaration.dataset
+    declared, source = declaration.dataset, declaration.dataset.source
     return Dataset(
         domain=domain or own_domain(),
         table=declaration.table,
         partitioning=partitioning_of(declared),
         source_dataset=declared.name,
-        count_records=counter_of(declared.source.reading),
+        lists_fields=isinstance(source, HttpSource) and source.field_list is not None,
+        count_records=counter_of(source.reading),
         declared_in=declaration.file,
         contract=contract_of(declared, declaration.table, declaration.fields, declaration.code),
         parse=partial(parse_recorded, declared),

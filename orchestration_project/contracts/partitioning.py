@@ -4,14 +4,17 @@ A load of partitions has an outcome, by which the commands that load choose thei
 No table, source or clock is known here: days and settings come in as arguments.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from orchestration_project.errors import (
     ConfigurationError,
+    SourceError,
     UnknownNameError,
 )
 
@@ -355,6 +358,38 @@ class Partitioning:
         ]
         return missing, sorted(recent)
 
+    def known_in(
+        self, listed: Iterable[Sequence[str]], *, dataset: str, day_field: str
+    ) -> tuple[list[Partition], list[str]]:
+        """Return the partitions that a source lists, oldest first, and values that are not known.
+
+        Args:
+            listed: The day of the rows of each partition, and its other value.
+            dataset: What the source calls the dataset.
+            day_field: What it calls the day of a row.
+
+        Raises:
+            SourceError: A partition of a known value has no day that could name it.
+        """
+        every = [tuple(each) for each in listed]
+        ours = [each for each in every if len(each) == 1 or each[1] in self.values]
+        known = [Partition(self._day_named(each, dataset, day_field), *each[1:]) for each in ours]
+        return sorted(known), sorted({each[1] for each in every if each not in ours})
+
+    def _day_named(self, listed: tuple[str, ...], dataset: str, day_field: str) -> date:
+        day = day_or_none(listed[0])
+        named_by = self.day_of_rows(day) if day is not None else None
+        if day is None or named_by is None or day.isoformat() != listed[0]:
+            example = self.row_day(self.calendar.first_from(EXAMPLE_DAY.replace(day=1)))
+            raise SourceError(
+                f"the source lists a partition of {dataset} whose day names none",
+                expected=f"{day_field} as yyyy-mm-dd, of a partition that a "
+                f"{self.calendar.day_name} names, e.g. {example}",
+                found=", ".join(listed)[:100],
+                remedy="report it to the source; if its calendar changed, correct the declaration",
+            )
+        return named_by
+
     def newest_loaded(self, keys: Iterable[str]) -> list[Newest]:
         """Return how new each value's partitions are, by their keys.
 
@@ -396,6 +431,40 @@ class Partitioning:
                 remedy="rename the file, or take it out of the folder",
             )
         return partition
+
+
+PLACE_OF_PARTITION = re.compile(r"(\{(?:partition(?::(?P<form>[^{}]+))?|value)\})")
+
+
+def filled(template: str, day: date, value: str = "") -> str:
+    """Return a template with the day and the other value of a partition in their places."""
+
+    def text_of(place: re.Match[str]) -> str:
+        is_value = place[0] == "{value}"
+        return value if is_value else f"{day:{place['form'] or '%Y-%m-%d'}}"
+
+    return PLACE_OF_PARTITION.sub(text_of, template)
+
+
+def filled_in(content: Any, day: date | None, value: str = "") -> Any:
+    """Return a copy of JSON with a partition in the places of its texts; None: as they are."""
+    if isinstance(content, Mapping):
+        return {name: filled_in(member, day, value) for name, member in content.items()}
+    if isinstance(content, list | tuple):
+        return [filled_in(member, day, value) for member in content]
+    if isinstance(content, str) and day is not None:
+        return filled(content, day, value)
+    return deepcopy(content)
+
+
+def names_partition(content: Any) -> bool:
+    """Whether a template, or a text in JSON, has a place for the day of a partition."""
+    if isinstance(content, Mapping):
+        return any(map(names_partition, content.values()))
+    if isinstance(content, list | tuple):
+        return any(map(names_partition, content))
+    places = PLACE_OF_PARTITION.findall(content) if isinstance(content, str) else ()
+    return any(place != "{value}" for place in places)
 
 
 def day_or_none(text: str) -> date | None:

@@ -1,20 +1,29 @@
-"""Protocol of a source of partitions, and its implementation for a folder of delimited files."""
+"""Protocol of a source of partitions, and its implementations for files and for paged queries."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import file_bytes
+from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.delimited import read_header, row_count, unfinished_line
-from orchestration_project.contracts.partitioning import Partition, Partitioning
+from orchestration_project.contracts.partitioning import (
+    Partition,
+    Partitioning,
+    filled_in,
+)
 from orchestration_project.contracts.parts import Part
+from orchestration_project.contracts.queries import FieldList, Listing, Paging
 from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.engine.captures import Capture, Captures, rows_version
 from orchestration_project.errors import (
     ConfigurationError,
+    MovedError,
     SourceError,
     TransientError,
     UnavailableError,
@@ -225,3 +234,299 @@ class FolderSource(Source):
         refuse_empty(name, capture, self.field_names)
         refuse_cut(name, capture)
         return Extraction([capture], rows_version(self.dataset, self.captures, [capture]))
+
+
+JSON = "application/json"
+LONGEST_COUNT = 18
+
+RECORDS_HELD = 300_000
+"""Maximum records in memory; above it only the store has the pages, of more than 60 MiB."""
+
+Send = Callable[[str, Mapping[str, object] | None, str], Response]
+"""Sends a request that accepts a media type: a POST of a query in JSON, or of None a GET.
+
+Its answer has HTTP status 200 or 204; others are errors.
+"""
+
+
+class TruncatedResponseError(TransientError):
+    """An answer holds fewer rows than it says."""
+
+
+def moved(before: str, after: str) -> MovedError:
+    """Return the error that a source changed while it was read."""
+    return MovedError(
+        "the source changed while it was read",
+        expected=before,
+        found=after,
+        remedy="nothing: it is read again; if it goes on, run the partition later",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordPages:
+    """Fetches the pages of queries in JSON whose answers say how many records there are.
+
+    A page may be shorter than was asked for, so paging goes by the records received.
+
+    Attributes:
+        send: Sends a query.
+        captures: The store of answers.
+        clock: The present.
+        paging: How pages are asked for.
+        accept: Media type of pages.
+        concurrent_requests: Pages that are requested at once.
+        count_rows: Returns the number of records of a page; None: it is another answer.
+        unusable: Returns the error of an answer that is not a page.
+        kept_headers: Response headers that a capture keeps; empty: all.
+    """
+
+    send: Send
+    captures: Captures
+    clock: Clock
+    paging: Paging
+    accept: str
+    concurrent_requests: int
+    count_rows: Callable[[Response], int | None]
+    unusable: Callable[[Response], Exception]
+    kept_headers: Sequence[str] = ()
+
+    @property
+    def max_records(self) -> int:
+        """Records to which one query can be paged."""
+        paging = self.paging
+        return paging.max_offset + paging.size if paging.max_offset else sys.maxsize
+
+    def fetch(
+        self, url: str, query: Mapping[str, object], *, total: int, kept: list[Capture]
+    ) -> list[Capture]:
+        """Fetch all pages of a query that has ``total`` rows, several at once, in their order."""
+        size = self.paging.size
+        slots: dict[int, list[Capture]] = {offset: [] for offset in range(0, total, size)}
+
+        def fill(offset: int) -> None:
+            until = min(offset + size, total)
+            self._fetch_range(url, query, total, offset, until, slots[offset])
+
+        try:
+            with ThreadPoolExecutor(self.concurrent_requests) as pool:
+                list(pool.map(fill, slots))  # the first error stops what is not yet under way
+        finally:
+            pages = [page for slot in slots.values() for page in slot]
+            kept += pages  # in the order of the rows, however the answers came
+        return pages
+
+    def _fetch_range(
+        self,
+        url: str,
+        query: Mapping[str, object],
+        total: int,
+        offset: int,
+        until: int,
+        pages: list[Capture],
+    ) -> None:
+        """Fetch the rows from ``offset`` to ``until``: one page, or more when they come short."""
+        paging = self.paging
+        while offset < until:
+            asked = {**query, paging.parameter: offset, paging.limit: until - offset}
+            response = self.send(url, asked, self.accept)
+            page = self._keep(response, asked)
+            pages.append(page if total <= RECORDS_HELD else page.without_body())
+            rows = self._page_rows(response, page.row_count, total)
+            if rows == 0:
+                raise TruncatedResponseError(
+                    "the pages ended before all records came",
+                    expected=f"{paging.total} {total}",
+                    found=f"no record at offset {offset}",
+                    remedy="it is retried once; if it persists, report it to the source",
+                    url=response.url,
+                )
+            offset += rows
+
+    def _keep(self, response: Response, asked: Mapping[str, object]) -> Capture:
+        headers = response.headers
+        if self.kept_headers:
+            headers = {name: text for name, text in headers.items() if name in self.kept_headers}
+        return self.captures.keep(
+            response.body,
+            url=response.url,
+            request=asked,
+            response_headers=headers,
+            http_status=response.status,
+            row_count=self.count_rows(response),
+            fetched_at=self.clock.now(),
+        )
+
+    def _page_rows(self, response: Response, rows: int | None, expected_total: int) -> int:
+        """Return how many of its ``rows`` a page holds, having made sure that it is one."""
+        if has_no_record(response):
+            return 0
+        if rows is None:
+            raise self.unusable(response)
+        total = self.total_of(response)
+        if total != expected_total:
+            named = self.paging.total
+            raise moved(f"{named} {expected_total}", f"{named} {total}")
+        named = self.paging.page_total
+        said = response.headers.get(named.lower(), "").strip() if named else ""
+        if said and said != str(rows):
+            raise TruncatedResponseError(
+                "a page was cut short",
+                expected=f"{named} {said}",
+                found=f"{rows} rows in {len(response.body)} bytes",
+                remedy="it is retried once; if it persists, report it to the source",
+                url=response.url,
+            )
+        return rows
+
+    def total_of(self, response: Response) -> int:
+        """Return the number of records that a query has.
+
+        Raises:
+            SourceError: The answer does not say it.
+        """
+        named = self.paging.total
+        text = response.headers.get(named.lower(), "")
+        if not text.isdecimal() or len(text) > LONGEST_COUNT:
+            raise SourceError(
+                "a response has no count of records",
+                expected=f"the header {named} with a number",
+                found=f"{named} {text[:60]!r}",
+                remedy="check its address: something between here and there may drop headers",
+                url=response.url,
+            )
+        return int(text)
+
+
+def has_no_record(response: Response) -> bool:
+    """Whether an answer is empty: without a body, or an empty list of JSON."""
+    return response.status == 204 or response.body.strip() in (b"", b"[]")
+
+
+@dataclass
+class QuerySource(Source):
+    """A query in JSON for each partition, as a source of them.
+
+    Attributes:
+        source_name: Source name in captures and loads.
+        dataset: What the source calls the dataset.
+        partitioning: Which partitions there are.
+        day_field: What the source calls the day of a row.
+        pages: What fetches its pages.
+        url: Where the query is sent to.
+        query: The query, with places of the partition.
+        version_of: Returns the state of a partition in its pages.
+        published: Returns what names each partition that is listed, once; None: none are.
+        scheduled: Returns the partitions by their calendar from a day on, where none are listed.
+        list_fields: Returns the type of each field; None: they are not listed.
+    """
+
+    source_name: str
+    dataset: str
+    partitioning: Partitioning
+    day_field: str
+    pages: RecordPages
+    url: str
+    query: Mapping[str, object]
+    version_of: Callable[[Sequence[Capture], Partition], str]
+    published: Callable[[], frozenset[tuple[str, ...]]] | None
+    scheduled: Callable[[date | None], Sequence[Partition]] = lambda _: ()
+    list_fields: Callable[[], Mapping[str, str] | None] = lambda: None
+
+    @property
+    def name(self) -> str:
+        """Source name in captures and loads."""
+        return self.source_name
+
+    def partitions(self, since: date | None = None) -> PartitionList:
+        """Return the partitions that are listed, oldest first, and values that are not known.
+
+        Raises:
+            SourceError: A partition of a known value has no day that could name it.
+        """
+        if self.published is None:
+            return PartitionList(self.scheduled(since))
+        found = self.partitioning.known_in(
+            self.published(), dataset=self.dataset, day_field=self.day_field
+        )
+        return PartitionList(*found)
+
+    def fields(self) -> Mapping[str, str] | None:
+        """Return the type of each field, by name, as they are listed."""
+        return self.list_fields()
+
+    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
+        """Fetch all pages; more than one of them are read again, to be sure that nothing moved."""
+        texts = self.partitioning.texts_of(partition)
+        if self.published is not None and tuple(texts) not in (published := self.published()):
+            raise UnavailableError(
+                f"{self.dataset} of {partition.label} is not published, or not kept any more",
+                expected="a partition that the source lists",
+                found=f"{len(published)} others",
+                remedy="ask for another, or wait for its publication",
+            )
+        query = filled_in(self.query, date.fromisoformat(texts[0]), partition.value)
+        total = self._total(partition, query)
+        pages = self.pages.fetch(self.url, query, total=total, kept=captures)
+        version = self.version_of(pages, partition)
+        if len(pages) > 1:
+            again = self.pages.fetch(self.url, query, total=total, kept=[])
+            found = self.version_of(again, partition)
+            if found != version:
+                raise moved(version, found)
+        return Extraction(pages, version, total)
+
+    def _total(self, partition: Partition, query: Mapping[str, object]) -> int:
+        """Ask how many records there are."""
+        paging, most = self.pages.paging, self.pages.max_records
+        probe = {**query, paging.limit: 1, paging.parameter: 0}
+        response = self.pages.send(self.url, probe, JSON)
+        if has_no_record(response):
+            raise SourceError(
+                f"{self.dataset} is empty for {partition.label}",
+                expected="records, as it is listed" if self.published else "records",
+                found=f"HTTP {response.status}, no record",
+                remedy="ask again later; if it stays so, ask the source what your access covers",
+                url=response.url,
+            )
+        total = self.pages.total_of(response)
+        if total > most:
+            raise SourceError(
+                f"{self.dataset} has more records for {partition.label} than one may page to",
+                expected=f"at most {most}",
+                found=f"{paging.total} {total}",
+                remedy="report it: a partition of this size needs another way of asking",
+            )
+        return total
+
+
+def names_in(answer: Any, listing: Listing) -> frozenset[tuple[str, ...]] | None:
+    """Return the names of each partition in an answer in JSON; None: it is another answer."""
+    try:
+        entries = _list_in(answer, listing)
+        names = [each[listing.member] if listing.member else each for each in entries]
+        return frozenset(
+            (each,) if isinstance(each, str) else tuple(map(str, each)) for each in names
+        )
+    except (KeyError, TypeError):
+        return None
+
+
+def fields_in(answer: Any, listed: FieldList) -> Mapping[str, str]:
+    """Return name and type of each field that an answer in JSON lists; nothing where it is none.
+
+    A name that is listed twice makes it none: its type would be ambiguous.
+    """
+    try:
+        found = [(each[listed.name], each[listed.type]) for each in _list_in(answer, listed)]
+    except (KeyError, TypeError):
+        return {}
+    is_text = all(isinstance(text, str) and text for each in found for text in each)
+    types = {name: listed.types.get(kind, kind) for name, kind in found} if is_text else {}
+    return types if len(types) == len(found) else {}
+
+
+def _list_in(answer: Any, place: Listing | FieldList) -> Any:
+    for name in place.path.split(".") if place.path else ():
+        answer = answer[name]
+    return answer

@@ -21,8 +21,7 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.own import declarations
 from orchestration_project.own.declarations import Dataset, Field
 from orchestration_project.own.derived import Derived, derived
-from orchestration_project.own.dlt_rest_api import rest_api_maker
-from orchestration_project.own.dlt_source import DltSource, dlt_source
+from orchestration_project.own.dlt_source import DltSource, dlt_source, rest_api_maker
 from orchestration_project.own.reading import MAX_BYTES, invalid
 from orchestration_project.settings.yaml import Place, located, read_yaml, value_problems
 from orchestration_project.settings.yaml import syntax_problem as yaml_problem
@@ -134,6 +133,7 @@ class CalendarAttributes(Attributes):
     market: str = ""
     closed: list[Any] = []
     weekdays: list[str] = []
+    skips: bool = True
 
     def made(self) -> declarations.Calendar:
         """Return the calendar."""
@@ -148,8 +148,11 @@ class PartitionsAttributes(Attributes):
     calendar: str | CalendarAttributes = ""
     published: str = ""
     weekday: str = ""
-    day: int = 1
+    day: int | list[int] = 1
     delay_days: int = 0
+    until: Any = ""
+    value_column: str = ""
+    values: list[str] = []
     column: str = ""
     reread_count: int = 4
     zone: str = ""
@@ -176,6 +179,10 @@ class PagingAttributes(Attributes):
     size: int = 0
     start: int = 1
     most: int = 1000
+    limit: str = ""
+    total: str = ""
+    page_total: str = ""
+    max_offset: int = 0
 
     def made(self) -> declarations.Paging:
         """Return the paging."""
@@ -232,6 +239,32 @@ class DocumentAttributes(Attributes):
         return declarations.Document(**self.given)
 
 
+class ListingAttributes(Attributes):
+    """A list of partitions, as of `Listing`."""
+
+    url: str
+    path: str = ""
+    member: str = ""
+
+    def made(self) -> declarations.Listing:
+        """Return the list."""
+        return declarations.Listing(**self.given)
+
+
+class FieldListAttributes(Attributes):
+    """A list of fields, as of `FieldList`."""
+
+    url: str
+    path: str = ""
+    name: str = "name"
+    type: str = "type"
+    types: dict[str, str] = {}
+
+    def made(self) -> declarations.FieldList:
+        """Return the list."""
+        return declarations.FieldList(**self.given)
+
+
 class OAuthAttributes(Attributes):
     """A client of OAuth 2, as of `client_credentials`; ID and secret are environment variables."""
 
@@ -261,6 +294,10 @@ class HttpAttributes(ReadingAttributes):
     retries: int = 4
     documents: list[DocumentAttributes] = []
     incremental: IncrementalAttributes | None = None
+    json_query: dict[str, Any] | None = None
+    listing: ListingAttributes | None = None
+    field_list: FieldListAttributes | None = None
+    concurrent_requests: int = 1
 
     def made(self) -> declarations.HttpSource:
         """Return the source."""
@@ -275,6 +312,8 @@ class HttpAttributes(ReadingAttributes):
             "paging": paging,
             "documents": tuple(each.made() for each in self.documents),
             "incremental": self.incremental.made() if self.incremental else None,
+            "listing": self.listing.made() if self.listing else None,
+            "field_list": self.field_list.made() if self.field_list else None,
         }
         return declarations.http_source(**{**self.given, **parts})
 

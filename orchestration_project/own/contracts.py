@@ -13,7 +13,12 @@ from sqlalchemy import Column, Table
 
 from orchestration_project.contracts.contract import Claim, Contract, validate
 from orchestration_project.contracts.delimited import PLACE, REJECT, Parsed
-from orchestration_project.contracts.partitioning import Partition, Partitioning, day_or_none
+from orchestration_project.contracts.partitioning import (
+    Partition,
+    Partitioning,
+    day_or_none,
+    filled,
+)
 from orchestration_project.contracts.parts import Part
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.contracts.values import moment_or_none
@@ -27,7 +32,6 @@ from orchestration_project.own.declarations import (
     FileSource,
     HttpSource,
     RowCount,
-    filled,
 )
 from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.formats.compressed import is_compressed
@@ -152,7 +156,14 @@ def list_size_checks(field: Field) -> Sequence[FieldCheck]:
 def partitioning_of(dataset: Dataset) -> Partitioning:
     """Return the partitions of a dataset."""
     declared = dataset.partitions
-    return Partitioning(dataset.name, declared.calendar, day_column=declared.column)
+    return Partitioning(
+        dataset.name,
+        declared.calendar,
+        day_column=declared.column,
+        value_column=declared.value_column,
+        values=declared.values,
+        row_day=declared.row_day,
+    )
 
 
 def contract_of(
@@ -163,10 +174,10 @@ def contract_of(
     return Contract(
         table,
         fields,
-        partition_fields=(day_field(dataset),),
+        partition_fields=[day_field(dataset), *value_fields(dataset)],
         claims=tuple(each for each in dataset.checks if isinstance(each, Claim)),
         rule_version=dataset.rule_version or rule_version(dataset, code),
-        has_record_total=False,
+        has_record_total=dataset.has_total,
         row_limits=None if counted is None else (counted.min, counted.max),
     )
 
@@ -191,6 +202,12 @@ def day_field(dataset: Dataset) -> str:
     """Return the field of records that has the day of their partition."""
     column = dataset.partitions.column
     return next((each.source_name for each in dataset.fields if each.name == column), DAY_FIELD)
+
+
+def value_fields(dataset: Dataset) -> Sequence[str]:
+    """Return the field of records that has the other value of their partition, if there is one."""
+    column = dataset.partitions.value_column
+    return [each.source_name for each in dataset.fields if each.name == column]
 
 
 def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
@@ -285,16 +302,20 @@ def _with_days(record: Record, names: Sequence[str]) -> Record:
     return record._replace(texts={**texts, **found})
 
 
-def records_of_day(dataset: Dataset, wanted: date) -> Callable[[Record], bool]:
-    """Return whether a record belongs to the partition of a day.
+def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Record], bool]:
+    """Return whether a record belongs to a partition.
 
     One whose day cannot be read belongs to each: it is rejected, not left out.
     """
     name = day_field(dataset) if dataset.has_day_field else ""
-    text = wanted.isoformat()
+    wanted = dataset.partitions.row_day(partition.day)
+    text, values = wanted.isoformat(), value_fields(dataset)
 
     def is_own(record: Record) -> bool:
-        if record.left_out:
+        texts = record.texts
+        if record.left_out or (
+            texts and any(texts.get(each) != partition.value for each in values)
+        ):
             return False
         if not name:
             return True
@@ -400,7 +421,7 @@ def version_of(
     Raises:
         SourceError: A document cannot be read.
     """
-    is_own = records_of_day(dataset, partition.day)
+    is_own = records_of_partition(dataset, partition)
     own = [
         json.dumps(record.texts, sort_keys=True) + record.problem[0]
         for body in bodies
@@ -432,11 +453,12 @@ def parse_delivery(
     rows: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
     reading = dataset.source.reading
-    filtered = Counter[str](other_days=0) if dataset.has_day_field else Counter[str]()
+    has_others = dataset.has_day_field or dataset.partitions.value_column
+    filtered = Counter[str](other_days=0) if has_others else Counter[str]()
     filtered.update(dict.fromkeys(reading.filters, 0))
     filtered.update({LOADED_BEFORE: 0} if dataset.growing_field else {})
     quoted: list[Part] = []
-    is_own = records_of_day(dataset, partition.day)
+    is_own = records_of_partition(dataset, partition)
     for part in parts:
         lines = [",".join(names)] if reading.quotes_records else []
         for record in new_records(dataset, records_of(dataset, part.body), before):
@@ -465,7 +487,8 @@ def parse_delivery(
         if each.optional and reading.null_values
     )
     if not dataset.has_day_field:
-        frame = frame.with_columns(pl.lit(partition.day.isoformat()).alias(DAY_FIELD))
+        wanted = dataset.partitions.row_day(partition.day)
+        frame = frame.with_columns(pl.lit(wanted.isoformat()).alias(DAY_FIELD))
     return Parsed(
         frame,
         pl.DataFrame(rejects, REJECT, orient="row"),

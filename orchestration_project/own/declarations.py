@@ -9,14 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 from holidays.registry import EntityLoader
 
 from orchestration_project.contracts.contract import Claim
+from orchestration_project.contracts.partitioning import (
+    PLACE_OF_PARTITION,
+    names_partition,
+    same_day,
+)
 from orchestration_project.contracts.partitioning import Calendar as PartitionCalendar
+from orchestration_project.contracts.queries import FieldList, Listing, Paging
 from orchestration_project.errors import did_you_mean
 from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.dlt_source import dlt_source as dlt_source
@@ -206,6 +212,9 @@ class Partitions:
             field, records of other days belong to other partitions.
         published_at: Time of day of publication, in the calendar's zone.
         reread_count: How many of the newest partitions are read again for changes.
+        value_column: The field that has the other value of partitions; blank: there is none.
+        values: What that value may be.
+        row_day: Returns the day that rows of a partition have, by the day that names it.
     """
 
     since: date
@@ -213,6 +222,25 @@ class Partitions:
     column: str
     published_at: time
     reread_count: int
+    value_column: str = ""
+    values: Sequence[str] = ()
+    row_day: Callable[[date], date] = same_day
+
+
+class PartitionOptions(TypedDict, total=False):
+    """Arguments that `Daily`, `Weekly` and `Monthly` have in common.
+
+    Attributes:
+        until: The last day that names a partition, of a source that ended.
+        value_column: As of `Partitions`, such as ``region`` for a partition of each day and region.
+        values: As of `Partitions`.
+        row_day: As of `Partitions`; such a day comes before the next one that names a partition.
+    """
+
+    until: str | date
+    value_column: str
+    values: Sequence[str]
+    row_day: Callable[[date], date]
 
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -224,13 +252,16 @@ class Calendar:
 
     Attributes:
         market: Code of a market of the library holidays, such as XNYS; empty: no holidays.
-        closed: Further days without data, such as 2026-12-24.
+        closed: Further days without data, such as 2026-12-24, or a function that finds them.
         weekdays: Days of the week with data; Monday to Friday by default.
+        skips: Whether the source is not asked for days without data. If not, such days are not
+            late, and are loaded where the source lists them.
     """
 
     market: str = ""
-    closed: Sequence[str | date] = ()
+    closed: Sequence[str | date] | Callable[[date], bool] = ()
     weekdays: Sequence[str] = WEEKDAYS[:5]
+    skips: bool = True
 
     def __post_init__(self) -> None:
         for name in self.weekdays or ("none",):
@@ -242,18 +273,20 @@ class Calendar:
     def made(self) -> PartitionCalendar:
         """Return the days as partitions have them."""
         is_holiday = _holidays_of(self.market) if self.market else None
-        closed = frozenset(map(_day, self.closed))
+        is_named = (
+            self.closed if callable(self.closed) else frozenset(map(_day, self.closed)).__contains__
+        )
         numbers = frozenset(WEEKDAYS.index(name) for name in self.weekdays)
 
         def is_closed(day: date) -> bool:
-            is_free = day in closed or day.weekday() not in numbers
+            is_free = is_named(day) or day.weekday() not in numbers
             return is_free or (is_holiday is not None and is_holiday(day))
 
         return PartitionCalendar(
             weekday=None,
             delay_days=1,
             is_holiday=is_closed,
-            skips_holidays=True,
+            skips_holidays=self.skips,
             is_every_day=bool(numbers & {5, 6}),
         )
 
@@ -266,6 +299,7 @@ def Daily(  # noqa: N802 - a declaration reads like a value
     column: str = "day",
     reread_count: int = 4,
     zone: str = "UTC",
+    **others: Unpack[PartitionOptions],
 ) -> Partitions:
     """Return a partition for each day, or for each business day of a calendar.
 
@@ -278,12 +312,13 @@ def Daily(  # noqa: N802 - a declaration reads like a value
         column: As of `Partitions`.
         reread_count: As of `Partitions`.
         zone: Time zone of the days, where ``published`` names none.
+        others: As of `PartitionOptions`.
     """
     if calendar == "":
         made = PartitionCalendar(weekday=None, delay_days=1, is_every_day=True)
     else:
         made = (Calendar(market=calendar) if isinstance(calendar, str) else calendar).made()
-    found = _partitions(since, made, published, column, reread_count)
+    found = _partitions(since, made, published, column, reread_count, **others)
     if published:
         return found
     _, zone = _published(f"00:00 {zone}")
@@ -298,6 +333,7 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
     delay_days: int = 7,
     column: str = "week",
     reread_count: int = 4,
+    **others: Unpack[PartitionOptions],
 ) -> Partitions:
     """Return a partition for each week, named by one day of it.
 
@@ -308,30 +344,33 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
         delay_days: Days from the day that names a week to its publication.
         column: As of `Partitions`.
         reread_count: As of `Partitions`.
+        others: As of `PartitionOptions`.
     """
     if weekday not in WEEKDAYS:
         raise invalid("weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS))
     made = PartitionCalendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
-    return _partitions(since, made, published, column, reread_count, delay_days)
+    return _partitions(since, made, published, column, reread_count, delay_days, **others)
 
 
 def Monthly(  # noqa: N802 - a declaration reads like a value
     since: str | date,
     *,
-    day: int = 1,
+    day: int | Sequence[int] = 1,
     published: str = "",
     delay_days: int = 31,
     column: str = "month",
     reread_count: int = 4,
+    **others: Unpack[PartitionOptions],
 ) -> Partitions:
     """Return a partition for each month, named by one day of it, the first by default.
 
-    The other arguments are those of `Weekly`.
+    Several days name as many partitions of a month. The other arguments are those of `Weekly`.
     """
-    if day not in range(1, 29):
+    days = (day,) if isinstance(day, int) else tuple(day)
+    if not days or not set(days) <= set(range(1, 29)):
         raise invalid("day of a month", "1 to 28, which each month has", day)
-    made = PartitionCalendar(weekday=None, delay_days=delay_days, month_days=(day,))
-    return _partitions(since, made, published, column, reread_count, delay_days)
+    made = PartitionCalendar(weekday=None, delay_days=delay_days, month_days=days)
+    return _partitions(since, made, published, column, reread_count, delay_days, **others)
 
 
 def _partitions(
@@ -341,6 +380,8 @@ def _partitions(
     column: str,
     reread_count: int,
     delay_days: int = 0,
+    until: str | date = "",
+    **others: Any,
 ) -> Partitions:
     moment, zone = _published(published)
     delay = delay_days if published else calendar.delay_days
@@ -349,18 +390,20 @@ def _partitions(
         raise invalid("column of partitions", "a name such as trade_date", column)
     if reread_count < 0:
         raise invalid("reread_count", "0 or more", reread_count)
-    placed = _placed(calendar, delay, zone)
+    for name in others:
+        if name not in (known := list(PartitionOptions.__annotations__)):
+            raise invalid("partitions", ", ".join(known), name, did_you_mean(name, known))
+    if bool(others.get("value_column")) != bool(others.get("values")):
+        raise invalid("values of partitions", "value_column and its values", "one of them")
+    last = _day(until) if until else None
     return Partitions(
         since=first,
-        calendar=placed,
+        calendar=replace(calendar, delay_days=delay, zone=zone, last_day=last),
         column=column,
         published_at=moment,
         reread_count=reread_count,
+        **others,
     )
-
-
-def _placed(calendar: PartitionCalendar, delay_days: int, zone: str) -> PartitionCalendar:
-    return PartitionCalendar(**{**vars(calendar), "delay_days": delay_days, "zone": zone})
 
 
 def _day(given: str | date) -> date:
@@ -515,11 +558,15 @@ class HttpSource:
     bearer: str
     basic: tuple[str, str] | None
     oauth: ClientCredentials | None
-    paging: "Paging | None"
+    paging: Paging | None
     requests_per_second: int
     max_attempts: int
     documents: Sequence[Document] = ()
     incremental: Incremental | None = None
+    json_query: Mapping[str, Any] | None = None
+    listing: Listing | None = None
+    field_list: FieldList | None = None
+    concurrent_requests: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -530,35 +577,43 @@ class FileSource:
     reading: Reading
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paging:
-    """The way from a page of an answer to the next; `pages`, `cursor` and others make it.
-
-    Attributes:
-        kind: Where the next request comes from.
-        parameter: Name of the query parameter that asks for the next page.
-        path: Path with dots in the answer to the cursor or URL of the next page.
-        size: Records of a full page.
-        start: Value of the parameter of the first page.
-        most: Pages at most; an answer with more fails.
-    """
-
-    kind: Literal["page", "offset", "cursor", "next_url", "link_header"]
-    parameter: str = ""
-    path: str = ""
-    size: int = 0
-    start: int = 1
-    most: int = 1000
-
-
 def pages(parameter: str = "page", *, size: int, start: int = 1, most: int = 1000) -> Paging:
     """Return paging by number: after a page with fewer than ``size`` records comes an empty one."""
     return Paging(kind="page", parameter=parameter, size=size, start=start, most=most)
 
 
-def offsets(parameter: str = "offset", *, size: int, most: int = 1000) -> Paging:
-    """Return paging by the number of records before a page."""
-    return Paging(kind="offset", parameter=parameter, size=size, start=0, most=most)
+def offsets(
+    parameter: str = "offset",
+    *,
+    size: int,
+    most: int = 1000,
+    limit: str = "",
+    total: str = "",
+    page_total: str = "",
+    max_offset: int = 0,
+) -> Paging:
+    """Return paging by the number of records before a page.
+
+    Args:
+        parameter: What asks for it: a query parameter, or of a query in JSON a member.
+        size: Records of a full page.
+        most: As of `Paging`.
+        limit: Of a query in JSON: the member that asks for at most so many records.
+        total: Of a query in JSON: the header of answers that has the number of all its records.
+        page_total: The header that has the number of records of a page, if there is one.
+        max_offset: The offset up to which a query can be paged; 0: any.
+    """
+    return Paging(
+        kind="offset",
+        parameter=parameter,
+        size=size,
+        start=0,
+        most=most,
+        limit=limit,
+        total=total,
+        page_total=page_total,
+        max_offset=max_offset,
+    )
 
 
 def cursor(parameter: str, *, path: str, most: int = 1000) -> Paging:
@@ -591,6 +646,10 @@ def http_source(
     retries: int = 4,
     documents: Sequence[Document] = (),
     incremental: Incremental | None = None,
+    json_query: Mapping[str, Any] | None = None,
+    listing: Listing | None = None,
+    field_list: FieldList | None = None,
+    concurrent_requests: int = 1,
     **reading: Unpack[ReadingOptions],
 ) -> HttpSource:
     """Return a source of documents over HTTP.
@@ -598,7 +657,8 @@ def http_source(
     Secrets are named, not given: the environment variable of a name is read when a request is sent.
 
     Args:
-        url: Address; ``{partition:%Y-%m-%d}`` stands for the day, in a notation of `strftime`.
+        url: Address; ``{partition:%Y-%m-%d}`` stands for the day, in a notation of `strftime`,
+            ``{value}`` for the other value of a partition.
         headers: Headers of requests.
         query: Parameters of the query, which may name the partition, too.
         secret_headers: Environment variables of headers, such as ``{"X-Api-Key": "MY_KEY"}``.
@@ -612,6 +672,12 @@ def http_source(
         documents: Documents below ``url`` that have several partitions each. They list which
             partitions there are, in place of the calendar.
         incremental: The request of what is new since the partition before, as of `incremental`.
+        json_query: A query in JSON, sent by POST, whose texts may have the places ``{partition}``
+            and ``{value}``. It is paged by `offsets` with a limit and a total: as many records must
+            come as the source says, and more than one page is read twice to be sure of it.
+        listing: List of the partitions of such a query, in place of the calendar.
+        field_list: List of its fields, which a load compares with the declared ones.
+        concurrent_requests: Pages of such a query that are requested at once.
         reading: How records are read, as of `Reading`: ``format`` and its options, or ``parse``.
     """
     if not url.startswith(("http://", "https://")):
@@ -627,6 +693,7 @@ def http_source(
     made = reading_of(reading)
     others = [incremental.parameter] if incremental else []
     _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names, *others])
+    _require_query(json_query, paging, listing or field_list, [*documents, *(query or ()), *others])
     if paging is not None and paging.kind in ("cursor", "next_url") and made.format != "json":
         found_format = made.format or "parse="
         raise invalid("paging", "format json for a cursor or URL in the answer", found_format)
@@ -645,6 +712,10 @@ def http_source(
         max_attempts=retries + 1,
         documents=documents,
         incremental=incremental,
+        json_query=json_query,
+        listing=listing,
+        field_list=field_list,
+        concurrent_requests=concurrent_requests,
     )
 
 
@@ -668,23 +739,27 @@ def _require_plain(
         raise invalid("documents", "no paging, headers, query and secrets beside them", found)
 
 
-PLACE_OF_DAY = re.compile(r"\{partition(?::(?P<form>[^{}]+))?\}")
-
-
-def filled(template: str, day: date) -> str:
-    """Return a template with a day in the places of its partition."""
-    return PLACE_OF_DAY.sub(lambda place: f"{day:{place['form'] or '%Y-%m-%d'}}", template)
-
-
-def names_partition(template: str) -> bool:
-    """Whether a template has a place for the partition."""
-    return PLACE_OF_DAY.search(template) is not None
+def _require_query(
+    query: Mapping[str, Any] | None, paging: Paging | None, lists: object, others: Sequence[object]
+) -> None:
+    """Make sure that a query in JSON says how many records it has, and has its parts alone."""
+    counts = paging is not None and bool(paging.total and paging.limit)
+    if query is None and (lists or counts):
+        raise invalid(
+            "json_query", "a query beside listing, field_list and total of offsets", "none"
+        )
+    if query is not None and not counts:
+        expected = "offsets(…, limit=, total=) beside a query in JSON"
+        raise invalid("paging", expected, "none" if paging is None else paging.kind)
+    if query is not None and others:
+        expected = "no documents, query and incremental beside a query in JSON"
+        raise invalid("json_query", expected, ", ".join(map(str, others)))
 
 
 def _require_template(url: str, query: Mapping[str, str]) -> None:
     """Make sure that braces of a template are places of the partition."""
     for text in (url, *query.values()):
-        if wrong := re.search(r"[{}][^{}]*[{}]?", PLACE_OF_DAY.sub("", text)):
+        if wrong := re.search(r"[{}][^{}]*[{}]?", PLACE_OF_PARTITION.sub("", text)):
             raise invalid("template", "{partition} or {partition:%Y-%m-%d}", wrong[0])
 
 
@@ -807,7 +882,15 @@ class Dataset:
 
     def _require_partition(self, what: str) -> None:
         """Make sure that the records of a partition differ from those of others."""
-        column = self.partitions.column
+        column, value_column = self.partitions.column, self.partitions.value_column
+        texts = [each.name for each in self.fields if each.kind == "text"]
+        if value_column and value_column not in texts:
+            remedy = did_you_mean(value_column, texts)
+            raise invalid(f"value_column of {what}", "a field that is a text", value_column, remedy)
+        documents = self.source.documents if isinstance(self.source, HttpSource) else ()
+        if value_column and (self.is_incremental or documents):
+            expected = "a source without documents and incremental"
+            raise invalid(f"value_column of {what}", expected, value_column)
         field = next((each for each in self.fields if each.name == column), None)
         if field is not None and field.kind != "date":
             raise invalid(f"field {column!r}", "a date, as it names partitions", field.kind)
@@ -860,7 +943,7 @@ class Dataset:
         if isinstance(self.source, DltSource):
             return self.source.takes_day
         templates = (
-            [self.source.url, *self.source.query.values()]
+            [self.source.url, *self.source.query.values(), self.source.json_query]
             if isinstance(self.source, HttpSource)
             else [self.source.path]
         )
@@ -874,5 +957,11 @@ class Dataset:
     @property
     def key_columns(self) -> Sequence[str]:
         """The columns of its key, with that of the partition."""
-        column = self.partitions.column
-        return tuple(self.key) if column in self.key else (column, *self.key)
+        named = (self.partitions.column, self.partitions.value_column)
+        added = [name for name in named if name and name not in self.key]
+        return (*added, *self.key)
+
+    @property
+    def has_total(self) -> bool:
+        """Whether its source says how many records a partition has."""
+        return isinstance(self.source, HttpSource) and self.source.json_query is not None

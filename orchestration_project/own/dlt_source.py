@@ -6,6 +6,7 @@ dlt is imported when a partition is read, and not by a declaration.
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -15,6 +16,7 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
+from orchestration_project.contracts.partitioning import filled_in, names_partition
 from orchestration_project.errors import SourceError, did_you_mean
 from orchestration_project.own.formats.json_documents import loaded_json
 from orchestration_project.own.reading import Reading, invalid, requests_per_second
@@ -202,3 +204,55 @@ def _json_value(value: Any, resource: str) -> bool | int | str | None:
         found=type(value).__name__,
         remedy="convert it in the resource, such as by add_map",
     )
+
+
+SECRET_MEMBERS = ("token", "api_key", "password", "client_secret", "private_key", "access_token")
+"""Members of an authentication that are secrets."""
+
+
+def rest_api_maker(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Callable[..., Any]:
+    """Return a function that makes a source of ``config`` for a day, with secrets at their paths.
+
+    ``{partition:%Y-%m-%d}`` in a text stands for the day.
+
+    Raises:
+        ConfigurationError: A path of ``secrets`` leads to nothing, or ``config`` has a secret.
+    """
+    _refuse_secrets(config)
+    for path in secrets:
+        _put(deepcopy(dict(config)), path, "")
+
+    def make(day: date | None = None, **values: str) -> Any:
+        from dlt.sources.rest_api import rest_api_source
+
+        made = filled_in(config, day)
+        for path, value in values.items():
+            _put(made, path, value)
+        return rest_api_source(made)
+
+    def make_without_day(**values: str) -> Any:
+        return make(None, **values)
+
+    return make if names_partition(config) else make_without_day
+
+
+def _refuse_secrets(value: Any, member: str = "") -> None:
+    """Make sure that no authentication has the value of a secret: its variable is to be named."""
+    if isinstance(value, Mapping):
+        if member == "auth" and (given := set(SECRET_MEMBERS) & set(value)):
+            expected = "paths and environment variables in secrets, and no value in auth"
+            raise invalid("rest_api", expected, f"a value of {', '.join(sorted(given))}")
+        for name, each in value.items():
+            _refuse_secrets(each, name)
+    for each in value if isinstance(value, list) else ():
+        _refuse_secrets(each)
+
+
+def _put(config: dict[str, Any], path: str, value: str) -> None:
+    *members, name = path.split(".")
+    found: Any = config
+    for member in members:
+        found = found.get(member) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise invalid("secrets", "paths in rest_api, such as client.auth.token", path)
+    found[name] = value

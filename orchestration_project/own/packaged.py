@@ -1,9 +1,8 @@
 """Fields and formulas of a declared dataset whose table the package's versions have."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Date
+from sqlalchemy import BigInteger, Boolean, Date
 
 from orchestration_project.contracts.capture_forms import Form
 from orchestration_project.contracts.contract import Contract, line_rules, row_formulas
@@ -20,7 +19,7 @@ def fields_of(fields: Sequence[TableField]) -> Sequence[Field]:
     return [
         Field(
             each.column.key,
-            _type_of(each.column),
+            _type_of(each),
             each.column.comment or each.name,
             source=each.name,
             optional=bool(each.column.nullable),
@@ -29,9 +28,10 @@ def fields_of(fields: Sequence[TableField]) -> Sequence[Field]:
     ]
 
 
-def _type_of(column: Column[Any]) -> object:
-    """Return the declared type of a column."""
-    if isinstance(column.type, Quantity) or column.info.get(SCALE):
+def _type_of(field: TableField) -> object:
+    """Return the declared type of a field."""
+    column = field.column
+    if isinstance(column.type, Quantity) or column.info.get(SCALE) or field.scale:
         return decimal(MAX_DIGITS, USD_SCALE)
     types = {Date: "date", UtcTimestamp: "timestamp", Boolean: bool, BigInteger: int}
     return next((name for kind, name in types.items() if isinstance(column.type, kind)), str)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from orchestration_project.contracts.partitioning import A_DAY, Partition, day_or_none
+from orchestration_project.contracts.partitioning import A_DAY, Partition, day_or_none, filled
 from orchestration_project.own.contracts import day_field, day_text, records_of, version_of
-from orchestration_project.own.declarations import Dataset, Document, HttpSource, filled
+from orchestration_project.own.declarations import Dataset, Document, HttpSource
 
 
 def documents_of(dataset: Dataset) -> Sequence[Document]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,26 +16,41 @@ from orchestration_project.connections.files import file_bytes
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.access_tokens import AccessTokens
 from orchestration_project.connections.http.client import Response
-from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.contracts.partitioning import Partition, filled
+from orchestration_project.contracts.queries import FieldList, Listing, Paging
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.dlt_deliveries import DltReader, http_progress
 from orchestration_project.engine.dlt_states import STATE, StartState
 from orchestration_project.engine.document_source import refusal
-from orchestration_project.engine.source import Extraction, PartitionList, Source
+from orchestration_project.engine.source import (
+    JSON,
+    Extraction,
+    PartitionList,
+    QuerySource,
+    RecordPages,
+    Source,
+    fields_in,
+    names_in,
+)
 from orchestration_project.errors import (
     ConfigurationError,
     SourceError,
     UnavailableError,
 )
-from orchestration_project.own.contracts import Progress, progress_after, records_of, version_of
+from orchestration_project.own.contracts import (
+    Progress,
+    day_field,
+    partitioning_of,
+    progress_after,
+    records_of,
+    version_of,
+)
 from orchestration_project.own.declarations import (
     ClientCredentials,
     Dataset,
     FileSource,
     HttpSource,
-    Paging,
     Partitions,
-    filled,
 )
 from orchestration_project.own.records import at_path, document_of, loaded_json
 from orchestration_project.redaction import hide
@@ -63,8 +78,8 @@ def published_partitions(
     if local.time() < declared.published_at:
         last -= timedelta(days=1)
     first = max(declared.since, since or last - timedelta(days=31))
-    days = calendar.days_between(first, last)
-    return [Partition(each) for each in days if not calendar.is_holiday(each)]
+    days = [day for day in calendar.days_between(first, last) if not calendar.is_holiday(day)]
+    return [Partition(day, value) for day in days for value in declared.values or ("",)]
 
 
 @dataclass
@@ -152,8 +167,9 @@ class OwnHttpSource(OwnSource):
     def _documents(
         self, partition: Partition, captures: list[Capture], before: Progress | None = None
     ) -> Sequence[Capture]:
-        url = filled(self.declared.url, partition.day)
-        query = {name: filled(text, partition.day) for name, text in self.declared.query.items()}
+        place = partial(filled, day=partition.day, value=partition.value)
+        url = place(self.declared.url)
+        query = {name: place(text) for name, text in self.declared.query.items()}
         if self.declared.incremental and before:
             query[self.declared.incremental.parameter] = before.value
         asked = str(httpx.URL(url, params=query) if query else url)
@@ -299,9 +315,78 @@ class OwnHttpSource(OwnSource):
         )
 
     def _response(self, url: str, query: Query, partition: Partition) -> Response:
+        response = self._request(url, query)
+        if response.status in MISSING:
+            raise _not_there(self.dataset, partition, response.url)
+        if response.status != HTTPStatus.OK:
+            raise refusal(f"the source of {self.dataset.name}", response)
+        return response
+
+    def send(self, url: str, body: Mapping[str, object] | None, accept: str) -> Response:
+        """Send a query in JSON, or of None a request without one.
+
+        Raises:
+            OrchestrationError: The answer has neither status 200 nor 204.
+        """
+        response = self._request(url, {}, body, accept)
+        if response.status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
+            raise refusal(f"the source of {self.dataset.name}", response)
+        return response
+
+    def list_names(self, listing: Listing) -> frozenset[tuple[str, ...]]:
+        """Return the names of each partition in a list of the source.
+
+        Raises:
+            SourceError: The answer is none.
+        """
+        columns = partitioning_of(self.dataset).columns
+        response = self.send(listing.url, None, JSON)
+        found = names_in(loaded_json(response.body), listing)
+        if found is None or any(len(each) != len(columns) for each in found):
+            raise _unusable(response, f"a list of partitions, each with {' and '.join(columns)}")
+        return found
+
+    def list_fields(self, listed: FieldList) -> Mapping[str, str]:
+        """Return the type of each field, by name, in a list of the source.
+
+        Raises:
+            SourceError: The answer is none.
+        """
+        response = self.send(listed.url, None, JSON)
+        found = fields_in(loaded_json(response.body), listed)
+        if not found:
+            raise _unusable(response, f"a list of fields, with {listed.name} and {listed.type}")
+        return found
+
+    def count_rows(self, response: Response) -> int | None:
+        """Return the number of records of a page; None: it is none."""
+        try:
+            return sum(1 for _ in records_of(self.dataset, response.body))
+        except SourceError:
+            return None
+
+    def version_of_pages(self, pages: Sequence[Capture], partition: Partition) -> str:
+        """Return the state of a partition in pages.
+
+        Raises:
+            UnavailableError: They have no record of it.
+        """
+        bodies = [part.body for piece in self.captures.pieces(pages) for part in piece]
+        found = version_of(self.dataset, bodies, partition)
+        if found is None:
+            raise _not_there(self.dataset, partition, self.declared.url)
+        return found
+
+    def _request(
+        self,
+        url: str,
+        query: Query,
+        body: Mapping[str, object] | None = None,
+        accept: str = "",
+    ) -> Response:
         declared = self.declared
         secret_query = {name: secret(of) for name, of in declared.secret_query.items()}
-        headers = {**declared.headers}
+        headers = {**declared.headers, **({"Accept": accept} if accept else {})}
         headers |= {name: secret(of) for name, of in declared.secret_headers.items()}
         if declared.bearer:
             headers["Authorization"] = f"Bearer {secret(declared.bearer)}"
@@ -312,26 +397,26 @@ class OwnHttpSource(OwnSource):
         asked = (
             asked.copy_merge_params({**query, **secret_query}) if query or secret_query else asked
         )
-        response = self._answer(str(asked), headers, basic)
-        if response.status in MISSING:
-            raise _not_there(self.dataset, partition, response.url)
-        if response.status != HTTPStatus.OK:
-            raise refusal(f"the source of {self.dataset.name}", response)
-        return response
+        return self._answer(str(asked), headers, basic, body)
 
     def _answer(
-        self, url: str, headers: Mapping[str, str], basic: tuple[str, str] | None
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        basic: tuple[str, str] | None,
+        body: Mapping[str, object] | None,
     ) -> Response:
         """Send a request; if its token is refused, repeat it with a new one."""
         if self.declared.oauth is not None and self._tokens is None:
             self._tokens = self._token_service(self.declared.oauth)
+        send = partial(self.http.request, "GET" if body is None else "POST", url, json=body)
         if self._tokens is None:
-            return self.http.request("GET", url, headers=headers, basic_auth=basic)
+            return send(headers=headers, basic_auth=basic)
         token = self._tokens.header()
-        response = self.http.request("GET", url, headers={**headers, **token})
+        response = send(headers={**headers, **token})
         if response.status == HTTPStatus.UNAUTHORIZED:
             self._tokens.forget(token["Authorization"])
-            response = self.http.request("GET", url, headers={**headers, **self._tokens.header()})
+            response = send(headers={**headers, **self._tokens.header()})
         return response
 
     def _token_service(self, client: ClientCredentials) -> AccessTokens:
@@ -343,6 +428,45 @@ class OwnHttpSource(OwnSource):
             settings=(client.client_id, client.client_secret, "token_url of the declaration"),
             form={"scope": client.scope} if client.scope else {},
         )
+
+
+def query_source(own: OwnHttpSource) -> QuerySource:
+    """Return the source of a declared query in JSON."""
+    declared, dataset = own.declared, own.dataset
+    listing, field_list = declared.listing, declared.field_list
+    assert declared.paging and declared.json_query  # noqa: S101, PT018 - as declared
+    return QuerySource(
+        own.name,
+        dataset.name,
+        partitioning_of(dataset),
+        day_field(dataset),
+        RecordPages(
+            send=own.send,
+            captures=own.captures,
+            clock=own.clock,
+            paging=declared.paging,
+            accept=declared.headers.get("Accept", "*/*"),
+            concurrent_requests=declared.concurrent_requests,
+            count_rows=own.count_rows,
+            unusable=partial(_unusable, expected="a page of records, as declared"),
+        ),
+        declared.url,
+        declared.json_query,
+        version_of=own.version_of_pages,
+        published=cache(partial(own.list_names, listing)) if listing else None,
+        scheduled=lambda since: published_partitions(dataset.partitions, own.clock.now(), since),
+        list_fields=partial(own.list_fields, field_list) if field_list else lambda: None,
+    )
+
+
+def _unusable(response: Response, expected: str) -> SourceError:
+    return SourceError(
+        "the answer cannot be used",
+        expected=expected,
+        found=f"HTTP {response.status}: {response.body[:200].decode('utf-8', 'replace')!a}",
+        remedy="see what answers at this address; correct the declaration",
+        url=response.url,
+    )
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
@@ -444,7 +568,7 @@ class OwnFileSource(OwnSource):
         return PartitionList([each for each in listed if self._path(each).is_file()])
 
     def _path(self, partition: Partition) -> Path:
-        return self.folder / filled(self.declared.path, partition.day)
+        return self.folder / filled(self.declared.path, partition.day, partition.value)
 
     def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
         path = self._path(partition)

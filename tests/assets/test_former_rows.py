@@ -3,7 +3,9 @@
 The rows are those that the releases before the declarations of the datasets wrote, with their
 captures. Of rates: two days of the zipped history, four of XML, one of them restated, with two
 rejects. Of market volume: two years' files, a restated day with a byte order mark, lines with too
-many fields, without a code and with a negative amount, and trailing spaces after a day.
+many fields, without a code and with a negative amount, and trailing spaces after a day. Of FINRA's
+months: two tiers, a restatement that removes a row, another one of a day of publication alone, and
+a line of another summary. Of its short interest: settlement dates, one of them restated.
 """
 
 import base64
@@ -20,9 +22,11 @@ from alembic import command
 from sqlalchemy import Boolean, Connection, inspect, select, text
 
 from orchestration_project.__main__ import main
+from orchestration_project.assets.finra import engine_dataset
 from orchestration_project.catalog.cboe import VOLUME
 from orchestration_project.catalog.fx import RATES
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.equity_datasets import OTC_MONTHLY, SHORT_INTEREST
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
@@ -31,6 +35,7 @@ from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, rejects
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
+from tests.resources.finra_server import Finra
 
 pytestmark = pytest.mark.slow_on_postgresql
 
@@ -46,6 +51,7 @@ class Former:
         days: The loaded partitions.
         derived: Tables that a load derives.
         counts: Number of rows of the table, its history, rejects and each derived table.
+        settings: Settings beside its source and address.
     """
 
     dataset: Dataset
@@ -54,6 +60,7 @@ class Former:
     days: list[str]
     derived: list[Any]
     counts: list[int]
+    settings: Mapping[str, str]
 
     @cached_property
     def state(self) -> Mapping[str, Any]:
@@ -85,7 +92,10 @@ class Former:
             connection.execute(text(statement), rows)
 
     def answer(self, request: Request) -> Reply:
-        """Answer with the bytes that were captured last under a name."""
+        """Answer with the bytes that were captured last under a name, or with FINRA's records."""
+        if "records" in self.state:
+            fields = {each.name: each.kind for each in self.dataset.contract.fields}
+            return Finra(self.state["records"], self.state["published"], fields).answer(request)
         body = self.state["documents"].get(request.target.removeprefix("/"))
         return Reply(404) if body is None else Reply(body=base64.b64decode(body))
 
@@ -103,6 +113,7 @@ FORMER = [
         ["2025-09-01", "2025-09-02", "2025-12-31", "2026-01-02", "2026-01-05", "2026-01-06"],
         [],
         [15, 1, 2],
+        {"FX_FIRST_DAY": "2025-09-01"},
     ),
     Former(
         VOLUME,
@@ -111,6 +122,25 @@ FORMER = [
         ["2025-12-30", "2025-12-31", "2026-01-02", "2026-01-05", "2026-01-06"],
         [off_exchange_share_daily],
         [9, 2, 3, 20],
+        {"CBOE_FIRST_DAY": "2025-12-30"},
+    ),
+    Former(
+        engine_dataset(OTC_MONTHLY),
+        "former_monthly.json",
+        "0082",
+        ["NMS|2025-07-01", "NMS|2025-08-01", "OTCE|2025-07-01"],
+        [],
+        [4, 3, 2],
+        {"FINRA_DATASETS": "otc_monthly", "FINRA_FIRST_WEEK": "2025-06-30"},
+    ),
+    Former(
+        engine_dataset(SHORT_INTEREST),
+        "former_interest.json",
+        "0082",
+        ["2025-11-16", "2025-12-01", "2025-12-16"],
+        [],
+        [4, 2, 2],
+        {"FINRA_DATASETS": "short_interest", "FINRA_FIRST_WEEK": "2025-06-30"},
     ),
 ]
 
@@ -148,9 +178,9 @@ def url(request, former, prepared, set_clock, tmp_path, monkeypatch) -> Iterator
             "DATABASE_URL": url,
             f"{domain.upper()}_SOURCE": "api",
             f"{domain.upper()}_API_URL": server.url,
-            f"{domain.upper()}_FIRST_DAY": former.days[0],
             f"{domain.upper()}_MAX_REJECT_RATIO": "0.9",
             "NO_PROXY": "127.0.0.1",
+            **former.settings,
         }.items():
             monkeypatch.setenv(name, value)
         set_clock("2026-01-07T17:00:00+00:00")
@@ -178,14 +208,16 @@ def test_a_load_of_the_same_bytes_changes_no_row_and_no_history(url, former):
 
 
 NAMES = {
-    "fx": (["fx", "rates_daily"], "eurofxref"),
-    "cboe": (["cboe", "market_volume_daily"], "market_history"),
+    "fx_rates_daily": (["fx", "rates_daily"], "eurofxref"),
+    "market_volume_daily": (["cboe", "market_volume_daily"], "market_history"),
+    "finra_otc_monthly": (["finra", "otc_monthly"], "monthlySummary"),
+    "finra_short_interest": (["finra", "short_interest"], "consolidatedShortInterest"),
 }
 
 
 def test_the_asset_the_captures_and_the_partitions_keep_their_names(url, former):
     dataset, days = former.dataset, former.days
-    assert (dataset.key.path, dataset.source_dataset) == NAMES[dataset.domain]
+    assert (dataset.key.path, dataset.source_dataset) == NAMES[dataset.table.name]
     found = databases.rows(url, select(captures.c.dataset, captures.c.partition_key).distinct())
     assert sorted(found) == [(dataset.source_dataset, day) for day in days]
     partitions = [dataset.partitioning.partition_of(day, today=date.max) for day in days]

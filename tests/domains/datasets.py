@@ -1,11 +1,22 @@
 """A dataset that tests declare, and deliveries of it as a source would write them."""
 
+from collections.abc import Iterable, Sequence
+from datetime import date
+from functools import partial
+from typing import Any
+
 import polars as pl
 from sqlalchemy import MetaData
 
 from orchestration_project.contracts.contract import Claim
-from orchestration_project.contracts.partitioning import Calendar
-from orchestration_project.domains.finra.declaration import FinraDataset
+from orchestration_project.contracts.partitioning import Partition, filled_in
+from orchestration_project.domains.finra.declaration import (
+    MIDNIGHT,
+    FinraDataset,
+    finra_dataset,
+)
+from orchestration_project.own.contracts import day_field
+from orchestration_project.own.declarations import HttpSource, Weekly
 from orchestration_project.tables.schema import (
     HISTORY,
     METADATA,
@@ -32,20 +43,51 @@ TABLE = dataset_table("finra_test_dataset", "One row per week, region, bond and 
 for each in (TABLE, TABLE.info[HISTORY]):
     METADATA.remove(each)  # none of the project's
 
-DATASET = FinraDataset(
-    group="testGroup",
-    name="testDataset",
-    table=TABLE,
-    fields=FIELDS,
-    partition_fields=("weekOf", "region"),
-    known_values=("EAST", "WEST"),
-    calendar=Calendar(weekday=0, delay_days=8),
+declare = partial(
+    finra_dataset,
+    "testGroup",
+    "testDataset",
+    TABLE,
+    FIELDS,
+    Weekly(
+        "2014-05-12",
+        published=MIDNIGHT,
+        delay_days=8,
+        column="week_start",
+        value_column="region",
+        values=("EAST", "WEST"),
+    ),
     licence="none",
-    claims=(
+    checks=(
         Claim("has_trades", "Every row has a trade.", pl.col("trade_count") == 0),
         Claim("is_quiet", "Few trades.", pl.col("trade_count") > 1000, only_warns=True),
     ),
 )
+
+
+DATASET = declare()
+
+
+def query_of(dataset: FinraDataset, partition: Partition) -> dict[str, Any]:
+    """Return the query for a partition."""
+    source, texts = dataset.declared.source, dataset.partitioning.texts_of(partition)
+    assert isinstance(source, HttpSource)
+    return filled_in(source.json_query, date.fromisoformat(texts[0]), partition.value)
+
+
+def source_values(dataset: FinraDataset, partition: Partition) -> dict[str, str]:
+    """Return the values of fields by which a partition is queried."""
+    filters = query_of(dataset, partition)["compareFilters"]
+    assert all(each["compareType"] == "EQUAL" for each in filters)
+    return {each["fieldName"]: each["fieldValue"] for each in filters}
+
+
+def known_partitions(
+    dataset: FinraDataset, listed: Iterable[Sequence[str]]
+) -> tuple[list[Partition], list[str]]:
+    """Return the partitions that a list has, and values that are not known."""
+    name = day_field(dataset.declared)
+    return dataset.partitioning.known_in(listed, dataset=dataset.name, day_field=name)
 
 
 def own_metadata() -> MetaData:

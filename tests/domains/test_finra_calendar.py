@@ -163,7 +163,7 @@ def test_a_new_year_on_saturday_closes_the_government_alone_on_the_day_before():
 
 
 def test_short_interest_is_due_when_nine_business_days_have_passed_and_a_week_later_at_most():
-    calendar = SHORT_INTEREST.calendar
+    calendar = SHORT_INTEREST.partitioning.calendar
     first_days = calendar.days_between(date(2024, 1, 2), date(2027, 1, 1))
     assert len(first_days) > 60
     for loaded, following in pairwise(first_days):

@@ -18,7 +18,18 @@ from orchestration_project.domains.finra.datasets import (
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.equity_datasets import SHORT_INTEREST
 from orchestration_project.errors import ConfigurationError, ContractError, SourceError
-from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, record
+from orchestration_project.own.declarations import Monthly
+from tests.domains.datasets import (
+    APPLE,
+    CISCO,
+    DATASET,
+    FIELDS,
+    GOOGLE,
+    WEEK,
+    known_partitions,
+    record,
+    source_values,
+)
 
 MONDAY = date.fromisoformat(WEEK)
 EAST = Partition(MONDAY, "EAST")
@@ -147,7 +158,7 @@ def test_a_partition_has_a_key_a_scope_and_the_sources_words():
     assert PARTITIONS.key_of(EAST) == "EAST|2026-01-05"
     assert PARTITIONS.partition_of("EAST|2026-01-05", today=TODAY) == EAST
     assert PARTITIONS.scope_of(EAST) == {"week_start": MONDAY, "region": "EAST"}
-    assert DATASET.source_values(EAST) == {"weekOf": "2026-01-05", "region": "EAST"}
+    assert source_values(DATASET, EAST) == {"weekOf": "2026-01-05", "region": "EAST"}
     treasury = WEEKS.partition_of("2023-01-30", today=TODAY)
     assert (treasury, WEEKS.key_of(treasury)) == (Partition(date(2023, 1, 30)), "2023-01-30")
     friday = BOND_TRADE_ACTIVITY.partitioning.partition_of("T1|2026-01-09", today=TODAY)
@@ -204,10 +215,10 @@ def test_what_a_source_lists_is_known_or_left_out_by_its_value_and_a_day_must_na
     listed = [("2026-01-12", "EAST"), ("2026-01-05", "WEST"), ("2026-01-05", "NORTH")]
     west = Partition(MONDAY, "WEST")
     later = Partition(date(2026, 1, 12), "EAST")
-    assert DATASET.known_partitions(listed) == ([west, later], ["NORTH"])
+    assert known_partitions(DATASET, listed) == ([west, later], ["NORTH"])
     for wrong in ("2026-01-06", "spring", "2026-1-5"):
         with pytest.raises(SourceError, match="a partition of testDataset whose day names none"):
-            DATASET.known_partitions([(wrong, "EAST")])
+            known_partitions(DATASET, [(wrong, "EAST")])
 
 
 def test_rows_may_have_another_day_than_the_name_of_their_partition():
@@ -215,20 +226,19 @@ def test_rows_may_have_another_day_than_the_name_of_their_partition():
         last = date(first.year, first.month, 28)
         return last - timedelta(days=max(0, last.weekday() - 4))
 
+    months = Monthly("2026-01-01", delay_days=3, column="week_start", row_day=last_weekday)
     monthly = replace(
-        TREASURY_WEEKLY,
-        calendar=Calendar(weekday=None, delay_days=3, month_days=(1,)),
-        row_day=last_weekday,
+        TREASURY_WEEKLY, declared=replace(TREASURY_WEEKLY.declared, partitions=months)
     )
     january, february = Partition(date(2026, 1, 1)), Partition(date(2026, 2, 1))
     listed = [("2026-02-27",), ("2026-01-28",)]
-    assert monthly.known_partitions(listed) == ([january, february], [])
-    assert monthly.source_values(february) == {"beginningOfWeekDate": "2026-02-27"}
+    assert known_partitions(monthly, listed) == ([january, february], [])
+    assert source_values(monthly, february) == {"beginningOfWeekDate": "2026-02-27"}
     assert monthly.partitioning.key_of(february) == "2026-02-01"
     assert monthly.partitioning.scope_of(february) == {"week_start": date(2026, 2, 27)}
     for wrong in ("2026-02-01", "2026-02-28", "2026-01-31", "0001-01-01"):
         with pytest.raises(SourceError, match="whose day names none") as refused:
-            monthly.known_partitions([(wrong,)])
+            known_partitions(monthly, [(wrong,)])
         assert refused.value.expected == (
             "beginningOfWeekDate as yyyy-mm-dd, of a partition that a day 1 of a month names, "
             "e.g. 2026-01-28"
@@ -249,12 +259,14 @@ def test_what_was_never_taken_is_missing_and_the_latest_of_each_value_are_looked
 
 
 def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
-    days = CORPORATE_MARKET_BREADTH.calendar.days_between(date(2026, 1, 2), date(2026, 1, 6))
+    daily = CORPORATE_MARKET_BREADTH.partitioning.calendar
+    weekly = BOND_TRADE_ACTIVITY.partitioning.calendar
+    days = daily.days_between(date(2026, 1, 2), date(2026, 1, 6))
     assert days == [date(2026, 1, 2), date(2026, 1, 5), date(2026, 1, 6)]
-    fridays = BOND_TRADE_ACTIVITY.calendar.days_between(date(2026, 1, 3), date(2026, 1, 16))
+    fridays = weekly.days_between(date(2026, 1, 3), date(2026, 1, 16))
     assert fridays == [date(2026, 1, 9), date(2026, 1, 16)]
-    assert CORPORATE_MARKET_BREADTH.calendar.days_between(MONDAY, date(2026, 1, 4)) == []
-    assert BOND_TRADE_ACTIVITY.calendar.days_between(MONDAY, date(2026, 1, 4)) == []
+    assert daily.days_between(MONDAY, date(2026, 1, 4)) == []
+    assert weekly.days_between(MONDAY, date(2026, 1, 4)) == []
 
 
 @pytest.mark.parametrize(
@@ -266,7 +278,7 @@ def test_days_that_name_partitions_are_weekdays_or_one_day_of_each_week():
     ],
 )
 def test_the_next_day_is_due_once_its_delay_is_over_and_no_holiday_is(landed: date, due: date):
-    assert CORPORATE_MARKET_BREADTH.calendar.next_due(landed) == due
+    assert CORPORATE_MARKET_BREADTH.partitioning.calendar.next_due(landed) == due
 
 
 def test_of_each_value_that_landed_something_newer_is_due():
@@ -279,7 +291,7 @@ def test_of_each_value_that_landed_something_newer_is_due():
 
 
 def test_a_dataset_that_ended_has_no_later_partition_and_none_of_it_is_late():
-    ended, last = TREASURY_WEEKLY.calendar, date(2023, 2, 6)
+    ended, last = TREASURY_WEEKLY.partitioning.calendar, date(2023, 2, 6)
     now, grace = datetime(2026, 1, 20, tzinfo=UTC), timedelta(hours=36)
     assert ended.days_between(date(2023, 1, 28), date(2023, 3, 1)) == [date(2023, 1, 30), last]
     assert ended.first_from(TODAY) == last
@@ -301,7 +313,7 @@ def test_a_dataset_that_ended_has_no_later_partition_and_none_of_it_is_late():
 def test_a_month_in_another_form_is_refused_where_it_is_listed_and_where_it_is_asked_for(month):
     months = TREASURY_MONTHLY.partitioning
     with pytest.raises(SourceError, match="treasuryMonthlyAggregates whose day names none") as bad:
-        TREASURY_MONTHLY.known_partitions([("2026-02-01",), (month,)])
+        known_partitions(TREASURY_MONTHLY, [("2026-02-01",), (month,)])
     assert bad.value.found == month
     assert bad.value.expected == (
         "beginningOfTheMonthDate as yyyy-mm-dd, of a partition that a day 1 of a month names, "
@@ -358,14 +370,14 @@ def test_a_file_is_named_by_its_partition():
 def test_a_half_month_has_the_rows_of_its_settlement_date():
     partitions = SHORT_INTEREST.partitioning
     second = partitions.partition_of("2026-01-16", today=date(2026, 3, 1))
-    assert SHORT_INTEREST.source_values(second) == {"settlementDate": "2026-01-30"}
+    assert source_values(SHORT_INTEREST, second) == {"settlementDate": "2026-01-30"}
     assert partitions.scope_of(second) == {"settlement_date": date(2026, 1, 30)}
     listed = [("2026-01-30",), ("2026-01-15",), ("2026-02-13",)]
-    known, _ = SHORT_INTEREST.known_partitions(listed)
+    known, _ = known_partitions(SHORT_INTEREST, listed)
     assert [partitions.key_of(each) for each in known] == ["2026-01-01", "2026-01-16", "2026-02-01"]
     for wrong in ("2026-01-16", "2026-01-31", "2026-02-15", "9999-12-30", "0001-01-01"):
         with pytest.raises(SourceError, match="consolidatedShortInterest whose day names none"):
-            SHORT_INTEREST.known_partitions([(wrong,)])
+            known_partitions(SHORT_INTEREST, [(wrong,)])
     with pytest.raises(ConfigurationError, match="no partition 2026-01-15") as refused:
         partitions.partition_of("2026-01-15", today=TODAY)
     assert refused.value.expected == "<a past day 1 or 16 of a month, yyyy-mm-dd>"

@@ -20,6 +20,7 @@ from orchestration_project.domains.finra.equity_datasets import (
     THRESHOLD_LIST,
 )
 from orchestration_project.errors import SourceError
+from tests.domains.datasets import known_partitions, source_values
 
 DAY, MONTH = Partition(date(2026, 9, 30)), Partition(date(2026, 7, 1))
 NMS = Partition(date(2026, 7, 1), "NMS")
@@ -62,7 +63,7 @@ def sale(symbol: str, facility: str, short: object, exempt: object, total: objec
 @pytest.mark.parametrize("dataset", EQUITY_DATASETS, ids=lambda each: each.name)
 def test_equity_datasets_are_open_to_all_and_go_on(dataset: FinraDataset):
     assert (dataset.access, dataset.needs_credential) == ("open to all", False)
-    assert dataset.calendar.last_day is None
+    assert dataset.partitioning.calendar.last_day is None
 
 
 def test_short_volumes_keep_fractions_of_shares_by_facility_and_the_case_of_symbols():
@@ -128,7 +129,7 @@ def test_a_month_has_rows_by_symbol_issue_name_and_firm_with_exact_values():
 
 
 def test_sums_of_a_month_are_not_asked_for_and_are_rejected_where_they_come():
-    assert OTC_MONTHLY.only_rows == {"summaryTypeCode": "OTC_M_SMBL_FIRM"}
+    assert source_values(OTC_MONTHLY, NMS)["summaryTypeCode"] == "OTC_M_SMBL_FIRM"
     total = firm("NVA", 1, "", 140, 5, summaryTypeCode="OTC_M_SMBL")
     found = checked(OTC_MONTHLY, NMS, firm("NVA", 0, "De Minimis Firms", 100, 3), total)
     [reason] = found.rejects["reason"].to_list()
@@ -140,14 +141,15 @@ def test_a_month_is_named_by_tier_and_first_day_and_other_tiers_are_reported():
     months = OTC_MONTHLY.partitioning
     assert months.key_of(NMS) == "NMS|2026-07-01"
     assert months.partition_of("NMS|2026-07-01", today=date(2026, 10, 1)) == NMS
-    assert OTC_MONTHLY.source_values(NMS) == {
+    assert source_values(OTC_MONTHLY, NMS) == {
         "monthStartDate": "2026-07-01",
         "tierIdentifier": "NMS",
+        "summaryTypeCode": "OTC_M_SMBL_FIRM",
     }
     listed = [("2026-07-01", "NMS"), ("2026-07-01", "T1")]
-    assert OTC_MONTHLY.known_partitions(listed) == ([NMS], ["T1"])
+    assert known_partitions(OTC_MONTHLY, listed) == ([NMS], ["T1"])
     with pytest.raises(SourceError, match="monthlySummary whose day names none"):
-        OTC_MONTHLY.known_partitions([("2026-07", "NMS")])
+        known_partitions(OTC_MONTHLY, [("2026-07", "NMS")])
 
 
 def test_a_security_is_listed_by_one_rule_and_older_lists_have_one_flag():

@@ -44,6 +44,8 @@ def test_the_names_that_a_project_may_use_are_these():
         "Dataset",
         "Document",
         "Field",
+        "FieldList",
+        "Listing",
         "Monthly",
         "Weekly",
         "between",

@@ -14,6 +14,7 @@ from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Captures, parts_of
+from orchestration_project.engine.source import TruncatedResponseError
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -22,7 +23,6 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.resources.finra import published_lately, versions_of
-from orchestration_project.resources.finra.query_api import TruncatedResponseError
 from tests.domains.weekly import audited_week
 from tests.faulty_server import FaultyServer, Reply
 from tests.resources.finra_server import (

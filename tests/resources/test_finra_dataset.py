@@ -41,9 +41,9 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.resources.finra.connection import (
-    DatasetApiSource,
     FinraDatasets,
     folder_source,
+    query_source,
 )
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import child_environment
@@ -58,7 +58,17 @@ from orchestration_project.tables.spine import (
     rejects,
     source_fields,
 )
-from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, own_metadata, record
+from tests.domains.datasets import (
+    APPLE,
+    CISCO,
+    DATASET,
+    FIELDS,
+    GOOGLE,
+    WEEK,
+    declare,
+    own_metadata,
+    record,
+)
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.finra_server import Finra, is_page
 from tests.resources.weeks import NOON, StoppedClock
@@ -92,7 +102,7 @@ class Bench:
             credentials=None,
             concurrent_requests=4,
         )
-        return DatasetApiSource(api, dataset)
+        return query_source(api, dataset)
 
     def loader(
         self,
@@ -208,7 +218,7 @@ def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_wr
 
 @pytest.mark.slow
 def test_pages_too_many_to_be_held_are_read_from_the_store(bench, monkeypatch):
-    monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 1)
+    monkeypatch.setattr("orchestration_project.engine.source.RECORDS_HELD", 1)
     version = bench.load().source_version
     assert bench.trades() == {APPLE: 7, CISCO: 8}
     assert bench.load().source_version == version
@@ -244,7 +254,7 @@ def test_a_partition_is_asked_for_by_its_fields_in_an_order_that_makes_pages_cer
 
 def test_rows_that_a_declaration_chooses_are_asked_for_in_probe_and_pages(bench):
     bench.finra.rows = [record(APPLE, note="sums"), record(CISCO)]
-    found = bench.source(replace(DATASET, only_rows={"note": "sums"})).extract(EAST, [])
+    found = bench.source(declare(only_rows={"note": "sums"})).extract(EAST, [])
     assert found.record_total == 1
     asked = [each for each in bench.server.requests if each.method == "POST"]
     chosen = b'{"fieldName":"note","fieldValue":"sums","compareType":"EQUAL"}'
@@ -425,7 +435,7 @@ def test_a_replay_by_the_same_rules_writes_nothing_and_by_newer_ones_what_is_our
     assert (landed.change_cause, landed.rows_changed, landed.rows_added) == ("ours", 2, 0)
     assert bench.trades() == trades
     history = bench.rows(DATASET.history, "trade_count", "change_cause", "rule_version")
-    assert history == [(1, "ours", DATASET.rule_version)] * 2
+    assert history == [(1, "ours", DATASET.declared.rule_version)] * 2
 
 
 @pytest.mark.slow

@@ -1,15 +1,16 @@
 """Weeks with more records than FINRA lets one page to: how they are asked for, and refused."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from random import Random
 
 import pytest
 
 from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.domains.finra.declaration import PAGING
 from orchestration_project.engine.captures import parts_of
 from orchestration_project.errors import MovedError, SourceError
-from orchestration_project.resources.finra.query_api import PAGE_ROWS
 from tests.domains.weekly import audited_week
 from tests.faulty_server import Reply
 from tests.resources.finra_server import (
@@ -25,10 +26,10 @@ from tests.resources.finra_server import (
 
 MONDAY = date.fromisoformat(WEEK)
 WEEK_OF_TIER = Partition(MONDAY, TIER)
-LIMIT = PAGE_ROWS
+LIMIT = PAGING.size
 """The largest offset in these tests."""
 
-MOST = LIMIT + PAGE_ROWS
+MOST = LIMIT + PAGING.size
 SYMBOL = "issueSymbolIdentifier"
 OTHER_SUMS = ["ATS_W_FIRM", "OTC_W_FIRM", "ATS_W_VOL_STATS", "OTC_W_VOL_STATS"]
 PARTITION = [
@@ -62,7 +63,7 @@ def opened(ask):
 
     def open_for(rows, **changes):
         finra = Finra(rows, largest_offset=LIMIT, **changes)
-        api, requests = ask(finra, largest_offset=LIMIT)
+        api, requests = ask(finra, paging=replace(PAGING, max_offset=LIMIT))
         return api, finra, requests
 
     return open_for

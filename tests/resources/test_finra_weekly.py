@@ -179,7 +179,7 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
 
 
 def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkeypatch):
-    monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 3)
+    monkeypatch.setattr("orchestration_project.engine.source.RECORDS_HELD", 3)
     load, _ = load_of(Finra(week(AAA=100, BBB=5)))
     finra = load.deliveries.resource
     version = finra.version(Partition(date.fromisoformat(WEEK), TIER))

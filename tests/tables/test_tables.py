@@ -86,7 +86,7 @@ def test_a_dataset_has_a_table_of_its_fields_and_a_key_that_begins_with_its_part
     by_column = {field.column.name: field for field in dataset.fields}
     kinds = [by_column[name].kind for name in columns]
     assert kinds == ["Date", "String"][: len(kinds)]
-    assert bool(dataset.known_values) == (len(kinds) > 1)
+    assert bool(dataset.partitioning.values) == (len(kinds) > 1)
     assert table_of(asset_of(dataset.table.name)) == dataset.table.name
 
 

@@ -207,7 +207,7 @@ def engine_dataset(declared: FinraDataset) -> Dataset:
         source_label=f"FINRA's {declared.name}",
         source_description=f"the dataset {declared.group}/{declared.name} ({declared.access}),",
         limits=partial(_limits, declared),
-        licence=declared.licence,
+        licence=declared.declared.licence,
         metadata_columns=declared.metadata_columns,
         lists_fields=True,
         declared_in="domains/finra/datasets.py",

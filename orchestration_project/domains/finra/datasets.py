@@ -9,15 +9,18 @@ answer of treasuryDailyAggregates (`treble.ingest`), and one reads the header of
 treasuryMonthlyAggregates (`TraceAggregate`), whose volumes it found to be billions of US dollars.
 """
 
-from datetime import date
-
 import polars as pl
 
 from orchestration_project.contracts.contract import Claim
-from orchestration_project.contracts.partitioning import Calendar
-from orchestration_project.domains.finra.calendar import is_closed
-from orchestration_project.domains.finra.declaration import FIXED_INCOME, FinraDataset
+from orchestration_project.domains.finra.calendar import FIRST_WEEK_OF_ALL
+from orchestration_project.domains.finra.declaration import (
+    FIXED_INCOME,
+    MIDNIGHT,
+    TRADING_DAYS,
+    finra_dataset,
+)
 from orchestration_project.domains.finra.equity_datasets import EQUITY_DATASETS
+from orchestration_project.own.declarations import Monthly, Weekly
 from orchestration_project.tables.finra_datasets import (
     BOND_FIELDS,
     BREADTH_FIELDS,
@@ -40,52 +43,61 @@ HAS_A_VOLUME = Claim(
     only_warns=True,
 )
 
-TREASURY_WEEKLY = FinraDataset(
-    group=FIXED_INCOME,
-    name="treasuryWeeklyAggregates",
-    table=finra_treasury_weekly,
-    fields=TREASURY_FIELDS,
-    partition_fields=("beginningOfWeekDate",),
-    calendar=Calendar(weekday=0, delay_days=8, last_day=date(2023, 2, 6)),
-    first_day=date(2022, 12, 19),
+TREASURY_WEEKLY = finra_dataset(
+    FIXED_INCOME,
+    "treasuryWeeklyAggregates",
+    finra_treasury_weekly,
+    TREASURY_FIELDS,
+    Weekly(
+        "2022-12-19",
+        weekday="Monday",
+        published=MIDNIGHT,
+        delay_days=8,
+        column="week_start",
+        until="2023-02-06",
+    ),
     licence=PUBLIC_LICENCE,
-    claims=(HAS_A_VOLUME,),
+    checks=(HAS_A_VOLUME,),
 )
 
-TREASURY_DAILY = FinraDataset(
-    group=FIXED_INCOME,
-    name="treasuryDailyAggregates",
-    table=finra_treasury_daily,
-    fields=TREASURY_DAILY_FIELDS,
-    partition_fields=("tradeDate",),
-    calendar=Calendar(weekday=None, delay_days=1, is_holiday=is_closed),
+TREASURY_DAILY = finra_dataset(
+    FIXED_INCOME,
+    "treasuryDailyAggregates",
+    finra_treasury_daily,
+    TREASURY_DAILY_FIELDS,
+    TRADING_DAYS,
     licence=PUBLIC_LICENCE,
-    claims=(HAS_A_VOLUME,),
+    checks=(HAS_A_VOLUME,),
 )
 
-TREASURY_MONTHLY = FinraDataset(
-    group=FIXED_INCOME,
-    name="treasuryMonthlyAggregates",
-    table=finra_treasury_monthly,
-    fields=TREASURY_MONTHLY_FIELDS,
-    partition_fields=("beginningOfTheMonthDate",),
-    calendar=Calendar(weekday=None, month_days=(1,), delay_days=45),
+TREASURY_MONTHLY = finra_dataset(
+    FIXED_INCOME,
+    "treasuryMonthlyAggregates",
+    finra_treasury_monthly,
+    TREASURY_MONTHLY_FIELDS,
+    Monthly(FIRST_WEEK_OF_ALL, published=MIDNIGHT, delay_days=45, column="trade_month"),
     licence=PUBLIC_LICENCE,
-    claims=(HAS_A_VOLUME,),
+    checks=(HAS_A_VOLUME,),
 )
 
-BOND_TRADE_ACTIVITY = FinraDataset(
-    group=FIXED_INCOME,
-    name="bondTradeActivity",
-    table=fact_bond_trade_activity,
+BOND_TRADE_ACTIVITY = finra_dataset(
+    FIXED_INCOME,
+    "bondTradeActivity",
+    fact_bond_trade_activity,
+    BOND_FIELDS,
+    Weekly(
+        FIRST_WEEK_OF_ALL,
+        weekday="Friday",
+        published=MIDNIGHT,
+        delay_days=7,
+        column="week_ending",
+        value_column="tier",
+        values=("T1", "T2", "OTCE"),
+    ),
     rule_version="4",
-    fields=BOND_FIELDS,
-    partition_fields=("weekEnding", "tierIdentifier"),
-    known_values=("T1", "T2", "OTCE"),
-    calendar=Calendar(weekday=4, delay_days=7),
     licence="the contract of the feed: trades by CUSIP are not public",
     is_licensed=True,
-    claims=(
+    checks=(
         Claim(
             "has_trades_where_it_has_volume",
             "No bond has volume without a trade, or trades without volume.",
@@ -95,15 +107,14 @@ BOND_TRADE_ACTIVITY = FinraDataset(
     ),
 )
 
-CORPORATE_MARKET_BREADTH = FinraDataset(
-    group=FIXED_INCOME,
-    name="corporateMarketBreadth",
-    table=finra_corporate_market_breadth,
-    fields=BREADTH_FIELDS,
-    partition_fields=("tradeReportDate",),
-    calendar=Calendar(weekday=None, delay_days=1, is_holiday=is_closed),
+CORPORATE_MARKET_BREADTH = finra_dataset(
+    FIXED_INCOME,
+    "corporateMarketBreadth",
+    finra_corporate_market_breadth,
+    BREADTH_FIELDS,
+    TRADING_DAYS,
     licence=PUBLIC_LICENCE,
-    claims=(
+    checks=(
         Claim(
             "has_no_more_moves_than_trades",
             "No more bonds rose, fell and stayed than there were trades.",

@@ -1,68 +1,94 @@
-"""Declaration of a dataset of FINRA: all else follows from it."""
+"""Datasets of FINRA's Query API, or in its shape, as the declarations that a project makes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from sqlalchemy import Table
 
 from orchestration_project.contracts.contract import Claim, Contract
-from orchestration_project.contracts.delimited import Parsed, parse_parts
-from orchestration_project.contracts.partitioning import (
-    Calendar,
-    Partition,
-    Partitioning,
-    day_or_none,
-    same_day,
-)
+from orchestration_project.contracts.delimited import DELIMITER, Parsed, parse_parts
+from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.parts import Part
-from orchestration_project.errors import SourceError
-from orchestration_project.tables.schema import HISTORY, Field, asset_of
+from orchestration_project.contracts.queries import FieldList, Listing
+from orchestration_project.domains.finra.calendar import FIRST_WEEK_OF_ALL, is_closed
+from orchestration_project.own.contracts import contract_of, partitioning_of
+from orchestration_project.own.declarations import (
+    Calendar,
+    Daily,
+    Dataset,
+    Partitions,
+    http_source,
+    offsets,
+)
+from orchestration_project.own.packaged import fields_of
+from orchestration_project.tables.schema import HISTORY, Field, asset_of, key_names
 
 FIXED_INCOME, OTC_MARKET = "fixedIncomeMarket", "otcMarket"
 """Groups of datasets: the first answers to clients with a credential alone."""
 
-EXAMPLE_DAY = date(2026, 1, 1)
-"""Messages show the first partition from this day on."""
+API_URL = "https://api.finra.org"
+"""FINRA's own server; FINRA_API_URL may name another one."""
+
+MIDNIGHT = "00:00 America/New_York"
+TRADING_DAYS = Daily(
+    FIRST_WEEK_OF_ALL,
+    calendar=Calendar(closed=is_closed, skips=False),
+    zone="America/New_York",
+    column="trade_date",
+)
+"""Partitions by day; FINRA lists which days there are."""
+
+PAGING = offsets(
+    size=5000,
+    limit="limit",
+    total="Record-Total",
+    page_total="Total-Records-On-Page",
+    max_offset=500_000,
+)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Addresses of a dataset: of queries, of its partitions, and of its fields."""
+
+    data_url: str
+    listing: Listing
+    fields: FieldList
+
+
+def endpoints(group: str, name: str) -> Endpoints:
+    """Return the addresses of a dataset of the Query API."""
+    of_dataset = f"group/{group}/name/{name}"
+    listing = f"{API_URL}/partitions/{of_dataset}"
+    return Endpoints(
+        f"{API_URL}/data/{of_dataset}",
+        Listing(listing, path="availablePartitions", member="partitions"),
+        FieldList(f"{API_URL}/metadata/{of_dataset}", path="fields"),
+    )
 
 
 @dataclass(frozen=True)
 class FinraDataset:
-    """A dataset of the Query API, or what is delivered in its shape.
+    """A declared dataset, and what it has beside its declaration.
 
     Attributes:
         group: FINRA's name of its group.
         name: FINRA's name of it.
+        declared: Its declaration.
         table: Where it is loaded.
-        fields: All that a load asks for, in the order of the table's columns.
-        partition_fields: The fields that name a partition, in FINRA's order: a date and, if there
-            is another, a text.
-        known_values: What that text may be; others are reported, and not loaded.
-        calendar: Which partitions there are.
-        claims: What holds for every row.
-        licence: The terms under which it is available.
+        fields: The fields that fill the table.
         is_licensed: Whether it takes a feed of one's own: FINRA does not publish it.
-        rule_version: Raised with every change that could make other rows of the same bytes.
-        row_day: Returns the day that the rows of a partition have, by the day of its name.
-        first_day: The first partition's day, where FINRA_FIRST_WEEK does not say it.
-        only_rows: Values of fields that choose the rows of a partition which are asked for.
         metadata_columns: Columns whose change alone is not a restatement.
     """
 
     group: str
     name: str
+    declared: Dataset
     table: Table
     fields: Sequence[Field]
-    partition_fields: Sequence[str]
-    calendar: Calendar
-    licence: str
-    known_values: Sequence[str] = ()
-    claims: Sequence[Claim] = ()
     is_licensed: bool = False
-    rule_version: str = "3"
-    row_day: Callable[[date], date] = same_day
-    first_day: date | None = None
-    only_rows: Mapping[str, str] = field(default_factory=dict)
     metadata_columns: Sequence[str] = ()
 
     @property
@@ -75,26 +101,21 @@ class FinraDataset:
         """History table of replaced and removed rows."""
         return self.table.info[HISTORY]
 
-    @property
+    @cached_property
     def partitioning(self) -> Partitioning:
         """Its partitions."""
-        columns = {each.name: each.column.key for each in self.fields}
-        day_column, *value_column = (columns[name] for name in self.partition_fields)
-        return Partitioning(
-            table_name=self.table.name,
-            calendar=self.calendar,
-            day_column=day_column,
-            value_column="".join(value_column),
-            values=self.known_values,
-            row_day=self.row_day,
-        )
+        return partitioning_of(self.declared)
 
-    @property
+    @cached_property
     def contract(self) -> Contract:
         """Contract of its deliveries."""
-        return Contract(
-            self.table, self.fields, self.partition_fields, self.claims, self.rule_version
-        )
+        return contract_of(self.declared, self.table, self.fields, b"")
+
+    @property
+    def first_day(self) -> date | None:
+        """The first partition's day, where FINRA_FIRST_WEEK does not say it: FINRA ended it."""
+        partitions = self.declared.partitions
+        return partitions.since if partitions.calendar.last_day else None
 
     @property
     def needs_credential(self) -> bool:
@@ -108,11 +129,6 @@ class FinraDataset:
             return "a licensed feed"
         return "a free credential" if self.needs_credential else "open to all"
 
-    @property
-    def known_fields(self) -> Mapping[str, str]:
-        """The type of each field, by name, in FINRA's words."""
-        return {each.name: each.kind for each in self.fields}
-
     def parse(self, parts: Sequence[Part], partition: Partition) -> Parsed:
         """Return the texts of a delivery, whichever partition it is of.
 
@@ -121,34 +137,58 @@ class FinraDataset:
         """
         return parse_parts(parts, [field.name for field in self.fields], of=self.name)
 
-    def source_values(self, partition: Partition) -> Mapping[str, str]:
-        """Return what the fields that name a partition have in each of its rows."""
-        texts = self.partitioning.texts_of(partition)
-        return dict(zip(self.partition_fields, texts, strict=True))
 
-    def known_partitions(
-        self, listed: Iterable[Sequence[str]]
-    ) -> tuple[list[Partition], list[str]]:
-        """Return the partitions that a source lists, oldest first, and values that are not known.
+def finra_dataset(
+    group: str,
+    name: str,
+    table: Table,
+    fields: Sequence[Field],
+    partitions: Partitions,
+    *,
+    licence: str,
+    checks: Sequence[Claim],
+    rule_version: str = "3",
+    only_rows: Mapping[str, str] | None = None,
+    is_licensed: bool = False,
+    metadata_columns: Sequence[str] = (),
+) -> FinraDataset:
+    """Declare a dataset whose partitions are queried in an order that makes their pages certain.
 
-        Raises:
-            SourceError: A partition of a known value has no day that could name it.
-        """
-        every = [tuple(each) for each in listed]
-        ours = [each for each in every if len(each) == 1 or each[1] in self.known_values]
-        known = [self._listed(each) for each in ours]
-        return sorted(known), sorted({each[1] for each in every if each not in ours})
-
-    def _listed(self, listed: tuple[str, ...]) -> Partition:
-        day = day_or_none(listed[0])
-        named_by = self.partitioning.day_of_rows(day) if day is not None else None
-        if day is None or named_by is None or day.isoformat() != listed[0]:
-            example = self.row_day(self.calendar.first_from(EXAMPLE_DAY))
-            raise SourceError(
-                f"the source lists a partition of {self.name} whose day names none",
-                expected=f"{self.partition_fields[0]} as yyyy-mm-dd, of a partition that a "
-                f"{self.calendar.day_name} names, e.g. {example}",
-                found=", ".join(listed)[:100],
-                remedy="report it to the source; if its calendar changed, correct the declaration",
-            )
-        return Partition(named_by, *listed[1:])
+    ``only_rows`` are values of fields that choose the rows of a partition.
+    """
+    where, names = endpoints(group, name), {each.column.key: each.name for each in fields}
+    own = {names[partitions.column]: "{partition}"}
+    own |= {names[partitions.value_column]: "{value}"} if partitions.value_column else {}
+    query = {
+        "fields": [each.name for each in fields],
+        "compareFilters": [
+            {"fieldName": field, "fieldValue": text, "compareType": "EQUAL"}
+            for field, text in {**own, **(only_rows or {})}.items()
+        ],
+        "sortFields": [
+            each.name for each in fields if each.column.primary_key and each.name not in own
+        ],
+        "delimiter": DELIMITER,
+        "quoteValues": False,
+    }
+    declared = Dataset(
+        table.name,
+        key=key_names(table),
+        partitions=partitions,
+        fields=fields_of(fields),
+        source=http_source(
+            where.data_url,
+            json_query=query,
+            headers={"Accept": "text/plain"},
+            paging=PAGING,
+            listing=where.listing,
+            field_list=where.fields,
+            format="csv",
+            delimiter=DELIMITER,
+            quote="",
+        ),
+        checks=checks,
+        licence=licence,
+        rule_version=rule_version,
+    )
+    return FinraDataset(group, name, declared, table, fields, is_licensed, metadata_columns)

@@ -11,9 +11,14 @@ author read all of them without login; and `FinraBlocksSummaryData` for blocksSu
 import polars as pl
 
 from orchestration_project.contracts.contract import Claim
-from orchestration_project.contracts.partitioning import Calendar
-from orchestration_project.domains.finra.calendar import is_closed, settlement_date
-from orchestration_project.domains.finra.declaration import OTC_MARKET, FinraDataset
+from orchestration_project.domains.finra.calendar import FIRST_WEEK_OF_ALL, settlement_date
+from orchestration_project.domains.finra.declaration import (
+    MIDNIGHT,
+    OTC_MARKET,
+    TRADING_DAYS,
+    finra_dataset,
+)
+from orchestration_project.own.declarations import Monthly
 from orchestration_project.tables.finra_datasets import SHORT_INTEREST_FIELDS, finra_short_interest
 from orchestration_project.tables.finra_equity_datasets import (
     ATS_BLOCK_FIELDS,
@@ -31,17 +36,22 @@ from orchestration_project.tables.finra_equity_datasets import (
 
 EQUITY_LICENCE = "FINRA's terms of use for its public equity data"
 
-SHORT_INTEREST = FinraDataset(
-    group=OTC_MARKET,
-    name="consolidatedShortInterest",
-    table=finra_short_interest,
+SHORT_INTEREST = finra_dataset(
+    OTC_MARKET,
+    "consolidatedShortInterest",
+    finra_short_interest,
+    SHORT_INTEREST_FIELDS,
+    Monthly(
+        FIRST_WEEK_OF_ALL,
+        day=(1, 16),
+        published=MIDNIGHT,
+        delay_days=30,
+        column="settlement_date",
+        row_day=settlement_date,
+    ),
     rule_version="4",
-    fields=SHORT_INTEREST_FIELDS,
-    partition_fields=("settlementDate",),
-    calendar=Calendar(weekday=None, month_days=(1, 16), delay_days=30),
-    row_day=settlement_date,
     licence=EQUITY_LICENCE,
-    claims=(
+    checks=(
         Claim(
             "has_changes_that_add_up",
             "The change since the settlement date before is the difference of both positions.",
@@ -54,15 +64,14 @@ SHORT_INTEREST = FinraDataset(
     ),
 )
 
-REG_SHO_DAILY = FinraDataset(
-    group=OTC_MARKET,
-    name="regShoDaily",
-    table=finra_reg_sho_daily,
-    fields=REG_SHO_FIELDS,
-    partition_fields=("tradeReportDate",),
-    calendar=Calendar(weekday=None, delay_days=1, is_holiday=is_closed),
+REG_SHO_DAILY = finra_dataset(
+    OTC_MARKET,
+    "regShoDaily",
+    finra_reg_sho_daily,
+    REG_SHO_FIELDS,
+    TRADING_DAYS,
     licence=EQUITY_LICENCE,
-    claims=(
+    checks=(
         Claim(
             "has_no_more_short_sales_than_trades",
             "Short sales are at most all trades, and exempt ones at most all short sales.",
@@ -75,19 +84,24 @@ REG_SHO_DAILY = FinraDataset(
 
 PUBLICATION_COLUMNS = ("initial_published_date", "last_update_date", "last_reported_date")
 
-OTC_MONTHLY = FinraDataset(
-    group=OTC_MARKET,
-    name="monthlySummary",
-    table=finra_otc_monthly,
+OTC_MONTHLY = finra_dataset(
+    OTC_MARKET,
+    "monthlySummary",
+    finra_otc_monthly,
+    MONTHLY_FIELDS,
+    Monthly(
+        FIRST_WEEK_OF_ALL,
+        published=MIDNIGHT,
+        delay_days=70,
+        column="trade_month",
+        value_column="tier",
+        values=("NMS", "OTCE"),
+    ),
     rule_version="4",
-    fields=MONTHLY_FIELDS,
-    partition_fields=("monthStartDate", "tierIdentifier"),
-    known_values=("NMS", "OTCE"),
     only_rows={"summaryTypeCode": MONTHLY_ROWS},
-    calendar=Calendar(weekday=None, month_days=(1,), delay_days=70),
     licence=EQUITY_LICENCE,
     metadata_columns=PUBLICATION_COLUMNS,
-    claims=(
+    checks=(
         Claim(
             "has_trades_where_it_has_shares",
             "No firm has shares without a trade, or trades without shares.",
@@ -97,15 +111,14 @@ OTC_MONTHLY = FinraDataset(
     ),
 )
 
-THRESHOLD_LIST = FinraDataset(
-    group=OTC_MARKET,
-    name="thresholdList",
-    table=finra_threshold_list,
-    fields=THRESHOLD_FIELDS,
-    partition_fields=("tradeDate",),
-    calendar=Calendar(weekday=None, delay_days=1, is_holiday=is_closed),
+THRESHOLD_LIST = finra_dataset(
+    OTC_MARKET,
+    "thresholdList",
+    finra_threshold_list,
+    THRESHOLD_FIELDS,
+    TRADING_DAYS,
     licence=EQUITY_LICENCE,
-    claims=(
+    checks=(
         Claim(
             "is_listed_by_a_rule",
             "Each security is listed by Regulation SHO or by FINRA Rule 4320.",
@@ -127,30 +140,28 @@ HAS_NO_MORE_BLOCKS = Claim(
     only_warns=True,
 )
 
-ATS_BLOCKS = FinraDataset(
-    group=OTC_MARKET,
-    name="blocksSummary",
-    table=finra_ats_blocks,
+ATS_BLOCKS = finra_dataset(
+    OTC_MARKET,
+    "blocksSummary",
+    finra_ats_blocks,
+    ATS_BLOCK_FIELDS,
+    Monthly(FIRST_WEEK_OF_ALL, published=MIDNIGHT, delay_days=70, column="trade_month"),
     rule_version="4",
-    fields=ATS_BLOCK_FIELDS,
-    partition_fields=("monthStartDate",),
-    calendar=Calendar(weekday=None, month_days=(1,), delay_days=70),
     licence=EQUITY_LICENCE,
     metadata_columns=PUBLICATION_COLUMNS,
-    claims=(HAS_NO_MORE_BLOCKS,),
+    checks=(HAS_NO_MORE_BLOCKS,),
 )
 
-OTC_BLOCKS = FinraDataset(
-    group=OTC_MARKET,
-    name="otcBlocksSummary",
-    table=finra_otc_blocks,
+OTC_BLOCKS = finra_dataset(
+    OTC_MARKET,
+    "otcBlocksSummary",
+    finra_otc_blocks,
+    OTC_BLOCK_FIELDS,
+    Monthly(FIRST_WEEK_OF_ALL, published=MIDNIGHT, delay_days=70, column="trade_month"),
     rule_version="4",
-    fields=OTC_BLOCK_FIELDS,
-    partition_fields=("monthStartDate",),
-    calendar=Calendar(weekday=None, month_days=(1,), delay_days=70),
     licence=EQUITY_LICENCE,
     metadata_columns=PUBLICATION_COLUMNS,
-    claims=(HAS_NO_MORE_BLOCKS,),
+    checks=(HAS_NO_MORE_BLOCKS,),
 )
 
 EQUITY_DATASETS = (

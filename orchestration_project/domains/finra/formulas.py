@@ -52,7 +52,7 @@ SYMBOL_WINDOWS = (
 
 def _dataset_rules(dataset: FinraDataset) -> TableRules:
     partitioning, contract = dataset.partitioning, dataset.contract
-    day = partitioning.day_column if dataset.row_day is same_day else ""
+    day = partitioning.day_column if partitioning.row_day is same_day else ""
     names = [name for name in (partitioning.value_column, day) if name]
     return TableRules(dataset.table, None, names, row_formulas(contract), line_rules(contract))
 

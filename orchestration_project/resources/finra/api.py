@@ -8,17 +8,12 @@ from orchestration_project.contracts.delimited import DELIMITER
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.calendar import first_week_published_since
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
+from orchestration_project.domains.finra.declaration import PAGING, endpoints
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.source import SourceVersion
+from orchestration_project.engine.source import SourceVersion, moved
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
-from orchestration_project.resources.finra.query_api import (
-    PAGE_ROWS,
-    Filter,
-    QueryApi,
-    compared,
-    moved,
-)
+from orchestration_project.resources.finra.query_api import Filter, QueryApi, compared
 from orchestration_project.resources.finra.ranges import QueryPart, RangeProbe, pieces_of
 from orchestration_project.resources.finra.source import FinraSource
 
@@ -27,6 +22,8 @@ LOG = logging.getLogger(__name__)
 GROUP = "otcMarket"
 CURRENT, HISTORIC = "weeklySummary", "weeklySummaryHistoric"
 """The last 12 months, and the three years before; the latter takes no sort."""
+
+PLACES = {name: endpoints(GROUP, name) for name in (CURRENT, HISTORIC)}
 
 SORT = (SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID")
 """Makes the order of pages certain, where FINRA allows a sort."""
@@ -85,9 +82,9 @@ class FinraApi(FinraSource):
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
         """Return the weeks before ``before`` with updated rows, None if there are too many."""
         query = _updates_query(tier, before=before, since=since, until=until)
-        response = self.api.post(GROUP, CURRENT, query, accept="application/json")
+        response = self.api.send(PLACES[CURRENT].data_url, query)
         rows = self.api.rows_of(response)
-        if rows and len(rows) < self.api.record_total_of(response):
+        if rows and len(rows) < self.api.pages.total_of(response):
             return None
         updated = {str(row.get("weekStartDate")) for row in rows}
         if not updated <= {week for week, _ in self._listed_weeks(CURRENT)}:
@@ -98,7 +95,7 @@ class FinraApi(FinraSource):
 
     def list_fields(self) -> Mapping[str, str] | None:
         """Return the type of each field of the current dataset, by name, as FINRA lists them."""
-        return self.api.fields_of(GROUP, CURRENT)
+        return self.api.fields_of(PLACES[CURRENT].fields)
 
     def version(self, partition: Partition) -> SourceVersion:
         """Ask for the number of records and the newest change of a partition: one request."""
@@ -107,7 +104,7 @@ class FinraApi(FinraSource):
         query = _query(week_start, tier, fields=["lastUpdateDate"], limit=1)
         if dataset == CURRENT:
             query["sortFields"] = ["-lastUpdateDate"]
-        response = self.api.post(GROUP, dataset, query, accept="application/json")
+        response = self.api.send(PLACES[dataset].data_url, query)
         rows = self.api.rows_of(response)
         if not rows:
             raise SourceError(
@@ -117,7 +114,7 @@ class FinraApi(FinraSource):
                 remedy="ask again later; if it stays so, report it to FINRA",
                 url=response.url,
             )
-        total = self.api.record_total_of(response)
+        total = self.api.pages.total_of(response)
         newest = f", updated {rows[0].get('lastUpdateDate')}" if dataset == CURRENT else ""
         return SourceVersion(f"{dataset}: {total} records{newest}", dataset, total)
 
@@ -132,9 +129,9 @@ class FinraApi(FinraSource):
         week_start, tier = partition.day, partition.value
         total = version.record_total or 0
         pieces = [QueryPart({}, total)]
-        if total > self.api.max_records:
+        if total > self.api.pages.max_records:
             pieces = self._pieces(partition, version)
-        query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
+        query = _query(week_start, tier, fields=API_FIELDS, limit=PAGING.size)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
         if version.dataset == CURRENT:
             query["sortFields"] = list(SORT)
@@ -142,9 +139,8 @@ class FinraApi(FinraSource):
         pages: list[Capture] = []
         for piece in pieces:
             asked = {**query, **piece.filters}
-            pages += self.api.fetch_pages(
-                GROUP, version.dataset, asked, total=piece.record_total, kept=captures
-            )
+            url = PLACES[version.dataset].data_url
+            pages += self.api.pages.fetch(url, asked, total=piece.record_total, kept=captures)
         after = self.version(partition)
         if after != version:
             raise moved(version.text, after.text)
@@ -157,7 +153,7 @@ class FinraApi(FinraSource):
         if version.dataset != CURRENT:
             raise SourceError(
                 f"{said}, has more records than FINRA lets one page to",
-                expected=f"at most {self.api.max_records}",
+                expected=f"at most {self.api.pages.max_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a week of this size needs another way of asking",
             )
@@ -165,18 +161,18 @@ class FinraApi(FinraSource):
 
         def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> RangeProbe:
             asked = {**query, **filters, "offset": offset}
-            response = self.api.post(GROUP, CURRENT, asked, accept="application/json")
+            response = self.api.send(PLACES[CURRENT].data_url, asked)
             rows = self.api.rows_of(response)
             if not rows:
                 return RangeProbe(0, None)
-            return RangeProbe(self.api.record_total_of(response), str(rows[0].get(SYMBOL) or ""))
+            return RangeProbe(self.api.pages.total_of(response), str(rows[0].get(SYMBOL) or ""))
 
         try:
             return pieces_of(
                 _partition(week_start, tier),
                 total,
                 probe,
-                largest_offset=self.api.largest_offset,
+                largest_offset=self.api.pages.paging.max_offset,
                 said=said,
             )
         except SourceError:
@@ -220,7 +216,9 @@ class FinraApi(FinraSource):
             ) from error
 
     def _listed_weeks(self, dataset: str) -> frozenset[tuple[str, str]]:
-        return frozenset((week, tier) for week, tier in self.api.list_values(GROUP, dataset))
+        return frozenset(
+            (week, tier) for week, tier in self.api.list_values(PLACES[dataset].listing)
+        )
 
 
 def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:
@@ -249,7 +247,7 @@ def _updates_query(tier: str, *, before: date, since: date, until: date) -> dict
             compared("weekStartDate", "LESSER", before.isoformat()),
         ],
         "dateRangeFilters": [updated],
-        "limit": PAGE_ROWS,
+        "limit": PAGING.size,
         "offset": 0,
     }
 

@@ -1,123 +1,52 @@
 """Opens FINRA, or what stands in for it, and the sources of declared datasets."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache, partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
-from orchestration_project.contracts.delimited import DELIMITER
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.declaration import FinraDataset
-from orchestration_project.engine.captures import Capture, Captures, rows_version
+from orchestration_project.engine.captures import Captures, rows_version
 from orchestration_project.engine.environment import open_clock, open_shared_state
-from orchestration_project.engine.source import (
-    Extraction,
-    Folder,
-    FolderSource,
-    PartitionList,
-    Source,
-)
-from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
+from orchestration_project.engine.source import Folder, FolderSource, QuerySource, Source
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.own.declarations import HttpSource
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
-from orchestration_project.resources.finra.api import CURRENT, GROUP
-from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
+from orchestration_project.resources.finra.api import CURRENT, PLACES
+from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.services.gate.gate import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
 from orchestration_project.settings.domains.finra import FinraSettings
 
 
-@dataclass(frozen=True)
-class DatasetApiSource(Source):
-    """A dataset of FINRA's Query API, or of one that speaks it, as a source of its partitions."""
-
-    api: QueryApi
-    dataset: FinraDataset
-
-    @property
-    def name(self) -> str:
-        """Source name in captures and loads: demo or api."""
-        return self.api.name
-
-    def partitions(self, since: date | None = None) -> PartitionList:
-        """Return the partitions that are listed, oldest first, and values that are not known."""
-        return PartitionList(*self.dataset.known_partitions(self._published()))
-
-    def _published(self) -> Sequence[tuple[str, ...]]:
-        """Return what names each partition that is listed, oldest first."""
-        dataset = self.dataset
-        width = len(dataset.partition_fields)
-        return sorted(self.api.list_values(dataset.group, dataset.name, width))
-
-    def fields(self) -> Mapping[str, str] | None:
-        """Return the type of each field, by name, as they are listed."""
-        return self.api.fields_of(self.dataset.group, self.dataset.name)
-
-    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
-        """Fetch all pages; more than one of them are read again, to be sure that nothing moved."""
-        dataset, published = self.dataset, self._published()
-        values = dataset.source_values(partition)
-        if tuple(values.values()) not in published:
-            raise UnavailableError(
-                f"{dataset.name} of {partition.label} is not published, or not kept any more",
-                expected="a partition that /partitions lists",
-                found=f"{len(published)} others",
-                remedy="ask for another, or wait for its publication",
-            )
-        query = _query(dataset, values)
-        total = self._total(partition, query)
-        pages = self.api.fetch_pages(dataset.group, dataset.name, query, total=total, kept=captures)
-        version = rows_version(dataset.name, self.api.captures, pages)
-        if len(pages) > 1:
-            again = self.api.fetch_pages(dataset.group, dataset.name, query, total=total, kept=[])
-            found = rows_version(dataset.name, self.api.captures, again)
-            if found != version:
-                raise moved(version, found)
-        return Extraction(pages, version, total)
-
-    def _total(self, partition: Partition, query: Mapping[str, object]) -> int:
-        """Ask how many records there are."""
-        dataset = self.dataset
-        probe = {**query, "limit": 1, "offset": 0}
-        response = self.api.post(dataset.group, dataset.name, probe, accept="application/json")
-        if not response.body.strip() or not self.api.rows_of(response):
-            raise SourceError(
-                f"{dataset.name} is empty for {partition.label}",
-                expected="records, as /partitions lists it",
-                found=f"HTTP {response.status}, no record",
-                remedy="ask again later; if it stays so, ask the source what your access covers",
-                url=response.url,
-            )
-        total = self.api.record_total_of(response)
-        if total > self.api.max_records:
-            raise SourceError(
-                f"{dataset.name} has more records for {partition.label} than one may page to",
-                expected=f"at most {self.api.max_records}",
-                found=f"Record-Total {total}",
-                remedy="report it: a partition of this size needs another way of asking",
-            )
-        return total
-
-
-def _query(dataset: FinraDataset, values: Mapping[str, str]) -> Mapping[str, object]:
-    """Return the query for a partition, in an order that makes its pages certain."""
-    key = [each.name for each in dataset.fields if each.column.primary_key]
-    return {
-        "fields": [each.name for each in dataset.fields],
-        "compareFilters": [
-            compared(name, "EQUAL", value)
-            for name, value in {**values, **dataset.only_rows}.items()
-        ],
-        "sortFields": [name for name in key if name not in values],
-        "delimiter": DELIMITER,
-        "quoteValues": False,
-    }
+def query_source(api: QueryApi, dataset: FinraDataset) -> QuerySource:
+    """Return a dataset of FINRA's Query API, or of one that speaks it, as a source."""
+    source, columns = dataset.declared.source, dataset.partitioning.columns
+    day_field = next(each.name for each in dataset.fields if each.column.key == columns[0])
+    assert isinstance(source, HttpSource)  # noqa: S101 - as `finra_dataset` declares it
+    listing, field_list = source.listing, source.field_list
+    assert source.json_query  # noqa: S101 - as `finra_dataset` declares it
+    assert listing and field_list  # noqa: S101, PT018 - as `finra_dataset` declares it
+    return QuerySource(
+        api.name,
+        dataset.name,
+        dataset.partitioning,
+        day_field,
+        api.pages,
+        source.url,
+        source.json_query,
+        version_of=lambda pages, _: rows_version(dataset.name, api.pages.captures, pages),
+        published=partial(api.list_values, listing, len(columns)),
+        list_fields=partial(api.fields_of, field_list),
+    )
 
 
 SourceOf = Callable[[FinraDataset], Source]
@@ -202,7 +131,7 @@ def open_datasets(settings: Settings, admit: Callable[[str], None]) -> Iterator[
             return _open_bonds(settings, stack)
 
         def public(dataset: FinraDataset) -> Source:
-            return DatasetApiSource(api(), dataset)
+            return query_source(api(), dataset)
 
         def licensed(dataset: FinraDataset) -> Source:
             return public(dataset) if settings.is_demo else bonds()(dataset)
@@ -228,7 +157,7 @@ def _open_bonds(settings: Settings, stack: ExitStack) -> SourceOf:
             api_key=settings.finra_bonds_access_token,
             concurrent_requests=settings.finra_concurrent_requests,
         )
-        return partial(DatasetApiSource, api)
+        return partial(query_source, api)
     raise ConfigurationError(
         "no source of bonds by CUSIP is set: FINRA does not publish them",
         expected="FINRA_BONDS_FILES_DIR, or FINRA_BONDS_API_URL",
@@ -287,6 +216,6 @@ def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
     settings = FinraSettings.of(settings)
     if settings.finra_source != "api":
         return None
-    api_url = settings.finra_api_url.rstrip("/")
-    listing = f"{api_url}/partitions/group/{GROUP}/name/{CURRENT}"
+    path = urlsplit(PLACES[CURRENT].listing.url).path
+    listing = settings.finra_api_url.rstrip("/") + path
     return partial(time_of_server, partial(open_http, settings, max_attempts=1), listing)

@@ -7,9 +7,9 @@ Always POST: in a GET's query string filters are silently ignored. A page ends a
 import json
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -17,25 +17,19 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.connections.http.access_tokens import AccessTokens
 from orchestration_project.contracts.delimited import row_count
+from orchestration_project.contracts.queries import FieldList, Listing, Paging
 from orchestration_project.contracts.rules import in_ascii
-from orchestration_project.domains.finra.declaration import FIXED_INCOME
-from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
+from orchestration_project.domains.finra.declaration import FIXED_INCOME, PAGING
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.source import JSON, RecordPages, fields_in, names_in
+from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import without_secrets
 
 Filter = Mapping[str, object]
 """A condition on a field, in the words of the Query API."""
 
-PAGE_ROWS = 5000
-LARGEST_OFFSET = 500_000
-LONGEST_COUNT = 18
-
-RECORDS_HELD = 300_000
-"""Maximum records in memory; above it only the store has the pages, of more than 60 MiB."""
-
-PAGE_START = 200
-"""Bytes at the start of a response that identify a page."""
+TEXT = "text/plain"
 
 KEPT_HEADERS = (
     "content-encoding",
@@ -49,17 +43,12 @@ KEPT_HEADERS = (
 """Response headers that a capture keeps: those of FINRA about the data."""
 
 
-class TruncatedResponseError(TransientError):
-    """An answer holds fewer rows than it says."""
-
-
 class QueryApi:
     """Client of FINRA's Query API, or of another server of the same protocol.
 
     Attributes:
-        captures: The store of answers.
-        largest_offset: Offset to which one query can be paged.
-        max_records: Records to which it can be paged.
+        name: Source name in captures and loads: demo or api.
+        pages: What fetches the pages of its queries.
     """
 
     def __init__(
@@ -74,16 +63,22 @@ class QueryApi:
         credentials: tuple[str, str] | None,
         concurrent_requests: int,
         api_key: SecretStr | None = None,
-        largest_offset: int = LARGEST_OFFSET,
+        paging: Paging = PAGING,
     ) -> None:
-        self._name = name
+        self.name = name
         self._http = http
-        self.captures = captures
-        self._clock = clock
         self._api_url = api_url.rstrip("/")
-        self._concurrent_requests = concurrent_requests
-        self.largest_offset = largest_offset
-        self.max_records = largest_offset + PAGE_ROWS
+        self.pages = RecordPages(
+            send=self._probe_or_page,
+            captures=captures,
+            clock=clock,
+            paging=paging,
+            accept=TEXT,
+            concurrent_requests=concurrent_requests,
+            count_rows=count_page_rows,
+            unusable=partial(self.unusable, expected="delimited text"),
+            kept_headers=KEPT_HEADERS,
+        )
         self._api_key = api_key
         self._tokens = (
             None
@@ -100,11 +95,6 @@ class QueryApi:
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, ...]]] = {}
 
-    @property
-    def name(self) -> str:
-        """Source name in captures and loads: demo or api."""
-        return self._name
-
     def fetch_again(self, path: str, query: Mapping[str, object]) -> bytes:
         """Request a page that was captured, and return its bytes; nothing is stored.
 
@@ -115,146 +105,37 @@ class QueryApi:
         Raises:
             OrchestrationError: FINRA does not answer with data.
         """
-        return self._send("POST", path, query=query, accept="text/plain").body
+        return self.send(path, query, TEXT).body
 
-    def fields_of(self, group: str, dataset: str) -> Mapping[str, str] | None:
+    def fields_of(self, listed: FieldList) -> Mapping[str, str] | None:
         """Return the type of each field of a dataset, by name, as FINRA lists them.
 
         None where the list is closed to callers without credentials.
         """
-        response, is_anonymous = self._answer("GET", f"/metadata/group/{group}/name/{dataset}")
+        response, is_anonymous = self._answer("GET", listed.url)
         if response.status == 401 and is_anonymous:
             return None
         self._judge(response, is_anonymous=is_anonymous)
-        found = fields_in(response)
+        found = fields_in(_json_or_none(response), listed)
         if not found:
             expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
             raise self.unusable(response, expected)
         return found
 
-    def fetch_pages(
-        self,
-        group: str,
-        dataset: str,
-        query: Mapping[str, object],
-        *,
-        total: int,
-        kept: list[Capture],
-    ) -> list[Capture]:
-        """Fetch all pages of a query that has ``total`` rows, several at once, in their order."""
-        slots: dict[int, list[Capture]] = {offset: [] for offset in range(0, total, PAGE_ROWS)}
-
-        def fill(offset: int) -> None:
-            until = min(offset + PAGE_ROWS, total)
-            self._fetch_range(group, dataset, query, total, offset, until, slots[offset])
-
-        try:
-            with ThreadPoolExecutor(self._concurrent_requests) as pool:
-                list(pool.map(fill, slots))  # the first error stops what is not yet under way
-        finally:
-            pages = [page for slot in slots.values() for page in slot]
-            kept += pages  # in the order of the rows, however the answers came
-        return pages
-
-    def _fetch_range(
-        self,
-        group: str,
-        dataset: str,
-        query: Mapping[str, object],
-        total: int,
-        offset: int,
-        until: int,
-        pages: list[Capture],
-    ) -> None:
-        """Fetch the rows from ``offset`` to ``until``: one page, or more when they come short."""
-        while offset < until:
-            asked = {**query, "offset": offset, "limit": until - offset}
-            response = self.post(group, dataset, asked, accept="text/plain")
-            page = self._keep(response, asked)
-            pages.append(page if total <= RECORDS_HELD else page.without_body())
-            rows = self._page_rows(response, page.row_count, total)
-            if rows == 0:
-                raise TruncatedResponseError(
-                    "the pages ended before all records came",
-                    expected=f"Record-Total {total}",
-                    found=f"no record at offset {offset}",
-                    remedy="it is retried once; if it persists, report it to FINRA",
-                    url=response.url,
-                )
-            offset += rows
-
-    def _keep(self, response: Response, asked: Mapping[str, object]) -> Capture:
-        return self.captures.keep(
-            response.body,
-            url=response.url,
-            request=asked,
-            response_headers={
-                name: value for name, value in response.headers.items() if name in KEPT_HEADERS
-            },
-            http_status=response.status,
-            row_count=None if is_no_text(response) else row_count(response.body),
-            fetched_at=self._clock.now(),
-        )
-
-    def _page_rows(self, response: Response, rows: int | None, expected_total: int) -> int:
-        """Return how many of its ``rows`` a page holds, having made sure that it is one."""
-        start = response.body[:PAGE_START].strip()
-        if response.status == 204 or (start == b"[]" and len(response.body) <= PAGE_START):
-            return 0
-        if rows is None or start.startswith((b"{", b"[")):
-            raise self.unusable(response, "delimited text")
-        total = self.record_total_of(response)
-        if total != expected_total:
-            raise moved(f"Record-Total {expected_total}", f"Record-Total {total}")
-        said = response.headers.get("total-records-on-page", "").strip()
-        if said and said != str(rows):
-            raise TruncatedResponseError(
-                "a page was cut short",
-                expected=f"Total-Records-On-Page {said}",
-                found=f"{rows} rows in {len(response.body)} bytes",
-                remedy="it is retried once; if it persists, report it to FINRA",
-                url=response.url,
-            )
-        return rows
-
-    def record_total_of(self, response: Response) -> int:
-        """Return the number of records that a query has.
-
-        Raises:
-            SourceError: The answer does not say it.
-        """
-        text = response.headers.get("record-total", "")
-        if not text.isdecimal() or len(text) > LONGEST_COUNT:
-            raise SourceError(
-                "a response has no count of records",
-                expected="the header Record-Total with a number",
-                found=f"Record-Total {text[:60]!r}",
-                remedy="check FINRA_API_URL: something between here and FINRA may drop headers",
-                url=response.url,
-            )
-        return int(text)
-
-    def list_values(self, group: str, dataset: str, width: int = 2) -> frozenset[tuple[str, ...]]:
+    def list_values(self, listing: Listing, width: int = 2) -> frozenset[tuple[str, ...]]:
         """Return what is listed of a dataset whose partitions are named by ``width`` fields.
 
         It is asked for once, whichever thread needs it first.
         """
         with self._listing_lock:
-            path = f"/partitions/group/{group}/name/{dataset}"
-            if path not in self._listed:
-                self._listed[path] = self._listed_in(self._send("GET", path), width)
-            return self._listed[path]
-
-    def _listed_in(self, response: Response, width: int) -> frozenset[tuple[str, ...]]:
-        try:
-            listed = [each["partitions"] for each in json_of(response)["availablePartitions"]]
-            found = frozenset(tuple(str(value) for value in each) for each in listed)
-        except (ValueError, KeyError, TypeError):
-            found = None
-        if found is None or any(len(each) != width for each in found):
-            expected = '{"availablePartitions": [{"partitions": …}]}'
-            raise self.unusable(response, expected)
-        return found
+            if listing.url not in self._listed:
+                response = self.send(listing.url)
+                found = names_in(_json_or_none(response), listing)
+                if found is None or any(len(each) != width for each in found):
+                    expected = '{"availablePartitions": [{"partitions": …}]}'
+                    raise self.unusable(response, expected)
+                self._listed[listing.url] = found
+            return self._listed[listing.url]
 
     def rows_of(self, response: Response) -> list[dict[str, Any]]:
         """Return the records of an answer in JSON.
@@ -271,36 +152,33 @@ class QueryApi:
         except (ValueError, TypeError):
             raise self.unusable(response, "a JSON list of records") from None
 
-    def post(
-        self, group: str, dataset: str, query: Mapping[str, object], *, accept: str
+    def send(
+        self, url: str, query: Mapping[str, object] | None = None, accept: str = JSON
     ) -> Response:
-        """Send a query of a dataset, and return the answer.
+        """Send a query, or a request without one, and return the answer.
 
         Raises:
             OrchestrationError: FINRA does not answer with data.
         """
-        path = f"/data/group/{group}/name/{dataset}"
-        return self._send("POST", path, query=query, accept=accept)
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, object] | None = None,
-        accept: str = "application/json",
-    ) -> Response:
-        response, is_anonymous = self._answer(method, path, query=query, accept=accept)
+        method = "GET" if query is None else "POST"
+        response, is_anonymous = self._answer(method, url, query=query, accept=accept)
         self._judge(response, is_anonymous=is_anonymous)
+        return response
+
+    def _probe_or_page(self, url: str, query: Mapping[str, object] | None, accept: str) -> Response:
+        """Send a query as `RecordPages` does; an answer in JSON is a list of records."""
+        response = self.send(url, query, accept)
+        if accept == JSON and response.body.strip():
+            self.rows_of(response)
         return response
 
     def _answer(
         self,
         method: str,
-        path: str,
+        url: str,
         *,
         query: Mapping[str, object] | None = None,
-        accept: str = "application/json",
+        accept: str = JSON,
     ) -> tuple[Response, bool]:
         """Send a request; if the token is refused, repeat it with a new one.
 
@@ -311,7 +189,7 @@ class QueryApi:
         def send() -> Response:
             return self._http.request(
                 method,
-                self._api_url + path,
+                self._api_url + urlsplit(url).path,
                 headers={"Accept": accept, **authorization},
                 json=query,
                 may_pass=partial(may_pass, is_anonymous=not authorization),
@@ -381,16 +259,6 @@ def compared(field: str, how: str, value: str) -> Filter:
     return {"fieldName": field, "fieldValue": value, "compareType": how}
 
 
-def moved(before: str, after: str) -> MovedError:
-    """Return what says that a source changed while it was read."""
-    return MovedError(
-        "the source changed while it was read",
-        expected=before,
-        found=after,
-        remedy="nothing: it is read again; if it goes on, run the partition later",
-    )
-
-
 GZIP = b"\x1f\x8b"
 
 STARTS_WITHIN = 200
@@ -402,9 +270,11 @@ def is_html(response: Response) -> bool:
     return response.body[:STARTS_WITHIN].lstrip().startswith(b"<")
 
 
-def is_no_text(response: Response) -> bool:
-    """Whether its lines are not data."""
-    return is_html(response) or bool(_compression(response))
+def count_page_rows(response: Response) -> int | None:
+    """Return the lines of a page below its header; None: it is not delimited text."""
+    start = response.body[:STARTS_WITHIN].lstrip()
+    is_text = not start.startswith((b"<", b"{", b"[")) and not _compression(response)
+    return row_count(response.body) if is_text else None
 
 
 def json_of(response: Response) -> Any:
@@ -423,6 +293,14 @@ def json_of(response: Response) -> Any:
     if r"\u0000" in text.replace(r"\\", ""):
         raise ValueError("NUL in a text")
     return found
+
+
+def _json_or_none(response: Response) -> Any:
+    """Return the content of a body in JSON; None: it is not JSON."""
+    try:
+        return json_of(response)
+    except ValueError:
+        return None
 
 
 def status_code_in(response: Response) -> int:
@@ -452,19 +330,6 @@ def may_pass(response: Response, *, is_anonymous: bool) -> bool:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def fields_in(response: Response) -> Mapping[str, str]:
-    """Return name and type of each field that a /metadata answer lists; nothing where it is none.
-
-    A name that is listed twice makes it none: its type would be ambiguous.
-    """
-    try:
-        listed = [(each["name"], each["type"]) for each in json_of(response)["fields"]]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    is_text = all(isinstance(text, str) and text for each in listed for text in each)
-    return dict(listed) if is_text and len(dict(listed)) == len(listed) else {}
 
 
 def shown(response: Response) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL
+from orchestration_project.domains.finra.declaration import PAGING
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.finra.query_api import PAGE_ROWS, Filter, compared
+from orchestration_project.resources.finra.query_api import Filter, compared
 
 REMEDY = "report it: a week of this kind needs another way of asking"
 
@@ -82,10 +83,10 @@ def _refuse_unless_whole(
     found: list[QueryPart], total: int, largest_offset: int, said: str
 ) -> None:
     largest = max(each.record_total for each in found)
-    if largest > largest_offset + PAGE_ROWS:  # where FINRA sorts otherwise than it compares
+    if largest > largest_offset + PAGING.size:  # where FINRA sorts otherwise than it compares
         raise SourceError(
             f"{said}, has a range of symbols with more records than FINRA lets one page to",
-            expected=f"at most {largest_offset + PAGE_ROWS}",
+            expected=f"at most {largest_offset + PAGING.size}",
             found=f"Record-Total {largest}",
             remedy=REMEDY,
         )
