@@ -31,6 +31,7 @@ from orchestration_project.domains.finra.datasets import (
     CORPORATE_MARKET_BREADTH,
     TREASURY_WEEKLY,
 )
+from orchestration_project.domains.finra.declaration import MIDNIGHT
 from orchestration_project.engine import runner
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.loads import ItemResult, Load, record_run_balances
@@ -730,11 +731,9 @@ def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(mac
     assert of_months[-1] == str(now.replace(day=1))
 
 
+MONDAYS = Weekly("2025-01-06", delay_days=8, column="week_start", published=MIDNIGHT)
 EVERY_WEEK = replace(
-    TREASURY_WEEKLY,
-    declared=replace(
-        TREASURY_WEEKLY.declared, partitions=Weekly("2025-01-06", column="week_start")
-    ),
+    TREASURY_WEEKLY, declared=replace(TREASURY_WEEKLY.declared, partitions=MONDAYS)
 )
 
 

@@ -95,7 +95,8 @@ def preview(source: str, partition: str | None) -> int:
     ):
         if partition is None:
             listed = opened.partitions().known
-            chosen = listed[-1] if listed else Partition(declaration.dataset.partitions.since)
+            declared = declaration.dataset.partitions
+            chosen = listed[-1] if listed else Partition(declared.since, *declared.values[:1])
         else:
             partitioning = partitioning_of(declaration.dataset)
             chosen = partitioning.partition_of(partition, today=date.max)

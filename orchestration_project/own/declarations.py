@@ -672,9 +672,9 @@ def http_source(
         documents: Documents below ``url`` that have several partitions each. They list which
             partitions there are, in place of the calendar.
         incremental: The request of what is new since the partition before, as of `incremental`.
-        json_query: A query in JSON, sent by POST, whose texts may have the places ``{partition}``
-            and ``{value}``. It is paged by `offsets` with a limit and a total: as many records must
-            come as the source says, and more than one page is read twice to be sure of it.
+        json_query: A query in JSON, sent by POST, whose texts may have the places ``{partition}``,
+            the day of the rows, and ``{value}``. It is paged by `offsets` with a limit and a total:
+            as many records must come as the source says. More than one page is read twice.
         listing: List of the partitions of such a query, in place of the calendar.
         field_list: List of its fields, which a load compares with the declared ones.
         concurrent_requests: Pages of such a query that are requested at once.
@@ -887,6 +887,9 @@ class Dataset:
         if value_column and value_column not in texts:
             remedy = did_you_mean(value_column, texts)
             raise invalid(f"value_column of {what}", "a field that is a text", value_column, remedy)
+        if not value_column and "{value}" in repr(self._templates):
+            expected = "partitions with value_column and values"
+            raise invalid(f"template of {what}", expected, "{value}")
         documents = self.source.documents if isinstance(self.source, HttpSource) else ()
         if value_column and (self.is_incremental or documents):
             expected = "a source without documents and incremental"
@@ -942,12 +945,14 @@ class Dataset:
             return True
         if isinstance(self.source, DltSource):
             return self.source.takes_day
-        templates = (
-            [self.source.url, *self.source.query.values(), self.source.json_query]
-            if isinstance(self.source, HttpSource)
-            else [self.source.path]
-        )
-        return any(map(names_partition, templates))
+        return any(map(names_partition, self._templates))
+
+    @property
+    def _templates(self) -> Sequence[Any]:
+        """Templates of a request, or of the path of a file."""
+        if isinstance(self.source, HttpSource):
+            return [self.source.url, *self.source.query.values(), self.source.json_query]
+        return [self.source.path] if isinstance(self.source, FileSource) else ()
 
     @property
     def has_day_field(self) -> bool:

@@ -224,7 +224,9 @@ def _part(store: Captures, capture: RowMapping) -> Part:
 
 
 def _partition(declared: Declaration, row: RowMapping) -> Partition:
-    return Partition(row[declared.dataset.partitions.column])
+    partitioning = partitioning_of(declared.dataset)
+    day, *value = (row[name] for name in partitioning.columns)
+    return Partition(partitioning.day_of_rows(day) or day, *value)
 
 
 def _find_record(

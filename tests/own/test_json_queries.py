@@ -242,6 +242,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a query without paging": ({"paging": None}, "invalid paging"),
     "a total without a query": ({"json_query": None}, "invalid json_query"),
     "a query beside parameters": ({"query": {"a": "b"}}, "invalid json_query"),
+    "a place of a value that no partition has": (
+        {"json_query": {"day": "{partition}", "region": "{value}"}},
+        "invalid template of dataset",
+    ),
     "no place of the partition": ({"json_query": {"where": {}}}, "invalid source of dataset"),
 }
 

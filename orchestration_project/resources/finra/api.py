@@ -128,19 +128,20 @@ class FinraApi(FinraSource):
         """
         week_start, tier = partition.day, partition.value
         total = version.record_total or 0
-        pieces = [QueryPart({}, total)]
+        pieces: list[tuple[Mapping[str, Sequence[Filter]], int]] = [({}, total)]
         if total > self.api.pages.max_records:
-            pieces = self._pieces(partition, version)
+            found = self._pieces(partition, version)
+            pieces = [(each.filters, each.record_total) for each in found]
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGING.size)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
         if version.dataset == CURRENT:
             query["sortFields"] = list(SORT)
 
         pages: list[Capture] = []
-        for piece in pieces:
-            asked = {**query, **piece.filters}
-            url = PLACES[version.dataset].data_url
-            pages += self.api.pages.fetch(url, asked, total=piece.record_total, kept=captures)
+        url = PLACES[version.dataset].data_url
+        for filters, count in pieces:
+            asked = {**query, **filters}
+            pages += self.api.pages.fetch(url, asked, total=count, kept=captures)
         after = self.version(partition)
         if after != version:
             raise moved(version.text, after.text)
