@@ -148,8 +148,8 @@ class SourceDeliveries:
                 "know",
                 expected=", ".join(known),
                 found=", ".join(sorted(listed))[:1000],
-                remedy=f"compare /metadata with the declaration in {dataset.declared_in}, which "
-                "has to follow it; nothing was asked for and nothing landed",
+                remedy="compare the source's list of fields with the declaration in "
+                f"{dataset.declared_in}; nothing was asked for and nothing landed",
             )
         return found
 

@@ -58,7 +58,8 @@ class Shop:
             for number, name in enumerate("ABCDE")
         ]
         self.listed = [{"of": ["2026-01-09", "north"]}, {"of": ["2026-01-09", "moon"]}]
-        self.fields = [{"field": "name", "kind": "string"}, {"field": "sold", "kind": "number"}]
+        kinds = {"name": "string", "week": "day", "region": "string", "sold": "number"}
+        self.fields = [{"field": name, "kind": kind} for name, kind in kinds.items()]
         self.spoil = lambda asked, reply: reply
         self.requests = []
 
@@ -83,15 +84,16 @@ class Shop:
 PAGING = offsets("skip", size=3, limit="take", total=TOTAL, max_offset=100)
 
 
+KINDS = {"string": "String", "day": "Date", "number": "Number"}
+
+
 def declare(url, **more):
     """Return the dataset of sales; rows have the Friday of a week that its Monday names."""
     given: dict[str, Any] = {
         "json_query": {"where": {"week": "{partition}", "region": "{value}"}},
         "paging": PAGING,
         "listing": Listing(f"{url}/weeks", path="data.all", member="of"),
-        "field_list": FieldList(
-            f"{url}/fields", "data.all", "field", "kind", {"string": "String", "number": "Number"}
-        ),
+        "field_list": FieldList(f"{url}/fields", "data.all", "field", "kind", KINDS),
         "concurrent_requests": 2,
         **more,
     }
@@ -163,7 +165,12 @@ def test_short_pages_are_followed_until_the_total_and_read_twice(opened, shop):
 def test_listed_partitions_are_known_and_other_values_are_reported(opened):
     _, source = opened()
     assert source.partitions() == ([NORTH], ["moon"])
-    assert source.fields() == {"name": "String", "sold": "Number"}
+    assert source.fields() == {
+        "name": "String",
+        "week": "Date",
+        "region": "String",
+        "sold": "Number",
+    }
     with pytest.raises(UnavailableError, match="is not published"):
         source.extract(Partition(WEEK, "south"), [])
 
