@@ -14,7 +14,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.host_samples import latest_samples
 from orchestration_project.services.hosts import read_hosts
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
-from tests.instance.test_k8s_jobs import IMAGE, cluster, kubectl_config
+from tests.instance.test_k8s_jobs import cluster, kubectl_config
 from tests.programs import PATIENCE_SECONDS, wait_for
 from tests.slow import waiting
 
@@ -29,14 +29,14 @@ def test_a_run_in_a_pod_reports_its_node_from_start_to_end(postgres_url, tmp_pat
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
     monkeypatch.setenv("RUN_LAUNCHER", "k8s")
-    monkeypatch.setenv("KUBERNETES_IMAGE", IMAGE)
+    monkeypatch.setenv("KUBERNETES_IMAGE", "registry.example.org/orchestration:1")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubectl"))
     job = load_repository(waiting.__name__, "defs", PROJECT_ROOT).get_reconstructable_job(
         "__ASSET_JOB"
     )
     nowhere: Any = None  # the launch asks no workspace
     with (
-        cluster() as (port, received),
+        cluster() as (port, handler),
         open_instance() as instance,
         open_warehouse(load_settings()) as warehouse,
     ):
@@ -47,7 +47,7 @@ def test_a_run_in_a_pod_reports_its_node_from_start_to_end(postgres_url, tmp_pat
             tags={"scene": "pod"},
         )
         instance.run_launcher.launch_run(LaunchRunContext(run, nowhere))
-        [(_, launched)] = received
+        [(_, launched)] = handler.received
         [container] = launched["spec"]["template"]["spec"]["containers"]
         [variable] = [
             each["name"]
