@@ -43,6 +43,7 @@ PRIVATE = {
     "mosquitto": {"queue", "events"},
     "prometheus": {"metrics"},
     "victoriametrics": {"metrics"},
+    "victorialogs": {"data", "metrics"},
     "alertmanager": {"metrics"},
     "postgres-exporter": {"data", "metrics"},
     "mqtt-exporter": {"queue", "metrics"},

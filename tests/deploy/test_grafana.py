@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
@@ -24,7 +25,7 @@ from deploy.observed_files import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
-from tests.deploy.compose_file import services
+from tests.deploy.compose_file import networks_of, services, settings_of
 from tests.prepared import Prepared
 
 FOLDER = PROJECT_ROOT / "deploy" / "grafana"
@@ -41,6 +42,26 @@ WITH_PROMTOOL = pytest.mark.skipif(
 def test_there_is_a_dashboard_of_the_whole_of_a_domain_and_of_gateway_and_hosts():
     titles = [json.loads(file.read_text())["title"] for file in BOARDS]
     assert titles == ["Domain", "Gateway and hosts", "Overview", "Services"]
+
+
+@pytest.mark.parametrize("file", BOARDS, ids=lambda file: file.stem)
+def test_each_dashboard_links_to_the_log_lines_that_programs_send(file: Path):
+    [link] = json.loads(file.read_text())["links"]
+    [panes] = parse_qs(urlsplit(link["url"]).query)["panes"]
+    [pane] = json.loads(panes).values()
+    sources = {
+        each["uid"]: urlsplit(each["url"]).hostname
+        for file in (FOLDER / "datasources").glob("*.yaml")
+        for each in yaml.safe_load(file.read_text())["datasources"]
+        if "://" in each["url"]
+    }
+    store = sources[pane["datasource"]]
+    assert store in services("full")
+    sent_to = settings_of("gateway", "full")["OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"]
+    assert urlsplit(sent_to).hostname == store
+    shared = networks_of(services()[str(store)])
+    for name in ("gateway", "daemon", "code-server", "worker", "bridge", "grafana"):
+        assert networks_of(services()[name]) & shared, name
 
 
 @pytest.mark.slow
