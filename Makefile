@@ -19,7 +19,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check types-of-package types-of-tests other-checks check-deploy check-wheel image observe migrate migrated migration verify reset lock
+.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults bench docs check types-of-package types-of-tests other-checks check-deploy check-wheel image observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -70,6 +70,9 @@ run-mqtt: $(VENV)/installed migrated ## mirror the events of the demo's broker, 
 
 ui: $(VENV)/installed migrated ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)
+
+dev: $(VENV)/installed migrated ## the same, which loads the code again when a file of the package or of defs/ changes
+	@exec $(RUN) ui --watch --port $(PORT)
 
 stack: $(VENV)/installed-dev ## all services on this machine: TLS, PostgreSQL, RabbitMQ, WORKERS=2, MQTT, Prometheus
 	@exec $(RUN) stack $(if $(WORKERS),--workers $(WORKERS))

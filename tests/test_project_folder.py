@@ -186,3 +186,15 @@ def test_a_new_source_is_written_into_a_project_folder_alone(
     assert expected in done.stderr
     assert [*tmp_path.rglob("source.py")] == [taken]
     assert taken.read_text() == WEATHER
+
+
+def test_files_of_the_package_are_followed_in_a_checkout_alone(project):
+    source = project / "defs" / "rates" / "source.py"
+    source.parent.mkdir(parents=True)
+    source.touch()
+    code = "from orchestration_project.settings.project import own_state; print(own_state())"
+    [of_project] = printed(project, code)
+    assert str(source) in of_project
+    assert "definitions.py" not in of_project
+    [of_checkout] = printed(PROJECT_ROOT, code)
+    assert f"{PROJECT_ROOT}/orchestration_project/definitions.py" in of_checkout

@@ -57,7 +57,11 @@ def _address_options(function: Function) -> Function:
 
 @click.command(cls=Command)
 @_address_options
-@click.option("--watch", is_flag=True, help="Load the code again when a source in defs/ changes.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Load the code again when a source in defs/ changes; in a checkout, the package too.",
+)
 def ui(host: str, port: int, watch: bool) -> int:
     """Serve Dagster's UI, with its daemon, until Ctrl-C or SIGTERM.
 

@@ -306,8 +306,18 @@ class ChoiceWatch:
 
 
 def _is_applied() -> bool:
-    """Make the tables of the declared sources; return whether all declarations are right."""
-    command = [sys.executable, "-m", "orchestration_project", "schema", "apply"]
+    """Make the tables of the declared sources; return whether declarations and code are right."""
+    return all(
+        _succeeds(sys.executable, *arguments)
+        for arguments in (
+            ("-m", "orchestration_project", "schema", "apply"),
+            ("-c", f"import {DEFINITIONS}"),
+        )
+    )
+
+
+def _succeeds(*command: str) -> bool:
+    """Run a command of ours, and show what it says; return whether it succeeded."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     sys.stdout.write(done.stderr if done.returncode else done.stdout)
     sys.stdout.flush()

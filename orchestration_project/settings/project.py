@@ -149,9 +149,15 @@ def own_files() -> Sequence[Path]:
 
 
 def own_state() -> bytes:
-    """Return the state of the files below the folders that declare sources, as it is now."""
+    """Return the state of the files that declare sources, as it is now.
+
+    In a checkout, where the package is what somebody develops, those of the package are of it too.
+    """
     folder = _declared_folder()
-    found = (file for defs in OWN_FOLDERS for file in folder.glob(f"{defs}/**/*")) if folder else ()
+    places = [f"{defs}/**/*" for defs in OWN_FOLDERS]
+    if folder == PROJECT_ROOT:
+        places.append(f"{PACKAGE}/**/*")
+    found = {file for place in places for file in folder.glob(place)} if folder else ()
     files = sorted(file for file in found if file.suffix in (".py", ".yaml"))
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
     return repr(states).encode()
