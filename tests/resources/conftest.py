@@ -16,6 +16,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.shared_state import SqliteState
+from orchestration_project.contracts.queries import Paging
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
@@ -94,7 +95,7 @@ def ask(tmp_path: Path) -> Iterator[Callable[..., tuple[FinraApi, list[Request]]
             credentials: tuple[str, str] | None = None,
             api_key: str | None = None,
             concurrent_requests: int = 4,
-            **limits: int,
+            **changes: Paging,
         ) -> tuple[FinraApi, list[Request]]:
             server = stack.enter_context(FaultyServer(finra))
             http = HttpClient(
@@ -118,7 +119,7 @@ def ask(tmp_path: Path) -> Iterator[Callable[..., tuple[FinraApi, list[Request]]
                     credentials=credentials,
                     api_key=SecretStr(api_key) if api_key else None,
                     concurrent_requests=concurrent_requests,
-                    **limits,
+                    **changes,
                 )
             )
             return api, server.requests
