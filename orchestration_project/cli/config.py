@@ -25,18 +25,16 @@ def command() -> None:
 @command.command(has_json=True)
 def show() -> int:
     """List each setting of the domains that are on, check limit and preset value, with origin."""
-    from orchestration_project.services.presets import effective_config
-    from orchestration_project.settings import domains_on, load_settings, places
+    from orchestration_project.services.presets import effective_config, of_domains_on
+    from orchestration_project.settings import load_settings, places
 
     settings = load_settings()
-    on = {"", *domains_on(settings)}
-    entries = effective_config(settings).entries
+    entries = of_domains_on(settings, effective_config(settings).entries)
     where = {name.upper(): place for name, place in places().items()}
     show_rows(
         [
             {"name": name, "value": each.value, "origin": where.get(name, each.origin)}
             for name, each in entries.items()
-            if settings.domain_of(name.lower()) in on
         ],
         HEADINGS,
     )

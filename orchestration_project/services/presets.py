@@ -31,6 +31,8 @@ from orchestration_project.settings import (
     Settings,
     default_files,
     default_path,
+    domain_of_name,
+    domains_on,
     load_shared_settings,
     off_domain,
     origins,
@@ -261,6 +263,21 @@ def effective_config(settings: Settings, presets: Path = FOLDER) -> EffectiveCon
     for file in preset_files(presets):
         entries |= _preset(file)
     return EffectiveConfig(entries, settings.names_without_effect())
+
+
+def of_domains_on(settings: Settings, entries: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
+    """Return the entries but for settings, limits and presets of domains that are off."""
+    on = {"", *domains_on(settings)}
+    jobs = {name: _job_of(name) for name in preset_names()}
+
+    def is_on(name: str) -> bool:
+        subject, separator, rest = name.partition(": ")
+        if not separator:
+            return settings.domain_of(name.lower()) in on
+        owner = rest.partition(".")[0] if subject == "checks" else jobs.get(subject, subject)
+        return domain_of_name(owner) in on
+
+    return {name: value for name, value in entries.items() if is_on(name)}
 
 
 def settings_in_effect(settings: Settings) -> dict[str, ConfigValue]:

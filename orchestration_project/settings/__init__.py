@@ -1,6 +1,6 @@
 """Every setting of the project: a module of fields for each domain, read in one place."""
 
-from orchestration_project.settings.chosen import domains_on, off_domain, require_on
+from orchestration_project.settings.chosen import domain_of_name, domains_on, off_domain, require_on
 from orchestration_project.settings.given import child_environment
 from orchestration_project.settings.loading import (
     load_settings,
@@ -37,6 +37,7 @@ __all__ = [
     "child_environment",
     "default_files",
     "default_path",
+    "domain_of_name",
     "domains_on",
     "load_settings",
     "load_shared_settings",

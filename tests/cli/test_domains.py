@@ -23,6 +23,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.services.edits import Edit
+from orchestration_project.services.presets import effective_config, of_domains_on
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import domains_on, load_settings
@@ -114,6 +115,20 @@ def test_the_list_says_of_each_domain_and_dataset_why_and_what_turns_it_on(choos
     }
     assert rows["finra"]["state"] == rows["finra/reg_sho_daily"]["state"] == "on"
     assert rows["finra/otc_blocks"]["remedy"].endswith("or add it to FINRA_DATASETS")
+
+
+def test_settings_limits_and_presets_of_what_is_off_are_not_shown(choose):
+    choose()
+    entries = effective_config(load_settings()).entries
+    hidden = {"DOCUMENTS_DIR", "checks: prices_daily.jump_ratio", "saas_strict: ops.reconcile_saas"}
+    assert not {
+        name for name in of_domains_on(load_settings(), entries) if name.startswith((*hidden,))
+    }
+    choose(DOMAINS="documents,prices,saas")
+    shown = of_domains_on(load_settings(), entries)
+    assert all(any(name.startswith(each) for name in shown) for each in hidden)
+    assert "FINRA_SOURCE" not in shown
+    assert {"STATE_DIR", "checks: completeness.sigma"} <= shown.keys()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,13 @@ from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.flags import FLAG_STORE, flag_uses
 from orchestration_project.services.metadata import table_of
-from orchestration_project.services.presets import Presets, effective_config, in_force, listed
+from orchestration_project.services.presets import (
+    Presets,
+    effective_config,
+    in_force,
+    listed,
+    of_domains_on,
+)
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
@@ -93,9 +99,9 @@ def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
 
 
 def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
-    """Return the settings in effect, and what applied presets set."""
+    """Return the settings in effect of domains that are on, and what applied presets set."""
     now = effective_config(settings)
-    shown = {**now.entries, **in_force(presets)}
+    shown = of_domains_on(settings, {**now.entries, **in_force(presets)})
     metadata = {
         "config_hash": now.config_hash,
         "change_with": "edit .env or the environment and restart; `orchestrate config` shows it",

@@ -23,6 +23,7 @@ from orchestration_project.services.presets import (
     Presets,
     effective_config,
     in_force,
+    of_domains_on,
     settings_in_effect,
 )
 from orchestration_project.tables.operations import operations_control_tower
@@ -53,13 +54,13 @@ async def readiness(call: Call[Parameters, Body]) -> Readiness:
 
 
 async def config_in_effect(call: Call[Parameters, Body]) -> Config:
-    """Return every setting, and applied preset's value, with its origin, without secrets."""
+    """Return each setting of domains that are on, and applied preset's value, without secrets."""
     return await call.services.in_thread(_config, call.services)
 
 
 def _config(services: Services) -> Config:
     presets = in_force(Presets(services.warehouse, services.clock))
-    found = {**settings_in_effect(services.settings), **presets}
+    found = of_domains_on(services.settings, {**settings_in_effect(services.settings), **presets})
     return Config(
         config_hash=effective_config(services.settings).config_hash,
         entries=[
