@@ -73,6 +73,7 @@ def test_each_lasting_program_waits_until_the_tables_are_migrated(name: str):
 def test_the_job_migrates_the_tables_of_dagster_too():
     [first] = pods()["migrate"]["initContainers"]
     assert first["command"] == ["dagster", "instance", "migrate"]
+    assert {"name": "RUN_LAUNCHER", "value": "local"} in first["env"], "the instance opens it"
     assert of_kind("Job")["migrate"]["spec"]["ttlSecondsAfterFinished"]
 
 
