@@ -57,18 +57,19 @@ class Cluster(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Return the pod."""
-        self._answer(200, POD)
+        self._answer(self.failures.pop("GET", 200), POD)
 
     def do_POST(self) -> None:
         """Take a job and return it."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         names = [job["metadata"]["name"] for _, job in self.received]
-        status = self._answer(409 if body["metadata"]["name"] in names else 201, body)
+        usual = 409 if body["metadata"]["name"] in names else 201
+        status = self.failures.pop("POST", usual)
         if status == 201:
-            self.received.append((self.path, body))
+            self.received.append((self.path, body))  # before the answer, after which a test looks
+        self._answer(status, body)
 
-    def _answer(self, status: int, body: Mapping[str, Any]) -> int:
-        status = self.failures.pop(self.command, status)
+    def _answer(self, status: int, body: Mapping[str, Any]) -> None:
         if status >= 400:
             body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status}
         content = json.dumps(body).encode()
@@ -77,7 +78,6 @@ class Cluster(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-        return status
 
     def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Write nothing."""
