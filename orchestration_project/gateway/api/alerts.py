@@ -10,6 +10,7 @@ from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.alerts.alertmanager import ReceivedAlert, store_alert
+from orchestration_project.services.attention.rules import KINDS
 from orchestration_project.services.probes import open_alerts
 
 PATH = "/alerts/alertmanager"
@@ -96,7 +97,7 @@ async def receive_alerts(call: Call[Parameters, Notification]) -> ReceivedAlerts
 
 def _store(services: Services, alerts: list[ReceivedAlert]) -> Counter[str]:
     with open_alerts(services.settings).inbox() as inbox:
-        return Counter(store_alert(inbox, alert) for alert in alerts)
+        return Counter(store_alert(inbox, alert, KINDS) for alert in alerts)
 
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -1,11 +1,12 @@
 """Alerts that Alertmanager sends: stored once, shown with the project's own, never twice.
 
 A rule of Prometheus may have the label `covered_by`, which names a kind of alert or of entry that
-reports the same fault. A state, such as a silent daemon, then is the same problem, whoever reports
-it first; its own condition ends it. Anything else is reported already, and is left out.
+reports the same fault. For a state, such as a silent daemon, both raise the same alert, and its own
+condition ends it. Of other kinds the project has an entry already, so the alert is left out. If the
+label names no kind, the alert is shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Literal
 from orchestration_project.contracts.problems import Problem, Severity
 from orchestration_project.errors import cut
 from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
-from orchestration_project.services.alerts.rules.decisions import AlertDecision
+from orchestration_project.services.alerts.rules.decisions import KINDS, AlertDecision
 from orchestration_project.services.alerts.rules.messages import (
     LONGEST_BODY,
     LONGEST_REASON,
@@ -80,10 +81,10 @@ class ReceivedAlert:
         return f"alertmanager {self.fingerprint} {self.starts_at.isoformat()}"
 
 
-def problem_of_alert(alert: ReceivedAlert) -> Problem | None:
+def problem_of_alert(alert: ReceivedAlert, entry_kinds: Collection[str]) -> Problem | None:
     """Return the problem of an alert; None: the project reports that fault by itself."""
     covered_by = alert.labels.get(COVERED_BY, "")
-    if not covered_by:
+    if covered_by not in {*KINDS, *entry_kinds} - {KIND, "alert"}:  # which stand for any fault
         return Problem(KIND, cut(alert.name, LONGEST_LABEL), alert.fingerprint)
     if covered_by == "host_silent" and alert.labels.get("role") == "daemon":
         covered_by = "daemon_silent"
@@ -92,13 +93,17 @@ def problem_of_alert(alert: ReceivedAlert) -> Problem | None:
     return Problem(covered_by, alert.labels.get(STATES[covered_by], ""))
 
 
-def store_alert(inbox: Inbox, alert: ReceivedAlert) -> AlertOutcome:
+def store_alert(
+    inbox: Inbox, alert: ReceivedAlert, entry_kinds: Collection[str] = ()
+) -> AlertOutcome:
     """Raise or recover an alert; the same fingerprint and start change nothing a second time.
+
+    ``entry_kinds`` are those of the entries that report other faults than alerts do.
 
     Raises:
         OrchestrationError: The database cannot be used.
     """
-    problem = problem_of_alert(alert)
+    problem = problem_of_alert(alert, entry_kinds)
     if problem is None:
         return "covered"
     if alert.is_firing:

@@ -174,6 +174,15 @@ def test_what_the_project_reports_as_other_entries_makes_no_alert(api, covered_b
     assert entries(api) == []
 
 
+@pytest.mark.parametrize("covered_by", ["deamon_silent", "alert", "prometheus", "Late"])
+def test_an_alert_whose_label_names_no_such_kind_is_shown(api, covered_by):
+    alert = fired(covered_by=covered_by)
+    assert send(api, alert) == {"raised": 1}
+    assert len(entries(api)) == 1
+    assert send(api, resolved(alert)) == {"recovered": 1}
+    assert entries(api) == []
+
+
 @pytest.mark.parametrize(
     ("severity", "stored"),
     [("critical", "error"), ("warning", "warning"), ("info", "info"), ("", "error")],
