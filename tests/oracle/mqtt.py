@@ -164,24 +164,24 @@ def exported(name: str, value: Any) -> Any:
 
 
 def fold_entities(table: str, events: Sequence[Row]) -> list[Row]:
-    """Return the entities of a table: events by ts, then arrival; a removed one is gone."""
+    """Return the entities of a table: events by ts, then arrival; a removed one begins anew."""
     columns, key = columns_of(table), key_of(table)
-    states: dict[str, Row] = {}
+    states: dict[str, Row | None] = {}  # None: it was removed, and its creation alone makes it
     counts: Counter[str] = Counter()
     of_type = (event for event in events if event["entity_type"] == ENTITIES[table])
     for event in sorted(of_type, key=lambda event: (event["ts"], event["arrival_id"])):
         place, payload = event["entity_id"], json.loads(event["payload"])
-        counts[place] += 1
         if event["operation"] in ("deleted", "removed"):
-            states.pop(place, None)
+            states[place], counts[place] = None, 0
             continue
-        state = states.setdefault(place, dict.fromkeys(columns))
+        if states.get(place, payload) is None and event["operation"] not in ("created", "added"):
+            continue
+        counts[place] += 1
+        state = states[place] = states.get(place) or dict.fromkeys(columns)
         state |= {name: exported(name, value) for name, value in payload.items() if name in state}
         state |= {"updated_at": event["ts"], "event_count": counts[place]}
         state |= {"arrival_id": event["arrival_id"]} | ({key[0]: place} if len(key) == 1 else {})
-        blank = {
-            "updated_by": payload.get("updated_by"),
-            "subject_id": state.get("subject_id") or "",
-        }
+        author, subject_id = payload.get("updated_by"), state.get("subject_id") or ""
+        blank = {"updated_by": author, "subject_id": subject_id}
         state |= {name: value for name, value in blank.items() if name in state}
-    return list(states.values())
+    return [state for state in states.values() if state is not None]
