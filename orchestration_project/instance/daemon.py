@@ -298,8 +298,9 @@ class PausableQueue(WholeWaits, QueuedRunCoordinatorDaemon):
     If the database cannot be read, no run is launched in this iteration.
 
     Attributes:
-        alive_file: It is touched at each iteration, for probes that start no Python: the daemon
-            ends by itself when one of its threads does, so this one stands for all.
+        alive_file: It is touched at each iteration, for probes that start no Python. The daemon
+            ends by itself when one of its threads does; one that hangs, other than this, is found
+            by its heartbeats, which `/readyz` and alerts read.
 
     Args:
         interval_seconds: Time between two iterations while runs are queued.

@@ -151,7 +151,7 @@ def own_files() -> Sequence[Path]:
 def own_state() -> bytes:
     """Return the state of the files that declare sources, as it is now.
 
-    In a checkout, where the package is what somebody develops, those of the package are of it too.
+    In a checkout, also of the files of the package: there somebody develops it.
     """
     folder = _declared_folder()
     places = [f"{defs}/**/*" for defs in OWN_FOLDERS]

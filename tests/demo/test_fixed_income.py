@@ -40,10 +40,10 @@ def records(demo: Demo, dataset: str, where: str = WHERE, **values: str) -> list
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_metadata_lists_the_fields_that_a_declaration_asks_for(demo: Demo, dataset: FinraDataset):
-    told = demo.client.get(f"/metadata/group/{dataset.group}/name/{dataset.name}").json()
+    metadata = demo.client.get(f"/metadata/group/{dataset.group}/name/{dataset.name}").json()
     kinds = {field.name: field.kind for field in dataset.contract.fields}
-    assert {each["name"]: each["type"] for each in told["fields"]} == kinds
-    assert told["partitionFields"] == list(dataset.contract.partition_fields)
+    assert {each["name"]: each["type"] for each in metadata["fields"]} == kinds
+    assert metadata["partitionFields"] == list(dataset.contract.partition_fields)
 
 
 def test_a_partition_is_out_some_days_after_the_day_that_names_it(demo: Demo):

@@ -18,8 +18,6 @@ from orchestration_project import (
 )
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import (
@@ -36,6 +34,7 @@ from orchestration_project.own.declarations import Dataset, HttpSource
 from orchestration_project.resources.own import OwnHttpSource, query_source
 from tests.faulty_server import FaultyServer, Reply
 from tests.own.declared import dataset
+from tests.saas_demo import http_client
 
 WEEK = datetime(2026, 1, 5, tzinfo=UTC).date()
 NORTH = Partition(WEEK, "north")
@@ -120,16 +119,7 @@ def opened(shop, tmp_path):
     """Return what opens the source of a declaration."""
     with (
         FaultyServer(shop) as server,
-        HttpClient(
-            system="own",
-            state=SqliteState(tmp_path),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
-            use_environment=False,
-            max_attempts=2,
-            retry_wait_seconds=0.001,
-        ) as http,
+        http_client(tmp_path, "own") as http,
     ):
 
         def run(**more):

@@ -420,7 +420,7 @@ def choose_week(admin, week):
 
 
 def choose_all_tiers(admin):
-    """Choose all tiers by keys, once the dialog has them: before, `All` are none."""
+    """Choose all tiers by keys, once the dialog has them: `All` chooses none before that."""
     dialog = admin.page.get_by_role("dialog")
     admin.tab_to(dialog.get_by_role("button", name="All", exact=True))
 

@@ -30,6 +30,7 @@ def test_a_run_in_a_pod_reports_its_node_from_start_to_end(postgres_url, tmp_pat
     monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
     monkeypatch.setenv("RUN_LAUNCHER", "k8s")
     monkeypatch.setenv("KUBERNETES_IMAGE", "registry.example.org/orchestration:1")
+    in_pod = {"KUBERNETES_IMAGE": "", "KUBECONFIG": ""}
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubectl"))
     job = load_repository(waiting.__name__, "defs", PROJECT_ROOT).get_reconstructable_job(
         "__ASSET_JOB"
@@ -57,7 +58,7 @@ def test_a_run_in_a_pod_reports_its_node_from_start_to_end(postgres_url, tmp_pat
         with subprocess.Popen(  # noqa: S603 - the command that Dagster gives to the pod
             [sys.executable, "-m", *container["args"]],
             cwd=PROJECT_ROOT,
-            env=child_environment(**{variable: NODE}),
+            env=child_environment(**{variable: NODE}, **in_pod),
         ) as pod:
             [node] = wait_for(lambda: reported(warehouse), PATIENCE_SECONDS)
             assert (node.host, node.role, node.stopped_at) == (NODE, "run", None)
