@@ -128,7 +128,7 @@ WRITTEN_BY_OTHER_TESTS = (
     *("web_changes", "web_proposals", "web_switches"),
 )
 DOCUMENT_COUNT = 40
-OWN_TABLES = ("pieces", "pieces_history")
+OWN_TABLES = ("parts", "parts_history", "pieces", "pieces_history")
 WEEKLY = finra_otc_weekly.name
 
 
@@ -319,7 +319,7 @@ def work_on_items() -> None:
 
 
 def load_declared_dataset(folder: Path) -> None:
-    """Make the tables of a project's dataset, load a day, and read them as another project does."""
+    """Make, load and rename tables of a project's dataset; read them as another project does."""
     files = folder / "own"
     files.mkdir()
     declared = Dataset(
@@ -336,10 +336,14 @@ def load_declared_dataset(folder: Path) -> None:
             assert FileLoading(warehouse, files, Clock()).load_file(
                 declared, "2026-01-05", "name\nnut\n"
             )
+            METADATA.remove(METADATA.tables["pieces"])
+            METADATA.remove(METADATA.tables["pieces_history"])
+            declare_table(replace(declared, name="parts"), "shop")
+            assert warehouse.rename_own("pieces", "parts")
         forget_own_tables()
         with Warehouse(url, clock=Clock()) as warehouse:
             warehouse.prepare(holds="real")
-            assert METADATA.tables.keys() >= set(OWN_TABLES)
+            assert METADATA.tables.keys() >= {"parts", "parts_history"}
     finally:
         forget_own_tables()
 
