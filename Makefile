@@ -134,7 +134,7 @@ PYRIGHT_MEMORY = $(shell NODE_OPTIONS=--max-semi-space-size=128 node --version >
 
 # Two processes, as two threads of pyright take longer; their folders are those of [tool.pyright].
 types-of-package:
-	@$(PYRIGHT_MEMORY) $(VENV)/bin/pyright orchestration_project benchmarks reference_pages
+	@$(PYRIGHT_MEMORY) $(VENV)/bin/pyright orchestration_project demo benchmarks reference_pages
 
 types-of-tests:
 	@$(PYRIGHT_MEMORY) $(VENV)/bin/pyright tests
@@ -142,8 +142,9 @@ types-of-tests:
 other-checks:
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/deptry --no-ansi orchestration_project
+	@$(VENV)/bin/deptry --no-ansi --config demo/pyproject.toml demo
 	@$(VENV)/bin/deptry --no-ansi --ignore DEP004 --optional-dependencies-dev-groups db2 \
-	  orchestration_project tests benchmarks reference_pages .ci
+	  orchestration_project demo tests benchmarks reference_pages .ci
 	@$(VENV)/bin/python .ci/words.py
 	@$(VENV)/bin/python .ci/prose.py
 	@$(VENV)/bin/python .ci/test_style.py
@@ -198,9 +199,9 @@ $(VENV)/bin/python:
 
 # The checkout itself is installed: its version, its programs, and a path. A moved checkout is installed again.
 IS_MOVED := $(filter-out $(CURDIR),$(or $(shell cat $(VENV)/editable 2>/dev/null),none))
-$(VENV)/editable: pyproject.toml $(if $(IS_MOVED),moved) | $(VENV)/bin/python
+$(VENV)/editable: pyproject.toml demo/pyproject.toml $(if $(IS_MOVED),moved) | $(VENV)/bin/python
 	@rm -f $(VENV)/lib/python*/site-packages/orchestration_project.pth
-	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e .
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e . -e demo
 	@echo '$(CURDIR)' > $@
 
 moved:

@@ -1,5 +1,7 @@
 """Checks the wheel: its data files, and its commands in a bare environment and an empty folder.
 
+Without the demo's wheel its data are real; beside it, the demo's first rows are loaded.
+
 The wheel is built in isolation, and installed beside the packages of requirements.lock alone, which
 are linked from the environment of this script: they need no second download.
 """
@@ -39,6 +41,8 @@ OTC|ACME|Acme Corp|OTCN OTC LINK|OTCN|10|1|2026-03-02
 """
 SETTINGS = "FINRA_SOURCE=files\nFINRA_FILES_DIR=files\n"
 EXPORTED = "symbol,share_quantity\nACME,10.000000"
+DEMO = {"DATA_PROFILE": "demo", "DEMO_ROWS_PER_WEEK": "300", "DEMO_IDLE_SECONDS": "20"}
+NO_DEMO = "the demo sources are not installed: pip install orchestration_demo"
 
 
 def expected_files() -> set[str]:
@@ -59,9 +63,9 @@ def missing_files(wheel: Path) -> list[str]:
         return sorted(expected_files() - {*archive.namelist()})
 
 
-def build_wheel(folder: Path) -> Path:
+def build_wheel(folder: Path, source: Path = ROOT) -> Path:
     """Build the wheel of the checkout into ``folder``, by a backend in isolation."""
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT))
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source))
     [wheel] = folder.glob("*.whl")
     return wheel
 
@@ -71,10 +75,15 @@ def install(wheel: Path, environment: Path) -> Path:
     run(sys.executable, "-m", "venv", "--without-pip", str(environment))
     [packages] = environment.glob("lib/python*/site-packages")
     _link_dependencies(packages)
+    add(wheel, environment)
+    return environment / "bin"
+
+
+def add(wheel: Path, environment: Path) -> None:
+    """Install a wheel into an environment that has what it depends on."""
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
     run(*pip, "install", "-q", "--no-deps", "--no-index", str(wheel))
     run(*pip, "check")
-    return environment / "bin"
 
 
 def _link_dependencies(packages: Path) -> None:
@@ -106,6 +115,7 @@ def _link(file: Path, target: Path) -> None:
 
 def check_commands(programs: Path, folder: Path) -> None:
     """Run the commands of a first use in an empty folder, which becomes the project folder."""
+    folder.mkdir()
     environment = {"PATH": f"{programs}:{os.defpath}", "HOME": str(folder)}
 
     def orchestrate(*arguments: str) -> str:
@@ -121,6 +131,27 @@ def check_commands(programs: Path, folder: Path) -> None:
     exported = orchestrate("export", "finra_otc_weekly", "--columns", "symbol,share_quantity")
     if exported.strip() != EXPORTED:
         sys.exit(f"invalid export: expected {EXPORTED!r}, found {exported!r}")
+
+
+def check_without_demo(programs: Path, folder: Path) -> None:
+    """Check that the profile of synthetic data is refused, with what to install."""
+    folder.mkdir()
+    environment = {"PATH": f"{programs}:{os.defpath}", "HOME": str(folder), **DEMO}
+    command = [str(programs / "orchestrate"), "config", "check"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)  # noqa: S603 - our own
+    said = " ".join((done.stdout + done.stderr).split())
+    if done.returncode == 0 or NO_DEMO not in said:
+        sys.exit(f"DATA_PROFILE=demo without the demo: expected {NO_DEMO!r}, found {said!r}")
+    print("DATA_PROFILE=demo without the demo: refused")
+
+
+def check_demo(programs: Path, folder: Path) -> None:
+    """Load a week of the demo in an empty folder."""
+    folder.mkdir()
+    environment = {"PATH": f"{programs}:{os.defpath}", "HOME": str(folder), **DEMO}
+    for arguments in (["migrate"], ["run", "--weeks", "1"], ["reset", "--yes"]):
+        said = run("orchestrate", *arguments, cwd=folder, env=environment)
+        print(f"demo: orchestrate {' '.join(arguments)}: {said.splitlines()[0]}")
 
 
 def run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -151,7 +182,11 @@ def main() -> int:
         if problems:
             print(*problems, sep="\n", file=sys.stderr)
             return 1
-        check_commands(install(wheel, Path(name) / "venv"), Path(empty))
+        programs = install(wheel, Path(name) / "venv")
+        check_commands(programs, Path(empty) / "real")
+        check_without_demo(programs, Path(empty) / "none")
+        add(build_wheel(Path(name) / "demo", ROOT / "demo"), programs.parent)
+        check_demo(programs, Path(empty) / "demo")
     return 0
 
 

@@ -11,18 +11,17 @@ from functools import lru_cache
 from zlib import crc32
 
 import uvicorn
+from orchestration_demo.market import Market
+from orchestration_demo.prices.answer import price_answer
+from orchestration_demo.prices.book import PriceBook
+from orchestration_demo.prices.chart import chart
+from orchestration_demo.prices.sessions import position
+from orchestration_demo.publication import new_york_day
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from orchestration_project.demo.market import Market
-from orchestration_project.demo.prices.answer import price_answer
-from orchestration_project.demo.prices.book import PriceBook
-from orchestration_project.demo.prices.chart import chart
-from orchestration_project.demo.prices.sessions import position
-from orchestration_project.demo.publication import new_york_day
 
 SEED, ROWS_PER_WEEK = 20_260_302, 6_000
 ANCHOR = date(2026, 3, 2)

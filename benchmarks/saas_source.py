@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import uvicorn
+from orchestration_demo.saas.people import Json, tasks
+from orchestration_demo.saas.tasks import PAGE_TASKS
 from starlette.types import Receive, Scope, Send
-
-from orchestration_project.demo.saas.people import Json, tasks
-from orchestration_project.demo.saas.tasks import PAGE_TASKS
 
 SEED = 20_260_302
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import polars as pl
 import uvicorn
+from orchestration_demo.aggregates import with_aggregates
+from orchestration_demo.market import Market
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from orchestration_project.demo.aggregates import with_aggregates
-from orchestration_project.demo.market import Market
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 
 LAST_WEEK = date(2026, 2, 9)

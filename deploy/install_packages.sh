@@ -8,7 +8,7 @@ python -m venv /opt/venv
   --only-binary :all: --require-hashes -r "$1"
 packages=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
-echo /opt/orchestration_project >"$packages/orchestration_project.pth"
+printf '%s\n' /opt/orchestration_project /opt/orchestration_project/demo >"$packages/orchestration_project.pth"
 printf '#!/bin/sh\nexec /opt/venv/bin/python -P -m orchestration_project "$@"\n' >/opt/venv/bin/orchestrate
 chmod 0755 /opt/venv/bin/orchestrate
 /opt/venv/bin/python deploy/sbom.py >/opt/venv/sbom.spdx.json

@@ -237,9 +237,9 @@ def job_gaps(names: Iterable[str], page: str) -> Iterator[str]:
 
 
 def _modules(sources: Mapping[str, str], *words: str) -> Iterator[Module]:
-    """Yield the modules whose source has one of the words; simulators are not of the project."""
+    """Yield the modules whose source has one of the words."""
     for path, source in sources.items():
-        if not path.startswith("demo/") and any(word in source for word in words):
+        if any(word in source for word in words):
             yield Module(path, source)
 
 

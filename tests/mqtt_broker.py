@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestration_demo.mqtt.broker import Broker as DemoBroker
+from orchestration_demo.mqtt.events import Event
+from orchestration_demo.mqtt.publisher import Publisher
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from orchestration_project.demo.mqtt.broker import Broker as DemoBroker
-from orchestration_project.demo.mqtt.events import Event
-from orchestration_project.demo.mqtt.publisher import Publisher
 from orchestration_project.resources.mqtt.broker import Broker
 
 

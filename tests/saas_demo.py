@@ -10,6 +10,10 @@ from typing import Any, Self
 
 import httpx
 import uvicorn
+from orchestration_demo.clock import Clock as DemoClock
+from orchestration_demo.saas.jira import EMAIL, TOKEN
+from orchestration_demo.saas.peopleforce import API_KEY
+from orchestration_demo.saas.server import Systems
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
@@ -17,10 +21,6 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.shared_state import SqliteState
-from orchestration_project.demo.clock import Clock as DemoClock
-from orchestration_project.demo.saas.jira import EMAIL, TOKEN
-from orchestration_project.demo.saas.peopleforce import API_KEY
-from orchestration_project.demo.saas.server import Systems
 from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory

@@ -17,6 +17,8 @@ from uuid import uuid4
 import dagster as dg
 import psycopg
 import pytest
+from orchestration_demo.documents.corpus import FORMATS
+from orchestration_demo.documents.story import Words, make_story
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
@@ -24,8 +26,6 @@ from orchestration_project.__main__ import main
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_kinds import EXPORT_TABLES, LIST_ARTIFACTS
-from orchestration_project.demo.documents.corpus import FORMATS
-from orchestration_project.demo.documents.story import Words, make_story
 from orchestration_project.engine.captures import Captures
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.connection import open_http

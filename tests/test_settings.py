@@ -1,6 +1,8 @@
 """Settings: read from `.env` and the environment, all problems at once, secrets never shown."""
 
 import re
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -300,6 +302,36 @@ def test_one_profile_decides_which_domains_use_their_demo(tmp_path: Path, text: 
     sources = (found.finra_source, found.prices_source, found.saas_source)
     assert (found.data_profile, *sources) == read_as
     assert found.is_demo == (found.data_profile == "demo")
+
+
+WITHOUT_DEMO = """
+import sys
+sys.modules["orchestration_demo"] = None
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import load_settings
+try:
+    print(load_settings().data_profile)
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "read_as"),
+    [
+        ({}, "^real$"),
+        ({"DATA_PROFILE": "demo"}, "expected real, as the demo sources are not installed"),
+        ({"FINRA_SOURCE": "demo"}, "expected a real source .* pip install orchestration_demo"),
+    ],
+)
+def test_without_the_demo_sources_data_are_real_and_a_demo_is_refused(
+    tmp_path: Path, given: dict[str, str], read_as: str
+):
+    environment = child_environment(STATE_DIR=str(tmp_path), **{"DATA_PROFILE": "", **given})
+    printed = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", WITHOUT_DEMO], env=environment, capture_output=True, text=True
+    ).stdout
+    assert re.search(read_as, printed.strip()), printed
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from orchestration_demo.documents.corpus import FORMATS, write_corpus
+from orchestration_demo.documents.pdf import story_pdf
+from orchestration_demo.documents.story import Words, make_story
+
 from benchmarks.bench import Bench, Report, Sides, seconds
 from benchmarks.child import call
 from benchmarks.report import Line, at_least, at_most, informative_line, line
 from benchmarks.rig import CLOCK
-from orchestration_project.demo.documents.corpus import FORMATS, write_corpus
-from orchestration_project.demo.documents.pdf import story_pdf
-from orchestration_project.demo.documents.story import Words, make_story
 
 SIDES = "benchmarks.document_sides"
 MEMORY_MIB = 512

@@ -10,7 +10,7 @@ from orchestration_project.settings import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "orchestration_project"
 
-NOT_OWN = ("demo/", "migrations/versions/")
+NOT_OWN = ("migrations/versions/",)
 """Folders whose modules are not counted as own ones: simulators, and generated versions."""
 
 WEB_SERVER = "web_server"
@@ -56,7 +56,7 @@ class Module:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is neither an ``__init__.py``, nor a demo, nor a version of the tables."""
+        """Whether it is neither an ``__init__.py`` nor a version of the tables."""
         return not self.path.endswith("__init__.py") and not self.path.startswith(NOT_OWN)
 
     @property

@@ -153,7 +153,7 @@ def naming_a_domain(modules: Sequence[Module]) -> dict[str, list[str]]:
     named = {
         module.path: sorted(_domains_in(module, packages, settings))
         for module in modules
-        if module.domain(domains) is None and not module.path.startswith(("demo/", "migrations/"))
+        if module.domain(domains) is None and not module.path.startswith("migrations/")
     }
     return {path: names for path, names in named.items() if names}
 

@@ -16,7 +16,6 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
-from orchestration_project.connections.simulator import PACKAGE
 from orchestration_project.contracts.pipelines import DAY
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
@@ -64,6 +63,7 @@ from orchestration_project.settings import (
     switched_off,
 )
 from orchestration_project.settings.domains.documents import DocumentsSettings
+from orchestration_project.settings.profile import DEMO_PACKAGE
 from orchestration_project.tables.documents import documents_pages
 
 DEMO_FOLDER = "documents_demo"
@@ -116,7 +116,7 @@ def _demo_files(settings: Settings) -> Path:
     if not folder.exists():
         state_folder(settings)
         partial = folder.with_name(f"{DEMO_FOLDER}.{uuid4().hex}")
-        module = f"{PACKAGE}.documents"
+        module = f"{DEMO_PACKAGE}.documents"
         options = [f"--into={partial}", f"--count={DEMO_COUNT}", f"--seed={settings.demo_seed}"]
         made = subprocess.run(  # noqa: S603 - our own program and settings
             [sys.executable, "-m", module, *options],

@@ -51,7 +51,7 @@ from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items, web_pages
 
-PROGRAM = "orchestration_project.demo.shop"
+PROGRAM = "orchestration_demo.shop"
 DEMO_FOLDER = "demo_shop"
 
 

@@ -19,15 +19,11 @@ from urllib.parse import urlsplit
 import psutil
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.settings import (
-    PACKAGE_FOLDER,
-    Settings,
-    child_environment,
-    project_folder,
-)
+from orchestration_project.settings import Settings, child_environment, project_folder
+from orchestration_project.settings.profile import DEMO_PACKAGE, demo_folder
 
-PACKAGE = "orchestration_project.demo"
-"""In it all demos are."""
+EARLIER_PACKAGE = "orchestration_project.demo"
+"""Its name in a program that an earlier release started."""
 
 RELEASE = "DEMO_RELEASE"
 """Variable by which a demo gets the digest of its sources; it writes it beside its address."""
@@ -99,6 +95,8 @@ class DemoProgram:
             return None
 
     def _is_it(self, argument: str) -> bool:
+        if argument.startswith(EARLIER_PACKAGE):
+            argument = argument.replace(EARLIER_PACKAGE, DEMO_PACKAGE, 1)
         return argument == self.module or argument.startswith(f"{self.module}.")
 
     def _start(self) -> dict[str, Any]:
@@ -137,7 +135,8 @@ class DemoProgram:
 def demo_digest() -> str:
     """Return the digest of the demos' sources, which differs between releases."""
     digest = sha256()
-    for file in sorted((PACKAGE_FOLDER / "demo").rglob("*.py")):
+    folder = demo_folder()
+    for file in sorted(folder.rglob("*.py")) if folder else ():
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -170,10 +169,7 @@ def retire_demos(settings: Settings) -> None:
 def _demos(settings: Settings) -> Sequence[DemoProgram]:
     """Return the demos that have written in STATE_DIR what they serve, running or not."""
     files = settings.state_path.glob("*/server.json")
-    return [DemoProgram(PACKAGE, file.parent, {}) for file in sorted(files)]
-
-
-PROGRAM = "orchestration_project.demo"
+    return [DemoProgram(DEMO_PACKAGE, file.parent, {}) for file in sorted(files)]
 
 
 def demo_url(settings: Settings) -> str:
@@ -189,7 +185,7 @@ def demo_url(settings: Settings) -> str:
 def finra_demo(settings: Settings) -> DemoProgram:
     """Return the demo of this STATE_DIR."""
     return DemoProgram(
-        PROGRAM,
+        DEMO_PACKAGE,
         settings.state_path / "demo",
         {
             "state_dir": str(settings.state_path),

@@ -217,18 +217,18 @@ class WorkItems:
         now: datetime,
     ) -> int:
         """Make items claimable that are not, or have another version; return how many were."""
-        others = [item for item in items if item.version != rows[item.item_key]["version"]]
-        _replace(connection, topic, [rows[item.item_key] for item in others])
+        outdated = [item for item in items if item.version != rows[item.item_key]["version"]]
+        _replace(connection, topic, [rows[item.item_key] for item in outdated])
         same = [item for item in items if item.version == rows[item.item_key]["version"]]
         changes = [(item, change) for item in same if (change := put_back(item, now))]
         self._write(connection, topic, changes)
-        return len(others) + len(changes)
+        return len(outdated) + len(changes)
 
     def unsettled(self, connection: Connection, topic: str, keys: Sequence[str]) -> set[str]:
         """Return those of the keys that have an item which is neither done nor skipped."""
         is_open = work_items.c.state.in_(OPEN_STATES)
-        wanted = select(work_items.c.item_key).where(_named(topic, keys), is_open)
-        return set(connection.execute(wanted).scalars())
+        query = select(work_items.c.item_key).where(_named(topic, keys), is_open)
+        return set(connection.execute(query).scalars())
 
     def settle(
         self, connection: Connection, results: Sequence[ItemSettlement]
@@ -272,9 +272,9 @@ class WorkItems:
 
     def lease_holders(self, topic: str) -> Sequence[str]:
         """Return the runs that have claimed items of a topic and not settled them."""
-        held = select(work_items.c.lease_holder).where(_are(topic, "leased")).distinct()
+        query = select(work_items.c.lease_holder).where(_are(topic, "leased")).distinct()
         with self._warehouse.reading() as connection:
-            return [holder for holder in connection.execute(held).scalars() if holder]
+            return [holder for holder in connection.execute(query).scalars() if holder]
 
     def end_leases(self, topic: str, is_at_work: Callable[[str], bool]) -> None:
         """End the leases of runs that have ended, each of which was a failed attempt.
@@ -297,11 +297,11 @@ class WorkItems:
         Returns:
             The states of these items by it.
         """
-        now, held = self._clock.now(), work_items.c.lease_holder.in_(list(ended_runs))
+        now, is_held = self._clock.now(), work_items.c.lease_holder.in_(list(ended_runs))
         with self._warehouse.writing() as connection:
             changes = [
                 (item, abandoned(item, min(ended_runs[holder] or now, now), self._pauses))
-                for item in _locked(connection, and_(_are(topic, "leased"), held))
+                for item in _locked(connection, and_(_are(topic, "leased"), is_held))
                 if (holder := item.lease_holder)
             ]
             self._write(connection, topic, changes)
@@ -356,17 +356,17 @@ class WorkItems:
         Returns:
             The items as they were.
         """
-        wanted = _are(topic, *states)
+        condition = _are(topic, *states)
         if keys is not None:
-            wanted = and_(wanted, work_items.c.item_key.in_(keys))
+            condition = and_(condition, work_items.c.item_key.in_(keys))
         if except_reasons:
             code = func.coalesce(work_items.c.reason_code, "")
-            wanted = and_(wanted, code.not_in(except_reasons))
+            condition = and_(condition, code.not_in(except_reasons))
         change = ItemChange("ready", self._clock.now(), attempts_allowed=attempts)
         with self._transaction(connection) as writing:
-            found = _locked(writing, wanted)
-            self._write(writing, topic, ((item, change) for item in found))
-        return found
+            items = _locked(writing, condition)
+            self._write(writing, topic, ((item, change) for item in items))
+        return items
 
     def list_items(
         self,
@@ -390,9 +390,9 @@ class WorkItems:
             conditions.append(work_items.c.state == state)
         if after is not None:
             conditions.append(is_after(*key, *map(literal, after)))
-        wanted = select(*COLUMNS).where(*conditions).order_by(*key).limit(limit)
+        query = select(*COLUMNS).where(*conditions).order_by(*key).limit(limit)
         with self._warehouse.reading() as connection:
-            return [WorkItem(*row) for row in connection.execute(wanted)]
+            return [WorkItem(*row) for row in connection.execute(query)]
 
     def _transaction(self, connection: Connection | None) -> AbstractContextManager[Connection]:
         return self._warehouse.writing() if connection is None else nullcontext(connection)
@@ -548,15 +548,15 @@ def _first(
     order: ColumnElement[Any] = work_items.c.due_at,
 ) -> list[WorkItem]:
     """Lock and return the first items that no other transaction has locked."""
-    wanted = select(*COLUMNS).where(condition).order_by(order, work_items.c.item_key).limit(limit)
-    locking = wanted.with_for_update(skip_locked=connection.dialect.name == "postgresql")
+    query = select(*COLUMNS).where(condition).order_by(order, work_items.c.item_key).limit(limit)
+    locking = query.with_for_update(skip_locked=connection.dialect.name == "postgresql")
     return [WorkItem(*row) for row in connection.execute(locking)]
 
 
 def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[WorkItem]:
     """Lock and return items, in the order of their keys, so that no two transactions deadlock."""
-    wanted = select(*COLUMNS).where(condition).order_by(work_items.c.topic, work_items.c.item_key)
-    return [WorkItem(*row) for row in connection.execute(wanted.with_for_update())]
+    query = select(*COLUMNS).where(condition).order_by(work_items.c.topic, work_items.c.item_key)
+    return [WorkItem(*row) for row in connection.execute(query.with_for_update())]
 
 
 def _are(topic: str, *states: ItemState) -> ColumnElement[bool]:

@@ -1,6 +1,8 @@
 """Settings of the data profile (real or demo), and of the places of rows, bytes, runs and logs."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +13,18 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.values import MOST_DAYS, Group, Zoned, about, project_path
 
 Profile = Literal["demo", "real"]
+
+DEMO_PACKAGE = "orchestration_demo"
+"""The stand-ins of outside systems, a distribution of its own of which nothing is imported."""
+
+NO_DEMO = "the demo sources are not installed: pip install orchestration_demo"
+
+
+@cache
+def demo_folder() -> Path | None:
+    """Return the folder of the installed demo sources; None: they are not installed."""
+    found = find_spec(DEMO_PACKAGE)
+    return Path(found.origin).parent if found and found.origin else None
 
 
 def sources_of(settings: type[BaseSettings]) -> Sequence[str]:
@@ -28,7 +42,8 @@ class ProfileSettings(BaseSettings, defer_build=True):
         description="Kind of data of every domain: synthetic data of the embedded demos, or real "
         "sources.",
         json_schema_extra=about(
-            default="(real if a setting …_SOURCE names a real source, else demo)"
+            default="(real if a setting …_SOURCE names a real source, or the demo sources are not "
+            "installed; else demo)"
         ),
     )
 
@@ -44,6 +59,13 @@ class ProfileSettings(BaseSettings, defer_build=True):
         unset = dict.fromkeys(sources, "demo") if profile == "demo" else {}
         return {**data, **unset, **given, "data_profile": profile}
 
+    @field_validator("data_profile")
+    @classmethod
+    def _require_demo_sources(cls, value: Profile) -> Profile:
+        if value == "demo" and demo_folder() is None:
+            raise ValueError(f"expected real, as {NO_DEMO}")
+        return value
+
     @property
     def is_demo(self) -> bool:
         """Whether the data is synthetic, from the embedded demos."""
@@ -52,7 +74,9 @@ class ProfileSettings(BaseSettings, defer_build=True):
 
 def profile_of(data: Mapping[str, Any], sources: Sequence[str]) -> str:
     """Return the data profile of settings as they were given, by name."""
-    is_real = any(data.get(name) not in (None, "", "demo") for name in sources)
+    is_real = demo_folder() is None or any(
+        data.get(name) not in (None, "", "demo") for name in sources
+    )
     return data.get("data_profile") or ("real" if is_real else "demo")
 
 
@@ -66,7 +90,8 @@ def require_profile(value: str | None, info: ValidationInfo) -> str | None:
     if profile == "demo" and value != "demo":
         raise ValueError("expected demo or no value, as DATA_PROFILE is demo")
     if profile == "real" and value == "demo":
-        raise ValueError("expected a real source or no value, as DATA_PROFILE is real")
+        reason = NO_DEMO if demo_folder() is None else "DATA_PROFILE is real"
+        raise ValueError(f"expected a real source or no value, as {reason}")
     return value
 
 

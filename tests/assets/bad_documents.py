@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from orchestration_project.demo.documents.corpus import FORMATS
-from orchestration_project.demo.documents.damage import BAD, MANY_MEMBERS, MANY_PAGES
-from orchestration_project.demo.documents.packages import archive
-from orchestration_project.demo.documents.story import Story, Words, make_story
+from orchestration_demo.documents.corpus import FORMATS
+from orchestration_demo.documents.damage import BAD, MANY_MEMBERS, MANY_PAGES
+from orchestration_demo.documents.packages import archive
+from orchestration_demo.documents.story import Story, Words, make_story
 
 GIB = 2**30
 OUTSIDE = "outside.txt"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestration_demo.documents.packages import archive
 from sqlalchemy import select
 
 from orchestration_project.assets.documents import loading as assets
-from orchestration_project.demo.documents.packages import archive
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.tables.documents import documents

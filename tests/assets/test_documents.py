@@ -10,13 +10,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from orchestration_demo.documents.corpus import write_corpus
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.definitions import defs
-from orchestration_project.demo.documents.corpus import write_corpus
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings

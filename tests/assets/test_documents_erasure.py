@@ -8,9 +8,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from orchestration_demo.documents.packages import archive
 from sqlalchemy import String, func, select, update
 
-from orchestration_project.demo.documents.packages import archive
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.erasure import (
     DOCUMENT,

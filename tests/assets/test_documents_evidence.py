@@ -5,11 +5,11 @@ from io import BytesIO
 from zipfile import ZipFile
 
 import pytest
+from orchestration_demo.documents.packages import archive
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.demo.documents.packages import archive
 from orchestration_project.engine.captures import Captures
 from orchestration_project.services.evidence.exporting import Sources, export_evidence
 from orchestration_project.services.evidence.subjects import EvidenceRequest

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestration_demo.documents.packages import archive
 from sqlalchemy import select
 
-from orchestration_project.demo.documents.packages import archive
 from orchestration_project.tables.documents import (
     documents,
     documents_pages,

@@ -8,11 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from orchestration_demo.shop.members import MEMBER_PAGES, WRONG_PASSWORD
 from sqlalchemy import select
 
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import shop_demo
-from orchestration_project.demo.shop.members import MEMBER_PAGES, WRONG_PASSWORD
 from orchestration_project.domains.web.sites import read_site
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings

@@ -5,9 +5,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from orchestration_demo.documents.packages import archive, xlsx
 
 from orchestration_project.__main__ import main
-from orchestration_project.demo.documents.packages import archive, xlsx
 from orchestration_project.resources.documents import extraction
 from tests.domains.documents import a_story
 from tests.domains.pictures import as_png

@@ -99,7 +99,7 @@ def launch(state_dir: Path, options: Mapping[str, object]) -> subprocess.Popen[b
 
     An option of None is left out.
     """
-    command = [sys.executable, "-m", "orchestration_project.demo", "--state-dir", str(state_dir)]
+    command = [sys.executable, "-m", "orchestration_demo", "--state-dir", str(state_dir)]
     for name, value in options.items():
         if value is not None:
             command += [f"--{name.replace('_', '-')}", str(value)]

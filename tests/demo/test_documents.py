@@ -5,10 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from orchestration_project.demo.documents.__main__ import main
-from orchestration_project.demo.documents.corpus import FORMATS, corpus
-from orchestration_project.demo.documents.damage import BAD
+from orchestration_demo.documents.__main__ import main
+from orchestration_demo.documents.corpus import FORMATS, corpus
+from orchestration_demo.documents.damage import BAD
 
 
 def test_a_seed_gives_the_same_bytes_and_another_one_others():

@@ -6,11 +6,11 @@ from datetime import date
 
 import polars as pl
 import pytest
+from orchestration_demo.market import Market
+from orchestration_demo.publication import TIERS
+from orchestration_demo.symbols import universe
+from orchestration_demo.venues import venues_of
 
-from orchestration_project.demo.market import Market
-from orchestration_project.demo.publication import TIERS
-from orchestration_project.demo.symbols import universe
-from orchestration_project.demo.venues import venues_of
 from tests.demo.program import Demo, StartDemo, partition
 
 CALM = {"T1": "2026-01-19", "T2": "2025-12-29", "OTCE": "2025-12-22"}  # sixth to eighth back

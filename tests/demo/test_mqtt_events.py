@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from orchestration_demo.mqtt.events import Story
+from orchestration_demo.mqtt.faults import Publication, with_faults
+from orchestration_demo.mqtt.wire import Packet, Publish, matches, split
 
-from orchestration_project.demo.mqtt.events import Story
-from orchestration_project.demo.mqtt.faults import Publication, with_faults
-from orchestration_project.demo.mqtt.wire import Packet, Publish, matches, split
 from orchestration_project.domains.mqtt.envelope import Envelope, Refusal, read_envelope
 from orchestration_project.settings import PROJECT_ROOT
 

@@ -3,8 +3,7 @@
 import json
 
 import polars as pl
-
-from orchestration_project.demo.pages import MAX_PAGE_BYTES, json_page, text_page
+from orchestration_demo.pages import MAX_PAGE_BYTES, json_page, text_page
 
 WIDE = pl.DataFrame({"number": range(5_000), "text": ["x" * 1_000] * 5_000})
 

@@ -7,12 +7,12 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+from orchestration_demo.market import Market
+from orchestration_demo.prices.answer import price_answer
+from orchestration_demo.prices.book import UNITS, History, PriceBook
+from orchestration_demo.prices.sessions import begun, is_under_way, position, sessions
+from orchestration_demo.prices.spelling import alpha_vantage, yahoo
 
-from orchestration_project.demo.market import Market
-from orchestration_project.demo.prices.answer import price_answer
-from orchestration_project.demo.prices.book import UNITS, History, PriceBook
-from orchestration_project.demo.prices.sessions import begun, is_under_way, position, sessions
-from orchestration_project.demo.prices.spelling import alpha_vantage, yahoo
 from tests.resources.price_vendors import SEED, price_vendors
 
 ANCHOR = date(2026, 3, 2)

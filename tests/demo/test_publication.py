@@ -3,13 +3,13 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-
-from orchestration_project.demo.publication import (
+from orchestration_demo.publication import (
     latest_published_week,
     new_york_day,
     publication_date,
     trading_level,
 )
+
 from tests.demo.program import StartDemo
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
+from orchestration_demo.faults import week_at
+from orchestration_demo.market import Market
+from orchestration_demo.publication import TIERS
+from orchestration_demo.restatements import restatement
 
-from orchestration_project.demo.faults import week_at
-from orchestration_project.demo.market import Market
-from orchestration_project.demo.publication import TIERS
-from orchestration_project.demo.restatements import restatement
 from tests.demo.program import DEFAULTS, Demo, StartDemo, partition
 
 RESTATED = partition("2026-01-26", "T1")  # fifth back from the anchor

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from orchestration_demo.saas.people import LONGEST_FIELD
 
-from orchestration_project.demo.saas.people import LONGEST_FIELD
 from orchestration_project.resources.saas.connection import saas_demo
 from orchestration_project.settings import settings_class
 from tests.faulty_server import FaultyServer, Reply

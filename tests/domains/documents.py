@@ -5,8 +5,9 @@ from io import BytesIO
 from random import Random
 from zipfile import ZipFile
 
-from orchestration_project.demo.documents.packages import archive
-from orchestration_project.demo.documents.story import Story, Words, make_story
+from orchestration_demo.documents.packages import archive
+from orchestration_demo.documents.story import Story, Words, make_story
+
 from orchestration_project.domains.documents.extracted import Extracted
 
 

@@ -7,8 +7,7 @@ from io import BytesIO
 from typing import Literal
 
 from olefile import OleFileIO
-
-from orchestration_project.demo.documents.compound import SMALL_STREAM, compound
+from orchestration_demo.documents.compound import SMALL_STREAM, compound
 
 Method = Literal["RC4", "CryptoAPI"]
 

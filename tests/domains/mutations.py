@@ -5,9 +5,10 @@ from io import BytesIO
 from random import Random
 from zipfile import ZipFile
 
-from orchestration_project.demo.documents.corpus import FORMATS
-from orchestration_project.demo.documents.damage import png
-from orchestration_project.demo.documents.packages import archive
+from orchestration_demo.documents.corpus import FORMATS
+from orchestration_demo.documents.damage import png
+from orchestration_demo.documents.packages import archive
+
 from tests.domains.documents import a_story
 
 ORIGINALS = {

@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-from orchestration_project.demo.documents.pdf import (
+from orchestration_demo.documents.pdf import (
     Text,
     objects_to_pdf,
     pages_to_pdf,

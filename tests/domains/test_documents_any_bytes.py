@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orchestration_demo.documents.corpus import FORMATS, corpus
 
-from orchestration_project.demo.documents.corpus import FORMATS, corpus
 from orchestration_project.domains.documents.extracted import Extracted
 from orchestration_project.domains.documents.extraction import extract, extract_all
 from orchestration_project.domains.documents.reasons import REASONS

@@ -7,17 +7,17 @@ from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile, ZipInfo
 
 import pytest
-
-from orchestration_project.demo.documents.compound import compound, msg
-from orchestration_project.demo.documents.damage import (
+from orchestration_demo.documents.compound import compound, msg
+from orchestration_demo.documents.damage import (
     cut,
     encrypted_member,
     mail_chain,
     nested,
     overlapping,
 )
-from orchestration_project.demo.documents.packages import archive, epub
-from orchestration_project.demo.documents.texts import mail, rtf
+from orchestration_demo.documents.packages import archive, epub
+from orchestration_demo.documents.texts import mail, rtf
+
 from orchestration_project.domains.documents.extracted import Child, Extracted, Limits
 from orchestration_project.domains.documents.extraction import extract, extract_all
 from tests.domains.documents import a_story, codes, missing

@@ -7,12 +7,12 @@ from zipfile import ZipFile
 
 import pytest
 from msoffcrypto.format.ooxml import OOXMLFile
+from orchestration_demo.documents.compound import xls
+from orchestration_demo.documents.damage import encrypted_member
+from orchestration_demo.documents.packages import archive, docx, xlsx
+from orchestration_demo.documents.pdf import story_pdf
 from pypdf import PdfReader, PdfWriter
 
-from orchestration_project.demo.documents.compound import xls
-from orchestration_project.demo.documents.damage import encrypted_member
-from orchestration_project.demo.documents.packages import archive, docx, xlsx
-from orchestration_project.demo.documents.pdf import story_pdf
 from orchestration_project.domains.documents.extracted import Extracted, Options
 from orchestration_project.domains.documents.extraction import extract, extract_all
 from tests.domains.documents import a_story, codes, missing

@@ -1,8 +1,8 @@
 """The language of documents: by their beginning, and none where it would be a guess."""
 
 import pytest
+from orchestration_demo.documents.corpus import corpus
 
-from orchestration_project.demo.documents.corpus import corpus
 from orchestration_project.domains.documents.extracted import Page
 from orchestration_project.domains.documents.extraction import extract
 from orchestration_project.domains.documents.language import CHARACTERS, language_of

@@ -3,8 +3,8 @@
 from io import BytesIO
 
 import pytest
+from orchestration_demo.documents.packages import docx, relations
 
-from orchestration_project.demo.documents.packages import docx, relations
 from orchestration_project.domains.documents.extracted import cell_text
 from orchestration_project.domains.documents.extraction import extract
 from tests.domains.documents import a_story, with_parts

@@ -5,8 +5,8 @@ from io import BytesIO
 
 import openpyxl
 import pytest
+from orchestration_demo.documents.packages import ods
 
-from orchestration_project.demo.documents.packages import ods
 from orchestration_project.domains.documents.extracted import cell_text
 from orchestration_project.domains.documents.extraction import extract
 from tests.domains.documents import a_story, codes, with_parts

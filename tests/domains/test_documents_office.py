@@ -6,10 +6,10 @@ from zipfile import ZipFile
 
 import openpyxl
 import pytest
+from orchestration_demo.documents.compound import encrypted_office, xls
+from orchestration_demo.documents.damage import EXTERNAL_ENTITY, cut
+from orchestration_demo.documents.packages import archive, docx, ods, pptx, xlsx
 
-from orchestration_project.demo.documents.compound import encrypted_office, xls
-from orchestration_project.demo.documents.damage import EXTERNAL_ENTITY, cut
-from orchestration_project.demo.documents.packages import archive, docx, ods, pptx, xlsx
 from orchestration_project.domains.documents.extracted import Extracted
 from orchestration_project.domains.documents.extraction import extract
 from tests.domains.documents import a_story, codes, missing

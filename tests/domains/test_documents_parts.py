@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from orchestration_demo.documents.corpus import corpus
+from orchestration_demo.documents.packages import archive, epub, pptx, xlsx
+from orchestration_demo.documents.pdf import story_pdf
 
 from orchestration_project.contracts.balance import Balance
-from orchestration_project.demo.documents.corpus import corpus
-from orchestration_project.demo.documents.packages import archive, epub, pptx, xlsx
-from orchestration_project.demo.documents.pdf import story_pdf
 from orchestration_project.domains.documents.extracted import (
     DelimitedRows,
     Extracted,

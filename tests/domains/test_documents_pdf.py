@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
-
-from orchestration_project.demo.documents.damage import cut
-from orchestration_project.demo.documents.pdf import (
+from orchestration_demo.documents.damage import cut
+from orchestration_demo.documents.pdf import (
     ENCRYPTION,
     Text,
     many_pages_pdf,
@@ -13,6 +12,7 @@ from orchestration_project.demo.documents.pdf import (
     scanned_pdf,
     story_pdf,
 )
+
 from orchestration_project.domains.documents.extracted import Child, Limits
 from orchestration_project.domains.documents.extraction import extract
 from orchestration_project.domains.documents.formats.pdf import pdf_time

@@ -7,13 +7,13 @@ import pdfplumber
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from orchestration_project.demo.documents.pdf import (
+from orchestration_demo.documents.pdf import (
     literal,
     objects_to_pdf,
     story_pdf,
     stream,
 )
+
 from orchestration_project.domains.documents.extraction import extract
 from orchestration_project.domains.documents.formats import ruled
 from tests.domains.documents import a_story, codes

@@ -4,9 +4,9 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from orchestration_demo.documents.packages import docx, ods, pptx, relations, xlsx
+from orchestration_demo.documents.pdf import objects_to_pdf, stream
 
-from orchestration_project.demo.documents.packages import docx, ods, pptx, relations, xlsx
-from orchestration_project.demo.documents.pdf import objects_to_pdf, stream
 from orchestration_project.domains.documents.extracted import Child
 from orchestration_project.domains.documents.extraction import extract
 from tests.domains.documents import a_story, codes, with_parts

@@ -6,13 +6,13 @@ from datetime import date
 from io import BytesIO
 from zipfile import ZipFile
 
-from orchestration_project.demo.documents.packages import (
+from orchestration_demo.documents.packages import (
     EXCEL_EPOCH,
     archive,
     package,
     relations,
 )
-from orchestration_project.demo.documents.story import Story
+from orchestration_demo.documents.story import Story
 
 KIND = "application/vnd.ms-excel.sheet.binary.macroEnabled.main"
 ROW, REAL, TEXT, FORMULA_NUMBER, BOOLEAN = 0, 5, 6, 9, 4

@@ -10,12 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from orchestration_demo.documents.corpus import Expected
 from sqlalchemy import select
 
 from orchestration_project.assets.documents import loading as assets
 from orchestration_project.cli.execution import execute
 from orchestration_project.definitions import defs
-from orchestration_project.demo.documents.corpus import Expected
 from orchestration_project.domains.documents.extraction import Document
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.documents.extraction import Extraction, Source

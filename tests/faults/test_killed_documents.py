@@ -6,8 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from orchestration_demo.documents.corpus import Expected, corpus
 
-from orchestration_project.demo.documents.corpus import Expected, corpus
 from tests.databases import rows
 from tests.faults.document_runs import (
     LARGE_BATCHES,

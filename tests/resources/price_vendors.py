@@ -8,15 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 import uvicorn
+from orchestration_demo.clock import Clock as VendorsClock
+from orchestration_demo.market import Market
+from orchestration_demo.memory import Memory
+from orchestration_demo.prices.book import PriceBook
+from orchestration_demo.prices.faults import FAULTS, Fault
+from orchestration_demo.prices.vendors import Vendors
 from starlette.applications import Starlette
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.demo.clock import Clock as VendorsClock
-from orchestration_project.demo.market import Market
-from orchestration_project.demo.memory import Memory
-from orchestration_project.demo.prices.book import PriceBook
-from orchestration_project.demo.prices.faults import FAULTS, Fault
-from orchestration_project.demo.prices.vendors import Vendors
 
 ANCHOR = datetime.fromisoformat("2026-03-02T22:00:00+00:00")
 """A Monday, an hour after its session is over."""

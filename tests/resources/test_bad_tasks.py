@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from orchestration_demo.saas.tasks import PAGE_TASKS
 from sqlalchemy import func, select
 
-from orchestration_project.demo.saas.tasks import PAGE_TASKS
 from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

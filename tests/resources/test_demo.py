@@ -100,7 +100,7 @@ def test_a_server_of_another_release_is_replaced(settings_for):
     options = ["--rows-per-week=300", "--requests-per-second=0", "--idle-seconds=120"]
     where = [f"--state-dir={settings.state_path}", f"--clock-now={NOON.isoformat()}"]
     older = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "orchestration_project.demo", *options, *where],
+        [sys.executable, "-m", "orchestration_demo", *options, *where],
         env=child_environment(PYTHONPATH=str(PROJECT_ROOT), DEMO_RELEASE="older"),
     )
     file = settings.state_path / "demo" / "server.json"

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from orchestration_demo.documents.damage import nested
+from orchestration_demo.documents.packages import archive
 
-from orchestration_project.demo.documents.damage import nested
-from orchestration_project.demo.documents.packages import archive
 from orchestration_project.domains.documents.chunks import ChunkRule, chunk_spans
 from orchestration_project.domains.documents.extracted import Limits
 from orchestration_project.domains.documents.extraction import Document, extract_all

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from orchestration_demo.documents.damage import encrypted_member
 from sqlalchemy import Table, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore, open_artifacts
@@ -19,7 +20,6 @@ from orchestration_project.contracts.subjects import (
 )
 from orchestration_project.contracts.uploads import FILE, FileInbox
 from orchestration_project.contracts.webhooks.sources import read_sources, webhook_subjects
-from orchestration_project.demo.documents.damage import encrypted_member
 from orchestration_project.domains.saas.subjects import PERSON, TASK
 from orchestration_project.engine.captures import Captures, unstored
 from orchestration_project.engine.packs import Blob

@@ -13,11 +13,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from orchestration_demo.mqtt.events import Event
+from orchestration_demo.mqtt.wire import Kind, packet
 from sqlalchemy import Row, insert, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.demo.mqtt.events import Event
-from orchestration_project.demo.mqtt.wire import Kind, packet
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.mqtt.bridge import Bridge

@@ -5,13 +5,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from orchestration_demo.saas.jira import EMAIL, TOKEN
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
-from orchestration_project.demo.saas.jira import EMAIL, TOKEN
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.runs import ROUTING_TAG

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestration_demo.documents.corpus import write_corpus
 from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.demo.documents.corpus import write_corpus
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.documents import documents, documents_files
 from orchestration_project.tables.operations import operations_runs

@@ -17,11 +17,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from orchestration_demo.saas.jira import EMAIL, TOKEN
 from sqlalchemy import Table, select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.demo.saas.jira import EMAIL, TOKEN
 from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestration_demo.clock import time_in
+from orchestration_demo.mqtt.events import Story
+from orchestration_demo.mqtt.faults import with_faults
 from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.demo.clock import time_in
-from orchestration_project.demo.mqtt.events import Story
-from orchestration_project.demo.mqtt.faults import with_faults
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.opening import mqtt_demo, open_bridge
 from orchestration_project.settings import load_settings

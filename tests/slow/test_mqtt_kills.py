@@ -20,10 +20,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from orchestration_demo.mqtt.events import Event
 from sqlalchemy import func, insert, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.demo.mqtt.events import Event
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC

@@ -14,10 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from orchestration_demo.mqtt.events import Event
 from sqlalchemy import func, insert, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.demo.mqtt.events import Event
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt.bridge import Bridge

@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 import pytest
+from orchestration_demo.mqtt.events import Event
 
-from orchestration_project.demo.mqtt.events import Event
 from tests import programs
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.mqtt_broker import broker_at, published

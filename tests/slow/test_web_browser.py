@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from orchestration_demo.shop.showroom import PIECES
 from sqlalchemy import select
 
 from orchestration_project.catalog.web import shop_demo
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
-from orchestration_project.demo.shop.showroom import PIECES
 from orchestration_project.domains.web.sites import read_site
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError

@@ -12,7 +12,7 @@ from orchestration_project.resources.mqtt.publishing import OutboxPublisher
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
-PROGRAM = "orchestration_project.demo.mqtt"
+PROGRAM = "orchestration_demo.mqtt"
 DEMO_FOLDER = "demo_mqtt"
 
 

@@ -17,7 +17,7 @@ from orchestration_project.resources.saas.peopleforce import PeopleForce
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.saas import SaasSettings
 
-PROGRAM = "orchestration_project.demo.saas"
+PROGRAM = "orchestration_demo.saas"
 
 
 def saas_demo(settings: Settings) -> DemoProgram:
