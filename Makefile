@@ -229,9 +229,10 @@ $(VENV)/installed-measure: requirements-measure.lock | $(VENV)/installed-dev
 $(BENCH_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(BENCH_VENV)
 
-$(BENCH_VENV)/installed: requirements-bench.lock | $(BENCH_VENV)/bin/python
+$(BENCH_VENV)/installed: requirements-bench.lock demo/pyproject.toml | $(BENCH_VENV)/bin/python
 	@echo "installing the peers of the benchmark into $(BENCH_VENV) …"
 	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e demo
 	@touch $@
 
 $(DOCS_VENV)/bin/python: | $(VENV)/bin/python

@@ -31,7 +31,7 @@ def make_clone(folder: Path) -> None:
         "orchestrate": f"{sys.executable} -P -m orchestration_project",
     }.items():
         file = binaries / name
-        file.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec {command} "$@"\n')
+        file.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}:{folder}/demo" exec {command} "$@"\n')
         file.chmod(0o755)
     (binaries / "activate").touch()  # its commands are on PATH already
     (binaries.parent / "editable").write_text(f"{folder}\n")  # or make installs it here
