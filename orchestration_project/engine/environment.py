@@ -237,11 +237,11 @@ def open_shared_state(settings: Settings) -> SharedState:
     Raises:
         ConfigurationError: The file cannot be used, or DATABASE_URL is none.
     """
-    from orchestration_project.engine.http_state import PostgresqlState
-
     url = _url_of_shared_state(settings)
     if url is None:
         return SqliteState(settings.state_path)
+    from orchestration_project.engine.http_state import PostgresqlState
+
     return PostgresqlState(
         url, settings.database_schema, prepare=lambda: open_warehouse(settings).close()
     )
@@ -254,11 +254,11 @@ def read_systems(settings: Settings) -> Mapping[str, SystemState]:
         ConfigurationError: It cannot be read.
         TransientError: The database is away for now.
     """
-    from orchestration_project.engine.http_state import PostgresqlState
-
     url = _url_of_shared_state(settings)
     if url is None:
         return read_systems_of_file(settings.state_path)
+    from orchestration_project.engine.http_state import PostgresqlState
+
     with closing(PostgresqlState(url, settings.database_schema)) as state:
         return state.systems()
 

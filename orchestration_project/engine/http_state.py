@@ -6,31 +6,24 @@ Python decide and then writes made 600 decisions/s in four processes where one s
 whoever holds the row waits for the processor while the others wait for the row.
 """
 
+import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.errors import UndefinedTable
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier
 from sqlalchemy.engine import URL
 
 from orchestration_project.connections.http.shared_state import (
     BUSY_SECONDS,
-    CLOSED,
-    COUNTS_BY_SYSTEM,
-    OPEN_SYSTEMS,
-    Answer,
-    BreakerState,
-    Count,
+    NEW_HOST,
     HostKey,
-    QuotaCount,
     Rate,
     SharedState,
-    SystemState,
-    systems_of,
 )
 from orchestration_project.engine.warehouse.connecting import explained_errors, psycopg_arguments
 from orchestration_project.engine.warehouse.remedies import is_pooled
@@ -77,60 +70,12 @@ RETURNING wait_ms
 """The decision of `Window.admit`: of a row that another changed meanwhile, PostgreSQL makes it
 again, at the time at which it then is."""
 
-NEW_HOST = """
-INSERT INTO {hosts} (
-  host, system, interval_ms, window_ms, batch_count, wait_ms, failure_count
-) VALUES (%(host)s, %(system)s, 0, '{{}}', 0, 0, 0) ON CONFLICT DO NOTHING
-"""
 
-BREAKER = """
-SELECT failure_count, last_failure, opened_at, retry_at FROM {hosts}
-WHERE host = %(host)s AND system = %(system)s
-"""
+class Outcome(NamedTuple):
+    """Rows that a statement returned, and how many it wrote."""
 
-CHANGE_BREAKER = """
-UPDATE {hosts} SET failure_count = %(failure_count)s, last_failure = %(last_failure)s,
-  opened_at = %(opened_at)s, retry_at = %(retry_at)s
-WHERE host = %(host)s AND system = %(system)s
-  AND (failure_count, last_failure, opened_at, retry_at) IS NOT DISTINCT FROM (
-    %(before_failure_count)s::bigint, %(before_last_failure)s::text,
-    %(before_opened_at)s::timestamptz, %(before_retry_at)s::timestamptz
-  )
-RETURNING 1
-"""
-
-ADD_COUNTS = """
-INSERT INTO {counts} AS counted (host, system, outcome, request_count, retry_count)
-SELECT %(host)s, %(system)s, outcome, request_count, retry_count
-FROM unnest(%(outcomes)s::text[], %(requests)s::bigint[], %(retries)s::bigint[])
-  AS added (outcome, request_count, retry_count)
-ORDER BY outcome
-ON CONFLICT (host, system, outcome) DO UPDATE SET
-  request_count = counted.request_count + excluded.request_count,
-  retry_count = counted.retry_count + excluded.retry_count
-"""
-
-QUOTA = """
-SELECT request_count, is_over FROM {quotas}
-WHERE system = %(system)s AND vendor_day = %(day)s
-"""
-
-TAKE_FROM_QUOTA = """
-WITH forgotten AS (
-  DELETE FROM {quotas} WHERE system = %(system)s AND vendor_day < %(day)s
-)
-INSERT INTO {quotas} AS known (system, vendor_day, request_count, is_over)
-SELECT %(system)s, %(day)s, 1, false WHERE 0 < coalesce(%(most)s, 1)
-ON CONFLICT (system, vendor_day) DO UPDATE SET request_count = known.request_count + 1
-WHERE NOT known.is_over AND known.request_count < coalesce(%(most)s, known.request_count + 1)
-RETURNING 1
-"""
-
-END_QUOTA = """
-INSERT INTO {quotas} (system, vendor_day, request_count, is_over)
-VALUES (%(system)s, %(day)s, 0, true)
-ON CONFLICT (system, vendor_day) DO UPDATE SET is_over = true
-"""
+    rows: Sequence[tuple[Any, ...]]
+    row_count: int
 
 
 class PostgresqlState(SharedState):
@@ -150,10 +95,11 @@ class PostgresqlState(SharedState):
         self._url = url
         self._prepare = prepare
         self._connection: psycopg.Connection | None = None
-        names = ("hosts", "counts", "quotas")
-        self._tables = {
-            name: Identifier(*([schema] if schema else []), f"http_{name}") for name in names
+        self._parts: dict[str, Composable] = {
+            name: Identifier(*([schema] if schema else []), f"http_{name}")
+            for name in ("hosts", "counts", "quotas")
         }
+        self._parts["is_same"] = SQL("IS NOT DISTINCT FROM")
         super().__init__()
 
     def _reset(self) -> None:
@@ -170,108 +116,57 @@ class PostgresqlState(SharedState):
             "batches": rate.batches,
             "batch_size": rate.batch_size,
         }
-        return self._of_host(ADMIT, values)[0][0]
-
-    def breaker(self, key: HostKey) -> BreakerState:
-        """Return a breaker as it is now, without waiting for others."""
-        found = self._read(BREAKER, key._asdict())
-        if not found:
-            return CLOSED
-        (failure_count, last_failure, opened_at, retry_at) = found[0]
-        return BreakerState(failure_count, last_failure, _in_utc(opened_at), _in_utc(retry_at))
-
-    def change_breaker(
-        self, key: HostKey, decide: Callable[[BreakerState], tuple[BreakerState, Answer]]
-    ) -> Answer:
-        """Change a breaker from what it is to what ``decide`` returns; return its answer."""
-        while True:
-            before = self.breaker(key)
-            after, answer = decide(before)
-            if after == before:
-                return answer
-            earlier = {f"before_{name}": value for name, value in before._asdict().items()}
-            values = {**key._asdict(), **after._asdict(), **earlier}
-            if self._write(CHANGE_BREAKER, values):
-                return answer
+        rows = self._change(ADMIT, values).rows
+        if not rows:
             self._write(NEW_HOST, key._asdict())
-
-    def add_counts(self, key: HostKey, counts: Iterable[Count]) -> None:
-        """Add ``counts`` to those of all processes."""
-        outcomes, requests, retries = (list(each) for each in zip(*counts, strict=True))
-        values = {"outcomes": outcomes, "requests": requests, "retries": retries}
-        self._write(ADD_COUNTS, {**key._asdict(), **values})
-
-    def systems(self) -> Mapping[str, SystemState]:
-        """Return the state of each system that was requested, by name."""
-        counts = self._read(COUNTS_BY_SYSTEM, {})
-        opened = self._read(OPEN_SYSTEMS, {})
-        return systems_of(
-            [(system, outcome, int(some), int(few)) for system, outcome, some, few in counts],
-            [system for (system,) in opened],
-        )
-
-    def quota(self, system: str, day: date) -> QuotaCount:
-        """Return the requests of a vendor's day."""
-        found = self._read(QUOTA, {"system": system, "day": day})
-        return QuotaCount(*found[0]) if found else QuotaCount()
-
-    def take_from_quota(self, system: str, day: date, limit: int | None) -> bool:
-        """Count a request of ``day`` if fewer than ``limit`` were sent; return whether it was."""
-        return bool(self._write(TAKE_FROM_QUOTA, {"system": system, "day": day, "most": limit}))
-
-    def end_quota(self, system: str, day: date) -> None:
-        """Note that the vendor refuses further requests of ``day``."""
-        self._write(END_QUOTA, {"system": system, "day": day})
+            rows = self._change(ADMIT, values).rows
+        return rows[0][0]
 
     def close(self) -> None:
         """Close the connection; the state stays."""
         with self._lock:
             self._drop()
 
-    def _of_host(self, query: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-        """Write to a host's row, which is made if it is missing."""
-        if found := self._write(query, values):
-            return found
-        self._write(NEW_HOST, values)
-        return self._write(query, values)
-
-    def _read(self, query: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-        """Return the rows; an empty list where the tables are not made yet."""
+    def _read(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         with self._explained():
             try:
-                return self._rows(query, values)
+                return self._execute(_named(statement), values).rows
             except UndefinedTable:
                 return []
 
-    def _write(self, query: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+    def _write(self, statement: str, values: Mapping[str, object]) -> int:
+        return self._change(_named(statement), values).row_count
+
+    def _change(self, statement: str, values: Mapping[str, object]) -> Outcome:
+        """Execute a statement that writes; tables that are missing are made first."""
         with self._explained():
             try:
-                return self._rows(query, values)
+                return self._execute(statement, values)
             except UndefinedTable:
                 self._prepare()
-            return self._rows(query, values)
+            return self._execute(statement, values)
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained_errors(self._url, psycopg.Error)
 
-    def _rows(self, query: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+    def _execute(self, query: str, values: Mapping[str, object]) -> Outcome:
         """Execute a statement as a transaction of its own.
 
         A connection that has ended, as when the server was restarted, is made again. A
         statement that may have had its effect is repeated then: it counts too much, never too
         little.
         """
-        statement = SQL(query).format(**self._tables)  # pyright: ignore[reportArgumentType] - ours
+        statement = SQL(query).format(**self._parts)  # pyright: ignore[reportArgumentType] - ours
         with self._lock:
             if self._connection is not None:
                 try:
-                    return self._execute(self._connection, statement, values)
+                    return _execute(self._connection, statement, values)
                 except psycopg.OperationalError:
                     if not self._connection.broken:
                         raise
                     self._drop()
             self._connection = self._connected()
-            return self._execute(self._connection, statement, values)
+            return _execute(self._connection, statement, values)
 
     def _connected(self) -> psycopg.Connection:
         arguments = {**KEEPALIVE, **psycopg_arguments(self._url)}
@@ -286,18 +181,6 @@ class PostgresqlState(SharedState):
             raise
         return connection
 
-    @staticmethod
-    def _execute(
-        connection: psycopg.Connection, statement: Composed, values: Mapping[str, Any]
-    ) -> Sequence[tuple[Any, ...]]:
-        if connection.prepare_threshold is None:  # others get this session as well
-            with connection.pipeline(), connection.transaction():
-                connection.execute(SETTINGS.format(local=True, busy=f"{BUSY_SECONDS}s"))
-                cursor = connection.execute(statement, values)
-        else:
-            cursor = connection.execute(statement, values)
-        return cursor.fetchall() if cursor.description is not None else []
-
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -308,5 +191,19 @@ _INHERITED: list[psycopg.Connection] = []
 """Connections of a parent process: to close them here would end its sessions."""
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment and moment.astimezone(UTC)
+def _execute(
+    connection: psycopg.Connection, statement: Composed, values: Mapping[str, object]
+) -> Outcome:
+    if connection.prepare_threshold is None:  # others get this session as well
+        with connection.pipeline(), connection.transaction():
+            connection.execute(SETTINGS.format(local=True, busy=f"{BUSY_SECONDS}s"))
+            cursor = connection.execute(statement, values)
+    else:
+        cursor = connection.execute(statement, values)
+    return Outcome(cursor.fetchall() if cursor.description else [], cursor.rowcount)
+
+
+@cache
+def _named(statement: str) -> str:
+    """Return a statement of both databases with its parameters as psycopg names them."""
+    return re.sub(r":(\w+)", r"%(\1)s", statement)

@@ -284,8 +284,12 @@ def _hold(store: Store, held: threading.Event) -> None:
         signal.pause()
         return state, None
 
-    with closing(store()) as state:
+    with closing(store()) as state, ExitStack() as writing:
         state.admit(KEY, Rate(10))
+        if store.url is None:  # as within a write
+            file = store.state_dir / "http" / "http.sqlite"
+            other = writing.enter_context(closing(sqlite3.connect(file, isolation_level=None)))
+            other.execute("BEGIN IMMEDIATE")
         state.change_breaker(KEY, decide)
 
 

@@ -1,7 +1,9 @@
 """State of requests that processes share: rates, circuit breakers, counts and daily quotas.
 
 `SharedState` has two stores: `SqliteState`, one SQLite file of STATE_DIR for the processes that
-share the folder, and the tables of a PostgreSQL database (`engine/http_state.py`).
+share the folder, and the tables of a PostgreSQL database (`engine/http_state.py`). Tables and
+statements are the same, written for both databases. They go to the drivers themselves: each
+request makes several decisions, and SQLAlchemy would double what they cost.
 """
 
 import os
@@ -9,10 +11,11 @@ import sqlite3
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -158,6 +161,58 @@ class SystemState:
     is_open: bool = False
 
 
+NEW_HOST = """
+INSERT INTO {hosts} (
+  host, system, interval_ms, window_ms, batch_count, wait_ms, failure_count
+) VALUES (:host, :system, 0, '{{}}', 0, 0, 0) ON CONFLICT DO NOTHING
+"""
+
+BREAKER = """
+SELECT failure_count, last_failure, opened_at, retry_at FROM {hosts}
+WHERE host = :host AND system = :system
+"""
+
+CHANGE_BREAKER = """
+UPDATE {hosts} SET failure_count = :failure_count, last_failure = :last_failure,
+  opened_at = :opened_at, retry_at = :retry_at
+WHERE host = :host AND system = :system
+  AND failure_count = :before_failure_count AND last_failure {is_same} :before_last_failure
+  AND opened_at {is_same} :before_opened_at AND retry_at {is_same} :before_retry_at
+"""
+
+ADD_COUNT = """
+INSERT INTO {counts} AS counted (host, system, outcome, request_count, retry_count)
+VALUES (:host, :system, :outcome, :request_count, :retry_count)
+ON CONFLICT (host, system, outcome) DO UPDATE SET
+  request_count = counted.request_count + excluded.request_count,
+  retry_count = counted.retry_count + excluded.retry_count
+"""
+
+COUNTS_BY_SYSTEM = """
+SELECT system, outcome, sum(request_count), sum(retry_count) FROM {counts}
+GROUP BY system, outcome ORDER BY system, outcome
+"""
+
+OPEN_SYSTEMS = "SELECT DISTINCT system FROM {hosts} WHERE retry_at IS NOT NULL"
+
+QUOTA = "SELECT request_count, is_over FROM {quotas} WHERE system = :system AND vendor_day = :day"
+
+FORGET_QUOTAS = "DELETE FROM {quotas} WHERE system = :system AND vendor_day < :day"
+
+TAKE_FROM_QUOTA = """
+INSERT INTO {quotas} AS known (system, vendor_day, request_count, is_over)
+VALUES (:system, :day, 1, false)
+ON CONFLICT (system, vendor_day) DO UPDATE SET request_count = known.request_count + 1
+WHERE NOT known.is_over AND known.request_count < coalesce(:limit, known.request_count + 1)
+"""
+
+END_QUOTA = """
+INSERT INTO {quotas} (system, vendor_day, request_count, is_over)
+VALUES (:system, :day, 0, true)
+ON CONFLICT (system, vendor_day) DO UPDATE SET is_over = true
+"""
+
+
 class SharedState(ABC):
     """State of requests that processes share; safe to use from many threads and after a fork.
 
@@ -177,14 +232,29 @@ class SharedState(ABC):
         """Forget the connection and the locks, without closing: they are another process's."""
 
     @abstractmethod
+    def _read(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of a query, without waiting for writers; none before the first write."""
+
+    @abstractmethod
+    def _write(self, statement: str, values: Mapping[str, object]) -> int:
+        """Execute a statement as a transaction of its own; return how many rows it wrote."""
+
+    @abstractmethod
     def admit(self, key: HostKey, rate: Rate) -> int:
         """Count a request that may leave now and return 0, or return the ms until one may."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Close the connection; the state stays."""
+
     def breaker(self, key: HostKey) -> BreakerState:
         """Return a breaker as it is now, without waiting for others."""
+        rows = self._read(BREAKER, key._asdict())
+        if not rows:
+            return CLOSED
+        failure_count, last_failure, opened_at, retry_at = rows[0]
+        return BreakerState(failure_count, last_failure, _in_utc(opened_at), _in_utc(retry_at))
 
-    @abstractmethod
     def change_breaker(
         self, key: HostKey, decide: Callable[[BreakerState], tuple[BreakerState, Answer]]
     ) -> Answer:
@@ -192,33 +262,44 @@ class SharedState(ABC):
 
         ``decide`` is called again if another process was faster.
         """
+        while True:
+            before = self.breaker(key)
+            after, answer = decide(before)
+            if after == before:
+                return answer
+            earlier = {f"before_{name}": value for name, value in _as_values(before).items()}
+            if self._write(CHANGE_BREAKER, {**key._asdict(), **_as_values(after), **earlier}):
+                return answer
+            self._write(NEW_HOST, key._asdict())
 
-    @abstractmethod
     def add_counts(self, key: HostKey, counts: Iterable[Count]) -> None:
         """Add ``counts`` to those of all processes."""
+        for count in counts:
+            self._write(ADD_COUNT, {**key._asdict(), **count._asdict()})
 
-    @abstractmethod
     def systems(self) -> Mapping[str, SystemState]:
         """Return the state of each system that was requested, by name."""
+        return _systems(lambda statement: self._read(statement, {}))
 
-    @abstractmethod
     def quota(self, system: str, day: date) -> QuotaCount:
         """Return the requests of a vendor's day."""
+        rows = self._read(QUOTA, {"system": system, "day": day.isoformat()})
+        return QuotaCount(rows[0][0], bool(rows[0][1])) if rows else QuotaCount()
 
-    @abstractmethod
     def take_from_quota(self, system: str, day: date, limit: int | None) -> bool:
         """Count a request of ``day`` if fewer than ``limit`` were sent and the vendor takes more.
 
         None: no limit. Return whether it was counted. Earlier days are forgotten.
         """
+        if limit is not None and limit < 1:
+            return False
+        key = {"system": system, "day": day.isoformat()}
+        self._write(FORGET_QUOTAS, key)
+        return bool(self._write(TAKE_FROM_QUOTA, {**key, "limit": limit}))
 
-    @abstractmethod
     def end_quota(self, system: str, day: date) -> None:
         """Note that the vendor refuses further requests of ``day``."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the connection; the state stays."""
+        self._write(END_QUOTA, {"system": system, "day": day.isoformat()})
 
 
 _OPEN: WeakSet[SharedState] = WeakSet()
@@ -232,30 +313,29 @@ def _reset_all() -> None:
 os.register_at_fork(after_in_child=_reset_all)
 
 
-COUNTS_BY_SYSTEM = (
-    "SELECT system, outcome, sum(request_count), sum(retry_count) FROM {counts} "
-    "GROUP BY system, outcome ORDER BY system, outcome"
-)
-OPEN_SYSTEMS = "SELECT DISTINCT system FROM {hosts} WHERE retry_at IS NOT NULL"
-
-
-def systems_of(
-    counts: Iterable[tuple[str, str, int, int]], open_systems: Iterable[str]
-) -> Mapping[str, SystemState]:
-    """Return each system's state, by name.
-
-    Args:
-        counts: System, outcome, requests and retries, once each.
-        open_systems: Systems of which a breaker is open.
-    """
-    is_open = set(open_systems)
-    found: dict[str, SystemState] = {name: SystemState(is_open=True) for name in sorted(is_open)}
-    for system, outcome, requests, retries in counts:
-        known = found.get(system, SystemState())
-        found[system] = SystemState(
-            {**known.requests, outcome: requests}, known.retries + retries, system in is_open
+def _systems(read: Callable[[str], Iterable[tuple[Any, ...]]]) -> Mapping[str, SystemState]:
+    """Return the state of each system by a function that returns the rows of a query."""
+    states = {system: SystemState(is_open=True) for (system,) in read(OPEN_SYSTEMS)}
+    for system, outcome, requests, retries in read(COUNTS_BY_SYSTEM):
+        known = states.get(system, SystemState())
+        states[system] = SystemState(
+            {**known.requests, outcome: int(requests)}, known.retries + int(retries), known.is_open
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(states.items()))
+
+
+def _as_values(state: BreakerState) -> Mapping[str, object]:
+    """Return a breaker as values of both databases: times as text in UTC."""
+    return {
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        for name, value in state._asdict().items()
+    }
+
+
+def _in_utc(value: str | datetime | None) -> datetime | None:
+    """Return a time as PostgreSQL gives it, or as text as SQLite does."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment and moment.astimezone(UTC)
 
 
 FILE = Path("http") / "http.sqlite"
@@ -273,7 +353,6 @@ class SqliteState(SharedState):
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / FILE
-        self._state_dir = state_dir
         self._connection: sqlite3.Connection | None = None
         super().__init__()
         with self._explained():
@@ -306,7 +385,7 @@ class SqliteState(SharedState):
 
     def admit(self, key: HostKey, rate: Rate) -> int:
         """Count a request that may leave now and return 0, or return the ms until one may."""
-        with self.writing() as connection:
+        with self._writing() as connection:
             times, batch_count = connection.execute(
                 "SELECT window_ms, batch_count FROM http_hosts WHERE host = ? AND system = ?", key
             ).fetchone() or ("{}", 0)
@@ -314,7 +393,7 @@ class SqliteState(SharedState):
             window, wait_ms = known._replace(batch_count=batch_count).admit(
                 rate, time.time_ns() // 1_000_000
             )
-            self._insert(connection, key)
+            connection.execute(_for_sqlite(NEW_HOST), key._asdict())
             connection.execute(
                 "UPDATE http_hosts SET interval_ms = ?, window_ms = ?, batch_count = ?, "
                 "wait_ms = ? WHERE host = ? AND system = ?",
@@ -322,73 +401,13 @@ class SqliteState(SharedState):
             )
         return wait_ms
 
-    def breaker(self, key: HostKey) -> BreakerState:
-        """Return a breaker as it is now, without waiting for writers."""
+    def _read(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         with self._explained(), self._thread_lock:
-            return _breaker(self._connected(), key)
+            return self._connected().execute(_for_sqlite(statement), values).fetchall()
 
-    def change_breaker(
-        self, key: HostKey, decide: Callable[[BreakerState], tuple[BreakerState, Answer]]
-    ) -> Answer:
-        """Change a breaker from what it is to what ``decide`` returns; return its answer."""
-        with self.writing() as connection:
-            before = _breaker(connection, key)
-            after, answer = decide(before)
-            if after != before:
-                self._insert(connection, key)
-                times = [each.isoformat() if each else None for each in after[2:]]
-                connection.execute(
-                    "UPDATE http_hosts SET failure_count = ?, last_failure = ?, opened_at = ?, "
-                    "retry_at = ? WHERE host = ? AND system = ?",
-                    (*after[:2], *times, *key),
-                )
-        return answer
-
-    def add_counts(self, key: HostKey, counts: Iterable[Count]) -> None:
-        """Add ``counts`` to those of all processes."""
-        with self.writing() as connection:
-            connection.executemany(
-                "INSERT INTO http_counts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "request_count = request_count + excluded.request_count, "
-                "retry_count = retry_count + excluded.retry_count",
-                [(*key, *each) for each in counts],
-            )
-
-    def systems(self) -> Mapping[str, SystemState]:
-        """Return the state of each system that was requested, by name."""
-        return read_systems(self._state_dir)
-
-    def quota(self, system: str, day: date) -> QuotaCount:
-        """Return the requests of a vendor's day."""
+    def _write(self, statement: str, values: Mapping[str, object]) -> int:
         with self._explained(), self._thread_lock:
-            found = self._connected().execute(
-                "SELECT request_count, is_over FROM http_quotas "
-                "WHERE system = ? AND vendor_day = ?",
-                (system, day.isoformat()),
-            )
-            count, is_over = found.fetchone() or (0, 0)
-        return QuotaCount(count, bool(is_over))
-
-    def take_from_quota(self, system: str, day: date, limit: int | None) -> bool:
-        """Count a request of ``day`` if fewer than ``limit`` were sent; return whether it was."""
-        row = (system, day.isoformat())
-        with self.writing() as connection:
-            connection.execute("DELETE FROM http_quotas WHERE system = ? AND vendor_day < ?", row)
-            connection.execute("INSERT OR IGNORE INTO http_quotas VALUES (?, ?, 0, 0)", row)
-            taken = connection.execute(
-                "UPDATE http_quotas SET request_count = request_count + 1 WHERE system = ? "
-                "AND vendor_day = ? AND NOT is_over AND request_count < coalesce(?, 1 << 60)",
-                (*row, limit),
-            )
-        return bool(taken.rowcount)
-
-    def end_quota(self, system: str, day: date) -> None:
-        """Note that the vendor refuses further requests of ``day``."""
-        with self.writing() as connection:
-            connection.execute(
-                "INSERT INTO http_quotas VALUES (?, ?, 0, 1) ON CONFLICT DO UPDATE SET is_over = 1",
-                (system, day.isoformat()),
-            )
+            return self._connected().execute(_for_sqlite(statement), values).rowcount
 
     def close(self) -> None:
         """Close the file; another process may go on using it."""
@@ -398,7 +417,7 @@ class SqliteState(SharedState):
                 self._connection = None
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         """Hold the file alone for the block; commit at its end, or undo it on any exception."""
         with self._explained(), self._thread_lock:
             connection = self._connected()
@@ -408,13 +427,6 @@ class SqliteState(SharedState):
                 connection.commit()
             finally:
                 connection.rollback()  # does nothing after the commit
-
-    @staticmethod
-    def _insert(connection: sqlite3.Connection, key: HostKey) -> None:
-        connection.execute(
-            "INSERT OR IGNORE INTO http_hosts VALUES (?, ?, 0, '{}', 0, 0, 0, NULL, NULL, NULL)",
-            key,
-        )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -452,29 +464,22 @@ def read_systems(state_dir: Path) -> Mapping[str, SystemState]:
         return {}
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-            counts = connection.execute(COUNTS_BY_SYSTEM.format(counts="http_counts")).fetchall()
-            opened = connection.execute(OPEN_SYSTEMS.format(hosts="http_hosts")).fetchall()
+            return _systems(lambda statement: connection.execute(_for_sqlite(statement)).fetchall())
     except sqlite3.DatabaseError as error:
         raise ConfigurationError(
             f"the state file {file} cannot be read",
             found=str(error),
             remedy="a damaged file in STATE_DIR's http folder may be removed",
         ) from error
-    return systems_of(counts, [system for (system,) in opened])
+
+
+@cache
+def _for_sqlite(statement: str) -> str:
+    return statement.format(
+        hosts="http_hosts", counts="http_counts", quotas="http_quotas", is_same="IS"
+    )
 
 
 def _written(times: Iterable[int]) -> str:
     """Return times as PostgreSQL writes an array: both stores have the same text."""
     return "{" + ",".join(map(str, times)) + "}"
-
-
-def _breaker(connection: sqlite3.Connection, key: HostKey) -> BreakerState:
-    found: tuple[Any, ...] | None = connection.execute(
-        "SELECT failure_count, last_failure, opened_at, retry_at FROM http_hosts "
-        "WHERE host = ? AND system = ?",
-        key,
-    ).fetchone()
-    if found is None:
-        return CLOSED
-    opened_at, retry_at = (datetime.fromisoformat(each) if each else None for each in found[2:])
-    return BreakerState(found[0], found[1], opened_at, retry_at)
