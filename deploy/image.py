@@ -5,8 +5,12 @@ Debian's programs alone: mmdebstrap makes a base from the apt sources of this ho
 root, and memory at /tmp and /dev/shm. In `minimal`, a week is loaded by a command, and another one
 by a run that the daemon starts; in `full`, documents. It needs root, as buildah's isolation
 `chroot` does.
+
+At the end `.ci/image.sha256` records what the image was built of. `--is-recorded` builds nothing
+and has status 1 where files differ from that: so CI builds an image that nobody has built.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +37,20 @@ WITHOUT_TEXTS = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc
 """Options of mmdebstrap: as Python's slim images, the base has no pages and translations."""
 BASE, IMAGE = "localhost/base", "localhost/orchestration_project"
 DEFAULT, LIMIT_MB = "minimal", 900
+
+RECORD = ROOT / ".ci" / "image.sha256"
+INPUTS = (
+    ".dockerignore",
+    "deploy/Dockerfile",
+    "deploy/daemon_alive.sh",
+    "deploy/health.py",
+    "deploy/image.py",
+    "deploy/install_packages.sh",
+    "deploy/sbom.py",
+    "requirements.lock",
+    "requirements-image.lock",
+)
+"""Files that decide whether the image can be built and started; `pyproject.toml` in part."""
 
 USER = "10001"
 STATE = "/var/lib/orchestration_project"
@@ -241,8 +260,21 @@ CHECKS = {DEFAULT: check_minimal, "full": check_full}
 """What is checked in each target of the Dockerfile."""
 
 
+def hash_inputs() -> str:
+    """Return the SHA-256 of what the image is built of, in hexadecimal digits."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    parts = [pyproject["build-system"], pyproject["project"], pyproject["tool"]["hatch"]]
+    hashed = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for name in INPUTS:
+        hashed.update(name.encode() + b"\0" + (ROOT / name).read_bytes() + b"\0")
+    return hashed.hexdigest()
+
+
 def main() -> None:
     """Build and check in a new folder, which is removed at the end."""
+    built_of = hash_inputs()
+    if sys.argv[1:] == ["--is-recorded"]:
+        sys.exit(not RECORD.exists() or RECORD.read_text().strip() != built_of)
     if missing := [name for name in NEEDED if shutil.which(name) is None]:
         raise SystemExit(
             f"missing: {', '.join(missing)}; apt install buildah bubblewrap mmdebstrap"
@@ -271,6 +303,7 @@ def main() -> None:
             sys.stdout.write(f"{target}: built and checked, {size:.0f} MB\n")
             if target == DEFAULT and size > LIMIT_MB:
                 raise SystemExit(f"{target}: expected at most {LIMIT_MB} MB, found {size:.0f}")
+    RECORD.write_text(f"{built_of}\n")
 
 
 def run_checks(check: Callable[["Inside"], None], inside: Inside) -> None:
