@@ -263,7 +263,7 @@ class DataMethods(Asking):
         to.write_bytes(answer.content)
 
     def document(self, document_id: str) -> Document:
-        """Return a document: its row, paths, children, keywords and similar documents."""
+        """Return a document: its row, paths, children and similar documents."""
         return self._get(f"/documents/{quoted(document_id)}", Document)
 
     def document_timeline(self, document_id: str) -> DocumentTimeline:

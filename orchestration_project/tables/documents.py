@@ -191,25 +191,14 @@ documents_similarity = table(
 Index("documents_similarity_by_similar", documents_similarity.c.similar_id)
 Index("documents_similarity_by_group", documents_similarity.c.group_id)
 
-documents_topics = table(
-    "documents_topics",
-    "One row per keyword of a document.",
-    text("document_id", "SHA-256 of the document's bytes, hex", key=True),
-    count("rank", "1: the highest score", key=True),
-    text("keyword", "Word in lower case", from_senders=True),
-    ratio("score", "TF-IDF, by the documents that were loaded when it was computed"),
-)
-
 documents_fingerprints = table(
     "documents_fingerprints",
-    "One row per document: what its similarity and topics are derived from.",
+    "One row per document: what its similarity is derived from.",
     text("document_id", "SHA-256 of the document's bytes, hex", key=True),
     moment("extracted_at", "extracted_at of the extraction that it was made by"),
     text("signature", "MinHash of its text, base64; NULL: no word", optional=True),
-    text("terms", "Its most frequent terms with their counts, JSON", from_senders=True),
     text("group_id", "Its group of similar documents; NULL: none", optional=True),
-    flag("is_compared", "Whether its pairs and the frequencies of its terms are written"),
-    flag("has_topics", "Whether its keywords were computed from these terms"),
+    flag("is_compared", "Whether its pairs are written"),
     internal=True,
 )
 Index("documents_fingerprints_by_group", documents_fingerprints.c.group_id)
@@ -219,13 +208,5 @@ documents_bands = table(
     "One row per document and band of its signature, of the first documents of a bucket.",
     count("bucket", "Hash of the band, 64 bits; documents with an equal band share it", key=True),
     text("document_id", "SHA-256 of the document's bytes, hex", key=True),
-    internal=True,
-)
-
-documents_frequencies = table(
-    "documents_frequencies",
-    "One row per term: in how many documents it occurs.",
-    text("term", "Word in lower case; empty: all documents with terms", key=True),
-    count("document_count", "Documents that have it among their most frequent terms"),
     internal=True,
 )

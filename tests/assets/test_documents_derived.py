@@ -17,9 +17,7 @@ from orchestration_project.tables.documents import (
     documents,
     documents_bands,
     documents_fingerprints,
-    documents_frequencies,
     documents_similarity,
-    documents_topics,
 )
 from tests import databases
 from tests.assets.conftest import BOTH
@@ -86,7 +84,7 @@ def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance)
     result = execute(instance)
     assert result.success
     found = reported(result)
-    assert list(found) == ["capture", "pages", "chunks", "similarity", "topics"]
+    assert list(found) == ["capture", "pages", "chunks", "similarity"]
     captured = found["capture"]
     assert captured["document_verdict"] == "watch"
     assert captured["document_score"] == pytest.approx(100 * (25 + 0.75 * 60) / 85, abs=0.1)
@@ -106,13 +104,8 @@ def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance)
     assert found["similarity"]["compared_count"] == 4
     [(score,)] = databases.rows(url, select(documents_similarity.c.score))
     assert score > 0.8
-    words = {word for (word,) in databases.rows(url, select(documents_topics.c.keyword))}
-    assert {"turbine", "boilers"} <= words
-    assert found["topics"]["rows_written"] == len(
-        databases.rows(url, select(documents_topics.c.keyword))
-    )
     again = reported(execute(instance))
-    assert again["similarity"]["compared_count"] == again["topics"]["rows_written"] == 0
+    assert again["similarity"]["compared_count"] == 0
     assert reported(execute(instance, replay=True))["similarity"]["rows_written"] == 0
 
 
@@ -136,18 +129,15 @@ def test_a_bad_verdict_is_an_error_of_its_check_and_by_setting_of_its_run(
     tick(instance)
     result = execute(instance)
     assert not result.success
-    assert set(reported(result)) == {"capture", "pages", "chunks", "similarity", "topics"}
-    assert databases.rows(url, select(documents_topics.c.keyword))
+    assert set(reported(result)) == {"capture", "pages", "chunks", "similarity"}
     [failure] = [each for each in result.all_events if each.is_step_failure]
     assert "critical reason xml_entities" in str(failure.step_failure_data.error.message)
 
 
 DERIVED = [
     documents_bands,
-    documents_frequencies,
     documents_fingerprints,
     documents_similarity,
-    documents_topics,
 ]
 
 
@@ -168,19 +158,19 @@ def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone
     )
     result = load.execute_in_process(instance=instance, partition_key=DAY)
     assert list(reported(result)) == LOADED
-    bands, frequencies, fingerprints, *others = derived_rows(url)
-    assert (bands, frequencies, others) == ([], [], [[], []])
+    bands, fingerprints, pairs = derived_rows(url)
+    assert (bands, pairs) == ([], [])
     assert len(fingerprints) == 2  # by the workers that extracted them
     (inbox / "a.txt").unlink()  # the source is not read
     monkeypatch.setenv("DOCUMENTS_DIR", str(tmp_path / "unmounted"))
     found = reported(derive(instance))
-    assert list(found) == ["similarity", "topics"]
+    assert list(found) == ["similarity"]
     assert (found["similarity"]["rows_written"], found["similarity"]["compared_count"]) == (1, 2)
     assert checks(derive(instance))["names_existing_documents"].passed
     before = derived_rows(url)
     assert all(before)
     again = reported(derive(instance))
-    assert again["similarity"]["compared_count"] == again["topics"]["rows_written"] == 0
+    assert again["similarity"]["compared_count"] == 0
     assert derived_rows(url) == before
 
 
@@ -192,7 +182,7 @@ def test_a_failed_derivation_fails_the_run_after_its_load_and_the_next_run_deriv
     tick(instance)
     databases.execute(
         url,
-        "CREATE TRIGGER refuse BEFORE INSERT ON documents_topics "
+        "CREATE TRIGGER refuse BEFORE INSERT ON documents_bands "
         "BEGIN SELECT RAISE(ABORT, 'refused'); END",
     )
     result = execute(instance)
@@ -202,9 +192,7 @@ def test_a_failed_derivation_fails_the_run_after_its_load_and_the_next_run_deriv
     (inbox / "b.txt").write_text(f"{LETTER} Yours")
     tick(instance)
     found = reported(execute(instance))
-    assert (found["similarity"]["rows_written"], found["similarity"]["compared_count"]) == (1, 1)
-    ids = databases.rows(url, select(documents_topics.c.document_id).distinct())
-    assert len(ids) == 2
+    assert (found["similarity"]["rows_written"], found["similarity"]["compared_count"]) == (1, 2)
 
 
 def test_days_are_derived_in_one_run_and_a_pair_without_its_document_fails_the_check(
@@ -222,7 +210,7 @@ def test_days_are_derived_in_one_run_and_a_pair_without_its_document_fails_the_c
             "dagster/asset_partition_range_end": DAY,
         },
     )
-    assert set(metadata_by_partition(result)["topics"]) == {"2026-03-01", DAY}
+    assert set(metadata_by_partition(result)["similarity"]) == {"2026-03-01", DAY}
     check = checks(result)["names_existing_documents"]
     assert (check.passed, check.metadata["found"].value) == (False, "1 pairs")
 

@@ -43,11 +43,10 @@ OF_CHANCE: Mapping[str, Sequence[str]] = {
     "documents": ("parent_id",),
     "documents_files": ("unchanged_since",),
     "documents_reader_setups": ("fingerprint", "salt"),
-    "documents_topics": ("keyword", "score"),
     "work_items": ("version", "input_sha256", "due_at"),
 }
 """Columns of chance, or of files that were loaded together: which of two equal ones, or of two
-archives with an equal member, was first, and how often others had a term by then."""
+archives with an equal member, was first."""
 
 
 def job_of(place: Place, files: Path, dagster_url: str, runs_before: int) -> Job:

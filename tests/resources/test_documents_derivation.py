@@ -1,8 +1,7 @@
-"""Similarity and topics of documents in both databases: pairs, groups, keywords, repeats."""
+"""Similarity of documents in both databases: pairs, groups, repeats."""
 
 from collections.abc import Mapping
 from datetime import timedelta
-from itertools import combinations
 
 import pytest
 from sqlalchemy import func, insert, select, update
@@ -20,19 +19,15 @@ from orchestration_project.tables.documents import (
     documents,
     documents_bands,
     documents_fingerprints,
-    documents_frequencies,
     documents_pages,
     documents_similarity,
-    documents_topics,
 )
 from tests.resources.weeks import NOON
 
 DERIVED = (
     documents_similarity,
-    documents_topics,
     documents_fingerprints,
     documents_bands,
-    documents_frequencies,
 )
 WORDS = [f"word{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(400)]
 
@@ -90,10 +85,6 @@ class Library:
             rows = connection.execute(select(wanted.document_id, wanted.group_id)).all()
         assert {row[0]: row[1] for row in rows if row[1]} == found
         return found
-
-    def keywords(self, document_id: str) -> list[str]:
-        rows = self.rows(documents_topics)
-        return [keyword for key, _, keyword, _ in rows if key == document_id]
 
 
 DOCUMENT = {
@@ -162,7 +153,6 @@ def test_a_fingerprint_of_an_earlier_load_does_not_count_and_one_that_is_compare
     library.compute({"a": "quite other words"})
     counts = library.derive()
     assert (counts.documents, counts.pairs_removed) == (1, 1)
-    assert library.keywords("a") == ["other", "quite", "words"]
 
 
 def test_deriving_again_does_nothing_and_equal_text_of_a_replay_changes_no_row(library):
@@ -173,7 +163,7 @@ def test_deriving_again_does_nothing_and_equal_text_of_a_replay_changes_no_row(l
     assert [library.rows(table) for table in DERIVED] == before
     library.add({"a": changed(0, ""), "b": changed(10, "x")})
     counts = library.derive()
-    assert (counts.documents, counts.unchanged, counts.pairs, counts.keywords) == (2, 2, 0, 0)
+    assert (counts.documents, counts.unchanged, counts.pairs) == (2, 2, 0)
     others = [table for table in DERIVED if table is not documents_fingerprints]
     assert [library.rows(table) for table in others] == [
         rows for table, rows in zip(DERIVED, before, strict=True) if table in others
@@ -233,39 +223,18 @@ def test_only_documents_of_the_days_and_of_the_run_are_derived(library):
     assert {row[0] for row in library.rows(documents_fingerprints)} == {"b", "c"}
 
 
-def test_keywords_are_those_of_few_documents_and_frequent_words_are_none(library):
-    texts = {
-        f"{number:02}": f"the report about {WORDS[number]}\nand the {WORDS[number]}"
-        for number in range(24)
-    }
-    library.add(texts)
-    assert library.derive().keywords == 24
-    assert [library.keywords(key) for key in texts] == [[WORDS[n]] for n in range(24)]
-    frequencies = dict(library.rows(documents_frequencies))
-    assert (frequencies[""], frequencies["the"], frequencies[WORDS[0]]) == (24, 24, 1)
-    library.add({"00": "the report about turbines"})
-    library.derive()
-    assert library.keywords("00") == ["turbines"]
-    frequencies = dict(library.rows(documents_frequencies))
-    assert WORDS[0] not in frequencies
-    assert (frequencies[""], frequencies["turbines"], frequencies["and"]) == (24, 1, 23)
-
-
 @pytest.mark.slow_on_postgresql
 def test_one_batch_or_many_and_any_order_derive_the_same(library, warehouse):
     texts = {f"{number:03}": changed(number, f"m{number % 3}") for number in range(60)}
     library.add(texts)
     library.derive()
-    expected = [library.rows(table) for table in (documents_topics, documents_frequencies)]
     groups = library.groups()
     with warehouse.writing() as connection:
         remove_derived(connection, list(texts))
-    assert not any(library.rows(table) for table in DERIVED if table is not documents_topics)
-    assert library.rows(documents_topics) == []
+    assert not any(library.rows(table) for table in DERIVED)
     for key in reversed(texts):
         library.add({key: texts[key]})
     library.derive()
-    assert [library.rows(table) for table in (documents_topics, documents_frequencies)] == expected
     assert library.groups() == groups
 
 
@@ -276,4 +245,3 @@ def test_what_was_derived_of_a_removed_document_is_gone_and_others_stay(library,
         remove_derived(connection, ["a", "nobody"])
     assert all("a" not in row for table in DERIVED for row in library.rows(table))
     assert library.groups() == {"b": "b", "c": "b"}
-    assert all(one < other for one, other in combinations(sorted(library.keywords("b")), 2))

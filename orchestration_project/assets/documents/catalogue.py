@@ -14,7 +14,7 @@ GROUP = "documents"
 OWNERS = ["team:operations"]
 FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
 PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
-SIMILARITY, TOPICS = dg.AssetKey([GROUP, "similarity"]), dg.AssetKey([GROUP, "topics"])
+SIMILARITY = dg.AssetKey([GROUP, "similarity"])
 LOAD_OP, LOAD_JOB = "documents_load_day", "documents_load"
 DERIVE_OP, DERIVE_JOB = "documents_derive_days", "documents_derive"
 VERDICT_OP, VERDICT_CHECK = "documents_verdict", "has_good_verdict"
@@ -45,13 +45,7 @@ SIMILARITY_SOURCES = {
     "score": "text",
     "group_id": "document_id",
 }
-TOPIC_SOURCES = {
-    "document_id": "document_id",
-    "rank": "text",
-    "keyword": "text",
-    "score": "text",
-}
-"""Columns of derived tables, and those of `documents_chunks` whose words they come from."""
+"""Columns of `documents_similarity`, and those of `documents_chunks` whose words they come from."""
 
 files = asset_spec(
     FILES,

@@ -12,7 +12,6 @@ from orchestration_project.assets.documents.catalogue import (
     GROUP,
     IN_TIME_CHECK,
     SIMILARITY,
-    TOPICS,
     VERDICT_CHECK,
     VERDICT_OP,
 )
@@ -78,7 +77,7 @@ documents_freshness_job = freshness_job(
             severity=dg.AssetCheckSeverity.ERROR,
             limit="below 85 of 100 watch; below 70, or with a critical reason, bad",
             remedy="read reason_code and reason in the table documents; correct the files",
-            after=[SIMILARITY, TOPICS],
+            after=[SIMILARITY],
         )
     ],
 )

@@ -1,4 +1,4 @@
-"""Derives similarity and topics of documents from their pages, apart from the load."""
+"""Derives the similarity of documents from their pages, apart from the load."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -15,8 +15,6 @@ from orchestration_project.assets.documents.catalogue import (
     PAIRS_CHECK,
     SIMILARITY,
     SIMILARITY_SOURCES,
-    TOPIC_SOURCES,
-    TOPICS,
     table_spec,
 )
 from orchestration_project.engine.warehouse import Warehouse
@@ -24,14 +22,13 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import DocumentDerivation
 from orchestration_project.resources.documents.similarity import orphan_pair_count
 from orchestration_project.services.metadata import check_spec, summary_of
-from orchestration_project.tables.documents import documents_similarity, documents_topics
+from orchestration_project.tables.documents import documents_similarity
 
 
 @dg.multi_asset(
     name=DERIVE_OP,
     specs=[
         table_spec(SIMILARITY, documents_similarity, "gold", CHUNKS, SIMILARITY_SOURCES),
-        table_spec(TOPICS, documents_topics, "gold", CHUNKS, TOPIC_SOURCES),
     ],
     check_specs=[
         check_spec(
@@ -48,7 +45,7 @@ from orchestration_project.tables.documents import documents_similarity, documen
 def derive_documents(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Compare documents of the days, and of the run, whose text changed; find their keywords.
+    """Compare documents of the days, and of the run, whose text changed.
 
     What a load that was killed left underived is derived, too.
     """
@@ -71,7 +68,6 @@ def derive_documents(
         },
         check_results=[_checked(orphan_count)],
     )
-    yield dg.MaterializeResult(asset_key=TOPICS, metadata={"rows_written": derived.keywords})
 
 
 def _checked(orphan_count: int) -> dg.AssetCheckResult:
@@ -94,7 +90,7 @@ def _checked(orphan_count: int) -> dg.AssetCheckResult:
 derive_job = dg.define_asset_job(
     DERIVE_JOB,
     selection=dg.AssetSelection.assets(derive_documents),
-    description="Derives similarity and topics of the documents of a day that are not derived yet, "
+    description="Derives the similarity of the documents of a day that are not derived yet, "
     "or whose text changed.",
     tags={"domain": GROUP},
 )

@@ -205,7 +205,7 @@ load_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(load_documents, derive_documents),
     description=job_text(
         "Loads the files of a day that wait: capture, extract, write pages and chunks, derive "
-        "similarity and topics.",
+        "similarity.",
         LOAD_OP,
         DocumentsLoad,
     ),

@@ -119,7 +119,6 @@ class Document(BaseModel):
     children: list[dict[str, Any]] = Field(
         description="Attachments or members: document_id, path_in_parent, media_type and state"
     )
-    keywords: list[str] = Field(description="Keywords, the highest score first")
     similar: list[dict[str, Any]] = Field(
         description="Similar documents: document_id, score and group_id, the highest score first"
     )

@@ -1,106 +1,21 @@
-"""Fingerprints of documents: similarity by MinHash, and topics by TF-IDF, are derived from them.
+"""Fingerprints of documents, from which their similarity is derived by MinHash.
 
 MinHash estimates how many shingles of words two texts share, from signatures of fixed size. Its
 numbers are 64-bit integers that wrap around, so a signature is the same on every machine. A change
 of these rules needs a migration that empties the tables of signatures, bands and pairs.
-
-Keywords are words that are frequent in one document and rare in the others. No stop words are
-listed: a word of more than half of the documents is never a keyword.
 """
 
-import math
 from base64 import b64decode, b64encode
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
-from heapq import nsmallest
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestration_project.domains.documents.words import words_of
-
-KEYWORD_COUNT = 10
-"""Keywords of a document at most."""
-
-TERM_COUNT = 1_000
-"""Distinct terms of a document that are counted: its most frequent ones."""
-
-HELD_TERMS = 100_000
-"""Distinct terms that are held while a text is read; then the rarest are forgotten."""
-
-MIN_LETTERS, MAX_LETTERS = 3, 40
-"""Letters of a term."""
-
-STOP_SHARE, STOP_FROM = 0.5, 20
-"""Share of documents above which a term is a stop word, once there are so many documents."""
-
-DECIMALS = 6
-"""Decimal places of a score, so that it is the same whatever the machine's logarithm rounds to."""
-
-
-class Keyword(NamedTuple):
-    """A term and its score."""
-
-    term: str
-    score: float
-
-
-class TermCounts:
-    """Counts of the terms of a text whose words come piece by piece; memory is bounded."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def add(self, words: Iterable[str]) -> None:
-        """Count the terms among words: those of letters alone that are neither short nor long."""
-        for word, count in Counter(words).items():
-            if MIN_LETTERS <= len(word) <= MAX_LETTERS and word.isalpha():
-                self._counts[word] += count
-                if len(self._counts) > HELD_TERMS:
-                    self._counts = Counter(self._most(HELD_TERMS // 2))
-
-    def most_frequent(self) -> dict[str, int]:
-        """Return the `TERM_COUNT` most frequent terms with their counts, the first by alphabet."""
-        return self._most(TERM_COUNT)
-
-    def _most(self, limit: int) -> dict[str, int]:
-        ordered = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
-        return dict(ordered[:limit])
-
-
-def keywords(
-    counts: Mapping[str, int], document_counts: Mapping[str, int], total: int
-) -> Sequence[Keyword]:
-    """Return the keywords of a document, the highest score first, then by alphabet.
-
-    A score is the term's share of the document's terms times ``1 + ln((1 + total) / (1 + n))``,
-    where ``n`` documents have the term.
-
-    Args:
-        counts: How often each of its terms occurs in it.
-        document_counts: How many documents have each term, itself included.
-        total: How many documents have any term.
-    """
-    own, rarities = sum(counts.values()), dict[int, float]()
-    for number in {document_counts.get(term, 1) for term in counts}:
-        if not is_stop_word(number, total):
-            rarities[number] = (1 + math.log((1 + total) / (1 + number))) / own
-    found = [
-        (-round(count * rarities[number], DECIMALS), term)
-        for term, count in counts.items()
-        if (number := document_counts.get(term, 1)) in rarities
-    ]
-    return [Keyword(term, -score) for score, term in nsmallest(KEYWORD_COUNT, found)]
-
-
-def is_stop_word(document_count: int, total: int) -> bool:
-    """Return whether a term of so many documents of all is never a keyword."""
-    return total >= STOP_FROM and document_count > STOP_SHARE * total
-
 
 SHINGLE_WORDS = 3
 """Words that follow one another and are compared as one."""
@@ -273,26 +188,19 @@ def grouped(groups: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Origin of the similarity and topics of a document.
+    """Origin of the similarity of a document.
 
     Attributes:
         signature: As text; None: the document has no word.
-        terms: Its most frequent terms with their counts.
     """
 
     signature: str | None = None
-    terms: Mapping[str, int] = field(default_factory=dict)
 
 
 def fingerprint_of(texts: Iterable[str]) -> Fingerprint:
     """Return the fingerprint of a document, by the texts of its pages in order."""
-    sketch, terms = Sketch(), TermCounts()
+    sketch = Sketch()
     for text in texts:
-        words = words_of(text)
-        while some := list(islice(words, BLOCK_WORDS)):
-            sketch.add(some)
-            terms.add(some)
+        sketch.add(words_of(text))
     signature = sketch.signature()
-    return Fingerprint(
-        None if signature is None else signature_as_text(signature), terms.most_frequent()
-    )
+    return Fingerprint(None if signature is None else signature_as_text(signature))

@@ -56,13 +56,12 @@ class Parts(DocumentName):
 
 
 async def show_document(call: Call[DocumentName, Body]) -> Document:
-    """Read a document: its row, paths, children, keywords and similar documents."""
+    """Read a document: its row, paths, children and similar documents."""
     found = await call.services.in_thread(_found, call.services, call.query.document_id)
     return Document(
         document=dict(found.row),
         paths=list(found.paths),
         children=[dict(each) for each in found.children],
-        keywords=list(found.keywords),
         similar=[dict(each) for each in found.similar],
     )
 

@@ -1,18 +1,15 @@
-"""Similarity and topics of documents: derived from their pages, for those that changed.
+"""Similarity of documents: derived from their pages, for those that changed.
 
-Both follow from a document's fingerprint, which is kept. A batch is one transaction, so a run that
+It follows from a document's fingerprint, which is kept. A batch is one transaction, so a run that
 is killed leaves whole batches, and the next run of the partition derives the rest.
 """
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
-import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -25,20 +22,17 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.documents.fingerprints import (
     Fingerprint,
     Signature,
     fingerprint_of,
-    keywords,
     signature_of_text,
 )
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys
+from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.resources.documents.items import of_days
 from orchestration_project.resources.documents.similarity import (
-    KEYS_PER_STATEMENT,
     add_pairs,
     pieces,
     remove_pairs,
@@ -46,9 +40,7 @@ from orchestration_project.resources.documents.similarity import (
 from orchestration_project.tables.documents import (
     documents,
     documents_fingerprints,
-    documents_frequencies,
     documents_pages,
-    documents_topics,
 )
 
 BATCH_DOCUMENTS = 200
@@ -56,9 +48,6 @@ BATCH_DOCUMENTS = 200
 
 LISTED_DOCUMENTS = 50_000
 """Documents whose ids are held at a time."""
-
-ALL = ""
-"""The term whose row counts all documents that have any."""
 
 LOCK = "documents|derivation"
 """One transaction at a time compares: two that do not see each other would miss their pairs."""
@@ -74,7 +63,6 @@ class DerivedCounts:
         pairs: Pairs that were added.
         pairs_removed: Pairs of earlier texts.
         cut: Documents with more similar ones than are found or kept.
-        keywords: Rows of `documents_topics` that were written.
     """
 
     documents: int = 0
@@ -82,11 +70,10 @@ class DerivedCounts:
     pairs: int = 0
     pairs_removed: int = 0
     cut: int = 0
-    keywords: int = 0
 
 
 class DocumentDerivation:
-    """Derives similarity and topics of the documents of some days, and of those of a run.
+    """Derives the similarity of the documents of some days, and of those of a run.
 
     Args:
         warehouse: The database.
@@ -107,9 +94,6 @@ class DocumentDerivation:
             found = self._fingerprints(list(extracted))
             with self._warehouse.writing() as connection:
                 _write(connection, extracted, found, counts)
-        for some in self._batches(documents_fingerprints.c.has_topics.is_(False)):
-            with self._warehouse.writing() as connection:
-                counts.keywords += _write_topics(connection, [key for key, _ in some])
         return counts
 
     def _batches(self, is_wanted: ColumnElement[bool]) -> Iterator[Sequence[tuple[str, datetime]]]:
@@ -168,9 +152,8 @@ def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
     for some in pieces(sorted(ids), BATCH_DOCUMENTS):
         before = _known(connection, some, documents_fingerprints.c.is_compared)
         remove_pairs(connection, _signatures(before))
-        _count_terms(connection, before, {})
-        for table in (documents_topics, documents_fingerprints):
-            connection.execute(delete(table).where(table.c.document_id.in_(some)))
+        is_own = documents_fingerprints.c.document_id.in_(some)
+        connection.execute(delete(documents_fingerprints).where(is_own))
 
 
 def write_fingerprints(
@@ -216,7 +199,7 @@ def _write(
     found: Mapping[str, Fingerprint],
     counts: DerivedCounts,
 ) -> None:
-    """Write the fingerprints of documents, and pairs, groups and frequencies that follow."""
+    """Write the fingerprints of documents, and pairs and groups that follow."""
     lock_row(connection, LOCK)
     before = _known(connection, list(found), documents_fingerprints.c.is_compared)
     changed = {key: each for key, each in found.items() if before.get(key) != each}
@@ -224,7 +207,6 @@ def _write(
     counts.documents += len(found)
     counts.unchanged += len(found) - len(changed)
     counts.pairs_removed += remove_pairs(connection, _signatures(earlier))
-    _count_terms(connection, earlier, changed)
     _write_fingerprints(connection, extracted, changed, set(before))
     pair_count, cut_count = add_pairs(connection, _signatures(changed))
     counts.pairs += pair_count
@@ -242,13 +224,10 @@ def _known(
 ) -> dict[str, Fingerprint]:
     """Return the stored fingerprints for which a condition holds."""
     columns = documents_fingerprints.c
-    wanted = select(columns.document_id, columns.signature, columns.terms).where(
+    query = select(columns.document_id, columns.signature).where(
         columns.document_id.in_(ids), is_wanted
     )
-    return {
-        row.document_id: Fingerprint(row.signature, json.loads(row.terms))
-        for row in connection.execute(wanted)
-    }
+    return {row.document_id: Fingerprint(row.signature) for row in connection.execute(query)}
 
 
 def _write_fingerprints(
@@ -289,56 +268,6 @@ def _row(
         "document_id": document_id,
         "extracted_at": extracted_at,
         "signature": found.signature,
-        "terms": json.dumps(found.terms, ensure_ascii=False),
         "group_id": None,
         "is_compared": is_compared,
-        "has_topics": False,
     }
-
-
-def _count_terms(
-    connection: Connection, before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]
-) -> None:
-    """Count documents by term: less what they had before, plus what they have now."""
-    changes: Counter[str] = Counter()
-    for prints, sign in ((before, -1), (after, 1)):
-        for each in prints.values():
-            for term in (*each.terms, *([ALL] if each.terms else [])):
-                changes[term] += sign
-    changed = {term: by for term, by in sorted(changes.items()) if by}
-    known = _frequencies(connection, list(changed))
-    table, schema = documents_frequencies, schema_of(documents_frequencies)
-    totals = [(term, known.get(term, 0) + by) for term, by in changed.items()]
-    for some in pieces(list(known), KEYS_PER_STATEMENT):
-        connection.execute(delete(table).where(table.c.term.in_(some)))
-    rows = pl.DataFrame([row for row in totals if row[1] > 0], schema, orient="row")
-    insert_frame(connection, table, rows)
-
-
-def _frequencies(connection: Connection, terms: Sequence[str]) -> dict[str, int]:
-    """Return in how many documents each term occurs, of those that occur."""
-    keys = pl.DataFrame({"term": terms}, {"term": pl.String()})
-    found = read_keys(connection, documents_frequencies, keys)
-    return dict(found.select("term", "document_count").iter_rows())
-
-
-def _write_topics(connection: Connection, ids: Sequence[str]) -> int:
-    """Write the keywords of documents, by the frequencies of now; return how many."""
-    lock_row(connection, LOCK)
-    known = _known(connection, ids, documents_fingerprints.c.is_compared)
-    terms = sorted({term for each in known.values() for term in each.terms})
-    frequencies = _frequencies(connection, [ALL, *terms])
-    rows = [
-        (key, rank, found.term, found.score)
-        for key, each in sorted(known.items())
-        for rank, found in enumerate(
-            keywords(each.terms, frequencies, frequencies.get(ALL, 0)), start=1
-        )
-    ]
-    own = documents_topics.c.document_id.in_(ids)
-    connection.execute(delete(documents_topics).where(own))
-    frame = pl.DataFrame(rows, schema_of(documents_topics), orient="row")
-    insert_frame(connection, documents_topics, frame)
-    is_own = documents_fingerprints.c.document_id.in_(ids)
-    connection.execute(update(documents_fingerprints).where(is_own).values(has_topics=True))
-    return len(rows)

@@ -32,7 +32,6 @@ from orchestration_project.tables.documents import (
     documents_members,
     documents_pages,
     documents_similarity,
-    documents_topics,
 )
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, deliveries, uploads, work_items
@@ -52,7 +51,6 @@ ROWS_OF_DOCUMENT: Sequence[Column[Any]] = (
     documents_pages.info[HISTORY].c.document_id,
     documents_similarity.c.document_id,
     documents_similarity.c.similar_id,
-    documents_topics.c.document_id,
 )
 """Columns with the ID of a document whose rows are deleted with it."""
 

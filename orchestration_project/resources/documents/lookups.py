@@ -9,7 +9,6 @@ from orchestration_project.tables.documents import (
     documents,
     documents_files,
     documents_similarity,
-    documents_topics,
 )
 
 LISTED = 100
@@ -32,7 +31,6 @@ class FoundDocument(NamedTuple):
     row: Row
     paths: Sequence[str]
     children: Sequence[Row]
-    keywords: Sequence[str]
     similar: Sequence[Row]
 
 
@@ -43,19 +41,17 @@ def read_document(connection: Connection, document_id: str) -> FoundDocument | N
     found = row.mappings().one_or_none()
     if found is None:
         return None
-    files, topics = documents_files.c, documents_topics.c
+    files = documents_files.c
     paths = select(files.path).where(files.document_id == document_id).order_by(files.path)
     children = (
         select(columns.document_id, columns.path_in_parent, columns.media_type, columns.state)
         .where(columns.parent_id == document_id)
         .order_by(columns.path_in_parent, columns.document_id)
     )
-    keywords = select(topics.keyword).where(topics.document_id == document_id).order_by(topics.rank)
     return FoundDocument(
         dict(found),
         list(connection.execute(paths.limit(LISTED)).scalars()),
         _rows(connection, children),
-        list(connection.execute(keywords).scalars()),
         _rows(connection, _similar(document_id)),
     )
 

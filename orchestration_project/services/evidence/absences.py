@@ -17,7 +17,7 @@ WITHOUT_FORMULA = {
     **dict.fromkeys(("missing_count", "is_after_gap"), SESSIONS),
     **dict.fromkeys(("volatility_20d", "volatility_60d"), SESSIONS),
     "prices_symbol_spellings": "spellings of vendors, not numbers",
-    **dict.fromkeys(("documents_chunks", "documents_similarity", "documents_topics"), TEXTS),
+    **dict.fromkeys(("documents_chunks", "documents_similarity"), TEXTS),
     **dict.fromkeys(("documents_pages", "events_webhooks", "mqtt_mirror", "plugins_rows"), TEXTS),
     **dict.fromkeys(("web_changes", "web_items", "web_pages"), TEXTS),
     **dict.fromkeys(("mqtt_component_dependencies", "mqtt_components", "mqtt_metrics"), FOLDED),

@@ -14,7 +14,6 @@ from orchestration_project.tables.documents import (
     documents_files,
     documents_pages,
     documents_similarity,
-    documents_topics,
 )
 from tests.gateway.api.conftest import HOME
 from tests.resources.weeks import NOON
@@ -25,7 +24,6 @@ TABLES = (
     documents_files,
     documents_pages,
     documents_similarity,
-    documents_topics,
 )
 MAIL, PDF, OTHER = ("a" * 64, "b" * 64, "c" * 64)
 PAGES = ["=cmd|' /C calc'!A0", "caf\u00e9, \u202e <b>2</b>", ""]
@@ -47,7 +45,7 @@ PAGE = {"tables": "[]", "headings": "[]", "method": "native", "capture_id": 1, "
 
 @pytest.fixture(scope="module")
 def library(api):
-    """A mail with three pages, an attachment, two paths, keywords and a similar document."""
+    """A mail with three pages, an attachment, two paths and a similar document."""
     rows = [{**DOCUMENT, "document_id": key} for key in (MAIL, OTHER)]
     child = {**DOCUMENT, "document_id": PDF, "parent_id": MAIL, "path_in_parent": "x.pdf"}
     times = dict.fromkeys(("modified_at", "first_seen_at", "unchanged_since"), NOON)
@@ -86,18 +84,13 @@ def library(api):
         )
         pair = {"document_id": MAIL, "similar_id": OTHER, "score": 0.75, "group_id": MAIL}
         connection.execute(insert(documents_similarity), pair)
-        topics = [
-            {"document_id": MAIL, "rank": rank, "keyword": word, "score": 1 / rank}
-            for rank, word in enumerate(["pump", "valve"], start=1)
-        ]
-        connection.execute(insert(documents_topics), topics)
     yield api
     with api.services.warehouse.writing() as connection:
         for table in TABLES:
             connection.execute(delete(table))
 
 
-def test_a_document_is_shown_with_its_paths_children_keywords_and_similar_documents(library):
+def test_a_document_is_shown_with_its_paths_children_and_similar_documents(library):
     found = library.get(f"/documents/{MAIL}")
     assert found["document"]["media_type"] == "message/rfc822"
     assert found["paths"] == ["in/a.eml", "in/b.eml"]
@@ -109,7 +102,6 @@ def test_a_document_is_shown_with_its_paths_children_keywords_and_similar_docume
             "state": "loaded",
         }
     ]
-    assert found["keywords"] == ["pump", "valve"]
     assert found["similar"] == [{"document_id": OTHER, "score": 0.75, "group_id": MAIL}]
     other = library.get(f"/documents/{OTHER}")
     assert other["similar"] == [{"document_id": MAIL, "score": 0.75, "group_id": MAIL}]
@@ -125,7 +117,7 @@ def test_pages_and_chunks_come_in_the_order_of_the_text_page_by_page(library):
     assert [row["text"] for row in pages["rows"]] == PAGES
     with Client(HOME, str(library.keys["viewer"]), transport=library) as client:
         assert [row["text"] for row in client.document_rows(MAIL, "pages")] == PAGES
-        assert client.document(MAIL).keywords == ["pump", "valve"]
+        assert client.document(MAIL).paths == ["in/a.eml", "in/b.eml"]
         assert client.document_text(MAIL).split(BREAK.decode()) == PAGES
 
 
