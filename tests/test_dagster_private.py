@@ -47,9 +47,6 @@ from orchestration_project.engine.dagster_private import (
     TickStatus,
     UnresolvedAssetJobDefinition,
     add_asset_backfill,
-    add_heartbeats,
-    add_queued_run,
-    add_tick,
     compute_log_folder,
     connect_to_runs,
     connect_to_storage,
@@ -81,6 +78,7 @@ from orchestration_project.instance.daemon import (
 )
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
+from tests.dagster_storage import add_heartbeats, add_queued_run, add_tick
 from tests.gateway.api.conftest import IN_THIS_PROCESS
 from tests.instance.every_other import LETTERS, defs, pages
 from tests.runs import set_worker_health

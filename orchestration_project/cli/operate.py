@@ -176,18 +176,6 @@ def test_alerts() -> int:
     return actions.test_channels()
 
 
-@alerts.command("cause", has_json=True)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-def cause_alerts(names: tuple[str, ...]) -> int:
-    """Cause alerts on a throw-away installation: each must be sent once, and recover.
-
-    Without a name, all kinds. Exit status 1 if one was not sent, sent twice, or did not recover.
-    """
-    from orchestration_project.cli import alerts_cause as actions
-
-    return actions.cause(names)
-
-
 @alerts.command("check", has_json=True)
 def check_alerts() -> int:
     """Check alerts.yaml and the channels, without sending anything."""

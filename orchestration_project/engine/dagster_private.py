@@ -26,7 +26,6 @@ from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.remote_origin import (
     RemoteInstigatorOrigin,
-    RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import (
@@ -35,7 +34,6 @@ from dagster._core.scheduler.instigation import (
     InstigatorTick,
     ScheduleInstigatorData,
     SensorInstigatorData,
-    TickData,
     TickStatus,
 )
 from dagster._core.utils import make_new_backfill_id
@@ -457,62 +455,6 @@ def find_ticks(
     ids = (state.instigator_origin_id, state.selector_id)
     wanted = list(statuses) if statuses else None  # it takes no tuple
     return instance.get_ticks(*ids, limit=limit, after=after, statuses=wanted)
-
-
-def add_tick(
-    instance: dg.DagsterInstance,
-    definition: dg.SensorDefinition,
-    origin: RemoteRepositoryOrigin,
-    *,
-    error: str | None = None,
-) -> None:
-    """Store a tick of a sensor, which is switched on: skipped, or with ``error`` failed.
-
-    Dagster 1.13: `DagsterInstance.create_tick`, which takes `TickData`. No public way: only the
-    daemon makes ticks. At an upgrade: `find_ticks` returns the tick.
-    """
-    if not is_switched_on(instance, definition):
-        switch_automation(instance, definition, origin, on=True)
-    state = _state_of(instance, definition)
-    if state is None:
-        raise AssertionError("it was switched on")
-    instance.create_tick(
-        TickData(
-            state.instigator_origin_id,
-            state.instigator_name,
-            InstigatorType.SENSOR,
-            TickStatus.FAILURE if error else TickStatus.SKIPPED,
-            time.time(),
-            selector_id=state.selector_id,
-            error=SerializableErrorInfo(error, [], None) if error else None,
-        )
-    )
-
-
-def add_queued_run(
-    instance: dg.DagsterInstance, job: str, origin: RemoteRepositoryOrigin, at: datetime
-) -> str:
-    """Store a run that has been in the queue since ``at``; return its id.
-
-    Dagster 1.13: `RemoteJobOrigin`, and `RunStorage.add_historical_run`. No public way: a run that
-    is made is new. At an upgrade: its record has that time of creation.
-    """
-    place = RemoteJobOrigin(origin, job)
-    run = dg.DagsterRun(job, status=dg.DagsterRunStatus.QUEUED, remote_job_origin=place)
-    instance.run_storage.add_historical_run(run, at)
-    return run.run_id
-
-
-def add_heartbeats(instance: dg.DagsterInstance, at: datetime) -> None:
-    """Store a heartbeat of each part of the daemon.
-
-    Dagster 1.13: `DaemonHeartbeat`. No public way: only the daemon sends heartbeats. At an
-    upgrade: `DagsterInstance.get_daemon_heartbeats` returns them.
-    """
-    from dagster._daemon.types import DaemonHeartbeat
-
-    for name in instance.get_required_daemon_types():
-        instance.add_daemon_heartbeat(DaemonHeartbeat(at.timestamp(), name, "trial", None))
 
 
 # Backfills

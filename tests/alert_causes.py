@@ -12,11 +12,9 @@ import dagster as dg
 from pydantic import SecretStr
 from sqlalchemy import delete, insert
 
-from orchestration_project.cli.alert_trial import Trial
 from orchestration_project.connections.log_files import FOLDER, LOST
 from orchestration_project.contracts.edits import Action
 from orchestration_project.contracts.failures import QUARANTINED
-from orchestration_project.engine.dagster_private import add_queued_run, add_tick
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
 from orchestration_project.services.alerts.alertmanager import ReceivedAlert, store_alert
@@ -30,6 +28,8 @@ from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_deployment import operations_backups
 from orchestration_project.tables.operations_objectives import operations_host_samples
 from orchestration_project.tables.plugins import plugins
+from tests.alert_trial import Trial
+from tests.dagster_storage import add_queued_run, add_tick
 
 Cause = Callable[[Trial], Iterator[None]]
 

@@ -1,25 +1,24 @@
-"""`alerts cause`: each alert is caused, sent once, and recovers, on a throw-away installation."""
+"""Each kind of alert is caused on a throw-away installation, sent once, and recovers."""
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestration_project.cli.alert_causes import CAUSES, NOTICES
-from orchestration_project.cli.alert_trial import Trial, opened_trial
-from orchestration_project.cli.console import OUTPUT, emit, progress, show_rows
-from orchestration_project.errors import UnknownNameError, did_you_mean
+import pytest
+
+from orchestration_project.services.alerts.rules.decisions import KINDS
 from orchestration_project.settings import Settings, load_settings
+from tests.alert_causes import CAUSES, NOTICES
+from tests.alert_trial import Trial, opened_trial
 
 LOST_DATABASE = "database"
 """The alert that no table can hold: it is sent at once, and counted as it was received."""
 
 LOOKS = 3
 """Looks while the cause lasts: one look alone may be wrong, and a third must send nothing new."""
-
-HEADINGS = {"name": "alert", "sent": "sent", "recovered": "recovered", "result": "result"}
 
 
 class CausedAlert(NamedTuple):
@@ -39,39 +38,6 @@ class CausedAlert(NamedTuple):
     def is_right(self) -> bool:
         """Whether it was sent once, and recovered if it can."""
         return self.sent_count == 1 and self.is_recovered is not False
-
-
-def cause(names: Sequence[str]) -> int:
-    """Cause alerts of these kinds, all without one, and show what became of each.
-
-    Raises:
-        ConfigurationError: A kind does not exist; names those that do.
-    """
-    for name in names:
-        if name not in CAUSES:
-            raise UnknownNameError(
-                f"no alert {name!r} can be caused",
-                expected=f"one of {', '.join(CAUSES)}",
-                remedy=did_you_mean(name, CAUSES) or "take a name of this list",
-            )
-    settings, found = load_settings(), list[CausedAlert]()
-    for name in names or CAUSES:
-        progress(f"causing {name}")
-        found.append(cause_one(settings, name))
-    rows = [
-        {
-            "name": each.name,
-            "sent": each.sent_count,
-            "recovered": {True: "yes", False: "no", None: "a notice"}[each.is_recovered],
-            "result": "OK" if each.is_right else "FAILED",
-        }
-        for each in found
-    ]
-    if OUTPUT.is_json:
-        emit(rows)
-    else:
-        show_rows(rows, HEADINGS)
-    return int(not all(each.is_right for each in found))
 
 
 def cause_one(settings: Settings, name: str) -> CausedAlert:
@@ -112,3 +78,30 @@ def _without_logs() -> Iterator[None]:
         yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+def test_every_kind_of_alert_can_be_caused():
+    assert set(CAUSES) == set(KINDS) - {"recovered", "test"}
+
+
+@pytest.mark.slow
+def test_a_caused_alert_leaves_the_installation_as_it_is(demo_settings):
+    before = sorted(load_settings().state_path.rglob("*"))
+    found = cause_one(load_settings(), "objective_burning")
+    assert found == CausedAlert("objective_burning", 1, True)
+    assert sorted(load_settings().state_path.rglob("*")) == before
+
+
+def test_an_alert_that_is_sent_twice_or_does_not_recover_is_wrong():
+    assert CausedAlert("a", 1, True).is_right
+    assert CausedAlert("a", 1, None).is_right
+    assert not CausedAlert("a", 2, True).is_right
+    assert not CausedAlert("a", 0, True).is_right
+    assert not CausedAlert("a", 1, False).is_right
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CAUSES)
+def test_each_alert_is_sent_once_and_recovers(demo_settings, name):
+    found = cause_one(load_settings(), name)
+    assert found.is_right, found

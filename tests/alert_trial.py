@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.dagster_private import add_heartbeats
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
@@ -24,6 +23,7 @@ from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_alerts
+from tests.dagster_storage import add_heartbeats
 
 RULES = "rules:\n  - name: everything\n"
 
