@@ -36,8 +36,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.metrics import Part, StoredMetrics, parts_of
 from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import MOST_DELIVERIES
+from orchestration_project.services.inbox.rows import MOST_DELIVERIES, Inbox, NewDelivery
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import operations_runs

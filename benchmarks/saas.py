@@ -22,7 +22,7 @@ from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.saas.connection import saas_demo
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import outbox

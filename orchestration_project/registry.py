@@ -22,7 +22,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.pipelines import Parameter, Pipeline
-from orchestration_project.contracts.presets import PresetTarget
+from orchestration_project.contracts.presets import PresetTarget, preset_targets
 from orchestration_project.contracts.problems import Problem
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
@@ -148,7 +148,6 @@ class Job:
     Attributes:
         parameters: How the API names a partition of it; None: the API does not list it as a
             pipeline.
-        presets: What a preset may set for it; None: it takes no presets.
         consumes_webhooks: Whether its runs work on webhook deliveries: each run on the one that its
             tags name.
         claims_webhooks: Whether each of these runs claims all due deliveries of a source instead.
@@ -163,7 +162,6 @@ class Job:
 
     definition: AnyJob
     parameters: tuple[Parameter, ...] | None = None
-    presets: PresetTarget | None = None
     consumes_webhooks: bool = False
     claims_webhooks: bool = False
     real_config: Mapping[str, Any] = field(default_factory=dict)
@@ -486,7 +484,6 @@ class Domain:
         name: Group of its assets, first part of their keys, and tag of its jobs.
         source_setting: The setting that names its source. Where that is not set, the domain has no
             schedules and sensors, and what asks its source says why it cannot.
-        read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         resources: Its connections, by the names under which assets ask for them.
         tables: Its tables whose partitions the evidence can export.
         replays: How its tables are replayed.
@@ -499,7 +496,6 @@ class Domain:
 
     name: str
     source_setting: str | None = None
-    read_files: Callable[[Settings], object] | None = None
     assets: Sequence[dg.AssetsDefinition | dg.AssetSpec] = ()
     asset_checks: Sequence[dg.AssetChecksDefinition] = ()
     jobs: Sequence[Job] = ()
@@ -519,8 +515,6 @@ class Domain:
             ConfigurationError: One is not.
         """
         settings.require_domain(self.name)
-        if self.read_files is not None:
-            self.read_files(settings)
 
     def registered(self, kind: type[T]) -> list[T]:
         """Return its registrations of a class."""
@@ -628,10 +622,10 @@ class Registry:
             if job.parameters is not None
         }
 
-    @cached_property
+    @property
     def preset_targets(self) -> Sequence[PresetTarget]:
         """Fields that presets may set."""
-        return [job.presets for job in self.jobs.values() if job.presets is not None]
+        return preset_targets([domain.name for domain in self.domains])
 
     @cached_property
     def connections(self) -> Mapping[str, Connection[Any]]:

@@ -38,7 +38,7 @@ def _job(job: Job) -> tuple[str, ...]:
         name for each, name in PARTITIONS.items() if partitions and isinstance(partitions, each)
     ]
     also = [
-        "presets" if job.presets else "",
+        "presets" if any(job.name == each.job for each in REGISTRY.preset_targets) else "",
         "consumes webhooks" if job.consumes_webhooks or job.claims_webhooks else "",
     ]
     if isinstance(partitions, dg.MultiPartitionsDefinition):

@@ -29,8 +29,8 @@ from orchestration_project.contracts.job_kinds import EXPORT_TABLES, LIST_ARTIFA
 from orchestration_project.engine.captures import Captures
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.connection import open_http
-from orchestration_project.resources.prices import PriceRange
 from orchestration_project.resources.prices.connection import opened_prices
+from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.settings import load_settings, settings_class
 from orchestration_project.tracing import spans
 from tests import programs

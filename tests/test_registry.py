@@ -2,16 +2,21 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from pydantic import BaseModel
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import build
+from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Domain, Environment, Registry
+from orchestration_project.services.objectives import MirrorLagReader
+from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.chosen import known_domains
 
@@ -98,6 +103,36 @@ def test_the_summary_of_a_replay_has_lines_for_assets_that_there_are():
         if replay.summary is not None:
             assert set(replay.summary.assets) <= there_are
             assert {replay.summary.audited, replay.summary.rejecting} <= set(replay.summary.assets)
+
+
+def test_settings_have_the_indicators_of_what_domains_register():
+    settings, domains = load_settings(), REGISTRY.whole.domains
+    registered = {
+        domain.name: {
+            name
+            for name, kind in (("freshness", Deadlines), ("mirror_lag", MirrorLagReader))
+            if domain.registered(kind)
+        }
+        for domain in domains
+    }
+    assert registered["mqtt"] == {"freshness", "mirror_lag"}
+    assert registered == {name: settings.indicators_of(name) for name in registered}
+
+
+def options_of(model: type[BaseModel], names: Iterable[str]) -> dict[str, object]:
+    fields = {name: model.model_fields[name] for name in names}
+    return {name: (field.annotation, field.metadata) for name, field in fields.items()}
+
+
+def test_presets_have_options_of_the_op_that_they_are_for():
+    targets, definitions = REGISTRY.whole.preset_targets, build()
+    models = {each.job: models_of([definitions.resolve_job_def(each.job)]) for each in targets}
+    assert sorted(models) == [
+        *("documents_load", "finra_backfill", "finra_otc_weekly", "prices_daily"),
+        "saas_reconcile",
+    ]
+    of_ops = {each.job: options_of(models[each.job][each.op], each.fields) for each in targets}
+    assert of_ops == {each.job: options_of(each.model, each.fields) for each in targets}
 
 
 def test_a_resource_is_replaced_by_an_argument(instance):

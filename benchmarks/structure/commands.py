@@ -15,9 +15,9 @@ from orchestration_project.settings import PROJECT_ROOT
 
 COMMANDS = (
     "--version", "--help", "domains", "tables", "alerts list", "items list", "keys list",
-    "artifacts list", "plugins list", "config show", "config diff", "schema diff",
-    "access review", "approvals list", "objectives list", "pause --list", "completion bash",
-    "verify --chain",
+    "artifacts list", "plugins list", "config show", "config diff", "config check", "schema diff",
+    "access review", "approvals list", "objectives list", "objectives check", "pause --list",
+    "completion bash", "verify --chain",
 )  # fmt: skip
 """Commands that need no definitions, without a run or a request."""
 
@@ -27,10 +27,8 @@ ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psyco
 WITH_DEFINITIONS = {
     "alerts check": "the names of jobs, assets and sensors that rules match",
     "attention": "the job that loads a late or quarantined partition again, of each asset",
-    "config check": "the options of the ops that presets set",
     "datasets": "the partitions of each asset, and the assets of each job",
     "dbt-sources": "the partitions and keys of the assets",
-    "objectives check": "the domains that have deadlines",
     "verify --balance": "the equations that the domains declare",
 }
 """Commands that read definitions, and what they need of them; they open no instance of Dagster.

@@ -133,7 +133,7 @@ def load_webhook() -> dict[str, list[str]]:
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
     from orchestration_project.resources.events_routing.targets import RoutingTargets
-    from orchestration_project.services.inbox import Inbox, NewDelivery
+    from orchestration_project.services.inbox.rows import Inbox, NewDelivery
     from orchestration_project.services.inbox.work import SOURCE_TAG
     from orchestration_project.settings import load_settings
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from orchestration_project.assets import documents
-from orchestration_project.assets.documents.options import DocumentOptions
 from orchestration_project.assets.replays import ReplaySelection, define_replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
@@ -19,6 +18,7 @@ from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.pipelines import DAY
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.domains.documents.options import DocumentOptions
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.warehouse import Warehouse
@@ -197,7 +197,6 @@ DOCUMENTS = Domain(
         Job(
             definition=documents.load_job,
             parameters=(DAY,),
-            presets=documents.DOCUMENTS_LOADING,
         ),
         define_replay_job("documents", [REPLAY], ReplayDocuments),
         Job(definition=documents.derive_job, parameters=(DAY,)),

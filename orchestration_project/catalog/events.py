@@ -25,7 +25,6 @@ from orchestration_project.services.cleanup.retention import DomainRetention, Re
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.inbox.rows import ITEM_REMEDIES, RECOVERIES, delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
-from orchestration_project.services.inbox.uploads import declared_inboxes
 from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.services.status import DeadLetters
 from orchestration_project.settings import Settings
@@ -74,7 +73,6 @@ EVENTS = Domain(
         Job(definition=events_routing.try_routing_job),
     ],
     api=["orchestration_project.gateway.api.events"],
-    read_files=lambda settings: (declared_sources(settings), declared_inboxes(settings)),
     tables=[
         PartitionedTable(table=events_webhooks, scope_of=_scope, partitions_of=lambda *_: None)
     ],

@@ -80,7 +80,6 @@ def domain_of(
         replays=[each.replay for each in made],
         state_paths=state_paths,
         registrations=[Deadlines(partial(read_late_datasets, datasets)), *registrations],
-        read_files=lambda settings: settings.checks_of(name),
     )
 
 

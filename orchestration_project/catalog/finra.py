@@ -96,7 +96,6 @@ def _dataset_scope(dataset: FinraDataset, key: str) -> Scope:
 FINRA = Domain(
     name="finra",
     source_setting="finra_source",
-    read_files=lambda settings: settings.checks_of("finra"),
     assets=[
         finra.weekly_summary,
         finra.otc_weekly,
@@ -119,7 +118,6 @@ FINRA = Domain(
         Job(
             definition=finra.otc_weekly_job,
             parameters=(TIER, WEEK_ENDING),
-            presets=finra.LOADING,
             first_setting=FIRST_WEEK,
             published_on=_week_published_on,
         ),
@@ -137,7 +135,6 @@ FINRA = Domain(
         Job(
             definition=finra.backfill_job,
             parameters=(),
-            presets=finra.BACKFILLING,
             real_config=not_dry(finra.BACKFILLING.op),
         ),
         *(

@@ -25,7 +25,6 @@ from orchestration_project.registry import (
 from orchestration_project.resources.prices.connection import (
     in_second_place,
     opened_prices,
-    read_spellings,
 )
 from orchestration_project.resources.prices.source import RECOVERIES
 from orchestration_project.resources.prices.universe import (
@@ -86,7 +85,6 @@ PRICES = Domain(
         Job(
             definition=prices.daily_job,
             parameters=(MONTH,),
-            presets=prices.PRICES_LOADING,
             missing=_missing_months,
             first_setting=FIRST_MONTH,
         ),
@@ -144,5 +142,4 @@ PRICES = Domain(
         ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems),
         *RECOVERIES,
     ],
-    read_files=lambda settings: (read_spellings(settings), settings.checks_of("prices")),
 )

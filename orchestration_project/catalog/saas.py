@@ -54,7 +54,6 @@ SAAS = Domain(
         Job(definition=saas.edit_rules_job),
         Job(
             definition=saas.reconcile_job,
-            presets=saas.RECONCILING,
             consumes_webhooks=True,
             real_config=saas.RECONCILE_CONFIG,
         ),

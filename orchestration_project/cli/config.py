@@ -101,17 +101,34 @@ def check() -> int:
 
 def _readers(settings: "Settings") -> Iterator[Callable[[], object]]:
     """Yield the functions that read the files of all domains, and those that belong to none."""
-    from orchestration_project.catalog import REGISTRY
+    from orchestration_project.contracts.presets import preset_targets
     from orchestration_project.services.exports import declared_exports
     from orchestration_project.services.objectives import declared_objectives
     from orchestration_project.services.presets import preset_names, preset_of_file
+    from orchestration_project.settings import domains_on
+    from orchestration_project.settings.chosen import known_domains
+    from orchestration_project.settings.project import own_files
 
-    yield from (partial(domain.require_valid, settings) for domain in REGISTRY.domains)
+    yield from (partial(settings.require_domain, name) for name in sorted(domains_on(settings)))
+    if own_files():
+        yield _read_own_declarations
     yield partial(_read_alert_rules, settings)
     yield partial(declared_exports, settings)
-    yield partial(declared_objectives, settings, REGISTRY)
+    yield partial(declared_objectives, settings)
+    targets = preset_targets(known_domains())
     for name in preset_names():
-        yield partial(preset_of_file, name, REGISTRY.whole.preset_targets)
+        yield partial(preset_of_file, name, targets)
+
+
+def _read_own_declarations() -> None:
+    """Read the datasets and derived tables that the project declares.
+
+    Raises:
+        ConfigurationError: A declaration is wrong.
+    """
+    from orchestration_project.engine.own_derived import own_derivations
+
+    own_derivations()
 
 
 def _read_alert_rules(settings: "Settings") -> None:

@@ -94,11 +94,10 @@ def rules(output: Path | None) -> int:
 
 
 def _declared() -> Sequence[Any]:
-    from orchestration_project.catalog import REGISTRY
     from orchestration_project.services.objectives import declared_objectives
     from orchestration_project.settings import load_settings
 
-    return declared_objectives(load_settings(), REGISTRY)
+    return declared_objectives(load_settings())
 
 
 def _show(warehouse: "Warehouse", rows: Sequence[dict[str, Any]]) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -38,6 +38,30 @@ def _check_digests(hashes: list[str]) -> list[str]:
 
 Moment = Annotated[str | None, AfterValidator(_check_moment)]
 """An option that is a time with its zone."""
+
+ONLY, LOAD, REPLAY = "only", "load", "replay"
+"""Key of an option's `json_schema_extra` that names the one kind of run it is for; the kinds."""
+
+MaxRejectRatio = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        examples=[0.05],
+        description="Rejected share of rows above which a partition or symbol is quarantined.",
+    ),
+]
+"""The option max_reject_ratio of loads and replays."""
+
+Full = Annotated[
+    bool | None,
+    Field(
+        json_schema_extra={ONLY: LOAD},
+        description="Ask the source also for what is loaded or unchanged, what waits or was "
+        "refused, and holidays.",
+    ),
+]
+"""The option full of loads."""
 
 Digests = Annotated[list[str], AfterValidator(_check_digests)]
 """An option that lists SHA-256 digests."""
@@ -132,6 +156,23 @@ def _config(op: str, fields: Mapping[str, FieldInfo], kind: str = "") -> str:
         shown = value.removesuffix("...\n").strip()
         lines.append(f"{indent}{'' if name in given else '# '}{name}: {shown}\n")
     return "".join(lines)
+
+
+class OptionFields(BaseModel):
+    """Options of a job without Dagster: a preset is checked by them in a small command."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """End each description with the range or the choices of its option."""
+        for field in cls.model_fields.values():
+            field.description = with_limits(field)
+
+
+class LoadPreset(OptionFields):
+    """Options of loads and replays that presets may set."""
+
+    max_reject_ratio: MaxRejectRatio = None
+    full: Full = None
 
 
 EXPECTED = "Input should be "

@@ -42,9 +42,6 @@ FieldType = Literal["text", "integer", "number", "boolean", "timestamp", "json"]
 
 FIELD_TYPES: tuple[FieldType, ...] = get_args(FieldType)
 
-HOPS_HEADER = "webhook-hops"
-"""Header of routed requests: the rules that the data went through, comma-separated."""
-
 HOP_LABEL = "routed-by-"
 """Prefix of labels of a routed issue: each names a rule, as its webhooks send no header of ours."""
 

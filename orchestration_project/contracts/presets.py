@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +19,9 @@ JOB_LINE = re.compile(r"Job: *(\S+)")
 
 SCHEMA_LINE = "yaml-language-server:"
 """The beginning of the line that names the JSON Schema for editors."""
+
+DOMAINS = "orchestration_project.domains"
+"""Package of the rules of domains."""
 
 REMEDY = "correct the file in presets/, and apply it (again), or apply another preset"
 
@@ -74,6 +80,18 @@ class Preset:
     job: str
     values: Mapping[str, Any]
     description: str = ""
+
+
+def preset_targets(domains: Sequence[str]) -> list[PresetTarget]:
+    """Return the targets of domains: those of the module `options` of a domain that has one."""
+    found = [find_spec(f"{DOMAINS}.{domain}") for domain in domains]
+    packages = [each for each in found if each and each.submodule_search_locations]
+    modules = [
+        f"{package.name}.options"
+        for package in packages
+        if "options" in [each.name for each in iter_modules(package.submodule_search_locations)]
+    ]
+    return [target for name in modules for target in import_module(name).PRESET_TARGETS]
 
 
 def read_preset(

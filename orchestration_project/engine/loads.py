@@ -15,7 +15,15 @@ from sqlalchemy import Connection, delete
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
-from orchestration_project.contracts.job_options import Moment, within
+from orchestration_project.contracts.job_options import (
+    LOAD,
+    ONLY,
+    REPLAY,
+    Full,
+    MaxRejectRatio,
+    Moment,
+    within,
+)
 from orchestration_project.contracts.partition_tags import Dimensions, asked_partitions
 from orchestration_project.contracts.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.contracts.rules import Acceptance, Validated
@@ -305,9 +313,6 @@ class ItemResult(Generic[Loaded]):
     is_reported: bool = False
 
 
-ONLY, LOAD, REPLAY = "only", "load", "replay"
-"""Key of an option's `json_schema_extra` that names the one kind of run it is for; the kinds."""
-
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -317,13 +322,7 @@ class ReplayOptions(JobOptions):
     An applied preset fills in what is None. `ONLY` names the kind of run that an option is for.
     """
 
-    max_reject_ratio: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        examples=[0.05],
-        description="Rejected share of rows above which a partition or symbol is quarantined.",
-    )
+    max_reject_ratio: MaxRejectRatio = None
     accept_sha256: str | None = Field(
         default=None,
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
@@ -384,12 +383,7 @@ class ReplayOptions(JobOptions):
 class LoadOptions(ReplayOptions):
     """How a run loads its partitions, or replays recorded deliveries of them."""
 
-    full: bool | None = Field(
-        default=None,
-        json_schema_extra={ONLY: LOAD},
-        description="Ask the source also for what is loaded or unchanged, what waits or was "
-        "refused, and holidays.",
-    )
+    full: Full = None
     allow_conflicts: bool = Field(
         default=False,
         json_schema_extra={ONLY: LOAD},

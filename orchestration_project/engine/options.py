@@ -7,19 +7,13 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import BaseModel, create_model
 
-from orchestration_project.contracts.job_options import with_limits
+from orchestration_project.contracts.job_options import OptionFields
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
-class JobOptions(dg.Config):
+class JobOptions(OptionFields, dg.Config):
     """Options of a job, as the launchpad lists them: Dagster's config schema has no ranges."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """End each description with the range or the choices of its option."""
-        for field in cls.model_fields.values():
-            field.description = with_limits(field)
 
 
 def report_dry_run(log: logging.Logger, unchanged: str, *, is_dry_run: bool) -> dict[str, bool]:
@@ -57,6 +51,11 @@ def describe_defaults(model: type[BaseModel], defaults: Mapping[str, str]) -> No
     for name, default in defaults.items():
         field = model.model_fields[name]
         field.description = f"{field.description} Default: {default}."
+
+
+def config_of(model: type[BaseModel]) -> type[BaseModel]:
+    """Return the class of the config of an op with the options of a model."""
+    return create_model(model.__name__, __base__=(model, JobOptions), __doc__=model.__doc__)
 
 
 def with_defaults(model: type[OptionsT], defaults: Mapping[str, str]) -> type[OptionsT]:

@@ -26,15 +26,9 @@ from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.counted import DELIVERIES
 from orchestration_project.gateway.request import address_of
 from orchestration_project.services.access.rules.credentials import network_of
-from orchestration_project.services.inbox import (
-    GroupCommit,
-    Inbox,
-    NewDelivery,
-    Sender,
-    Stored,
-    read_senders,
-)
 from orchestration_project.services.inbox.admission import Admission
+from orchestration_project.services.inbox.rows import GroupCommit, Inbox, NewDelivery, Stored
+from orchestration_project.services.inbox.senders import Sender, read_senders
 from orchestration_project.services.probes import open_disk_probe
 from orchestration_project.settings import Settings
 from orchestration_project.tracing.traceparent import current_trace

@@ -1,6 +1,6 @@
 """Limits of asset checks by dataset, which `checks.yaml` sets; the defaults stand here."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Self
 
@@ -223,10 +223,15 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
     )
 
 
+def domains_with_limits() -> Set[str]:
+    """Return the domains of the package that have limits of checks."""
+    return {_domain_of(name) for name in CheckLimits.model_fields if name != "completeness"}
+
+
 def _domains_of(section: str) -> Collection[str]:
     """Return the domains that a section belongs to: that of its name, else all."""
-    names = {name: _domain_of(name) for name in CheckLimits.model_fields if name != "completeness"}
-    return {names.get(section, _domain_of(section))} & {*names.values()} or {*names.values()}
+    known = domains_with_limits()
+    return {_domain_of(section)} & known or known
 
 
 def _domain_of(section: str) -> str:

@@ -33,7 +33,7 @@ from orchestration_project.settings.operations import (
     TracingSettings,
 )
 from orchestration_project.settings.profile import DemoSettings, ProfileSettings, StorageSettings
-from orchestration_project.settings.project import project_folder
+from orchestration_project.settings.project import own_domain, project_folder
 from orchestration_project.settings.values import (
     passwords_in,
     query_texts,
@@ -80,10 +80,19 @@ class Settings(
 
     The settings of a process are of a class that is one of each domain's, too: `FinraSettings.of`
     gives them as those of the domain.
+
+    Attributes:
+        domain: The domain of a class; empty: all share its settings.
+        without_effect: Settings that change no result of a run.
+        file_readers: Functions of the settings that read files of the domain, with their modules;
+            they raise ConfigurationError if a file is invalid.
+        indicators: Indicators that objectives of the domain may have, of those for one domain.
     """
 
     domain: ClassVar[str] = ""
     without_effect: ClassVar[frozenset[str]] = frozenset()
+    file_readers: ClassVar[tuple[str, ...]] = ()
+    indicators: ClassVar[frozenset[str]] = frozenset()
 
     model_config = SettingsConfigDict(
         defer_build=True,  # of their union alone, not of each domain
@@ -151,14 +160,31 @@ class Settings(
             for name in vars(base).get("without_effect", frozenset())
         )
 
+    @classmethod
+    def indicators_of(cls, domain: str) -> frozenset[str]:
+        """Return the ``indicators`` of a domain of the package."""
+        return frozenset(getattr(cls._class_of(domain), "indicators", ()))
+
+    @classmethod
+    def _class_of(cls, domain: str) -> type | None:
+        """Return the class of a domain's settings; None: it has none."""
+        return next((base for base in cls.__mro__ if vars(base).get("domain") == domain), None)
+
     def require_domain(self, domain: str) -> None:
-        """Make sure that the settings of a domain are valid.
+        """Make sure that the settings and files of a domain are valid.
 
         Raises:
             ConfigurationError: They are not.
         """
+        from orchestration_project.settings.checks import domains_with_limits
+
         if domain in self._problems:
             raise invalid_settings(self._problems[domain])
+        for reader in getattr(self._class_of(domain), "file_readers", ()):
+            module, _, name = reader.rpartition(".")
+            getattr(import_module(module), name)(self)
+        if domain in {*domains_with_limits(), own_domain()}:
+            self.checks_of(domain)
 
     @classmethod
     def settings_customise_sources(

@@ -83,7 +83,7 @@ def source_settings(texts: SourceTexts, *, url: str, first_day: date) -> type[Se
         __doc__=texts.description,
         **{f"{texts.domain}_{name}": value for name, value in fields.items()},
     )
-    made.domain = texts.domain
+    made.domain, made.indicators = texts.domain, frozenset({"freshness"})
     return made
 
 

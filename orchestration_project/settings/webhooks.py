@@ -14,6 +14,10 @@ class WebhookSettings(BaseSettings, defer_build=True):
     """Settings of requests from other programs."""
 
     domain: ClassVar[str] = "events"
+    file_readers: ClassVar[tuple[str, ...]] = (
+        "orchestration_project.services.inbox.senders.declared_sources",
+        "orchestration_project.services.inbox.senders.declared_inboxes",
+    )
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {"webhook_max_body_mib", "webhook_inbox_rows", "api_allowed_origins"}
     )

@@ -16,7 +16,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG
 from orchestration_project.services.presets import Presets, preset_of_file
 from orchestration_project.tables.operations import operations_presets

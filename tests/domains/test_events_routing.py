@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields, typed
+from orchestration_project.contracts.matching import TargetFields, typed
 from orchestration_project.contracts.rule_edits import Problem
+from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import (
     FORM,
     MAX_HOPS,

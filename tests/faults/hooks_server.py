@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
-from orchestration_project.services.inbox import Inbox, NewDelivery, Stored
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, Stored
 from orchestration_project.settings import load_settings
 
 

@@ -39,8 +39,8 @@ from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.resources.prices import PriceRange, PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
+from orchestration_project.resources.prices.source import PriceRange, PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.tables.finra import finra_otc_weekly
 from tests.engine.inline_pool import INLINE

@@ -16,8 +16,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.leases import EPOCH
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import delivery_items, topic_of
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items, topic_of
 from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.spine import captures, inbox, landings
 from orchestration_project.tables.webhooks import events_webhooks

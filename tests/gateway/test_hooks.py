@@ -22,8 +22,9 @@ from orchestration_project.gateway.headers import Edge
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
 from orchestration_project.gateway.request import Place
 from orchestration_project.registry import Answer, Probe
-from orchestration_project.services.inbox import GroupCommit, Inbox, Sender
 from orchestration_project.services.inbox.admission import Admission
+from orchestration_project.services.inbox.rows import GroupCommit, Inbox
+from orchestration_project.services.inbox.senders import Sender
 from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.spine import audits, inbox
 from tests.gateway.conftest import EARLIER, SECRET, Client, signed

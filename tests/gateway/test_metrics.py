@@ -41,7 +41,7 @@ from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, RequestCounter
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes
 from orchestration_project.services.hosts import record_heartbeat
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,

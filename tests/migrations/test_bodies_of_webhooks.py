@@ -5,7 +5,7 @@ from alembic import command
 from sqlalchemy import select, update
 
 from orchestration_project.engine.warehouse.migrating import migration_config
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.tables.spine import inbox
 
 VERSION = "0066"

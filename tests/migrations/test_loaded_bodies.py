@@ -10,8 +10,7 @@ from alembic import command
 from sqlalchemy import insert, select, text, update
 
 from orchestration_project.engine.warehouse.migrating import migration_config
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import read_contents
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, read_contents
 from orchestration_project.tables.spine import inbox
 from orchestration_project.tables.webhooks import events_webhooks
 

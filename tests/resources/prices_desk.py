@@ -15,9 +15,10 @@ from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.prices import PriceRange, Quota
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.load import LoadedPrices, PriceLoad
+from orchestration_project.resources.prices.quota import Quota
+from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.resources.prices.work import SYMBOLS_TOPIC, SymbolWork
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from tests.domains.prices import csv

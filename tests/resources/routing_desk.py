@@ -11,9 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.contracts.rule_edits import Problem
-from orchestration_project.contracts.webhooks.sources import read_sources, read_targets
+from orchestration_project.contracts.webhooks.sources import HOPS_HEADER, read_sources, read_targets
 from orchestration_project.domains.events_routing.rules import FORM, RoutingRule
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.engine.warehouse import Warehouse
@@ -29,8 +28,7 @@ from orchestration_project.resources.events_routing.rules import (
     rules_in_effect,
 )
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import Content
+from orchestration_project.services.inbox.rows import Content, Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.events_routing import (
     events_routed_states,

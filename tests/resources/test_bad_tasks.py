@@ -17,7 +17,7 @@ from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, rules_in_effect, tried
 from orchestration_project.resources.saas.runs import follow_delivery, poll_all
 from orchestration_project.resources.saas.standing import standing
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.tables.saas import (
     saas_audit_log,

@@ -73,7 +73,7 @@ from orchestration_project.services.attention.marks import Marks
 from orchestration_project.services.attention.reading import AttentionReader
 from orchestration_project.services.cleanup.removing import Plan, Retention, clean_up, plan_cleanup
 from orchestration_project.services.cleanup.rules import File
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.services.inventory import read_captures, take_inventory

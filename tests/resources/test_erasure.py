@@ -36,7 +36,7 @@ from orchestration_project.services.erasure.dagster_tables import (
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
 from orchestration_project.services.erasure.rules import Subject
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.uploads import (
     NewFile,
     Reservations,

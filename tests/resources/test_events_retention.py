@@ -17,8 +17,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import HAS_BODY, delivery_items
+from orchestration_project.services.inbox.rows import HAS_BODY, Inbox, NewDelivery, delivery_items
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory

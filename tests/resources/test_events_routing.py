@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS
 from orchestration_project.contracts.edits import EditConflictError
-from orchestration_project.contracts.matching import HOPS_HEADER
+from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.engine.outbox import claim
 from orchestration_project.errors import ConfigurationError, ContractError

@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 
 from orchestration_project.connections.artifacts import S3Store
 from orchestration_project.services.exports.targets import MAX_BODY_BYTES
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from tests import databases
 from tests.postgres import new_database
 from tests.programs import free_port

@@ -13,16 +13,16 @@ from sqlalchemy import select
 from orchestration_project.contracts.webhooks.sources import WebhookSource
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.registry import Answer, Probe
-from orchestration_project.services.inbox import (
+from orchestration_project.services.inbox.admission import Admission
+from orchestration_project.services.inbox.rows import (
+    MOST_BYTES,
+    MOST_DELIVERIES,
     GroupCommit,
     Inbox,
     NewDelivery,
-    Sender,
     Stored,
-    read_senders,
 )
-from orchestration_project.services.inbox.admission import Admission
-from orchestration_project.services.inbox.rows import MOST_BYTES, MOST_DELIVERIES
+from orchestration_project.services.inbox.senders import Sender, read_senders
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.inbox_states import inbox_states

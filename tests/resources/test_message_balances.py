@@ -10,7 +10,7 @@ from orchestration_project.engine.equations import BalanceFilter
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.mqtt.mirroring import KeptMessages
 from orchestration_project.resources.mqtt.ranges import RangeLoader, range_items
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.mqtt import mqtt_mirror
 from orchestration_project.tables.spine import balances, outbox

@@ -14,8 +14,8 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.engine.captures import Capture, Captures, parts_of
 from orchestration_project.errors import ConfigurationError, SourceError
-from orchestration_project.resources.prices import PriceRange
 from orchestration_project.resources.prices.files import PriceFiles
+from orchestration_project.resources.prices.source import PriceRange
 from tests.resources.weeks import StoppedClock
 
 CSV = b"date,close\n2026-01-02,1.10\n2026-01-05,1.2\n"

@@ -25,8 +25,9 @@ from orchestration_project.errors import (
     TransientError,
     UnavailableError,
 )
-from orchestration_project.resources.prices import PriceRange, PriceSource, Quota, QuotaEndedError
 from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
+from orchestration_project.resources.prices.quota import Quota, QuotaEndedError
+from orchestration_project.resources.prices.source import PriceRange, PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply

@@ -13,8 +13,7 @@ from orchestration_project.assets import events as assets
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import TransientError
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import topic_of
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, topic_of
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
 from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.spine import inbox, landings, work_items

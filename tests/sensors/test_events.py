@@ -14,8 +14,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.sensors.webhooks import webhook_sensor
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import topic_of
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, topic_of
 from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter

@@ -16,7 +16,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.runs import ROUTING_TAG
 from orchestration_project.sensors.events_routing import routing_sensor
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.events_routing import (
     events_routed_rows,

@@ -19,8 +19,8 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.resources.prices import Quota
 from orchestration_project.resources.prices.gold import derive_outdated
+from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.sensors.prices import (
     prices_daily_after_close,
     prices_on_landing,

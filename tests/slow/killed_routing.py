@@ -21,8 +21,7 @@ from orchestration_project.engine.warehouse.connecting import database_url
 from orchestration_project.resources.events_routing.applying import open_applier
 from orchestration_project.resources.events_routing.planning import RoutingPlanner
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.services.inbox import Inbox, NewDelivery
-from orchestration_project.services.inbox.rows import Content
+from orchestration_project.services.inbox.rows import Content, Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 
 BASE = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from orchestration_project.cli.events_routing_run import main as run_routing
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from tests.oracle_state import DemoState, demo_state
 from tests.webhook_runs import load_due

@@ -2,8 +2,6 @@
 
 from orchestration_project.assets.documents.catalogue import (
     DAYS,
-    LOAD_JOB,
-    LOAD_OP,
     PAGES,
     VERDICT_OP,
     files,
@@ -15,7 +13,7 @@ from orchestration_project.assets.documents.checks import (
 )
 from orchestration_project.assets.documents.derivation import derive_documents, derive_job
 from orchestration_project.assets.documents.loading import load_documents, load_job
-from orchestration_project.assets.documents.options import DOCUMENTS_LOADING
+from orchestration_project.domains.documents.options import DOCUMENTS_LOADING, LOAD_JOB, LOAD_OP
 
 __all__ = [
     "DAYS",

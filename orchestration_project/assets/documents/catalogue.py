@@ -15,7 +15,6 @@ OWNERS = ["team:operations"]
 FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
 PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
 SIMILARITY = dg.AssetKey([GROUP, "similarity"])
-LOAD_OP, LOAD_JOB = "documents_load_day", "documents_load"
 DERIVE_OP, DERIVE_JOB = "documents_derive_days", "documents_derive"
 VERDICT_OP, VERDICT_CHECK = "documents_verdict", "has_good_verdict"
 PAIRS_CHECK = "names_existing_documents"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -15,10 +15,10 @@ from orchestration_project.assets.documents.catalogue import (
     VERDICT_CHECK,
     VERDICT_OP,
 )
-from orchestration_project.assets.documents.options import fail_on_of
 from orchestration_project.assets.specs import freshness_check, freshness_job, paused_freshness
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import ITEMS_FAILED
+from orchestration_project.domains.documents.options import FailOn
 from orchestration_project.domains.documents.verdict import Verdict, is_failure
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.reporting import (
@@ -31,6 +31,10 @@ from orchestration_project.resources.documents.reporting import (
 from orchestration_project.resources.documents.waiting import oldest_waiting
 from orchestration_project.services.metadata import check_spec, described_result, not_applicable
 from orchestration_project.settings.domains.documents import DocumentsSettings
+from orchestration_project.settings.domains.documents import FailOn as FailOnName
+
+FAIL_ON_TAG = "documents_fail_on"
+"""Tag of a run that a verdict may fail, with the verdict from which it does."""
 
 
 @freshness_check(
@@ -142,3 +146,15 @@ def _result(verdict: Verdict | None, items: SettledItems) -> dg.AssetCheckResult
     severity = dg.AssetCheckSeverity.ERROR if is_bad else dg.AssetCheckSeverity.WARN
     passed = verdict is None or verdict.level == "good"
     return described_result(CAPTURE, VERDICT_CHECK, metadata, severity, passed=passed)
+
+
+def record_fail_on(instance: dg.DagsterInstance, run_id: str, fail_on: str) -> None:
+    """Record from which verdict a run fails, for the step that judges its documents."""
+    if fail_on != FailOn.never:
+        instance.add_run_tags(run_id, {FAIL_ON_TAG: str(fail_on)})
+
+
+def fail_on_of(instance: dg.DagsterInstance, run_id: str) -> FailOnName:
+    """Return from which verdict a run fails, as its load recorded it."""
+    run = instance.get_run_by_id(run_id)
+    return cast(FailOnName, run.tags.get(FAIL_ON_TAG, "never") if run else "never")

@@ -17,25 +17,26 @@ from orchestration_project.assets.documents.catalogue import (
     DAYS,
     FILES,
     GROUP,
-    LOAD_JOB,
-    LOAD_OP,
     PAGES,
     table_spec,
 )
+from orchestration_project.assets.documents.checks import record_fail_on
 from orchestration_project.assets.documents.derivation import derive_documents
-from orchestration_project.assets.documents.options import (
-    DOCUMENTS_LOADING,
-    DocumentsLoad,
-    record_fail_on,
-)
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
+from orchestration_project.domains.documents.options import (
+    DOCUMENTS_LOADING,
+    LOAD_JOB,
+    LOAD_OP,
+    DocumentsLoad,
+)
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
+from orchestration_project.engine.options import config_of, describe_defaults
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import open_arrivals
@@ -63,6 +64,7 @@ from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.waiting import file_items, topic_of
 from orchestration_project.services.metadata import quoted_table, table_of
 from orchestration_project.services.presets import Presets, RunPresets
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents as documents_table
 from orchestration_project.tables.documents import (
@@ -70,6 +72,10 @@ from orchestration_project.tables.documents import (
     documents_files,
     documents_pages,
 )
+
+describe_defaults(DocumentsLoad, DOCUMENTS_LOADING.default_texts(load_shared_settings()))
+
+DOCUMENTS_CONFIG = config_of(DocumentsLoad)
 
 FILE_TIME = timedelta(minutes=2)
 """Time after which the process that reads a file is killed."""
@@ -114,7 +120,7 @@ class _Work(NamedTuple):
 )
 def load_documents(
     context: dg.AssetExecutionContext,
-    config: DocumentsLoad,
+    config: DOCUMENTS_CONFIG,  # pyright: ignore[reportInvalidTypeForm] - a class of these options
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     documents: dg.ResourceParam[DocumentSource],

@@ -4,21 +4,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS, week_keys
-from orchestration_project.assets.finra.weekly import LOAD_OP, SPECS
+from orchestration_project.assets.finra.weekly import SPECS
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.pipelines import LOADED_RANGE, REQUESTED_RANGE, require_known
-from orchestration_project.contracts.presets import Default, PresetTarget
+from orchestration_project.domains.finra.options import (
+    BACKFILL_JOB,
+    BACKFILLING,
+    LOAD_OP,
+    FinraBackfill,
+)
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     latest_weeks,
     of_known_tiers,
     summary,
 )
-from orchestration_project.engine.options import JobOptions, describe_defaults, report_dry_run
+from orchestration_project.engine.options import config_of, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately
 from orchestration_project.services.backfills import (
@@ -32,55 +36,15 @@ from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.finra import FinraSettings
 
-BACKFILL_JOB = "finra_backfill"
-
-
-class FinraBackfill(JobOptions):
-    """Weeks to backfill; unset fields default to the applied preset, then to the given defaults."""
-
-    weeks: int | None = Field(
-        default=None,
-        ge=1,
-        examples=[13],
-        description="Number of latest published weeks per tier.",
-    )
-    only_taken: bool | None = Field(
-        default=None,
-        description="Load only weeks that were loaded before and changed since, no missing ones.",
-    )
-    full: bool | None = Field(
-        default=None,
-        description="Fetch also weeks that the source reports as unchanged.",
-    )
-    clip: bool | None = Field(
-        default=None,
-        description="Load all known weeks if more are requested; without it, that is refused.",
-    )
-    dry_run: bool = Field(
-        default=True,
-        description="Dry run: only list the partitions; false launches a backfill.",
-    )
-
-
-BACKFILLING = PresetTarget(
-    job=BACKFILL_JOB,
-    op="launch_finra_backfill",
-    model=FinraBackfill,
-    fields={
-        "weeks": Default(setting="finra_lookback_weeks"),
-        "only_taken": Default(False),
-        "full": Default(False),
-        "clip": Default(False),
-    },
-)
-
 describe_defaults(FinraBackfill, BACKFILLING.default_texts(load_shared_settings()))
+
+BACKFILL_CONFIG = config_of(FinraBackfill)
 
 
 @dg.op(name=BACKFILLING.op, out=dg.Out(dg.Nothing))
 def launch_backfill(
     context: dg.OpExecutionContext,
-    config: FinraBackfill,
+    config: BACKFILL_CONFIG,  # pyright: ignore[reportInvalidTypeForm] - a class of these options
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
     settings: dg.ResourceParam[FinraSettings],

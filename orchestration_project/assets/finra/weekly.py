@@ -22,11 +22,11 @@ from orchestration_project.assets.specs import approved
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.presets import Default, PresetTarget
 from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS, BandLimits
 from orchestration_project.domains.finra.audits import AUDITS, HELP, PLAUSIBILITY
 from orchestration_project.domains.finra.copies import COPIES
+from orchestration_project.domains.finra.options import LOAD_OP, LOADING
 from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.engine.announcements import (
     ReportLog,
@@ -65,16 +65,6 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.spine import captures
-
-LOAD_OP = "finra_otc_weekly_load"
-
-LOADING = PresetTarget(
-    job="finra_otc_weekly",
-    op=LOAD_OP,
-    model=LoadOptions,
-    fields={"full": Default(False), "max_reject_ratio": Default(setting="finra_max_reject_ratio")},
-)
-"""Fields that a preset may set for loads; its limit holds for replays too."""
 
 WEEKLY_OPTIONS = with_defaults(LoadOptions, LOADING.default_texts(load_shared_settings()))
 """Options of a load or a replay of weeks."""

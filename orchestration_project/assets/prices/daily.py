@@ -41,11 +41,11 @@ from orchestration_project.engine.loads import (
 )
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.prices import PriceSource
 from orchestration_project.resources.prices.landing import HOW_TO_ASK, LoadedPrices
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
+from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.services.delivery_evidence import balance_of_run, evidence_of, rejects_of
 from orchestration_project.services.metadata import (

@@ -3,11 +3,12 @@
 from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS, SETTINGS
-from orchestration_project.contracts.presets import Default, PresetTarget
+from orchestration_project.contracts.job_options import ONLY, REPLAY
 from orchestration_project.contracts.rules import Acceptance
 from orchestration_project.domains.prices.audits import PriceLimits
+from orchestration_project.domains.prices.options import LOAD_OP, PRICES_LOADING
 from orchestration_project.engine.dataset import completeness_of
-from orchestration_project.engine.loads import ONLY, REPLAY, LoadOptions
+from orchestration_project.engine.loads import LoadOptions
 from orchestration_project.engine.options import describe_defaults, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -17,8 +18,6 @@ from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
-
-LOAD_OP = "prices_daily_load"
 
 
 class PricesLoad(LoadOptions):
@@ -33,18 +32,9 @@ class PricesLoad(LoadOptions):
     )
 
 
-PRICES_LOADING = PresetTarget(
-    job="prices_daily",
-    op=LOAD_OP,
-    model=PricesLoad,
-    fields={
-        "full": Default(False),
-        "max_reject_ratio": Default(setting="prices_max_reject_ratio"),
-    },
-)
-"""Fields that a preset may set for loads; its limit holds for replays too."""
-
-describe_defaults(PricesLoad, PRICES_LOADING.default_texts(load_shared_settings()))
+DEFAULTS = PRICES_LOADING.default_texts(load_shared_settings())
+for model in (PRICES_LOADING.model, PricesLoad):
+    describe_defaults(model, DEFAULTS)
 show_configured(PricesLoad, "symbols", PricesSettings.of(SETTINGS).prices_symbols)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import (
     AUDIT_LOG,
@@ -20,11 +19,18 @@ from orchestration_project.assets.saas.catalogue import (
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.presets import Default, PresetTarget
+from orchestration_project.domains.saas.options import (
+    LONGEST_WAIT_MINUTES,
+    MANY_REFUSED_SHARE,
+    MANY_UNMATCHED_SHARE,
+    OP,
+    RECONCILING,
+    Reconcile,
+)
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import (
-    JobOptions,
+    config_of,
     describe_defaults,
     not_dry,
     report_dry_run,
@@ -40,9 +46,6 @@ from orchestration_project.resources.saas.runs import (
     record_rejection,
 )
 from orchestration_project.resources.saas.standing import (
-    LONGEST_WAIT_MINUTES,
-    MANY_REFUSED_SHARE,
-    MANY_UNMATCHED_SHARE,
     SyncSummary,
     standing,
 )
@@ -67,56 +70,16 @@ from orchestration_project.settings.domains.saas import SaasSettings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
 
-JOB, OP = "saas_reconcile", "reconcile_saas"
 ROUTED, ASSIGNED = "are_matched_by_rules", "have_known_assignees"
 IN_TIME, ACCEPTED = "is_done_in_time", "has_few_dead_letters"
 
 
-class Reconcile(JobOptions):
-    """From when on a run's checks fail; what is left out is as the applied preset says."""
+describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
 
-    max_unmatched_share: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        examples=[0.1],
-        description="Maximum share of tasks without a rule.",
-    )
-    max_refused_share: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        examples=[0.01],
-        description="Maximum share of dead letters among tasks that need an issue.",
-    )
-    longest_wait_minutes: int | None = Field(
-        default=None,
-        ge=1,
-        examples=[30],
-        description="Maximum wait of an intention, minutes.",
-    )
-    dry_run: bool = Field(
-        default=True,
-        description="Dry run: read the source and plan, but write no issue and no task; false "
-        "applies the plan, also what earlier dry runs planned.",
-    )
-
-
-RECONCILING = PresetTarget(
-    job=JOB,
-    op=OP,
-    model=Reconcile,
-    fields={
-        "max_unmatched_share": Default(MANY_UNMATCHED_SHARE),
-        "max_refused_share": Default(MANY_REFUSED_SHARE),
-        "longest_wait_minutes": Default(LONGEST_WAIT_MINUTES),
-    },
-)
+RECONCILE_OPTIONS = config_of(Reconcile)
 
 RECONCILE_CONFIG = not_dry(OP)
 """Run config of a run that is not a dry run."""
-
-describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
 
 OPTION = "`{}`, an option of the job and of its presets, by default {}"
 """Limit of a check in words."""
@@ -163,7 +126,7 @@ OPTION = "`{}`, an option of the job and of its presets, by default {}"
 )
 def reconcile(
     context: dg.AssetExecutionContext,
-    config: Reconcile,
+    config: RECONCILE_OPTIONS,  # pyright: ignore[reportInvalidTypeForm] - a class of these options
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     jira: dg.ResourceParam[TargetSystem],

@@ -18,7 +18,6 @@ from pydantic import (
 from sqlalchemy import Table
 from yaml import YAMLError
 
-from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
 from orchestration_project.contracts.webhooks.schemes import SCHEMES, Headers, Place, Scheme
 from orchestration_project.errors import ConfigurationError
@@ -42,6 +41,9 @@ HEADER = r"^[A-Za-z0-9-]{1,100}$"
 
 SHORTEST_SECRET_BYTES = 16
 """Minimum bytes of a key: a shorter one can be guessed from one intercepted delivery."""
+
+HOPS_HEADER = "webhook-hops"
+"""Header of routed requests: the rules that the data went through, comma-separated."""
 
 ALWAYS_KEPT = ("content-type", "user-agent", HOPS_HEADER)
 

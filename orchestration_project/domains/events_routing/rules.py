@@ -25,7 +25,6 @@ from pydantic import (
 
 from orchestration_project.contracts.matching import (
     HOP_LABEL,
-    HOPS_HEADER,
     MAX_PATH,
     MAX_TEXT,
     NAME,
@@ -46,6 +45,7 @@ from orchestration_project.contracts.matching import (
     typed,
 )
 from orchestration_project.contracts.rule_edits import Problem, RulesForm
+from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.errors import ConfigurationError, did_you_mean
 
 FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"

@@ -18,6 +18,7 @@ from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.services.inbox.senders import declared_inboxes
 from orchestration_project.services.inbox.uploads import (
     BusyUploadError,
     IncomingFile,
@@ -26,7 +27,6 @@ from orchestration_project.services.inbox.uploads import (
     QuotaError,
     UploadRefusals,
     Uploads,
-    declared_inboxes,
 )
 
 SILENCE_SECONDS = 30.0

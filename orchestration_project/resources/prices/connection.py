@@ -11,7 +11,6 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
-from orchestration_project.domains.prices.overrides import read_overrides
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_shared_state
@@ -19,10 +18,10 @@ from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, s
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceSource
+from orchestration_project.resources.prices.spellings_file import read_spellings
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.prices import PricesSettings, PricesSource
-from orchestration_project.settings.loading import read_declared
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """Maximum bytes of one symbol's whole history, which is a megabyte or two."""
@@ -81,21 +80,6 @@ def spellings(settings: Settings, vendor: Vendor) -> Overrides:
         ConfigurationError: The file cannot be used.
     """
     return read_spellings(settings).get(vendor, {})
-
-
-def read_spellings(settings: Settings) -> Mapping[str, Overrides]:
-    """Return how each vendor spells some symbols, as PRICES_SYMBOLS_FILE says.
-
-    Raises:
-        ConfigurationError: The file cannot be used.
-    """
-    settings = PricesSettings.of(settings)
-    path = settings.prices_symbols_path
-    if path is None:
-        return {}
-    return read_declared(
-        path, read_overrides, noun="symbol spellings", remedy="correct PRICES_SYMBOLS_FILE"
-    )
 
 
 @contextmanager

@@ -24,12 +24,6 @@ STATES, LETTERS = saas_source_states.c, saas_dead_letters.c
 PREVIEWED, PREVIEWED_CHARACTERS = 20, 500
 """Rows of a preview, and of a detail what it shows, so that an event stays small."""
 
-LONGEST_WAIT_MINUTES = 60
-"""Maximum wait of an intention; the systems are polled at least as often."""
-
-MANY_REFUSED_SHARE = 0.01
-MANY_UNMATCHED_SHARE = 0.5
-
 
 @dataclass(frozen=True)
 class SyncSummary:

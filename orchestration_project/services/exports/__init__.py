@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.exports import (
@@ -19,16 +19,16 @@ from orchestration_project.contracts.exports import (
     read_exports,
     read_targets,
 )
-from orchestration_project.engine.dagster_private import is_valid_cron_string, previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.redaction import hide
-from orchestration_project.registry import Registry
-from orchestration_project.services.export import write_parquet
 from orchestration_project.settings import Settings, read_secrets
 from orchestration_project.settings.loading import read_declared
 from orchestration_project.settings.values import passwords_in, tokens_in
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf
+    from orchestration_project.registry import Registry
 
 T = TypeVar("T")
 
@@ -39,7 +39,14 @@ def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
     Raises:
         ConfigurationError: The file cannot be read or is invalid.
     """
-    return _read(settings, lambda content: read_exports(content, is_valid_cron_string))
+    return _read(settings, lambda content: read_exports(content, _is_valid_cron))
+
+
+def _is_valid_cron(text: str) -> bool:
+    # Not at the top: most files have no schedule, and Dagster takes a second to import.
+    from orchestration_project.engine.dagster_private import is_valid_cron_string
+
+    return is_valid_cron_string(text)
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,13 @@ class FileExports:
     read: Callable[[Settings], Mapping[str, DeclaredExport]]
 
 
-def exports_of_domains(registry: Registry, settings: Settings) -> Mapping[str, DeclaredExport]:
+def exports_of_domains(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
     """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""
     registered = registry.registered(FileExports)
     return {name: export for own in registered for name, export in own.read(settings).items()}
 
 
-def all_exports(registry: Registry, settings: Settings) -> Mapping[str, DeclaredExport]:
+def all_exports(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
     """Return the exports that EXPORTS_FILE and files of domains declare.
 
     Raises:
@@ -114,6 +121,8 @@ def scheduled_since(
     declared: Mapping[str, DeclaredExport], since: datetime, now: datetime
 ) -> Mapping[str, datetime]:
     """Return the exports that became due after ``since``, and when each was due last."""
+    from orchestration_project.engine.dagster_private import previous_cron_time
+
     latest = {
         name: previous_cron_time(each.export.schedule, each.export.timezone, now)
         for name, each in declared.items()
@@ -168,13 +177,16 @@ class GoldRequest:
 
 
 def export_gold(
-    wanted: GoldRequest, warehouse: Warehouse, tables: AsOf, store: ArtifactStore
-) -> DerivedAsOf:
+    wanted: GoldRequest, warehouse: Warehouse, tables: "AsOf", store: ArtifactStore
+) -> "DerivedAsOf":
     """Derive what is wanted, and store it as a Parquet file.
 
     Raises:
         ConfigurationError: The table or partition is none, or was not loaded by then.
     """
+    from orchestration_project.engine.warehouse.as_of import derive_as_of
+    from orchestration_project.services.export import write_parquet
+
     found = derive_as_of(
         warehouse, tables, wanted.table, wanted.partition, at=wanted.at, day=wanted.day
     )

@@ -1,9 +1,10 @@
-"""Webhook senders: their declarations and keys."""
+"""Webhook senders, their declarations and keys; and the declared inboxes for files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestration_project.contracts.uploads import FileInbox, read_inboxes
 from orchestration_project.contracts.webhooks.sources import (
     WebhookSource,
     key_of,
@@ -49,6 +50,20 @@ def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
         read_sources,
         noun="webhook sources",
         remedy="correct WEBHOOKS_FILE, or put the file there; `sources: {}` declares none",
+    )
+
+
+def declared_inboxes(settings: Settings) -> Mapping[str, FileInbox]:
+    """Return the declared inboxes by name.
+
+    Raises:
+        ConfigurationError: The file that declares them cannot be read, or is invalid.
+    """
+    return read_declared(
+        settings.inboxes_path,
+        read_inboxes,
+        noun="inboxes for files",
+        remedy="correct INBOXES_FILE, or put the file there; `inboxes: {}` declares none",
     )
 
 

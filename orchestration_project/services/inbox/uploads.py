@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +24,6 @@ from orchestration_project.contracts.uploads import (
     RULE_VERSION,
     TOPIC_PREFIX,
     FileInbox,
-    read_inboxes,
     upload_id_of,
 )
 from orchestration_project.contracts.work_items import NewItem
@@ -36,7 +35,6 @@ from orchestration_project.engine.warehouse.frames import insert_absent, storabl
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import Settings
-from orchestration_project.settings.loading import read_declared
 from orchestration_project.tables.spine import upload_refusals, uploads
 
 PARTIAL_SECONDS = 7 * 24 * 3600
@@ -59,20 +57,6 @@ class QuotaError(ConfigurationError):
 
 class BusyUploadError(TransientError):
     """Another request writes the same partial upload."""
-
-
-def declared_inboxes(settings: Settings) -> Mapping[str, FileInbox]:
-    """Return the declared inboxes by name.
-
-    Raises:
-        ConfigurationError: The file that declares them cannot be read, or is invalid.
-    """
-    return read_declared(
-        settings.inboxes_path,
-        read_inboxes,
-        noun="inboxes for files",
-        remedy="correct INBOXES_FILE, or put the file there; `inboxes: {}` declares none",
-    )
 
 
 @dataclass(frozen=True)

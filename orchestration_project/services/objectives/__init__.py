@@ -3,11 +3,10 @@
 Here is what the file declares; `counting.py` counts events, `evaluating.py` keeps budgets.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.objectives.rules.objectives import (
@@ -18,12 +17,9 @@ from orchestration_project.services.objectives.rules.objectives import (
     parse_objectives,
     read_objectives,
 )
-from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.settings.chosen import domain_choices
-
-if TYPE_CHECKING:
-    from orchestration_project.registry import Registry
+from orchestration_project.settings.project import own_domain
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class MirrorLagReader:
     read: Callable[[Warehouse, datetime], float]
 
 
-def declared_objectives(settings: Settings, registry: "Registry") -> Sequence[Objective]:
+def declared_objectives(settings: Settings) -> Sequence[Objective]:
     """Return the declared objectives of domains that are on; without the default file, none.
 
     Raises:
@@ -42,14 +38,24 @@ def declared_objectives(settings: Settings, registry: "Registry") -> Sequence[Ob
     path = settings.slo_path
     if path is None:
         return ()
-    domains = registry.domains
+    on = {name: choice.is_on for name, choice in domain_choices(settings).items()}
+    indicators = {name: _indicators_of(name, settings) for name, is_on in on.items() if is_on}
     known = KnownNames(
-        domains=[each.name for each in domains],
-        with_deadlines=[each.name for each in domains if each.registered(Deadlines)],
-        with_mirrors=[each.name for each in domains if each.registered(MirrorLagReader)],
-        off=[name for name, choice in domain_choices(settings).items() if not choice.is_on],
+        domains=list(indicators),
+        with_deadlines=[name for name, found in indicators.items() if "freshness" in found],
+        with_mirrors=[name for name, found in indicators.items() if "mirror_lag" in found],
+        off=[name for name, is_on in on.items() if not is_on],
     )
     return read_objectives(_text(path), str(path), known)
+
+
+def _indicators_of(domain: str, settings: Settings) -> Collection[str]:
+    """Return the indicators of a domain; each dataset of the project's own has deadlines."""
+    if domain != own_domain():
+        return settings.indicators_of(domain)
+    from orchestration_project.engine.own_sources import own_declarations
+
+    return ["freshness"] if own_declarations() else []
 
 
 def latency_objectives(settings: Settings) -> Sequence[GatewayLatency]:

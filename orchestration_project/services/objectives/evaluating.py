@@ -54,7 +54,7 @@ def evaluate_declared(
         ConfigurationError: The file of objectives is invalid.
         OrchestrationError: The database cannot be used.
     """
-    objectives, now = declared_objectives(settings, registry), Clock().now()
+    objectives, now = declared_objectives(settings), Clock().now()
     if objectives:
         take_samples(warehouse, objectives, registry, settings, clock, now)
     return evaluate(warehouse, objectives, now, _sources(settings))

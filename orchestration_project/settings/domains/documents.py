@@ -20,6 +20,7 @@ class DocumentsSettings(Settings):
     """Documents of a folder, a bucket or uploads."""
 
     domain: ClassVar[str] = "documents"
+    indicators: ClassVar[frozenset[str]] = frozenset({"freshness"})
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             "documents_dir",

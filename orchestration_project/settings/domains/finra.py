@@ -24,6 +24,7 @@ class FinraSettings(Settings):
     """FINRA's data."""
 
     domain: ClassVar[str] = "finra"
+    indicators: ClassVar[frozenset[str]] = frozenset({"freshness"})
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             "finra_datasets",

@@ -15,6 +15,7 @@ class MqttSettings(Settings):
     """The bridge to a broker, and the mirror of its events."""
 
     domain: ClassVar[str] = "mqtt"
+    indicators: ClassVar[frozenset[str]] = frozenset({"freshness", "mirror_lag"})
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             *("mqtt_url", "mqtt_username", "mqtt_ca_file", "mqtt_client_certificate_file"),

@@ -13,6 +13,7 @@ class PluginsSettings(Settings):
     """Plugins of third parties; their secrets are in PLUGIN_SECRET_<NAME>."""
 
     domain: ClassVar[str] = "plugins"
+    indicators: ClassVar[frozenset[str]] = frozenset({"freshness"})
 
     plugins_isolation: Literal["namespaces", "process", "off"] = Field(
         "namespaces",

@@ -23,6 +23,10 @@ class PricesSettings(Settings):
     """Daily prices."""
 
     domain: ClassVar[str] = "prices"
+    indicators: ClassVar[frozenset[str]] = frozenset({"freshness"})
+    file_readers: ClassVar[tuple[str, ...]] = (
+        "orchestration_project.resources.prices.spellings_file.read_spellings",
+    )
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {"alpha_vantage_requests_per_second", "yahoo_requests_per_second"}
     )

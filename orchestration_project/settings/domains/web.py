@@ -21,6 +21,7 @@ class WebSettings(Settings):
     """Crawls of sites that YAML files declare."""
 
     domain: ClassVar[str] = "web"
+    indicators: ClassVar[frozenset[str]] = frozenset({"freshness"})
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             *("web_sites_dir", "web_contact", "web_concurrency", "web_proxies"),

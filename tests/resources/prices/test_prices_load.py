@@ -16,10 +16,10 @@ from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.prices.calendar import closes_at
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import HeldBackError
-from orchestration_project.resources.prices import Quota
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
 from orchestration_project.resources.prices.load import LoadedPrices
+from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import oldest_unlanded_session
 from orchestration_project.tables.catalogue import relation_as_of

@@ -1,16 +1,13 @@
 """Options of loads and replays of documents, which presets may set."""
 
 from enum import StrEnum
-from typing import cast
 
-import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.documents.catalogue import LOAD_JOB, LOAD_OP
+from orchestration_project.contracts.job_options import OptionFields
 from orchestration_project.contracts.presets import Default, PresetTarget
-from orchestration_project.engine.options import JobOptions, describe_defaults
-from orchestration_project.settings import load_shared_settings
-from orchestration_project.settings.domains.documents import FailOn as FailOnName
+
+LOAD_OP, LOAD_JOB = "documents_load_day", "documents_load"
 
 
 class Ocr(StrEnum):
@@ -29,11 +26,7 @@ class FailOn(StrEnum):
     watch = "watch"
 
 
-FAIL_ON_TAG = "documents_fail_on"
-"""Tag of a run that a verdict may fail, with the verdict from which it does."""
-
-
-class DocumentOptions(JobOptions):
+class DocumentOptions(OptionFields):
     """Options of reading and cutting documents; the applied preset has those that are left out."""
 
     chunk_words: int | None = Field(
@@ -77,16 +70,4 @@ DOCUMENTS_LOADING = PresetTarget(
 )
 """Fields that a preset may set for loads, and for replays too."""
 
-describe_defaults(DocumentsLoad, DOCUMENTS_LOADING.default_texts(load_shared_settings()))
-
-
-def record_fail_on(instance: dg.DagsterInstance, run_id: str, fail_on: str) -> None:
-    """Record from which verdict a run fails, for the step that judges its documents."""
-    if fail_on != FailOn.never:
-        instance.add_run_tags(run_id, {FAIL_ON_TAG: str(fail_on)})
-
-
-def fail_on_of(instance: dg.DagsterInstance, run_id: str) -> FailOnName:
-    """Return from which verdict a run fails, as its load recorded it."""
-    run = instance.get_run_by_id(run_id)
-    return cast(FailOnName, run.tags.get(FAIL_ON_TAG, "never") if run else "never")
+PRESET_TARGETS = (DOCUMENTS_LOADING,)
