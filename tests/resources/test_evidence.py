@@ -19,6 +19,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.job_kinds import EXPORT_EVIDENCE
 from orchestration_project.contracts.presets import Preset
+from orchestration_project.contracts.rules import Acceptance, accepted
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError
@@ -352,6 +353,15 @@ def test_what_was_held_back_is_evidence_too(export, desk):
     found = export(partition=PARTITION, at=AFTER)
     assert [each["outcome"] for each in lines(found.path, "audits")] == ["failed"]
     assert lines(found.path, "rows/finra_otc_weekly") == lines(found.path, "landings") == []
+
+
+@ON_SQLITE
+def test_the_reason_of_an_accepted_delivery_is_evidence(export, desk):
+    audit = accepted(FAILED, "ab" * 32, Acceptance("ab" * 32, "a holiday"))
+    desk.land(row("A"), audits=[audit])
+    [found] = lines(export(partition=PARTITION, at=AFTER).path, "audits")
+    assert (found["name"], found["outcome"]) == (FAILED.name, "passed")
+    assert found["found"] == f"{FAILED.found}; accepted: a holiday"
 
 
 @ON_SQLITE
