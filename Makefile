@@ -19,7 +19,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults bench docs check types-of-package types-of-tests other-checks check-deploy check-wheel image observe migrate migrated migration verify reset lock
+.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -114,6 +114,9 @@ test-histories: $(VENV)/installed-dev ## random histories: 13,500 of a partition
 
 test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS='--kills=20 --seed=7' for fewer
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest tests/faults -m faults -n auto --dist worksteal $(ARGS)
+
+pictures: $(VENV)/installed-dev ## retake the pictures of the docs in a clone, with chromium; takes a quarter of an hour
+	@$(VENV)/bin/python -m tests.pictures
 
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)

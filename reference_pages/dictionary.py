@@ -108,9 +108,7 @@ def _charts() -> str:
         "firms, movers, short interest against the price, and restatements by size and age. Each "
         "is an asset with its picture. `cboe_daily` draws the share off exchange by day."
     )
-    alt = "Six charts of synthetic data, by week, symbol or age"
-    picture = f"![{alt}](../images/finra-charts.png)"
-    return section("Charts", paragraph(note), paragraph(picture))
+    return section("Charts", paragraph(note))
 
 
 def _columns(tables: Sequence[Table]) -> str:

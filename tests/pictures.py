@@ -1,18 +1,19 @@
-"""Retakes the pictures of Dagster's UI in README, tutorial and operators' pages.
+"""Retakes the pictures in README and docs: pages of the UI, and charts that runs have drawn.
 
-`python -m tests.pictures` executes README and tutorial in a clone, and photographs the UI on the
+`make pictures` executes README, tutorial and the demos in a clone, and photographs the UI on the
 way in Debian's Chromium. Look at the pictures before you commit them.
 """
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings.project import DEFINITIONS
 from tests import pages, programs
 from tests.clones import environment_of, kill_programs_of, make_clone, run
 
@@ -43,11 +44,29 @@ class Picture(NamedTuple):
     path: str
 
 
+class Chart(NamedTuple):
+    """A chart that a run has stored.
+
+    Attributes:
+        file: Name of the file below docs/images.
+        folder: Folder of the artifact store.
+    """
+
+    file: str
+    folder: str
+
+
+LOGIN = "tutorial-login"
+
 AFTER_THE_FIRST_RUN = (
     Picture("asset-graph", f"{WEEKLY}?view=lineage"),
     Picture("operate-automation", "/automation"),
+    Picture("operate-lineage", "/asset-groups"),
+    Picture("operate-options", f"/locations/{DEFINITIONS}/jobs/finra_otc_weekly"),
 )
 WITH_QUARANTINED_WEEKS = (
+    Picture("operate-attention", "/attention"),
+    Picture("operate-control-tower", "/assets/operations/control_tower?view=events"),
     Picture("tutorial-lineage", f"{WEEKLY}?view=lineage"),
     Picture("tutorial-partitions", f"{WEEKLY}?view=partitions"),
     Picture(
@@ -62,15 +81,30 @@ AFTER_A_REPLAY = (
 AFTER_A_RESTATEMENT = (
     Picture("tutorial-restated", f"{WEEKLY}?view=partitions&partition=T1|2026-01-12"),
 )
-AFTER_A_BACKFILL = (Picture("tutorial-backfill", "/assets/finra/treasury_weekly?view=partitions"),)
+AFTER_A_BACKFILL = (
+    Picture("operate-alerts", "/assets/operations/alerts?view=events"),
+    Picture("tutorial-backfill", "/assets/finra/treasury_weekly?view=partitions"),
+)
+
+OF_DEMOS = (
+    Picture(
+        "documents-verdict", "/assets/documents/capture?view=checks&checkDetail=has_good_verdict"
+    ),
+    Picture("mqtt-mirror", "/assets/mqtt/mirror?view=events"),
+    Picture("web-drift", "/assets/web/shop_items?view=checks&checkDetail=fields_are_filled"),
+)
+DEMOS = ("make run-documents", "make run-mqtt", "make run-web")
+
+TRADE_ACTIVITY = Chart("trade-activity.png", "plots/finra/trade_activity")
+MQTT_GRAPH = Chart("mqtt-graph.svg", "plots/mqtt/graph")
 
 STEPS = (
-    ((1,), WITH_QUARANTINED_WEEKS),
-    ((4, 5), AFTER_A_REPLAY),
-    ((6,), AFTER_A_RESTATEMENT),
-    ((9,), AFTER_A_BACKFILL),
+    ((1,), WITH_QUARANTINED_WEEKS, (TRADE_ACTIVITY,)),
+    ((4, 5), AFTER_A_REPLAY, ()),
+    ((6,), AFTER_A_RESTATEMENT, ()),
+    ((9,), AFTER_A_BACKFILL, ()),
 )
-"""Chapters of the tutorial that are executed, and the pictures that are taken then."""
+"""Chapters of the tutorial that are executed; the pictures and charts that are taken then."""
 
 
 def retake(folder: Path) -> None:
@@ -81,14 +115,39 @@ def retake(folder: Path) -> None:
         with ui(folder, FIRST_DAY) as (port, key):
             photograph(port, key, AFTER_THE_FIRST_RUN)
         key = ""
-        for chapters, pictures in STEPS:
+        for chapters, pictures, charts in STEPS:
             for script in scripts_of(chapters):
                 run(folder, script, {})
+            copy_charts(folder, charts)
             with ui(folder, {}) as (port, first_key):
                 key = key or first_key
                 photograph(port, key, pictures)
+        for script in DEMOS:
+            run(folder, script, {})
+        with ui(folder, {}) as (port, _):
+            photograph(port, key, OF_DEMOS)
+        copy_charts(folder, [MQTT_GRAPH])
     finally:
         kill_programs_of(folder)
+
+
+def copy_charts(clone: Path, charts: Sequence[Chart]) -> None:
+    """Copy the latest file of each chart from the artifact stores of a clone."""
+    for chart in charts:
+        stored = clone.glob(f"var*/**/artifacts/{chart.folder}/*{Path(chart.file).suffix}")
+        shutil.copyfile(max(stored, key=lambda file: file.stat().st_mtime), IMAGES / chart.file)
+
+
+def files() -> set[str]:
+    """Return the names of all files that are retaken."""
+    steps = [pictures for _, pictures, _ in STEPS]
+    taken = [each for pictures in (AFTER_THE_FIRST_RUN, *steps, OF_DEMOS) for each in pictures]
+    charts = {chart.file for _, _, charts in STEPS for chart in charts}
+    return (
+        charts
+        | {MQTT_GRAPH.file}
+        | {f"{name}.png" for name in (LOGIN, *(picture.name for picture in taken))}
+    )
 
 
 def scripts_of(chapters: tuple[int, ...]) -> Iterator[str]:
@@ -148,7 +207,7 @@ def log_in(page: "Page", key: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 520})
     page.goto("/login")
     page.wait_for_timeout(SETTLED_MS)
-    page.screenshot(path=IMAGES / "tutorial-login.png")
+    page.screenshot(path=IMAGES / f"{LOGIN}.png")
     page.get_by_label("Key").fill(key)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(lambda url: "/login" not in url)

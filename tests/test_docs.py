@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
+from tests import pictures
 
 PAGE = PROJECT_ROOT / "docs" / "explanation" / "architecture.md"
 THREATS = PROJECT_ROOT / "docs" / "explanation" / "security.md"
 FILE = re.compile(r"`([a-z_0-9/]+\.py)`")
+PICTURE = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
 NAMED_WITH_FILE = re.compile(r"`([a-z_0-9/]+\.py)`,\s+`([\w.]+)`(?:\s+and\s+`([\w.]+)`)?")
 
 
@@ -40,6 +42,14 @@ def _defined(file: str) -> set[str]:
             inner = [each.name for each in ast.walk(node) if isinstance(each, kinds)]
             found |= {f"{node.name}.{name}" for name in inner}
     return found
+
+
+def test_every_picture_is_taken_by_a_program_and_is_shown():
+    stored = {file.name for file in pictures.IMAGES.iterdir()}
+    assert stored == pictures.files() | {"performance.svg"}  # `make bench` draws that
+    pages = [PROJECT_ROOT / "README.md", *(PROJECT_ROOT / "docs").rglob("*.md")]
+    shown = {Path(name).name for page in pages for name in PICTURE.findall(page.read_text())}
+    assert stored <= shown
 
 
 def test_every_file_that_the_way_of_a_row_names_exists():
