@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import create_model
+from pydantic import BaseModel, create_model
 
 from orchestration_project import catalog
 from orchestration_project.assets.factory import dataset_assets
@@ -95,6 +95,15 @@ def definitions_of(file: Path) -> dg.Definitions:
 
 class _OwnDataset(dg.Component, dg.Resolvable):
     """Base of the components."""
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """Return the model of the attributes, and of the schema for `dg check yaml` and editors.
+
+        Dagster's own one has a text beside each other type, as a template may give any value.
+        Templates are refused here, and an error would then name no place within a value.
+        """
+        return cls  # pyright: ignore[reportReturnType] - each component is a model, too
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the definitions of the dataset that the file declares."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ class Command(click.Command):
         super().__init__(*arguments, **attributes)
         complete_names(self.params, apply_given_settings)
         if is_load:
-            self.help = f"{self.help}\n\n{EXIT_STATUS_TEXT}"
+            self.help = f"{cleandoc(self.help or '')}\n\n{EXIT_STATUS_TEXT}"
         own = [option for option, has in ((JSON, has_json), (DRY_RUN, has_dry_run)) if has]
         self._own = (*own, *COMMON)
 

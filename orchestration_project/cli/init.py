@@ -28,7 +28,8 @@ dev = ["pytest"]
 directory_type = "project"
 
 [tool.dg.project]
-root_module = "orchestration_project"
+root_module = "defs"
+defs_module = "defs"
 code_location_target_module = "orchestration_project.definitions"
 """
 
@@ -118,7 +119,7 @@ def test_samples_keep_their_contracts():
 
 
 def test_a_temperature_that_no_station_has_is_rejected():
-    document = "station,high,low\nHarbour,11.5,3.0\nRoof,99.0,3.0\n"
+    document = "station,high,low\\nHarbour,11.5,3.0\\nRoof,99.0,3.0\\n"
     judged = judge_sample("temperatures", document, partition="{first}")
     assert [row["station"] for row in judged.rows] == ["Harbour"]
     assert [code for code, _ in judged.rejects] == ["out_of_range"]

@@ -282,4 +282,7 @@ def _show(
     for found in filter(None, (rows, rejects, failed)):
         show_rows(found, {name: name for name in found[0]})
         echo("")
-    echo(f"a load would have: {difference}" if difference else "the table is not made yet")
+    if failed:
+        echo("a load would quarantine it, and change nothing")
+    else:
+        echo(f"a load would have: {difference}" if difference else "the table is not made yet")

@@ -20,6 +20,7 @@ class Paging:
         total: Header with the number of all records of a query in JSON.
         page_total: Header with the number of records of a page; blank: there is none.
         max_offset: Offset up to which a query can be paged; 0: any.
+        optional: Whether the last page may have nothing at ``path``.
     """
 
     kind: Literal["page", "offset", "cursor", "next_url", "link_header"]
@@ -32,6 +33,7 @@ class Paging:
     total: str = ""
     page_total: str = ""
     max_offset: int = 0
+    optional: bool = False
 
 
 @dataclass(frozen=True)

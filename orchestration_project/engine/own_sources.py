@@ -92,7 +92,26 @@ def declared_values() -> Sequence[tuple[Dataset | Derived, str]]:
         for dataset in declared:
             _refuse_taken(dataset, file, found)
             found[dataset.name] = (dataset, file)
+    for name, (_, file) in found.items():
+        _refuse_implied(name, file, found)
     return [entry for _, entry in sorted(found.items())]
+
+
+IMPLIED = {"_history": "the history", "_source": "Dagster's asset of the source"}
+"""Names that a dataset has besides that of its table, by their ends."""
+
+
+def _refuse_implied(name: str, file: str, found: Mapping[str, tuple[object, str]]) -> None:
+    """Refuse a name that another dataset has for its history or the asset of its source."""
+    for ending, what in IMPLIED.items():
+        other = name.removesuffix(ending)
+        if other != name and other in found:
+            raise ConfigurationError(
+                f"invalid dataset {name!r}: expected a name of its own",
+                found=f"{what} of {other} in {found[other][1]}",
+                remedy="give one of them another name",
+                file=file,
+            )
 
 
 def _values_of(path: Path, file: str) -> Sequence[Dataset | Derived]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from inspect import signature
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import (
@@ -16,14 +16,21 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic import Field as PydanticField
 
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.own import declarations
 from orchestration_project.own.declarations import Dataset, Field
 from orchestration_project.own.derived import Derived, derived
 from orchestration_project.own.dlt_source import DltSource, dlt_source, rest_api_maker
-from orchestration_project.own.reading import MAX_BYTES, invalid
-from orchestration_project.settings.yaml import Place, located, read_yaml, value_problems
+from orchestration_project.own.reading import FORMATS, MAX_BYTES, RATE, invalid
+from orchestration_project.settings.yaml import (
+    MemberError,
+    Place,
+    located,
+    read_yaml,
+    value_problems,
+)
 from orchestration_project.settings.yaml import syntax_problem as yaml_problem
 
 PREFIX = "orchestration_project."
@@ -49,6 +56,39 @@ FUNCTIONS = ContextVar[FindFunction]("functions", default=_no_function)
 DECIMAL = re.compile(r"decimal\(\s*([0-9]+)\s*,\s*([0-9]+)\s*\)")
 
 
+NO_TEMPLATE = {"not": {"pattern": r"\{\{"}}
+"""JSON Schema of a name of a secret; it quotes no secret, as a pattern of names would."""
+
+
+def _schema(**parts: Any) -> Any:
+    """Return the JSON Schema of an attribute beside its type, for `dg check yaml` and editors."""
+    return PydanticField(json_schema_extra=parts)
+
+
+SecretName: TypeAlias = Annotated[str, _schema(**NO_TEMPLATE)]
+SecretNames: TypeAlias = Annotated[
+    dict[str, str] | None, _schema(additionalProperties={"type": "string", **NO_TEMPLATE})
+]
+TypeName: TypeAlias = Annotated[
+    str, _schema(pattern=f"^({'|'.join(declarations.TYPE_NAMES)}|{DECIMAL.pattern})$")
+]
+Rate: TypeAlias = Annotated[str, _schema(pattern=f"^{RATE.pattern}$")]
+ColumnName: TypeAlias = Annotated[str, _schema(pattern=f"^{declarations.NAME.pattern}$")]
+
+MEMBERS = {
+    "dataset": "name",
+    "day": "since",
+    "decimal": "type",
+    "derived": "name",
+    "field": "name",
+    "pattern": "matches",
+    "template": "url",
+    "time": "published",
+    "URL": "url",
+}
+"""Attribute that an error is about, by the first word of one that does not begin with it."""
+
+
 class Attributes(BaseModel):
     """Base of attributes.
 
@@ -64,7 +104,13 @@ class Attributes(BaseModel):
             if info.context is not None:
                 self.made()
         except ConfigurationError as error:
-            raise ValueError(error.line.removeprefix("invalid ")) from None
+            problem = error.line.removeprefix("invalid ")
+            word = re.split(r"\W", problem)[0]
+            names = [word, MEMBERS.get(word)]
+            member = next((name for name in names if name in self.model_fields_set), None)
+            if member:
+                raise MemberError(member, problem) from None
+            raise ValueError(problem) from None
         return self
 
     def made(self) -> Any:
@@ -110,8 +156,8 @@ class CheckAttributes(Attributes):
 class FieldAttributes(Attributes):
     """A field, as of `Field`; the type is a name such as text or decimal(12, 6)."""
 
-    name: str
-    type: str
+    name: ColumnName
+    type: TypeName
     description: str
     source: str = ""
     optional: bool = False
@@ -183,6 +229,7 @@ class PagingAttributes(Attributes):
     total: str = ""
     page_total: str = ""
     max_offset: int = 0
+    optional: bool = False
 
     def made(self) -> declarations.Paging:
         """Return the paging."""
@@ -193,7 +240,7 @@ class PagingAttributes(Attributes):
 class ReadingAttributes(Attributes):
     """The way to read records, as of `Reading`."""
 
-    format: str
+    format: Annotated[str, _schema(enum=FORMATS)]
     records: str = ""
     delimiter: str = ","
     quote: str = '"'
@@ -269,8 +316,8 @@ class OAuthAttributes(Attributes):
     """A client of OAuth 2, as of `client_credentials`; ID and secret are environment variables."""
 
     token_url: str
-    client_id: str
-    client_secret: str
+    client_id: SecretName
+    client_secret: SecretName
     scope: str = ""
 
     def made(self) -> declarations.ClientCredentials:
@@ -281,16 +328,16 @@ class OAuthAttributes(Attributes):
 class HttpAttributes(ReadingAttributes):
     """A source over HTTP, as of `http_source`; secrets are names of environment variables."""
 
-    url: str
+    url: Annotated[str, _schema(pattern="^https?://")]
     headers: dict[str, str] | None = None
     query: dict[str, str] | None = None
-    secret_headers: dict[str, str] | None = None
-    secret_query: dict[str, str] | None = None
-    bearer: str = ""
-    basic: Any = None
+    secret_headers: SecretNames = None
+    secret_query: SecretNames = None
+    bearer: SecretName = ""
+    basic: Annotated[Any, _schema(items={"type": "string", **NO_TEMPLATE})] = None
     oauth: OAuthAttributes | None = None
     paging: PagingAttributes | None = None
-    rate: str = "2/s"
+    rate: Rate = "2/s"
     retries: int = 4
     documents: list[DocumentAttributes] = []
     incremental: IncrementalAttributes | None = None
@@ -383,8 +430,8 @@ class DltAttributes(Attributes):
     resource: str = ""
     capture: str = "answers"
     incremental: bool = False
-    secrets: dict[str, str] | None = None
-    rate: str = "2/s"
+    secrets: SecretNames = None
+    rate: Rate = "2/s"
     retries: int = 4
 
     def made(self) -> DltSource:

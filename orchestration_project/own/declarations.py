@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
+from inspect import signature
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -32,11 +33,12 @@ from orchestration_project.own.reading import (
     invalid,
     reading_of,
     requests_per_second,
+    require_texts,
 )
-from orchestration_project.tables.schema import USD_SCALE, FieldCheck
+from orchestration_project.tables.schema import QUANTITY_SUFFIX, USD_SCALE, FieldCheck
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
-"""Shape of the name of a table or column."""
+NAME = re.compile(r"(?!(?:nothing|returning)$)[a-z][a-z0-9_]{0,47}")
+"""Shape of the name of a table or column; SQLite reads two words as SQL even there."""
 
 OUR_COLUMNS = ("capture_id", "known_from", "known_to", "change_cause", "rule_version")
 """Columns that each table has besides the declared ones."""
@@ -50,10 +52,16 @@ NAMING_FORMATS = ("csv", "json", "ndjson", "html", "xlsx", "parquet", "")
 HEADER_FORMATS = ("csv", "html", "xlsx", "parquet")
 """Formats that name their fields once, above the records."""
 
+DIRECTIVES = re.compile(r"%-?[aAbBCdeFgGhjmuUVwWyY%]")
+"""Directives of `strftime` that a day has; a sign ``-`` before one leaves out its zeros."""
+
 MAX_DIGITS = 18
 """Most digits of an exact decimal: 64 bits keep them."""
 
 Type: TypeAlias = Literal["text", "integer", "boolean", "date", "timestamp", "json", "decimal"]
+
+TYPE_NAMES: Sequence[Type] = ("text", "integer", "boolean", "date", "timestamp", "json")
+"""Types by the names that a declaration may use; decimals besides."""
 
 TYPES: Mapping[object, Type] = {
     str: "text",
@@ -61,7 +69,7 @@ TYPES: Mapping[object, Type] = {
     bool: "boolean",
     date: "date",
     datetime: "timestamp",
-    **{name: name for name in ("text", "integer", "boolean", "date", "timestamp", "json")},
+    **{name: name for name in TYPE_NAMES},
 }
 """The type of a field, by what a declaration may name it by."""
 
@@ -108,6 +116,7 @@ def between(least: Any, most: Any) -> FieldCheck:
 
 def one_of(*values: str) -> FieldCheck:
     """Return the check that rejects a row whose text is none of ``values``."""
+    require_texts("one_of", values)
     return FieldCheck("unknown_value", "one_of", values, f"one of {', '.join(values)}")
 
 
@@ -159,7 +168,7 @@ class Field:
         if self.name in OUR_COLUMNS:
             raise invalid(what, "a name that no column of ours has", self.name, "rename it")
         if not isinstance(self.type, ExactDecimal) and self.type not in TYPES:
-            known = "str, int, bool, date, datetime, 'json' or decimal(12, 6)"
+            known = "str, int, bool, date, datetime, 'json', decimal(12, 6) or a name such as text"
             raise invalid(f"type of {what}", known, repr(self.type))
         if not self.description:
             raise invalid(f"description of {what}", "what it is, in which unit", "nothing")
@@ -188,6 +197,11 @@ class Field:
     def kind(self) -> Type:
         """Its type in one word."""
         return "decimal" if isinstance(self.type, ExactDecimal) else TYPES[self.type]
+
+    @property
+    def stored_name(self) -> str:
+        """The name of its column in SQL."""
+        return f"{self.name}{QUANTITY_SUFFIX}" if self.kind == "decimal" else self.name
 
     @property
     def checks(self) -> Sequence[Any]:
@@ -264,6 +278,7 @@ class Calendar:
     skips: bool = True
 
     def __post_init__(self) -> None:
+        require_texts("weekdays", self.weekdays)
         for name in self.weekdays or ("none",):
             if name not in WEEKDAYS:
                 remedy = did_you_mean(name, WEEKDAYS)
@@ -393,6 +408,7 @@ def _partitions(
     for name in others:
         if name not in (known := list(PartitionOptions.__annotations__)):
             raise invalid("partitions", ", ".join(known), name, did_you_mean(name, known))
+    require_texts("values of partitions", others.get("values", ()))
     if bool(others.get("value_column")) != bool(others.get("values")):
         raise invalid("values of partitions", "value_column and its values", "one of them")
     last = _day(until) if until else None
@@ -616,14 +632,17 @@ def offsets(
     )
 
 
-def cursor(parameter: str, *, path: str, most: int = 1000) -> Paging:
-    """Return paging by a cursor, which an answer has at ``path`` while there are further pages."""
-    return Paging(kind="cursor", parameter=parameter, path=path, most=most)
+def cursor(parameter: str, *, path: str, most: int = 1000, optional: bool = False) -> Paging:
+    """Return paging by a cursor, which an answer has at ``path`` while there are further pages.
+
+    The last page has null or a blank text there. With ``optional`` it may have nothing there.
+    """
+    return Paging(kind="cursor", parameter=parameter, path=path, most=most, optional=optional)
 
 
-def next_url(path: str, *, most: int = 1000) -> Paging:
-    """Return paging by the URL of the next page, which an answer has at ``path``."""
-    return Paging(kind="next_url", path=path, most=most)
+def next_url(path: str, *, most: int = 1000, optional: bool = False) -> Paging:
+    """Return paging by the URL of the next page; path and end are as of `cursor`."""
+    return Paging(kind="next_url", path=path, most=most, optional=optional)
 
 
 def link_header(*, most: int = 1000) -> Paging:
@@ -690,7 +709,7 @@ def http_source(
     per_second = requests_per_second(rate, retries, names)
     if oauth and (bearer or basic):
         raise invalid("access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}")
-    made = reading_of(reading)
+    made = reading_of(reading, signature(http_source).parameters)
     others = [incremental.parameter] if incremental else []
     _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names, *others])
     _require_query(json_query, paging, listing or field_list, [*documents, *(query or ()), *others])
@@ -725,7 +744,7 @@ def file_source(path: str, **reading: Unpack[ReadingOptions]) -> FileSource:
     A relative path is below the project folder. The other arguments are those of `Reading`.
     """
     _require_template(path, {})
-    return FileSource(path=path, reading=reading_of(reading))
+    return FileSource(path=path, reading=reading_of(reading, ("path",)))
 
 
 def _require_plain(
@@ -761,6 +780,35 @@ def _require_template(url: str, query: Mapping[str, str]) -> None:
     for text in (url, *query.values()):
         if wrong := re.search(r"[{}][^{}]*[{}]?", PLACE_OF_PARTITION.sub("", text)):
             raise invalid("template", "{partition} or {partition:%Y-%m-%d}", wrong[0])
+        for place in PLACE_OF_PARTITION.finditer(text):
+            if unknown := re.sub(DIRECTIVES, "", place["form"] or "").count("%"):
+                expected = "directives of strftime for a day, such as %Y-%m-%d"
+                raise invalid("template", expected, f"{place[0]}: {unknown} unknown")
+
+
+def require_fields(what: str, fields: Sequence[Field], columns: Sequence[str] = ()) -> None:
+    """Make sure of the type of each field, and that each column of the table has its own name.
+
+    Args:
+        what: The dataset or derived table, for the error.
+        fields: Its fields.
+        columns: Names of its further columns, which may be those of fields.
+
+    Raises:
+        ConfigurationError: The list is empty, has another value, or two columns have one name.
+    """
+    if not isinstance(fields, list | tuple) or not fields:
+        found = "none" if isinstance(fields, list | tuple) else repr(fields)
+        raise invalid(f"fields of {what}", "at least one", found)
+    if wrong := next((each for each in fields if not isinstance(each, Field)), None):
+        raise invalid(f"fields of {what}", 'such as Field("rate", int, "cents")', repr(wrong))
+    names = [each.name for each in fields]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise invalid(f"fields of {what}", "each name once", f"{twice} twice")
+    for each in fields:
+        if each.kind == "decimal" and each.stored_name in {*names, *columns}:
+            expected = f"no column {each.stored_name}, which the decimal {each.name} has in SQL"
+            raise invalid(f"fields of {what}", expected, each.stored_name, "rename one of them")
 
 
 @dataclass(frozen=True)
@@ -807,6 +855,7 @@ class Dataset:
             expected = "a name of small letters, digits and _, such as rates_daily"
             raise invalid(f"dataset {self.name!r}", expected, self.name)
         what = f"dataset {self.name!r}"
+        self._require_parts(what)
         self._require_fields(what)
         self._require_changes_of_fields(what)
         self._require_key(what)
@@ -818,12 +867,19 @@ class Dataset:
             if not isinstance(check, RowCount | UsualSize | Claim):
                 raise invalid(f"checks of {what}", "row_count(…) or usual_size(…)", repr(check))
 
+    def _require_parts(self, what: str) -> None:
+        """Make sure that each part is of its type, as Python does not."""
+        require_texts(f"key of {what}", self.key)
+        require_texts(f"owners of {what}", self.owners)
+        if not isinstance(self.partitions, Partitions):
+            expected = "Daily(…), Weekly(…) or Monthly(…)"
+            raise invalid(f"partitions of {what}", expected, repr(self.partitions))
+        if not isinstance(self.source, HttpSource | FileSource | DltSource):
+            expected = "http_source(…), file_source(…) or dlt_source(…)"
+            raise invalid(f"source of {what}", expected, repr(self.source))
+
     def _require_fields(self, what: str) -> None:
-        names = [each.name for each in self.fields]
-        if not names:
-            raise invalid(f"fields of {what}", "at least one", "none")
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise invalid(f"fields of {what}", "each name once", f"{twice} twice")
+        require_fields(what, self.fields, [self.partitions.column])
         subjects = [each for each in self.fields if each.subject]
         reading = self.source.reading
         if subjects and not reading.is_plain:

@@ -9,12 +9,11 @@ from sqlalchemy import Table
 
 from orchestration_project.errors import did_you_mean
 from orchestration_project.own.contracts import make_column
-from orchestration_project.own.declarations import KEY_TYPES, NAME, Field, Type
-from orchestration_project.own.reading import invalid
+from orchestration_project.own.declarations import KEY_TYPES, NAME, Field, Type, require_fields
+from orchestration_project.own.reading import invalid, require_texts
 from orchestration_project.tables.schema import (
     ASSET,
     OWN,
-    QUANTITY_SUFFIX,
     history_of,
     moment,
     table,
@@ -47,6 +46,8 @@ class Derived:
         if not NAME.fullmatch(self.name):
             expected = "a name of small letters, digits and _, such as rates_monthly"
             raise invalid(what, expected, self.name)
+        for name in ("key", "inputs", "owners"):
+            require_texts(f"{name} of {what}", getattr(self, name))
         if bool(self.sql.strip()) == (self.function is not None):
             found = "both" if self.sql else "neither"
             raise invalid(what, "either sql= or function=", found)
@@ -57,11 +58,8 @@ class Derived:
         self._require_partition(what)
 
     def _require_fields(self, what: str) -> None:
+        require_fields(what, self.fields, ["known_from"])
         names = [declared.name for declared in self.fields]
-        if not names:
-            raise invalid(f"fields of {what}", "at least one", "none")
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise invalid(f"fields of {what}", "each name once", f"{twice} twice")
         if not self.key:
             raise invalid(f"key of {what}", "at least one field", "none")
         by_name = {declared.name: declared for declared in self.fields}
@@ -176,8 +174,3 @@ def declare_derived_table(declared: Derived, domain: str) -> Table:
         each.info[OWN] = True
     _DECLARED[declared.name] = (declared, made)
     return made
-
-
-def stored_name(declared: Field) -> str:
-    """Return the name of a field's column in SQL."""
-    return f"{declared.name}{QUANTITY_SUFFIX}" if declared.kind == "decimal" else declared.name

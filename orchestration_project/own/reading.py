@@ -84,6 +84,18 @@ def requests_per_second(rate: str, retries: int, secrets: Iterable[str]) -> int:
     return int(found[1])
 
 
+def require_texts(what: str, values: object) -> None:
+    """Make sure that a list has texts alone: of a text, each letter would be a value.
+
+    Raises:
+        ConfigurationError: It is another value.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise invalid(what, f"a list of texts, such as [{values!r}]", repr(values))
+    if wrong := next((repr(each) for each in values if not isinstance(each, str)), ""):
+        raise invalid(what, "texts", wrong)
+
+
 class ReadingOptions(TypedDict, total=False):
     """The arguments of `Reading`, as `http_source` and `file_source` take them."""
 
@@ -174,6 +186,8 @@ class Reading:
     reads_all: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("columns", "null_values", "unpivot"):
+            require_texts(name, getattr(self, name))
         self._require_format()
         for name in self.options:
             if self.format not in OPTIONS[name]:
@@ -273,8 +287,8 @@ class Reading:
         return ["not_listed"] * has_columns + ["blank"] * bool(self.skip_blank)
 
 
-def reading_of(given: ReadingOptions) -> Reading:
-    """Return the reading of arguments.
+def reading_of(given: ReadingOptions, others: Iterable[str] = ()) -> Reading:
+    """Return the reading of arguments; ``others`` are arguments beside them, for a wrong name.
 
     Raises:
         ConfigurationError: An argument is unknown, or has a wrong value.
@@ -282,7 +296,8 @@ def reading_of(given: ReadingOptions) -> Reading:
     known = list(ReadingOptions.__annotations__)
     for name in given:
         if name not in known:
-            raise invalid("argument", ", ".join(known), name, did_you_mean(name, known))
+            remedy = did_you_mean(name, [*others, *known])
+            raise invalid("argument", ", ".join(known), name, remedy)
     zipped = given.get("zipped")
     if zipped is None:
         return Reading(**given)  # pyright: ignore[reportArgumentType] - of which none is "zipped"

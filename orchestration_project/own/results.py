@@ -12,7 +12,7 @@ from orchestration_project.contracts.values import MOMENT, QUANTITY
 from orchestration_project.errors import ContractError
 from orchestration_project.own.contracts import list_size_checks
 from orchestration_project.own.declarations import Field
-from orchestration_project.own.derived import Derived, stored_name
+from orchestration_project.own.derived import Derived
 from orchestration_project.tables.schema import as_quantity
 
 ROWS_NAMED = 3
@@ -75,7 +75,7 @@ def conform_result(derived: Derived, result: Result, scope: Mapping[str, Any]) -
 
 def expected_names(derived: Derived, *, is_sql: bool) -> Mapping[str, str]:
     """Return the names that a result must have, by field."""
-    return {field.name: stored_name(field) if is_sql else field.name for field in derived.columns}
+    return {field.name: field.stored_name if is_sql else field.name for field in derived.columns}
 
 
 def _read_column(
@@ -94,7 +94,7 @@ def _read_column(
         except (TypeError, ValueError, ArithmeticError):
             expected = f"{field.name}: {EXPECTED[field.kind]}"
             if read is _read_millionths:
-                expected = f"{stored_name(field)}: whole millionths of a decimal"
+                expected = f"{field.stored_name}: whole millionths of a decimal"
             kind = type(value).__name__
             raise _refused(derived, expected, f"{value!r:.60}, {kind}", of=field) from None
     return pl.Series(field.name, found, POLARS[field.kind])

@@ -208,6 +208,7 @@ class OwnHttpSource(OwnSource):
         """
         step = 1 if paging.kind == "page" else paging.size
         last: Capture | None = None  # the last page, if it was not full
+        before = ""
         for place in range(paging.most):
             number = str(paging.start + place * step)
             try:
@@ -221,11 +222,13 @@ class OwnHttpSource(OwnSource):
             if last is not None:
                 self._require_end(page, last)
                 return
-            yield page
             count = self._count(page)
+            if count and page.sha256 == before:
+                raise _repeated_page(url)
+            yield page
             if not count:
                 return
-            last = page if count < paging.size else None
+            last, before = page if count < paging.size else None, page.sha256
         raise _too_many_pages(url, paging)
 
     def _linked_pages(
@@ -276,16 +279,20 @@ class OwnHttpSource(OwnSource):
         url, query = asked
         match paging.kind:
             case "cursor":
-                found = next_text(document_of(page.body, self.declared.reading), paging.path)
+                found = self._next_text(page, paging)
                 return (url, {**query, paging.parameter: found}) if found else None
             case "next_url":
-                found = next_text(document_of(page.body, self.declared.reading), paging.path)
+                found = self._next_text(page, paging)
                 return (self._same_host(url, found), {}) if found else None
             case "link_header":
                 found = next_link(page.response_headers.get("link", ""))
                 return (self._same_host(url, found), {}) if found else None
             case "page" | "offset":
                 return None
+
+    def _next_text(self, page: Capture, paging: Paging) -> str:
+        document = document_of(page.body, self.declared.reading)
+        return next_text(document, paging.path, is_optional=paging.optional)
 
     def _same_host(self, url: str, following: str) -> str:
         """Return the address of the next page; keys are not sent to another host.
@@ -492,13 +499,20 @@ def secret(name: str) -> str:
     return found
 
 
-def next_text(body: bytes, path: str) -> str:
+def next_text(body: bytes, path: str, *, is_optional: bool = False) -> str:
     """Return the cursor or address of the next page; blank: this is the last one.
 
     Raises:
-        SourceError: The answer has nothing at the path, or neither a text nor a number.
+        SourceError: The answer has nothing at the path, unless it is optional, or neither a text
+            nor a number.
     """
-    found = at_path(loaded_json(body), path, "the next page")
+    document = loaded_json(body)
+    is_name = isinstance(document, dict) and path in document  # such as @odata.nextLink
+    found = (
+        document[path]
+        if is_name
+        else at_path(document, path, "the next page", is_optional=is_optional)
+    )
     if found in (None, False, ""):
         return ""
     if not isinstance(found, str):
@@ -542,7 +556,7 @@ def _too_many_pages(url: str, paging: Paging) -> SourceError:
 
 def _repeated_page(url: str) -> SourceError:
     return SourceError(
-        "the answer names a page again that was read before",
+        "a page of the answer was read before",
         expected="another page, or none",
         found="the same one",
         remedy="see the answers among the captures, and correct the paging",

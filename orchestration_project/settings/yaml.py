@@ -56,6 +56,16 @@ class _Strict(yaml.SafeLoader):
             names.add(name)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> Any:
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError as error:  # such as 2026-02-30
+            problem = f"{error}: {node.value}"
+            raise yaml.MarkedYAMLError(None, None, problem, node.start_mark) from error
+
+
+_Strict.add_constructor("tag:yaml.org,2002:timestamp", _Strict.construct_yaml_timestamp)
+
 
 class _WithoutAliases(_Strict):
     """Refuses aliases: nine lines with nine each are 387 million values."""
@@ -91,9 +101,23 @@ def syntax_problem(error: yaml.YAMLError) -> str:
 def value_problems(text: str, error: ValidationError) -> list[str]:
     """Return each invalid value of a text, as `line 3: a.b: expected an integer, found 'x'`."""
     return [
-        located(text, each["loc"], ".".join(map(str, each["loc"])) or "the file", reason_of(each))
+        located(text, place, ".".join(map(str, place)) or "the file", reason_of(each))
         for each in error.errors()
+        for place in [_place_of(each)]
     ]
+
+
+class MemberError(ValueError):
+    """A mapping is wrong by one of its members, of which a validator of the mapping raises it."""
+
+    def __init__(self, member: str, problem: str) -> None:
+        super().__init__(problem)
+        self.member = member
+
+
+def _place_of(error: ErrorDetails) -> Place:
+    raised = error.get("ctx", {}).get("error")
+    return (*error["loc"], raised.member) if isinstance(raised, MemberError) else error["loc"]
 
 
 def located(text: str, place: Place, *parts: str) -> str:

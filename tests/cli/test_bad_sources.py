@@ -43,6 +43,16 @@ CASES = {
         ["invalid dataset 'pieces': expected a table of its own", "defs/one/source.py"],
         "file=defs/two/defs.yaml",
     ),
+    "a table with the name of a history": (
+        {"a/source.py": SOURCE.replace('"pieces"', '"pieces_history"'), "b/source.py": SOURCE},
+        ["invalid dataset 'pieces_history'", "the history of pieces in defs/b/source.py"],
+        "file=defs/a/source.py",
+    ),
+    "a table with the name of a source": (
+        {"one/source.py": SOURCE, "two/source.py": SOURCE.replace('"pieces"', '"pieces_source"')},
+        ["invalid dataset 'pieces_source'", "asset of the source of pieces"],
+        "file=defs/two/source.py",
+    ),
     "an address without its partition": (
         {
             "one/source.py": SOURCE.replace(
@@ -59,7 +69,7 @@ CASES = {
     ),
     "an unknown type in YAML": (
         {"one/defs.yaml": COMPONENT.replace("type: text", "type: txt")},
-        ["line 6: attributes.fields.0: type of field 'name'", "'txt'"],
+        ["line 6: attributes.fields.0.type: type of field 'name'", "'txt'"],
         "file=defs/one/defs.yaml",
     ),
     "a file that declares nothing": (

@@ -1,6 +1,8 @@
 """Attributes of YAML make the same dataset as Python; each error has its line."""
 
 import pytest
+import yaml
+from jsonschema import Draft7Validator
 
 import orchestration_project
 from orchestration_project import (
@@ -118,22 +120,39 @@ def test_a_component_of_files_is_the_dataset_of_python(every, partitions):
 
 
 WRONG = {
-    "an unknown type of a field": ("type: text", "type: txt", "line 7: attributes.fields.0: type"),
+    "an unknown type of a field": (
+        "type: text",
+        "type: txt",
+        "line 7: attributes.fields.0.type: type",
+    ),
     "a missing name": ("name: rate\n", "nam: rate\n", "line 8: attributes.fields.1.name: expected"),
-    "an unknown key": ("[currency]", "[curency]", "line 2: attributes: key of dataset"),
+    "an unknown key": ("[currency]", "[curency]", "line 4: attributes.key: key of dataset"),
     "an argument of other paging": (
         "by: cursor",
         "by: link_header",
         "line 22: attributes.source.paging: paging; expected: most",
     ),
-    "an option of another format": ("format: json", "format: csv", "line 14: attributes.source"),
-    "a day that does not exist": ("2024-01-02", '"2024-02-30"', "line 5: attributes.partitions"),
+    "an option of another format": (
+        "format: json",
+        "format: csv",
+        "line 17: attributes.source.records",
+    ),
+    "a day that does not exist": (
+        "2024-01-02",
+        '"2024-02-30"',
+        "line 5: attributes.partitions.since",
+    ),
+    "a day of YAML that does not exist": (
+        "2024-01-02",
+        "2024-02-30",
+        "line 5: invalid YAML: day is",
+    ),
     "an argument of other partitions": ("every: day", "every: day, weekday: Monday", "line 5: "),
     "a secret in place of its name": ("RATES_TOKEN", "s3cr3t-token", "line 14: attributes.source"),
     "a secret in place of two names": (
         "[RATES_USER, RATES_PASSWORD]",
         "s3cr3t-token",
-        "line 14: attributes.source: basic",
+        "line 19: attributes.source.basic",
     ),
     "a list of secrets": (
         "X-Key: RATES_KEY",
@@ -150,6 +169,13 @@ WRONG = {
         '"{{ env.PATH }}"',
         "line 17: attributes.source.records: a template",
     ),
+    "a template without its partition": (
+        "{partition:%Y-%m-%d}",
+        "{day}",
+        "line 15: attributes.source.url: template",
+    ),
+    "a name that is none": ("rates_daily", "Rates", "line 3: attributes.name: dataset"),
+    "a time of publication": ("16:15", "quarter", "line 5: attributes.partitions.published: time"),
     "another component of ours": ("HttpDataset", "HtpDataset", "line 1: orchestration_project.Htp"),
     "a key twice": ("  max_reject", "  name: x\n  max_reject", "line 25: invalid YAML: name"),
     "two documents": ("  max_reject", "---\n  max_reject", "line 25: invalid YAML"),
@@ -174,3 +200,38 @@ def test_dagster_has_the_schema_of_the_components():
     assert {"url", "bearer", "records"} <= set(http["$defs"]["HttpAttributes"]["properties"])
     assert {"path", "positions"} <= set(files["$defs"]["FileAttributes"]["properties"])
     assert {"FileDataset", "HttpDataset"} <= set(dir(orchestration_project))
+
+
+def refused_places(text):
+    """Return the places of a component that its schema refuses, as `dg check yaml` does."""
+    schema = orchestration_project.HttpDataset.get_model_cls().model_json_schema()
+    attributes = yaml.safe_load(text)["attributes"]
+    attributes["partitions"]["since"] = str(attributes["partitions"]["since"])
+    found = Draft7Validator(schema).iter_errors(attributes)
+    return sorted(".".join(map(str, each.absolute_path)) for each in found)
+
+
+def test_the_schema_refuses_what_it_can_without_quoting_a_secret():
+    assert refused_places(RATES) == []
+    wrong = {
+        "type: text": "type: txt",
+        "format: json": "format: jsn",
+        "https:": "htps:",
+        "rate: 5/s": "rate: 5 a second",
+        "RATES_TOKEN": '"{{ env.RATES_TOKEN }}"',
+        "RATES_KEY": '"{{ env.RATES_KEY }}"',
+        "RATES_USER": '"{{ env.RATES_USER }}"',
+    }
+    text = RATES
+    for right, other in wrong.items():
+        text = text.replace(right, other, 1)
+    assert refused_places(text) == [
+        "fields.0.type",
+        "source.basic.0",
+        "source.bearer",
+        "source.format",
+        "source.rate",
+        "source.secret_headers.X-Key",
+        "source.url",
+    ]
+    assert refused_places(RATES.replace("RATES_TOKEN", "s3cr3t-token")) == []

@@ -14,6 +14,7 @@ from orchestration_project import (
     Weekly,
     between,
     decimal,
+    derived,
     file_source,
     http_source,
     judge_sample,
@@ -35,6 +36,7 @@ def no_records(_):
 
 URL = "https://api.example/{partition}"
 NO_CHECK: Any = max
+LISTED: Any = ["DE", "FR"]
 
 
 def test_the_names_that_a_project_may_use_are_these():
@@ -108,6 +110,36 @@ WRONG = {
         "{page}",
     ),
     "an unknown format": (lambda: http_source(URL, format="cvs"), "csv, json", "cvs"),
+    "an unknown directive": (
+        lambda: http_source("https://api.example/{partition:%Y-%Q}", format="csv"),
+        "directives of strftime",
+        "%Y-%Q",
+    ),
+    "a text in place of a list": (lambda: dataset(key="name"), "such as ['name']", "'name'"),
+    "a list in place of texts": (lambda: one_of(LISTED), "texts", "['DE', 'FR']"),
+    "a text in place of days": (
+        lambda: Calendar(weekdays="Monday"),
+        "such as ['Monday']",
+        "'Monday'",
+    ),
+    "a field that is none": (lambda: dataset(("rate", int)), "Field(", "('rate'"),
+    "partitions in a word": (lambda: dataset(partitions="daily"), "Daily(…)", "'daily'"),
+    "an address alone": (lambda: dataset(source=URL), "http_source(…)", URL),
+    "two columns with one name in SQL": (
+        lambda: dataset(Field("rate", decimal(8, 2), "x"), Field("rate_micros", int, "x")),
+        "no column rate_micros",
+        "rate_micros",
+    ),
+    "a word that SQLite takes for SQL": (
+        lambda: Field("nothing", int, "x"),
+        "a name of small letters",
+        "nothing",
+    ),
+    "a text in place of the key of a derived table": (
+        lambda: derived("sums", key="name", fields=[Field("name", str, "x")], sql="SELECT 1"),
+        "such as ['name']",
+        "'name'",
+    ),
     "no format and no function": (lambda: http_source(URL), "csv, json", "''"),
     "both": (lambda: http_source(URL, format="csv", parse=no_records), "not both", "csv"),
     "a rate in words": (lambda: http_source(URL, format="csv", rate="slow"), "2/s", "slow"),
@@ -182,6 +214,12 @@ def test_a_wrong_declaration_says_what_was_expected_and_found(case):
     assert expected in raised.value.expected
     assert found in raised.value.found
     assert raised.value.what.startswith("invalid ")
+
+
+def test_an_argument_that_is_misspelt_is_named():
+    options: Any = {"baerer": "MY_KEY"}
+    with pytest.raises(ConfigurationError, match="did you mean bearer"):
+        http_source(URL, format="csv", **options)
 
 
 def test_a_secret_in_a_declaration_is_not_repeated():

@@ -155,6 +155,23 @@ def test_pages_by_address_and_by_link_header_are_followed(extract):
     assert extract(by_header, records="items", paging=link_header())[0] == NAMES
 
 
+def test_the_last_page_may_lack_what_names_a_next_one(extract):
+    def by_cursor(request):
+        start = int(parameter(request, "after") or "0")
+        more = {"meta": {"next": start + 2}} if start + 2 < len(NAMES) else {}
+        return page_of(start, 2, **more)
+
+    def by_address(request):
+        start = int(parameter(request, "from") or "0")
+        more = {"@odata.nextLink": f"?from={start + 3}"} if start + 3 < len(NAMES) else {}
+        return page_of(start, 3, **more)
+
+    by_path = cursor("after", path="meta.next", optional=True)
+    by_name = next_url("@odata.nextLink", optional=True)
+    assert extract(by_cursor, records="items", paging=by_path)[0] == NAMES
+    assert extract(by_address, records="items", paging=by_name)[0] == NAMES
+
+
 REFUSED = {
     "a missing page after a full one": (
         lambda request: page_of(0, 2) if request.target.endswith("page=1") else Reply(404),
@@ -174,6 +191,11 @@ REFUSED = {
     "a page that is named again": (
         lambda _: page_of(0, 2, next="/2026-01-05"),
         next_url("next"),
+        "another page, or none",
+    ),
+    "a full page that the next number has again": (
+        lambda _: page_of(0, 2),
+        pages(size=2),
         "another page, or none",
     ),
     "a page of another host": (

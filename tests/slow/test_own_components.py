@@ -184,7 +184,7 @@ def test_a_wrong_component_fails_with_its_line_in_dagster_and_in_our_programs(pr
     for arguments in (("program.py",), ("-m", "orchestration_project", "migrate")):
         done = run(*arguments)
         assert done.returncode != 0
-        assert "line 7: attributes.fields.0: type of field 'currency'" in done.stderr
+        assert "line 7: attributes.fields.0.type: type of field 'currency'" in done.stderr
         assert "src/team/defs/rates/defs.yaml" in done.stderr
     (defs / "rates" / "defs.yaml").write_text(RATES)
     (folder / "pyproject.toml").write_text(PROJECT)

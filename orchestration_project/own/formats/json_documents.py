@@ -72,14 +72,16 @@ def _loaded(text: str) -> Any:
         raise unreadable("JSON", f"{error}: {text[:100]!a}") from error
 
 
-def at_path(document: Any, path: str, what: str) -> Any:
+def at_path(document: Any, path: str, what: str, *, is_optional: bool = False) -> Any:
     """Return the member of a document at a path of names with dots.
 
     Raises:
-        SourceError: A name of it is missing.
+        SourceError: A name of it is missing, and the path is not optional.
     """
     found = document
     for name in filter(None, path.split(".")):
+        if is_optional and isinstance(found, dict) and name not in found:
+            return None
         if not isinstance(found, dict) or name not in found:
             has = ", ".join(list(found)[:10]) if isinstance(found, dict) else type(found).__name__
             raise unreadable(f"{what} at {path}", f"no {name} in {has}")
