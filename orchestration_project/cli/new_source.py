@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,9 @@ def new_source(
 ) -> int:
     """Write defs/NAME/source.py from one answer of --url or from --file, and load its partition.
 
-    Names, types, key and partitions are proposed from the records, and shown. Read the file, and
-    correct it: a sample does not have the meaning of its fields.
+    Names, types, key, partitions and checks are proposed from the records, and shown. Formats are
+    CSV, JSON, NDJSON, XLSX and Parquet, also in gzip or zip. Correct the file: a sample does not
+    have the meaning of its fields.
     """
     from orchestration_project.connections.clock import Clock
     from orchestration_project.own.declarations import NAME
@@ -70,7 +72,7 @@ def new_source(
 
     if (url is None) == (file is None):
         raise click.UsageError("give --url or --file")
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or iskeyword(name):
         raise click.UsageError(f"{name!r} is not a name of small letters, digits and _")
     folder = require_project_folder() / "defs" / name
     path = folder / ("defs.yaml" if is_yaml else "source.py")
@@ -156,6 +158,9 @@ def _show(proposal: "Proposal") -> None:
     echo(f"{proposal.record_count} records in {proposal.format}\n")
     rows = [{**vars(field), "in_key": field.name in proposal.key} for field in proposal.fields]
     show_rows([_in_words(row) for row in rows], HEADINGS)
+    place = f"the field {proposal.day_field}" if proposal.day_field else proposal.address
+    echo(f"\npartitions: days since {proposal.day}, of {place}")
+    echo("checks: at least 1 row, at least half of the usual rows")
 
 
 def _in_words(row: dict[str, object]) -> dict[str, object]:

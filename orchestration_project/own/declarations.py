@@ -37,8 +37,11 @@ from orchestration_project.own.reading import (
 )
 from orchestration_project.tables.schema import QUANTITY_SUFFIX, USD_SCALE, FieldCheck
 
-NAME = re.compile(r"(?!(?:nothing|returning)$)[a-z][a-z0-9_]{0,47}")
-"""Shape of the name of a table or column; SQLite reads two words as SQL even there."""
+REFUSED_NAMES = ("nothing", "returning")
+"""Words that SQLite reads as SQL where a name stands, and SQLAlchemy does not quote."""
+
+NAME = re.compile(rf"(?!(?:{'|'.join(REFUSED_NAMES)})$)[a-z][a-z0-9_]{{0,47}}")
+"""Shape of the name of a table or column."""
 
 OUR_COLUMNS = ("capture_id", "known_from", "known_to", "change_cause", "rule_version")
 """Columns that each table has besides the declared ones."""

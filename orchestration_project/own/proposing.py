@@ -13,10 +13,19 @@ from typing import Any
 from orchestration_project.contracts.partitioning import day_or_none
 from orchestration_project.contracts.values import is_moment
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.declarations import MAX_DIGITS, Reading
+from orchestration_project.own.declarations import (
+    MAX_DIGITS,
+    OUR_COLUMNS,
+    REFUSED_NAMES,
+    Reading,
+)
+from orchestration_project.own.formats.compressed import is_workbook, unpacked
 from orchestration_project.own.formats.shared import BYTE_ORDER_MARK
 from orchestration_project.own.records import loaded_json, read_records
 from orchestration_project.tables.schema import USD_SCALE
+
+PARQUET = b"PAR1"
+"""First bytes of a Parquet file."""
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLED = 5_000
@@ -80,16 +89,15 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
     """Return a declaration for a document of an address.
 
     Raises:
-        ConfigurationError: It is neither a CSV nor JSON with records, or no key is found.
+        ConfigurationError: It has another format, or no records, or no key is found.
         SourceError: It is damaged.
     """
     template, day = _with_place(address)
     reading = _reading(body)
+    names = _names(unpacked(body, reading), reading)
     samples = [
         record.texts
-        for record, _ in zip(
-            read_records(body, reading, _names(body, reading)), range(SAMPLED), strict=False
-        )
+        for record, _ in zip(read_records(body, reading, names), range(SAMPLED), strict=False)
         if record.texts is not None
     ]
     if not samples:
@@ -127,16 +135,27 @@ def _with_place(address: str) -> tuple[str, date | None]:
     return address, None
 
 
+FOUND_FORMATS = "a CSV with a header, JSON, XLSX or Parquet"
+"""Documents of which a declaration is proposed, also within gzip or zip."""
+
+
 def _reading(body: bytes) -> Reading:
-    text = body.removeprefix(BYTE_ORDER_MARK).lstrip()
+    if is_workbook(body):
+        return Reading(format="xlsx")
+    document = unpacked(body, Reading(format="csv"))
+    if document.startswith(PARQUET):
+        return Reading(format="parquet")
+    text = document.removeprefix(BYTE_ORDER_MARK).lstrip()
     if text.startswith(b"{") and _is_lines(text):
         return Reading(format="ndjson")
     if text.startswith((b"{", b"[")):
-        return Reading(format="json", records=_path_to_records(loaded_json(body)))
+        return Reading(format="json", records=_path_to_records(loaded_json(document)))
+    if text.startswith(b"<"):
+        raise _no_proposal(FOUND_FORMATS, "XML or HTML")
     line = text.partition(b"\n")[0].decode("utf-8", "replace")
     delimiter = max(DELIMITERS, key=line.count)
     if not line.count(delimiter) and len(text.split(b"\n")) < 2:
-        raise _no_proposal("a CSV with a header, or JSON", line[:100])
+        raise _no_proposal(FOUND_FORMATS, line[:100])
     return Reading(format="csv", delimiter=delimiter)
 
 
@@ -165,6 +184,9 @@ def _path_to_records(document: Any) -> str:
 
 def _names(body: bytes, reading: Reading) -> Sequence[str]:
     """Return the names of the fields of a document."""
+    if reading.format in ("xlsx", "parquet"):
+        first = next(read_records(body, replace(reading, reads_all=True), []), None)
+        return [name for name in (first and first.texts) or () if name.strip()]
     if reading.format == "csv":
         text = body.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
         header = next(csv.reader(io.StringIO(text), delimiter=reading.delimiter), [])
@@ -234,7 +256,7 @@ def _number_kind(texts: Sequence[str]) -> str:
 def _with_own_names(fields: Sequence[ProposedField]) -> list[ProposedField]:
     """Return the fields with names that columns may have, each once."""
     found: list[ProposedField] = []
-    taken = {"capture_id", "known_from", "known_to", "change_cause", "rule_version"}
+    taken = {*OUR_COLUMNS, *REFUSED_NAMES}
     for field in fields:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", field.source)
         base = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:44] or "field"

@@ -83,8 +83,8 @@ def yaml_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -
     lines = [
         f"type: orchestration_project.{'FileDataset' if is_file else 'HttpDataset'}",
         "attributes:",
-        f"  name: {name}",
-        f"  key: [{', '.join(proposal.key)}]",
+        f"  name: {_scalar(name)}",
+        f"  key: [{', '.join(map(_scalar, proposal.key))}]",
         f"  partitions: {_mapping(partitions)}",
         "  fields:",
         *(f"    - {_mapping(_attributes(field))}" for field in proposal.fields),
@@ -114,7 +114,7 @@ def _requests(asking: Asking) -> list[str]:
         paging = {"by": "pages", "size": asking.page_size}
     lines = {
         "secret_headers": _mapping(asking.secret_headers) if asking.secret_headers else "",
-        "bearer": asking.bearer,
+        "bearer": _scalar(asking.bearer) if asking.bearer else "",
         "paging": _mapping(paging) if paging else "",
     }
     return [f"    {key}: {text}" for key, text in lines.items() if text]

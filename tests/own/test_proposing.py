@@ -1,5 +1,6 @@
 """From one document a declaration is proposed: format, types, key and partitions."""
 
+import gzip
 from dataclasses import replace
 from datetime import date
 
@@ -10,6 +11,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.own.attributes import dataset_in
 from orchestration_project.own.proposing import propose
 from orchestration_project.own.writing import Asking, source_text, yaml_text
+from tests.own.test_formats import parquet_of, workbook, zipped
 
 TODAY = date(2026, 1, 9)
 NOTHING = Asking(secret_headers={})
@@ -88,19 +90,44 @@ def test_lines_of_json_and_other_delimiters_are_recognised():
     assert (found.format, found.delimiter) == ("csv", ";")
 
 
+@pytest.mark.parametrize(
+    ("body", "form"),
+    [
+        (workbook(("S", [["id", "paid", "n"], ["A", True, 1.5], ["B", None, 2.25]])), "xlsx"),
+        (parquet_of(id=["A", "B"], paid=[True, None], n=[1.5, 2.25]), "parquet"),
+        (gzip.compress(b"id,paid,n\nA,true,1.5\nB,,2.25\n", mtime=0), "csv"),
+        (zipped({"x.json": '[{"id":"A","paid":true,"n":1.5},{"id":"B","n":2.25}]'}), "json"),
+    ],
+    ids=["XLSX", "Parquet", "CSV in gzip", "JSON in zip"],
+)
+def test_binary_and_compressed_samples_are_proposed_as_well(body, form):
+    found = proposed(body)
+    assert found.format == form
+    assert [(each.name, each.kind, each.is_optional) for each in found.fields] == [
+        ("id", "str", False),
+        ("paid", "bool", True),
+        ("n", "decimal(7, 2)", False),
+    ]
+    assert found.key == ["id"]
+
+
 def test_names_are_made_such_as_columns_may_have_each_once():
     names = [
         field.name
-        for field in proposed(b"Total Shares,total-shares,7days,known_from\n1,2,3,4\n").fields
+        for field in proposed(
+            b"Total Shares,total-shares,7days,known_from,nothing\n1,2,3,4,5\n"
+        ).fields
     ]
-    assert names == ["total_shares", "total_shares_2", "field_7days", "known_from_2"]
+    assert names[:2] == ["total_shares", "total_shares_2"]
+    assert names[2:] == ["field_7days", "known_from_2", "nothing_2"]
 
 
 @pytest.mark.parametrize(
     ("body", "address", "expected"),
     [
         (b"id\n", "https://a/2026-01-05", "records"),
-        (b"just a line", "https://a/2026-01-05", "a CSV with a header, or JSON"),
+        (b"just a line", "https://a/2026-01-05", "a CSV with a header, JSON, XLSX or Parquet"),
+        (b"<rates/>", "https://a/2026-01-05", "a CSV with a header, JSON, XLSX or Parquet"),
         (b"id\nA\n", "https://a/all", "a day in the address, or a field with days"),
         (b"id,n\nA,1\nA,1\n", "https://a/2026-01-05", "fields that differ between all records"),
     ],
@@ -161,6 +188,12 @@ def test_the_yaml_declares_what_the_python_does(asking):
         assert one == two
     assert replace(made, fields=other.fields) == other
     assert text.startswith("type: orchestration_project.HttpDataset\n")
+
+
+def test_the_yaml_quotes_names_that_would_be_truths():
+    found = proposed(b"no,n\nA,1\nB,1\n")
+    made = dataset_in(yaml_text("on", found, NOTHING, is_file=False))
+    assert (made.name, made.key) == ("on", ["no"])
 
 
 def test_the_yaml_of_a_file_declares_a_source_of_files():

@@ -31,6 +31,18 @@ def is_zip(body: bytes) -> bool:
     return body.startswith(ZIP)
 
 
+def is_workbook(body: bytes) -> bool:
+    """Whether a document is a zip with the parts of an Office document.
+
+    Raises:
+        SourceError: It begins like a zip, and is damaged.
+    """
+    if not is_zip(body):
+        return False
+    with _opened(body) as archive:
+        return WORKBOOK in archive.namelist()
+
+
 def unpacked(body: bytes, reading: Reading) -> bytes:
     """Return the document within gzip or zip; another one as it is.
 
@@ -46,9 +58,9 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
         if reading.member:
             raise unreadable(f"a zip with {reading.member}", "another document")
         return body
+    if reading.format == "xlsx" and is_workbook(body):
+        return body
     with _opened(body) as archive:
-        if reading.format == "xlsx" and WORKBOOK in archive.namelist():
-            return body
         return _member(archive, _chosen(archive, reading.member), reading.max_bytes)
 
 
