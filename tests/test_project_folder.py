@@ -50,6 +50,15 @@ def test_the_nearest_folder_with_the_table_is_the_project_folder(project, code):
     assert printed(project / "a" / "b", code) == [str(project / "a")]
 
 
+@pytest.mark.parametrize("arguments", [["diff"], ["apply"], ["apply", "--sql"]])
+def test_tables_of_no_project_are_not_called_as_declared(tmp_path, arguments):
+    code = f"import orchestration_project.__main__ as o; exit(o.main(['schema', *{arguments}]))"
+    done = process(tmp_path, code)
+    assert done.returncode == 1
+    assert f"found: no such folder at or above {tmp_path}" in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize("code", [FOLDER, REQUIRED])
 def test_the_variable_comes_before_a_declared_folder(project, tmp_path, code):
     other = tmp_path / "other"

@@ -263,10 +263,15 @@ def _require_renamed(
 
 
 def _opened() -> "Warehouse":
-    """Return the database as it is, perhaps without tables."""
-    from orchestration_project.engine.environment import unprepared_warehouse
-    from orchestration_project.settings import load_settings
+    """Return the database as it is, perhaps without tables.
 
+    Raises:
+        ConfigurationError: No project folder is declared, so no table can be compared.
+    """
+    from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.settings import load_settings, require_project_folder
+
+    require_project_folder()
     return unprepared_warehouse(load_settings())
 
 

@@ -35,7 +35,7 @@ from orchestration_project.own.declarations import (
 )
 from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.own.formats.compressed import is_compressed
-from orchestration_project.own.formats.shared import unreadable
+from orchestration_project.own.formats.shared import is_json, unreadable
 from orchestration_project.own.records import Record, document_of, expect_document, read_records
 from orchestration_project.tables.schema import (
     CAPTURED,
@@ -255,7 +255,13 @@ def day_text(record: Record, name: str) -> str:
 def _declared_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
     may_lack = dataset.missing_fields == "ignore"
     reads_all = may_lack or dataset.new_fields != "ignore"
-    reading = replace(dataset.source.reading, reads_all=reads_all)
+    json_names = [each.source_name for each in dataset.fields if each.kind == "json"]
+    places = dataset.source.reading.names or {}
+    reading = replace(
+        dataset.source.reading,
+        reads_all=reads_all,
+        json_names=frozenset(places.get(name, name) for name in json_names),
+    )
     required = [each for each in dataset.fields if not (may_lack and each.optional)]
     names = [each.source_name for each in required]
     subject = next((each.name for each in dataset.fields if each.subject), "")
@@ -264,7 +270,18 @@ def _declared_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
     days = [each.source_name for each in dataset.fields if each.kind == "date"]
     for record in read_records(body, reading, names):
         with_others = record if dataset.new_fields == "ignore" else _with_others(dataset, record)
-        yield _with_days(with_others, days) if days else with_others
+        checked = _with_json(with_others, json_names) if json_names else with_others
+        yield _with_days(checked, days) if days else checked
+
+
+def _with_json(record: Record, names: Sequence[str]) -> Record:
+    """Return a record that is a reject if one of its fields of JSON is not JSON."""
+    texts = {} if record.left_out else record.texts or {}
+    wrong = next((name for name in names if texts.get(name) and not is_json(texts[name])), None)
+    if wrong is None:
+        return record
+    reason = f"{wrong} is not JSON: {texts[wrong][:MAX_SHOWN_CHARACTERS]}"
+    return record._replace(texts=None, problem=("not_json", reason))
 
 
 def _with_others(dataset: Dataset, record: Record) -> Record:
@@ -324,6 +341,8 @@ def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Re
 
     return is_own
 
+
+MAX_SHOWN_CHARACTERS = 100
 
 LOADED_BEFORE = "loaded_before"
 """Why records of an incremental source are left out that the partition before has."""

@@ -20,7 +20,7 @@ from orchestration_project.own.declarations import (
     Reading,
 )
 from orchestration_project.own.formats.compressed import is_workbook, unpacked
-from orchestration_project.own.formats.shared import BYTE_ORDER_MARK
+from orchestration_project.own.formats.shared import BYTE_ORDER_MARK, is_json
 from orchestration_project.own.records import loaded_json, read_records
 from orchestration_project.tables.schema import USD_SCALE
 
@@ -232,7 +232,7 @@ def _kind(texts: Sequence[str]) -> str:
         return "datetime"
     if all(text.lower() in ("true", "false") for text in texts):
         return "bool"
-    if all(text.startswith(("{", "[")) for text in texts):
+    if all(text.startswith(("{", "[")) and is_json(text) for text in texts):
         return '"json"'
     return _number_kind(texts)
 

@@ -158,6 +158,7 @@ class Reading:
         expects: What a document is, for the message that it cannot be read; its format after a
             colon. One without records is refused.
         parse: Returns the records of a document, in place of a format.
+        json_names: Fields whose values are kept as JSON, by the document's names.
         reads_all: Whether records have all fields of the document, not those alone that are asked
             for.
     """
@@ -183,6 +184,7 @@ class Reading:
     zipped: "Reading | None" = None
     expects: str = ""
     parse: Parse | None = None
+    json_names: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     reads_all: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from orchestration_project.errors import ConfigurationError
@@ -30,6 +32,7 @@ def read_inputs(sql: str, database: str) -> Sequence[str]:
     Raises:
         ConfigurationError: It cannot be parsed, writes, or is more than one statement.
     """
+    _import_parser()
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope
 
@@ -44,6 +47,13 @@ def read_inputs(sql: str, database: str) -> Sequence[str]:
         if source.db:
             raise _wrong(source, "names of tables without a schema", f"{source.db}.{source.name}")
     return sorted({_name_of(source.this) for source in found})
+
+
+def _import_parser() -> None:
+    """Import sqlglot without its warning of an old extra, which dagster-dbt requires."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"sqlglot\[rs\] is deprecated")
+        import_module("sqlglot.tokens")
 
 
 def _name_of(identifier: "exp.Identifier") -> str:

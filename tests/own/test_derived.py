@@ -1,5 +1,8 @@
 """Declarations of derived tables, their queries, and what is refused of both."""
 
+import subprocess
+import sys
+
 import polars as pl
 import pytest
 
@@ -38,6 +41,16 @@ def declared(**given):
 )
 def test_inputs_are_tables_and_no_other_names(sql, inputs, database):
     assert list(read_inputs(sql, database)) == inputs.split()
+
+
+def test_the_parser_writes_no_warning_of_its_extras():
+    code = (
+        "from orchestration_project.own.sql import read_inputs\n"
+        "print(*read_inputs('SELECT 1 FROM a', 'sqlite'))"
+    )
+    command = [sys.executable, "-W", "default::UserWarning", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert (done.stdout, done.stderr) == ("a\n", "")
 
 
 @pytest.mark.parametrize("database", DATABASES)

@@ -527,3 +527,27 @@ def test_a_long_field_leaves_the_limit_of_other_readers_as_it_is():
     )
     assert next(records).texts is not None
     assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "found", "reason"),
+    [
+        (
+            "json",
+            b'[{"name": "A", "v": "t"}, {"name": "B", "v": {"x": [1.50, "y", null]}},'
+            b' {"name": "C", "v": null}, {"name": "D", "v": false}]',
+            ['"t"', '{"x": [1.50, "y", null]}', None, "false"],
+            [],
+        ),
+        (
+            "csv",
+            b'name,v\nA,"{""x"": 1}"\nB,5\nC,\nD,t\nE,NaN\n',
+            ['{"x": 1}', "5", None],
+            [("not_json", "v is not JSON: t"), ("not_json", "v is not JSON: NaN")],
+        ),
+    ],
+)
+def test_a_field_of_json_has_json_alone(form, body, found, reason):
+    made = declared(Field("v", "json", "any", optional=True), format=form)
+    assert [row["v"] for row in rows(made, body)] == found
+    assert rejects(made, body) == reason

@@ -11,6 +11,7 @@ from orchestration_project.own.formats.shared import (
     Digits,
     Record,
     decoded,
+    json_text,
     text_of,
     unreadable,
 )
@@ -46,7 +47,13 @@ def _records(elements: Sequence[Any], reading: Reading, names: Sequence[str]) ->
     first_names = {name.split(".")[0] for name in names}
     for number, element in enumerate(elements, 1):
         if isinstance(element, dict):
-            texts = {name: text_of(_at(element, name)) for name in names}
+            texts = {
+                name: json_text(value)
+                if name in reading.json_names and value is not None
+                else text_of(value)
+                for name in names
+                for value in [_at(element, name)]
+            }
             if reading.reads_all:
                 others = element.keys() - first_names - texts.keys()
                 texts |= {name: text_of(element[name]) for name in others}

@@ -118,19 +118,32 @@ def text_of(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, int | float | Decimal):
         return plain_number(str(value))
-    return _json_text(value)
+    return json_text(value)
 
 
-def _json_text(value: Any) -> str:
+def json_text(value: Any) -> str:
     """Return a value as JSON, its numbers as they are written."""
     if isinstance(value, Digits):
         return str(value)
     if isinstance(value, Mapping):
-        members = (f"{json.dumps(name)}: {_json_text(value[name])}" for name in sorted(value))
+        members = (f"{json.dumps(name)}: {json_text(value[name])}" for name in sorted(value))
         return f"{{{', '.join(members)}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_json_text, value))}]"
+        return f"[{', '.join(map(json_text, value))}]"
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is a JSON value."""
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity, which Python alone reads
 
 
 def plain_number(text: str) -> str:
