@@ -97,6 +97,8 @@ def new_source(
         preview(f"would write {path}:\n\n{text}", file=str(path), content=text)
         return 0
     _show(proposal)
+    if proposal.paging_hint and not (cursor or page_size):
+        echo(f"further pages? declare paging={proposal.paging_hint}, or only this one is loaded")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     echo(f"\nwrote {path}\n")

@@ -72,6 +72,7 @@ class Proposal:
         key: Names of the fields of the key.
         day_field: Name of the field that names partitions; empty: the address does.
         record_count: Records of the sample.
+        paging_hint: Paging that the sample seems to have; empty: it names no next page.
     """
 
     address: str
@@ -83,6 +84,7 @@ class Proposal:
     key: Sequence[str]
     day_field: str
     record_count: int
+    paging_hint: str = ""
 
 
 def propose(body: bytes, address: str, *, today: date) -> Proposal:
@@ -120,6 +122,7 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
         _key(fields, samples, day_field),
         day_field,
         len(samples),
+        _paging_hint(unpacked(body, reading), reading.records) if reading.format == "json" else "",
     )
 
 
@@ -182,6 +185,20 @@ def _path_to_records(document: Any) -> str:
     return ""
 
 
+NEXT = re.compile(r"next|cursor", re.IGNORECASE)
+"""Name of a member that may lead to the next page."""
+
+
+def _paging_hint(document: bytes, records: str) -> str:
+    """Return paging by the first member outside the records that may lead to the next page."""
+    found = loaded_json(document)
+    for path, value in _paths(found, "") if records and isinstance(found, Mapping) else ():
+        if path != records and NEXT.search(path.rpartition(".")[2]) and isinstance(value, str):
+            is_address = value.startswith(("http://", "https://", "/", "?"))
+            return f'next_url("{path}")' if is_address else f'cursor("…", path="{path}")'
+    return ""
+
+
 def _names(body: bytes, reading: Reading) -> Sequence[str]:
     """Return the names of the fields of a document."""
     if reading.format in ("xlsx", "parquet"):
@@ -205,15 +222,16 @@ def _leaves(body: bytes, reading: Reading) -> Iterator[str]:
         elements = found if isinstance(found, list) else [found]
     for element in elements[:SAMPLED]:
         if isinstance(element, Mapping):
-            yield from _paths(element, "")
+            yield from (path for path, _ in _paths(element, ""))
 
 
-def _paths(value: Mapping[str, Any], above: str) -> Iterator[str]:
+def _paths(value: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    """Yield the values within nested objects with their paths."""
     for name, inner in value.items():
         if isinstance(inner, Mapping) and inner:
             yield from _paths(inner, f"{above}{name}.")
         else:
-            yield f"{above}{name}"
+            yield f"{above}{name}", inner
 
 
 def _field(name: str, texts: Sequence[str]) -> ProposedField:

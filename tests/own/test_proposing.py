@@ -84,6 +84,22 @@ def test_records_of_nested_json_are_found_with_their_nested_values():
     ]
 
 
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        (b'"links": {"self": "/a", "next": "/b?page=2"}', 'next_url("links.next")'),
+        (b'"@odata.nextLink": "https://a/2"', 'next_url("@odata.nextLink")'),
+        (b'"meta": {"next_cursor": "Mg"}', 'cursor("\u2026", path="meta.next_cursor")'),
+        (b'"meta": {"nextPage": 2}', 'cursor("\u2026", path="meta.nextPage")'),
+        (b'"links": {"next": null}', ""),
+        (b'"context": "x"', ""),
+    ],
+)
+def test_a_sample_that_names_a_next_page_says_so(more, hint):
+    body = b'{"rows": [{"id": "A", "next": "B"}], ' + more + b"}"
+    assert proposed(body).paging_hint == hint
+
+
 def test_lines_of_json_and_other_delimiters_are_recognised():
     assert proposed(b'{"id": "A"}\n{"id": "B"}\n').format == "ndjson"
     found = proposed(b"id;amount\nA;1,5\n")
