@@ -35,7 +35,7 @@ def explain(table: str, key: str, column: str) -> int:
     """
     from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
-    from orchestration_project.engine.reading import open_reading
+    from orchestration_project.engine.warehouse.connecting import open_reading
     from orchestration_project.services.explanation import (
         choose_number,
         explain_number,

@@ -10,7 +10,18 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, make_url
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    column,
+    create_engine,
+    event,
+    exc,
+    make_url,
+    select,
+    table,
+)
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
@@ -21,6 +32,7 @@ from orchestration_project.engine.warehouse.remedies import (
     remedy,
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.settings import SECRET_QUERY_WORDS, Settings, project_folder
 
 registry.register("db2", "orchestration_project.engine.warehouse.db2", "Db2Dialect")
@@ -572,3 +584,31 @@ def detach_files(driver: Any, record: Any) -> None:
     for number in range(record.info.get(ATTACHED, 0)):
         driver.execute(f"DETACH incoming_{number}")
     record.info[ATTACHED] = 0
+
+
+@contextmanager
+def open_reading(settings: Settings) -> Iterator[Connection]:
+    """Give a connection that sees one state of the database of these settings.
+
+    Raises:
+        ConfigurationError: It cannot be reached, or its tables are of another version.
+    """
+    engine = open_engine(parsed_url(database_url(settings)), settings.database_schema)
+    try:
+        with explained(engine), engine.connect() as connection, connection.begin():
+            _require_version(connection)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _require_version(connection: Connection) -> None:
+    version = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE)))
+    found = version.scalar()
+    if found != NEWEST_VERSION:
+        raise ConfigurationError(
+            "the tables are of another version than this program",
+            expected=f"version {NEWEST_VERSION}",
+            found=f"version {found}",
+            remedy="back up, and run `orchestrate migrate` of the newer release",
+        )
