@@ -12,7 +12,9 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -34,6 +36,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from benchmarks.structure.modules import read_modules
 from benchmarks.structure.rules import private_uses
@@ -569,16 +572,7 @@ def test_the_retry_of_a_run_waits_an_hour_while_its_code_cannot_be_loaded(
     overrides = {**IN_THIS_PROCESS, "run_retries": {"enabled": True, "max_retries": 1}}
     with dg.instance_for_test(temp_dir=folder, overrides=overrides) as instance:
         with context_of(instance, EVERY_OTHER) as daemon:
-            list(WaitingRetries().run_iteration(daemon))  # begins at the end of the event log
-            location = daemon.create_request_context().get_code_location(EVERY_OTHER)
-            [repository] = location.get_repositories().values()
-            job = repository.get_full_job("__ASSET_JOB")
-        run = instance.create_run_for_job(
-            defs.resolve_implicit_global_asset_job_def(),
-            remote_job_origin=job.get_remote_origin(),
-            job_code_origin=job.get_python_origin(),
-            tags={"dagster/partition": LETTERS[0], "name": LETTERS[0]},
-        )
+            run = failing_run(instance, daemon)
         instance.report_run_failed(run)
         if ended_hours_ago:
             end_run_before(instance, run.run_id, ended_hours_ago)
@@ -588,8 +582,74 @@ def test_the_retry_of_a_run_waits_an_hour_while_its_code_cannot_be_loaded(
         with context_of(instance, EVERY_OTHER) as daemon:
             for _ in range(2):
                 list(WaitingRetries().run_iteration(daemon))
-        retries = instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run.run_id}))
-        assert len(retries) == (0 if ended_hours_ago else 1)
+        assert len(retries_of(instance, run)) == (0 if ended_hours_ago else 1)
+
+
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
+def test_a_failure_that_is_read_before_its_status_is_stored_is_retried(new_files, tmp_path):
+    """Check the order of an event and its status in DagsterInstance.handle_new_event."""
+    folder = str(shutil.copytree(new_files, tmp_path / "dagster"))
+    overrides = {**IN_THIS_PROCESS, "run_retries": {"enabled": True, "max_retries": 1}}
+    with (
+        dg.instance_for_test(temp_dir=folder, overrides=overrides) as instance,
+        context_of(instance, EVERY_OTHER) as daemon,
+    ):
+        run = failing_run(instance, daemon)
+        store_status = instance.run_storage.handle_run_event
+
+        def store_late(*arguments: Any) -> None:
+            list(WaitingRetries().run_iteration(daemon))  # reads the event, and goes on
+            store_status(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(instance.run_storage, "handle_run_event", store_late)
+            instance.report_run_failed(run)
+        assert retries_of(instance, run) == []
+        for _ in range(2):
+            list(WaitingRetries().run_iteration(daemon))
+        assert len(retries_of(instance, run)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
+def test_a_retry_that_could_not_be_stored_is_launched_later(new_files, tmp_path):
+    """Check consume_new_runs_for_automatic_reexecution, which would mark the run as not retried."""
+    folder = str(shutil.copytree(new_files, tmp_path / "dagster"))
+    overrides = {**IN_THIS_PROCESS, "run_retries": {"enabled": True, "max_retries": 1}}
+
+    def go_away(*_: Any) -> None:
+        raise OperationalError("INSERT", {}, ValueError("the server closed the connection"))
+
+    with (
+        dg.instance_for_test(temp_dir=folder, overrides=overrides) as instance,
+        context_of(instance, EVERY_OTHER) as daemon,
+    ):
+        run = failing_run(instance, daemon)
+        instance.report_run_failed(run)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(instance.run_storage, "add_run", go_away)
+            list(WaitingRetries().run_iteration(daemon))
+        assert retries_of(instance, run) == []
+        list(WaitingRetries().run_iteration(daemon))
+        assert len(retries_of(instance, run)) == 1
+
+
+def failing_run(instance: dg.DagsterInstance, daemon: WorkspaceProcessContext) -> dg.DagsterRun:
+    """Return a run that has not ended, after which the daemon looks for failures."""
+    list(WaitingRetries().run_iteration(daemon))  # begins at the end of the event log
+    location = daemon.create_request_context().get_code_location(EVERY_OTHER)
+    [repository] = location.get_repositories().values()
+    job = repository.get_full_job("__ASSET_JOB")
+    return instance.create_run_for_job(
+        defs.resolve_implicit_global_asset_job_def(),
+        remote_job_origin=job.get_remote_origin(),
+        job_code_origin=job.get_python_origin(),
+        tags={"dagster/partition": LETTERS[0], "name": LETTERS[0]},
+    )
+
+
+def retries_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Sequence[dg.DagsterRun]:
+    """Return the runs by which a run was retried."""
+    return instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run.run_id}))
 
 
 def end_run_before(instance: dg.DagsterInstance, run_id: str, hours: float) -> None:

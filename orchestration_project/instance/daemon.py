@@ -5,12 +5,11 @@ are those of Dagster's own command: ``python -m orchestration_project.instance.d
 Retries of runs wait for a code server that is away; Dagster drops them.
 """
 
-import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +23,8 @@ from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._daemon import controller
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
     consume_new_runs_for_automatic_reexecution,
-    filter_runs_to_should_retry,
     retry_run,
+    should_retry,
 )
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
@@ -48,6 +47,8 @@ from orchestration_project.engine.warehouse.connecting import explain_error
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.instance.claim_monitoring import monitored_claims
 from orchestration_project.instance.logs import keep_log_lines
+from orchestration_project.services.dagster_instance import storage_errors
+from orchestration_project.services.ended_runs import RETRIED_AS, WILL_RETRY
 from orchestration_project.services.hosts import DAEMON, reported_host
 from orchestration_project.services.pauses import Pauses, subjects_of_run
 from orchestration_project.settings import load_shared_settings
@@ -191,20 +192,22 @@ class Freshness(WholeWaits, controller.FreshnessDaemon):  # pyright: ignore[repo
     """Dagster's evaluation of freshness policies."""
 
 
-WAITING_RETRIES = "orchestration_project/waiting_retries"
-"""Cursor of the daemon with the IDs of runs whose retry waits for a code server, as JSON."""
-
 SECONDS_BETWEEN_RETRIES = 10
 """Time between two searches for failed runs, each of which writes to the database."""
 
 MAX_RETRY_WAIT = timedelta(hours=1)
-"""Time since a run's end in which its retry waits for a code server."""
+"""Time since a run's end in which its retry waits for a code server or a database."""
+
+TO_RETRY = {WILL_RETRY: "true"}
+"""Tag of a failed run whose retry Dagster has announced."""
 
 
 class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
-    """Retries failed runs; a retry whose code server is away waits for it.
+    """Retries failed runs; a retry whose code server or database is away waits for it.
 
-    Dagster tries once, and marks the run as one that is not retried. Its backfill fails then.
+    Dagster tries once, and marks the run as one that is not retried. Its backfill fails then. Nor
+    does Dagster look again at a run whose failure it read before the status was stored, or while
+    the database went away. So each iteration also looks for announced retries without a run.
     """
 
     def __init__(self, interval_seconds: int = SECONDS_BETWEEN_RETRIES) -> None:
@@ -219,11 +222,8 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
         self, workspace_process_context: IWorkspaceProcessContext
     ) -> Generator[Any, None, None]:
         """Retry runs that wait, then those that have failed since the last iteration."""
-        instance = workspace_process_context.instance
-        if waiting := _waiting_retries(instance):
-            records = instance.get_run_records(RunsFilter(run_ids=sorted(waiting)))
-            _store_waiting(instance, {record.dagster_run.run_id for record in records})
-            yield from self.retry_or_wait(workspace_process_context, records, self._logger)
+        records = _awaited_retries(workspace_process_context.instance)
+        yield from self.retry_or_wait(workspace_process_context, records, self._logger)
         yield from super().run_iteration(workspace_process_context)
 
     def retry_or_wait(
@@ -232,29 +232,33 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
         records: Sequence[RunRecord],
         logger: logging.Logger,
     ) -> Iterator[None]:
-        """Retry failed runs; store those whose code server is away before the cursor goes on."""
-        instance = context.instance
-        records_by_id = {record.dagster_run.run_id: record for record in records}
-        runs = [record.dagster_run for record in records]
-        for run in filter_runs_to_should_retry(runs, instance):
+        """Retry failed runs; those stay announced whose code server or database is away."""
+        awaited = (
+            DagsterUserCodeUnreachableError,
+            DagsterCodeLocationLoadError,
+            *storage_errors(),
+        )
+        for record in records:
+            run = record.dagster_run
+            if not should_retry(run, context.instance):
+                if run.tags.get(WILL_RETRY) == "true":  # its backfill has ended
+                    context.instance.add_run_tags(run.run_id, {WILL_RETRY: "false"})
+                continue
             yield
             try:
                 retry_run(run, context)
-            except (DagsterUserCodeUnreachableError, DagsterCodeLocationLoadError) as error:
-                if _may_wait(records_by_id[run.run_id]):
-                    logger.warning(
-                        "the retry of run %s waits for its code server: %s",
-                        run.run_id,
-                        error,
-                        extra={"event": "retry_awaits_code_server"},
-                    )
-                    _store_waiting(instance, {*_waiting_retries(instance), run.run_id})
-                    records_by_id.pop(run.run_id)
-                else:
-                    yield from _retry_once(context, records_by_id[run.run_id], logger)
+            except awaited as error:
+                if not _may_wait(record):
+                    yield from _retry_once(context, record, logger)
+                    continue
+                logger.warning(
+                    "the retry of run %s waits for its code server or database: %s",
+                    run.run_id,
+                    error,
+                    extra={"event": "retry_awaits_code_server"},
+                )
             except Exception:  # noqa: BLE001 - reported by Dagster
-                yield from _retry_once(context, records_by_id[run.run_id], logger)
-        _store_waiting(instance, _waiting_retries(instance) - records_by_id.keys())
+                yield from _retry_once(context, record, logger)
 
 
 def _retry_once(
@@ -269,16 +273,15 @@ def _may_wait(record: RunRecord) -> bool:
     return Clock().now() - ended_at < MAX_RETRY_WAIT
 
 
-def _waiting_retries(instance: DagsterInstance) -> set[str]:
-    stored = instance.daemon_cursor_storage.get_cursor_values({WAITING_RETRIES})
-    return set(json.loads(stored.get(WAITING_RETRIES, "[]")))
-
-
-def _store_waiting(instance: DagsterInstance, run_ids: Collection[str]) -> None:
-    if set(run_ids) != _waiting_retries(instance):
-        instance.daemon_cursor_storage.set_cursor_values(
-            {WAITING_RETRIES: json.dumps(sorted(run_ids))}
-        )
+def _awaited_retries(instance: DagsterInstance) -> Sequence[RunRecord]:
+    """Return failed runs whose retry was announced and is not there yet."""
+    since = Clock().now() - 2 * MAX_RETRY_WAIT
+    failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE], tags=TO_RETRY, updated_after=since)
+    return [
+        record
+        for record in instance.get_run_records(failed)
+        if RETRIED_AS not in record.dagster_run.tags
+    ]
 
 
 MAX_REPORTED_RUNS = 100

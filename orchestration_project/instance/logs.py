@@ -52,7 +52,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "run_not_startable": "A delivered run is not executed, as it has ended or is queued again.",
     "run_lost_before_start": "The process that claimed a run ended before the run started.",
     "run_lost_on_this_host": "The process of a run in progress on this host is gone.",
-    "retry_awaits_code_server": "The retry of a run waits for a code server that is away.",
+    "retry_awaits_code_server": "The retry of a run waits for a code server or database.",
     "additional_tables": "The database has tables, columns or indexes that are not declared.",
     "claims_not_checked": "The claims of runs could not be read; the daemon tries again.",
     "run_of_another_release": "A worker refused a run that a daemon of another release launched.",

@@ -311,6 +311,8 @@ class StoredEvents(SqlEventLogStorage):
             super().store_event(event)
             if event.dagster_event_type in UNSUCCESSFUL_ENDS:
                 self._remove_plan_unless_begun(event.run_id)
+            if self.has_instance and is_ended_by_storage(event):
+                self._instance.add_run_tags(event.run_id, {RETRY_STEP_FAILURE: "true"})
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of one run."""
@@ -327,6 +329,24 @@ class StoredEvents(SqlEventLogStorage):
         planned = table.c.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
         with self.index_connection() as connection:
             connection.execute(table.delete().where(table.c.run_id == run_id, planned))
+
+
+RETRY_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"
+"""Tag of a run that is retried although a step failed."""
+
+OUTAGES = ("OperationalError", "DagsterPostgresException")
+"""Errors of Dagster's storage, by name, as its events have them; those of assets have a cause."""
+
+
+def is_ended_by_storage(event: EventLogEntry) -> bool:
+    """Return whether a step failed as Dagster's own storage was away: its run is to be retried.
+
+    The error of an asset is wrapped, and its step has had its retries.
+    """
+    if event.dagster_event_type != DagsterEventType.STEP_FAILURE:
+        return False
+    error = event.get_dagster_event().step_failure_data.error
+    return error is not None and error.cls_name in OUTAGES
 
 
 class StoredTicks(ScheduleStorage[Any]):

@@ -11,6 +11,7 @@ import psutil
 import psycopg
 import pytest
 from sqlalchemy import make_url, text
+from sqlalchemy.event import listen
 from sqlalchemy.exc import OperationalError
 
 from orchestration_project.cli.full_disk import full_disk_explained
@@ -156,6 +157,35 @@ def test_a_web_server_notes_that_the_server_ended_its_connections(
         assert other.execute(ended).fetchall()
         assert instance.get_runs_count() == before
         assert instance.all_logs("none") == []
+
+
+@pytest.mark.parametrize("cut_by", ["server", "asset"])
+def test_a_step_whose_event_could_not_be_stored_has_its_run_retried(
+    cut_by, tmp_path, monkeypatch, postgres_url
+):
+    """The error of an asset, which has had its step's retries, retries no run."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+
+    @dg.asset
+    def cut():
+        if cut_by == "asset":
+            raise OperationalError("SELECT 1", {}, ValueError("the asset's database is away"))
+
+    def end_connection(connection: Any, _: Any, statement: str, *_others: Any) -> None:
+        if cut_by == "server" and "INTO asset_event_tags" in statement:
+            pid = connection.connection.dbapi_connection.info.backend_pid
+            with psycopg.connect(postgres_url) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    with open_instance() as instance:
+        events: Any = instance.event_log_storage
+        listen(events._engine, "before_cursor_execute", end_connection)
+        run_id = dg.materialize([cut], instance=instance, raise_on_error=False).run_id
+        run = instance.get_run_by_id(run_id)
+    assert run
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert run.tags["dagster/will_retry"] == ("true" if cut_by == "server" else "false")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
