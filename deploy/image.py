@@ -74,6 +74,7 @@ class Buildah:
     """Buildah with a store of its own in a folder."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._command = ("buildah", f"--root={folder / 'store'}", f"--runroot={folder / 'run'}")
 
     def run(self, *arguments: str) -> str:
@@ -93,12 +94,16 @@ class Buildah:
             raise SystemExit(f"buildah {arguments[0]} failed:\n{done.stderr[-3000:]}")
         return done.stdout.strip()
 
-    def build_base(self, archive: Path) -> None:
-        """Make an image of the archive of a file system, with `python` as in Python's images."""
+    def build_base(self) -> None:
+        """Make an image of Debian's packages, with `python` as in Python's images."""
+        archive = self._folder / "base.tar"
+        options = ("--quiet", "--variant=minbase", f"--include={PACKAGES}", *WITHOUT_TEXTS)
+        subprocess.run(["mmdebstrap", *options, SUITE, str(archive)], check=True)  # noqa: S603, S607 - Debian's
         container = self.run("from", "scratch")
         self.run("add", "--quiet", container, str(archive), "/")
         self.run("run", container, "--", "ln", "-s", "python3", "/usr/bin/python")
         self.run("commit", "--quiet", "--rm", container, BASE)
+        archive.unlink()
 
     def build(self, target: str) -> None:
         """Build a target; packages come by the authorities that this host trusts."""
@@ -286,11 +291,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="image-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the programs in the image are another user's
-        buildah, archive = Buildah(folder), folder / "base.tar"
-        options = ("--quiet", "--variant=minbase", f"--include={PACKAGES}", *WITHOUT_TEXTS)
-        subprocess.run(["mmdebstrap", *options, SUITE, str(archive)], check=True)  # noqa: S603, S607 - Debian's
-        buildah.build_base(archive)
-        archive.unlink()
+        buildah = Buildah(folder)
+        buildah.build_base()
         for target, check in CHECKS.items():
             buildah.build(target)
             state = folder / target / "state"  # logs lie beside it

@@ -28,10 +28,13 @@ class Broker:
         folder: Its state.
         address: Address of its one listener.
         config: Lines of its configuration beside those of `deploy/`.
+        port: Its port; a free one by default.
     """
 
-    def __init__(self, folder: Path, address: str = LOOPBACK, config: str = "") -> None:
-        self.port, self.address = free_port(), address
+    def __init__(
+        self, folder: Path, address: str = LOOPBACK, config: str = "", port: int | None = None
+    ) -> None:
+        self.port, self.address = port or free_port(), address
         self._programs = rabbitmq(folder, self.port, (free_port(), free_port()), PASSWORD)
         file = folder / "rabbitmq.conf"
         listener = f"{LOOPBACK}:{self.port}"
@@ -82,8 +85,10 @@ class Broker:
 
 
 @contextmanager
-def running_broker(folder: Path, address: str = LOOPBACK, config: str = "") -> Iterator[Broker]:
-    broker = Broker(folder, address, config)
+def running_broker(
+    folder: Path, address: str = LOOPBACK, config: str = "", port: int | None = None
+) -> Iterator[Broker]:
+    broker = Broker(folder, address, config, port)
     try:
         broker.start()
         yield broker

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+
+import psutil
 
 from tests.postgres import SETTINGS, binaries_asked_for, new_folder
 from tests.programs import free_port
@@ -17,13 +19,13 @@ USER = "postgres"
 class TcpServer:
     """Server that listens on an address; its data lie in ``folder``, which its user can reach."""
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, address: str, port: int | None = None) -> None:
         self._binaries, self._data = _binaries(), folder / "data"
         self._log = folder / "server.log"
         self._user = {"user": USER, "group": USER, "extra_groups": []} if not os.geteuid() else {}
         if self._user:
             shutil.chown(folder, USER, USER)
-        port = free_port()
+        port = port or free_port()
         self.url = f"postgresql://postgres@{address}:{port}/postgres?connect_timeout=5"
         self._options = " ".join(
             [
@@ -43,6 +45,15 @@ class TcpServer:
     def stop(self, mode: str = "fast") -> None:
         """Stop it; ``immediate`` is as a crash."""
         self._call("pg_ctl", "stop", "-w", "-m", mode)
+
+    def kill(self) -> None:
+        """Kill it and all of its processes by SIGKILL, as when memory runs out."""
+        postmaster = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=30)
 
     def _call(self, program: str, *arguments: str) -> None:
         command = [str(self._binaries / program), "-D", str(self._data), *arguments]
@@ -68,10 +79,12 @@ def _binaries() -> Path:
 
 
 @contextmanager
-def tcp_server(address: str, folder: Path | None = None) -> Iterator[TcpServer]:
+def tcp_server(
+    address: str, folder: Path | None = None, port: int | None = None
+) -> Iterator[TcpServer]:
     """Run a server while the block runs."""
     with new_folder() as own:
-        server = TcpServer(folder or own, address)
+        server = TcpServer(folder or own, address, port)
         server.start()
         try:
             yield server
