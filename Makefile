@@ -19,7 +19,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image observe migrate migrated migration verify reset lock
+.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image compose observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -118,6 +118,10 @@ test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS=
 pictures: $(VENV)/installed-dev ## retake the pictures of the docs in a clone, with chromium; takes a quarter of an hour
 	@$(VENV)/bin/python -m tests.pictures
 
+chaos: $(VENV)/installed-dev ## two hosts, a backfill, each program killed 20 times, counts; KILLS=2 CUTS=1 PARTITIONS=20 SEED=7
+	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m tests.chaos $(if $(KILLS),--kills=$(KILLS)) $(if $(CUTS),--cuts=$(CUTS)) \
+	  $(if $(PARTITIONS),--partitions=$(PARTITIONS)) $(if $(SEED),--seed=$(SEED)) $(ARGS)
+
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
 
@@ -171,6 +175,9 @@ check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose,
 
 image: ## build the image by Debian's buildah, and run the programs in it; needs root
 	@python3 deploy/image.py
+
+compose: $(VENV)/installed-dev ## programs of compose.yaml in the image, by Debian's podman, and a run; needs root
+	@$(VENV)/bin/python -m tests.deploy.compose_in_podman $(ARGS)
 
 check-wheel: $(VENV)/installed-dev ## build the wheel, and run its commands in a bare environment and an empty folder
 	@$(VENV)/bin/python .ci/wheel.py
