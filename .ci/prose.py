@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = ROOT / ".ci" / "prose.txt"
+SOURCES = ("orchestration_project/*.py", "demo/*.py", "reference_pages/*.py", "benchmarks/*.py")
 
 MOST_WORDS = 30
 MOST_CHARACTERS = 110
@@ -100,7 +101,7 @@ def hits() -> dict[tuple[str, str], list[Hit]]:
             continue
         for kind, check in PAGE_CHECKS.items():
             found[kind, name] = list(check((ROOT / name).read_text()))
-    for name in listed("orchestration_project/*.py", "reference_pages/*.py", "benchmarks/*.py"):
+    for name in listed(*SOURCES):
         found["docstring", name] = list(docstrings((ROOT / name).read_text()))
     return {each: places for each, places in found.items() if places}
 

@@ -57,10 +57,10 @@ def hits(text: str) -> list[tuple[int, str, str]]:
 
 
 def files(root: Path = ROOT) -> list[Path]:
-    """Return the pages and the package, whose texts people read, with files that are not added."""
+    """Return pages, package and demo, whose texts people read, with files that are not added."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(  # noqa: S603 - git
-        [*command, "*.md", "orchestration_project/*.py"],
+        [*command, "*.md", "orchestration_project/*.py", "demo/*.py"],
         cwd=root,
         capture_output=True,
         text=True,

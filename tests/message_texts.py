@@ -151,9 +151,9 @@ def lint(text: str) -> list[str]:
 
 
 def package(root: Path = ROOT) -> dict[str, str]:
-    """Return the source of each module of the package in a checkout, but of `FROZEN` ones."""
+    """Return the source of each module of package and demo in a checkout, but of `FROZEN` ones."""
     listed = subprocess.run(  # noqa: S603 - git
-        [*LISTING, "orchestration_project/*.py"],
+        [*LISTING, "orchestration_project/*.py", "demo/*.py"],
         cwd=root,
         capture_output=True,
         text=True,

@@ -44,7 +44,11 @@ def test_an_error_in_one_line_has_its_cause_and_remedy_and_not_where():
 def test_an_error_that_is_passed_on_keeps_what_was_found():
     """A handler that passes on what failed passes on the parts below it, too."""
     lost: list[str] = []
-    for file in sorted((PROJECT_ROOT / "orchestration_project").rglob("*.py")):
+    for file in sorted(
+        file
+        for folder in ("orchestration_project", "demo")
+        for file in (PROJECT_ROOT / folder).rglob("*.py")
+    ):
         for handler in ast.walk(ast.parse(file.read_text())):
             if isinstance(handler, ast.ExceptHandler) and handler.name:
                 names = {

@@ -29,7 +29,6 @@ DOCUMENTS = frozenset(
         *("headers", "payload"),
         *("claims", "target"),
         *("sentence", "figures"),
-        "terms",
     )
 )
 """Columns of text of any length, CLOB: nothing compares them or sorts by them.
