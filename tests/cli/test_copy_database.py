@@ -29,7 +29,9 @@ def test_after_a_move_to_postgresql_the_next_run_says_that_nothing_changed(state
     assert status == 1
     assert "the database to copy to is not empty" in error
     with psycopg.connect(postgres_url) as connection:
-        assert connection.execute("SELECT value FROM database_labels").fetchall() == [("demo",)]
+        assert connection.execute(
+            "SELECT value FROM database_labels WHERE name = 'data'"
+        ).fetchall() == [("demo",)]
 
 
 @pytest.mark.slow
