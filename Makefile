@@ -183,7 +183,7 @@ check-wheel: $(VENV)/installed-dev ## build the wheel, and run its commands in a
 	@$(VENV)/bin/python .ci/wheel.py
 
 observe: $(VENV)/installed-dev ## rules and dashboards, against the Prometheus of the running stack, or of one of its own
-	@$(VENV)/bin/python deploy/observe.py $(ARGS)
+	@DOMAINS=all $(VENV)/bin/python deploy/observe.py $(ARGS)
 
 lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and list their licences
 	@for set in "" "--extra dev" "--extra bench"; do \
