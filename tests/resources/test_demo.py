@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,29 @@ def test_a_server_of_another_release_is_replaced(settings_for):
     assert (after["url"], after["pid"] != before["pid"]) == (url, True)
     assert demo_url(settings) == url
     assert partitions(url) > 100
+
+
+def test_a_server_that_an_earlier_release_started_is_stopped(settings_for, tmp_path):
+    settings = settings_for()
+    file = settings.state_path / "demo" / "server.json"
+    file.parent.mkdir(parents=True)
+    program = tmp_path / "orchestration_project" / "demo" / "__main__.py"
+    program.parent.mkdir(parents=True)
+    for folder in (program.parent, program.parent.parent):
+        (folder / "__init__.py").touch()
+    program.write_text("import signal\nsignal.pause()\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        earlier = subprocess.Popen(
+            [sys.executable, "-m", "orchestration_project.demo"],
+            cwd=tmp_path,
+            env=child_environment(PYTHONPATH=str(tmp_path)),
+        )
+        file.write_text(json.dumps({"pid": earlier.pid, "url": url, "release": "1"}))
+        wait_for(lambda: "orchestration_project.demo" in psutil.Process(earlier.pid).cmdline(), 60)
+        stop_demos(settings)
+        assert not psutil.pid_exists(earlier.pid)
+        earlier.wait(timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.slow
