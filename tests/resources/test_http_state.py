@@ -26,6 +26,7 @@ from orchestration_project.connections.http.shared_state import (
     CLOSED,
     MARGIN_MS,
     BreakerState,
+    Count,
     HostKey,
     QuotaCount,
     Rate,
@@ -260,6 +261,16 @@ def test_counts_of_clients_add_up_by_system(opened: Callable[[], SharedState]):
     for _ in range(2):
         breaker_of(state).failed("status 503")
     assert state.systems()["example"].is_open
+
+
+def test_counts_are_added_all_or_none(opened: Callable[[], SharedState]):
+    state = opened()
+    state.add_counts(KEY, [])
+    state.add_counts(KEY, [Count("503", 2, 1), Count("200", 3, 0)])
+    with pytest.raises(UnicodeEncodeError):
+        state.add_counts(KEY, [Count("200", 1, 0), Count("\ud800", 1, 0)])
+    state.add_counts(KEY, [Count("200", 1, 1)])
+    assert state.systems()["example"] == SystemState({"200": 4, "503": 2}, 2)
 
 
 def test_a_quota_ends_at_its_limit_or_when_the_vendor_says_so(opened: Callable[[], SharedState]):

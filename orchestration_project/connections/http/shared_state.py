@@ -180,13 +180,15 @@ WHERE host = :host AND system = :system
   AND opened_at {is_same} :before_opened_at AND retry_at {is_same} :before_retry_at
 """
 
-ADD_COUNT = """
-INSERT INTO {counts} AS counted (host, system, outcome, request_count, retry_count)
-VALUES (:host, :system, :outcome, :request_count, :retry_count)
+ADD_COUNTS = """
+INSERT INTO {{counts}} AS counted (host, system, outcome, request_count, retry_count)
+VALUES {rows}
 ON CONFLICT (host, system, outcome) DO UPDATE SET
   request_count = counted.request_count + excluded.request_count,
   retry_count = counted.retry_count + excluded.retry_count
 """
+
+COUNT_ROW = "(:host, :system, :outcome_{0}, :request_count_{0}, :retry_count_{0})"
 
 COUNTS_BY_SYSTEM = """
 SELECT system, outcome, sum(request_count), sum(retry_count) FROM {counts}
@@ -273,9 +275,17 @@ class SharedState(ABC):
             self._write(NEW_HOST, key._asdict())
 
     def add_counts(self, key: HostKey, counts: Iterable[Count]) -> None:
-        """Add ``counts`` to those of all processes."""
-        for count in counts:
-            self._write(ADD_COUNT, {**key._asdict(), **count._asdict()})
+        """Add ``counts``, each of another outcome, to those of all processes: all, or none.
+
+        They are sorted, so that two processes lock their rows in the same order.
+        """
+        rows: list[str] = []
+        values: dict[str, object] = dict(key._asdict())
+        for number, count in enumerate(sorted(counts)):
+            rows.append(COUNT_ROW.format(number))
+            values |= {f"{name}_{number}": value for name, value in count._asdict().items()}
+        if rows:
+            self._write(ADD_COUNTS.format(rows=", ".join(rows)), values)
 
     def systems(self) -> Mapping[str, SystemState]:
         """Return the state of each system that was requested, by name."""
