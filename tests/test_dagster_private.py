@@ -611,13 +611,21 @@ def test_a_failure_that_is_read_before_its_status_is_stored_is_retried(new_files
 
 
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
-def test_a_retry_that_could_not_be_stored_is_launched_later(new_files, tmp_path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("INSERT", {}, ValueError("the server closed the connection")),
+        EOFError("the code server was killed"),
+    ],
+    ids=["outage", "unknown"],
+)
+def test_a_retry_that_could_not_be_stored_is_launched_later(new_files, tmp_path, error):
     """Check consume_new_runs_for_automatic_reexecution, which would mark the run as not retried."""
     folder = str(shutil.copytree(new_files, tmp_path / "dagster"))
     overrides = {**IN_THIS_PROCESS, "run_retries": {"enabled": True, "max_retries": 1}}
 
     def go_away(*_: Any) -> None:
-        raise OperationalError("INSERT", {}, ValueError("the server closed the connection"))
+        raise error
 
     with (
         dg.instance_for_test(temp_dir=folder, overrides=overrides) as instance,

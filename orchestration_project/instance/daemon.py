@@ -198,6 +198,12 @@ SECONDS_BETWEEN_RETRIES = 10
 MAX_RETRY_WAIT = timedelta(hours=1)
 """Time since a run's end in which its retry waits for a code server or a database."""
 
+MAX_UNKNOWN_WAIT = timedelta(minutes=5)
+"""Time since a run's end in which a retry that fails for an unknown reason is repeated.
+
+A service that is killed may answer with any error.
+"""
+
 TO_RETRY = {WILL_RETRY: "true"}
 """Tag of a failed run whose retry Dagster has announced."""
 
@@ -232,7 +238,7 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
         records: Sequence[RunRecord],
         logger: logging.Logger,
     ) -> Iterator[None]:
-        """Retry failed runs; those stay announced whose code server or database is away."""
+        """Retry failed runs; those that cannot be launched for now stay announced."""
         awaited = (
             DagsterUserCodeUnreachableError,
             DagsterCodeLocationLoadError,
@@ -248,7 +254,7 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
             try:
                 retry_run(run, context)
             except awaited as error:
-                if not _may_wait(record):
+                if not _may_wait(record, MAX_RETRY_WAIT):
                     yield from _retry_once(context, record, logger)
                     continue
                 logger.warning(
@@ -257,8 +263,17 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
                     error,
                     extra={"event": "retry_awaits_code_server"},
                 )
-            except Exception:  # noqa: BLE001 - reported by Dagster
-                yield from _retry_once(context, record, logger)
+            except Exception as error:
+                if not _may_wait(record, MAX_UNKNOWN_WAIT):
+                    yield from _retry_once(context, record, logger)
+                    continue
+                logger.warning(
+                    "failed to launch the retry of run %s; the next attempt follows: %s",
+                    run.run_id,
+                    error,
+                    exc_info=True,
+                    extra={"event": "retry_not_launched"},
+                )
 
 
 def _retry_once(
@@ -268,9 +283,9 @@ def _retry_once(
     yield from consume_new_runs_for_automatic_reexecution(context, [record], logger)
 
 
-def _may_wait(record: RunRecord) -> bool:
+def _may_wait(record: RunRecord, longest: timedelta) -> bool:
     ended_at = datetime.fromtimestamp(record.end_time or 0, UTC)
-    return Clock().now() - ended_at < MAX_RETRY_WAIT
+    return Clock().now() - ended_at < longest
 
 
 def _awaited_retries(instance: DagsterInstance) -> Sequence[RunRecord]:

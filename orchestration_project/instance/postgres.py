@@ -18,7 +18,7 @@ from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from dagster_postgres.utils import create_pg_engine, set_pg_statement_timeout
-from sqlalchemy import Engine, event, insert
+from sqlalchemy import Engine, event, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.engine.warehouse.connecting import wait_for_restarts
@@ -89,6 +89,23 @@ class _PostgresTicks(StoredTicks, LimitedReads, PostgresScheduleStorage):
     pass
 
 
+LOCK_RUN = text("SELECT pg_advisory_xact_lock(hashtextextended(:run_id, 0))")
+"""Until the transaction ends, another process that ends the run waits."""
+
+
+def is_end_from_outside(event: EventLogEntry) -> bool:
+    """Return whether a run was failed or canceled by a process other than its own.
+
+    The end that a run reports itself has an error or the step that failed.
+    """
+    if event.dagster_event_type == DagsterEventType.RUN_CANCELED:
+        return True
+    if event.dagster_event_type != DagsterEventType.RUN_FAILURE:
+        return False
+    data = event.get_dagster_event().event_specific_data
+    return not any(getattr(data, name, None) for name in ("error", "first_step_failure_event"))
+
+
 class PostgresEvents(StoredEvents, LimitedReads, PostgresEventLogStorage):
     """Storage in PostgreSQL, where other machines may check the process of a run."""
 
@@ -98,6 +115,19 @@ class PostgresEvents(StoredEvents, LimitedReads, PostgresEventLogStorage):
         return Heartbeats(self.index_connection)
 
     def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; of processes that find the same run lost at once, one stores its end."""
+        if not is_end_from_outside(event):
+            self._store_event(event)
+            return
+        with self.index_connection() as connection:
+            transactional = connection.execution_options(isolation_level="READ COMMITTED")
+            with transactional.begin():
+                transactional.execute(LOCK_RUN, {"run_id": event.run_id})
+                ends = {event.get_dagster_event().event_type}
+                if not self.get_records_for_run(event.run_id, of_type=ends, limit=1).records:
+                    self._store_event(event)
+
+    def _store_event(self, event: EventLogEntry) -> None:
         """Store an event; who stores that a run started executes it, until it ends."""
         if event.dagster_event_type == DagsterEventType.RUN_START:
             self.heartbeats.begin(event.run_id)

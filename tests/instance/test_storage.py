@@ -1,6 +1,8 @@
 """Storage of Dagster's own data."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -186,6 +188,54 @@ def test_a_step_whose_event_could_not_be_stored_has_its_run_retried(
     assert run
     assert run.status == dg.DagsterRunStatus.FAILURE
     assert run.tags["dagster/will_retry"] == ("true" if cut_by == "server" else "false")
+
+
+def messages_of(
+    instance: dg.DagsterInstance, run_id: str, types: set[dg.DagsterEventType]
+) -> list[str]:
+    """Return the messages of a run's events, in their order."""
+    records = instance.get_records_for_run(run_id, of_type=types, ascending=True).records
+    return [str(record.event_log_entry.get_dagster_event().message) for record in records]
+
+
+@pytest.mark.parametrize("end", ["failed", "canceled"])
+def test_the_end_of_a_run_that_several_processes_find_lost_is_stored_once(
+    end, tmp_path, monkeypatch, postgres_url
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+    with ExitStack() as stack:
+        instances = [stack.enter_context(open_instance()) for _ in range(4)]
+        job = dg.Definitions([one]).resolve_implicit_global_asset_job_def()
+        run = instances[0].create_run_for_job(job)
+        reports = [getattr(each, f"report_run_{end}") for each in instances]
+        with ThreadPoolExecutor(len(reports)) as pool:
+            found = list(pool.map(lambda report: report(run, "its process is gone"), reports))
+        ends = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
+        stored = messages_of(instances[0], run.run_id, ends)
+        after = instances[0].get_run_by_id(run.run_id)
+    assert len(found) == len(instances)
+    assert stored == ["its process is gone"]
+    assert after
+    assert after.status.name == ("FAILURE" if end == "failed" else "CANCELED")
+
+
+def test_what_a_run_says_of_its_own_failure_is_stored_after_it_was_given_up(
+    tmp_path, monkeypatch, postgres_url
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+
+    @dg.asset
+    def given_up(context: dg.AssetExecutionContext):
+        context.instance.report_run_failed(context.run, "no heartbeat")
+        raise ValueError("the file is damaged")
+
+    with open_instance() as instance:
+        run_id = dg.materialize([given_up], instance=instance, raise_on_error=False).run_id
+        first, own = messages_of(instance, run_id, {dg.DagsterEventType.RUN_FAILURE})
+    assert first == "no heartbeat"
+    assert "given_up" in own
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
