@@ -5,7 +5,8 @@ Dagster gives that limit to the session, which through a pooler would come to ot
 would be ended after the seconds that a page may take.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -93,19 +94,6 @@ LOCK_RUN = text("SELECT pg_advisory_xact_lock(hashtextextended(:run_id, 0))")
 """Until the transaction ends, another process that ends the run waits."""
 
 
-def is_end_from_outside(event: EventLogEntry) -> bool:
-    """Return whether a run was failed or canceled by a process other than its own.
-
-    The end that a run reports itself has an error or the step that failed.
-    """
-    if event.dagster_event_type == DagsterEventType.RUN_CANCELED:
-        return True
-    if event.dagster_event_type != DagsterEventType.RUN_FAILURE:
-        return False
-    data = event.get_dagster_event().event_specific_data
-    return not any(getattr(data, name, None) for name in ("error", "first_step_failure_event"))
-
-
 class PostgresEvents(StoredEvents, LimitedReads, PostgresEventLogStorage):
     """Storage in PostgreSQL, where other machines may check the process of a run."""
 
@@ -114,20 +102,16 @@ class PostgresEvents(StoredEvents, LimitedReads, PostgresEventLogStorage):
         """Heartbeats of runs."""
         return Heartbeats(self.index_connection)
 
-    def store_event(self, event: EventLogEntry) -> None:
-        """Store an event; of processes that find the same run lost at once, one stores its end."""
-        if not is_end_from_outside(event):
-            self._store_event(event)
-            return
+    @contextmanager
+    def ending(self, run_id: str) -> Iterator[None]:
+        """Let one process at a time end a run."""
         with self.index_connection() as connection:
             transactional = connection.execution_options(isolation_level="READ COMMITTED")
             with transactional.begin():
-                transactional.execute(LOCK_RUN, {"run_id": event.run_id})
-                ends = {event.get_dagster_event().event_type}
-                if not self.get_records_for_run(event.run_id, of_type=ends, limit=1).records:
-                    self._store_event(event)
+                transactional.execute(LOCK_RUN, {"run_id": run_id})
+                yield
 
-    def _store_event(self, event: EventLogEntry) -> None:
+    def store_event(self, event: EventLogEntry) -> None:
         """Store an event; who stores that a run started executes it, until it ends."""
         if event.dagster_event_type == DagsterEventType.RUN_START:
             self.heartbeats.begin(event.run_id)

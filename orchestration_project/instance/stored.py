@@ -17,6 +17,7 @@ import psutil
 from dagster import (
     DagsterEvent,
     DagsterEventType,
+    DagsterInstance,
     DagsterRun,
     EventLogEntry,
     RunRecord,
@@ -102,9 +103,15 @@ class StoredRuns(SqlRunStorage):
         return added
 
     def handle_run_event(self, run_id: str, event: DagsterEvent, *rest: Any, **named: Any) -> None:
-        """Store the status that an event means."""
+        """Store the status that an event means.
+
+        A process may have been killed after it stored how its run ended, before the status.
+        Whoever finds it gone reports a failure: the status is that of the stored end.
+        """
         if any(run.is_finished for run in self.get_runs(RunsFilter(run_ids=[run_id]))):
             return
+        if is_end_from_outside(event):
+            event = first_end(self._instance, run_id) or event
         super().handle_run_event(run_id, event, *rest, **named)
         if event.event_type in RUN_ENDS:
             self.claims.release(run_id)
@@ -305,7 +312,23 @@ class StoredEvents(SqlEventLogStorage):
     """
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event; the process that stores the start of a run executes the run."""
+        """Store an event; one that ends a run from outside only where no end is stored.
+
+        The process that stores the start of a run executes the run.
+        """
+        if not is_end_from_outside(event.dagster_event):
+            self._store(event)
+            return
+        with self.ending(event.run_id):
+            if first_end(self, event.run_id) is None:
+                self._store(event)
+
+    @contextmanager
+    def ending(self, run_id: str) -> Iterator[None]:
+        """Keep other processes from ending the run; with SQLite, one process monitors runs."""
+        yield
+
+    def _store(self, event: EventLogEntry) -> None:
         event = without_secrets_in(event)
         with recorded_spans(event, self._run_record):
             super().store_event(event)
@@ -329,6 +352,25 @@ class StoredEvents(SqlEventLogStorage):
         planned = table.c.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
         with self.index_connection() as connection:
             connection.execute(table.delete().where(table.c.run_id == run_id, planned))
+
+
+def is_end_from_outside(event: DagsterEvent | None) -> bool:
+    """Return whether an event ends a run from a process other than the run's own.
+
+    A failure that the run reports itself has an error or the step that failed.
+    """
+    if event is None or event.event_type not in UNSUCCESSFUL_ENDS:
+        return False
+    if event.event_type == DagsterEventType.RUN_CANCELED:
+        return True
+    data = event.event_specific_data
+    return not any(getattr(data, name, None) for name in ("error", "first_step_failure_event"))
+
+
+def first_end(events: SqlEventLogStorage | DagsterInstance, run_id: str) -> DagsterEvent | None:
+    """Return the event by which a run ended; None: it has none."""
+    found = events.get_records_for_run(run_id, of_type=RUN_ENDS, limit=1, ascending=True).records
+    return found[0].event_log_entry.dagster_event if found else None
 
 
 RETRY_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"

@@ -220,6 +220,24 @@ def test_the_end_of_a_run_that_several_processes_find_lost_is_stored_once(
     assert after.status.name == ("FAILURE" if end == "failed" else "CANCELED")
 
 
+def test_a_run_whose_process_was_killed_before_it_stored_its_status_has_succeeded(
+    settings, monkeypatch
+):
+    with open_instance() as instance:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(instance.run_storage), "handle_run_event", lambda *_: None)
+            run_id = dg.materialize([one], instance=instance).run_id
+        run = instance.get_run_by_id(run_id)
+        assert run
+        assert not run.is_finished
+        instance.report_run_failed(run, "its process is gone")
+        after = instance.get_run_by_id(run_id)
+        ends = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS}
+        assert len(messages_of(instance, run_id, ends)) == 1
+        assert after
+        assert after.status == dg.DagsterRunStatus.SUCCESS
+
+
 def test_what_a_run_says_of_its_own_failure_is_stored_after_it_was_given_up(
     tmp_path, monkeypatch, postgres_url
 ):
