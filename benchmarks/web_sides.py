@@ -22,7 +22,7 @@ from orchestration_project.assets import web
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.resources import resource_definitions
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http import AnswerLimits, HttpClient, Network
 from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import Page, items, links
@@ -99,11 +99,10 @@ def bare(*, server: str, pages: int, folder: str) -> dict[str, Any]:
     client = HttpClient(
         system="bare",
         state=SqliteState(Path(folder)),
-        requests_per_second=0,
         now=lambda: datetime.now(UTC),  # noqa: TID251 - measured
         user_agent="bench",
-        use_environment=False,
-        accepts_encodings=True,
+        network=Network(use_environment=False),
+        limits=AnswerLimits(accepts_encodings=True),
     )
 
     def visit(url: str) -> list[str]:

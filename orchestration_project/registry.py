@@ -19,6 +19,11 @@ from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http.limits import (
+    ASKING_ANYWAY,
+    USUAL_BREAKER,
+    BreakerPolicy,
+)
 from orchestration_project.contracts.formulas import TableRules
 from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.pipelines import Parameter, Pipeline
@@ -100,6 +105,11 @@ class Environment:
     settings: Settings
     asks_anyway: bool = False
     admit: Callable[[str], None] = _no_preflight
+
+    @property
+    def breaker(self) -> BreakerPolicy:
+        """When a source that fails is not asked for a while."""
+        return ASKING_ANYWAY if self.asks_anyway else USUAL_BREAKER
 
     @property
     def clock(self) -> Clock:

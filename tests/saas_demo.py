@@ -20,11 +20,11 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
+from tests.http_clients import make_client
 from tests.programs import wait_for
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -101,17 +101,8 @@ def http_client(
     folder: Path, name: str = "system", *, timeout_seconds: float = 30
 ) -> Iterator[HttpClient]:
     """Give a client without patience, so that a fault costs a test no time."""
-    with HttpClient(
-        system=name,
-        state=SqliteState(folder),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent="tests",
-        use_environment=False,
-        max_attempts=2,
-        retry_wait_seconds=0.001,
-        timeout_seconds=timeout_seconds,
-        breaker_failures=1000,
+    with make_client(
+        folder, name, use_environment=False, timeout_seconds=timeout_seconds, failures=1000
     ) as http:
         yield http
 

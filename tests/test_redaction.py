@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.http import RetryPolicy
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
 from orchestration_project.resources.finra.connection import open_http
@@ -137,7 +138,7 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
     ]
     assert "http://127.0.0.1:9/api?***" in tried
     with (
-        open_http(settings, max_attempts=1) as http,
+        open_http(settings, retries=RetryPolicy(max_attempts=1)) as http,
         pytest.raises(OrchestrationError, match=r"127\.0\.0\.1:9/api") as refused,
     ):
         http.request("GET", f"{FinraSettings.of(settings).finra_api_url}/metadata")

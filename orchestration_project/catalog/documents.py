@@ -13,14 +13,12 @@ from orchestration_project.assets import documents
 from orchestration_project.assets.replays import ReplaySelection, define_replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.pipelines import DAY
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.options import DocumentOptions
 from orchestration_project.domains.documents.reasons import REASONS
-from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.environment import open_client
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
@@ -82,14 +80,7 @@ def _open(given: Environment) -> Iterator[DocumentSource]:
         case "folder":
             yield DocumentFolder(Path(str(settings.documents_dir)), "DOCUMENTS_DIR")
         case "s3":
-            with HttpClient(
-                system="documents_s3",
-                state=open_shared_state(settings),
-                requests_per_second=0,
-                now=Clock().now,
-                user_agent=user_agent(),
-                asks_anyway=given.asks_anyway,
-            ) as http:
+            with open_client(settings, "documents_s3", breaker=given.breaker) as http:
                 bucket = S3Bucket(
                     str(settings.documents_url),
                     setting="DOCUMENTS_URL",

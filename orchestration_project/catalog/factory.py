@@ -12,15 +12,12 @@ import dagster as dg
 from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.assets.replays import define_replay_job
 from orchestration_project.assets.specs import define_daily_job
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.contracts.partitioning import Partitioning
 from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.document_source import Documents, DocumentSource
-from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.environment import network_of, open_client
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Connection, Domain, Environment, Job, PartitionedTable
 from orchestration_project.sensors.definitions import daily_schedule
@@ -145,14 +142,12 @@ def open_documents(
         requests_per_second: Rate of requests.
     """
     settings = given.settings
-    with HttpClient(
-        system=f"{domain}_{source}",
-        state=open_shared_state(settings),
+    with open_client(
+        settings,
+        f"{domain}_{source}",
         requests_per_second=requests_per_second,
-        now=Clock().now,
-        user_agent=user_agent(),
-        use_environment=not settings.is_demo,
-        asks_anyway=given.asks_anyway,
+        breaker=given.breaker,
+        network=network_of(settings),
     ) as http:
         yield DocumentSource(
             http,

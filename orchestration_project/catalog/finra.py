@@ -158,7 +158,7 @@ FINRA = Domain(
     resources={
         "finra": Connection(
             description="Source of FINRA's weekly data.",
-            open=lambda given: opened_finra(given.settings, asks_anyway=given.asks_anyway),
+            open=lambda given: opened_finra(given.settings, breaker=given.breaker),
             preflight="finra",
             shown_name="FINRA",
             remote_clock=remote_clock,

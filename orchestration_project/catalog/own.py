@@ -8,10 +8,8 @@ from functools import cache, partial
 
 from orchestration_project.assets.own_derived import DerivedAssets, derived_assets
 from orchestration_project.catalog.factory import domain_of
-from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.dlt_private import dlt_version
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.http import AnswerLimits, HttpClient, RetryPolicy
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.captures import Captures
@@ -23,7 +21,7 @@ from orchestration_project.engine.document_source import (
     DocumentSource,
     document_recovery,
 )
-from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.environment import open_client
 from orchestration_project.engine.own_derived import own_derivations
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.engine.source import Source
@@ -65,15 +63,13 @@ def open_source(
     if isinstance(source, FileSource):
         yield OwnFileSource(declared, captures, given.clock, source, project_folder())
         return
-    with HttpClient(
-        system=f"{own_domain()}_{declared.name}",
-        state=open_shared_state(given.settings),
+    with open_client(
+        given.settings,
+        f"{own_domain()}_{declared.name}",
         requests_per_second=source.requests_per_second,
-        now=Clock().now,
-        user_agent=user_agent(),
-        asks_anyway=given.asks_anyway,
-        max_attempts=source.max_attempts,
-        accepts_encodings=True,
+        retries=RetryPolicy(source.max_attempts),
+        breaker=given.breaker,
+        limits=AnswerLimits(accepts_encodings=True),
     ) as http:
         if isinstance(source, DltSource):
             yield _dlt_source(declared, source, http, captures, given)

@@ -108,7 +108,7 @@ PRICES = Domain(
         "prices": Connection(
             description="Source of daily prices.",
             open=lambda given: opened_prices(
-                given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
+                given.settings, given.captures, given.clock, breaker=given.breaker
             ),
             preflight="prices",
             probe=lambda source, _: f"{source.name}: {source.ready()}",

@@ -130,25 +130,21 @@ def _answer(url: str, asking: "Asking") -> bytes:
         SourceError: It is a refusal.
         TransientError: The source does not answer.
     """
-    from orchestration_project.connections.clock import Clock
-    from orchestration_project.connections.http import HttpClient
-    from orchestration_project.connections.http.connecting import user_agent
+    from orchestration_project.connections.http import AnswerLimits, BreakerPolicy
     from orchestration_project.engine.document_source import refusal
-    from orchestration_project.engine.environment import open_shared_state
+    from orchestration_project.engine.environment import open_client
     from orchestration_project.resources.own import secret
     from orchestration_project.settings import load_settings
 
     headers = {header: secret(variable) for header, variable in asking.secret_headers.items()}
     if asking.bearer:
         headers["Authorization"] = f"Bearer {secret(asking.bearer)}"
-    with HttpClient(
-        system="new_source",
-        state=open_shared_state(load_settings()),
+    with open_client(
+        load_settings(),
+        "new_source",
         requests_per_second=2,
-        now=Clock().now,
-        user_agent=user_agent(),
-        asks_anyway=True,
-        accepts_encodings=True,
+        breaker=BreakerPolicy(asks_anyway=True),
+        limits=AnswerLimits(accepts_encodings=True),
     ) as http:
         response = http.request("GET", url, headers=headers)
     if response.status != 200:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from datetime import datetime
 from functools import cache, partial
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy.engine import URL
 
@@ -38,6 +38,9 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings
 from orchestration_project.settings.project import own_files
+
+if TYPE_CHECKING:
+    from orchestration_project.connections.http import HttpClient, Network, Policies
 
 CHAIN_KEY_FILE = "chain_key"
 """File of STATE_DIR with the key that signs load records, where CHAIN_KEY is not set."""
@@ -244,6 +247,39 @@ def open_shared_state(settings: Settings) -> SharedState:
 
     return PostgresqlState(
         url, settings.database_schema, prepare=lambda: open_warehouse(settings).close()
+    )
+
+
+def network_of(settings: Settings) -> "Network":
+    """Return how a source is reached; the demo, on this machine, without the environment."""
+    from orchestration_project.connections.http.client import INSIDE, OUTSIDE
+
+    return INSIDE if settings.is_demo else OUTSIDE
+
+
+def open_client(
+    settings: Settings, system: str, *, agent: str = "", **policies: Unpack["Policies"]
+) -> "HttpClient":
+    """Return the client of a system; it shares its state with all processes of the settings.
+
+    Args:
+        settings: Where the shared state is.
+        system: Short name in logs, errors and state, such as `finra_api`.
+        agent: How we introduce ourselves, where it is not by name and version.
+        policies: How the system is asked.
+
+    Raises:
+        ConfigurationError: The state, a proxy's address or the certificates are unusable.
+    """
+    from orchestration_project.connections.http.client import HttpClient
+    from orchestration_project.connections.http.connecting import user_agent
+
+    return HttpClient(
+        system=system,
+        state=open_shared_state(settings),
+        now=Clock().now,
+        user_agent=agent or user_agent(),
+        **policies,
     )
 
 

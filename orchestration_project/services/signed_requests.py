@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http import (
+    AnswerLimits,
+    Network,
+)
 from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.addresses import OWN_NAMES
 from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
 from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
-from orchestration_project.engine.environment import address_guard, open_shared_state
+from orchestration_project.engine.environment import address_guard, open_client
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
@@ -92,15 +94,12 @@ def post_signed(
         ConfigurationError: The URL may not be requested.
         TransientError: The receiver did not answer.
     """
-    with HttpClient(
-        system=receiver.system,
-        state=open_shared_state(settings),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent=user_agent(),
-        use_environment=urlsplit(receiver.url).hostname not in OWN_NAMES,
-        deadline_seconds=REQUEST_SECONDS,
-        guard=address_guard(settings),
+    is_outside = urlsplit(receiver.url).hostname not in OWN_NAMES
+    with open_client(
+        settings,
+        receiver.system,
+        limits=AnswerLimits(deadline_seconds=REQUEST_SECONDS),
+        network=Network(use_environment=is_outside, guard=address_guard(settings)),
     ) as http:
         response = http.request(
             "POST",

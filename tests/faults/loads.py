@@ -24,7 +24,6 @@ import psutil
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.captures import Capture, Captures
@@ -51,6 +50,7 @@ from tests.faults.pipelines import is_large
 from tests.faults.points import Board, Plan, Points, Seen, watch_database, watch_files
 from tests.faults.price_publisher import MONTHS
 from tests.faults.publisher import FIRST_MONDAY
+from tests.http_clients import make_client
 from tests.programs import wait_for
 from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.prices_desk import LIMITS as PRICE_LIMITS
@@ -216,14 +216,11 @@ OPENED: Mapping[Domain, Callable[[Job, Points], AbstractContextManager[Any]]] = 
 
 
 def _client(job: Job) -> HttpClient:
-    return HttpClient(
-        system="source_test",
-        state=SqliteState(job.folder),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent="tests",
+    return make_client(
+        job.folder,
+        "source_test",
         use_environment=False,
-        **job.http,
+        **{"max_attempts": 5, "wait_seconds": 0.5, **job.http},
     )
 
 

@@ -22,8 +22,8 @@ SMALL = {
     "deadline_seconds": 1,
     "max_attempts": 2,
     "max_body_bytes": 200_000,
-    "retry_wait_seconds": 0.001,
-    "breaker_failures": 1000,
+    "wait_seconds": 0.001,
+    "failures": 1000,
 }
 """Limits of requests, as none in use has them: a fault is over soon."""
 

@@ -35,7 +35,7 @@ from starlette.types import Message
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.limits import Breaker, Tally
+from orchestration_project.connections.http.limits import Breaker, BreakerPolicy, Tally
 from orchestration_project.connections.http.shared_state import HostKey, SqliteState
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, RequestCounter
@@ -195,7 +195,7 @@ def test_requests_of_all_processes_to_a_source_are_counted_and_its_breaker_is_se
             tally.add("503", is_retry=True)
             tally.flush()
     with closing(SqliteState(settings.state_path)) as state:
-        breaker = Breaker(state, key, failures=1, open_seconds=60, now=now)
+        breaker = Breaker(state, key, BreakerPolicy(failures=1), now=now)
         assert scrape()["source_breaker_open", "finra"] == 0
         breaker.failed("status 503")
     found = scrape()

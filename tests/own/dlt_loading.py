@@ -10,8 +10,6 @@ from sqlalchemy import select
 from orchestration_project.catalog.own import dataset_of
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.dlt_deliveries import DltReader
@@ -23,6 +21,7 @@ from orchestration_project.resources.own import OwnDltSource, OwnSource, secret
 from orchestration_project.tables.dlt import dlt_states
 from orchestration_project.tables.spine import captures
 from tests.faulty_server import Reply
+from tests.http_clients import make_client
 
 DAY, NEXT_DAY = "2026-01-05", "2026-01-06"
 KEY = "hunter2hunter2"
@@ -52,16 +51,8 @@ class Loading:
     @contextmanager
     def source(self, declared) -> Iterator[OwnSource]:
         """Open the source of a dataset."""
-        with HttpClient(
-            system="shop",
-            state=SqliteState(self.folder),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
-            use_environment=False,
-            max_attempts=2,
-            retry_wait_seconds=0.001,
-            accepts_encodings=True,
+        with make_client(
+            self.folder, "shop", use_environment=False, accepts_encodings=True
         ) as http:
             kept = Captures(self.store)
             reader = DltReader(

@@ -19,13 +19,12 @@ from orchestration_project import (
 )
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.own import OwnFileSource, OwnHttpSource
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 from tests.own.declared import dataset, rows
 
 NAMES = ["A", "B", "C", "D", "E"]
@@ -48,16 +47,7 @@ def extract(tmp_path):
             options: dict[str, Any] = {"format": "json", **declared}
             source = http_source(server.url + path, **options)
             made = dataset(source=source)
-            with HttpClient(
-                system="own",
-                state=SqliteState(tmp_path),
-                requests_per_second=0,
-                now=Clock().now,
-                user_agent="tests",
-                use_environment=False,
-                max_attempts=2,
-                retry_wait_seconds=0.001,
-            ) as http:
+            with make_client(tmp_path, "own", use_environment=False) as http:
                 captures = Captures(FolderStore(tmp_path / "artifacts"))
                 opened = OwnHttpSource(made, captures, Noon(), source, http)
                 kept = []

@@ -15,9 +15,6 @@ from orchestration_project import (
     http_source,
     incremental,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
@@ -25,6 +22,7 @@ from orchestration_project.own.attributes import dataset_in
 from orchestration_project.own.declarations import HttpSource
 from orchestration_project.resources.own import OwnHttpSource
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 from tests.own.declared import dataset
 from tests.own.dlt_loading import DAY, NEXT_DAY, Loading, Noon
 
@@ -62,15 +60,7 @@ class HttpLoading(Loading):
 
     @contextmanager
     def source(self, declared):
-        with HttpClient(
-            system="shop",
-            state=SqliteState(self.folder),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
-            use_environment=False,
-            max_attempts=1,
-        ) as http:
+        with make_client(self.folder, "shop", use_environment=False, max_attempts=1) as http:
             yield OwnHttpSource(
                 declared,
                 Captures(self.store),

@@ -13,9 +13,7 @@ from sqlalchemy import delete, event
 from sqlalchemy.pool import Pool
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.queries import Paging
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
@@ -23,6 +21,7 @@ from orchestration_project.resources.finra import FinraApi
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.services.ledger import Ledger
 from tests.faulty_server import FaultyServer, Request
+from tests.http_clients import make_client
 from tests.prepared import Prepared
 from tests.resources.exporting import Installation
 from tests.resources.finra_server import TOKEN_PATH
@@ -98,16 +97,7 @@ def ask(tmp_path: Path) -> Iterator[Callable[..., tuple[FinraApi, list[Request]]
             **changes: Paging,
         ) -> tuple[FinraApi, list[Request]]:
             server = stack.enter_context(FaultyServer(finra))
-            http = HttpClient(
-                system="finra_test",
-                state=SqliteState(tmp_path),
-                requests_per_second=0,
-                now=Clock().now,
-                user_agent="tests",
-                use_environment=False,
-                max_attempts=2,
-                retry_wait_seconds=0.001,
-            )
+            http = make_client(tmp_path, "finra_test", use_environment=False)
             api = FinraApi(
                 QueryApi(
                     stack.enter_context(http),

@@ -16,11 +16,11 @@ from orchestration_project.connections.http.addresses import (
     is_global,
     resolve_host,
 )
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.environment import address_guard
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import child_environment, load_settings
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 from tests.tls import make_certificate
 
 NAME = "hooks.example.test"
@@ -233,12 +233,10 @@ def client_of(tmp_path: Path) -> Iterator[Client]:
 
         def make(guard: AddressGuard) -> HttpClient:
             return stack.enter_context(
-                HttpClient(
-                    system="hooks",
-                    state=SqliteState(tmp_path),
-                    requests_per_second=0,
+                make_client(
+                    tmp_path,
+                    "hooks",
                     now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-                    user_agent="tests",
                     max_attempts=1,
                     guard=guard,
                 )

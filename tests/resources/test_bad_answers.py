@@ -9,9 +9,6 @@ from typing import Any
 import pytest
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
@@ -19,6 +16,7 @@ from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, error_or_outcome, promise, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
+from tests.http_clients import make_client
 from tests.prepared import Prepared
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
 from tests.resources.weeks import Desk, StoppedClock, WeekLoader, week_load
@@ -158,17 +156,12 @@ def opened(
     with (
         Warehouse(f"sqlite:///{below}/x.sqlite", clock=StoppedClock()) as warehouse,
         FaultyServer(finra) as server,
-        HttpClient(
-            system="finra_api",
-            state=SqliteState(below),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
+        make_client(
+            below,
+            "finra_api",
             use_environment=False,
             deadline_seconds=deadline_seconds,
-            max_attempts=2,
             max_body_bytes=2_000_000,
-            retry_wait_seconds=0.001,
         ) as http,
     ):
         warehouse.prepare(holds="real")

@@ -9,13 +9,12 @@ import pytest
 from orchestration_project.catalog.fx import SOURCE
 from orchestration_project.catalog.own import documents_of
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.document_source import DocumentSource
 from orchestration_project.errors import SourceError
 from tests.faulty_server import FaultyServer, Reply, Request
+from tests.http_clients import make_client
 from tests.resources.weeks import StoppedClock
 
 FRIDAY, MONDAY = Partition(date(2026, 1, 2)), Partition(date(2026, 1, 5))
@@ -49,14 +48,7 @@ def server(documents: Documents) -> Iterator[FaultyServer]:
 @pytest.fixture
 def source(server: FaultyServer, tmp_path: Path) -> Iterator[DocumentSource]:
     clock = StoppedClock(datetime(2026, 1, 12, 12, tzinfo=UTC))
-    with HttpClient(
-        system="documents_test",
-        state=SqliteState(tmp_path),
-        requests_per_second=0,
-        now=clock.now,
-        user_agent="tests",
-        max_attempts=1,
-    ) as http:
+    with make_client(tmp_path, "documents_test", now=clock.now, max_attempts=1) as http:
         yield DocumentSource(
             http,
             Captures(FolderStore(tmp_path / "artifacts")),

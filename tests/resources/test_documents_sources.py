@@ -12,7 +12,6 @@ import pytest
 from orchestration_project.connections.artifacts import S3Store
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.documents.bucket import BYTES_PER_REQUEST, DocumentBucket
@@ -25,6 +24,7 @@ from orchestration_project.resources.documents.s3_bucket import (
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply, Request
+from tests.http_clients import make_client
 
 Put = Callable[[str, bytes], None]
 
@@ -33,14 +33,8 @@ PAGE_SIZE = 5
 
 @pytest.fixture
 def http(tmp_path: Path) -> Iterator[HttpClient]:
-    with HttpClient(
-        system="documents_s3",
-        state=SqliteState(tmp_path / "state"),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent="tests",
-        max_attempts=1,
-        use_environment=False,
+    with make_client(
+        tmp_path / "state", "documents_s3", max_attempts=1, use_environment=False
     ) as http:
         yield http
 

@@ -18,9 +18,9 @@ from orchestration_project.connections.http.encodings import (
     TooLargeError,
     decoded,
 )
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.errors import SourceError, TransientError
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 
 TEXT = b"a shop has 400 products. " * 400
 
@@ -125,15 +125,11 @@ def client_of(tmp_path: Path) -> Iterator[Client]:
 
         def make(**options: Any) -> HttpClient:
             return stack.enter_context(
-                HttpClient(
-                    system="site",
-                    state=SqliteState(tmp_path),
-                    requests_per_second=0,
+                make_client(
+                    tmp_path,
+                    "site",
                     now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-                    user_agent="tests",
                     use_environment=False,
-                    max_attempts=2,
-                    retry_wait_seconds=0.001,
                     **options,
                 )
             )
@@ -168,7 +164,7 @@ def test_a_bomb_and_a_damaged_body_are_errors_of_the_source(client_of: Client):
 def test_the_caller_chooses_the_statuses_that_are_retried(client_of: Client):
     replies = iter([Reply(429, body=b"slow"), Reply(503, body=b"wall"), Reply(500), Reply(500)])
     with FaultyServer(lambda _: next(replies)) as server:
-        client = client_of(retried_statuses=[500])
+        client = client_of(statuses=[500])
         assert client.request("GET", server.url).body == b"slow"
         assert client.request("GET", server.url).body == b"wall"
         with pytest.raises(TransientError):

@@ -13,9 +13,7 @@ from sqlalchemy import Table, func, select, update
 
 from orchestration_project.assets.finra import engine_dataset
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.datasets import TREASURY_DAILY
 from orchestration_project.domains.finra.declaration import FinraDataset
@@ -70,6 +68,7 @@ from tests.domains.datasets import (
     record,
 )
 from tests.faulty_server import FaultyServer, Reply, Request
+from tests.http_clients import make_client
 from tests.resources.finra_server import Finra, is_page
 from tests.resources.weeks import NOON, StoppedClock
 
@@ -180,14 +179,7 @@ def bench(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         fields={each.name: each.kind for each in FIELDS},
     )
     clock = StoppedClock()
-    http = HttpClient(
-        system="finra_test",
-        state=SqliteState(tmp_path),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent="tests",
-        max_attempts=1,
-    )
+    http = make_client(tmp_path, "finra_test", max_attempts=1)
     url = f"sqlite:///{tmp_path}/x.sqlite"
     with FaultyServer(finra) as server, http, Warehouse(url, clock=clock) as warehouse:
         yield Bench(warehouse, tmp_path, http, clock, finra, server)

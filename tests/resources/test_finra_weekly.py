@@ -11,9 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.audits import PLAUSIBILITY
 from orchestration_project.domains.finra.contract import FILE_FIELDS
@@ -28,6 +25,7 @@ from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
 from tests.bad_input import BYTES, promise
 from tests.faulty_server import FaultyServer
+from tests.http_clients import make_client
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
 from tests.resources.weeks import StoppedClock, from_source, week_load
 
@@ -62,13 +60,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
 
     def load_of(finra, **how):
         server = FaultyServer(finra).__enter__()
-        http = HttpClient(
-            system="finra_test",
-            state=SqliteState(tmp_path),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
-        )
+        http = make_client(tmp_path, "finra_test", max_attempts=5, wait_seconds=0.5)
         opened.extend([http, server])
         store = FolderStore(tmp_path / "artifacts")
         api = FinraApi(

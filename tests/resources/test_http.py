@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState, read_systems
+from orchestration_project.connections.http.shared_state import read_systems
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply, dripping, dropped, endless, one_after_another
+from tests.http_clients import make_client
 
 OK = Reply(body=b"whole")
 HTML_504 = Reply(504, {"Content-Type": "text/html"}, b"<html>Gateway\x00 timeout " + b"x" * 300)
@@ -76,16 +77,9 @@ def client_of(tmp_path, wall):
     clients = []
 
     def make(**changes):
-        usual = {
-            "system": "test_api",
-            "state": SqliteState(changes.pop("state_dir", tmp_path)),
-            "requests_per_second": 0,
-            "now": wall,
-            "user_agent": "tests",
-            "max_attempts": 3,
-            "retry_wait_seconds": 0.001,
-        }
-        client = HttpClient(**usual | changes)
+        folder = changes.pop("state_dir", tmp_path)
+        usual = {"system": "test_api", "now": wall, "max_attempts": 3}
+        client = make_client(folder, **usual | changes)
         clients.append(client)
         return client
 
@@ -450,7 +444,7 @@ def test_no_secret_reaches_a_log_an_error_or_a_state_file(serve, client_of, tmp_
         500, body=" ".join(["no entry for", *secrets, "bWU6aHVudGVyMmh1bnRlcjI="]).encode()
     )
     server = serve(echo)
-    client = client_of(breaker_failures=1)
+    client = client_of(failures=1)
     url = (
         server.url.replace("://", f"://user:{in_url}@")
         + f"/x?apikey={query}&access_token=T0k3n%2Fab"
@@ -943,12 +937,13 @@ PER_SECOND = 20
 
 def _ask_with_threads(state_dir, url, times, threads, ready, begun):
     with (
-        HttpClient(
-            system="test_api",
-            state=SqliteState(state_dir),
+        make_client(
+            state_dir,
+            "test_api",
             requests_per_second=PER_SECOND,
             now=Wall(),
-            user_agent="tests",
+            max_attempts=5,
+            wait_seconds=0.5,
         ) as client,
         ThreadPoolExecutor(threads) as pool,
     ):

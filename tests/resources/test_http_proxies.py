@@ -26,6 +26,7 @@ from orchestration_project.connections.http.shared_state import (
 )
 from orchestration_project.errors import ConfigurationError, TransientError
 from tests.faulty_server import FaultyServer, Reply, Request, dropped
+from tests.http_clients import make_client
 from tests.resources.test_http import Tunnels, Wall, authority, free_url, no_proxies, tls
 from tests.resources.test_http_state import opened, store  # noqa: F401 - fixtures
 
@@ -154,20 +155,9 @@ class Scene:
         return self.stack.enter_context(FaultyServer(forward))
 
     def client(self, *proxies: str, **changes: Any) -> HttpClient:
-        client = HttpClient(
-            **{
-                "system": "web",
-                "state": SqliteState(self.folder),
-                "requests_per_second": 0,
-                "now": self.wall,
-                "user_agent": "tests",
-                "max_attempts": 3,
-                "retry_wait_seconds": 0.001,
-                "breaker_failures": 1,
-                "proxies": [Proxy.of(each) for each in proxies],
-                **changes,
-            }
-        )
+        usual = {"now": self.wall, "max_attempts": 3, "failures": 1}
+        found = [Proxy.of(each) for each in proxies]
+        client = make_client(self.folder, "web", proxies=found, **usual | changes)
         return self.stack.enter_context(client)
 
     def scores(self, *proxies: str) -> list[int]:
@@ -208,7 +198,7 @@ def test_a_proxy_that_refuses_our_password_is_at_fault(scene, caplog):
 @pytest.mark.parametrize("status", [200, 403, 404, 429, 451, 500, 503])
 def test_no_status_of_the_site_changes_the_proxy(scene, status):
     first, second = scene.proxy(), scene.proxy()
-    client = scene.client(first.url, second.url, retried_statuses=(500,))
+    client = scene.client(first.url, second.url, statuses=(500,))
     scene.reply = Reply(status, {"Retry-After": "0"} if status in (429, 503) else {})
     for _ in range(2):
         try:
@@ -224,7 +214,7 @@ def test_no_status_of_the_site_changes_the_proxy(scene, status):
 @pytest.mark.parametrize("fault", [lambda: Reply(502), dropped])
 def test_a_fault_that_may_be_the_servers_is_the_proxys_if_another_one_is_answered(scene, fault):
     bad, good = scene.proxy(fault), scene.proxy()
-    client = scene.client(bad.url, good.url, retried_statuses=(502,))
+    client = scene.client(bad.url, good.url, statuses=(502,))
     assert client.request("GET", scene.server.url).body == b"whole"
     assert scene.scores(bad.url, good.url) == [90, 100]
 
@@ -233,7 +223,7 @@ def test_a_server_that_is_down_moves_no_score(scene):
     proxies = [scene.proxy(lambda: Reply(502)) for _ in range(2)]
     urls = [each.url for each in proxies]
     with pytest.raises(TransientError, match="status 502"):
-        scene.client(*urls, retried_statuses=(502,)).request("GET", scene.server.url)
+        scene.client(*urls, statuses=(502,)).request("GET", scene.server.url)
     assert all(each.requests for each in proxies)
     assert scene.scores(*urls) == [100, 100]
 

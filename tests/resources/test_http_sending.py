@@ -12,8 +12,8 @@ import pytest
 
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.connections.http.shared_state import SqliteState
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 from tests.tls import make_certificate
 
 OK = Reply(body=b"whole")
@@ -47,12 +47,10 @@ def client_of(tmp_path, switch) -> Iterator[Callable[..., HttpClient]]:
     clients: list[HttpClient] = []
 
     def make(**changes) -> HttpClient:
-        client = HttpClient(
-            system="test_api",
-            state=SqliteState(tmp_path),
-            requests_per_second=0,
+        client = make_client(
+            tmp_path,
+            "test_api",
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-            user_agent="tests",
             max_attempts=1,
             before_sending=switch.check,
             **changes,

@@ -20,8 +20,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.limits import Breaker, RateLimiter, Tally
+from orchestration_project.connections.http.limits import Breaker, BreakerPolicy, RateLimiter, Tally
 from orchestration_project.connections.http.shared_state import (
     CLOSED,
     MARGIN_MS,
@@ -41,6 +40,7 @@ from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import load_settings
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 from tests.postgres import new_database
 from tests.prepared import Prepared
 
@@ -100,7 +100,7 @@ def opened(store: Store) -> Iterator[Callable[[], SharedState]]:
 
 
 def breaker_of(state: SharedState, now: Callable[[], datetime] = lambda: NOW) -> Breaker:
-    return Breaker(state, KEY, failures=2, open_seconds=60, now=now)
+    return Breaker(state, KEY, BreakerPolicy(failures=2), now=now)
 
 
 # --- the decision
@@ -235,7 +235,7 @@ def test_a_breaker_that_closed_meanwhile_stays_closed(tmp_path: Path):
 
 def _fail_often(store: Store, times: int) -> None:
     with closing(store()) as state:
-        breaker = Breaker(state, KEY, failures=10_000, open_seconds=60, now=lambda: NOW)
+        breaker = Breaker(state, KEY, BreakerPolicy(failures=10_000), now=lambda: NOW)
         for _ in range(times):
             breaker.failed("status 503")
 
@@ -548,14 +548,14 @@ def test_a_host_has_the_rate_that_it_asks_for(tmp_path: Path):
 
     with (
         FaultyServer(lambda _: Reply(body=b"x")) as server,
-        HttpClient(
-            system="test",
-            state=SqliteState(tmp_path),
-            requests_per_second=0,
+        make_client(
+            tmp_path,
+            "test",
             now=lambda: NOW,
-            user_agent="tests",
             use_environment=False,
             rate_of=rate_of,
+            max_attempts=5,
+            wait_seconds=0.5,
         ) as client,
     ):
         begun = time.monotonic()

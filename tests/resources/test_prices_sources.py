@@ -12,8 +12,6 @@ import pytest
 from pydantic import SecretStr
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices
@@ -31,6 +29,7 @@ from orchestration_project.resources.prices.source import PriceRange, PriceSourc
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 from tests.resources.price_vendors import ANCHOR, PriceVendors, price_vendors
 
 KEY = "premium-s3cr3t-key"
@@ -76,17 +75,8 @@ def open_source(tmp_path: Path, vendors: PriceVendors) -> Iterator[Open]:
             requests_per_day=requests_per_day,
             now=vendors.clock.now,
         )
-        http = HttpClient(
-            system=f"{vendor}_test",
-            state=SqliteState(tmp_path),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
-            max_attempts=2,
-            retry_wait_seconds=0.001,
-            before_attempt=quota.take if vendor == "alpha_vantage" else None,
-            is_throttled=says_too_fast if vendor == "alpha_vantage" else None,
-        )
+        own = {"before_attempt": quota.take, "is_throttled": says_too_fast}
+        http = make_client(tmp_path, f"{vendor}_test", **own if vendor != "yahoo" else {})
         opened.extend([http, quota])
         given: Any = {"name": vendor, "api_url": f"{url}/", "overrides": overrides or {}}
         captures = Captures(FolderStore(tmp_path / "artifacts"))

@@ -14,8 +14,6 @@ from orchestration_project.catalog.fx import SOURCE
 from orchestration_project.catalog.own import documents_of
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.document_source import DocumentSource
@@ -34,6 +32,7 @@ from orchestration_project.tables.mqtt import mqtt_inbox
 from orchestration_project.tables.spine import inbox
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.faulty_server import FaultyServer, Reply
+from tests.http_clients import make_client
 from tests.resources.finra_server import TIER, WEEK, Finra, records
 from tests.resources.weeks import NOON, StoppedClock
 
@@ -147,14 +146,7 @@ def test_a_document_over_http_is_fetched_again(tmp_path):
     replies = [Reply(body=b"<xml/>"), Reply(404), Reply(503)]
     with (
         FaultyServer(lambda _: replies.pop(0)) as server,
-        HttpClient(
-            system="documents_test",
-            state=SqliteState(tmp_path),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent="tests",
-            max_attempts=1,
-        ) as http,
+        make_client(tmp_path, "documents_test", max_attempts=1) as http,
     ):
         source = DocumentSource(
             http,

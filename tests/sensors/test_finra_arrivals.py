@@ -11,6 +11,7 @@ from sqlalchemy import select
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.assets.finra.catalogue import finra_tier_weeks, finra_weeks
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import RetryPolicy
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.calendar import monday_of
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -193,7 +194,7 @@ def test_a_source_that_is_down_fails_the_tick_and_leaves_the_cursor(sensor, inst
             update={"finra_source": "api", "data_profile": "real"}
         )
         with (
-            open_http(settings, max_attempts=2) as http,
+            open_http(settings, retries=RetryPolicy(max_attempts=2)) as http,
             pytest.raises(TransientError, match="FINRA's answer cannot be used"),
         ):
             ticked.tick(open_finra(settings, http))

@@ -7,9 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestration_project.connections.http.client import HttpClient, Response
+    from orchestration_project.connections.http.client import (
+        AnswerLimits,
+        Hooks,
+        HttpClient,
+        Network,
+        Policies,
+        Response,
+    )
+    from orchestration_project.connections.http.limits import BreakerPolicy
+    from orchestration_project.connections.http.request import RetryPolicy
 
-__all__ = ["HttpClient", "Response"]
+__all__ = [
+    "AnswerLimits",
+    "BreakerPolicy",
+    "Hooks",
+    "HttpClient",
+    "Network",
+    "Policies",
+    "Response",
+    "RetryPolicy",
+]
 
 
 def __getattr__(name: str) -> Any:

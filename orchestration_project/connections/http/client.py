@@ -1,12 +1,12 @@
 """Client of one system over HTTP: returns whole responses, or raises errors with a remedy."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Self
+from typing import Self, TypedDict
 
 import httpx
 import stamina
@@ -22,8 +22,10 @@ from orchestration_project.connections.http.encodings import (
 )
 from orchestration_project.connections.http.limits import (
     NO_ANSWER,
+    USUAL_BREAKER,
     Admission,
     Breaker,
+    BreakerPolicy,
     HostPlaces,
     RateLimiter,
     Tally,
@@ -32,6 +34,7 @@ from orchestration_project.connections.http.proxies import NoProxyLeftError, Pro
 from orchestration_project.connections.http.request import (
     AttemptError,
     Question,
+    RetryPolicy,
     is_about_certificate,
     log_answer,
     replace_lines_with_urls,
@@ -46,8 +49,6 @@ from orchestration_project.errors import SourceError, ThrottledError, TransientE
 from orchestration_project.redaction import hide
 from orchestration_project.tracing.spans import span
 
-TOO_MANY_REQUESTS = 429
-RETRIED_STATUSES = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
 MAX_BACKOFF_SECONDS = 30
 ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
 MIB = 1024 * 1024
@@ -92,48 +93,98 @@ class _Manners:
             yield
 
 
+@dataclass(frozen=True)
+class AnswerLimits:
+    """Limits of an answer.
+
+    Attributes:
+        timeout_seconds: Longest silence of the source, and longest time to connect.
+        deadline_seconds: Longest time for one attempt as a whole.
+        max_body_bytes: Largest body that is accepted, before and after it is decoded.
+        accepts_encodings: Whether bodies may come in gzip, deflate, zstd or brotli; they are
+            returned decoded.
+    """
+
+    timeout_seconds: float = 30
+    deadline_seconds: float = 120
+    max_body_bytes: int = 64 * MIB
+    accepts_encodings: bool = False
+
+
+def _do_nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Functions that a client calls; an error, as of a quota or kill switch, ends the attempt.
+
+    Attributes:
+        before_attempt: Called before each attempt.
+        before_sending: Called while an attempt waits for the rate, when it leaves, and when its
+            connection is made.
+        rate_of: Limit on attempts at a host of this name, in place of that of the client: of any
+            interval, such as the delay in its robots.txt. None: no limit.
+        places_of: Places that an attempt at a host of this name takes while it is in flight.
+    """
+
+    before_attempt: Callable[[], None] = _do_nothing
+    before_sending: Callable[[], None] = _do_nothing
+    rate_of: Callable[[str], Rate | None] | None = None
+    places_of: Callable[[str], HostPlaces] = lambda _: HostPlaces()
+
+
+@dataclass(frozen=True)
+class Network:
+    """Way of requests out of this machine.
+
+    Attributes:
+        use_environment: Whether proxies (`HTTPS_PROXY`, `NO_PROXY`, …) and an own certificate
+            authority (`SSL_CERT_FILE`, `SSL_CERT_DIR`) come from the environment; a program on
+            this machine is asked without.
+        guard: Checks each request, as of URLs that users declare; None: URLs are an operator's.
+        proxies: Proxies for all requests, in place of those of the environment; their health is
+            shared as rates are. Without any that may be used, nothing is requested.
+    """
+
+    use_environment: bool = True
+    guard: AddressGuard | None = None
+    proxies: Sequence[Proxy] = ()
+
+
+USUAL_RETRIES, USUAL_LIMITS, NO_HOOKS = RetryPolicy(), AnswerLimits(), Hooks()
+OUTSIDE, INSIDE = Network(), Network(use_environment=False)
+"""Systems elsewhere, and programs on this machine."""
+
+
+class Policies(TypedDict, total=False):
+    """Policies of a client, by argument; those that lack are the default ones."""
+
+    requests_per_second: int
+    retries: RetryPolicy
+    breaker: BreakerPolicy
+    limits: AnswerLimits
+    hooks: Hooks
+    network: Network
+
+
 class HttpClient:
     """One system's manners: timeouts, pooled connections, retries, rate limit, breaker.
 
     Safe to use from many threads at once. Rate and breaker of a host are shared by all processes
-    that name the same ``system`` and ``state``. Proxies (`HTTPS_PROXY`, `NO_PROXY`, …) and an own
-    certificate authority (`SSL_CERT_FILE`, `SSL_CERT_DIR`) are taken from the environment.
+    that name the same ``system`` and ``state``.
 
     Args:
         system: Short name in logs, errors and state, such as `finra_api`.
         state: What is shared with other processes; this client closes it.
-        requests_per_second: Limit on attempts at a host, in any second; 0: no limit.
         now: The present in UTC, real and not simulated: processes compare it.
         user_agent: How we introduce ourselves.
-        use_environment: Whether proxies and certificates come from the environment; a program on
-            this machine is asked without.
-        timeout_seconds: Longest silence of the source, and longest time to connect.
-        deadline_seconds: Longest time for one attempt as a whole.
-        max_attempts: Attempts per request, the first included.
-        max_body_bytes: Largest body that is accepted.
-        retry_wait_seconds: Wait before the second attempt, doubled for each further one; a random
-            share of up to the same again is added.
-        breaker_failures: Failed requests in a row (all attempts each) that open the breaker.
-        breaker_open_seconds: How long an open breaker refuses requests before one may try.
-        before_attempt: Called before each attempt leaves; its error, as of a quota that has
-            ended, is raised as it is.
-        before_sending: Called while an attempt waits for the rate, when it leaves, and when its
-            connection is made; its error, as of a kill switch, is raised as it is.
-        is_throttled: Whether an answer's body says to come later, of a source that says so with a
-            status of success; then it is tried again.
-        asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
-            answer closes it for all.
-        rate_of: Limit on attempts at a host of this name, in place of ``requests_per_second``: of
-            any interval, such as the delay in its robots.txt. None: no limit.
-        guard: Checks each request, as of URLs that users declare; None: URLs are an operator's.
-        retried_statuses: Statuses that are retried; any other is returned to the caller.
-        throttling_statuses: Those of them that ask for fewer requests.
-        accepts_encodings: Whether bodies may come in gzip, deflate, zstd or brotli. They are
-            returned decoded; ``max_body_bytes`` bounds them before and after.
-        places_of: Places that an attempt at a host of this name takes while it is in flight; None:
-            any number may be.
-        proxies: Proxies for all requests, in place of those of the environment; their health is
-            shared as rates are. Without any that may be used, nothing is requested.
+        requests_per_second: Limit on attempts at a host, in any second; 0: no limit.
+        retries: When an attempt is followed by another one.
+        breaker: When a system that fails is not asked for a while.
+        limits: Limits of an answer.
+        hooks: Functions that each attempt calls.
+        network: Way of requests out of this machine.
 
     Raises:
         ConfigurationError: A proxy's address or the certificates are unusable.
@@ -144,53 +195,29 @@ class HttpClient:
         *,
         system: str,
         state: SharedState,
-        requests_per_second: int,
         now: Callable[[], datetime],
         user_agent: str,
-        use_environment: bool = True,
-        timeout_seconds: float = 30,
-        deadline_seconds: float = 120,
-        max_attempts: int = 5,
-        max_body_bytes: int = 64 * MIB,
-        retry_wait_seconds: float = 0.5,
-        breaker_failures: int = 5,
-        breaker_open_seconds: float = 60,
-        before_attempt: Callable[[], None] | None = None,
-        before_sending: Callable[[], None] = lambda: None,
-        is_throttled: Callable[[bytes], bool] | None = None,
-        asks_anyway: bool = False,
-        rate_of: Callable[[str], Rate | None] | None = None,
-        guard: AddressGuard | None = None,
-        retried_statuses: Collection[int] = RETRIED_STATUSES,
-        throttling_statuses: Collection[int] = (TOO_MANY_REQUESTS,),
-        accepts_encodings: bool = False,
-        places_of: Callable[[str], HostPlaces] | None = None,
-        proxies: Sequence[Proxy] = (),
+        requests_per_second: int = 0,
+        retries: RetryPolicy = USUAL_RETRIES,
+        breaker: BreakerPolicy = USUAL_BREAKER,
+        limits: AnswerLimits = USUAL_LIMITS,
+        hooks: Hooks = NO_HOOKS,
+        network: Network = OUTSIDE,
     ) -> None:
         self._system = system
         self._now = now
-        self._deadline_seconds = deadline_seconds
-        self._max_attempts = max_attempts
-        self._max_body_bytes = max_body_bytes
-        self._retry_wait_seconds = retry_wait_seconds
-        self._before_attempt = before_attempt
-        self._before_sending = before_sending
-        self._is_throttled = is_throttled
-        self._asks_anyway = asks_anyway
         self._user_agent = user_agent
-        self._timeout_seconds = min(timeout_seconds, deadline_seconds)
-        self._guard = guard
-        self._retried_statuses = frozenset(retried_statuses)
-        self._throttling_statuses = frozenset(throttling_statuses)
-        self._accepts_encodings = accepts_encodings
-        self._encoding_header = {"Accept-Encoding": ACCEPTED} if accepts_encodings else {}
-        self._transport = Transport(use_environment=use_environment, guard=guard)
         self._state = state
-        self._breaker_failures = breaker_failures
-        self._breaker_open_seconds = breaker_open_seconds
         usual = Rate(requests_per_second) if requests_per_second else None
-        self._rate_of = rate_of or (lambda _: usual)
-        self._places_of = places_of or (lambda _: HostPlaces())
+        self._rate_of = hooks.rate_of or (lambda _: usual)
+        self._retries = retries
+        self._breaker = breaker
+        self._limits = limits
+        self._hooks = hooks
+        self._guard = network.guard
+        self._encoding_header = {"Accept-Encoding": ACCEPTED} if limits.accepts_encodings else {}
+        self._transport = Transport(use_environment=network.use_environment, guard=network.guard)
+        proxies = network.proxies
         self._proxies = ProxyPool(proxies, state, system=system, now=now) if proxies else None
         self._hosts: dict[str, _Manners] = {}
         self._hosts_lock = Lock()
@@ -230,7 +257,7 @@ class HttpClient:
         The body is ``json``, or ``content`` as it is, whose type is to be among the headers.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the client's
-        ``retried_statuses`` are retried, later if `Retry-After` asks for it. A request that is
+        statuses to retry are retried, later if `Retry-After` asks for it. A request that is
         not ``is_repeatable`` leaves once: it may have had its effect although no answer came, and
         only the caller can find out. An answer that ``may_pass`` is retried too, after its
         `Retry-After` where that is short; the last attempt's is returned.
@@ -253,9 +280,9 @@ class HttpClient:
             content=json if content is None else content,
             basic_auth=basic_auth,
             user_agent=self._user_agent,
-            timeout_seconds=self._timeout_seconds,
+            timeout_seconds=min(self._limits.timeout_seconds, self._limits.deadline_seconds),
         )
-        attempts = self._max_attempts if is_repeatable else 1
+        attempts = self._retries.max_attempts if is_repeatable else 1
         with span("http", "client", method=method, url=question.url, system=self._system) as made:
             response = self._admitted(question, request, attempts, may_pass)
             if made is not None:
@@ -302,20 +329,14 @@ class HttpClient:
         with self._hosts_lock:
             if name not in self._hosts:
                 key, rate = HostKey(name, self._system), self._rate_of(name)
-                breaker = Breaker(
-                    self._state,
-                    key,
-                    failures=self._breaker_failures,
-                    open_seconds=self._breaker_open_seconds,
-                    now=self._now,
-                )
+                breaker = Breaker(self._state, key, self._breaker, now=self._now)
                 limiter = RateLimiter(self._state, key, rate) if rate else None
-                tally, places = Tally(self._state, key), self._places_of(name)
+                tally, places = Tally(self._state, key), self._hooks.places_of(name)
                 self._hosts[name] = _Manners(limiter, breaker, tally, places)
             return self._hosts[name]
 
     def _admission(self, question: Question, breaker: Breaker) -> Admission:
-        if self._asks_anyway:
+        if self._breaker.asks_anyway:
             return Admission(is_news=True)
         return breaker.admit(url=question.url)
 
@@ -333,15 +354,14 @@ class HttpClient:
             on=retry_decision,
             attempts=attempts,
             timeout=None,
-            wait_initial=self._retry_wait_seconds,
-            wait_jitter=self._retry_wait_seconds,
+            wait_initial=self._retries.wait_seconds,
+            wait_jitter=self._retries.wait_seconds,
             wait_max=MAX_BACKOFF_SECONDS,
         ):
             with attempt:
-                if self._before_attempt:
-                    self._before_attempt()
-                with manners.turn(self._before_sending):
-                    self._before_sending()
+                self._hooks.before_attempt()
+                with manners.turn(self._hooks.before_sending):
+                    self._hooks.before_sending()
                     if route is not None:
                         route.choose(request, attempt.num, is_last=attempt.num == attempts)
                     response = self._attempt(question, request, manners.tally, attempt.num, route)
@@ -380,22 +400,22 @@ class HttpClient:
         answer.headers.encoding = "latin-1"
         headers = dict(answer.headers.items())
         response = Response(question.url, status, headers, body)
-        throttled = self._is_throttled and self._is_throttled(body)
-        if throttled or status in self._retried_statuses:
-            throttled = throttled or status in self._throttling_statuses
+        throttled = self._retries.is_throttled(body)
+        if throttled or status in self._retries.statuses:
+            throttled = throttled or status in self._retries.throttling_statuses
             wait = seconds_to_wait(headers, self._now)
             reason = _quoted(question, response)
-            raise AttemptError(question, number, reason, wait, is_throttled=bool(throttled))
+            raise AttemptError(question, number, reason, wait, is_throttled=throttled)
         log_answer(question, status, len(body), time.monotonic() - started)
         return response
 
     def _receive(self, question: Question, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         try:
             with (
-                deadline(self._deadline_seconds, self._before_sending),
+                deadline(self._limits.deadline_seconds, self._hooks.before_sending),
                 closing(self._transport.handle_request(request)) as answer,
             ):
-                if answer.status_code in self._retried_statuses:
+                if answer.status_code in self._retries.statuses:
                     return answer, _start_of(answer)
                 return answer, self._decoded(question, answer, self._whole(question, answer))
         except httpx.TransportError as error:
@@ -408,15 +428,15 @@ class HttpClient:
         for piece in answer.iter_raw():
             pieces.append(piece)
             size += len(piece)
-            if size > self._max_body_bytes:
+            if size > self._limits.max_body_bytes:
                 raise self._endless(question, f"status {answer.status_code}, more than that")
         return b"".join(pieces)
 
     def _decoded(self, question: Question, answer: httpx.Response, body: bytes) -> bytes:
-        if not self._accepts_encodings or question.method == "HEAD":
+        if not self._limits.accepts_encodings or question.method == "HEAD":
             return body
         try:
-            return decoded(body, answer.headers, max_bytes=self._max_body_bytes)
+            return decoded(body, answer.headers, max_bytes=self._limits.max_body_bytes)
         except CutBodyError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
         except TooLargeError as error:
@@ -434,7 +454,7 @@ class HttpClient:
     def _endless(self, question: Question, found: str) -> SourceError:
         return SourceError(
             f"{self._system} answered {question.method} {question.url} without end",
-            expected=f"a body of at most {self._max_body_bytes} bytes",
+            expected=f"a body of at most {self._limits.max_body_bytes} bytes",
             found=found,
             remedy="ask for less at a time",
             system=self._system,

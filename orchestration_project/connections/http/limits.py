@@ -120,12 +120,31 @@ class Admission:
     probe_until: datetime | None = None
 
 
+@dataclass(frozen=True)
+class BreakerPolicy:
+    """When a system that fails is not asked for a while.
+
+    Attributes:
+        failures: Failed requests in a row (all attempts each) that open the breaker.
+        open_seconds: How long an open breaker refuses requests before one may try.
+        asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
+            answer closes it for all.
+    """
+
+    failures: int = 5
+    open_seconds: float = 60
+    asks_anyway: bool = False
+
+
+USUAL_BREAKER, ASKING_ANYWAY = BreakerPolicy(), BreakerPolicy(asks_anyway=True)
+
+
 class BreakerOpenError(TransientError):
     """An open breaker refuses a request: nothing is known of its URL."""
 
 
 class Breaker:
-    """Opens after ``failures`` failed requests in a row, for ``open_seconds`` at a time.
+    """Opens after failed requests in a row, for a time, as its policy says.
 
     When that time is up, one request of one process may try. If it succeeds, the breaker closes;
     if it fails, or its process exits, the breaker stays open for as long again. A probe that ends
@@ -136,15 +155,14 @@ class Breaker:
         self,
         state: SharedState,
         key: HostKey,
+        policy: BreakerPolicy,
         *,
-        failures: int,
-        open_seconds: float,
         now: Callable[[], datetime],
     ) -> None:
         self._state = state
         self._key = key
-        self._failures = failures
-        self._open_for = timedelta(seconds=open_seconds)
+        self._failures = policy.failures
+        self._open_for = timedelta(seconds=policy.open_seconds)
         self._now = now
 
     def admit(self, *, url: str) -> Admission:

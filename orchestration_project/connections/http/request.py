@@ -4,7 +4,7 @@ import logging
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +24,31 @@ QUOTED_CHARACTERS = 200
 HTTP_URL = re.compile(r"(https?://)([^/?#\s\\]+)((?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SENT_AS_WRITTEN = "/?#:@!$&'()*+,;=%"  # of a path and a query, beside letters, digits and _.-~
+
+
+TOO_MANY_REQUESTS = 429
+RETRIED_STATUSES = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When an attempt is followed by another one.
+
+    Attributes:
+        max_attempts: Attempts per request, the first included.
+        wait_seconds: Wait before the second attempt, doubled for each further one; a random share
+            of up to the same again is added.
+        statuses: Statuses that are retried; any other is returned to the caller.
+        throttling_statuses: Those of them that ask for fewer requests.
+        is_throttled: Whether an answer's body says to come later, of a source that says so with a
+            status of success; then it is retried.
+    """
+
+    max_attempts: int = 5
+    wait_seconds: float = 0.5
+    statuses: Collection[int] = RETRIED_STATUSES
+    throttling_statuses: Collection[int] = (TOO_MANY_REQUESTS,)
+    is_throttled: Callable[[bytes], bool] = lambda _: False
 
 
 @dataclass(frozen=True)

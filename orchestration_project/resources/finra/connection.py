@@ -5,17 +5,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
-from typing import Any
+from typing import Unpack
 from urllib.parse import urlsplit
 
 from orchestration_project.connections.artifacts import open_store
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.http import (
+    AnswerLimits,
+    HttpClient,
+    Policies,
+    RetryPolicy,
+)
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.captures import Captures, rows_version
-from orchestration_project.engine.environment import open_clock, open_shared_state
+from orchestration_project.engine.environment import network_of, open_client, open_clock
 from orchestration_project.engine.source import Folder, FolderSource, QuerySource, Source
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.own.declarations import HttpSource
@@ -68,7 +72,7 @@ class FinraDatasets:
         return self.licensed(dataset) if dataset.is_licensed else self.public(dataset)
 
 
-LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+LIMITS = AnswerLimits(max_body_bytes=16 * 1024 * 1024)
 """FINRA's answers end at 3 MB; so much more is taken before one counts as endless, of each of those
 that are in flight together."""
 
@@ -180,25 +184,22 @@ def _credentials(settings: Settings) -> tuple[str, str] | None:
 
 
 @contextmanager
-def opened_finra(settings: Settings, **options: Any) -> Iterator[FinraSource]:
+def opened_finra(settings: Settings, **policies: Unpack[Policies]) -> Iterator[FinraSource]:
     """Open the source that FINRA_SOURCE names, and close its connections."""
-    with open_http(settings, **options) as http:
+    with open_http(settings, **policies) as http:
         yield open_finra(settings, http)
 
 
-def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpClient:
+def open_http(settings: Settings, *, system: str = "", **policies: Unpack[Policies]) -> HttpClient:
     """Return the HTTP client for FINRA, or another ``system``, with the limits of FINRA."""
     settings = FinraSettings.of(settings)
-    return HttpClient(
-        system=system or ("finra_api" if settings.finra_source == "api" else "finra_demo"),
-        state=open_shared_state(settings),
-        requests_per_second=settings.finra_requests_per_second,
-        now=Clock().now,
-        use_environment=not settings.is_demo,
-        user_agent=user_agent(),
-        max_body_bytes=LARGEST_ANSWER_BYTES,
-        **options,
-    )
+    own: Policies = {
+        "requests_per_second": settings.finra_requests_per_second,
+        "limits": LIMITS,
+        "network": network_of(settings),
+    }
+    usual = "finra_api" if settings.finra_source == "api" else "finra_demo"
+    return open_client(settings, system or usual, **(own | policies))
 
 
 def shown_source(settings: Settings) -> str:
@@ -218,4 +219,5 @@ def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
         return None
     path = urlsplit(PLACES[CURRENT].listing.url).path
     listing = settings.finra_api_url.rstrip("/") + path
-    return partial(time_of_server, partial(open_http, settings, max_attempts=1), listing)
+    open_once = partial(open_http, settings, retries=RetryPolicy(max_attempts=1))
+    return partial(time_of_server, open_once, listing)

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http import (
+    AnswerLimits,
+    Hooks,
+    HttpClient,
+    Network,
+    RetryPolicy,
+)
 from orchestration_project.connections.http.client import Response
-from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.domains.plugins.judging import filled, secret_names
 from orchestration_project.domains.plugins.manifest import Budget
 from orchestration_project.domains.plugins.protocol import Fetch
-from orchestration_project.engine.environment import address_guard, open_shared_state
+from orchestration_project.engine.environment import address_guard, open_client
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.secret_masking import (
     hide_in_headers,
@@ -105,19 +109,17 @@ def open_fetcher(
         budget: Limits of the run.
         check: Called while a request waits; its error ends the request.
     """
-    with HttpClient(
-        system=f"plugin_{plugin}",
-        state=open_shared_state(settings),
-        requests_per_second=0,
-        now=Clock().now,
-        user_agent=user_agent(),
-        use_environment=not settings.is_demo,
-        deadline_seconds=min(REQUEST_SECONDS, budget.seconds),
-        max_attempts=3,
-        max_body_bytes=min(MAX_BODY_BYTES, max(budget.bytes, 1)),
-        before_sending=check,
-        guard=address_guard(settings),
-        accepts_encodings=True,
+    with open_client(
+        settings,
+        f"plugin_{plugin}",
+        retries=RetryPolicy(max_attempts=3),
+        limits=AnswerLimits(
+            deadline_seconds=min(REQUEST_SECONDS, budget.seconds),
+            max_body_bytes=min(MAX_BODY_BYTES, max(budget.bytes, 1)),
+            accepts_encodings=True,
+        ),
+        hooks=Hooks(before_sending=check),
+        network=Network(use_environment=not settings.is_demo, guard=address_guard(settings)),
     ) as http:
         yield Fetcher(http)
 

@@ -3,17 +3,22 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.http import (
+    AnswerLimits,
+    Hooks,
+    HttpClient,
+    Policies,
+    RetryPolicy,
+)
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.environment import network_of, open_client, open_shared_state
 from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.quota import Quota
@@ -23,7 +28,7 @@ from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.prices import PricesSettings, PricesSource
 
-LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+LIMITS = AnswerLimits(max_body_bytes=16 * 1024 * 1024)
 """Maximum bytes of one symbol's whole history, which is a megabyte or two."""
 
 ALPHA_VANTAGE_ATTEMPTS = 3
@@ -102,9 +107,8 @@ def _opened_alpha_vantage(
         settings,
         system,
         requests_per_second=settings.alpha_vantage_requests_per_second,
-        max_attempts=ALPHA_VANTAGE_ATTEMPTS,
-        before_attempt=quota.take,
-        is_throttled=says_too_fast,
+        retries=RetryPolicy(ALPHA_VANTAGE_ATTEMPTS, is_throttled=says_too_fast),
+        hooks=Hooks(before_attempt=quota.take),
     )
     with closing(quota), client(**http) as opened:
         yield AlphaVantage(
@@ -154,13 +158,9 @@ def _system(vendor: str, *, is_demo: bool) -> str:
     return f"{vendor}_demo" if is_demo else vendor
 
 
-def _client(settings: Settings, system: str, **options: Any) -> HttpClient:
-    return HttpClient(
-        system=system,
-        state=open_shared_state(settings),
-        now=Clock().now,
-        use_environment=not settings.is_demo,
-        user_agent=user_agent(),
-        max_body_bytes=LARGEST_ANSWER_BYTES,
-        **options,
-    )
+def _client(settings: Settings, system: str, **policies: Unpack[Policies]) -> HttpClient:
+    own: Policies = {
+        "limits": LIMITS,
+        "network": network_of(settings),
+    }
+    return open_client(settings, system, **(own | policies))

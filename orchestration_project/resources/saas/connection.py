@@ -7,10 +7,13 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http import (
+    BreakerPolicy,
+    HttpClient,
+)
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.engine.environment import network_of, open_client
 from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
@@ -88,14 +91,13 @@ def _http(
     settings: Settings, system: str, requests_per_second: int, *, asks_anyway: bool
 ) -> HttpClient:
     is_made_up = settings.is_demo
-    return HttpClient(
-        system=f"{system}_demo" if is_made_up else system,
-        state=open_shared_state(settings),
+    return open_client(
+        settings,
+        f"{system}_demo" if is_made_up else system,
+        agent="orchestration_project",
         requests_per_second=0 if is_made_up else requests_per_second,
-        now=Clock().now,
-        use_environment=not is_made_up,
-        user_agent="orchestration_project",
-        asks_anyway=asks_anyway,
+        breaker=BreakerPolicy(asks_anyway=asks_anyway),
+        network=network_of(settings),
     )
 
 

@@ -13,18 +13,25 @@ from urllib.parse import urljoin, urlsplit
 from sqlalchemy import delete, insert, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http import (
+    AnswerLimits,
+    Hooks,
+    HttpClient,
+    Network,
+    Response,
+    RetryPolicy,
+)
 from orchestration_project.connections.http.addresses import PORTS, AddressGuard
-from orchestration_project.connections.http.client import TOO_MANY_REQUESTS, Response
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.http.limits import places_of
 from orchestration_project.connections.http.proxies import NoProxyLeftError, Proxy
+from orchestration_project.connections.http.request import TOO_MANY_REQUESTS
 from orchestration_project.connections.http.shared_state import Rate
 from orchestration_project.domains.web.extraction import Page
 from orchestration_project.domains.web.pages import PASSING_STATUSES
 from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
 from orchestration_project.domains.web.sites import Site
-from orchestration_project.engine.environment import address_guard, open_shared_state
+from orchestration_project.engine.environment import address_guard, open_client
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
@@ -257,28 +264,29 @@ class WebAccess:
     ) -> HttpClient:
         urls = self._settings.proxy_urls if site.proxy == "allowed" else ()
         proxies = [Proxy.of(each) for each in urls]
-        return HttpClient(
-            system="web",
-            state=open_shared_state(self._settings),
-            requests_per_second=0,
-            now=Clock().now,
-            user_agent=self.user_agent,
-            use_environment=not self._settings.is_demo,
-            deadline_seconds=site.budget.page_seconds,
-            max_attempts=3,
-            max_body_bytes=site.budget.page_megabytes * 1_000_000,
-            before_sending=switch.check,
-            rate_of=rate_of,
-            guard=site_guard(self._settings, addresses, proxies),
-            retried_statuses=PASSING_STATUSES,
-            throttling_statuses=THROTTLING,
-            accepts_encodings=True,
-            places_of=places_of(
-                self._settings.state_path,
-                host_count=site.politeness.concurrency,
-                count=self._settings.web_concurrency,
+        places = places_of(
+            self._settings.state_path,
+            host_count=site.politeness.concurrency,
+            count=self._settings.web_concurrency,
+        )
+        return open_client(
+            self._settings,
+            "web",
+            agent=self.user_agent,
+            retries=RetryPolicy(
+                max_attempts=3, statuses=PASSING_STATUSES, throttling_statuses=THROTTLING
             ),
-            proxies=proxies,
+            limits=AnswerLimits(
+                deadline_seconds=site.budget.page_seconds,
+                max_body_bytes=site.budget.page_megabytes * 1_000_000,
+                accepts_encodings=True,
+            ),
+            hooks=Hooks(before_sending=switch.check, rate_of=rate_of, places_of=places),
+            network=Network(
+                use_environment=not self._settings.is_demo,
+                guard=site_guard(self._settings, addresses, proxies),
+                proxies=proxies,
+            ),
         )
 
 
