@@ -3,7 +3,7 @@
 This module is imported only where OTEL_EXPORTER_OTLP_ENDPOINT is set.
 """
 
-import atexit
+import encodings.idna  # noqa: F401 - else the first look-up of a host imports it, see `_client`
 import gzip
 import logging
 import socket
@@ -17,7 +17,7 @@ import httpx
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.tracing.encoding import encode_spans, rejected_count
-from orchestration_project.tracing.span import FLUSH_SECONDS, Span
+from orchestration_project.tracing.span import Span
 
 LOG = logging.getLogger(__name__)
 
@@ -73,11 +73,14 @@ class SpanExport:
     ) -> None:
         hide(*headers.values())
         self._url = f"{endpoint}/v1/traces"
-        self._headers = {
-            **headers,
-            "content-type": "application/x-protobuf",
-            "content-encoding": "gzip",
-        }
+        self._client = httpx.Client(  # here, not in the thread: a fork amid an import breaks it
+            timeout=TIMEOUT_SECONDS,
+            headers={
+                **headers,
+                "content-type": "application/x-protobuf",
+                "content-encoding": "gzip",
+            },
+        )
         self._resource = {
             "service.name": f"orchestration_project.{service}",
             "host.name": socket.gethostname(),
@@ -156,10 +159,10 @@ class SpanExport:
 
     def _run(self) -> None:
         pause = self._first_pause_seconds
-        with httpx.Client(timeout=TIMEOUT_SECONDS, headers=self._headers) as client:
+        with self._client:
             while batch := self._take():
                 try:
-                    self._send(client, batch)
+                    self._send(batch)
                     pause = self._first_pause_seconds
                 except _RetryLater as later:
                     wait = min(max(pause, later.seconds or 0), LONGEST_PAUSE_SECONDS)
@@ -210,18 +213,18 @@ class SpanExport:
             extra={"event": "spans_refused"},
         )
 
-    def _send(self, client: httpx.Client, batch: Sequence[Span]) -> None:
+    def _send(self, batch: Sequence[Span]) -> None:
         """Send a batch; one that is too large is sent in halves.
 
         Raises:
             _RetryLater: The collector is away, or asks for later.
         """
         body = gzip.compress(encode_spans(batch, self._resource), 1)
-        status, wait, answer = self._post(client, body)
+        status, wait, answer = self._post(body)
         if status == TOO_LARGE and len(batch) > 1:
             half = len(batch) // 2
-            self._send(client, batch[:half])
-            self._send(client, batch[half:])
+            self._send(batch[:half])
+            self._send(batch[half:])
         elif status in RETRIED:
             raise _RetryLater(f"status {status}", wait)
         elif not 200 <= status < 300:
@@ -230,11 +233,11 @@ class SpanExport:
             with self._changed:
                 self._lost_count += min(rejected_count(answer), len(batch))
 
-    def _post(self, client: httpx.Client, body: bytes) -> tuple[int, float | None, bytes]:
+    def _post(self, body: bytes) -> tuple[int, float | None, bytes]:
         """Return status, `Retry-After` in seconds, and the start of the answer."""
         ends_at, answer = time.monotonic() + TIMEOUT_SECONDS, b""
         try:
-            with client.stream("POST", self._url, content=body) as response:
+            with self._client.stream("POST", self._url, content=body) as response:
                 for piece in response.iter_raw():
                     answer += piece
                     if len(answer) > MAX_ANSWER_BYTES or time.monotonic() > ends_at:
@@ -249,7 +252,7 @@ class SpanExport:
 def open_export(
     endpoint: str, headers: Mapping[str, str], *, share: float, service: str, release: str
 ) -> SpanExport:
-    """Return the export of this process; at the program's end it sends the rest, for a moment.
+    """Return the export of this process.
 
     Raises:
         ConfigurationError: The extra `otel` is not installed.
@@ -264,5 +267,4 @@ def open_export(
             found=f"no module {error.name}",
             remedy="install orchestration_project[otel], or unset OTEL_EXPORTER_OTLP_ENDPOINT",
         ) from error
-    atexit.register(export.flush, FLUSH_SECONDS)
     return export

@@ -5,6 +5,7 @@ imported. With one, spans that ended wait in a bounded queue, from which a threa
 (`exporting.py`): what the collector does can neither fail nor slow the work.
 """
 
+import atexit
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -80,6 +81,9 @@ def flush(seconds: float = FLUSH_SECONDS) -> None:
     export = _STATE.get(os.getpid())
     if export is not None:
         export.flush(seconds)
+
+
+atexit.register(flush)  # by the process that ends: a fork has other spans than its parent
 
 
 def span(

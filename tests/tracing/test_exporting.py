@@ -191,6 +191,42 @@ def test_a_collector_that_never_answers_holds_up_nothing_beyond_the_bound(collec
     assert time.monotonic() - started[1] < 20
 
 
+FORK = """
+import os
+import sys
+from orchestration_project.tracing import spans
+with spans.span("parent"):
+    pass
+loaded = set(sys.modules)
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    with spans.span("child"):
+        pass
+spans.flush(20)
+assert set(sys.modules) == loaded, set(sys.modules) - loaded
+"""
+
+
+def test_a_fork_just_after_a_span_sends_its_own_spans_and_loses_none(collector, tmp_path):
+    url = collector.url.replace("127.0.0.1", "localhost")
+    done = subprocess.run(  # noqa: S603 - a program of our own environment
+        [sys.executable, "-c", FORK],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "STATE_DIR": str(tmp_path),
+            "HOME": str(tmp_path),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        },
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(each.name for each in collector.spans) == ["child", "parent"]
+
+
 OFF = """
 import sys
 from orchestration_project.tracing import spans
