@@ -103,7 +103,7 @@ class DataMethods(Asking):
         of each other column X. Times may be ISO texts.
         """
         query = _of_rows(columns, where, None, published_by)
-        query |= _between(since, until, published_from)
+        query |= {"since": since, "until": until, "published_from": published_from}
         path = f"/tables/{quoted(table)}/diff"
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
             yield from page.rows
@@ -130,7 +130,7 @@ class DataMethods(Asking):
     ) -> "pd.DataFrame":
         """Return the same rows as a frame, sorted by columns, descending after a ``-``."""
         query = _of_rows(columns, where, None, published_by)
-        query |= _between(since, until, published_from)
+        query |= {"since": since, "until": until, "published_from": published_from}
         query |= {"format": "parquet", "order_by": _joined(order_by)}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
         return frame_of_parquet(answer.content)
@@ -150,7 +150,7 @@ class DataMethods(Asking):
     ) -> None:
         """Write the same rows to a CSV file; ``escape_formulas`` as in `save_csv`."""
         query = _of_rows(columns, where, None, published_by) | {"format": "csv"}
-        query |= _between(since, until, published_from)
+        query |= {"since": since, "until": until, "published_from": published_from}
         if escape_formulas is not None:
             query |= {"escape_formulas": escape_formulas}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
@@ -300,7 +300,7 @@ class DataMethods(Asking):
         self, week_ending: date, tier: str, *, symbol: str | None = None
     ) -> Iterator[dict[str, Any]]:
         """Yield the trading of the week that ends on a Friday, by symbol and venue or firm."""
-        query = {"week_ending": week_ending.isoformat(), "tier": tier, "symbol": symbol}
+        query = {"week_ending": week_ending, "tier": tier, "symbol": symbol}
         for page in self._pages("/finra/trade-activity", Page, **query, limit=PAGE_ROWS):
             yield from page.rows
 
@@ -391,7 +391,7 @@ class DataMethods(Asking):
 
     def artifacts(self, *, where: Sequence[str] = (), limit: int = 50) -> list[Capture]:
         """Return what was captured, the latest first."""
-        return self._get("/artifacts", Artifacts, where=list(where), limit=limit).captures
+        return self._get("/artifacts", Artifacts, where=where, limit=limit).captures
 
     def download(self, artifact: str, to: Path) -> str:
         """Write captured bytes to a file, and return their SHA-256.
@@ -459,7 +459,7 @@ class DataMethods(Asking):
         self, *, sha256: Sequence[str] = (), dataset: str | None = None, dry_run: bool = True
     ) -> Launched:
         """Repair damaged artifacts; a dry run only shows how each would be repaired."""
-        body = {"sha256": list(sha256), "dataset": dataset, "dry_run": dry_run}
+        body = {"sha256": sha256, "dataset": dataset, "dry_run": dry_run}
         return self._post("/artifacts/repair", body, Launched, key=new_key())
 
     def export_evidence(
@@ -482,7 +482,7 @@ class DataMethods(Asking):
             "run_id": run_id,
             "session": session,
             "partition": partition,
-            "at": at.isoformat() if at else None,
+            "at": at,
             "include_bytes": include_bytes,
             "include_inputs": include_inputs,
         }
@@ -497,16 +497,6 @@ class DataMethods(Asking):
         to.write_bytes(self._transport.ask("GET", f"/evidence/{quoted(file)}").content)
 
 
-def _between(
-    since: datetime | str | None, until: datetime | str | None, published_from: date | str | None
-) -> dict[str, Any]:
-    times = {"since": since, "until": until, "published_from": published_from}
-    return {
-        name: moment.isoformat() if isinstance(moment, date) else moment
-        for name, moment in times.items()
-    }
-
-
 def _of_rows(
     columns: Sequence[str],
     where: Sequence[str],
@@ -517,7 +507,7 @@ def _of_rows(
     return {
         "columns": _joined(columns),
         "where": _listed(where),
-        "as_of": as_of.isoformat() if isinstance(as_of, datetime) else as_of,
+        "as_of": as_of,
         "published_by": str(day) if day else None,
     }
 

@@ -57,8 +57,8 @@ class PluginMethods(Asking):
     ) -> PluginShown:
         """Grant all that a plugin asks for, or the named permissions by kind."""
         body = {
-            "permissions": {name: list(each) for name, each in (permissions or {}).items()},
-            "folders": dict(folders or {}),
+            "permissions": permissions or {},
+            "folders": folders or {},
             "expected_version": expected_version,
             "reason": reason,
         }
@@ -75,7 +75,7 @@ class PluginMethods(Asking):
         """Let a granted plugin run, for a share of its partitions and the listed ones."""
         body = {
             "share": share,
-            "listed_keys": None if listed_keys is None else list(listed_keys),
+            "listed_keys": listed_keys,
             "expected_version": expected_version,
         }
         return self._post(f"/plugins/{quoted(plugin)}/enable", body, PluginShown)

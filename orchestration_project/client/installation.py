@@ -103,7 +103,7 @@ class InstallationMethods(Asking):
         limit: int = 50,
     ) -> Sessions:
         """Return what was started together, and what came of it."""
-        query = {"since": since.isoformat() if since else None, "domain": domain, "state": state}
+        query = {"since": since, "domain": domain, "state": state}
         return self._get("/sessions", Sessions, **query, limit=limit)
 
     def access_audit(
@@ -116,14 +116,8 @@ class InstallationMethods(Asking):
         until: datetime | None = None,
     ) -> Iterator[AccessEntry]:
         """Yield logins, refused requests and steps of changes, the latest first; for admins."""
-        times = {"since": since, "until": until}
-        query = {
-            "user": user,
-            "operation": operation,
-            "outcome": outcome,
-            **{name: at.isoformat() if at else None for name, at in times.items()},
-        }
-        for page in self._pages("/access-audit", AccessEntries, **query):
+        query = {"user": user, "operation": operation, "outcome": outcome}
+        for page in self._pages("/access-audit", AccessEntries, **query, since=since, until=until):
             yield from page.entries
 
     def control_tower(self) -> ControlTower:
@@ -170,8 +164,7 @@ class InstallationMethods(Asking):
 
     def pause(self, subject: str, *, reason: str, until: datetime | None = None) -> PauseShown:
         """Start no new run of a domain, an asset, ``source:<name>``, or of ``all``."""
-        end = None if until is None else until.isoformat()
-        body = {"subject": subject, "reason": reason, "until": end}
+        body = {"subject": subject, "reason": reason, "until": until}
         return self._post("/operations/pauses", body, PauseShown)
 
     def resume(self, subject: str) -> PauseShown:
@@ -198,7 +191,7 @@ class InstallationMethods(Asking):
         self, entry_id: str, action: str, *, reason: str = "", until: datetime | None = None
     ) -> AttentionResult:
         """Answer an entry by one of its actions."""
-        body = {"action": action, "reason": reason, "until": until and until.isoformat()}
+        body = {"action": action, "reason": reason, "until": until}
         return self._post(f"/attention/{quoted(entry_id)}/actions", body, AttentionResult)
 
     def retry_attention(self, kind: str, *, domain: str | None = None) -> AttentionResult:

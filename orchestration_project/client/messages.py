@@ -58,7 +58,7 @@ class MqttMethods(Asking):
             until: Only events before this time, by their sender.
             max_rows: Maximum number of rows.
         """
-        query = {"topic": topic, "kind": kind, "trace": trace, **_times(since, until)}
+        query = {"topic": topic, "kind": kind, "trace": trace, "since": since, "until": until}
         pages = self._pages("/mqtt/events", MqttEvents, **query, limit=PAGE_ROWS)
         events = (each for page in pages for each in page.events)
         return frame_of_models(MqttEvent, islice(events, max_rows))
@@ -90,7 +90,8 @@ class MqttMethods(Asking):
             "/mqtt/dead-letters",
             MqttDeadLetters,
             **query,
-            **_times(since, until),
+            since=since,
+            until=until,
             limit=PAGE_ROWS,
         )
         letters = (each for page in pages for each in page.letters)
@@ -197,10 +198,11 @@ class MqttMethods(Asking):
             idempotency_key: Makes the call safe to repeat; None: a new key.
         """
         body = {
-            "arrival_ids": list(arrival_ids),
+            "arrival_ids": arrival_ids,
             "reason": reason,
             "dry_run": dry_run,
-            **_times(since, until),
+            "since": since,
+            "until": until,
         }
         key = idempotency_key or new_key()
         return self._post("/mqtt/dead-letters/replay", body, Launched, key=key)
@@ -218,27 +220,18 @@ class MqttMethods(Asking):
             ApiError: The gateway does not give it, such as after the key was revoked.
             httpx.TransportError: For a minute it could not be reached, or sent nothing.
         """
-        query = {} if topic is None else {"topic": topic}
         last = None if after is None else str(after)
-        for sent in self._transport.follow("/mqtt/stream", query, last=last):
+        for sent in self._transport.follow("/mqtt/stream", {"topic": topic}, last=last):
             if sent.data:
                 yield MqttReceived.model_validate_json(sent.data)
 
     def _mqtt_ask(
         self, method: str, path: str, fields: Mapping[str, Any] | None, key: str | None
     ) -> MqttEntity:
-        body = None if fields is None else dict(fields)
-        answer = self._transport.ask(method, path, body=body, key=key or new_key())
+        answer = self._transport.ask(method, path, body=fields, key=key or new_key())
         return MqttEntity.model_validate_json(answer.content)
 
     def _mqtt_frame(self, path: str, model: type[Row], **query: str | None) -> "pd.DataFrame":
         pages = self._pages(f"/mqtt/{path}", Page, **query, limit=PAGE_ROWS)
         rows: Sequence[dict[str, Any]] = [row for page in pages for row in page.rows]
         return frame_of_models(model, map(model.model_validate, rows))
-
-
-def _times(since: datetime | None, until: datetime | None) -> dict[str, str | None]:
-    return {
-        "since": since.isoformat() if since else None,
-        "until": until.isoformat() if until else None,
-    }

@@ -39,11 +39,8 @@ class LogMethods(Asking):
             since: Only lines from this time; None: as far back as lines are kept.
             max_rows: Maximum number of lines.
         """
-        query = {
-            **_filter(service, level, run, trace),
-            "since": since.isoformat() if since else None,
-        }
-        pages = self._pages("/logs", LogLines, **query, limit=PAGE_LINES)
+        query = {"service": service, "level": level, "run": run, "trace": trace}
+        pages = self._pages("/logs", LogLines, **query, since=since, limit=PAGE_LINES)
         lines = (each for page in pages for each in page.lines)
         return frame_of_models(LogLine, islice(lines, max_rows))
 
@@ -69,15 +66,7 @@ class LogMethods(Asking):
             ApiError: The gateway does not give it, such as after the key was revoked.
             httpx.TransportError: For a minute it could not be reached, or sent nothing.
         """
-        query = {
-            name: value for name, value in _filter(service, level, run, trace).items() if value
-        }
+        query = {"service": service, "level": level, "run": run, "trace": trace}
         for sent in self._transport.follow("/logs/stream", query, last=after):
             if sent.data:
                 yield sent.id or "", LogLine.model_validate_json(sent.data)
-
-
-def _filter(
-    service: str | None, level: str | None, run: str | None, trace: str | None
-) -> dict[str, str | None]:
-    return {"service": service, "level": level, "run": run, "trace": trace}

@@ -161,11 +161,11 @@ class RunMethods(Asking):
         """Yield runs, the latest first, as many pages as are asked for."""
         query = {
             "job": job,
-            "status": list(status),
+            "status": status,
             "partition": partition,
             "user": user,
-            "since": since.isoformat() if since else None,
-            "until": until.isoformat() if until else None,
+            "since": since,
+            "until": until,
         }
         for page in self._pages("/runs", Runs, **query):
             yield from page.runs
@@ -220,7 +220,7 @@ class RunMethods(Asking):
         idempotency_key: str | None = None,
     ) -> Launched:
         """Try a run again; `kinds` and `dry_run` are of failed items."""
-        body = {"what": what, "kinds": kinds and list(kinds), "dry_run": dry_run}
+        body = {"what": what, "kinds": kinds, "dry_run": dry_run}
         key = idempotency_key or new_key()
         return self._post(f"/runs/{quoted(run_id)}/retry", body, Launched, key=key)
 
@@ -257,11 +257,11 @@ class RunMethods(Asking):
         """
         body = {
             "domain": domain,
-            "since": since.isoformat() if since else None,
-            "kinds": kinds and list(kinds),
-            "topics": list(topics),
-            "item_keys": list(item_keys),
-            "reason_codes": list(reason_codes),
+            "since": since,
+            "kinds": kinds,
+            "topics": topics,
+            "item_keys": item_keys,
+            "reason_codes": reason_codes,
             "include_permanent": include_permanent,
             "include_items": include_items,
             "dry_run": dry_run,
@@ -302,8 +302,8 @@ class RunMethods(Asking):
         """
         body = {
             "job": job,
-            "from": first.isoformat(),
-            "to": last.isoformat(),
+            "from": first,
+            "to": last,
             "part": part,
             "only_missing": only_missing,
             "clip": clip,

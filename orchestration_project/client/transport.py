@@ -5,7 +5,8 @@ below STATE_DIR, which a program elsewhere does not have.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date
 from typing import Any, BinaryIO, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -120,9 +121,13 @@ class Transport:
             ApiError: The gateway did not do it.
             httpx.TransportError: It could not be reached.
         """
-        given = {name: each for name, each in (query or {}).items() if each is not None}
-        headers = {"idempotency-key": key} if key else {}
-        request = self._client.build_request(method, path, params=given, json=body, headers=headers)
+        request = self._client.build_request(
+            method,
+            path,
+            params=_query(query or {}),
+            json=None if body is None else to_json_value(body),
+            headers={"idempotency-key": key} if key else {},
+        )
         attempts = ATTEMPTS if method == "GET" or key else 1
         for number in range(1, attempts):
             wait = self._wait(request, number)
@@ -160,7 +165,7 @@ class Transport:
         return min(float(said), LONGEST_WAIT_SECONDS) if said.isdecimal() else backoff
 
     def follow(
-        self, path: str, query: Mapping[str, str] | None = None, *, last: str | None = None
+        self, path: str, query: Mapping[str, Any] | None = None, *, last: str | None = None
     ) -> Iterator[ServerEvent]:
         """Yield server-sent events, without an end; a stream that ends or breaks off is resumed.
 
@@ -176,7 +181,7 @@ class Transport:
         failures = 0
         while True:
             try:
-                for event in self._events(path, query or {}, last):
+                for event in self._events(path, _query(query or {}), last):
                     last, failures = event.id, 0
                     yield event
                 raise httpx.RemoteProtocolError("the stream broke off")
@@ -190,7 +195,7 @@ class Transport:
             self.pause(failures)
 
     def _events(
-        self, path: str, query: Mapping[str, str], last: str | None
+        self, path: str, query: Mapping[str, Any], last: str | None
     ) -> Iterator[ServerEvent]:
         headers = {} if last is None else {"last-event-id": last}
         timeout = httpx.Timeout(self._timeout_seconds, read=STREAM_SILENCE_SECONDS)
@@ -211,6 +216,22 @@ class Transport:
                 elif not line:
                     yield ServerEvent(last, event_type, data)
                     event_type = data = ""
+
+
+def to_json_value(value: Any) -> Any:
+    """Return a value as JSON has it: days and times as ISO texts, what has several as a list."""
+    if isinstance(value, date):  # or a datetime
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {name: to_json_value(each) for name, each in value.items()}
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        return [to_json_value(each) for each in value]
+    return value
+
+
+def _query(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request, without those that are None."""
+    return {name: to_json_value(value) for name, value in given.items() if value is not None}
 
 
 def _backoff(number: int) -> float:

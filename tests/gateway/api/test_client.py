@@ -279,6 +279,35 @@ def test_every_operation_has_a_method_by_which_all_can_be_said_that_it_takes():
         assert has_key == ("Idempotency-Key" in places), operation.name
 
 
+def test_times_days_and_sequences_are_sent_as_the_api_reads_them():
+    sent: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(404)
+
+    with Client(HOME, "key", transport=httpx.MockTransport(refuse)) as client:
+        for call in (
+            lambda: list(client.runs(status=("QUEUED", "STARTED"), since=NOON)),
+            lambda: list(client.runs(status="QUEUED")),
+            lambda: client.backfill("j", NOON.date(), NOON.date()),
+            lambda: client.create_flag("f", listed_keys={"k"}, expires_at=NOON, owner=None),
+            lambda: client.mqtt_update("tasks", "t", {"due_at": NOON, "assignee_id": None}),
+        ):
+            with pytest.raises(ApiError):
+                call()
+    queries = [list(request.url.params.multi_items()) for request in sent[:2]]
+    noon = "2026-01-01T12:00:00+00:00"
+    assert queries == [
+        [("status", "QUEUED"), ("status", "STARTED"), ("since", noon)],
+        [("status", "QUEUED")],
+    ]
+    days, flag, task = (json.loads(request.content) for request in sent[2:])
+    assert (days["from"], days["to"]) == ("2026-01-01", "2026-01-01")
+    assert flag == {"name": "f", "listed_keys": ["k"], "expires_at": noon}
+    assert task == {"due_at": noon, "assignee_id": None}
+
+
 SESSIONS = LIST_SESSIONS.run_config({})
 
 
