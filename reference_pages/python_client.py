@@ -7,8 +7,10 @@ from typing import Any
 
 from orchestration_project.client import ApiError, Client, RunFailedError, frame_of_parquet
 from orchestration_project.client.data import DataMethods
+from orchestration_project.client.extensions import PluginMethods
 from orchestration_project.client.installation import InstallationMethods
 from orchestration_project.client.messages import MqttMethods
+from orchestration_project.client.program_logs import LogMethods
 from orchestration_project.client.runs import RunMethods
 from reference_pages.markdown import page, paragraph, section
 
@@ -16,6 +18,8 @@ GROUPS = {
     "Runs": RunMethods,
     "Data": DataMethods,
     "MQTT": MqttMethods,
+    "Logs": LogMethods,
+    "Plugins": PluginMethods,
     "Installation": InstallationMethods,
 }
 
