@@ -1,0 +1,131 @@
+"""Stored backups of the first format: checked and restored by this release, damage refused."""
+
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from orchestration_project.__main__ import main
+from orchestration_project.connections.artifacts import open_store
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.settings import load_settings
+from orchestration_project.settings.chosen import read_stored
+from tests import databases
+from tests.postgres import new_database
+
+STORED = Path(__file__).parent / "backups"
+"""Archives of backups that the release 0.1.0 made, with tables of version 0084."""
+
+MANIFESTS = {
+    "sqlite": "a30309e5156c2be798c5f5806717fbde80ae2ead95c5a5474748c5a8ad0e7acd",
+    "postgresql": "59c5d10b3d4edfff06bcfe16f9e87df7d256b0814e299474fbdef30d3f892078",
+}
+"""SHA-256 of their manifests, as that release printed them."""
+
+ROWS = {"audits": 1, "balances": 3, "blobs": 1, "captures": 1, "deliveries": 1, "landings": 1}
+
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=KINDS)
+def place(request, tmp_path, monkeypatch) -> Path:
+    """A folder with a stored backup; the settings name empty databases and an empty store."""
+    kind: str = request.param
+    with tarfile.open(STORED / f"format_1_{kind}.tar.xz") as archive:
+        archive.extractall(tmp_path / kind, filter="data")
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ARTIFACTS_URL", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("DATA_PROFILE", "real")
+    monkeypatch.delenv("DATABASE_SCHEMA", raising=False)
+    urls = {"DATABASE_URL": f"sqlite:///{tmp_path}/tables.sqlite"}
+    if kind == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+        names = {"DATABASE_URL": "stored_project", "DAGSTER_DATABASE_URL": "stored_dagster"}
+        urls = {
+            setting: new_database(server, f"{name}_{uuid4().hex}")
+            for setting, name in names.items()
+        }
+    monkeypatch.delenv("DAGSTER_DATABASE_URL", raising=False)
+    for setting, url in urls.items():
+        monkeypatch.setenv(setting, url)
+    return tmp_path / kind
+
+
+def restore(place: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Restore with --check; return status, output and errors."""
+    capsys.readouterr()
+    status = main(["restore", "--from", str(place), "--check", "--json"])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def project_contents() -> Mapping[str, Any]:
+    url = load_settings().database_url
+    assert url is not None
+    return databases.contents(url.get_secret_value())
+
+
+def test_a_backup_of_the_first_format_is_checked_and_restored(place, capsys):
+    status, output, errors = restore(place, capsys)
+    assert status == 0, errors
+    restored = json.loads(output)
+    assert restored["manifest_sha256"] == MANIFESTS[place.name]
+    assert restored["checked"] == {"artifacts": 1, "blobs": 1, "runs": 1}
+    contents = project_contents()
+    assert {name: len(contents[name]) for name in ROWS} == ROWS
+    assert read_stored(load_settings()) == ["-cboe", "fx"]
+    with open_instance() as instance:
+        [run] = instance.get_runs()
+        assert instance.all_logs(run.run_id)[0].message == "started elsewhere"
+
+
+def flip_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def find_part(place: Path) -> Path:
+    name = {"sqlite": "tables.sqlite", "postgresql": "landings.copy"}[place.name]
+    [file] = place.glob(f"backups/*/project/{name}")
+    return file
+
+
+def find_artifact(place: Path) -> Path:
+    [file] = place.glob("objects/*/*")
+    return file
+
+
+DAMAGES: Mapping[str, tuple[Callable[[Path], Path], Callable[[Path], object], str]] = {
+    "changed byte of a table": (find_part, flip_byte, "of the backup"),
+    "missing table": (find_part, Path.unlink, "lacks a part"),
+    "changed byte of a blob": (find_artifact, flip_byte, "is not what was backed up"),
+    "missing blob": (find_artifact, Path.unlink, "missing: blobs/"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [*(("sqlite", damage) for damage in DAMAGES), ("postgresql", "changed byte of a table")],
+    indirect=["place"],
+)
+def test_damage_of_the_first_format_is_refused_and_a_whole_copy_is_restored_after_it(
+    place, damage, capsys
+):
+    find, harm, expected = DAMAGES[damage]
+    file = find(place)
+    whole = file.read_bytes()
+    harm(file)
+    status, _, errors = restore(place, capsys)
+    assert status == 1
+    assert expected in errors
+    file.write_bytes(whole)
+    status, _, errors = restore(place, capsys)
+    assert status == 0, errors
+    assert {name: len(project_contents()[name]) for name in ROWS} == ROWS
+    assert [each.byte_count for each in open_store(load_settings()).listed()] == [19]
