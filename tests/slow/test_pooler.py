@@ -50,6 +50,25 @@ def test_every_command_works(by_way, urls, tmp_path):
     assert databases.contents(urls["DATABASE_URL"])["finra_otc_weekly"]
 
 
+def test_a_backup_is_restored_and_no_session_keeps_its_settings(
+    by_way, urls, postgres_server, tmp_path
+):
+    through = {name: by_way(url) for name, url in urls.items()}
+    state, place = tmp_path / "state", str(tmp_path / "place")
+    assert programs.run(state, *COMMANDS[0], **through)[0] == 0
+    found = [programs.run(state, PROJECT, "backup", "--to", place, **through)]
+    empty = {name: new_database(postgres_server, f"pool_{uuid4().hex}") for name in SETTINGS}
+    elsewhere = {name: by_way(url) for name, url in empty.items()}
+    command = (PROJECT, "restore", "--from", place, "--check")
+    found += [programs.run(tmp_path / "restored", *command, **elsewhere)]
+    assert [status for status, _, _ in found] == [0, 0], found
+    for url in [*through.values(), *elsewhere.values()]:
+        for _ in range(10):
+            with psycopg.connect(url) as connection:
+                kept = connection.execute("SELECT * FROM current_schemas(false)").fetchone()
+                assert kept == (["public"],)
+
+
 def test_the_ui_runs_a_backfill(by_way, urls, tmp_path):
     stack = Stack(tmp_path, **{name: by_way(url) for name, url in urls.items()})
     try:

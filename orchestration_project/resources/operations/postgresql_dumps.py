@@ -113,6 +113,8 @@ class PostgresqlTables:
 
     def restore(self, backup: DatabaseBackup, read: PartReader) -> None:
         """Make the tables of the backup's version and fill them, in one transaction."""
+        if not backup.parts:
+            return  # the database had no tables yet
         with self._connected(writes=True) as connection:
             self._make(connection, backup.version)
             found = _version(connection, self._version_table)

@@ -38,7 +38,7 @@ from orchestration_project.resources.operations.backup_objects import (
     sha256_of,
 )
 from orchestration_project.resources.operations.backups import Installation
-from orchestration_project.resources.operations.database_dumps import Database
+from orchestration_project.resources.operations.database_dumps import Database, with_data
 from orchestration_project.tables.catalogue import tables
 
 
@@ -177,7 +177,7 @@ class Restore:
             ContractError: A database has none.
         """
         for database, backup in self._databases():
-            if not database.is_restored(backup) and any(backup.row_counts.values()):
+            if not database.is_restored(backup) and with_data(backup.row_counts):
                 raise ContractError(
                     "the restored database is empty",
                     expected=f"{sum(backup.row_counts.values())} rows",
