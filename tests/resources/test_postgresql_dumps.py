@@ -107,6 +107,12 @@ def test_what_others_commit_during_a_backup_is_not_in_it(url, postgres_server, t
         assert added.fetchone() == (4,)
 
 
+def test_no_table_can_be_truncated_before_it_is_backed_up(url, tmp_path: Path):
+    parts = Parts(url)
+    open_tables(url).dump(parts.write, tmp_path)
+    assert parts.locked == [*TABLES]
+
+
 def test_a_restore_that_fails_at_the_last_table_leaves_none(url, postgres_server, tmp_path: Path):
     parts = Parts(url)
     backup = open_tables(url).dump(parts.write, tmp_path)

@@ -78,18 +78,23 @@ class PostgresqlTables:
             engine.dispose()
 
     def dump(self, write: PartWriter, spool: Path) -> DatabaseBackup:
-        """Write every table with rows by COPY, as one transaction sees them."""
+        """Write every table with rows by COPY, as one transaction sees them.
+
+        All are locked first: a snapshot sees no rows of a table that was truncated since.
+        """
         with self._connected(writes=False) as connection:
             version = _version(connection, self._version_table)
-            present = _table_counts(connection, self._tables(connection))
+            present = _present(connection, self._tables(connection))
+            if present:
+                names = ", ".join(map(connection.dialect.identifier_preparer.quote, present))
+                connection.execute(text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
             parts = [self._dump_table(connection, name, write) for name in present]
         return DatabaseBackup(POSTGRESQL, version, parts)
 
     def _dump_table(self, connection: Connection, table: str, write: PartWriter) -> Part:
         quote = connection.dialect.identifier_preparer.quote
-        columns = _columns(connection, table)
+        columns, sequences = _columns(connection, table)
         name = f"{self._prefix}{table}.copy"
-        sequences = _sequences(connection, table)
         if connection.execute(text(f'SELECT 1 FROM "{table}" LIMIT 1')).first() is None:  # noqa: S608 - a name of ours
             return Part(name, sha256(b"").hexdigest(), 0, {table: 0}, columns, sequences)
         listed = ", ".join(map(quote, columns))
@@ -160,31 +165,22 @@ class PostgresqlTables:
             )
 
 
-def _columns(connection: Connection, table: str) -> Sequence[str]:
-    """Return the stored columns of a table, in order."""
+def _columns(connection: Connection, table: str) -> tuple[Sequence[str], Mapping[str, int]]:
+    """Return the stored columns of a table, in order, and the last value of each numbered one."""
     found = connection.execute(
         text(
-            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) "
+            "SELECT attname, pg_get_serial_sequence(:name, attname) FROM pg_attribute "
+            "WHERE attrelid = to_regclass(:name) "
             "AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
         ),
         {"name": connection.dialect.identifier_preparer.quote(table)},
-    )
-    return [name for (name,) in found]
-
-
-def _sequences(connection: Connection, table: str) -> Mapping[str, int]:
-    quoted = connection.dialect.identifier_preparer.quote(table)
-    found: dict[str, int] = {}
-    for column in _columns(connection, table):
-        sequence = connection.execute(
-            text("SELECT pg_get_serial_sequence(:table, :column)"),
-            {"table": quoted, "column": column},
-        ).scalar()
-        if sequence:
-            found[column] = connection.execute(
-                text(f"SELECT last_value FROM {sequence}")  # noqa: S608 - quoted by PostgreSQL
-            ).scalar_one()
-    return found
+    ).all()
+    last_values = {
+        column: connection.execute(text(f"SELECT last_value FROM {sequence}")).scalar_one()  # noqa: S608 - quoted by PostgreSQL
+        for column, sequence in found
+        if sequence
+    }
+    return [column for column, _ in found], last_values
 
 
 def _version(connection: Connection, table: str) -> str:
@@ -193,12 +189,20 @@ def _version(connection: Connection, table: str) -> str:
     return connection.execute(text(f"SELECT max(version_num) FROM {table}")).scalar() or ""  # noqa: S608 - a name of ours
 
 
+def _present(connection: Connection, tables: Iterable[str]) -> Sequence[str]:
+    """Return the tables that exist, in the given order."""
+    statement = text(
+        "SELECT name FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS given (name, place) "
+        "WHERE to_regclass(quote_ident(name)) IS NOT NULL ORDER BY place"
+    )
+    return connection.execute(statement, {"names": [*tables]}).scalars().all()
+
+
 def _table_counts(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
     """Return rows by table, of those that exist."""
     return {
         name: connection.execute(text(f'SELECT count(*) FROM "{name}"')).scalar_one()  # noqa: S608 - a name of ours
-        for name in tables
-        if connection.execute(text("SELECT to_regclass(:name)"), {"name": f'"{name}"'}).scalar()
+        for name in _present(connection, tables)
     }
 
 
