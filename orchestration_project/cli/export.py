@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from pathlib import Path, PurePath
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Table
@@ -49,14 +50,73 @@ SUFFIXES = {**{f".{name}": name for name in WRITERS}, ".htm": "html", ".jsonl": 
 
 
 @dataclass(frozen=True)
+class Query:
+    """Rows that are chosen of a table or view.
+
+    Attributes:
+        table: A table or view.
+        where: Conditions, which must all hold.
+        columns: Comma-separated; None: all.
+        order_by: Comma-separated, with - where descending; None: the key.
+        limit: How many rows at most.
+        internal: Whether the table may be an internal one.
+    """
+
+    table: str
+    where: Sequence[str] = ()
+    columns: str | None = None
+    order_by: str | None = None
+    limit: int | None = None
+    internal: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "Query":
+        """Return the query that options of a command ask for."""
+        return cls(**{each.name: options[each.name] for each in fields(cls)})
+
+    def require_public(self) -> None:
+        """Refuse an internal table, unless those are asked for.
+
+        Raises:
+            ConfigurationError: It is one, or not a table or view.
+        """
+        name = relation(self.table).table.name
+        if name in internal_tables() and not self.internal:
+            raise ConfigurationError(
+                f"{name} is an internal table", remedy="to export it, add --internal"
+            )
+
+
+@dataclass(frozen=True)
 class Destination:
-    """Target file of the rows, and their format."""
+    """Target of rows, and their format.
+
+    Attributes:
+        form: The format.
+        output: A file, or ``-``.
+        escape_formulas: In all columns, in none, or (None) in those that senders write.
+        force: Whether an existing file is replaced.
+        byte_order_mark: Whether a CSV begins with one.
+    """
 
     form: str
     output: str
-    escape_formulas: bool | None
-    force: bool
+    escape_formulas: bool | None = None
+    force: bool = False
     byte_order_mark: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "Destination":
+        """Return the destination that options of a command name.
+
+        Raises:
+            ConfigurationError: The file cannot be written, or has no known format.
+        """
+        own = {each.name: options[each.name] for each in fields(cls) if each.name in options}
+        own["form"] = _format(options["form"], options["output"])
+        made = cls(**own)
+        _require_writable(made)
+        return made
 
     @property
     def write(self) -> Writer:
@@ -65,43 +125,23 @@ class Destination:
 
 
 def export_table(
+    query: Query,
+    destination: Destination,
+    moment: datetime | None = None,
     *,
-    table: str,
-    at: str | None,
-    at_option: str,
-    where: Sequence[str],
-    columns: str | None,
-    order_by: str | None,
-    limit: int | None,
-    form: str | None,
-    output: str,
-    escape_formulas: bool | None,
-    byte_order_mark: bool,
-    internal: bool,
-    force: bool,
     published_by: date | None = None,
     missing: str | None = None,
 ) -> int:
-    """Write the chosen rows of ``table``; return the exit status.
+    """Write the chosen rows of a table; return the exit status.
 
     Args:
-        table: A table or view.
-        at: The time of which the rows are, if not those of now.
-        at_option: The option that gave it.
-        where: Conditions, which must all hold.
-        columns: Comma-separated; None: all.
-        order_by: Comma-separated, with - where descending; None: the key.
-        limit: How many rows at most.
-        form: The format; None: by the suffix of ``output``.
-        output: A file, or ``-``.
-        escape_formulas: In all columns, in none, or (None) in those that senders write.
-        byte_order_mark: Whether a CSV begins with one.
-        internal: Whether the table may be an internal one.
-        force: Whether an existing file is replaced.
+        query: The rows.
+        destination: Where they are written, and how.
+        moment: The time of which the rows are, if not those of now.
         published_by: Day by which the source had published the rows, if not of any day.
         missing: File for the keys of rows whose state on that day is not known.
     """
-    moment = moment_of(at, at_option) if at is not None else None
+    table = query.table
     of_day = published_state(table, published_by, moment) if published_by else None
     if of_day:
         chosen = of_day.relation
@@ -111,43 +151,26 @@ def export_table(
         raise ConfigurationError(
             "--missing needs --published-by", remedy="add --published-by DAY, or leave it out"
         )
-    _refuse_internal(chosen, is_allowed=internal)
-    destination = Destination(
-        _format(form, output), output, escape_formulas, force, byte_order_mark
-    )
-    _require_writable(destination)
-    names, order = _names(columns), _names(order_by)
-    status = _export(chosen, chosen.columns(names), where, order, limit, destination)
+    status = export_relation(chosen, query, destination)
     if status == 0 and of_day and not OUTPUT.is_dry_run:
-        _report_missing(of_day, where, missing, force=force)
+        _report_missing(of_day, query.where, missing, force=destination.force)
     if status == 0 and moment and (first := _first_after(chosen.table, moment)):
         note(f"{table}: nothing had landed by then; the first did at {first}")
     return status
 
 
-def export_dataset(
-    *,
-    table: str,
-    folder: str,
-    partition_by: str | None,
-    where: Sequence[str],
-    columns: str | None,
-    internal: bool,
-) -> int:
-    """Write the changed partitions of ``table`` below a folder; return the exit status.
+def export_dataset(query: Query, folder: str, partition_by: str | None) -> int:
+    """Write the changed partitions of a table below a folder; return the exit status.
 
     Args:
-        table: A table or view.
+        query: The rows, whose order and number are not asked for.
         folder: Of the dataset; made if it is missing.
         partition_by: Comma-separated; None: the day of the key, and tier.
-        where: Conditions, which must all hold.
-        columns: Comma-separated; None: all.
-        internal: Whether the table may be an internal one.
     """
-    chosen = relation(table)
-    _refuse_internal(chosen, is_allowed=internal)
+    chosen, table = relation(query.table), query.table
+    query.require_public()
     by = _names(partition_by) or usual_partition(chosen)
-    dataset = ParquetDataset(Path(folder), chosen, by, _names(columns), where)
+    dataset = ParquetDataset(Path(folder), chosen, by, _names(query.columns), query.where)
     if OUTPUT.is_dry_run:
         preview(f"{table} would be written below {folder} by {', '.join(by)}")
         return 0
@@ -159,41 +182,6 @@ def export_dataset(
         f"{found.byte_count} bytes in {folder}"
     )
     return 0
-
-
-def _refuse_internal(chosen: Relation, *, is_allowed: bool) -> None:
-    if chosen.table.name in internal_tables() and not is_allowed:
-        raise ConfigurationError(
-            f"{chosen.table.name} is an internal table", remedy="to export it, add --internal"
-        )
-
-
-def export_diff(
-    chosen: Relation,
-    *,
-    table: str,
-    where: Sequence[str],
-    columns: str | None,
-    order_by: str | None,
-    limit: int | None,
-    form: str | None,
-    output: str,
-    escape_formulas: bool | None,
-    byte_order_mark: bool,
-    internal: bool,
-    force: bool,
-) -> int:
-    """Write the rows of ``table`` that differ between two times; return the exit status.
-
-    ``chosen`` are these rows; the others are those of `export_table`.
-    """
-    _refuse_internal(relation(table), is_allowed=internal)
-    destination = Destination(
-        _format(form, output), output, escape_formulas, force, byte_order_mark
-    )
-    _require_writable(destination)
-    names = chosen.columns(_names(columns))
-    return _export(chosen, names, where, _names(order_by), limit, destination)
 
 
 def _names(written: str | None) -> list[str]:
@@ -235,15 +223,12 @@ def _require_writable(destination: Destination) -> None:
         )
 
 
-def _export(
-    chosen: Relation,
-    columns: Sequence[str],
-    where: Sequence[str],
-    order: Sequence[str],
-    limit: int | None,
-    destination: Destination,
-) -> int:
-    statement = chosen.select(columns, where, order_by=order, limit=limit)
+def export_relation(chosen: Relation, query: Query, destination: Destination) -> int:
+    """Write the rows of a table in a state of it, or their changes; return the exit status."""
+    query.require_public()
+    columns = chosen.columns(_names(query.columns))
+    order = _names(query.order_by)
+    statement = chosen.select(columns, query.where, order_by=order, limit=query.limit)
     if OUTPUT.is_dry_run:
         name = "standard output" if destination.output == STANDARD_OUTPUT else destination.output
         preview(f"{', '.join(columns)} of {chosen.table.name} would be written to {name}")
@@ -260,17 +245,6 @@ def _export(
         ) as batches,
     ):
         return write_rows(chosen.table.name, batches, destination)
-
-
-def destination_of(form: str | None, output: str, *, force: bool) -> Destination:
-    """Return where rows are written, and how.
-
-    Raises:
-        ConfigurationError: The file cannot be written, or has no known format.
-    """
-    destination = Destination(_format(form, output), output, None, force)
-    _require_writable(destination)
-    return destination
 
 
 def write_rows(name: str, batches: Batches, destination: Destination) -> int:

@@ -76,7 +76,7 @@ def gold(
     table that you derive it is a value of partition_by, or all.
     """
     from orchestration_project.cli.export import (
-        destination_of,
+        Destination,
         moment_of,
         report_left_out,
         write_rows,
@@ -93,7 +93,7 @@ def gold(
         )
     at = moment_of(as_of, "--as-of") if as_of is not None else None
     day = published_by.date() if published_by else None
-    destination = destination_of(form, output, force=force)
+    destination = Destination.of({"form": form, "output": output, "force": force})
     with open_warehouse(load_settings()) as warehouse:
         found = derive_as_of(warehouse, _tables_as_of(), table, partition, at=at, day=day)
     status = write_rows(found.table.name, [found.rows], destination)

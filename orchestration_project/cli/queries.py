@@ -150,16 +150,21 @@ def export(
 
     `orchestrate tables` lists the tables and views.
     """
-    from orchestration_project.cli.export import export_dataset, export_table
+    from orchestration_project.cli import export as exporting
 
+    query = exporting.Query.of(chosen)
     if dataset is not None:
         refuse_beside(context, "--dataset", keep=DATASET_OPTIONS)
-        own = {name: chosen[name] for name in ("table", "where", "columns", "internal")}
-        return export_dataset(folder=dataset, partition_by=partition_by, **own)
+        return exporting.export_dataset(query, dataset, partition_by)
     if partition_by is not None:
         raise click.UsageError("--partition-by needs --dataset DIR")
-    day = published_by.date() if published_by else None
-    return export_table(at=as_of, at_option="--as-of", published_by=day, missing=missing, **chosen)
+    return exporting.export_table(
+        query,
+        exporting.Destination.of(chosen),
+        exporting.moment_of(as_of, "--as-of") if as_of is not None else None,
+        published_by=published_by.date() if published_by else None,
+        missing=missing,
+    )
 
 
 @click.command(cls=Command, has_dry_run=True)
@@ -194,7 +199,7 @@ def diff(
 
     Each has the key, change, and old_X and new_X of each other column X.
     """
-    from orchestration_project.cli.export import export_diff, moment_of
+    from orchestration_project.cli.export import Destination, Query, export_relation, moment_of
     from orchestration_project.tables.row_diff import publication_diff, row_diff
 
     table = chosen["table"]
@@ -206,7 +211,7 @@ def diff(
         raise click.UsageError(
             "expected --from TIME and --to TIME, or --published-from DAY and --published-by DAY"
         )
-    return export_diff(relation, **chosen)
+    return export_relation(relation, Query.of(chosen), Destination.of(chosen))
 
 
 @click.command(cls=Command, has_dry_run=True)
@@ -219,9 +224,9 @@ def as_of(at: str, **chosen: Any) -> int:
 
     The command `tables` shows which tables have history.
     """
-    from orchestration_project.cli.export import export_table
+    from orchestration_project.cli.export import Destination, Query, export_table, moment_of
 
-    return export_table(at=at, at_option="--at", **chosen)
+    return export_table(Query.of(chosen), Destination.of(chosen), moment_of(at, "--at"))
 
 
 @click.command(cls=Command, has_json=True)
