@@ -11,7 +11,7 @@ from orchestration_project.assets.specs import SOURCE, system_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.run_items import run_items
+from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
@@ -103,11 +103,13 @@ def webhooks(
         items=InboxQueue(warehouse, clock),
         database=warehouse,
         clock=clock,
-        topic=topic_of(source),
-        item_timeout=CAPTURE_TIME,
-        batch_size=MAX_DELIVERIES_PER_BATCH,
-        max_items=MAX_DELIVERIES_PER_RUN,
-        in_order=declared is None or declared.in_order,
+        batches=ItemBatches(
+            topic_of(source),
+            CAPTURE_TIME,
+            MAX_DELIVERIES_PER_BATCH,
+            MAX_DELIVERIES_PER_RUN,
+            in_order=declared is None or declared.in_order,
+        ),
         summary=DeliverySummary(source=source),
     )
     if planner.has_enqueued:

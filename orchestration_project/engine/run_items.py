@@ -37,6 +37,31 @@ ItemT_co = TypeVar("ItemT_co", bound=ClaimedItem, covariant=True)
 ExtractionT = TypeVar("ExtractionT")
 
 
+@dataclass(frozen=True)
+class ItemBatches:
+    """Items of a topic, as they are claimed.
+
+    Attributes:
+        topic: The topic.
+        item_timeout: How long the extraction of an item may take, for its lease.
+        batch_size: Items that are claimed and loaded together.
+        max_items: Items after which the run ends; the next run goes on.
+        in_order: Whether an item is loaded only when those that were claimed before it are done,
+            skipped or dead.
+    """
+
+    topic: str
+    item_timeout: timedelta
+    batch_size: int
+    max_items: int
+    in_order: bool = False
+
+    @property
+    def lease(self) -> timedelta:
+        """Time for which the items of a batch are leased."""
+        return self.item_timeout * self.batch_size + LOAD_TIME
+
+
 class ItemQueue(Protocol[ItemT_co]):
     """Queue in which items of topics are claimed and settled, such as `WorkItems`."""
 
@@ -229,11 +254,7 @@ def run_items(
     items: ItemQueue[ItemT],
     database: Database,
     clock: Clock,
-    topic: str,
-    item_timeout: timedelta,
-    batch_size: int,
-    max_items: int,
-    in_order: bool = False,
+    batches: ItemBatches,
     summary: ItemSummary | None = None,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Claim items, extract and load them, until none is due.
@@ -247,23 +268,18 @@ def run_items(
         items: Where they are claimed and settled.
         database: Where they are loaded and settled.
         clock: Decides when leases expire.
-        topic: Whose items.
-        item_timeout: How long the extraction of an item may take, for its lease.
-        batch_size: Items that are claimed and loaded together.
-        max_items: Items after which the run ends; the next run goes on.
-        in_order: Whether an item is loaded only when those that were claimed before it are done,
-            skipped or dead.
+        batches: Which items are claimed, and how many together.
         summary: Counts how items ended, and makes the run's metadata.
 
     Raises:
         Failure: Something failed that concerns all items.
     """
+    topic, in_order, left = batches.topic, batches.in_order, batches.max_items
     run = _ItemRun(loader, items, database, summary or ItemSummary(), in_order)
-    lease, left = item_timeout * batch_size + LOAD_TIME, max_items
     try:
         loader.ready()
         while left > 0:
-            until, limit = clock.now() + lease, min(batch_size, left)
+            until, limit = clock.now() + batches.lease, min(batches.batch_size, left)
             claimed = items.claim(
                 topic, limit=limit, run_id=context.run.run_id, until=until, in_order=in_order
             )

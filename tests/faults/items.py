@@ -24,7 +24,7 @@ from orchestration_project.contracts.work_items import (
 )
 from orchestration_project.domains.events import WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.run_items import run_items
+from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import (
     Delivery,
     TableSpec,
@@ -209,10 +209,7 @@ class ItemRun:
                 items=self.items,
                 database=self.warehouse,
                 clock=self.clock,
-                topic=TOPIC,
-                item_timeout=self.item_timeout,
-                batch_size=self.batch_size,
-                max_items=1000,
+                batches=ItemBatches(TOPIC, self.item_timeout, self.batch_size, 1000),
             )
 
         with dg.DagsterInstance.ephemeral() as instance:

@@ -18,7 +18,7 @@ from orchestration_project.contracts.work_items import (
     NewItem,
 )
 from orchestration_project.engine.pools import MIB, ProcessPool
-from orchestration_project.engine.run_items import run_items
+from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import (
@@ -156,15 +156,20 @@ def queue(warehouse: Warehouse) -> Iterator[Queue]:
 
 def execute(loader: Loader, **more: Any) -> dg.ExecuteInProcessResult:
     """Run an asset over the queue's items."""
-    options = {
-        "items": loader.queue,
-        "database": loader.queue.warehouse,
-        "clock": Clock(),
+    limits: dict[str, Any] = {
         "topic": "documents",
         "item_timeout": timedelta(minutes=5),
         "batch_size": 3,
         "max_items": 100,
-    } | more
+    }
+    given = {name: more.pop(name) for name in [*more] if name in ItemBatches.__annotations__}
+    options: dict[str, Any] = {
+        "items": loader.queue,
+        "database": loader.queue.warehouse,
+        "clock": Clock(),
+        "batches": ItemBatches(**limits | given),
+        **more,
+    }
 
     @dg.asset
     def documents(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:

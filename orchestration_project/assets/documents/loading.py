@@ -37,7 +37,7 @@ from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_vers
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import config_of, describe_defaults
-from orchestration_project.engine.run_items import run_items
+from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import open_arrivals
 from orchestration_project.resources.documents.extraction import (
@@ -193,10 +193,7 @@ def load_documents(
                 items=work.items,
                 database=warehouse,
                 clock=clock,
-                topic=work.topic,
-                item_timeout=FILE_TIME,
-                batch_size=MAX_FILES_PER_BATCH,
-                max_items=MAX_FILES_PER_RUN,
+                batches=ItemBatches(work.topic, FILE_TIME, MAX_FILES_PER_BATCH, MAX_FILES_PER_RUN),
                 summary=summary,
             ):
                 pass

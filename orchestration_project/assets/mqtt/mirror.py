@@ -24,7 +24,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.mqtt.entities import ENTITIES
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
-from orchestration_project.engine.run_items import run_items
+from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.health import (
     dead_letters_by_reason,
@@ -82,11 +82,7 @@ def mirror_mqtt(
             items=range_items(warehouse, clock),
             database=warehouse,
             clock=clock,
-            topic=TOPIC,
-            item_timeout=RANGE_TIME,
-            batch_size=1,
-            max_items=left,
-            in_order=True,
+            batches=ItemBatches(TOPIC, RANGE_TIME, batch_size=1, max_items=left, in_order=True),
             summary=summary,
         ):
             pass

@@ -28,7 +28,7 @@ from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import has_ended, is_at_work
-from orchestration_project.engine.run_items import run_items
+from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError, TransientError
@@ -288,10 +288,7 @@ class _Crawl:
                 items=CrawlQueue(items, state),
                 database=self._warehouse,
                 clock=self._clock,
-                topic=topic,
-                item_timeout=PAGE_TIME,
-                batch_size=SLICE_PAGES,
-                max_items=MAX_PAGES_PER_RUN,
+                batches=ItemBatches(topic, PAGE_TIME, SLICE_PAGES, MAX_PAGES_PER_RUN),
             ):
                 pass
         return self._end(topic, state)
