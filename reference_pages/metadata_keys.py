@@ -363,7 +363,6 @@ OPERATIONS = KeyGroup(
         **_keys("timestamp", before="Logs of runs that ended before it are deleted"),
         **_keys(
             "count",
-            copied_count="Objects copied to the second artifact store",
             damaged_count="Artifacts that are damaged",
             expired_count="Objects of earlier repairs that were deleted",
             lost_count="Damaged artifacts that nothing can repair",

@@ -55,9 +55,9 @@ COPIES = (
     ("`rejects.record` and `rejects.reason`", "empty, and why"),
     ("`events_routed.fields` and `events_routed.progress`", "`{}` and NULL"),
     ("row of `work_items`", "stays; a dead one has the reason `body_removed`"),
-    ("second artifact store", "deleted by `copy_artifacts` of `operations_clean_up`"),
     (
-        "`events_routed_rows`, other targets of rules, exports, archives of evidence, backups",
+        "`events_routed_rows`, other targets of rules, exports, archives of evidence, backups, "
+        "copies of the artifact store",
         "stay",
     ),
 )

@@ -598,6 +598,25 @@ def test_an_earlier_name_is_refused_with_the_present_one(
     assert "s3cret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("place", ["environment", ".env line 2"])
+def test_the_second_store_is_refused_with_what_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+):
+    given = "ARTIFACTS_COPY_URL=s3://second/s3cret"
+    file = tmp_path / ".env"
+    file.write_text("" if place == "environment" else f"LOG_LEVEL=INFO\n{given}\n")
+    monkeypatch.setitem(settings_class().model_config, "env_file", file)
+    if place == "environment":
+        monkeypatch.setenv(*given.split("="))
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings()
+    message = str(refusal.value)
+    assert f"ARTIFACTS_COPY_URL ({place}): removed" in message
+    for expected in ("versioning and replication", "rsync", "artifacts repair --from URL"):
+        assert expected in message
+    assert "s3cret" not in message
+
+
 def test_the_webhook_of_slack_is_the_last_of_the_alert_urls(tmp_path: Path):
     settings = read(tmp_path, "ALERT_URLS=json://host\nSLACK_WEBHOOK=https://hooks.slack.com/x\n")
     assert settings.every_alert_url == ("json://host", "https://hooks.slack.com/x")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from orchestration_project.cli.artifacts import copy, repair
+from orchestration_project.cli.artifacts import repair
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import (
     OUTPUT,
@@ -341,7 +341,6 @@ def artifacts() -> None:
     """Captured bytes, as they were received; repair of damaged ones."""
 
 
-artifacts.add_command(copy)
 for _group in (artifacts, evidence):
     _group.add_command(repair)
 

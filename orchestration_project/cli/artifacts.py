@@ -1,4 +1,4 @@
-"""The commands that repair damaged artifacts and copy artifacts to a second store."""
+"""The command that repairs damaged artifacts."""
 
 from typing import Any
 
@@ -6,11 +6,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, preview
-from orchestration_project.contracts.job_kinds import (
-    COPY_ARTIFACTS,
-    REPAIR_ARTIFACTS,
-    JobKind,
-)
+from orchestration_project.contracts.job_kinds import REPAIR_ARTIFACTS
 
 FIGURES = ("damaged_count", "repaired_count", "rederived_count", "lost_count")
 
@@ -21,26 +17,41 @@ FIGURES = ("damaged_count", "repaired_count", "rederived_count", "lost_count")
 )
 @click.option("--dataset", metavar="NAME", help="Dataset of captures, e.g. weeklySummary.")
 @click.option(
+    "--from",
+    "place",
+    metavar="PLACE",
+    help="Folder or s3:// URL of a copy of the artifact store, or of backups; tried first.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(1, 100_000),
-    default=1_000,
-    show_default=True,
-    help="Number of damaged artifacts.",
+    help="Number of damaged artifacts; default: 1000, with --from all.",
 )
-def repair(sha256: tuple[str, ...], dataset: str | None, limit: int) -> int:
-    """Repair damaged artifacts from the second store, their sources or rows.
+def repair(
+    sha256: tuple[str, ...], dataset: str | None, place: str | None, limit: int | None
+) -> int:
+    """Repair damaged artifacts from a copy or backups, their sources or rows.
 
     Without --sha256 and --dataset: all that the latest verifications found damaged, by
-    list_artifacts of the job operations_clean_up.
+    list_artifacts of the job operations_clean_up; with --from also all that the store lacks, or
+    has in another size. Run it again after an interruption.
     Exit status: 0 all repaired, 1 some lost or damaged, 2 usage.
     """
-    config: dict[str, Any] = {"sha256": list(sha256), "limit": limit, "dry_run": OUTPUT.is_dry_run}
-    found = _run(REPAIR_ARTIFACTS, {**config, **({"dataset": dataset} if dataset else {})})
+    config: dict[str, Any] = {"sha256": list(sha256), "dry_run": OUTPUT.is_dry_run}
+    if place is not None:
+        from orchestration_project.resources.operations.backup_objects import open_place
+
+        config["copy_url"] = open_place(place, "--from").url
+    config |= {"dataset": dataset} if dataset else {}
+    config |= {"limit": limit} if limit else {}
+    found = _run(config)
     if isinstance(found, int):
         return found
     figures = {name: found[name] for name in FIGURES}
     repairs = [dict(each.data) for each in found["repairs"].records]
     lines = [_line(each) for each in repairs]
+    if (more := figures["damaged_count"] - len(repairs)) > 0:
+        lines.append(f"{more} more")
     if OUTPUT.is_dry_run:
         preview("\n".join([f"{figures['damaged_count']} are damaged", *lines]), repairs=repairs)
         return 0
@@ -50,30 +61,14 @@ def repair(sha256: tuple[str, ...], dataset: str | None, limit: int) -> int:
     return int(repaired_count < figures["damaged_count"])
 
 
-@click.command("copy", cls=Command, has_json=True)
-@click.option("--all", "follow_all", is_flag=True, help="Follow all rows, not only the new ones.")
-def copy(follow_all: bool) -> int:
-    """Copy new captured bytes and exported files to the store of ARTIFACTS_COPY_URL."""
-    found = _run(COPY_ARTIFACTS, {"follow_all": follow_all})
-    if isinstance(found, int):
-        return found
-    figures = {name: found[name] for name in ("copied_count", "bytes", "damaged_count")}
-    emit_or(
-        figures,
-        f"{found['copied_count']} objects copied, {found['bytes']} bytes; "
-        f"{found['damaged_count']} are damaged",
-    )
-    return int(found["damaged_count"] > 0)
-
-
 def _line(row: dict[str, Any]) -> str:
     ways = f" from {row['from']}" if row["from"] else ""
     more = " ".join(filter(None, (row["reason"], row["loss"])))
     return f"{row['artifact']}: {row['problem']}, {row['state']}{ways}{': ' if more else ''}{more}"
 
 
-def _run(kind: JobKind, options: dict[str, Any]) -> dict[str, Any] | int:
-    """Run a kind of a job; return its metadata, or the exit status if it failed."""
+def _run(options: dict[str, Any]) -> dict[str, Any] | int:
+    """Run the repair; return its metadata, or the exit status if it failed."""
     from orchestration_project.cli.execution import (
         execute,
         failures,
@@ -83,7 +78,9 @@ def _run(kind: JobKind, options: dict[str, Any]) -> dict[str, Any] | int:
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
-        result = execute(instance, kind.job, config=kind.run_config(options))
+        result = execute(
+            instance, REPAIR_ARTIFACTS.job, config=REPAIR_ARTIFACTS.run_config(options)
+        )
         if not result.success:
             emit_or({"failures": failures([result])}, *failures([result]))
             return status_of_failure(result)

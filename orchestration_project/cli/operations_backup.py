@@ -84,8 +84,8 @@ def backup(place: str, keep_days: int | None) -> int:
     if manifest.missing:
         note(
             f"{len(manifest.missing)} artifacts that the database names are not in the store: "
-            f"{named(manifest.missing)}. Run operations_clean_up (list_artifacts), "
-            "and put them back from an earlier backup."
+            f"{named(manifest.missing)}. Repair them from earlier backups: "
+            f"`orchestrate artifacts repair --from {target.url}`."
         )
     return int(bool(manifest.missing))
 

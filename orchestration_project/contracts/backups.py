@@ -263,6 +263,11 @@ def _plain_name(value: object) -> str:
     return name
 
 
+def backed_up_name(sha256: str) -> str:
+    """Return the name in a place of backups of the artifacts with this content."""
+    return f"{OBJECTS}{sha256[:2]}/{sha256}"
+
+
 def artifact_line(artifact: StoredArtifact) -> bytes:
     """Return the line of the list of artifacts, a JSON list."""
     return json.dumps(artifact, separators=(",", ":")).encode() + b"\n"

@@ -30,7 +30,6 @@ HANDLE_RUNS = ("operations_runs", "handle_runs")
 CHECKS_JOB = "operations_checks"
 
 LIST_ARTIFACTS = JobKind(*CLEAN_UP, "list_artifacts")
-COPY_ARTIFACTS = JobKind(*CLEAN_UP, "copy_artifacts")
 REPAIR_ARTIFACTS = JobKind(*CLEAN_UP, "repair_artifacts")
 DELETE_ARTIFACTS = JobKind(*CLEAN_UP, "delete_artifacts")
 PRUNE_RUN_LOGS = JobKind(*CLEAN_UP, "prune_run_logs")
@@ -47,7 +46,7 @@ RETRY_FAILURES = JobKind(*HANDLE_RUNS, "retry_failures")
 REPLAY_WEBHOOK = JobKind(*HANDLE_RUNS, "replay_webhook")
 
 KINDS = (
-    *(LIST_ARTIFACTS, COPY_ARTIFACTS, REPAIR_ARTIFACTS, DELETE_ARTIFACTS, PRUNE_RUN_LOGS),
+    *(LIST_ARTIFACTS, REPAIR_ARTIFACTS, DELETE_ARTIFACTS, PRUNE_RUN_LOGS),
     *(APPLY_PRESET, EDIT_FLAG, EDIT_PAUSE, EDIT_SCHEDULE, SWITCH_AUTOMATION),
     *(EXPORT_TABLES, EXPORT_GOLD, EXPORT_EVIDENCE),
     *(LIST_SESSIONS, RETRY_FAILURES, REPLAY_WEBHOOK),
@@ -58,7 +57,6 @@ FORMER_JOBS = {
     "operations_apply_preset": (APPLY_PRESET, "apply_preset"),
     "operations_artifacts": (LIST_ARTIFACTS, "list_artifacts"),
     "operations_cleanup": (DELETE_ARTIFACTS, "clean_up_artifacts"),
-    "operations_copy_artifacts": (COPY_ARTIFACTS, "copy_artifacts"),
     "operations_edit_flags": (EDIT_FLAG, "edit_flag"),
     "operations_edit_schedules": (EDIT_SCHEDULE, "edit_schedule"),
     "operations_export": (EXPORT_TABLES, "export_tables"),

@@ -14,10 +14,10 @@ SET_ASIDE = re.compile(rf"{DAMAGED}(\d{{4}}-\d\d-\d\d)/.", re.ASCII)
 Problem = Literal["missing", "truncated", "changed", "unreadable"]
 """How an object differs from what was stored."""
 
-Way = Literal["second_store", "source", "derived"]
-"""Origin of the bytes of a repair: the second store, the source, or rows and other artifacts."""
+Way = Literal["copy", "source", "derived"]
+"""Origin of the bytes of a repair: a copy or backup, the source, or rows and other artifacts."""
 
-WAYS: Sequence[Way] = ("second_store", "source", "derived")
+WAYS: Sequence[Way] = ("copy", "source", "derived")
 """In the order in which they are tried: the cheapest one first."""
 
 State = Literal["damaged", "repaired", "rederived", "lost"]
@@ -27,7 +27,7 @@ Result = Literal["repaired", "rederived", "absent", "other_bytes", "failed"]
 has other bytes; or it failed and may succeed later."""
 
 NAMES: Mapping[Way, str] = {
-    "second_store": "the second store",
+    "copy": "the copy",
     "source": "the source",
     "derived": "a derivation",
 }
@@ -86,16 +86,6 @@ def is_expired(name: str, today: date, days: int) -> bool:
     return day is not None and day <= today - timedelta(days=days)
 
 
-def ways_of(*, has_second_store: bool, has_source: bool, has_derivation: bool) -> list[Way]:
-    """Return the ways that an artifact can be repaired, in the order in which they are tried."""
-    there_is = {
-        "second_store": has_second_store,
-        "source": has_source,
-        "derived": has_derivation,
-    }
-    return [way for way in WAYS if there_is[way]]
-
-
 def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
     """Return the state after attempts, of which the last one may have repaired the artifact.
 
@@ -104,13 +94,11 @@ def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
     """
     reason = (
         "; ".join(map(str, attempts))
-        or "nothing has its bytes: no second store is set, and no source or rows have them"
+        or "nothing has its bytes: no copy is named, and no source or rows have them"
     )
     last = attempts[-1] if attempts else None
-    if last is not None and last.result == "repaired":
-        return Outcome("repaired", last.way, reason)
-    if last is not None and last.result == "rederived":
-        return Outcome("rederived", last.way, reason)
+    if last is not None and (last.result == "repaired" or last.result == "rederived"):
+        return Outcome(last.result, last.way, reason)
     is_open = any(each.result == "failed" for each in attempts)
     return Outcome("damaged" if is_open else "lost", None, reason)
 

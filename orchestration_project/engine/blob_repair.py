@@ -4,8 +4,7 @@ The bytes are written beside, read back and verified, and only then copied to th
 there is set aside first. A process that is killed leaves the damaged object, or the whole one.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date
 from typing import BinaryIO
@@ -21,7 +20,7 @@ from orchestration_project.engine.captures import (
     compress_file,
     hash_file,
 )
-from orchestration_project.engine.packs import PACKS, Blob
+from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 
 
@@ -74,27 +73,25 @@ def put_blob(store: ArtifactStore, blob: Blob, body: BinaryIO, day: date) -> Blo
     Args:
         store: The artifact store.
         blob: The damaged blob; a pack that it is in stays as it is, for the others in it.
-        body: A seekable file with its bytes.
+        body: Its bytes.
         day: Day of the repair, by which what was there is set aside.
 
     Returns:
         Where it is now.
 
     Raises:
-        BlobError: The store returns other bytes than were written; the object is as it was.
+        ConfigurationError: The store returns other bytes than were written; the object is as it
+            was.
         TransientError: ``body`` has other bytes than the blob, or the store does not answer.
     """
     name = blob_name(blob.sha256) if blob.byte_offset is not None else blob.storage_uri
     sizes: list[int] = []
-    body.seek(0)
 
-    def is_whole(draft: str) -> bool:
-        Captures(store).verify(Blob(blob.sha256, blob.byte_count, sum(sizes), draft))
-        return True
+    def problem_of_draft(draft: str) -> Problem | None:
+        return problem_of(store, Blob(blob.sha256, blob.byte_count, sum(sizes), draft))
 
-    put_verified(
-        store, name, compress_file(body, blob.sha256, blob.byte_count, sizes), is_whole, day
-    )
+    chunks = compress_file(body, blob.sha256, blob.byte_count, sizes)
+    _put_verified(store, name, chunks, problem_of_draft, day)
     return Blob(blob.sha256, blob.byte_count, sum(sizes), name)
 
 
@@ -102,41 +99,29 @@ def put_file(store: ArtifactStore, name: str, sha256: str, body: BinaryIO, day: 
     """Store the bytes of a damaged object again as they are.
 
     Raises:
-        ConfigurationError: The store returns other bytes than were written.
+        ConfigurationError: The store returns other bytes than those of the SHA-256.
         TransientError: The store does not answer.
     """
-
-    def is_whole(draft: str) -> bool:
-        with store.open(draft) as file:
-            return hash_file(file)[0] == sha256
-
-    body.seek(0)
-    put_verified(store, name, iter(lambda: body.read(STREAM_BYTES), b""), is_whole, day)
+    chunks = iter(lambda: body.read(STREAM_BYTES), b"")
+    _put_verified(store, name, chunks, lambda draft: problem_of_file(store, draft, sha256, 0), day)
 
 
-def put_verified(
+def _put_verified(
     store: ArtifactStore,
     name: str,
     chunks: Iterator[bytes],
-    is_whole: Callable[[str], bool],
+    problem_of_draft: Callable[[str], Problem | None],
     day: date,
 ) -> None:
     """Write an object beside, verify it, set aside what is under its name, and put it there.
 
-    Args:
-        store: The artifact store.
-        name: Name of the object.
-        chunks: Its bytes as stored.
-        is_whole: Whether the object of a name, which was just written, is whole.
-        day: Day of the repair.
-
     Raises:
-        ConfigurationError: It is not; what is under ``name`` stays.
+        ConfigurationError: It is not whole; what is under ``name`` stays.
     """
     draft = f"{DAMAGED}{day}/drafts/{uuid4().hex}"
     store.put_chunks(draft, chunks)
     try:
-        if not is_whole(draft):
+        if problem_of_draft(draft) is not None:
             raise ConfigurationError(
                 f"the artifact {name} cannot be repaired",
                 expected=f"the bytes that were written, at {store.url}",
@@ -167,58 +152,11 @@ def delete_expired(store: ArtifactStore, today: date, days: int) -> int:
     Returns:
         The number of deleted objects.
     """
-    old = [each.name for each in store.listed() if is_expired(each.name, today, days)]
+    old = [
+        each.name
+        for each in store.listed(DAMAGED.rstrip("/"))
+        if is_expired(each.name, today, days)
+    ]
     for name in old:
         store.delete(name)
     return len(old)
-
-
-def restore_pack(store: ArtifactStore, other: ArtifactStore, name: str, day: date) -> bool:
-    """Put a pack that another store has whole in the place of a damaged one.
-
-    Returns:
-        Whether the other store has it, with the bytes of the SHA-256 in its name.
-
-    Raises:
-        TransientError: A store does not answer.
-    """
-    if not name.startswith(PACKS):
-        return False
-    sha256 = name.rpartition("/")[2].partition(".")[0]
-    try:
-        content = other.get(name)
-    except FileNotFoundError:
-        return False
-    if hashlib.sha256(content).hexdigest() != sha256:
-        return False
-
-    def is_whole(draft: str) -> bool:
-        return hashlib.sha256(store.get(draft)).hexdigest() == sha256
-
-    put_verified(store, name, iter([content]), is_whole, day)
-    return True
-
-
-def copy_object(store: ArtifactStore, other: ArtifactStore, name: str) -> int | None:
-    """Copy an object to another store, in constant memory.
-
-    Returns:
-        Its size, bytes; None: the store does not have it.
-
-    Raises:
-        TransientError: A store does not answer.
-    """
-    try:
-        opened = store.open(name)
-    except FileNotFoundError:
-        return None
-    sizes: list[int] = []
-    with opened as file:
-        other.put_chunks(name, _counted(iter(lambda: file.read(STREAM_BYTES), b""), sizes))
-    return sum(sizes)
-
-
-def _counted(chunks: Iterable[bytes], sizes: list[int]) -> Iterator[bytes]:
-    for chunk in chunks:
-        sizes.append(len(chunk))
-        yield chunk

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy.engine import URL
 
-from orchestration_project.connections.artifacts import (
-    ArtifactStore,
-    open_artifacts,
-    open_store,
-)
+from orchestration_project.connections.artifacts import ArtifactStore, open_artifacts
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder, stored_secret
 from orchestration_project.connections.http.addresses import AddressGuard
@@ -34,7 +30,6 @@ from orchestration_project.contracts.chain import ChainKey, new_key_text, read_k
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.migrating import named
-from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings
 from orchestration_project.settings.project import own_files
@@ -97,25 +92,6 @@ def open_clock(settings: Settings) -> Clock:
 @cache
 def _clock_from(start: datetime | None) -> Clock:
     return Clock(start)
-
-
-def open_second_store(settings: Settings) -> ArtifactStore | None:
-    """Return the second artifact store of these settings, None if they name none.
-
-    Raises:
-        ConfigurationError: It cannot be opened, or is the first one.
-    """
-    if settings.artifacts_copy_url is None:
-        return None
-    store = open_artifacts(settings.artifacts_copy_url, setting="ARTIFACTS_COPY_URL")
-    if store.url == (first := open_store(settings).url):
-        raise ConfigurationError(
-            "ARTIFACTS_COPY_URL is the store that it is a copy of",
-            expected="another folder or bucket than that of ARTIFACTS_URL",
-            found=first,
-            remedy="set it to a store on another disk or in another bucket, or leave it unset",
-        )
-    return store
 
 
 def open_shared_store(settings: Settings) -> ArtifactStore | None:

@@ -68,6 +68,11 @@ def pack_frames(frames: Iterator[tuple[str, int, bytes]]) -> Iterator[Pack]:
         yield _pack(some)
 
 
+def hash_of_pack(name: str) -> str:
+    """Return the SHA-256 of a pack, which its name has, hex."""
+    return name.removesuffix(".pack").rpartition("/")[2]
+
+
 def stored_size(blobs: Sequence[Blob]) -> int:
     """Return the size of the object that holds these blobs, bytes."""
     return max((each.byte_offset or 0) + each.stored_byte_count for each in blobs)

@@ -27,7 +27,7 @@ from orchestration_project.settings.given import (
     value_of,
 )
 from orchestration_project.settings.profile import profile_of, sources_of
-from orchestration_project.settings.renamed import MOVED_TO_CHECKS, RENAMED
+from orchestration_project.settings.renamed import MOVED_TO_CHECKS, REMOVED, RENAMED
 from orchestration_project.settings.settings import (
     Settings,
     invalid_settings,
@@ -230,6 +230,8 @@ def _wrong_names(given: GivenValues) -> list[str]:
         variable = given[name]
         if present := RENAMED.get(variable.name):
             problems.append(f"{variable.name} ({variable.place}): renamed, use {present}")
+        elif instead := REMOVED.get(variable.name):
+            problems.append(f"{variable.name} ({variable.place}): {instead}")
         elif limit := MOVED_TO_CHECKS.get(variable.name):
             problems.append(f"{variable.name} ({variable.place}): use {limit} in checks.yaml")
         elif name.startswith(words) and not name.startswith(NAMED_BY_USERS):

@@ -170,7 +170,6 @@ class StorageSettings(BaseSettings, defer_build=True):
             "dagster_database_url",
             "chain_key",
             "chain_trusted_keys",
-            "artifacts_copy_url",
             "artifacts_url",
             "state_dir",
             "log_level",
@@ -223,12 +222,6 @@ class StorageSettings(BaseSettings, defer_build=True):
         None,
         description="Folder or s3:// URL of the stored raw bytes.",
         json_schema_extra=about(default="(STATE_DIR/artifacts)"),
-    )
-    artifacts_copy_url: str | None = Field(
-        None,
-        description="Folder or s3:// URL of a second store, from which damaged artifacts are "
-        "repaired; the AWS_… variables are those of ARTIFACTS_URL.",
-        json_schema_extra=about(default="(none)"),
     )
     artifacts_captured_days: int | None = Field(
         None,

@@ -18,6 +18,13 @@ RENAMED: Mapping[str, str] = {
 }
 """The present name of each setting, by its earlier one."""
 
+REMOVED: Mapping[str, str] = {
+    "ARTIFACTS_COPY_URL": "removed, use versioning and replication of the bucket, or `rsync -a "
+    "--ignore-existing` of the folder (docs/how-to/repair-artifacts.md); to copy back objects that "
+    "only the second store has, unset it and run `orchestrate artifacts repair --from URL`",
+}
+"""Replacement of each removed setting."""
+
 MOVED_TO_CHECKS: Mapping[str, str] = {
     "FINRA_BAND_CAP": "finra_otc_weekly.outliers.max_factor",
     "FINRA_BAND_FLOOR": "finra_otc_weekly.outliers.min_factor",

@@ -1,4 +1,4 @@
-"""Tables of the deployment: hosts, backups, damaged artifacts and their second store."""
+"""Tables of the deployment: hosts, backups and damaged artifacts."""
 
 from sqlalchemy import Index
 
@@ -53,7 +53,7 @@ operations_damaged_artifacts = table(
     text("state", "State: damaged, repaired, rederived (equal rows in other bytes) or lost"),
     text(
         "repaired_from",
-        "Origin of the repair: second_store, source or derived; NULL: not repaired, or found whole",
+        "Origin of the repair: copy, source or derived; NULL: not repaired, or found whole",
         optional=True,
     ),
     text("reason", "Findings of the latest repair; NULL: none yet", optional=True),
@@ -65,15 +65,3 @@ operations_damaged_artifacts = table(
 )
 
 Index("operations_damaged_artifacts_by_state", operations_damaged_artifacts.c.state)
-
-operations_artifact_copies = table(
-    "operations_artifact_copies",
-    "One row per second artifact store and kind of rows that it follows: how far it is a copy.",
-    text("url", "Folder or URL of the second store, without secrets", key=True),
-    text("kind", "Followed rows: blobs, exports or removals", key=True),
-    moment("followed_until", "UTC time up to which the rows were followed"),
-    count("object_count", "Objects copied so far; of removals, deleted"),
-    count("byte_count", "Their size as stored, bytes"),
-    moment("changed_at", "UTC time of the latest change"),
-    text("run_id", "Dagster run of the latest change"),
-)

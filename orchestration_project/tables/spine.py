@@ -141,7 +141,6 @@ blobs = table(
     count("byte_offset", "Start in a pack, bytes; NULL: an object of its own", optional=True),
 )
 
-Index("blobs_by_time", blobs.c.stored_at, blobs.c.sha256)
 
 captures = table(
     "captures",

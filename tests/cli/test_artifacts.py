@@ -1,6 +1,7 @@
 """The `artifacts` command: captured bytes come back to the byte, or not at all."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -70,23 +71,31 @@ def test_a_standard_output_that_is_closed_is_told(capture, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_damaged_capture_is_repaired_from_a_copy_by_commands(
-    capture, desk, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setenv("ARTIFACTS_COPY_URL", str(tmp_path / "second"))
-    assert main(["artifacts", "copy", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["copied_count"] == 1
-    store = FolderStore(desk.folder)
+def test_a_damaged_capture_is_repaired_from_a_copy_by_commands(capture, desk, tmp_path, capsys):
+    store, copy = FolderStore(desk.folder), tmp_path / "copy"
+    shutil.copytree(desk.folder, copy)
     whole = store.get(capture.storage_uri)
     store.put(capture.storage_uri, b"something else")
-    repair = ["artifacts", "repair", "--sha256", capture.sha256, "--json"]
-    assert main([*repair, "--dry-run"]) == 0
-    assert "the second store" in capsys.readouterr().out
+    repair = ["artifacts", "repair", "--from", str(copy)]
+    assert main([*repair, "--sha256", capture.sha256, "--dry-run", "--json"]) == 0
+    assert "the copy" in capsys.readouterr().out
     assert store.get(capture.storage_uri) == b"something else"
-    assert main(repair) == 0
+    assert main([*repair, "--sha256", capture.sha256, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["repaired_count"] == 1
     assert store.get(capture.storage_uri) == whole
-    FolderStore(tmp_path / "second").delete(capture.storage_uri)
+
+    store.delete(capture.storage_uri)  # which no verification has found yet
+    assert main(repair) == 0
+    said = capsys.readouterr().out
+    assert "1 damaged, 1 repaired" in said
+    assert f"{capture.storage_uri}: missing, repaired from the copy" in said
+    assert store.get(capture.storage_uri) == whole
+    assert main([*repair, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["damaged_count"] == 0
+
+    FolderStore(copy).put(capture.storage_uri, b"something else")
     store.delete(capture.storage_uri)
-    assert main(["evidence", "repair", "--sha256", capture.sha256]) == 1
-    assert "are lost" in capsys.readouterr().out
+    assert main(["evidence", *repair[1:]]) == 1
+    said = capsys.readouterr().out
+    assert "the copy has other bytes" in said
+    assert "are lost" in said

@@ -142,6 +142,25 @@ def test_a_verified_restore_reaches_the_installation_at_its_next_backup(world):
     assert [backup_id for backup_id, verified_at in found if verified_at] == [first]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+def test_artifacts_are_repaired_from_the_latest_backup_that_has_them_whole(world):
+    kept = world.desk.capture(b"kept\nrow\n")
+    world.desk.land(row("B"), version="v2", captures=[kept])
+    world.back_up()
+    file = world.desk.folder / kept.storage_uri
+    whole = file.read_bytes()
+    file.write_bytes(b"damaged, and backed up so")
+    world.back_up()
+    for path in [each for each in world.desk.folder.rglob("*") if each.is_file()]:
+        path.unlink()
+    repaired = world.call("artifacts", "repair", "--from", str(world.place))
+    assert (repaired["damaged_count"], repaired["repaired_count"]) == (2, 2)
+    assert {each["from"] for each in repaired["repairs"]} == {"the copy"}
+    assert file.read_bytes() == whole
+    assert world.call("artifacts", "repair", "--from", str(world.place))["damaged_count"] == 0
+
+
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
 def test_a_second_backup_copies_only_new_artifacts(world):
     assert world.back_up()["copied_count"] == 1

@@ -175,7 +175,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("keys create", "keys list", "keys rotate", "keys revoke"),
         *("evidence verify", "evidence export", "artifacts list", "erase", "documents show"),
         *("documents timeline", "web check", "backup", "restore", "automation simulate"),
-        *("artifacts copy", "artifacts repair", "evidence repair", "trace"),
+        *("artifacts repair", "evidence repair", "trace"),
         *("objectives check", "objectives evaluate", "objectives list"),
         *("domains list", "domains add", "domains remove", "pause", "resume", "attention"),
         *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),

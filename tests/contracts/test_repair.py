@@ -13,27 +13,19 @@ from orchestration_project.contracts.repair import (
     is_expired,
     loss_text,
     outcome_of,
-    ways_of,
 )
 from tests.properties import bounded
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
-def test_the_second_store_is_tried_before_the_source_and_rows():
-    every = {"has_second_store": True, "has_source": True, "has_derivation": True}
-    assert ways_of(**every) == ["second_store", "source", "derived"]
-    assert ways_of(**{**every, "has_second_store": False}) == ["source", "derived"]
-    assert ways_of(has_second_store=False, has_source=False, has_derivation=False) == []
-
-
 def test_the_reason_of_an_outcome_lists_each_way_and_what_it_found():
-    tried = [Attempt("second_store", "absent"), Attempt("source", "failed", "HTTP 503")]
+    tried = [Attempt("copy", "absent"), Attempt("source", "failed", "HTTP 503")]
     assert outcome_of(tried).reason == (
-        "the second store does not have the bytes; the source failed (HTTP 503)"
+        "the copy does not have the bytes; the source failed (HTTP 503)"
     )
     assert outcome_of([]).reason == (
-        "nothing has its bytes: no second store is set, and no source or rows have them"
+        "nothing has its bytes: no copy is named, and no source or rows have them"
     )
 
 

@@ -18,6 +18,7 @@ from orchestration_project.engine.recovery import (
     RenderedAgain,
 )
 from orchestration_project.services.inventory import take_inventory
+from orchestration_project.services.repair.copies import ArtifactCopy
 from orchestration_project.services.repair.damage import DamagedArtifact, record_damage
 from orchestration_project.services.repair.repairing import RenderFile, Repaired, Repairs
 from orchestration_project.settings import load_shared_settings
@@ -75,12 +76,14 @@ class RepairDesk:
     desk: Desk
     store: ArtifactStore
     clock: Clock
-    second: ArtifactStore | None = None
+    second: ArtifactStore | ArtifactCopy | None = None
     recoveries: list[Recovery] = field(default_factory=list[Recovery])
 
     def repairs(self, render: RenderFile = no_rendering) -> Repairs:
         """Return what repairs the store."""
-        warehouse = self.desk.warehouse
+        warehouse, copy = self.desk.warehouse, self.second
+        if copy is not None and not isinstance(copy, ArtifactCopy):
+            copy = ArtifactCopy(copy)
 
         def opened(name: str) -> Any:
             raise AssertionError(f"nothing opens {name}")
@@ -89,13 +92,11 @@ class RepairDesk:
             settings=load_shared_settings(), warehouse=warehouse, clock=self.clock, open=opened
         )
         return Repairs(
-            warehouse=warehouse,
             artifacts=self.store,
-            second_store=self.second,
+            copy=copy,
             recoveries=self.recoveries,
             environment=environment,
             render=render,
-            clock=self.clock,
             run_id="repair",
         )
 
@@ -124,7 +125,7 @@ class RepairDesk:
 
 
 def copy_all(store: ArtifactStore, folder: Path) -> FolderStore:
-    """Return a second store with the same objects."""
+    """Return a copy of a store, with the same objects."""
     other = FolderStore(folder)
     for each in store.listed():
         other.put(each.name, store.get(each.name))

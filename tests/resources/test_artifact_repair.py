@@ -1,7 +1,8 @@
 """Damaged artifacts: repaired where the right bytes can be had, else named with what is lost."""
 
 import hashlib
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from itertools import count
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 
 from orchestration_project.connections.artifacts import FolderStore, open_artifacts
 from orchestration_project.contracts.repair import DAMAGED
-from orchestration_project.engine.blob_repair import put_blob
+from orchestration_project.engine.blob_repair import delete_expired, put_blob
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.packs import PACKS
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.services.inventory import find_blob, take_inventory
+from orchestration_project.services.repair.copies import open_copy
 from orchestration_project.services.repair.damage import DamagedArtifact, open_damage
 from orchestration_project.services.repair.repairing import StoreError
 from tests.properties import bounded
@@ -66,7 +68,7 @@ def is_whole(bench):
 @pytest.mark.slow_on_postgresql
 @BOTH
 @pytest.mark.parametrize("packed", [False, True])
-def test_each_fault_is_repaired_from_the_second_store(bench, tmp_path, packed):
+def test_each_fault_is_repaired_from_a_copy(bench, tmp_path, packed):
     store = bench.store
     kept = keep(store, *BODIES.values(), packed=packed)
     bench.desk.land(row("A"), captures=kept)
@@ -86,7 +88,7 @@ def test_each_fault_is_repaired_from_the_second_store(bench, tmp_path, packed):
     rows = {each["sha256"]: each for each in bench.rows()}
     for fault, capture in faults.items():
         assert rows[capture.sha256]["problem"] == PROBLEMS.get(fault, fault)
-        assert rows[capture.sha256]["repaired_from"] == "second_store"
+        assert rows[capture.sha256]["repaired_from"] == "copy"
         if fault != "missing":  # what was there is set aside, for a time
             name = capture.storage_uri
             assert store.get(f"{DAMAGED}{NOON.date()}/{name}") == aside[name]
@@ -135,7 +137,7 @@ def test_what_is_lost_is_named_with_its_rows_and_a_later_capture(in_folder):
         "whole."
     )
     assert alone.outcome.reason == (
-        "nothing has its bytes: no second store is set, and no source or rows have them"
+        "nothing has its bytes: no copy is named, and no source or rows have them"
     )
 
     later = desk.capture(b"later\nrow\n", fetched_at=NOON + timedelta(days=1))
@@ -180,19 +182,19 @@ def test_a_blob_of_a_damaged_pack_gets_an_object_of_its_own(bench):
 
 
 @SQLITE
-def test_a_second_store_with_other_bytes_repairs_nothing(in_folder, tmp_path):
+def test_a_copy_with_other_bytes_repairs_nothing(in_folder, tmp_path):
     [kept] = keep(in_folder.store, b"one\nrow\n")
     in_folder.desk.land(row("A"), captures=[kept])
     in_folder.second = copy_all(in_folder.store, tmp_path / "second")
     damage(in_folder.second, kept.storage_uri, "changed")
     damage(in_folder.store, kept.storage_uri, "missing")
     [ended] = in_folder.repaired()
-    assert ended.outcome.reason == "the second store has other bytes"
+    assert ended.outcome.reason == "the copy has other bytes"
     assert in_folder.store.found(kept.storage_uri) is None
 
 
 @SQLITE
-def test_a_second_store_that_is_its_pack_alone_or_the_blob_alone_serves(in_folder, tmp_path):
+def test_a_copy_with_its_pack_alone_or_the_blob_alone_serves(in_folder, tmp_path):
     kept = keep(in_folder.store, *BODIES.values(), packed=True)
     in_folder.desk.land(row("A"), captures=kept)
     in_folder.second = FolderStore(tmp_path / "second")
@@ -211,6 +213,80 @@ class Unreadable(FolderStore):
         if name in self.names:
             raise ConfigurationError(f"cannot read the artifact {name}", found="Permission denied")
         return super().open(name)
+
+
+@SQLITE
+def test_damage_that_is_found_again_is_recorded_once(in_folder):
+    kept = keep(in_folder.store, *BODIES.values())
+    in_folder.desk.land(row("A"), captures=kept)
+    for each in kept:
+        damage(in_folder.store, each.storage_uri, "missing")
+    in_folder.verify()
+    in_folder.clock.at += timedelta(days=1)
+    assert len(in_folder.verify()) == len(kept)
+    rows = in_folder.rows()
+    assert sorted(each["sha256"] for each in rows) == sorted(each.sha256 for each in kept)
+    assert {(each["state"], each["found_at"]) for each in rows} == {("damaged", in_folder.clock.at)}
+
+
+@SQLITE
+def test_a_copy_is_tried_before_the_source_and_rows(in_folder, tmp_path):
+    [kept] = keep(in_folder.store, b"one\nrow\n")
+    in_folder.desk.land(row("A"), captures=[kept], source="demo")
+    copy = copy_all(in_folder.store, tmp_path / "second")
+    damage(in_folder.store, kept.storage_uri, "missing")
+    source = from_source({kept.url: b"one\nrow\n"})
+    in_folder.recoveries = [replace(source, way="derived"), source]
+    for second, expected in ((None, ["source", "derived"]), (copy, ["copy", "source", "derived"])):
+        in_folder.second = second
+        [planned] = in_folder.repairs().plan(in_folder.verify())
+        assert (planned.outcome, planned.ways) == (None, expected)
+    assert in_folder.store.found(kept.storage_uri) is None
+    in_folder.recoveries = []
+    in_folder.second = None
+    [planned] = in_folder.repairs().plan(in_folder.verify())
+    assert planned.ways == []
+
+
+@SQLITE
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_copy_in_a_bucket_serves_as_a_folder_does(in_folder, s3, packed):
+    kept = keep(in_folder.store, *BODIES.values(), packed=packed)
+    in_folder.desk.land(row("A"), captures=kept)
+    copy = open_artifacts(s3)
+    for each in in_folder.store.listed():
+        copy.put(each.name, in_folder.store.get(each.name))
+    for name in {each.storage_uri for each in kept}:
+        damage(in_folder.store, name, "truncated")
+    found = in_folder.verify()
+    in_folder.second = open_copy(s3, in_folder.store, found)
+    repaired = list(in_folder.repairs().repair(found))
+    assert {(each.outcome.state, each.outcome.way) for each in repaired} == {("repaired", "copy")}
+    assert is_whole(in_folder)
+
+
+@pytest.mark.parametrize(("name", "found"), [("unmounted", "empty"), ("store", "the store itself")])
+def test_a_copy_that_cannot_be_one_is_refused(tmp_path, name, found):
+    (tmp_path / "unmounted").mkdir()
+    store = FolderStore(tmp_path / "store")
+    store.put("plots/a.svg", b"<svg/>")
+    with pytest.raises(ConfigurationError, match="invalid copy_url") as refused:
+        open_copy(str(tmp_path / name), store, [])
+    assert str(refused.value.found).endswith(f"{name}, {found}")
+
+
+@SQLITE
+def test_a_failed_source_does_not_hide_that_the_copy_has_nothing(in_folder, tmp_path):
+    [kept] = keep(in_folder.store, b"one\nrow\n")
+    in_folder.desk.land(row("A"), captures=[kept], source="demo")
+    damage(in_folder.store, kept.storage_uri, "missing")
+    in_folder.second = FolderStore(tmp_path / "second")
+    in_folder.recoveries = [from_source({kept.url: TransientError("FINRA is away")})]
+    [ended] = in_folder.repaired()
+    assert (ended.outcome.state, ended.outcome.way) == ("damaged", None)
+    assert ended.outcome.reason == (
+        "the copy does not have the bytes; the source failed (FINRA is away)"
+    )
 
 
 @SQLITE
@@ -323,6 +399,7 @@ def test_a_process_killed_at_each_step_leaves_the_damaged_object_or_the_whole_on
         try:
             with (tmp_path / "body").open("w+b") as file:
                 file.write(body)
+                file.seek(0)
                 put_blob(store, kept.blob, file, NOON.date())
             is_over = True
         except Killed:
@@ -389,3 +466,18 @@ def test_after_a_repair_every_object_is_whole_or_named_as_lost(
         else:
             content = Captures(store).read(blob)
             assert hashlib.sha256(content).hexdigest() == capture.sha256
+
+
+def test_what_repairs_set_aside_is_deleted_when_it_is_old(tmp_path):
+    store = FolderStore(tmp_path)
+    for name in (
+        "damaged/2026-01-01/blobs/a",
+        "damaged/2026-01-02/blobs/b",
+        "damaged/2026-13-01/c",
+        "damagedx/2026-01-01/d",
+        "blobs/e",
+    ):
+        store.put(name, b"x")
+    assert delete_expired(store, date(2026, 1, 31), 30) == 1
+    assert "damaged/2026-01-01/blobs/a" not in {each.name for each in store.listed()}
+    assert len(list(store.listed())) == 4

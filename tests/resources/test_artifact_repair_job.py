@@ -60,19 +60,19 @@ def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
     desk.land(row("A"), captures=[kept, lost])
     second = copy_all(store, tmp_path / "second")
     second.delete(lost.storage_uri)
-    monkeypatch.setenv("ARTIFACTS_COPY_URL", str(tmp_path / "second"))
+    copy = str(tmp_path / "second")
     for each in (kept, lost):
         damage(store, each.storage_uri, "changed")
     _, verified = job(LIST_ARTIFACTS, read_all=True)
     assert not verified.passed
     assert verified.metadata["open_artifact_count"].value == 2
 
-    shown, check = job(REPAIR_ARTIFACTS)
+    shown, check = job(REPAIR_ARTIFACTS, copy_url=copy)
     assert (shown["dry_run"], shown["damaged_count"], shown["repaired_count"]) == (True, 2, 0)
-    assert {each.data["from"] for each in shown["repairs"].records} == {"the second store"}
+    assert {each.data["from"] for each in shown["repairs"].records} == {"the copy"}
     assert not [each for each in store.listed() if each.name.startswith(DAMAGED)]
 
-    shown, check = job(REPAIR_ARTIFACTS, dry_run=False)
+    shown, check = job(REPAIR_ARTIFACTS, dry_run=False, copy_url=copy)
     assert (shown["repaired_count"], shown["lost_count"]) == (1, 1)
     assert not check.passed
     [open_one] = check.metadata["open_artifacts"].value.records

@@ -118,7 +118,7 @@ WRITTEN_BY_OTHER_TESTS = (
     *("events_routed", "events_routed_rows", "events_routing_dead_letters"),
     *("events_routing_rules", "mqtt_bridges", "mqtt_component_dependencies", "mqtt_components"),
     *("mqtt_metrics", "mqtt_tasks", "operations_schedule_launches"),
-    *("operations_artifact_copies", "operations_backups", "operations_damaged_artifacts"),
+    *("operations_backups", "operations_damaged_artifacts"),
     *("operations_flag_versions", "operations_flags", "operations_hosts"),
     *("operations_schedule_versions", "operations_schedules"),
     *("operations_host_samples", "operations_slo", "operations_slo_days"),

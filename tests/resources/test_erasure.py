@@ -45,7 +45,6 @@ from orchestration_project.services.inbox.uploads import (
 )
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
-from orchestration_project.services.repair.copying import ArtifactCopies
 from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -388,27 +387,6 @@ def test_captured_bytes_of_a_store_that_may_be_shared_are_not_erased(places, clo
     places.artifacts.put("blobs/aa/of-another.zst", b"\x28\xb5\x2f\xfd damaged")
     seen = preview(replace(places, only_database=False), BUYER, subject, at=clock.now())
     assert any("blobs/aa/of-another.zst" in each for each in seen.not_reached)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
-def test_the_copies_of_deleted_objects_in_a_second_store_go_too(places, clock, orders, tmp_path):
-    second = FolderStore(tmp_path / "second")
-    copies = ArtifactCopies(
-        warehouse=places.warehouse,
-        artifacts=places.artifacts,
-        second_store=second,
-        clock=clock,
-        run_id="copy",
-    )
-    list(copies.copy())
-    [before] = [each.name for each in second.listed()]
-    found = erased(replace(places, second_store=second), clock, BUYER, ANN)
-    assert any("operations_clean_up" in each for each in found.not_reached)
-    list(copies.copy())
-    names = sorted(each.name for each in second.listed())
-    assert names == sorted(each.name for each in places.artifacts.listed())
-    assert before not in names
 
 
 class DyingStore(FolderStore):

@@ -1,6 +1,7 @@
 """Damaged artifacts, repaired where the right bytes can be had, and what is lost of the others."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dagster as dg
@@ -23,22 +24,25 @@ from orchestration_project.engine.blob_repair import delete_expired
 from orchestration_project.engine.environment import Lazy
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.engine.recovery import Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import cut
-from orchestration_project.registry import Registry
+from orchestration_project.registry import Environment, Registry
 from orchestration_project.services.exports import all_exports
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.exports.work import FOLDER
+from orchestration_project.services.inventory import take_inventory
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
+from orchestration_project.services.repair.copies import open_copy
 from orchestration_project.services.repair.damage import (
     DamagedArtifact,
     damage_counts,
+    damaged_files,
     named_blobs,
     open_damage,
     open_rows,
 )
-from orchestration_project.services.repair.opening import open_repairs
-from orchestration_project.services.repair.repairing import Repaired
+from orchestration_project.services.repair.repairing import Repaired, Repairs
 from orchestration_project.settings import Settings
 
 CHECK = "lose_nothing"
@@ -50,6 +54,8 @@ TEXT_CHARACTERS = 400
 
 REPAIR_COLUMNS = ("artifact", "sha256", "problem", "state", "from", "reason", "loss")
 OPEN_COLUMNS = ("artifact", "sha256", "problem", "state", "reason", "loss")
+
+DEFAULT_LIMIT = 1_000
 
 
 class RepairArtifacts(JobOptions):
@@ -67,8 +73,19 @@ class RepairArtifacts(JobOptions):
         description="Dataset of captures to verify and repair; without it, those of sha256, or "
         "all that the latest verifications found damaged.",
     )
-    limit: int = Field(
-        default=1_000, ge=1, le=100_000, description="Maximum number of damaged artifacts."
+    copy_url: str | None = Field(
+        default=None,
+        examples=["s3://backups/prefix"],
+        description="Folder or s3:// URL of a copy of the artifact store, or of backups, which is "
+        "tried first. Without sha256 and dataset, the store is compared with the tables before.",
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        examples=[50],
+        description=f"Maximum number of damaged artifacts; empty: {DEFAULT_LIMIT}, with copy_url "
+        "all.",
     )
     dry_run: bool = Field(
         default=True,
@@ -83,7 +100,7 @@ class RepairArtifacts(JobOptions):
             CHECK,
             asset=ARTIFACTS,
             description="Every artifact that was found damaged is repaired.",
-            remedy="restore the objects from a backup, or set ARTIFACTS_COPY_URL, and repair again",
+            remedy="run `orchestrate artifacts repair --from PLACE` with a copy or backups",
         )
     ],
 )
@@ -107,21 +124,22 @@ def repair_artifacts(
     if not config.dry_run:
         for work in (DAMAGED_ARTIFACTS, ERASURES, REMOVALS):  # they change the same objects
             acquire_for_run(warehouse, context.instance, work, run_id=context.run.run_id)
-    found = _chosen(config, warehouse)
-    declared = all_exports(registry, settings)
-    render = renderer(warehouse, declared, state_folder(settings, FOLDER))
+    found = _choose(config, warehouse, store)
     results: list[Repaired] = []
-    with open_repairs(
-        registry,
-        settings,
-        warehouse=warehouse,
-        artifacts=store,
-        render=render,
-        clock=clock,
-        run_id=context.run.run_id,
-    ) as repairs:
-        ended = repairs.plan(found) if config.dry_run else repairs.repair(found)
-        for each in ended:
+    with open_at_first_use(registry, settings) as open_resource:
+        repairs = Repairs(
+            artifacts=store,
+            copy=open_copy(config.copy_url, store, found) if config.copy_url else None,
+            recoveries=registry.whole.registered(Recovery),
+            environment=RecoveryEnvironment(
+                settings=settings, warehouse=warehouse, clock=clock, open=open_resource
+            ),
+            render=renderer(
+                warehouse, all_exports(registry, settings), state_folder(settings, FOLDER)
+            ),
+            run_id=context.run.run_id,
+        )
+        for each in repairs.plan(found) if config.dry_run else repairs.repair(found):
             results.append(each)
             if each.outcome is not None:
                 context.log.info(
@@ -138,10 +156,38 @@ def repair_artifacts(
     yield check_of(warehouse)
 
 
-def _chosen(config: RepairArtifacts, warehouse: Warehouse) -> Sequence[DamagedArtifact]:
+@contextmanager
+def open_at_first_use(registry: Registry, settings: Settings) -> Iterator[Callable[[str], Any]]:
+    """Give a function that opens a resource of a domain by its name, each once.
+
+    It raises ConfigurationError if the settings of the domain are invalid, or it has no source.
+    """
+    opened: dict[str, Any] = {}
+    with ExitStack() as stack:
+
+        def open_resource(name: str) -> Any:
+            if name not in opened:
+                [domain] = [each for each in registry.whole.domains if name in each.resources]
+                domain.require_valid(settings)
+                resource = domain.resources[name].open(Environment(settings=settings))
+                opened[name] = stack.enter_context(resource)
+            return opened[name]
+
+        yield open_resource
+
+
+def _choose(
+    config: RepairArtifacts, warehouse: Warehouse, store: ArtifactStore
+) -> Sequence[DamagedArtifact]:
+    limit = config.limit or (None if config.copy_url else DEFAULT_LIMIT)
     if config.sha256 or config.dataset is not None:
-        return named_blobs(warehouse, config.sha256, config.dataset)[: config.limit]
-    return open_damage(warehouse)[: config.limit]
+        return named_blobs(warehouse, config.sha256, config.dataset)[:limit]
+    found = open_damage(warehouse)
+    if config.copy_url:
+        damaged = take_inventory(warehouse, store, read_all=False).damaged
+        found += [DamagedArtifact.of_blob(*each) for each in damaged]
+        found += damaged_files(warehouse, store, read_all=False)
+    return list({(each.name, each.sha256): each for each in found}.values())[:limit]
 
 
 def _figures(results: Sequence[Repaired]) -> dict[str, Any]:
@@ -150,7 +196,7 @@ def _figures(results: Sequence[Repaired]) -> dict[str, Any]:
     return {
         "damaged_count": len(results),
         **{f"{state}_count": states.count(state) for state in ("repaired", "rederived", "lost")},
-        "repairs": table_of(pl.DataFrame(rows, dict.fromkeys(REPAIR_COLUMNS, pl.String))),
+        "repairs": _table(REPAIR_COLUMNS, rows),
     }
 
 
@@ -163,27 +209,24 @@ def _row(repaired: Repaired) -> Mapping[str, str]:
         "problem": artifact.problem,
         "state": outcome.state if outcome else "damaged",
         "from": (NAMES[outcome.way] if outcome.way else "") if outcome else ways,
-        "reason": cut(outcome.reason if outcome else "", TEXT_CHARACTERS),
-        "loss": cut(repaired.loss or "", TEXT_CHARACTERS),
+        "reason": outcome.reason if outcome else "",
+        "loss": repaired.loss or "",
     }
+
+
+def _table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Return rows of texts, which are cut to a length, as a table."""
+    texts = [[cut(row[name] or "", TEXT_CHARACTERS) for name in columns] for row in rows]
+    return table_of(pl.DataFrame(texts, dict.fromkeys(columns, pl.String), orient="row"))
 
 
 def damage_metadata(warehouse: Warehouse) -> dict[str, Any]:
     """Return what is recorded of damaged artifacts: counts, and those that are not repaired."""
     counts = damage_counts(warehouse)
-    rows = [
-        {
-            "artifact": each["name"],
-            "reason": cut(each["reason"] or "", TEXT_CHARACTERS),
-            "loss": cut(each["loss"] or "", TEXT_CHARACTERS),
-            **{name: each[name] for name in ("sha256", "problem", "state")},
-        }
-        for each in open_rows(warehouse, MAX_SHOWN)
-    ]
     return {
         **{f"{state}_count": counts.get(state, 0) for state in ("repaired", "rederived", "lost")},
         "open_artifact_count": counts.get("lost", 0) + counts.get("damaged", 0),
-        "open_artifacts": table_of(pl.DataFrame(rows, dict.fromkeys(OPEN_COLUMNS, pl.String))),
+        "open_artifacts": _table(OPEN_COLUMNS, open_rows(warehouse, MAX_SHOWN)),
     }
 
 
@@ -200,7 +243,7 @@ def check_of(warehouse: Warehouse) -> dg.AssetCheckResult:
 
 REPAIR_ARTIFACTS = Kind(
     "repair_artifacts",
-    "Repairs damaged artifacts from a second store, their sources or rows; a dry run by default. "
+    "Repairs damaged artifacts from a copy, their sources or rows; a dry run by default. "
     f"Bytes that are replaced stay below {DAMAGED} for ARTIFACTS_DAMAGED_DAYS.",
     RepairArtifacts,
     repair_artifacts,

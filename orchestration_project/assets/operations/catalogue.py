@@ -21,11 +21,10 @@ ARTIFACTS, EXPORTS, EVIDENCE, DEFINITIONS = (
     dg.AssetKey([GROUP, noun]) for noun in ("artifacts", "exports", "evidence", "definitions")
 )
 
-COPIES, DAMAGED_ARTIFACTS, ERASURES, REMOVALS, RUN_LOGS = (
-    dg.AssetKey([GROUP, noun])
-    for noun in ("artifact_copies", "damaged_artifacts", "erasures", "removals", "run_logs")
+DAMAGED_ARTIFACTS, ERASURES, REMOVALS, RUN_LOGS = (
+    dg.AssetKey([GROUP, noun]) for noun in ("damaged_artifacts", "erasures", "removals", "run_logs")
 )
-"""Subjects of leases: one run at a time copies, repairs, erases, deletes or prunes."""
+"""Subjects of leases: one run at a time repairs, erases, deletes or prunes."""
 
 STATE_ASSETS = [ALERTS, DEFINITIONS, READINESS, RUNS]
 """Assets whose state a sensor reports as events without a run."""

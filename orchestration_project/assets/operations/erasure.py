@@ -10,7 +10,7 @@ from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURE
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind, kind_job
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import Lazy, open_second_store
+from orchestration_project.engine.environment import Lazy
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -66,7 +66,6 @@ def erase_subject(
         state_folder=settings.state_path,
         left_out=[settings.state_path / name for name in simulator_paths(registry)],
         only_database=config.only_database,
-        second_store=open_second_store(settings),
     )
     found: Erased | None
     if config.dry_run and request.identifiers is not None:

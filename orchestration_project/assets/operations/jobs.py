@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.assets.operations.alerts import alerts_asset
-from orchestration_project.assets.operations.artifact_copies import COPY_ARTIFACTS
 from orchestration_project.assets.operations.artifact_repairs import REPAIR_ARTIFACTS
 from orchestration_project.assets.operations.artifacts import LIST_ARTIFACTS
 from orchestration_project.assets.operations.automation import SWITCH_AUTOMATION
@@ -74,8 +73,8 @@ edit_definitions_job = kinds_job(
 
 clean_up_job = kinds_job(
     *CLEAN_UP,
-    "Lists, copies, repairs and deletes artifacts, and deletes logs of old runs.",
-    [LIST_ARTIFACTS, COPY_ARTIFACTS, REPAIR_ARTIFACTS, DELETE_ARTIFACTS, PRUNE_RUN_LOGS],
+    "Lists, repairs and deletes artifacts, and deletes logs of old runs.",
+    [LIST_ARTIFACTS, REPAIR_ARTIFACTS, DELETE_ARTIFACTS, PRUNE_RUN_LOGS],
 )
 
 runs_job = kinds_job(

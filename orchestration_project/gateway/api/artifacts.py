@@ -287,7 +287,7 @@ async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
 
 
 async def repair_artifacts(call: Call[Parameters, Repair]) -> Launched:
-    """Repair damaged artifacts from the second store, their sources or rows; a run does it."""
+    """Repair damaged artifacts from their sources or rows; a run does it."""
     said, warehouse = call.body, call.services.warehouse
     config = REPAIR_ARTIFACTS.run_config(said.model_dump(exclude_none=True))
     check = partial(check_named, warehouse, said.sha256, said.dataset)

@@ -18,6 +18,7 @@ from orchestration_project.contracts.backups import (
     MANIFEST,
     OBJECTS,
     StoredArtifact,
+    backed_up_name,
     is_backup_id,
 )
 from orchestration_project.errors import ConfigurationError, ContractError
@@ -139,11 +140,6 @@ def chunks_of(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-
-
-def backed_up_name(sha256: str) -> str:
-    """Return the name in a place of backups of the artifacts with this content."""
-    return f"{OBJECTS}{sha256[:2]}/{sha256}"
 
 
 def back_up_artifact(store: ArtifactStore, name: str, place: ArtifactStore) -> tuple[str, int]:

@@ -50,8 +50,8 @@ WAIT_SECONDS, SECONDS_BETWEEN_LINES = 600, 60
 
 NOT_REACHED: Sequence[str] = (
     "archives of evidence, exports and downloads that were handed out",
-    "backups of the database, of the artifact store and of STATE_DIR, and earlier versions of "
-    "objects in a bucket that keeps them",
+    "backups and copies of the database, of the artifact store and of STATE_DIR; replicas and "
+    "earlier versions of objects in a bucket that keeps them",
     "the sources and senders themselves: what they still have is fetched again",
     "issues and messages that were sent: to Jira, and alerts by e-mail, chat or webhook",
     "logs outside STATE_DIR: of the system, of proxies, of the database server",
@@ -83,7 +83,6 @@ class Places:
         state_folder: STATE_DIR.
         left_out: Files and folders below it that belong to simulated sources.
         only_database: Whether no other database uses the store.
-        second_store: A copy of the store; None: there is none.
     """
 
     warehouse: Warehouse
@@ -92,13 +91,11 @@ class Places:
     state_folder: Path
     left_out: Sequence[Path] = ()
     only_database: bool = False
-    second_store: ArtifactStore | None = None
 
     @property
     def unsearched(self) -> Sequence[Path]:
-        """Paths that are not searched as files: simulators, the stores, and the database."""
-        stores = (self.artifacts, self.second_store)
-        folders = [each.folder for each in stores if isinstance(each, FolderStore)]
+        """Paths that are not searched as files: simulators, the store, and the database."""
+        folders = [self.artifacts.folder] if isinstance(self.artifacts, FolderStore) else []
         file = self.warehouse.file
         return [*self.left_out, *folders, *([] if file is None else [file])]
 
@@ -240,7 +237,6 @@ def _store(places: Places, kind: SubjectKind, subject: Subject) -> StoreErasure:
         kind,
         subject,
         only_database=places.only_database,
-        second_store=places.second_store,
     )
 
 
@@ -302,11 +298,6 @@ def _not_reached(places: Places, found: Erased) -> Sequence[str]:
     sentences = list(NOT_REACHED)
     if places.warehouse.file is None:
         sentences += NOT_REACHED_SERVERS
-    if places.second_store is not None:
-        sentences.append(
-            "objects of the second artifact store that were deleted from the first one before: run "
-            "copy_artifacts of operations_clean_up, which deletes them"
-        )
     if found.store.unnamed:
         sentences.append(
             f"{len(found.store.unnamed)} objects of the artifact store that this database does not "

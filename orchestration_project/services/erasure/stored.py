@@ -112,7 +112,6 @@ class StoreErasure:
 
     Attributes:
         only_database: Whether no other database uses the store.
-        second_store: A copy of the store, in which the same objects are deleted; None: none.
         moved: Where blobs of deleted packs are now, by SHA-256.
         gone: Names of deleted packs.
     """
@@ -122,7 +121,6 @@ class StoreErasure:
     kind: SubjectKind
     subject: Subject
     only_database: bool
-    second_store: ArtifactStore | None = None
     moved: dict[str, Blob] = field(default_factory=dict[str, Blob])
     gone: set[str] = field(default_factory=set[str])
 
@@ -295,10 +293,8 @@ class StoreErasure:
             connection.execute(delete(blobs).where(blobs.c.sha256.in_(hashes)))
 
     def _delete_object(self, name: str) -> None:
-        """Delete an object, its copy first: a process that is killed finds the object again."""
-        for store in (self.second_store, self.artifacts):
-            if store is not None and store.found(name) is not None:
-                store.delete(name)
+        if self.artifacts.found(name) is not None:
+            self.artifacts.delete(name)
 
     def _record_export(self, stored: StoredObject, at: datetime) -> None:
         """Record that an exported file is deleted, so that no verification misses it."""

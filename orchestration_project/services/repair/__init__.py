@@ -1,1 +1,1 @@
-"""Repair of damaged artifacts, and copies of artifacts in a second store."""
+"""Repair of damaged artifacts, from copies, their sources and rows."""

@@ -1,16 +1,17 @@
 """Damaged artifacts: found, recorded, and read for a repair."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.repair import Outcome, Problem
 from orchestration_project.engine.blob_repair import problem_of, problem_of_file
+from orchestration_project.engine.captures import blob_name
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse
@@ -57,6 +58,11 @@ class DamagedArtifact:
         """Return captured bytes that are damaged."""
         return cls(blob.storage_uri, blob.sha256, problem, blob, blob.byte_count)
 
+    @property
+    def names(self) -> Collection[str]:
+        """Names under which a store may have its bytes: in a pack or file, or as a blob alone."""
+        return {self.name} if self.blob is None else {self.name, blob_name(self.sha256)}
+
     def as_found(self, problem: Problem) -> "DamagedArtifact":
         """Return it with the problem that it has now."""
         return replace(self, problem=problem)
@@ -66,37 +72,28 @@ def record_damage(
     connection: Connection, found: Sequence[DamagedArtifact], *, at: datetime, run_id: str
 ) -> None:
     """Record what a verification found; an artifact that is known to be lost stays so."""
-    rows: list[dict[str, object]] = [
-        {
-            "name": each.name,
-            "sha256": each.sha256,
-            "problem": each.problem,
-            "state": "damaged",
-            "repaired_from": None,
-            "reason": None,
-            "loss": None,
-            "attempt_count": 0,
-            "found_at": at,
-            "changed_at": at,
-            "run_id": run_id,
-        }
-        for each in found
-    ]
-    new = insert_absent(connection, damaged, rows)
-    known = [
-        {"of": row["name"], "hash": row["sha256"], "is": row["problem"]}
-        for row in rows
-        if (row["name"], row["sha256"]) not in new
-    ]
-    if not known:
+    if not found:
         return
-    own = and_(damaged.c.name == bindparam("of"), damaged.c.sha256 == bindparam("hash"))
-    seen = update(damaged).where(own).values(problem=bindparam("is"), found_at=at)
-    connection.execute(seen, known)
-    again = {"state": "damaged", "repaired_from": None, "reason": None, "loss": None}
-    keys = [{"of": each["of"], "hash": each["hash"]} for each in known]
-    mended = update(damaged).where(own, damaged.c.state.not_in(OPEN))
-    connection.execute(mended.values(**again, changed_at=at, run_id=run_id), keys)
+    state: dict[str, object] = {
+        **dict.fromkeys(("repaired_from", "reason", "loss")),
+        "state": "damaged",
+        "changed_at": at,
+        "run_id": run_id,
+    }
+    names = ("name", "sha256", "problem")
+    keys = [{name: getattr(each, name) for name in names} for each in found]
+    insert_absent(
+        connection, damaged, [{**state, **key, "attempt_count": 0, "found_at": at} for key in keys]
+    )
+    bound = [{f"of_{name}": value for name, value in key.items()} for key in keys]
+    own = update(damaged).where(
+        damaged.c.name == bindparam("of_name"), damaged.c.sha256 == bindparam("of_sha256")
+    )
+    connection.execute(own.values(problem=bindparam("of_problem"), found_at=at), bound)
+    closed = own.where(
+        *(damaged.c.state != each for each in OPEN)
+    )  # NOT IN takes one row at a time
+    connection.execute(closed.values(state), bound)
 
 
 def record_outcome(
@@ -238,20 +235,21 @@ def _of_dataset(dataset: str) -> Select[Any]:
     return select(*columns).where(blobs.c.sha256.in_(hashes))
 
 
-def captures_of(connection: Connection, sha256: str) -> list[RecordedCapture]:
-    """Return the captures that have the bytes of a SHA-256, the latest first."""
+def read_captures(warehouse: Warehouse, artifact: DamagedArtifact) -> list[RecordedCapture]:
+    """Return the captures that have the bytes of an artifact, the latest first; of a file none."""
+    if artifact.blob is None:
+        return []
     names = ("capture_id", "source", "dataset", "partition_key", "group_id", "url", "request")
     columns = [captures.c[name] for name in (*names, "http_status", "fetched_at", "sha256")]
     wanted = (
         select(*columns, blobs.c.byte_count)
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
-        .where(captures.c.sha256 == sha256, captures.c.erased_at.is_(None))
+        .where(captures.c.sha256 == artifact.sha256, captures.c.erased_at.is_(None))
         .order_by(captures.c.fetched_at.desc(), captures.c.capture_id)
     )
-    return [
-        RecordedCapture(**{**row, "request": _request(row["request"])})
-        for row in connection.execute(wanted).mappings()
-    ]
+    with warehouse.reading() as connection:
+        rows = connection.execute(wanted).mappings().all()
+    return [RecordedCapture(**{**row, "request": _request(row["request"])}) for row in rows]
 
 
 def _request(text: str) -> Mapping[str, Any]:
@@ -268,9 +266,9 @@ def damage_counts(warehouse: Warehouse) -> Mapping[str, int]:
 
 def open_rows(warehouse: Warehouse, limit: int) -> list[Mapping[str, Any]]:
     """Return the rows of artifacts that are not repaired, the lost ones first, in text columns."""
-    names = ("name", "sha256", "problem", "state", "reason", "loss")
+    names = ("sha256", "problem", "state", "reason", "loss")
     wanted = (
-        select(*(damaged.c[each] for each in names))
+        select(damaged.c.name.label("artifact"), *(damaged.c[each] for each in names))
         .where(damaged.c.state.in_(OPEN))
         .order_by(damaged.c.state.desc(), damaged.c.name, damaged.c.sha256)
         .limit(limit)

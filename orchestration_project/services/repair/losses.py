@@ -7,7 +7,8 @@ from sqlalchemy import Connection, Table, func, select
 
 from orchestration_project.contracts.repair import LostCapture, loss_text
 from orchestration_project.engine.recovery import RecordedCapture
-from orchestration_project.services.repair.damage import OPEN
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.repair.damage import OPEN, DamagedArtifact, read_captures
 from orchestration_project.tables.operations_deployment import (
     operations_damaged_artifacts as damaged,
 )
@@ -15,9 +16,13 @@ from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import captures, deliveries, rejects
 
 
-def loss_of(connection: Connection, recorded: Sequence[RecordedCapture]) -> str:
-    """Return what is lost with the bytes of these captures, in sentences."""
-    return loss_text(list(_lost(connection, recorded)))
+def describe_loss(warehouse: Warehouse, artifact: DamagedArtifact) -> str:
+    """Return what is lost with an artifact, and so with the bytes of its captures, in sentences."""
+    if artifact.blob is None:
+        return f"The exported file {artifact.name} is lost; its rows are in the database."
+    recorded = read_captures(warehouse, artifact)
+    with warehouse.reading() as connection:
+        return loss_text(list(_lost(connection, recorded)))
 
 
 def _lost(connection: Connection, recorded: Sequence[RecordedCapture]) -> Iterator[LostCapture]:

@@ -1,67 +1,58 @@
 """Repair of damaged artifacts, one after the other: each outcome is recorded before the next."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from io import BytesIO
 from typing import BinaryIO
 
 from sqlalchemy import update
 
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.repair import (
+    WAYS,
     Attempt,
     Outcome,
+    Problem,
     Result,
     Way,
     outcome_of,
-    ways_of,
 )
 from orchestration_project.engine.blob_repair import (
     problem_of,
+    problem_of_file,
     put_blob,
     put_file,
-    restore_pack,
     set_aside,
 )
-from orchestration_project.engine.captures import (
-    STREAM_BYTES,
-    BlobError,
-    Captures,
-    blob_name,
-    hash_file,
-)
-from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.captures import BlobError, Captures, blob_name
+from orchestration_project.engine.packs import Blob, hash_of_pack
 from orchestration_project.engine.recovery import (
     RecordedCapture,
     Recovery,
     RecoveryEnvironment,
     RenderedAgain,
 )
-from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
     OrchestrationError,
     SourceError,
 )
+from orchestration_project.services.repair.copies import ArtifactCopy
 from orchestration_project.services.repair.damage import (
     FOUND_WHOLE,
     DamagedArtifact,
-    captures_of,
     problem_now,
+    read_captures,
     record_outcome,
 )
-from orchestration_project.services.repair.losses import loss_of
+from orchestration_project.services.repair.losses import describe_loss
 from orchestration_project.tables.operations import operations_exports
 from orchestration_project.tables.spine import blobs
-
-HELD_BYTES = 32 * 2**20
-"""Bytes of an artifact that are held in memory; those of a larger one are in a file meanwhile."""
 
 REASON_CHARACTERS = 300
 
@@ -88,38 +79,34 @@ class Repaired:
 
 @dataclass(frozen=True, kw_only=True)
 class Repairs:
-    """Repairs artifacts from a second store, their sources and rows.
+    """Repairs artifacts from a copy, their sources and rows.
 
     Attributes:
-        warehouse: The database that names them.
         artifacts: The store with damaged objects.
-        second_store: A copy of it; None: there is none.
+        copy: A copy of it; None: none is named.
         recoveries: Ways to read captured bytes again.
-        environment: Surroundings of these.
+        environment: Surroundings of these: the database that names the artifacts, and its time.
         render: Renders exported files again.
-        clock: The database's time.
         run_id: Dagster run.
     """
 
-    warehouse: Warehouse
     artifacts: ArtifactStore
-    second_store: ArtifactStore | None
+    copy: ArtifactCopy | None
     recoveries: Sequence[Recovery]
     environment: RecoveryEnvironment
     render: RenderFile
-    clock: Clock
     run_id: str
-    _packs: dict[str, bool] = field(default_factory=dict[str, bool])
+    _copied: dict[str, Problem | None] = field(default_factory=dict[str, Problem | None])
 
     def plan(self, found: Sequence[DamagedArtifact]) -> Iterator[Repaired]:
-        """Yield those that are damaged, with the ways that apply; nothing is changed or asked.
+        """Yield those that are damaged, with the ways that apply; nothing is changed or requested.
 
         Raises:
             TransientError: The store or the database does not answer.
         """
         for each in found:
             if problem := problem_now(self.artifacts, each):
-                yield Repaired(each.as_found(problem), None, self._ways(each))
+                yield Repaired(each.as_found(problem), None, _ways_of(self._attempts(each)))
 
     def repair(self, found: Sequence[DamagedArtifact]) -> Iterator[Repaired]:
         """Repair each that is damaged, record how it ended, and yield it.
@@ -135,46 +122,37 @@ class Repairs:
             problem = problem_now(self.artifacts, each)
             if problem is not None:
                 ended = self._repaired(each.as_found(problem))
-            elif self._packs.get(each.name):  # for another blob in it
-                outcome = outcome_of([Attempt("second_store", "repaired")])
-                ended = Repaired(each, outcome, ["second_store"])
+            elif self._copied.get(each.name, "missing") is None:  # with another blob of its pack
+                ended = Repaired(each, outcome_of([Attempt("copy", "repaired")]), ["copy"])
             else:
                 ended = Repaired(each, FOUND_WHOLE, [])
-            self._record(ended)
+            if ended.outcome is not None:
+                self._record(ended.artifact, ended.outcome, ended.loss)
             if ended.ways or problem is not None:
                 yield ended
 
-    def _record(self, ended: Repaired) -> None:
-        if ended.outcome is None:
-            return
-        with self.warehouse.writing() as connection:
-            record_outcome(
-                connection,
-                ended.artifact,
-                ended.outcome,
-                ended.loss,
-                at=self.clock.now(),
-                run_id=self.run_id,
-            )
+    def _record(self, artifact: DamagedArtifact, outcome: Outcome, loss: str | None) -> None:
+        at = self.environment.clock.now()
+        with self.environment.warehouse.writing() as connection:
+            record_outcome(connection, artifact, outcome, loss, at=at, run_id=self.run_id)
 
-    def _captures(self, artifact: DamagedArtifact) -> list[RecordedCapture]:
+    def _attempts(self, artifact: DamagedArtifact) -> Sequence[tuple[Way, Callable[[], Attempt]]]:
+        """Return the ways that apply, in their order, with the function that tries each."""
+        found: list[tuple[Way, Callable[[], Attempt]]] = []
+        if self.copy is not None:
+            found.append(("copy", partial(self._from_copy, self.copy, artifact)))
         if artifact.blob is None:
-            return []
-        with self.warehouse.reading() as connection:
-            return captures_of(connection, artifact.sha256)
-
-    def _ways(self, artifact: DamagedArtifact) -> list[Way]:
-        chosen = {each.way for each, _ in self._recoveries_of(self._captures(artifact))}
-        return ways_of(
-            has_second_store=self.second_store is not None,
-            has_source="source" in chosen,
-            has_derivation="derived" in chosen or artifact.blob is None,
-        )
+            return [*found, ("derived", partial(self._from_rendering, artifact))]
+        recoveries = self._recoveries_of(read_captures(self.environment.warehouse, artifact))
+        for recovery, capture in sorted(recoveries, key=lambda each: WAYS.index(each[0].way)):
+            attempt = partial(self._from_recovery, artifact.blob, recovery, capture)
+            found.append((recovery.way, attempt))
+        return found
 
     def _recoveries_of(
         self, recorded: Sequence[RecordedCapture]
     ) -> Iterator[tuple[Recovery, RecordedCapture]]:
-        """Yield the ways that apply, each with the latest capture that it applies to."""
+        """Yield the recoveries that apply, each with the latest capture that it applies to."""
         for recovery in self.recoveries:
             for capture in recorded:
                 if recovery.applies(capture, self.environment.settings):
@@ -182,127 +160,92 @@ class Repairs:
                     break
 
     def _repaired(self, artifact: DamagedArtifact) -> Repaired:
-        recorded = self._captures(artifact)
-        attempts: list[Attempt] = []
-        ways = self._ways(artifact)
-        for way in ways:
-            attempts += self._tried(artifact, way, recorded)
-            if attempts and attempts[-1].result in ("repaired", "rederived"):
+        attempts = self._attempts(artifact)
+        tried: list[Attempt] = []
+        for way, attempt in attempts:
+            tried.append(_tried(way, attempt))
+            if tried[-1].result in ("repaired", "rederived"):
                 break
-        outcome = outcome_of(attempts)
-        loss = None
+        outcome, loss = outcome_of(tried), None
         if outcome.state == "lost":
-            loss = self._loss(artifact, recorded)
-        return Repaired(artifact, outcome, ways, loss)
+            loss = describe_loss(self.environment.warehouse, artifact)
+        return Repaired(artifact, outcome, _ways_of(attempts), loss)
 
-    def _loss(self, artifact: DamagedArtifact, recorded: Sequence[RecordedCapture]) -> str:
-        if artifact.blob is None:
-            return f"The exported file {artifact.name} is lost; its rows are in the database."
-        with self.warehouse.reading() as connection:
-            return loss_of(connection, recorded)
+    def _from_copy(self, copy: ArtifactCopy, artifact: DamagedArtifact) -> Attempt:
+        """Store the whole object of the copy; of a pack that it lacks, the blob alone."""
+        blob, problems = artifact.blob, set[Problem]()
+        if blob is None or blob.byte_offset is not None:
+            problem = self._copy_object(copy, artifact)
+            if problem is None and problem_now(self.artifacts, artifact) is None:
+                return Attempt("copy", "repaired")
+            problems.add(problem or "changed")
+        if blob is not None:
+            alone = blob._replace(storage_uri=blob_name(blob.sha256), byte_offset=None)
+            for each in dict.fromkeys((blob, alone)):
+                for name in copy.find_names(each.storage_uri):
+                    other = each._replace(storage_uri=name)
+                    problem = problem_of(copy.store, other)
+                    if problem is None:
+                        with Captures(copy.store).open(other) as body:
+                            return self._put_blob(blob, body, "copy")
+                    problems.add(problem)
+        if problems == {"missing"}:
+            return Attempt("copy", "absent")
+        return Attempt("copy", "failed" if "unreadable" in problems else "other_bytes")
 
-    def _tried(
-        self, artifact: DamagedArtifact, way: Way, recorded: Sequence[RecordedCapture]
-    ) -> list[Attempt]:
-        """Try a way; what it has is stored only if it has the right bytes."""
-        if way == "second_store":
-            return [self._from_second_store(artifact)]
-        if artifact.blob is None:
-            return [self._from_rendering(artifact)]
-        attempts: list[Attempt] = []
-        for recovery, capture in self._recoveries_of(recorded):
-            if recovery.way == way:
-                attempts.append(self._from_recovery(artifact, artifact.blob, recovery, capture))
-                if attempts[-1].result == "repaired":
+    def _copy_object(self, copy: ArtifactCopy, artifact: DamagedArtifact) -> Problem | None:
+        """Store a pack or file of the copy, once for all blobs in it; return how that one differs.
+
+        None: it was whole.
+        """
+        name = artifact.name
+        if name not in self._copied:
+            sha256 = artifact.sha256 if artifact.blob is None else hash_of_pack(name)
+            problem: Problem | None = "missing"
+            for other in copy.find_names(name):
+                problem = problem_of_file(copy.store, other, sha256, 0)
+                if problem is None:
+                    with copy.store.open(other) as file:
+                        self._put_file(name, sha256, file)
                     break
-        return attempts
+            self._copied[name] = problem
+        return self._copied[name]
 
-    def _from_second_store(self, artifact: DamagedArtifact) -> Attempt:
-        store = self.second_store
-        if store is None:
-            raise AssertionError("a way that does not apply is not tried")
-        try:
-            if artifact.blob is not None:
-                return self._blob_of(store, artifact.blob)
-            with store.open(artifact.name) as file, _spooled(file) as body:
-                return self._put_file(artifact, body, "second_store")
-        except FileNotFoundError:
-            return Attempt("second_store", "absent")
-        except StoreError:
-            raise
-        except (OrchestrationError, OSError) as error:
-            return Attempt("second_store", _result_of(error), _reason_of(error))
-
-    def _blob_of(self, store: ArtifactStore, blob: Blob) -> Attempt:
-        """Take a blob from the second store: with its pack, or as an object of its own."""
-        if self._restored_pack(blob) and problem_of(self.artifacts, blob) is None:
-            return Attempt("second_store", "repaired")
-        own = blob._replace(storage_uri=blob_name(blob.sha256), byte_offset=None)
-        found = [each for each in dict.fromkeys((blob, own)) if store.found(each.storage_uri)]
-        for each in found:
-            with suppress(BlobError), Captures(store).open(each) as file, _spooled(file) as body:
-                return self._put_blob(blob, body, "second_store")
-        return Attempt("second_store", "other_bytes" if found else "absent")
-
-    def _restored_pack(self, blob: Blob) -> bool:
-        if blob.byte_offset is None or self.second_store is None:
-            return False
-        if blob.storage_uri not in self._packs:
-            with _storing(self.artifacts):
-                self._packs[blob.storage_uri] = restore_pack(
-                    self.artifacts, self.second_store, blob.storage_uri, self._day
-                )
-        return self._packs[blob.storage_uri]
-
-    def _from_recovery(
-        self, artifact: DamagedArtifact, blob: Blob, recovery: Recovery, capture: RecordedCapture
-    ) -> Attempt:
-        try:
-            body = recovery.read(capture, self.environment)
-        except (OrchestrationError, OSError) as error:
-            return Attempt(recovery.way, _result_of(error), _reason_of(error))
+    def _from_recovery(self, blob: Blob, recovery: Recovery, capture: RecordedCapture) -> Attempt:
+        body = recovery.read(capture, self.environment)
         if body is None:
             return Attempt(recovery.way, "absent")
-        if hashlib.sha256(body).hexdigest() != artifact.sha256:
+        if hashlib.sha256(body).hexdigest() != blob.sha256:
             return Attempt(recovery.way, "other_bytes", f"{len(body)} bytes")
         return self._put_blob(blob, BytesIO(body), recovery.way)
 
     def _from_rendering(self, artifact: DamagedArtifact) -> Attempt:
-        try:
-            with self.render(artifact.name) as found:
-                if found is None:
-                    return Attempt("derived", "absent", "its export is declared otherwise by now")
-                if found.sha256 != artifact.sha256 and found.has_same_rows:
-                    return self._put_instead(artifact, found)
-                return self._put_file(artifact, found.file, "derived")
-        except StoreError:
-            raise
-        except (OrchestrationError, OSError) as error:
-            return Attempt("derived", _result_of(error), _reason_of(error))
-
-    @property
-    def _day(self) -> date:
-        return self.clock.today("UTC")
-
-    def _put_file(self, artifact: DamagedArtifact, body: BinaryIO, way: Way) -> Attempt:
-        body.seek(0)
-        if hash_file(body)[0] != artifact.sha256:
-            return Attempt(way, "other_bytes")
-        with _storing(self.artifacts):
-            put_file(self.artifacts, artifact.name, artifact.sha256, body, self._day)
-        return Attempt(way, "repaired")
-
-    def _put_instead(self, artifact: DamagedArtifact, found: RenderedAgain) -> Attempt:
-        """Store a file with the same rows in other bytes, and record it as that of the export."""
-        with _storing(self.artifacts):
-            put_file(self.artifacts, found.name, found.sha256, found.file, self._day)
-            set_aside(self.artifacts, artifact.name, self._day)
+        with self.render(artifact.name) as found:
+            if found is None:
+                return Attempt("derived", "absent", "its export is declared otherwise by now")
+            found.file.seek(0)
+            if found.sha256 == artifact.sha256:
+                self._put_file(artifact.name, found.sha256, found.file)
+                return Attempt("derived", "repaired")
+            if not found.has_same_rows:
+                return Attempt("derived", "other_bytes")
+            self._put_file(found.name, found.sha256, found.file)
+            with _storing(self.artifacts):
+                set_aside(self.artifacts, artifact.name, self._day)
         row = operations_exports.c
         values = {"artifact": found.name, "sha256": found.sha256, "byte_count": found.byte_count}
         own = (row.artifact == artifact.name, row.sha256 == artifact.sha256)
-        with self.warehouse.writing() as connection:
+        with self.environment.warehouse.writing() as connection:
             connection.execute(update(operations_exports).where(*own).values(values))
         return Attempt("derived", "rederived", f"as {found.name}")
+
+    @property
+    def _day(self) -> date:
+        return self.environment.clock.today("UTC")
+
+    def _put_file(self, name: str, sha256: str, body: BinaryIO) -> None:
+        with _storing(self.artifacts):
+            put_file(self.artifacts, name, sha256, body, self._day)
 
     def _put_blob(self, blob: Blob, body: BinaryIO, way: Way) -> Attempt:
         """Store the verified bytes of a blob, and record where they are."""
@@ -311,8 +254,8 @@ class Repairs:
         own = (blobs.c.sha256 == blob.sha256, blobs.c.storage_uri == blob.storage_uri)
         names = ("stored_byte_count", "storage_uri", "byte_offset")
         values = {name: getattr(stored, name) for name in names}
-        values["stored_at"] = self.clock.now()  # the second store gets it, too
-        with self.warehouse.writing() as connection:
+        values["stored_at"] = self.environment.clock.now()
+        with self.environment.warehouse.writing() as connection:
             connection.execute(update(blobs).where(*own).values(values))
         return Attempt(way, "repaired")
 
@@ -335,16 +278,6 @@ def _storing(store: ArtifactStore) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _spooled(file: BinaryIO) -> Iterator[BinaryIO]:
-    """Give the bytes of a stream as a file that can be read twice, in bounded memory."""
-    with tempfile.SpooledTemporaryFile(HELD_BYTES) as body:
-        while chunk := file.read(STREAM_BYTES):
-            body.write(chunk)
-        body.seek(0)
-        yield body  # pyright: ignore[reportReturnType] - it has what BinaryIO needs here
-
-
 RESULTS: Mapping[type[OrchestrationError], Result] = {
     BlobError: "other_bytes",
     SourceError: "absent",
@@ -353,14 +286,20 @@ RESULTS: Mapping[type[OrchestrationError], Result] = {
 """Results by the errors of ways; after another one, a later attempt may succeed."""
 
 
-def _result_of(error: Exception) -> Result:
-    for kind, result in RESULTS.items():
-        if isinstance(error, kind):
-            return result
-    return "failed"
+def _tried(way: Way, attempt: Callable[[], Attempt]) -> Attempt:
+    try:
+        return attempt()
+    except StoreError:
+        raise
+    except OrchestrationError as error:
+        reason = ": ".join(filter(None, (error.what, error.found)))[:REASON_CHARACTERS]
+        for kind, result in RESULTS.items():
+            if isinstance(error, kind):
+                return Attempt(way, result, reason)
+        return Attempt(way, "failed", reason)
+    except OSError as error:
+        return Attempt(way, "failed", f"{type(error).__name__}: {error.strerror}")
 
 
-def _reason_of(error: Exception) -> str:
-    if isinstance(error, OrchestrationError):
-        return ": ".join(filter(None, (error.what, error.found)))[:REASON_CHARACTERS]
-    return f"{type(error).__name__}: {error.strerror}" if isinstance(error, OSError) else ""
+def _ways_of(attempts: Sequence[tuple[Way, Callable[[], Attempt]]]) -> Sequence[Way]:
+    return list(dict.fromkeys(way for way, _ in attempts))
