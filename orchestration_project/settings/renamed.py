@@ -20,7 +20,7 @@ RENAMED: Mapping[str, str] = {
 
 REMOVED: Mapping[str, str] = {
     "ARTIFACTS_COPY_URL": "removed, use versioning and replication of the bucket, or `rsync -a "
-    "--ignore-existing` of the folder (docs/how-to/repair-artifacts.md); to copy back objects that "
+    "--ignore-existing` of the folder (docs/how-to/copy-artifacts.md); to copy back objects that "
     "only the second store has, unset it and run `orchestrate artifacts repair --from URL`",
 }
 """Replacement of each removed setting."""
