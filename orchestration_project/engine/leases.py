@@ -109,12 +109,13 @@ def acquire_for_run(
     """Have the run be the only one that does the work of the asset ``work``, until it ends.
 
     Raises:
-        TransientError: Another run that has not ended does it.
+        TransientError: Another run that has not ended does it, and its process is not known to be
+            gone.
     """
     place = {"table_name": "_".join(work.path), "scope_key": ""}
     with warehouse.writing() as connection:
         holder = _holder(connection, place)
-        if holder not in (None, run_id) and _is_under_way(instance, str(holder)):
+        if holder not in (None, run_id) and is_at_work(instance, str(holder)):
             raise TransientError(
                 f"another run does the work of {work.to_user_string()}",
                 expected="one run at a time",
@@ -135,12 +136,6 @@ def _holder(connection: Connection, place: dict[str, str]) -> str | None:
     insert_absent(connection, fences, [place | empty])
     wanted = select(fences.c.source_version).where(within(fences, place)).with_for_update()
     return connection.execute(wanted).scalar_one()
-
-
-def _is_under_way(instance: "dg.DagsterInstance", run_id: str) -> bool:
-    """Whether Dagster knows a run of this id that has not ended."""
-    run = instance.get_run_by_id(run_id)
-    return run is not None and not run.is_finished
 
 
 def is_at_work(instance: "dg.DagsterInstance", run_id: str) -> bool:

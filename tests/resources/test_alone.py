@@ -52,6 +52,17 @@ def test_work_is_claimed_until_the_run_that_does_it_has_ended(warehouse, instanc
     acquire_for_run(warehouse, instance, WORK, run_id=begun())
 
 
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_work_of_a_killed_run_is_claimed_by_the_next(warehouse, instance, begun, monkeypatch):
+    killed, second = begun(), begun()
+    acquire_for_run(warehouse, instance, WORK, run_id=killed)
+    set_worker_health(monkeypatch, instance, WorkerStatus.RUNNING)
+    with pytest.raises(TransientError, match=killed):
+        acquire_for_run(warehouse, instance, WORK, run_id=second)
+    set_worker_health(monkeypatch, instance, WorkerStatus.FAILED)
+    acquire_for_run(warehouse, instance, WORK, run_id=second)
+
+
 def test_of_runs_that_claim_at_once_one_does_the_work(warehouse, instance, begun):
     earlier, *runs = (begun() for _ in range(5))
     acquire_for_run(warehouse, instance, WORK, run_id=earlier)
