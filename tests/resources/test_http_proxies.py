@@ -20,6 +20,7 @@ from orchestration_project.connections.http.proxies import (
 )
 from orchestration_project.connections.http.shared_state import (
     CLOSED,
+    BreakerState,
     HostKey,
     SharedState,
     SqliteState,
@@ -37,11 +38,21 @@ URL = "http://shop.example/"
 A, B = Proxy.of("http://me:hidden-word@a.example:3128"), Proxy.of("https://b.example:443")
 
 
+def health(state: SharedState, proxy: Proxy) -> BreakerState:
+    """Return the failures of a proxy that clients of the web share."""
+    return state.breaker(HostKey(proxy.name, "web_proxy"))
+
+
+def score(state: SharedState, proxy: Proxy) -> int:
+    """Return the score of a proxy, 0 to 100: 10 less for each failure."""
+    return 100 - 10 * health(state, proxy).failure_count
+
+
 class Pool:
     """Two proxies at a time that a test sets."""
 
     def __init__(self, state: SharedState) -> None:
-        self.now = NOW
+        self.now, self.state = NOW, state
         self.pool = ProxyPool([A, B], state, system="web", now=lambda: self.now)
 
     def chosen(self, *avoided: Proxy) -> tuple[str, bool]:
@@ -49,7 +60,7 @@ class Pool:
         return proxy.name[0], is_probe
 
     def scores(self) -> list[int]:
-        return [self.pool.health(each).score for each in (A, B)]
+        return [score(self.state, each) for each in (A, B)]
 
     def pass_seconds(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -83,8 +94,8 @@ def test_scores_stay_between_0_and_100_and_are_shared(two, opened):  # noqa: F81
         two.pool.failed(A, "refused")
         two.pool.succeeded(B)
     assert other.scores() == [0, 100]
-    health = other.pool.health(A)
-    assert (health.last_failure, health.rests_until) == ("refused", NOW + timedelta(seconds=512))
+    shared = health(other.state, A)
+    assert (shared.last_failure, shared.retry_at) == ("refused", NOW + timedelta(seconds=512))
     for _ in range(MAX_FAILURES):
         other.pool.succeeded(A)
     assert two.scores() == [100, 100]
@@ -163,8 +174,7 @@ class Scene:
     def scores(self, *proxies: str) -> list[int]:
         found = [Proxy.of(each) for each in proxies]
         with closing(SqliteState(self.folder)) as state:
-            pool = ProxyPool(found, state, system="web", now=self.wall)
-            return [pool.health(each).score for each in found]
+            return [score(state, each) for each in found]
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Proxies of a client, with a health score of each that all processes share.
+"""Proxies of a client, with a count of failures of each that all processes share.
 
-A proxy that fails loses 10 of 100 points and rests for 1 s, 2 s, 4 s and so on; then one request
-tries it. The best that may be used is chosen, of equals the first. A status of the site never
-moves a score: no proxy is changed because of a refusal.
+A proxy that fails rests for 1 s, 2 s, 4 s and so on; then one request tries it. That with the
+fewest failures is chosen, of equals the first. A status of the site is never a failure: no proxy is
+changed because of a refusal.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -26,7 +26,6 @@ from orchestration_project.settings.values import passwords_in, tokens_in
 
 SYSTEM_SUFFIX = "_proxy"
 MAX_FAILURES = 10
-POINTS_OF_A_FAILURE = 10
 MAX_REST_SECONDS = 600
 PROBE_SECONDS = 120
 """Time after which a probe whose process was killed is made again."""
@@ -76,21 +75,6 @@ class NoProxyLeftError(BreakerOpenError):
     """All proxies rest: nothing is requested, and nothing is known of the URL."""
 
 
-@dataclass(frozen=True)
-class ProxyHealth:
-    """Health of a proxy.
-
-    Attributes:
-        score: From 0 to 100.
-        rests_until: In UTC; None: it may be used.
-        last_failure: Without secrets; None: none yet.
-    """
-
-    score: int
-    rests_until: datetime | None
-    last_failure: str | None
-
-
 class ProxyPool:
     """Proxies of a client and their health, which processes share.
 
@@ -113,12 +97,6 @@ class ProxyPool:
         self._state = state
         self._system = system
         self._now = now
-
-    def health(self, proxy: Proxy) -> ProxyHealth:
-        """Return the health of a proxy as it is now."""
-        found = self._state.breaker(self._keys[proxy])
-        score = 100 - POINTS_OF_A_FAILURE * min(found.failure_count, MAX_FAILURES)
-        return ProxyHealth(score, found.retry_at, found.last_failure)
 
     def choose(self, avoided: Collection[Proxy], *, url: str) -> tuple[Proxy, bool]:
         """Return the proxy for a request, and whether the request probes it after its rest.
@@ -144,20 +122,19 @@ class ProxyPool:
         raise self._none_left(found, url)
 
     def succeeded(self, proxy: Proxy) -> None:
-        """Raise the score of a proxy that was connected; its rest is over."""
+        """Count a failure less of a proxy that was connected; its rest is over."""
         if self._state.breaker(self._keys[proxy]) == CLOSED:
             return
 
         def decide(state: BreakerState) -> tuple[BreakerState, None]:
-            if state.failure_count <= 1:
-                return CLOSED, None
             count = state.failure_count - 1
-            return state._replace(failure_count=count, opened_at=None, retry_at=None), None
+            fewer = state._replace(failure_count=count, opened_at=None, retry_at=None)
+            return (fewer if count > 0 else CLOSED), None
 
         self._state.change_breaker(self._keys[proxy], decide)
 
     def failed(self, proxy: Proxy, failure: str) -> None:
-        """Lower the score of a proxy, and let it rest.
+        """Count a failure more of a proxy, and let it rest.
 
         ``failure`` holds no secrets.
         """
@@ -180,7 +157,7 @@ class ProxyPool:
         """Whether this request is the one that tries a proxy whose rest is over."""
 
         def decide(state: BreakerState) -> tuple[BreakerState, bool]:
-            now, longest = self._now(), timedelta(seconds=max(PROBE_SECONDS, MAX_REST_SECONDS))
+            now, longest = self._now(), timedelta(seconds=MAX_REST_SECONDS)
             # A time further away than we ever set comes from a clock that was set back.
             if state.retry_at is None or now < state.retry_at <= now + longest:
                 return state, False
