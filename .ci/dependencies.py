@@ -1,4 +1,4 @@
-"""Prints docs/reference/dependencies.md: what a runtime install brings, with licences and releases.
+"""Prints docs/reference/dependencies.md: what an install brings, with licences, and what for.
 
 Versions come from requirements.lock, licences from the metadata of what is installed, days of
 release from the page itself. `--write` writes the page; only for versions that the page does not
@@ -9,8 +9,8 @@ import runpy
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
-from importlib.metadata import metadata
+from collections.abc import Collection, Mapping
+from importlib.metadata import metadata, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 PAGE = ROOT / "docs" / "reference" / "dependencies.md"
 LOCKS = runpy.run_path(str(ROOT / ".ci" / "locks.py"))
+DECLARED = runpy.run_path(str(ROOT / ".ci" / "declared.py"))
 
 HEAD = """# Runtime dependencies
 
@@ -88,12 +89,13 @@ def is_allowed(expression: str) -> bool:
 
 def rows(page: str) -> dict[tuple[str, str], list[str]]:
     """Return licence, day and Pythons of each package and version on a page."""
-    found = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    lines = page.partition("\n## ")[0].splitlines()
+    found = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     return {(name, version): [*more, ""][:3] for name, version, *more in found[1:]}
 
 
 def page(days: Mapping[tuple[str, str], str]) -> str:
-    """Return the page, with days of release that are known."""
+    """Return the page without its section of declared ones, with days that are known."""
     return HEAD + "".join(
         f"| {name} | {version} | {licence(name)} | {days[name, version]} | {pythons} |\n"
         for (name, version), pythons in versions().items()
@@ -117,13 +119,22 @@ def ask_days() -> dict[tuple[str, str], str]:
     return found
 
 
+def _is_new(package: str, before: str, released: Collection[str]) -> bool:
+    """Return whether the installed version is another one than that of the page's first part."""
+    return package in released and (package, version(package)) not in rows(before)
+
+
 def main() -> int:
     """Print the page, or write it."""
     before = PAGE.read_text() if PAGE.exists() else ""
     days = {each: more[1] for each, more in rows(before).items()}
     if not days.keys() >= versions().keys():
         days |= ask_days()
-    text = page(days)
+    weights = DECLARED["weights"](before.partition("\n## ")[2])
+    names = DECLARED["extras"]()
+    released = {name for name, _ in rows(before)}
+    is_new = {name: name not in weights or _is_new(name, before, released) for name in names}
+    text = page(days) + DECLARED["section"](weights, is_new)
     if "--write" in sys.argv:
         PAGE.write_text(text)
     else:

@@ -28,6 +28,14 @@ def test_the_page_is_what_its_writer_prints(rows):
     assert [line for line in everywhere if line not in WRITER["PAGE"].read_text()] == []
 
 
+def test_declared_dependencies_have_a_purpose_a_weight_and_their_users():
+    declared, page = WRITER["DECLARED"], WRITER["PAGE"].read_text()
+    names = declared["extras"]()
+    assert declared["purposes"]().keys() == names.keys()
+    written = page[page.index(declared["HEAD"]) :]
+    assert written == declared["section"](declared["weights"](written), dict.fromkeys(names, False))
+
+
 def test_every_licence_is_allowed(rows):
     refused = {each: licence for each, (licence, *_) in rows.items()}
     assert {each: found for each, found in refused.items() if not WRITER["is_allowed"](found)} == {}
