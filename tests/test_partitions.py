@@ -26,6 +26,7 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import ProgressLine
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
@@ -87,6 +88,32 @@ def holding() -> list[dg.AssetCheckResult]:
     return [dg.AssetCheckResult(asset_key=THING, check_name="holds", passed=True)]
 
 
+@dataclass(frozen=True)
+class KeyReport(Report[str]):
+    """Report of the asset whose loaded partitions are their keys."""
+
+    holding: Callable[[], Sequence[dg.AssetCheckResult]] = tuple
+    taking: Callable[[Mapping[str, str]], None] = lambda loaded: None
+    unchanged: str = "-"
+    warehouse: Warehouse | None = None
+
+    def metadata(self, loaded: str) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        return {THING: {"key": loaded}}
+
+    def checks(self) -> Sequence[dg.AssetCheckResult]:
+        return self.holding()
+
+    def settle(self, loaded: Mapping[str, str]) -> None:
+        self.taking(loaded)
+
+    def is_unchanged(self, loaded: str) -> bool:
+        return loaded.startswith(self.unchanged)
+
+    def record_balances(self, run_id: str, balances: Sequence[Balance]) -> None:
+        if self.warehouse:
+            record_run_balances(self.warehouse, "thing", run_id, balances, Clock().now())
+
+
 def run(
     script: Load[Any, str],
     instance: dg.DagsterInstance,
@@ -101,7 +128,7 @@ def run(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def thing(context: dg.AssetExecutionContext):
-        report = Report(lambda key: {THING: {"key": key}}, checks)
+        report = KeyReport(holding=checks)
         yield from each_partition(context, lambda: script, report)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
@@ -144,7 +171,7 @@ def test_loads_are_settled_once_dagster_has_stored_their_events(instance, failin
             settled.append((set(loaded), instance.get_materialized_partitions(THING)))
             raise TransientError("the database does not answer")
 
-        report = Report[str](lambda key: {THING: {"key": key}}, settle=settle)
+        report = KeyReport(taking=settle)
         script = Script({failing: raising(SourceError("no"))})
         yield from each_partition(context, lambda: script, report)
 
@@ -188,9 +215,7 @@ def run_tagged(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def thing(context: dg.AssetExecutionContext):
-        report = Report[str](
-            lambda key: {THING: {"key": key}}, is_unchanged=lambda key: key.startswith("T1")
-        )
+        report = KeyReport(unchanged="T1")
         yield from each_partition(context, lambda: script, report)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
@@ -283,7 +308,7 @@ def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
     )
     def thing(context: dg.AssetExecutionContext):
         load = Pairs(pieces=lambda partitions: partitions)
-        report = Report[str](lambda key: {THING: {"key": key}})
+        report = KeyReport()
         without_b = ItemPlan[str](
             lambda keys, ended: [each for each in ended if "b" not in str(each)]
         )
@@ -465,8 +490,7 @@ def test_what_a_run_lost_fails_it_with_its_numbers(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def thing(context: dg.AssetExecutionContext):
-        record = record_run_balances(warehouse, "thing", Clock().now)
-        report = Report[str](lambda key: {THING: {"key": key}}, record_balances=record)
+        report = KeyReport(warehouse=warehouse)
         yield from each_item(context, load, report, ItemPlan[str](summed, "piece"))
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
@@ -499,7 +523,7 @@ def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def thing(context: dg.AssetExecutionContext):
-        report = Report[str](lambda key: {THING: {"key": key}})
+        report = KeyReport()
         yield from each_item(context, lambda: load, report, ItemPlan(summed, "piece"))
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])

@@ -7,7 +7,7 @@ check for each audit, and a job that loads it. A step that derives a table is ma
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from orchestration_project.assets.specs import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.contract import HELP
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.partition_tags import consecutive_ranges
@@ -41,9 +42,7 @@ from orchestration_project.engine.announcements import (
     UNCHANGED,
     EarlierMetadata,
     ReportLog,
-    earlier_metadata,
     is_known_from,
-    settle_announcements,
 )
 from orchestration_project.engine.dataset import (
     Dataset,
@@ -70,12 +69,13 @@ from orchestration_project.engine.options import with_defaults
 from orchestration_project.engine.runner import (
     AssetEvent,
     Checked,
+    DatasetReport,
     Report,
     each_partition,
     landed_before,
 )
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
 from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
 from orchestration_project.services.links import captures_path, diff_path, link
@@ -272,11 +272,6 @@ def _table_asset(
             first_day=first_day,
         )
 
-        def checks() -> list[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
-            fields = [_fields_result(loader.fields, dataset)] if dataset.lists_fields else []
-            fresh = _freshness_result(dataset, context.resources)
-            return [*_audit_results(warehouse, dataset), *fields, evaluated(fresh)]
-
         def opened() -> DatasetLoader[None, pl.DataFrame]:
             refuse_unused_options(dict(config), type(config))
             acceptance = config.acceptance
@@ -284,25 +279,42 @@ def _table_asset(
                 loader.acceptance = approved(context, dataset.key, acceptance, warehouse)
             return loader
 
-        report = Report[LoadedPartition[None, pl.DataFrame]](
-            lambda loaded: {
-                dataset.key: {
-                    **_metadata(loaded, dataset, partial(earlier_metadata, context.instance)),
-                    **rejects_of_load(warehouse, loaded),
-                },
-                **_derived_metadata(loaded, dataset),
-            },
-            checks=checks,
-            evidence=lambda error: evidence_of(warehouse, error, dataset.key),
-            has_data=lambda loaded: loaded.has_data,
-            is_unchanged=lambda loaded: loaded.landed is None,
-            settle=partial(settle_announcements, warehouse, dataset.table, log),
-            is_published=lambda loaded: loaded.unpublished_until is None,
-            record_balances=record_run_balances(warehouse, dataset.table.name, now),
+        report = _DeclaredReport(
+            warehouse, dataset.table, log, now, dataset, context.resources, loader
         )
         yield from each_partition(context, opened, report)
 
     return load
+
+
+@dataclass(frozen=True)
+class _DeclaredReport(DatasetReport):
+    """Report of the asset of a declared dataset."""
+
+    dataset: Dataset
+    resources: Any
+    loader: DatasetLoader[None, pl.DataFrame]
+
+    def metadata(
+        self, loaded: LoadedPartition[None, pl.DataFrame]
+    ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return figures of a partition, its rejects, and figures of derived tables."""
+        own = {
+            **_metadata(loaded, self.dataset, self.log.earlier),
+            **rejects_of_load(self.warehouse, loaded),
+        }
+        return {self.dataset.key: own, **_derived_metadata(loaded, self.dataset)}
+
+    def checks(self) -> Sequence[Checked]:
+        """Return the results of audits, of the source's list of fields, and of freshness."""
+        lists_fields = self.dataset.lists_fields
+        fields = [_fields_result(self.loader.fields, self.dataset)] if lists_fields else []
+        fresh = _freshness_result(self.dataset, self.resources)
+        return [*_audit_results(self.warehouse, self.dataset), *fields, evaluated(fresh)]
+
+    def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return the evidence of the delivery."""
+        return evidence_of(self.warehouse, error, self.dataset.key)
 
 
 def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
@@ -623,15 +635,45 @@ def derive_partitions(
         Failure: A partition was quarantined, or something failed that concerns all of them.
     """
 
-    def metadata(derived: DerivedResult) -> dict[dg.AssetKey, dict[str, Any]]:
-        outcome = "derived" if derived.recomputed else "unchanged"
-        return {asset: {"outcome": outcome, **figures(derived), "seconds": derived.seconds}}
-
-    [table] = load.tables
-    report = Report[DerivedResult](
-        metadata,
-        checks,
-        is_unchanged=lambda derived: not derived.recomputed,
-        record_balances=record_run_balances(load.warehouse, table.table.name, clock.now),
-    )
+    report = _DerivedTableReport(load, clock.now, asset, figures, checks)
     yield from each_partition(context, lambda: load, report)
+
+
+@dataclass(frozen=True)
+class DerivedReport(Report[DerivedResult]):
+    """Report of assets that a step derives.
+
+    Attributes:
+        load: Derives the tables.
+        now: Times of the run's equations.
+    """
+
+    load: DerivedLoad
+    now: Callable[[], datetime]
+
+    def is_unchanged(self, loaded: DerivedResult) -> bool:
+        """Whether each table stayed as it was."""
+        return not loaded.recomputed
+
+    def record_balances(self, run_id: str, balances: Sequence[Balance]) -> None:
+        """Store the equations of the run, as those of the first table."""
+        name = self.load.tables[0].table.name
+        record_run_balances(self.load.warehouse, name, run_id, balances, self.now())
+
+
+@dataclass(frozen=True)
+class _DerivedTableReport(DerivedReport):
+    """Report of the asset of one derived table."""
+
+    asset: dg.AssetKey
+    figures: Callable[[DerivedResult], Mapping[str, Any]]
+    read_checks: Callable[[], Sequence[Checked]]
+
+    def metadata(self, loaded: DerivedResult) -> dict[dg.AssetKey, dict[str, Any]]:
+        """Return outcome, figures and seconds of a partition."""
+        outcome = "derived" if loaded.recomputed else "unchanged"
+        return {self.asset: {"outcome": outcome, **self.figures(loaded), "seconds": loaded.seconds}}
+
+    def checks(self) -> Sequence[Checked]:
+        """Return the results of the asset's checks."""
+        return self.read_checks()

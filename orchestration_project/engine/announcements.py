@@ -130,6 +130,10 @@ class ReportLog:
             return "yes"
         return "yes" if known_from in self._reported_lately(partition_key) else "no"
 
+    def earlier(self, asset: dg.AssetKey, partition_key: str) -> Mapping[str, dg.MetadataValue]:
+        """Return the metadata of the latest event of a partition of an asset."""
+        return earlier_metadata(self._instance, asset, partition_key)
+
     def has_latest_event(self, partition_key: str, known_from: datetime) -> bool:
         """Return whether the latest event of a partition is of its load known from a time."""
         found = earlier_metadata(self._instance, self._asset, partition_key)

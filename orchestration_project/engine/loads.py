@@ -445,9 +445,6 @@ error, or the run ended before it."""
 REFUSALS = (SourceError, ContractError, ConfigurationError)
 """Errors that another attempt does not mend."""
 
-RecordBalances = Callable[[str, Sequence[Balance]], None]
-"""Stores the equations of a run, by its id."""
-
 
 def place_of_error(error: OrchestrationError) -> str:
     """Return where a partition with an error went."""
@@ -488,23 +485,16 @@ def _in_order(places: Sequence[str], counts: Counter[str]) -> Mapping[str, int]:
 
 
 def record_run_balances(
-    warehouse: Warehouse, table_name: str, now: Callable[[], datetime]
-) -> RecordBalances:
-    """Return a function that stores the equations of a run that loads a table.
-
-    The last attempt of a run counts.
-    """
-
-    def record(run_id: str, made: Sequence[Balance]) -> None:
-        rows = [
-            balance_row(each, table_name=table_name, subject=run_id, run_id=run_id, at=now())
-            for each in made
-        ]
-        with warehouse.writing() as connection:
-            _delete_earlier(connection, table_name, run_id)
-            insert_frame(connection, balances, frame_of(rows, balances))
-
-    return record
+    warehouse: Warehouse, table_name: str, run_id: str, made: Sequence[Balance], at: datetime
+) -> None:
+    """Store the equations of a run that loads a table; the last attempt of a run counts."""
+    rows = [
+        balance_row(balance, table_name=table_name, subject=run_id, run_id=run_id, at=at)
+        for balance in made
+    ]
+    with warehouse.writing() as connection:
+        _delete_earlier(connection, table_name, run_id)
+        insert_frame(connection, balances, frame_of(rows, balances))
 
 
 def _delete_earlier(connection: Connection, table_name: str, run_id: str) -> None:

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, cast
+from datetime import datetime
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import dagster as dg
+from sqlalchemy import Table
 
 from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.failures import (
@@ -17,22 +19,27 @@ from orchestration_project.contracts.failures import (
     read_quarantine,
 )
 from orchestration_project.contracts.partition_tags import own_tags
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import (
+    ReportLog,
+    event_metadata,
+    settle_announcements,
+)
+from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.loads import (
     REFUSALS,
     BatchLoad,
     ItemResult,
     Load,
     Loaded,
-    RecordBalances,
     SingleItemLoad,
     Taken,
     balance_partitions,
     balance_pieces,
     partition_keys,
     place_of_error,
+    record_run_balances,
 )
-from orchestration_project.engine.warehouse import SupersededError
+from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -68,38 +75,52 @@ AssetEvent: TypeAlias = (
 """Dagster events of an asset of several partitions."""
 
 
-@dataclass(frozen=True)
-class Report(Generic[Loaded]):
-    """Report of an asset about its partitions.
+Reported = TypeVar("Reported")
+"""A loaded partition, of which an asset reports."""
 
-    Attributes:
-        metadata: Of a loaded partition: the metadata of each asset.
-        checks: The results of the asset's checks, once all partitions are through.
-        side_effects: Materializations of partitions outside of the run that a partition changed.
-        evidence: Of a quarantined partition: further metadata of assets, by its error.
-        has_data: Whether a loaded partition has data; without any it is observed, and is not
-            materialized.
-        is_unchanged: Whether a load of a partition wrote nothing.
-        is_not_asked: Whether it wrote nothing because the source was deliberately not asked.
-        settle: Called with the loaded partitions once Dagster has stored their events.
-        is_published: Whether the source had a partition without data published.
-        record_balances: Stores the equations of the run.
-    """
 
-    metadata: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
-    checks: Callable[[], Sequence[Checked]] = tuple
-    side_effects: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda *_: ()
-    evidence: Callable[[OrchestrationError], Mapping[dg.AssetKey, Mapping[str, Any]]] = (
-        lambda error: {}
-    )
-    has_data: Callable[[Loaded], bool] = lambda loaded: True
-    is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
-    is_not_asked: Callable[[Loaded], bool] = lambda loaded: False
-    settle: Callable[[Mapping[str, Loaded]], None] = lambda loaded: None
-    is_published: Callable[[Loaded], bool] = lambda loaded: True
-    record_balances: RecordBalances = lambda run_id, balances: None
+class Report(Generic[Reported]):
+    """Report of an asset about its partitions; a subclass overrides the parts that differ."""
 
-    def place_of(self, outcome: ItemResult[Loaded]) -> str:
+    def metadata(self, loaded: Reported) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return the metadata of each asset, of a loaded partition."""
+        raise NotImplementedError
+
+    def checks(self) -> Sequence[Checked]:
+        """Return the results of the asset's checks, once all partitions are through."""
+        return ()
+
+    def side_effects(self, key: str, loaded: Reported) -> Iterable[dg.AssetMaterialization]:
+        """Return materializations of partitions outside of the run that a partition changed."""
+        return ()
+
+    def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return further metadata of assets, of a quarantined partition, by its error."""
+        return {}
+
+    def has_data(self, loaded: Reported) -> bool:
+        """Whether a partition has data; without any it is observed, and is not materialized."""
+        return True
+
+    def is_unchanged(self, loaded: Reported) -> bool:
+        """Whether the load of a partition wrote nothing."""
+        return False
+
+    def is_not_asked(self, loaded: Reported) -> bool:
+        """Whether it wrote nothing because the source was deliberately not asked."""
+        return False
+
+    def is_published(self, loaded: Reported) -> bool:
+        """Whether the source had a partition without data published."""
+        return True
+
+    def settle(self, loaded: Mapping[str, Reported]) -> None:
+        """Take the loaded partitions once Dagster has stored their events."""
+
+    def record_balances(self, run_id: str, balances: Sequence[Balance]) -> None:
+        """Store the equations of the run."""
+
+    def place_of(self, outcome: ItemResult[Reported]) -> str:
         """Return how a partition ended, as `loads.PLACES` names it."""
         loaded = outcome.loaded
         if outcome.error is not None or loaded is None:
@@ -109,6 +130,43 @@ class Report(Generic[Loaded]):
         if self.is_not_asked(loaded):
             return "not_asked"
         return "unchanged" if self.is_unchanged(loaded) else "loaded"
+
+
+@dataclass(frozen=True)
+class DatasetReport(Report[LoadedPartition[Any, Any]]):
+    """Report of an asset whose partitions `DatasetLoader` loads.
+
+    Attributes:
+        warehouse: The database.
+        table: The table that is loaded.
+        log: Dagster's events of its asset.
+        now: Times of the run's equations.
+    """
+
+    warehouse: Warehouse
+    table: Table
+    log: ReportLog
+    now: Callable[[], datetime]
+
+    def has_data(self, loaded: LoadedPartition[Any, Any]) -> bool:
+        """Whether a partition has rows."""
+        return loaded.has_data
+
+    def is_unchanged(self, loaded: LoadedPartition[Any, Any]) -> bool:
+        """Whether its rows were the same."""
+        return loaded.landed is None
+
+    def is_published(self, loaded: LoadedPartition[Any, Any]) -> bool:
+        """Whether the source had it published."""
+        return loaded.unpublished_until is None
+
+    def settle(self, loaded: Mapping[str, LoadedPartition[Any, Any]]) -> None:
+        """Delete the announcements of these events."""
+        settle_announcements(self.warehouse, self.table, self.log, loaded)
+
+    def record_balances(self, run_id: str, balances: Sequence[Balance]) -> None:
+        """Store the equations of the run."""
+        record_run_balances(self.warehouse, self.table.name, run_id, balances, self.now())
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,13 @@ class Letters:
         return taken
 
 
+class LetterReport(Report[str]):
+    """Report of two assets that a letter makes."""
+
+    def metadata(self, loaded: str) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        return {THING: {"key": loaded}, TWIN: {"key": loaded}}
+
+
 @dg.multi_asset(
     name="make_letters",
     specs=[dg.AssetSpec(THING), dg.AssetSpec(TWIN, deps=[THING])],
@@ -73,8 +80,7 @@ class Letters:
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def make_letters(context: dg.AssetExecutionContext, config: Trouble):
-    report = Report(lambda key: {THING: {"key": key}, TWIN: {"key": key}})
-    yield from each_partition(context, lambda: Letters(config), report)
+    yield from each_partition(context, lambda: Letters(config), LetterReport())
 
 
 defs = dg.Definitions(

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.assets.factory import DerivedReport
 from orchestration_project.assets.finra.catalogue import (
     CONCENTRATION_WEEK,
     SYMBOL_ANOMALIES_WEEK,
@@ -29,8 +30,7 @@ from orchestration_project.engine.derived import (
     DerivedRows,
     DerivedTable,
 )
-from orchestration_project.engine.loads import record_run_balances
-from orchestration_project.engine.runner import AssetEvent, Report, asked_keys, each_partition
+from orchestration_project.engine.runner import AssetEvent, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import (
     ALL_TIER_VENUES,
@@ -84,33 +84,50 @@ def _gold_assets(
         keys = frozenset(asked_keys(context))
         load = DerivedLoad(tables, warehouse, keys, where, run_id=context.run.run_id)
         label = data_label(is_synthetic=settings.is_demo)
-        report = Report(
-            partial(_metadata, chosen, label, partial(earlier_metadata, context.instance)),
-            side_effects=partial(_dependents, chosen, label),
-            is_unchanged=lambda derived: not derived.recomputed,
-            record_balances=record_run_balances(warehouse, tables[0].table.name, clock.now),
-        )
+        earlier = partial(earlier_metadata, context.instance)
+        report = _GoldReport(load, clock.now, chosen, label, earlier)
         yield from each_partition(context, lambda: load, report)
 
     return derive
 
 
-def _metadata(
-    gold: Sequence[_Gold],
-    label: Mapping[str, str],
-    earlier: EarlierMetadata,
-    derived: DerivedResult,
-) -> dict[dg.AssetKey, dict[str, Any]]:
-    """Return the metadata of each asset; an unchanged table keeps that of its derivation."""
-    found = {}
-    for each in gold:
-        table = derived.tables[each.derived.table.name]
-        found[each.key] = {**_table_metadata(table, derived), **label}
-        if derived.partition_key not in table.recomputed:
-            before = earlier(each.key, derived.partition_key)
-            if MADE_OF in before and before[MADE_OF].value == found[each.key][MADE_OF]:
-                found[each.key] = {**before, **found[each.key]}
-    return found
+@dataclass(frozen=True)
+class _GoldReport(DerivedReport):
+    """Report of gold tables that one step derives."""
+
+    gold: Sequence[_Gold]
+    label: Mapping[str, str]
+    earlier: EarlierMetadata
+
+    def metadata(self, loaded: DerivedResult) -> dict[dg.AssetKey, dict[str, Any]]:
+        """Return the metadata of each asset; an unchanged table keeps that of its derivation."""
+        found = {}
+        for gold in self.gold:
+            table = loaded.tables[gold.derived.table.name]
+            found[gold.key] = {**_table_metadata(table, loaded), **self.label}
+            if loaded.partition_key not in table.recomputed:
+                before = self.earlier(gold.key, loaded.partition_key)
+                if MADE_OF in before and before[MADE_OF].value == found[gold.key][MADE_OF]:
+                    found[gold.key] = {**before, **found[gold.key]}
+        return found
+
+    def side_effects(self, key: str, loaded: DerivedResult) -> Iterator[dg.AssetMaterialization]:
+        """Yield materializations of dependent partitions that were derived outside of the run's."""
+        for gold in self.gold:
+            table = loaded.tables[gold.derived.table.name]
+            for partition, row_count in table.recomputed.items():
+                if partition != key:
+                    metadata = {
+                        "outcome": f"derived: {key} changed",
+                        "dagster/row_count": row_count,
+                        "recomputed_weeks": partition,
+                        "recomputed_week_count": 1,
+                        "seconds": 0.0,
+                        MADE_OF: table.versions[partition],
+                        "largest": table_of(table.summaries[partition]),
+                        **self.label,
+                    }
+                    yield dg.AssetMaterialization(gold.key, partition=partition, metadata=metadata)
 
 
 def _table_metadata(table: DerivedRows, derived: DerivedResult) -> dict[str, Any]:
@@ -124,27 +141,6 @@ def _table_metadata(table: DerivedRows, derived: DerivedResult) -> dict[str, Any
         MADE_OF: table.versions[derived.partition_key],
         **({"largest": table_of(own)} if own is not None else {}),
     }
-
-
-def _dependents(
-    gold: Sequence[_Gold], label: Mapping[str, str], partition_key: str, derived: DerivedResult
-) -> Iterator[dg.AssetMaterialization]:
-    """Yield materializations of dependent partitions that were derived outside of the run's."""
-    for each in gold:
-        table = derived.tables[each.derived.table.name]
-        for partition, row_count in table.recomputed.items():
-            if partition != partition_key:
-                metadata = {
-                    "outcome": f"derived: {partition_key} changed",
-                    "dagster/row_count": row_count,
-                    "recomputed_weeks": partition,
-                    "recomputed_week_count": 1,
-                    "seconds": 0.0,
-                    MADE_OF: table.versions[partition],
-                    "largest": table_of(table.summaries[partition]),
-                    **label,
-                }
-                yield dg.AssetMaterialization(each.key, partition=partition, metadata=metadata)
 
 
 across_weeks = _gold_assets(

@@ -1,7 +1,9 @@
 """FINRA's OTC data by week and tier: captured, checked, landed, and derived by symbol and venue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
@@ -30,21 +32,25 @@ from orchestration_project.domains.finra.options import LOAD_OP, LOADING
 from orchestration_project.domains.finra.restatement import WeekChange
 from orchestration_project.engine.announcements import (
     ReportLog,
-    earlier_metadata,
-    settle_announcements,
 )
-from orchestration_project.engine.dataset import completeness_of
+from orchestration_project.engine.dataset import LoadedPartition, completeness_of
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import (
     LoadOptions,
-    record_run_balances,
     refuse_unused_options,
 )
 from orchestration_project.engine.options import with_defaults
-from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
+from orchestration_project.engine.runner import (
+    AssetEvent,
+    Checked,
+    DatasetReport,
+    each_partition,
+    landed_before,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.weekly import WeeklyDataset
@@ -158,26 +164,38 @@ def otc_weekly(
             acceptance=acceptance and approved(context, OTC_WEEKLY, acceptance, warehouse),
         )
 
-    metadata = partial(
-        metadata_of,
-        rejects=partial(rejects_of_load, warehouse),
-        earlier=partial(earlier_metadata, context.instance),
-        notice_limit=limits.restatement_notice_ratio,
-    )
-    report = Report(
-        metadata,
-        checks=lambda: [
-            *_check_results(warehouse),
-            evaluated(freshness_of(warehouse, settings, clock)),
-        ],
-        evidence=lambda error: evidence_of(warehouse, error, STAGED, OTC_WEEKLY),
-        has_data=lambda loaded: loaded.has_data,
-        is_unchanged=lambda loaded: loaded.landed is None,
-        settle=partial(settle_announcements, warehouse, finra_otc_weekly, log),
-        is_published=lambda loaded: loaded.unpublished_until is None,
-        record_balances=record_run_balances(warehouse, finra_otc_weekly.name, clock.now),
-    )
+    notice = limits.restatement_notice_ratio
+    report = _WeekReport(warehouse, finra_otc_weekly, log, clock.now, settings, clock, notice)
     yield from each_partition(context, opened, report)
+
+
+@dataclass(frozen=True)
+class _WeekReport(DatasetReport):
+    """Report of the assets of a week."""
+
+    settings: FinraSettings
+    clock: Clock
+    notice_limit: float
+
+    def metadata(
+        self, loaded: LoadedPartition[Any, Any]
+    ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return the figures of a week by asset."""
+        return metadata_of(
+            loaded,
+            rejects=partial(rejects_of_load, self.warehouse),
+            earlier=self.log.earlier,
+            notice_limit=self.notice_limit,
+        )
+
+    def checks(self) -> Sequence[Checked]:
+        """Return the results of audits and of freshness."""
+        fresh = freshness_of(self.warehouse, self.settings, self.clock)
+        return [*_check_results(self.warehouse), evaluated(fresh)]
+
+    def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return the evidence of the delivery, for both assets."""
+        return evidence_of(self.warehouse, error, STAGED, OTC_WEEKLY)
 
 
 def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:

@@ -1,7 +1,8 @@
 """Daily prices: captured, checked and loaded symbol by symbol, reported month by month."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import dagster as dg
@@ -26,6 +27,7 @@ from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.assets.specs import FRESHNESS_CHECK, approved
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.balance import Balance
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.rules import COMPLETE_AUDIT, summarised
 from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
@@ -39,8 +41,9 @@ from orchestration_project.engine.loads import (
     record_run_balances,
     refuse_unused_options,
 )
-from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
+from orchestration_project.engine.runner import AssetEvent, Checked, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.prices.landing import HOW_TO_ASK, LoadedPrices
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
@@ -164,21 +167,61 @@ def daily(
             is_under_way=partial(is_at_work, context.instance),
         )
 
-    balance = cache(partial(balance_of_run, warehouse, context.run.run_id))
-    report = Report[MonthSummary](
-        lambda month: _metadata(
-            warehouse, month, None if config.replay else prices.quota_left, balance
-        ),
-        checks=lambda: _check_results(warehouse, settings),
-        evidence=lambda error: evidence_of(warehouse, error, DAILY),
-        side_effects=lambda _, month: _other_months(month),
-        has_data=lambda month: month.row_count > 0,
-        is_unchanged=lambda month: month.outcome == UNCHANGED,
-        is_not_asked=lambda month: month.outcome == NOT_ASKED,
-        record_balances=record_run_balances(warehouse, prices_daily.name, clock.now),
+    report = _MonthReport(
+        warehouse,
+        settings,
+        clock,
+        run_id=context.run.run_id,
+        quota_left=lambda: None if config.replay else prices.quota_left,
     )
-    pieces = ItemPlan(by_month, "symbol")
-    yield from each_item(context, opened, report, pieces)
+    yield from each_item(context, opened, report, ItemPlan(by_month, "symbol"))
+
+
+@dataclass(frozen=True)
+class _MonthReport(Report[MonthSummary]):
+    """Report of the assets of a month."""
+
+    warehouse: Warehouse
+    settings: PricesSettings
+    clock: Clock
+    run_id: str
+    quota_left: Callable[[], int | None]
+
+    @cached_property
+    def _balance(self) -> Mapping[str, Any]:
+        return balance_of_run(self.warehouse, self.run_id)
+
+    def metadata(self, loaded: MonthSummary) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return the figures of a month by asset."""
+        return _metadata(self.warehouse, loaded, self.quota_left(), lambda: self._balance)
+
+    def checks(self) -> Sequence[Checked]:
+        """Return the results of the checks."""
+        return _check_results(self.warehouse, self.settings)
+
+    def side_effects(self, key: str, loaded: MonthSummary) -> Iterable[dg.AssetMaterialization]:
+        """Return materializations of other months."""
+        return _other_months(loaded)
+
+    def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """Return the evidence of the delivery."""
+        return evidence_of(self.warehouse, error, DAILY)
+
+    def has_data(self, loaded: MonthSummary) -> bool:
+        """Whether a month has rows."""
+        return loaded.row_count > 0
+
+    def is_unchanged(self, loaded: MonthSummary) -> bool:
+        """Whether its rows were the same."""
+        return loaded.outcome == UNCHANGED
+
+    def is_not_asked(self, loaded: MonthSummary) -> bool:
+        """Whether no symbol of it was asked for."""
+        return loaded.outcome == NOT_ASKED
+
+    def record_balances(self, run_id: str, balances: Sequence[Balance]) -> None:
+        """Store the equations of the run."""
+        record_run_balances(self.warehouse, prices_daily.name, run_id, balances, self.clock.now())
 
 
 def _metadata(
