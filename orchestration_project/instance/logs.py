@@ -31,6 +31,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "partition_quarantined": "A partition failed an audit, or could not be fetched or parsed.",
     "partitions_summarized": "Counts of loaded, unchanged and quarantined partitions of a run.",
     "retry_delayed": "A step waits for the time that a source asked for, then is retried.",
+    "retry_not_launched": "The retry of a run could not be launched, and is launched again.",
     "announcements_unsettled": "Reported loads could not be marked as reported.",
     "backfill_unbalanced": "A backfill ended without naming where each of its partitions went.",
     "balance_unrecorded": "The equations of a run could not be stored.",

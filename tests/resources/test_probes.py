@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from alembic import command
 from dagster import DagsterRunStatus as Status
@@ -27,7 +28,7 @@ from orchestration_project.services.probes import every_probe, open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.schema import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request
-from tests.programs import HANGING, free_port
+from tests.programs import HANGING, PATIENCE_SECONDS, free_port, wait_for
 from tests.receivers import http_receiver
 from tests.resources.finra_server import WEEK, Finra, records
 from tests.sensors.test_operations import add_sensor
@@ -352,6 +353,7 @@ def test_a_code_server_is_looked_for_while_a_ui_runs_and_missed_if_it_does_not_a
     (home / "workspace.yaml").write_text(f"load_from: [grpc_server: {server}]")
     sleeper = subprocess.Popen([*HANGING, "ui"])  # noqa: S603 - our own program
     try:
+        wait_for(lambda: "ui" in psutil.Process(sleeper.pid).cmdline(), PATIENCE_SECONDS)
         (home / "ui.lock").write_text(str(sleeper.pid))
         found = look("code_server")
     finally:
