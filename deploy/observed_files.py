@@ -63,12 +63,17 @@ def plain_sql(text: str) -> str:
 
 
 def rule_queries(file: Path) -> Iterator[Query]:
-    """Yield the expressions of a file of rules; comparisons become figures, also where false."""
+    """Yield the expressions of a file of rules, as they have series while all is well.
+
+    Comparisons become figures, also where false. Of `absent`, the series that are to be there are
+    asked for.
+    """
     for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
         for rule in group["rules"]:
             name = rule.get("alert") or rule["record"]
             about = rule.get("labels", {}).get("objective", "")
-            comparable = re.sub(r" (>=|<=|>|<) ", r" \1 bool ", rule["expr"])
+            wanted = re.sub(r"^absent\(([^()]*)\).*", r"\1", rule["expr"])
+            comparable = re.sub(r" (==|>=|<=|>|<) ", r" \1 bool ", wanted)
             yield Query(f"{file.name}: {name} {about}".strip(), comparable)
 
 

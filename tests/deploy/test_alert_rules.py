@@ -26,7 +26,10 @@ WRONG = {
     "ServiceNotScraped": {'up{job="postgresql",instance="p:9187"}': "1 0x40"},
     "PostgresqlAway": {"pg_up": "1 0x40"},
     "BrokerAway": {"mqtt2prometheus_connected": "1 0x40"},
-    "BrokerDropsMessages": {"mosquitto_dropped_messages_total": "0x30 5x10"},
+    "BrokerDropsMessages": {
+        "mosquitto_dropped_messages_total": "_x30 5x10",
+        "mqtt2prometheus_connected": "1x40",
+    },
     "DeliveriesWait": {'orchestration_inbox_oldest_seconds{source="git"}': "0+60x40"},
     "DeliveriesDead": {
         'orchestration_inbox_deliveries{source="git",state="failed"}': "3x40",

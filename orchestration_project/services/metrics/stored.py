@@ -113,11 +113,15 @@ def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
         .group_by(item.topic, item.state)
     ).all()
     sources = {row.topic: row.topic.removeprefix(DELIVERY_TOPICS) for row in found}
+    none_dead = {(source, "dead"): 0 for source in sources.values()}
+    counts = {
+        (sources[row.topic], STATE_NAMES.get(row.state, row.state)): row.rows for row in found
+    }
     yield gauge(
         "inbox_deliveries",
         "Webhook deliveries by state: received, running, failed or dead.",
         ("source", "state"),
-        {(sources[row.topic], STATE_NAMES.get(row.state, row.state)): row.rows for row in found},
+        none_dead | counts,
         together=lambda one, other: one + other,
     )
     oldest: dict[tuple[str, ...], float] = {}
