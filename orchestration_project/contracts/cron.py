@@ -1,9 +1,9 @@
 """Cron expressions of five fields: parsed, and asked for the days and times that they name."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 MAX_CHARACTERS = 200
@@ -20,9 +20,8 @@ ALIASES = {
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-MONTH_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
-PART = re.compile(r"(\*|[0-9a-z]{1,4}(?:-[0-9a-z]{1,4})?)(?:/([0-9]{1,3}))?", re.ASCII)
+PART = re.compile(r"(?:\*|([0-9a-z]{1,4})(?:-([0-9a-z]{1,4}))?)(?:/([0-9]{1,3}))?", re.ASCII)
 
 
 class _Field(NamedTuple):
@@ -47,16 +46,16 @@ class Cron:
 
     Attributes:
         text: As it was written, with single spaces.
-        minutes: Minutes of an hour, 0 to 59, ascending.
-        hours: Hours of a day, 0 to 23, ascending.
+        minutes: Minutes of an hour, 0 to 59.
+        hours: Hours of a day, 0 to 23.
         days: Days of a month, 1 to 31.
         months: Months, 1 to 12.
         weekdays: Days of a week, 0 (Sunday) to 6.
     """
 
     text: str
-    minutes: Sequence[int]
-    hours: Sequence[int]
+    minutes: frozenset[int]
+    hours: frozenset[int]
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]
@@ -76,18 +75,15 @@ class Cron:
         return day.day in self.days and is_weekday
 
     def days_from(self, first: date) -> Iterator[date]:
-        """Yield the days from ``first`` on which it is due, until the calendar ends."""
-        for ordinal in range(first.toordinal(), date.max.toordinal()):
-            day = date.fromordinal(ordinal)
-            if self.names_day(day):
-                yield day
+        """Return the days from ``first`` on which it is due, until the calendar ends."""
+        days = map(date.fromordinal, range(first.toordinal(), date.max.toordinal()))
+        return filter(self.names_day, days)
 
     @property
     def is_possible(self) -> bool:
         """Whether any date matches it."""
-        if len(self.weekdays) < 7 and len(self.days) < 31:
-            return True
-        return any(min(self.days) <= MONTH_DAYS[month - 1] for month in self.months)
+        leap_year = (date(2000, 1, 1) + timedelta(number) for number in range(366))
+        return any(map(self.names_day, leap_year))
 
 
 def read_cron(text: str) -> Cron:
@@ -113,55 +109,40 @@ def read_cron(text: str) -> Cron:
     minutes, hours, days, months, weekdays = (
         _values(part, field) for part, field in zip(parts, FIELDS, strict=True)
     )
-    found = Cron(
-        written,
-        tuple(sorted(minutes)),
-        tuple(sorted(hours)),
-        frozenset(days),
-        frozenset(months),
-        frozenset(each % 7 for each in weekdays),
-    )
+    found = Cron(written, minutes, hours, days, months, frozenset(day % 7 for day in weekdays))
     if not found.is_possible:
         raise ValueError("expected days that a month has, e.g. 0 6 28 2 *: no date matches it")
     return found
 
 
-def _values(text: str, field: _Field) -> set[int]:
+def _values(text: str, field: _Field) -> frozenset[int]:
     found: set[int] = set()
     for part in text.split(","):
-        matched = PART.fullmatch(part)
-        if matched is None:
-            raise _invalid(field, part)
-        first, last = _range(matched[1], field, part, has_step=matched[2] is not None)
-        step = int(matched[2] or 1)
-        if step < 1 or first > last:
-            raise _invalid(field, part)
-        found.update(range(first, last + 1, step))
-    return found
+        values = _values_of_part(part, field)
+        if not values:
+            raise ValueError(
+                f"expected a {field.name} from {field.first} to {field.last}, a range, list or "
+                f"step, e.g. */15, found {part[:20]!r}"
+            )
+        found.update(values)
+    return frozenset(found)
 
 
-def _range(text: str, field: _Field, part: str, *, has_step: bool) -> tuple[int, int]:
-    if text == "*":
-        return field.first, 6 if field.last == 7 else field.last
-    low, _, high = text.partition("-")
-    first = _number(low, field, part)
-    if high:
-        last = _number(high, field, part)
-        return first, 7 if last == 0 and field.last == 7 and first > 0 else last  # fri-sun
-    return first, field.last if has_step else first
+def _values_of_part(part: str, field: _Field) -> range:
+    """Return the values of one part of a list; empty: it is invalid."""
+    matched = PART.fullmatch(part)
+    if matched is None:
+        return range(0)
+    low, high, every = matched.groups()
+    first, last, step = field.first, field.last, int(every or 1)
+    if low:
+        first = _number(low, field)
+        last = _number(high or low, field) if high or not every else last
+    if last == 0 < first and field.last == 7:
+        last = 7  # fri-sun
+    is_valid = field.first <= first <= last <= field.last and step > 0
+    return range(first, last + 1, step) if is_valid else range(0)
 
 
-def _number(text: str, field: _Field, part: str) -> int:
-    number = field.names.get(text, -1)
-    if number < 0 and text.isdecimal():
-        number = int(text)
-    if not field.first <= number <= field.last:
-        raise _invalid(field, part)
-    return number
-
-
-def _invalid(field: _Field, part: str) -> ValueError:
-    return ValueError(
-        f"expected a {field.name} from {field.first} to {field.last}, a range, list or step, "
-        f"e.g. */15, found {part[:20]!r}"
-    )
+def _number(text: str, field: _Field) -> int:
+    return int(text) if text.isdecimal() else field.names.get(text, -1)

@@ -83,6 +83,38 @@ def test_expressions_mean_what_they_mean_to_dagster(cron: str):
         now = found - timedelta(minutes=1)
 
 
+def dagster_times(cron: str, zone: ZoneInfo, first: datetime, last: datetime) -> list[datetime]:
+    """Return when Dagster's own schedules are due, as a clock on the wall shows it."""
+    found, now = list[datetime](), last
+    while (due := previous_cron_time(cron, zone.key, now)) >= first:
+        found.insert(0, due.astimezone(zone))
+        now = due.astimezone(UTC) - timedelta(minutes=1)
+    return found
+
+
+@pytest.mark.parametrize(
+    "cron", ["30 2 * * *", "30 1 * * *", "15 1,2,3 * * *", "*/20 0-4 * * sun", "0 * * * *"]
+)
+@pytest.mark.parametrize(
+    ("zone", "forward", "back"),
+    [
+        ("Europe/Berlin", "2026-03-28T12:00", "2026-10-24T12:00"),
+        ("America/New_York", "2026-03-07T12:00", "2026-10-31T12:00"),
+    ],
+)
+def test_due_times_equal_dagsters_except_that_a_repeated_one_is_due_the_first_time(
+    cron: str, zone: str, forward: str, back: str
+):
+    timetable, length = Timetable(read_cron(cron), ZoneInfo(zone)), timedelta(days=3)
+    for first in (utc(forward), utc(back)):
+        expected = dagster_times(cron, timetable.zone, first, first + length)
+        if not timetable.cron.is_hourly:
+            expected = [each.replace(fold=0) for each in expected]
+        found = timetable.until(first + length, 1_000, first=first)
+        assert found == [each.astimezone(UTC) for each in expected]
+        assert len(found) >= 3
+
+
 @pytest.mark.parametrize(
     ("cron", "found"),
     [

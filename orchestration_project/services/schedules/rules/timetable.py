@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,10 +18,7 @@ TOLERANCE = timedelta(minutes=5)
 MAX_CATCH_UP = 1_000
 """Most due times that one tick catches up for a schedule."""
 
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-MAX_SHIFT = timedelta(hours=3)
-"""No zone sets its clock back further, but for a change of the date line."""
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -48,64 +45,41 @@ class Timetable:
         span = HOUR
         while True:
             since = max(last - span, first)
-            found: list[datetime] = []
-            for each in self.after(since - MINUTE):
-                if each > last:
-                    break
-                if each >= since:
-                    found.append(each)
+            times = self.after(since - datetime.resolution)
+            found = list(takewhile(lambda due: due <= last, times))
             if len(found) >= count or since == first:
                 return found[-count:]
             span *= 4
 
     def _named(self, moment: datetime) -> Iterator[datetime]:
-        local = moment.astimezone(self.zone)
-        latest = moment
+        hours, minutes = sorted(self.cron.hours), sorted(self.cron.minutes)
+        times = [time(hour, minute) for hour in hours for minute in minutes]
+        local, latest = moment.astimezone(self.zone), moment
+        since = local.date(), local.hour - 3  # no clock is set back by more
         for day in self.cron.days_from(local.date()):
-            for hour in self.cron.hours:
-                if day == local.date() and hour < local.hour - 3:
-                    continue
-                for minute in self.cron.minutes:
-                    due = _moment(day, time(hour, minute), self.zone)
-                    if due > latest:
-                        latest = due
-                        yield due
+            for at in times:
+                if (day, at.hour) >= since and (due := _moment(day, at, self.zone)) > latest:
+                    latest = due
+                    yield due
 
     def _elapsed(self, moment: datetime) -> Iterator[datetime]:
         at = moment.astimezone(UTC).replace(second=0, microsecond=0) + MINUTE
-        minutes, day, is_due = frozenset(self.cron.minutes), date.min, False
-        while True:
-            local = at.astimezone(self.zone)
-            if local.date() != day:
-                day = local.date()
-                is_due = self.cron.names_day(day)
-            if not is_due:
-                following = next(self.cron.days_from(day + DAY), None)
-                if following is None:
-                    return
-                start = _moment(following, time(0), self.zone)
-                at = max(at + MINUTE, start - MAX_SHIFT) if following > day + DAY else at + MINUTE
-                continue
-            if local.minute in minutes:
-                yield at
-            at += MINUTE
+        for day in self.cron.days_from(at.astimezone(self.zone).date()):
+            at = max(at, _moment(day, time(), self.zone))
+            while (local := at.astimezone(self.zone)).date() == day:
+                if local.minute in self.cron.minutes:
+                    yield at
+                at += MINUTE
 
 
 def _moment(day: date, at: time, zone: ZoneInfo) -> datetime:
     """Return when a clock on the wall first shows a time, or next a later one, in UTC."""
-    local = datetime.combine(day, at, zone)
-    found = local.astimezone(UTC)
-    if found.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
-        return found
-    low, high = local.replace(fold=1).astimezone(UTC) - MINUTE, found  # the clock is set between
-    before = low.astimezone(zone).utcoffset()
-    while high - low > MINUTE:
-        middle = low + (high - low) // 2
-        if middle.astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    return high.replace(second=0, microsecond=0)
+    local = datetime.combine(day, at)
+    while True:
+        found = local.replace(tzinfo=zone).astimezone(UTC)
+        if found.astimezone(zone).replace(tzinfo=None) == local:
+            return found
+        local += MINUTE  # the clock skips it
 
 
 class DueTimes(NamedTuple):
