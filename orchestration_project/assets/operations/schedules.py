@@ -19,8 +19,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import EditResult
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.schedules.jobs import ScheduledJobs
-from orchestration_project.services.schedules.rules.schedules import StoredSchedule
-from orchestration_project.services.schedules.rules.timetable import next_times
+from orchestration_project.services.schedules.rules.schedules import StoredSchedule, read_zone
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
 MAX_SHOWN = 100
@@ -114,11 +113,8 @@ def _shown(stored: StoredSchedule, now: datetime) -> tuple[Any, ...]:
 
 def _next_runs(stored: StoredSchedule, now: datetime) -> str:
     """Return the next runs in the schedule's own time zone; empty: it is not enabled."""
-    if not stored.schedule.is_enabled:
-        return ""
-    timetable = stored.schedule.timetable
-    times = next_times(timetable, now, NEXT_SHOWN)
-    return ", ".join(f"{each.astimezone(timetable.zone):%Y-%m-%d %H:%M %z}" for each in times)
+    zone, runs = read_zone(stored.schedule.timezone), stored.next_runs(now, NEXT_SHOWN)
+    return ", ".join(f"{run.astimezone(zone):%Y-%m-%d %H:%M %z}" for run in runs)
 
 
 EDIT_SCHEDULE = Kind(

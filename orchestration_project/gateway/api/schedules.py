@@ -32,11 +32,7 @@ from orchestration_project.services.schedules.rules.schedules import (
     StoredSchedule,
     partition_problems,
 )
-from orchestration_project.services.schedules.rules.timetable import (
-    CatchUp,
-    PartitionRule,
-    next_times,
-)
+from orchestration_project.services.schedules.rules.timetable import CatchUp, PartitionRule
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
 NEXT_SHOWN = 5
@@ -196,9 +192,7 @@ def _shown(stored: StoredSchedule, now: datetime) -> ScheduleShown:
         name=schedule.name,
         version=stored.version_number,
         schedule=schedule.model_dump(),
-        next_runs=list(next_times(schedule.timetable, now, NEXT_SHOWN))
-        if schedule.is_enabled
-        else [],
+        next_runs=list(stored.next_runs(now, NEXT_SHOWN)),
         disabled_reason=stored.disabled_reason,
         edited_by=stored.edited_by,
         edited_at=stored.edited_at,
@@ -206,6 +200,7 @@ def _shown(stored: StoredSchedule, now: datetime) -> ScheduleShown:
 
 
 PATH = "/operations/schedules"
+NAMED = f"{PATH}/{{name}}"
 
 OPERATIONS = (
     Operation(
@@ -219,25 +214,19 @@ OPERATIONS = (
         status=201,
     ),
     Operation(
-        *(
-            "POST",
-            f"{PATH}/{{name}}/dry-run",
-            "operator",
-            "Try an edit of a schedule",
-            try_schedule,
-        ),
+        *("POST", f"{NAMED}/dry-run", "operator", "Try an edit of a schedule", try_schedule),
         query=EditedName,
         body=TriedSchedule,
         answer=ScheduleEdited,
     ),
     Operation(
-        *("POST", f"{PATH}/{{name}}", "admin", "Change a schedule", change_schedule),
+        *("POST", NAMED, "admin", "Change a schedule", change_schedule),
         query=EditedName,
         body=ChangedSchedule,
         answer=ScheduleEdited,
     ),
     Operation(
-        *("DELETE", f"{PATH}/{{name}}", "admin", "Delete a schedule", delete_schedule),
+        *("DELETE", NAMED, "admin", "Delete a schedule", delete_schedule),
         query=DeletedName,
         answer=ScheduleEdited,
     ),

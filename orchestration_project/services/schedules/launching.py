@@ -192,11 +192,10 @@ def _plan(
     if len(launched) < len(due.launched):
         following = due.launched[len(launched)]
     if due.skipped is not None:
-        reason = f"not caught up ({schedule.catch_up}), with all due times until "
-        row = _row(stored, due.skipped[0], None, now)
-        plan.rows.append(
-            row | {"state": "skipped", "reason": f"{reason}{due.skipped[1]:%F %R} UTC"}
-        )
+        start, end = due.skipped
+        reason = f"not caught up ({schedule.catch_up}), with all due times until {end:%F %R} UTC"
+        row = _row(stored, start, None, now)
+        plan.rows.append(row | {"state": "skipped", "reason": reason})
     config = json.dumps(run_config_of(schedule), sort_keys=True)
     for each in launched:
         key = None if schedule.partitions == "none" else jobs.partition_key(schedule, each)
@@ -269,9 +268,8 @@ def _write(
     if moved:
         is_it = schedules.c.name == bindparam("of_name")
         statement = update(schedules).where(is_it).values(next_due_at=bindparam("following"))
-        connection.execute(
-            statement, [{"of_name": name, "following": at} for name, at in moved.items()]
-        )
+        times = [{"of_name": name, "following": at} for name, at in moved.items()]
+        connection.execute(statement, times)
     disabled = {name: why for name, (each, why) in plan.disabled.items() if is_as_read(each)}
     if disabled:
         SCHEDULE_STORE.disable(connection, disabled, by=SENSOR_NAME, at=now)

@@ -15,7 +15,6 @@ from orchestration_project.services.schedules.rules.schedules import (
     Schedule,
     StoredSchedule,
 )
-from orchestration_project.services.schedules.rules.timetable import next_times
 from orchestration_project.tables.operations_edits import operations_flags
 from orchestration_project.tables.operations_edits import (
     operations_schedule_versions as versions,
@@ -116,4 +115,4 @@ def _next_due(before: StoredSchedule | None, after: Schedule, at: datetime) -> d
         old = before.schedule
         if (old.cron, old.timezone) == (after.cron, after.timezone):
             return before.next_due_at
-    return next(iter(next_times(after.timetable, at, 1)), None)
+    return next(after.timetable.after(at), None)

@@ -22,6 +22,7 @@ from orchestration_project.services.schedules.rules.timetable import (
     CatchUp,
     PartitionRule,
     Timetable,
+    next_times,
 )
 
 MAX_PARTITION_DAYS = 366
@@ -126,6 +127,11 @@ class StoredSchedule(Stored[Schedule]):
     def schedule(self) -> Schedule:
         """Its definition."""
         return self.definition
+
+    def next_runs(self, after: datetime, count: int) -> Sequence[datetime]:
+        """Return its next ``count`` due times; empty: it is not enabled."""
+        enabled = self.schedule.is_enabled
+        return next_times(self.schedule.timetable, after, count) if enabled else []
 
 
 @dataclass(frozen=True)
