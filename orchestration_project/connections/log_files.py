@@ -1,9 +1,9 @@
-"""Log files of programs: a folder for each service, in segments that rotate by size.
+"""Log files of programs: a folder for each service, in segments that rotate by size and day.
 
 Several processes append to one service, such as the runs of a host. A position is the number of
 bytes since the first line; a segment is named by the position at which it begins, and the count of
 lines before it. A segment is never renamed or cut, so a position stays valid while its segment is
-there.
+there. It has the lines of one UTC day, that of its last change, and is deleted as a whole.
 """
 
 import fcntl
@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.log_lines import MAX_LINE_BYTES, SERVICE
 
 FOLDER = "logs"
@@ -36,11 +37,15 @@ MAX_SEGMENT_BYTES = 4 * 2**20
 LOCK_SECONDS = 0.2
 """Time that a line waits for other writers; then it is lost, as with a writer that is paused."""
 
+EXPIRY_LOCK_SECONDS = 2.0
+"""Time that the deletion of old segments waits for writers."""
+
 FAILURE_SECONDS = 5.0
 """Time after a lost line in which lines do not wait."""
 
 READ_BYTES = 256 * 1024
 
+DAY_SECONDS = 24 * 3600
 
 REQUEST_IN_LOG: ContextVar[str | None] = ContextVar("REQUEST_IN_LOG", default=None)
 """Request ID that the log lines of this task have."""
@@ -64,18 +69,29 @@ class LogFile:
         folder: Folder of all services.
         service: Name of the service.
         keep_bytes: Size from which the oldest segments are deleted.
+        keep_days: Number of days after its last line at whose end a segment is deleted.
         lock_seconds: Longest wait for another writer.
+        clock: The real time; it decides the day.
     """
 
     def __init__(
-        self, folder: Path, service: str, keep_bytes: int, lock_seconds: float = LOCK_SECONDS
+        self,
+        folder: Path,
+        service: str,
+        keep_bytes: int,
+        keep_days: int,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+        clock: Clock | None = None,
     ) -> None:
         self._lock_seconds = lock_seconds
+        self._clock = clock or Clock()
         self.folder = folder / service
         self._segment_bytes = max(
             2 * MAX_LINE_BYTES, min(MAX_SEGMENT_BYTES, keep_bytes // KEPT_SEGMENTS)
         )
         self._keep_bytes = keep_bytes
+        self._keep_days = keep_days
         self._lock_file = self._file = -1
         self._pid = 0
         self._name = b""
@@ -99,6 +115,23 @@ class LogFile:
             self.close()
             return False
         return True
+
+    def expire(self) -> None:
+        """Close the segment of an earlier day, and delete the segments that are not kept.
+
+        Raises:
+            OSError: It cannot be done, or another process writes for long.
+        """
+        try:
+            with self._locked():
+                self._open_current()
+                status = os.fstat(self._file)
+                if self._is_of_earlier_day(status):
+                    self._roll(status.st_size)
+                else:
+                    self._delete_old()
+        finally:
+            self.close()
 
     def lose(self) -> None:
         """Count a line that cannot be written."""
@@ -161,7 +194,8 @@ class LogFile:
     def _write(self, line: bytes) -> None:
         status = os.fstat(self._file)
         size = status.st_size
-        if size >= self._segment_bytes or not status.st_nlink:
+        is_full = size >= self._segment_bytes or self._is_of_earlier_day(status)
+        if is_full or not status.st_nlink:
             size = self._roll(size)
         if size and size != self._end and os.pread(self._file, 1, size - 1) != b"\n":
             line = b"\n" + line  # another process was killed within its line
@@ -170,7 +204,7 @@ class LogFile:
             raise OSError("the disk is full")
 
     def _roll(self, size: int) -> int:
-        """Begin the next segment, delete the oldest; return the size of the new one."""
+        """Begin the next segment, delete old ones; return the size of the new one."""
         old = _segment_of(self.folder / os.fsdecode(self._name))
         if old is None:
             raise OSError("not a segment")
@@ -178,12 +212,25 @@ class LogFile:
         os.close(self._file)
         self._file = -1
         self._open(_segment_at(self.folder, old.start + size, old.first_line + lines))
-        kept = segments_of(self.folder)
-        for each in kept[:-1]:
-            if kept[-1].start - each.start <= self._keep_bytes - self._segment_bytes:
-                break
-            each.path.unlink(missing_ok=True)
+        self._delete_old()
         return os.fstat(self._file).st_size
+
+    def _delete_old(self) -> None:
+        """Delete the segments above the size, or of a day that is not kept; the newest stays."""
+        segments = segments_of(self.folder)
+        for each in segments[:-1]:
+            is_in_size = segments[-1].start - each.start <= self._keep_bytes - self._segment_bytes
+            with suppress(FileNotFoundError):
+                if not is_in_size or self._day_count(each.path.stat()) > self._keep_days:
+                    each.path.unlink()
+
+    def _is_of_earlier_day(self, status: os.stat_result) -> bool:
+        return status.st_size > 0 and self._day_count(status) > 0
+
+    def _day_count(self, status: os.stat_result) -> int:
+        """Return the number of UTC days since the last line of a segment."""
+        today = self._clock.now().timestamp() // DAY_SECONDS
+        return int(today - status.st_mtime // DAY_SECONDS)
 
     def _store_lost(self) -> None:
         file = os.open(self.folder / LOST, os.O_RDWR | os.O_CREAT, 0o600)
@@ -225,6 +272,12 @@ def segments_of(folder: Path) -> list[Segment]:
     return sorted(each for each in found if each is not None)
 
 
+def segment_paths(folder: Path) -> list[Path]:
+    """Return the segments of all services below a folder."""
+    services = [folder / name for name in services_of(folder)]
+    return [segment.path for service in services for segment in segments_of(service)]
+
+
 def services_of(folder: Path) -> list[str]:
     """Return the names of the services that have a log below a folder."""
     try:
@@ -233,6 +286,33 @@ def services_of(folder: Path) -> list[str]:
         )
     except OSError:
         return []
+
+
+def expire_segments(
+    folder: Path, keep_bytes: int, keep_days: int, *, clock: Clock | None = None
+) -> Mapping[str, OSError]:
+    """Delete the segments that are not kept, also of programs that do not run any more.
+
+    Args:
+        folder: Folder of all services.
+        keep_bytes: Size that is kept of each service.
+        keep_days: Number of days that are kept.
+        clock: The real time.
+
+    Returns:
+        The errors of services whose segments could not be deleted.
+    """
+    errors: dict[str, OSError] = {}
+    for name in services_of(folder):
+        if not segments_of(folder / name):
+            continue
+        try:
+            LogFile(
+                folder, name, keep_bytes, keep_days, lock_seconds=EXPIRY_LOCK_SECONDS, clock=clock
+            ).expire()
+        except OSError as error:
+            errors[name] = error
+    return errors
 
 
 def lost_at_writing(folder: Path) -> Mapping[str, int]:

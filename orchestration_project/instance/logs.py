@@ -18,7 +18,14 @@ import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
 
 from orchestration_project import release
-from orchestration_project.connections.log_files import FOLDER, REQUEST_IN_LOG, LogFile
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.log_files import (
+    DAY_SECONDS,
+    FOLDER,
+    REQUEST_IN_LOG,
+    LogFile,
+    expire_segments,
+)
 from orchestration_project.contracts.log_lines import encode_line
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tracing.spans import name_program
@@ -83,6 +90,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "evidence_unreadable": "Offenders and rejects of a delivery cannot be shown on its partition.",
     # Alerts
     "log_lines_lost": "Log lines were lost before a collector accepted them.",
+    "log_lines_not_expired": "Lines older than LOG_KEEP_DAYS cannot be deleted; it is retried.",
     "log_shipping_failed": "Log lines cannot be sent to the collector; they wait in their files.",
     "log_shipping_resumed": "The collector accepts log lines again.",
     "log_shipping_ended": "An unexpected error ended the sending of log lines for a minute.",
@@ -207,7 +215,7 @@ class LogFileHandler(logging.Handler):
     """Appends records to the log of a service below STATE_DIR; it never raises.
 
     Args:
-        settings: STATE_DIR and LOG_KEEP_MIB.
+        settings: STATE_DIR, LOG_KEEP_MIB and LOG_KEEP_DAYS.
         service: Name of the program.
     """
 
@@ -217,7 +225,8 @@ class LogFileHandler(logging.Handler):
         self.settings = _of_log(settings)
         self._lines = JsonLines(service)
         folder = settings.state_path / FOLDER
-        self._file = LogFile(folder, service, settings.log_keep_mib * 2**20)
+        keep_bytes = settings.log_keep_mib * 2**20
+        self._file = LogFile(folder, service, keep_bytes, settings.log_keep_days)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append a record."""
@@ -244,17 +253,57 @@ _KEPT_OF_RUNS: list[LogFileHandler] = []
 """The handler of the runs that this process executes."""
 
 
+MAX_EXPIRY_WAIT_SECONDS = 3600.0
+
+_logger = logging.getLogger(__name__)
+
+
+def expire_logs(settings: Settings, *, clock: Clock | None = None) -> None:
+    """Delete the log lines of this host that LOG_KEEP_DAYS and LOG_KEEP_MIB do not keep."""
+    folder, keep_bytes = settings.state_path / FOLDER, settings.log_keep_mib * 2**20
+    errors = expire_segments(folder, keep_bytes, settings.log_keep_days, clock=clock)
+    for service, error in errors.items():
+        _logger.warning(
+            "expired log lines of %s cannot be deleted: %s",
+            service,
+            error,
+            extra={"event": "log_lines_not_expired"},
+        )
+
+
+def expire_logs_until(end: Event, settings: Settings, clock: Clock) -> None:
+    """Delete expired log lines at once, after each midnight UTC and hourly, until an event."""
+    wait = 0.0
+    while not end.wait(wait):
+        expire_logs(settings, clock=clock)
+        wait = expiry_wait_seconds(clock.now())
+
+
+def expiry_wait_seconds(at: datetime) -> float:
+    """Return the seconds to wait for the next deletion: an hour, or less before midnight UTC."""
+    return min(MAX_EXPIRY_WAIT_SECONDS, DAY_SECONDS - at.timestamp() % DAY_SECONDS)
+
+
 def keep_log_lines(settings: Settings, service: str) -> None:
     """Append what this program logs to its log below STATE_DIR, from now on.
 
+    A thread deletes the expired lines of all programs of this STATE_DIR.
     Warnings that no other handler shows are written to standard error, as without it.
 
     Args:
-        settings: STATE_DIR, LOG_KEEP_MIB, LOG_LEVEL and LOG_FORMAT.
+        settings: STATE_DIR, LOG_KEEP_MIB, LOG_KEEP_DAYS, LOG_LEVEL and LOG_FORMAT.
         service: Name of the program, such as ``gateway``.
     """
     name_program(service, RELEASE)
-    if _KEPT or not settings.log_keep_mib:
+    if _KEPT:
+        return
+    Thread(
+        target=expire_logs_until,
+        args=(Event(), settings, Clock()),
+        name="expiry of log lines",
+        daemon=True,
+    ).start()
+    if not settings.log_keep_mib:
         return
     kept = LogFileHandler(settings, service)
     kept.addFilter(lambda record: not hasattr(record, "dagster_meta"))  # the run's log has it
@@ -288,6 +337,7 @@ def _keep_run_lines(logger: logging.Logger) -> None:
     """Append what a run logs to the log of runs, at LOG_LEVEL, and RUN_EVENTS always."""
     settings = load_shared_settings()
     if not settings.log_keep_mib:
+        expire_logs(settings)
         return
     kept = _run_handler(settings)
     for each in logger.handlers:
@@ -302,6 +352,7 @@ def _run_handler(settings: Settings) -> LogFileHandler:
         if each.settings == _of_log(settings):
             return each
         each.close()
+    expire_logs(settings)
     level = logging.getLevelNamesMapping()[settings.log_level]
     kept = LogFileHandler(settings, RUN)
     kept.addFilter(lambda record: record.levelno >= level or _event_of(record) in RUN_EVENTS)
@@ -311,7 +362,8 @@ def _run_handler(settings: Settings) -> LogFileHandler:
 
 def _of_log(settings: Settings) -> tuple[object, ...]:
     """Return the settings of a log file."""
-    return settings.state_path, settings.log_keep_mib, settings.log_level
+    limits = settings.log_keep_mib, settings.log_keep_days
+    return settings.state_path, *limits, settings.log_level
 
 
 def _event_of(record: logging.LogRecord) -> str | None:

@@ -175,6 +175,7 @@ class StorageSettings(BaseSettings, defer_build=True):
             "log_level",
             "log_format",
             "log_keep_mib",
+            "log_keep_days",
         }
     )
 
@@ -276,6 +277,14 @@ class StorageSettings(BaseSettings, defer_build=True):
         le=65536,
         description="Size of the log lines of each program that STATE_DIR/logs keeps; 0: none.",
         json_schema_extra=about(unit="MiB"),
+    )
+    log_keep_days: int = Field(
+        30,
+        ge=1,
+        le=36500,
+        description="Number of days after which the log lines of each program in STATE_DIR/logs "
+        "are deleted, counted in UTC.",
+        json_schema_extra=about(unit="days"),
     )
     demo_clock_now: Zoned | None = Field(
         None,

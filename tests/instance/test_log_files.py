@@ -6,32 +6,58 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import UTC, date, datetime, time
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from orchestration_project.connections import log_files
+from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.log_files import (
     CURRENT,
     REQUEST_IN_LOG,
     LogFile,
     end_of,
+    expire_segments,
     lost_at_writing,
     read_after,
     read_before,
     segments_of,
     services_of,
 )
-from orchestration_project.instance.logs import LogFileHandler, keep_log_lines
+from orchestration_project.instance.logs import (
+    LogFileHandler,
+    expire_logs,
+    expire_logs_until,
+    expiry_wait_seconds,
+    keep_log_lines,
+)
 from orchestration_project.settings import load_settings
 from orchestration_project.tracing.traceparent import begin_trace, in_trace
 
 MIB = 2**20
 
 
+class DayClock(Clock):
+    """A clock that stands still at a time of a day, and sets an event when it is read."""
+
+    def __init__(self, day: str, at: str = "12:00", event: Event | None = None) -> None:
+        self.moment = datetime.combine(date.fromisoformat(day), time.fromisoformat(at), UTC)
+        self.event = event or Event()
+
+    def now(self) -> datetime:
+        self.event.set()
+        return self.moment
+
+
+EARLIER = DayClock("2020-01-01")
+"""Time before any segment was written: none is of an earlier day, at whatever time tests run."""
+
+
 def write(folder: Path, name: str, count: int, size: int = 0) -> None:
-    file = LogFile(folder, "run", MIB)
+    file = LogFile(folder, "run", MIB, 30, clock=EARLIER)
     for number in range(count):
         assert file.append(json.dumps([name, number, "x" * size]).encode() + b"\n")
 
@@ -81,7 +107,7 @@ def test_the_oldest_segments_go_and_the_lines_in_them_are_counted(tmp_path):
 
 def test_processes_write_to_one_log_and_no_line_is_torn_or_lost(tmp_path):
     context = get_context("fork")
-    parent = LogFile(tmp_path, "run", 8 * MIB)
+    parent = LogFile(tmp_path, "run", 8 * MIB, 30, clock=EARLIER)
     parent.append(b'["p", 0, ""]\n')  # its children have its open files
 
     def child(name: str) -> None:
@@ -124,7 +150,7 @@ def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tm
 
 def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path):
     write(tmp_path, "a", 1)
-    file = LogFile(tmp_path, "run", MIB, lock_seconds=0.01)
+    file = LogFile(tmp_path, "run", MIB, 30, lock_seconds=0.01)
     with (tmp_path / "run" / CURRENT).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert [file.append(b"1\n"), file.append(b"2\n")] == [False, False]
@@ -134,9 +160,116 @@ def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path):
     assert [each.text for each in read_all(tmp_path / "run")][1:] == [b"3"]
 
 
+def date_segment(segment: log_files.Segment, day: str, at: str = "12:00") -> None:
+    """Set the time of a segment's last line."""
+    seconds = DayClock(day, at).moment.timestamp()
+    os.utime(segment.path, (seconds, seconds))
+
+
+def expire(folder: Path, day: str, at: str = "12:00", keep_days: int = 30) -> None:
+    assert not expire_segments(folder, MIB, keep_days, clock=DayClock(day, at))
+
+
+def test_a_segment_has_the_lines_of_one_day(tmp_path):
+    write(tmp_path, "a", 2)
+    folder = tmp_path / "run"
+    date_segment(segments_of(folder)[0], "2026-03-01", "23:59:59")
+    file = LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-03-01", "23:59:59"))
+    assert file.append(b"same day\n")
+    date_segment(segments_of(folder)[0], "2026-03-01", "23:59:59")
+    file = LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-03-02", "00:00"))
+    assert file.append(b"next day\n")
+    first, second = segments_of(folder)
+    assert first.path.read_bytes().count(b"\n") == second.first_line == 3
+    assert second.path.read_bytes() == b"next day\n"
+    assert [each.text for each in read_all(folder)][2:] == [b"same day", b"next day"]
+
+
+@pytest.mark.parametrize(
+    ("keep_days", "day", "at", "kept_lines"),
+    [
+        (30, "2026-03-31", "23:59:59", 2),  # the last day that an erasure on 1 March names
+        (30, "2026-04-01", "00:00", 1),
+        (30, "2026-04-02", "00:00", 0),
+        (1, "2026-03-02", "23:59:59", 2),
+        (1, "2026-03-03", "00:00", 1),
+    ],
+)
+def test_segments_go_at_the_end_of_their_last_day(tmp_path, keep_days, day, at, kept_lines):
+    write(tmp_path, "a", 1)
+    folder = tmp_path / "run"
+    date_segment(segments_of(folder)[0], "2026-03-01")
+    clock = DayClock("2026-03-02")
+    assert LogFile(tmp_path, "run", MIB, keep_days, clock=clock).append(b"2\n")
+    date_segment(segments_of(folder)[1], "2026-03-02")
+    expire(tmp_path, day, at, keep_days)
+    assert len(read_all(folder)) == kept_lines
+
+
+def test_a_program_that_writes_deletes_the_segments_of_expired_days(tmp_path):
+    write(tmp_path, "a", 1)
+    folder = tmp_path / "run"
+    date_segment(segments_of(folder)[0], "2026-03-01")
+    assert LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-04-01")).append(b"new\n")
+    assert [each.text for each in read_all(folder)] == [b"new"]
+
+
+def test_lines_of_a_program_that_runs_no_more_go_and_positions_go_on(tmp_path):
+    write(tmp_path, "a", 3)
+    folder = tmp_path / "run"
+    writer = LogFile(tmp_path, "run", MIB, 30, clock=EARLIER)
+    assert writer.append(b"4\n")
+    end = end_of(folder)
+    date_segment(segments_of(folder)[0], "2026-03-01")
+    expire(tmp_path, "2026-04-01")
+    expire(tmp_path, "2026-05-01")
+    [left] = segments_of(folder)
+    assert (left.start, left.first_line, left.path.stat().st_size) == (end, 4, 0)
+    page = read_after(folder, 0, 1)
+    assert (page.lines, page.end, page.lost_count) == ([], end, 3)
+    assert writer.append(b"5\n")  # it was idle, and has the deleted segment open
+    assert [(each.position, each.text) for each in read_all(folder)] == [(end, b"5")]
+    assert lost_at_writing(tmp_path) == {}
+
+
+def test_idle_programs_delete_expired_lines_of_all_and_log_what_fails(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    logs = tmp_path / "logs"
+    for service in ("bridge", "run", "worker"):
+        assert LogFile(logs, service, MIB, 30).append(b"1\n")
+        date_segment(segments_of(logs / service)[0], "2026-03-01")
+    (logs / "bridge" / CURRENT).unlink()
+    (logs / "bridge" / CURRENT).mkdir()  # it cannot be locked
+    end = Event()
+    expire_logs_until(end, load_settings(), DayClock("2026-04-01", event=end))
+    assert [len(read_all(logs / each)) for each in services_of(logs)] == [1, 0, 0]
+    [record] = caplog.records
+    assert record.__dict__["event"] == "log_lines_not_expired"
+    assert "bridge" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("at", "seconds"),
+    [("12:00", 3600.0), ("23:00", 3600.0), ("23:59:50", 10.0), ("00:00", 3600.0)],
+)
+def test_expired_lines_are_looked_for_hourly_and_at_midnight(at, seconds):
+    assert expiry_wait_seconds(DayClock("2026-03-01", at).moment) == seconds
+
+
+def test_lines_that_were_kept_go_once_none_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("LOG_KEEP_MIB", "0")
+    assert LogFile(tmp_path / "logs", "run", MIB, 30).append(b"1\n")
+    date_segment(segments_of(tmp_path / "logs" / "run")[0], "2026-03-01")
+    expire_logs(load_settings(), clock=DayClock("2026-03-02"))
+    assert read_all(tmp_path / "logs" / "run") == []
+
+
 def test_lines_without_a_folder_are_lost_and_nothing_fails(tmp_path):
     (tmp_path / "file").touch()
-    assert not LogFile(tmp_path / "file", "run", MIB).append(b"1\n")
+    assert not LogFile(tmp_path / "file", "run", MIB, 30).append(b"1\n")
     assert read_after(tmp_path / "none", 5).lines == []
     assert list(read_before(tmp_path / "none", 5)) == []
 

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Event
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import LogFile, segments_of
+from orchestration_project.connections.log_files import LogFile, expire_segments, segments_of
 from orchestration_project.contracts.log_lines import encode_line
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted
@@ -53,11 +53,12 @@ from tests.programs import wait_for
 
 JSON = {"Content-Type": "application/json"}
 ACCEPTED = Reply(200, JSON, b'{"partialSuccess": {}}')
+YEARS_LATER = datetime(2999, 1, 1, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 def write(folder: Path, service: str, count: int, *, first: int = 0, keep: int = 2**23) -> None:
-    file = LogFile(folder, service, keep)
+    file = LogFile(folder, service, keep, 30)
     for number in range(first, first + count):
         fields = {"time": "2026-03-02T12:00:00.000001+00:00", "level": "INFO", "service": service}
         assert file.append(encode_line({**fields, "message": str(number)}))
@@ -310,6 +311,18 @@ def test_rejected_lines_and_deleted_ones_are_counted_and_are_one_alert(tmp_path)
     assert f"run: {losses.unsent['run']} not sent" in finding.got
     later = Clock(losses.latest + timedelta(minutes=61))
     assert examine(losses_probe(tmp_path, later), Clock(), "").finding.outcome == "passed"
+
+
+def test_lines_that_expire_before_a_collector_takes_them_are_counted(tmp_path):
+    write(tmp_path, "run", 3)
+    with Collector() as collector:
+        ship_to(collector, tmp_path)
+        write(tmp_path, "run", 4, first=3)
+        assert not expire_segments(tmp_path, 2**23, 30, clock=Clock(YEARS_LATER))
+        write(tmp_path, "run", 1, first=7)
+        ship_to(collector, tmp_path)
+        assert collector.accepted == ["0", "1", "2", "7"]
+    assert read_losses(tmp_path).unsent == {"run": 4}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"services": [], "lost": {}}'])

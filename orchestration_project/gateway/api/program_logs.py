@@ -51,7 +51,7 @@ class PageWanted(LinesWanted):
 async def list_log_lines(call: Call[PageWanted, Body]) -> LogLines:
     """List log lines of the programs of this host, the newest first.
 
-    Each program has those that LOG_KEEP_MIB keeps.
+    Each program has those that LOG_KEEP_MIB and LOG_KEEP_DAYS keep.
     """
     wanted, services = call.query, call.services
     await services.in_thread(_require_service, services, wanted.service)

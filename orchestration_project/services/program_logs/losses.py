@@ -78,7 +78,7 @@ def losses_probe(folder: Path, clock: Clock) -> Probe:
             expected="each line written, and sent before its segment is deleted",
             found=f"{'; '.join(counts)}; the latest at {losses.latest:%Y-%m-%d %H:%M} UTC",
             remedy="see whether the disk is full and the collector answers; a larger LOG_KEEP_MIB "
-            "keeps lines for longer",
+            "or LOG_KEEP_DAYS keeps lines for longer",
         )
 
     return Probe("log_lines", (), lambda: "count the lost log lines", run)

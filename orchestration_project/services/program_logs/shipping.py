@@ -1,7 +1,8 @@
 """Log lines sent to a collector by OTLP over HTTP: one shipper for each STATE_DIR.
 
 The log files are its spool: it remembers a position for each service and reads on from there. So
-nothing is written twice, no program waits for the collector, and LOG_KEEP_MIB bounds what waits.
+nothing is written twice, and no program waits for the collector. LOG_KEEP_MIB and LOG_KEEP_DAYS
+bound what waits.
 What is deleted or refused before it is accepted is counted. A shipper that is killed sends its
 latest batch again, with the same IDs.
 """

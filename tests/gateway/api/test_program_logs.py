@@ -35,7 +35,7 @@ class Programs:
         self.count = 0
 
     def write(self, service: str, count: int = 1, **fields: Any) -> None:
-        file = LogFile(self.folder, service, 4 * 2**20)
+        file = LogFile(self.folder, service, 4 * 2**20, 30)
         for _ in range(count):
             minute, second = divmod(self.count, 60)
             at = f"2026-03-02T{minute // 60:02}:{minute % 60:02}:{second:02}.000000+00:00"
