@@ -56,8 +56,8 @@ def erase(
 ) -> int:
     """Erase a person or document of KIND, such as saas/person, after a dry run and a question.
 
-    Rows, history, captured bytes and logs are erased; operations_erasures records how much, who
-    and why. It lists what is not reached, such as backups.
+    Rows, history, captured bytes and logs of runs are erased. Logs of programs expire: the list of
+    what is not reached names their last day. operations_erasures records how much, who and why.
     """
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.environment import open_clock, open_warehouse

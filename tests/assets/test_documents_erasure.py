@@ -50,6 +50,7 @@ class Desk(DocumentDesk):
         return Places(
             *(self.warehouse, self.artifacts, self.instance, load_settings().state_path),
             only_database=True,
+            log_keep_days=30,
         )
 
     def erase(self, *identifiers: str, places: Places | None = None) -> Erased:

@@ -50,7 +50,11 @@ def erased(instance: Any) -> Erased:
         requests = ErasureRequests(warehouse, Clock())
         request_id = requests.add("web/person", [EMAIL], user_name="ada", reason="asked for")
         found = erase(
-            Places(warehouse, store, instance, settings.state_path, only_database=True),
+            Places(
+                *(warehouse, store, instance, settings.state_path),
+                only_database=True,
+                log_keep_days=settings.log_keep_days,
+            ),
             requests.read(request_id),
             PERSON,
             requests,

@@ -13,6 +13,7 @@ from orchestration_demo.documents.damage import encrypted_member
 from sqlalchemy import Table, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore, open_artifacts
+from orchestration_project.connections.log_files import LogFile, segment_paths
 from orchestration_project.contracts.subjects import (
     CapturedLines,
     IdentifyingColumn,
@@ -75,7 +76,7 @@ from tests.resources.planted import (
     plant_artifacts,
 )
 from tests.resources.test_finra_replay import Office, text_of
-from tests.resources.weeks import NOON
+from tests.resources.weeks import NOON, StoppedClock
 from tests.webhook_runs import load_due
 
 HOUR = timedelta(hours=1)
@@ -98,7 +99,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
 def places(warehouse: Warehouse, tmp_path: Path, instance) -> Places:
     """Where an erasure looks: a store in a folder, and Dagster's instance in memory."""
     store = FolderStore(tmp_path / "artifacts")
-    return Places(warehouse, store, instance, tmp_path, only_database=True)
+    return Places(warehouse, store, instance, tmp_path, only_database=True, log_keep_days=30)
 
 
 def erased(places: Places, clock, kind, *identifiers: str) -> Erased:
@@ -156,7 +157,7 @@ def test_a_person_that_was_planted_everywhere_is_found_nowhere(
     plant_artifacts(store, tmp_path, ANN)
     config = {"ops": {"mention": {"config": {"who": ANN}}}}
     mentioning.execute_in_process(run_config=config, instance=kept_instance, tags={"about": ANN})
-    places = Places(warehouse, store, kept_instance, tmp_path, only_database=True)
+    places = Places(warehouse, store, kept_instance, tmp_path, only_database=True, log_keep_days=30)
     flush(warehouse)
     assert len(places_of(ANN, tmp_path, store)) > 8
     assert any(warehouse.file or "/" in each for each in in_database(warehouse, ANN))
@@ -219,6 +220,27 @@ def test_a_replay_brings_nothing_back(places, clock, orders):
     load_due(places.warehouse, clock, places.artifacts, "shop")
     assert rows(places.warehouse, events_webhooks, "delivery_id", "payload", "known_from") == masked
     assert json.loads(masked[1][1])["note"] == f"cc {'*' * len(ANN)}"
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_program_logs_stay_as_they_are_and_the_proof_names_their_last_day(places, clock, tmp_path):
+    logs = tmp_path / "logs"
+    line = f'{{"message": "loaded {ANN}"}}\n'.encode()
+    assert LogFile(logs, "gateway", 2**20, 30).append(line)
+    for written in (logs / "gateway.log", logs / "gateway" / "copy.txt"):  # no segments
+        written.write_bytes(line)
+    places = replace(places, log_keep_days=30, real_clock=StoppedClock(NOON))
+    seen = preview(places, BUYER, Subject((ANN,)), at=clock.now())
+    found = erased(places, clock, BUYER, ANN)
+    [segment] = segment_paths(logs)
+    assert segment.read_bytes() == line
+    masked = line.replace(ANN.encode(), b"*" * len(ANN))
+    assert (logs / "gateway.log").read_bytes() == masked
+    assert (logs / "gateway" / "copy.txt").read_bytes() == masked
+    [(recorded,)] = rows(places.warehouse, operations_erasures, "not_reached")
+    for sentences in (seen.not_reached, found.not_reached, json.loads(recorded)):
+        assert sentences[0].startswith("program logs in STATE_DIR/logs of each host")
+        assert "2026-02-04" in sentences[0]
 
 
 @pytest.mark.slow

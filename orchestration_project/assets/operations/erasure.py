@@ -1,4 +1,4 @@
-"""A person or document, found in rows, bytes and logs and, when asked to, erased."""
+"""A person or document, found in rows, bytes and logs of runs and, when asked to, erased."""
 
 from typing import Any
 
@@ -66,6 +66,7 @@ def erase_subject(
         state_folder=settings.state_path,
         left_out=[settings.state_path / name for name in simulator_paths(registry)],
         only_database=config.only_database,
+        log_keep_days=settings.log_keep_days,
     )
     found: Erased | None
     if config.dry_run and request.identifiers is not None:
@@ -131,7 +132,7 @@ erase_job = kind_job(
     "operations_erase",
     Kind(
         "erase_subject",
-        "Erases a person or document from rows, bytes and logs; a dry run by default.",
+        "Erases a person or document from rows, bytes and logs of runs; a dry run by default.",
         EraseSubject,
         erase_subject,
         requires_admin=True,

@@ -1,1 +1,1 @@
-"""Erasure of a person or document from rows, bytes and logs."""
+"""Erasure of a person or document from rows, bytes and logs of runs."""

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +17,8 @@ from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.log_files import FOLDER as LOG_FOLDER
+from orchestration_project.connections.log_files import segment_paths
 from orchestration_project.contracts.chain import ERASURE
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.leases import is_at_work
@@ -54,7 +56,7 @@ NOT_REACHED: Sequence[str] = (
     "earlier versions of objects in a bucket that keeps them",
     "the sources and senders themselves: what they still have is fetched again",
     "issues and messages that were sent: to Jira, and alerts by e-mail, chat or webhook",
-    "logs outside STATE_DIR: of the system, of proxies, of the database server",
+    "logs outside STATE_DIR: of the system, of proxies, of the database server, of a collector",
     "blocks of a disk that the file system has freed, and memory of processes that run",
     "identifiers in names of files, in pictures, in encrypted or unknown compressed formats, or "
     "cut in two by a limit",
@@ -83,6 +85,8 @@ class Places:
         state_folder: STATE_DIR.
         left_out: Files and folders below it that belong to simulated sources.
         only_database: Whether no other database uses the store.
+        log_keep_days: Number of days after which program logs are deleted.
+        real_clock: The real time, by which they are deleted.
     """
 
     warehouse: Warehouse
@@ -91,13 +95,16 @@ class Places:
     state_folder: Path
     left_out: Sequence[Path] = ()
     only_database: bool = False
+    log_keep_days: int = field(kw_only=True)
+    real_clock: Clock = field(default_factory=Clock)
 
     @property
-    def unsearched(self) -> Sequence[Path]:
-        """Paths that are not searched as files: simulators, the store, and the database."""
+    def unsearched(self) -> Collection[Path]:
+        """Paths that are not searched: simulators, program logs, the store, and the database."""
         folders = [self.artifacts.folder] if isinstance(self.artifacts, FolderStore) else []
         file = self.warehouse.file
-        return [*self.left_out, *folders, *([] if file is None else [file])]
+        logs = segment_paths(self.state_folder / LOG_FOLDER)
+        return {*self.left_out, *logs, *folders, *([] if file is None else [file])}
 
 
 @dataclass
@@ -295,7 +302,12 @@ def _own_tables(kind: SubjectKind) -> set[str]:
 
 
 def _not_reached(places: Places, found: Erased) -> Sequence[str]:
-    sentences = list(NOT_REACHED)
+    last_day = places.real_clock.now().date() + timedelta(days=places.log_keep_days)
+    sentences = [
+        "program logs in STATE_DIR/logs of each host, until LOG_KEEP_DAYS deletes them: "
+        f"{last_day} (UTC) is the last day on which they may have the subject",
+        *NOT_REACHED,
+    ]
     if places.warehouse.file is None:
         sentences += NOT_REACHED_SERVERS
     if found.store.unnamed:

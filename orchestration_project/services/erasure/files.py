@@ -1,4 +1,4 @@
-"""Erasure in the files of STATE_DIR: Dagster's storage in SQLite, logs, caches and archives."""
+"""Erasure in files of STATE_DIR: Dagster's storage in SQLite, compute logs, caches and archives."""
 
 import zipfile
 from collections.abc import Callable, Collection, Iterator
