@@ -1,6 +1,6 @@
 """Log lines are sent to a collector that is slow, full, wrong or away; losses are counted."""
 
-import json
+import base64
 import logging
 import os
 import signal
@@ -13,6 +13,12 @@ from threading import Event
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.log_files import LogFile, expire_segments, segments_of
@@ -64,8 +70,21 @@ def write(folder: Path, service: str, count: int, *, first: int = 0, keep: int =
         assert file.append(encode_line({**fields, "message": str(number)}))
 
 
+def decoded(body: bytes) -> dict[str, Any]:
+    """Return a request by the messages of opentelemetry-proto, with IDs in hex."""
+    message = ExportLogsServiceRequest.FromString(body)
+    found = json_format.MessageToDict(message, use_integers_for_enums=True)
+    for record in records_of(found):
+        for name in record.keys() & {"traceId", "spanId"}:
+            record[name] = base64.b64decode(record[name]).hex()
+    return found
+
+
 def records(request: Request) -> list[dict[str, Any]]:
-    sent = json.loads(request.body)
+    return records_of(decoded(request.body))
+
+
+def records_of(sent: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         record
         for resource in sent["resourceLogs"]
@@ -128,7 +147,7 @@ def test_lines_go_as_otlp_with_resource_severity_trace_and_attributes(tmp_path):
         "tags": ["a"],
     }
     clock = Clock()
-    sent = json.loads(encode_request([NumberedLine("h1/run/0", line)], clock.now()))
+    sent = decoded(encode_request([NumberedLine("h1/run/0", line)], clock.now()))
     [resource] = sent["resourceLogs"]
     assert resource["resource"]["attributes"] == [
         {"key": "service.name", "value": {"stringValue": "run"}},
@@ -159,16 +178,53 @@ def test_lines_go_as_otlp_with_resource_severity_trace_and_attributes(tmp_path):
     odd = NumberedLine("u", {"time": "nonsense", "trace_id": "X", "n": float("nan"), "i": 2**70})
     [record] = [
         scope["logRecords"][0]
-        for resource in json.loads(encode_request([odd], clock.now()))["resourceLogs"]
+        for resource in decoded(encode_request([odd], clock.now()))["resourceLogs"]
         for scope in resource["scopeLogs"]
     ]
     assert "traceId" not in record
     assert record["timeUnixNano"] == record["observedTimeUnixNano"]
 
 
+def test_odd_values_of_a_line_are_sent(tmp_path):
+    values = {"message": "a\ud800b", "less": -7, "no": False, "yes": True, "big": -(2**63)}
+    [record] = records_of(decoded(encode_request([NumberedLine("u", values)], Clock().now())))
+    attributes = {each["key"]: each["value"] for each in record["attributes"]}
+    assert record["body"] == {"stringValue": "a?b"}
+    assert attributes == {
+        "less": {"intValue": "-7"},
+        "no": {"boolValue": False},
+        "yes": {"boolValue": True},
+        "big": {"stringValue": "-9223372036854775808"},
+        "log.record.uid": {"stringValue": "u"},
+    }
+
+
+def test_a_log_store_that_takes_protobuf_alone_takes_the_lines(tmp_path):
+    write(tmp_path, "run", 3)
+
+    def answer(request: Request) -> Reply:  # as VictoriaLogs does
+        is_protobuf = request.headers["content-type"] == "application/x-protobuf"
+        return Reply(200) if is_protobuf else Reply(400)
+
+    with Collector(answer) as collector:
+        ship_to(collector, tmp_path)
+        assert collector.accepted == ["0", "1", "2"]
+    assert read_losses(tmp_path).unsent == {}
+
+
+def rejecting(count: int) -> bytes:
+    partial = ExportLogsPartialSuccess(rejected_log_records=count, error_message="too old")
+    return ExportLogsServiceResponse(partial_success=partial).SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "count"),
     [
+        ("application/x-protobuf", rejecting(3), 3),
+        ("application/x-protobuf", rejecting(99), 5),
+        ("application/x-protobuf", rejecting(-9), 0),
+        ("application/x-protobuf", rejecting(0), 0),
+        ("application/x-protobuf", b"<html>Log in</html>", None),
         ("application/json", b"{}", 0),
         ("application/json; charset=utf-8", b'{"partialSuccess":{"rejectedLogRecords":"3"}}', 3),
         ("application/json", b'{"partialSuccess":{"rejectedLogRecords":99}}', 5),

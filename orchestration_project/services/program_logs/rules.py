@@ -1,10 +1,11 @@
-"""Log lines as a request of OTLP over HTTP, in its JSON encoding; and its answer.
+"""Log lines as a request of OTLP over HTTP, in protobuf; and its answer.
 
-The encoding needs no library: field names are in lowerCamelCase, 64-bit numbers are texts, and IDs
-of traces are hex digits.
+VictoriaLogs takes no JSON. The encoding needs no library: a field is its number and type, then its
+value. Numbers of fields are those of opentelemetry-proto, by which the tests decode requests.
 """
 
 import json
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ ATTRIBUTES: Mapping[str, str] = {
 }
 """Attributes with a name in OpenTelemetry's conventions; others have that of their field."""
 
+PROTOBUF = "application/x-protobuf"
+
 HEX_DIGITS = frozenset("0123456789abcdef")
 
 OF_RECORD = frozenset(
@@ -46,68 +49,100 @@ class NumberedLine(NamedTuple):
 
 def encode_request(lines: Sequence[NumberedLine], observed: datetime) -> bytes:
     """Return the request for lines; ``observed`` is the time of reading."""
-    resources: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
+    resources: dict[tuple[str, ...], dict[str, list[bytes]]] = {}
     for line in lines:
         key = tuple(str(line.fields.get(name, "")) for name in RESOURCE_FIELDS)
         scope = str(line.fields.get("logger", ""))
         resources.setdefault(key, {}).setdefault(scope, []).append(_record(line, observed))
-    found = [
-        {
-            "resource": {
-                "attributes": _attributes(zip(RESOURCE_FIELDS.values(), key, strict=True))
-            },
-            "scopeLogs": [
-                {"scope": {"name": name}, "logRecords": records} for name, records in scopes.items()
-            ],
-        }
-        for key, scopes in resources.items()
-    ]
-    return json.dumps({"resourceLogs": found}).encode()
+    return b"".join(_bytes(1, _resource_logs(*each)) for each in resources.items())
 
 
-def _record(line: NumberedLine, observed: datetime) -> dict[str, Any]:
+def _resource_logs(values: tuple[str, ...], scopes: Mapping[str, Sequence[bytes]]) -> bytes:
+    resource = _attributes(1, zip(RESOURCE_FIELDS.values(), values, strict=True))
+    scope_logs = (
+        _bytes(1, _text(1, name)) + b"".join(_bytes(2, record) for record in records)
+        for name, records in scopes.items()
+    )
+    return _bytes(1, resource) + b"".join(_bytes(2, each) for each in scope_logs)
+
+
+def _record(line: NumberedLine, observed: datetime) -> bytes:
     fields = line.fields
     level = str(fields.get("level", ""))
     others = ((ATTRIBUTES.get(name, name), value) for name, value in fields.items())
     own = [(name, value) for name, value in others if name not in OF_RECORD]
-    record = {
-        "timeUnixNano": _nanoseconds(fields.get("time")) or _nanoseconds(observed.isoformat()),
-        "observedTimeUnixNano": _nanoseconds(observed.isoformat()),
-        "severityNumber": SEVERITIES.get(level, 0),
-        "severityText": level,
-        "body": {"stringValue": str(fields.get("message", ""))},
-        "attributes": _attributes([*own, ("log.record.uid", line.uid)]),
-    }
-    ids = {"traceId": fields.get("trace_id"), "spanId": fields.get("span_id")}
-    lengths = {"traceId": 32, "spanId": 16}
-    return record | {name: each for name, each in ids.items() if _is_hex(each, lengths[name])}
+    observed_at = _nanoseconds(observed.isoformat())
+    ids = {9: (fields.get("trace_id"), 32), 10: (fields.get("span_id"), 16)}
+    return b"".join(
+        [
+            _fixed(1, _nanoseconds(fields.get("time")) or observed_at),
+            _number(2, SEVERITIES.get(level, 0)),
+            _text(3, level),
+            _bytes(5, _text(1, str(fields.get("message", "")))),
+            _attributes(6, [*own, ("log.record.uid", line.uid)]),
+            *(_bytes(name, bytes.fromhex(str(x))) for name, (x, n) in ids.items() if _is_hex(x, n)),
+            _fixed(11, observed_at),
+        ]
+    )
 
 
 def _is_hex(value: object, length: int) -> bool:
     return isinstance(value, str) and len(value) == length and set(value) <= HEX_DIGITS
 
 
-def _nanoseconds(text: object) -> str:
+def _nanoseconds(text: object) -> int:
     try:
         seconds = datetime.fromisoformat(str(text)).timestamp()
     except (ValueError, OverflowError):
-        return ""
-    return str(round(seconds * 1_000_000) * 1000) if seconds > 0 else ""
+        return 0
+    return round(seconds * 1_000_000) * 1000 if seconds > 0 else 0
 
 
-def _attributes(pairs: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
-    return [{"key": name, "value": _value(value)} for name, value in pairs if value is not None]
+def _attributes(field: int, pairs: Iterable[tuple[str, Any]]) -> bytes:
+    encoded = (_text(1, key) + _bytes(2, _value(each)) for key, each in pairs if each is not None)
+    return b"".join(_bytes(field, each) for each in encoded)
 
 
-def _value(value: object) -> dict[str, Any]:
+def _value(value: object) -> bytes:
     if isinstance(value, bool):
-        return {"boolValue": value}
+        return _number(2, value)
     if isinstance(value, int):
-        return {"intValue": str(value)} if abs(value) < 2**63 else {"stringValue": str(value)}
+        return _number(3, value) if abs(value) < 2**63 else _text(1, str(value))
     if isinstance(value, float):
         is_finite = value - value == 0
-        return {"doubleValue": value} if is_finite else {"stringValue": str(value)}
-    return {"stringValue": value if isinstance(value, str) else json.dumps(value)}
+        return _fixed(4, value) if is_finite else _text(1, str(value))
+    return _text(1, value if isinstance(value, str) else json.dumps(value))
+
+
+VARINT, FIXED_64, BYTES = 0, 1, 2
+"""Types of protobuf's fields."""
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3 | VARINT) + _varint(value % 2**64)
+
+
+def _fixed(field: int, value: float) -> bytes:
+    return _varint(field << 3 | FIXED_64) + struct.pack(
+        "<d" if isinstance(value, float) else "<Q", value
+    )
+
+
+def _text(field: int, value: str) -> bytes:
+    return _bytes(field, value.encode(errors="replace"))
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | BYTES) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    """Return a number in groups of 7 bits, the lowest first; each but the last has a mark."""
+    groups = bytearray()
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*groups, value])
 
 
 def rejected_count(content_type: str, body: bytes, sent_count: int) -> int | None:
@@ -115,12 +150,14 @@ def rejected_count(content_type: str, body: bytes, sent_count: int) -> int | Non
 
     Args:
         content_type: Its Content-Type.
-        body: Its body, which is empty if all was accepted, as protobuf has it.
+        body: Its body; an empty one accepts all.
         sent_count: Number of records in the request.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    if not body or kind == "application/x-protobuf":
+    if not body:
         return 0
+    if kind == PROTOBUF:
+        return _rejected_in_protobuf(body, sent_count)
     try:
         answer = json.loads(body)
         partial = (answer.get("partialSuccess") or {}) if isinstance(answer, dict) else None
@@ -128,3 +165,20 @@ def rejected_count(content_type: str, body: bytes, sent_count: int) -> int | Non
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
     return None if rejected is None else max(0, min(rejected, sent_count))
+
+
+def _rejected_in_protobuf(body: bytes, sent_count: int) -> int | None:
+    from google.protobuf.empty_pb2 import Empty
+    from google.protobuf.message import DecodeError
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
+    counts = [0]
+    try:
+        for partial in UnknownFieldSet(Empty.FromString(body)):
+            if partial.field_number == 1:
+                fields = UnknownFieldSet(Empty.FromString(partial.data))
+                counts += [int(each.data) for each in fields if each.field_number == 1]
+    except (DecodeError, TypeError, ValueError):
+        return None
+    is_negative = counts[-1] >= 2**63
+    return 0 if is_negative else min(counts[-1], sent_count)

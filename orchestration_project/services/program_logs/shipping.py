@@ -36,6 +36,7 @@ from orchestration_project.contracts.log_lines import decode_line
 from orchestration_project.redaction import hide
 from orchestration_project.services.program_logs.losses import SHIPPED, read_shipped
 from orchestration_project.services.program_logs.rules import (
+    PROTOBUF,
     NumberedLine,
     encode_request,
     rejected_count,
@@ -219,7 +220,7 @@ class LogShipper:
         end, body = time.monotonic() + MAX_ANSWER_SECONDS, b""
         headers = {
             **self.target.headers,
-            "content-type": "application/json",
+            "content-type": PROTOBUF,
             "accept-encoding": "identity",
         }
         with self._client.stream(
