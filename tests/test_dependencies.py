@@ -29,6 +29,7 @@ def test_the_page_is_what_its_writer_prints(rows):
 
 
 def test_declared_dependencies_have_a_purpose_a_weight_and_their_users():
+    """Written by `python .ci/dependencies.py --write`, as the page above it."""
     declared, page = WRITER["DECLARED"], WRITER["PAGE"].read_text()
     names = declared["extras"]()
     assert declared["purposes"]().keys() == names.keys()
