@@ -40,7 +40,7 @@ SECRET = secrets.token_urlsafe()
 JOBS = {
     "finra_otc_weekly": "T1|2026-02-02",
     "prices_daily": "2026-01-01",
-    "operations_control_tower": None,
+    "operations_checks": None,
 }
 """Jobs that are started, and the partition of each."""
 
@@ -204,8 +204,10 @@ def _use(log: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
         ),
     ):
         request = urllib.request.Request(base + path, content, headers)  # noqa: S310 - https
-        with urllib.request.urlopen(request, timeout=60, context=context):  # noqa: S310
-            pass
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:  # noqa: S310
+            text = answer.read().decode()
+        if path == "/graphql" and '"LaunchRunSuccess"' not in text:
+            raise RuntimeError(f"a job was not launched: {text[:500]}")
 
 
 def _launch(job: str, partition: str | None) -> bytes:
