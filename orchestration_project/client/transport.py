@@ -230,7 +230,7 @@ def to_json_value(value: Any) -> Any:
 
 
 def _query(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a request, without those that are None."""
+    """Return the query parameters of a request; None omits a parameter."""
     return {name: to_json_value(value) for name, value in given.items() if value is not None}
 
 

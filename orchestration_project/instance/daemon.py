@@ -253,27 +253,25 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
             yield
             try:
                 retry_run(run, context)
-            except awaited as error:
-                if not _may_wait(record, MAX_RETRY_WAIT):
-                    yield from _retry_once(context, record, logger)
-                    continue
-                logger.warning(
-                    "the retry of run %s waits for its code server or database: %s",
-                    run.run_id,
-                    error,
-                    extra={"event": "retry_awaits_code_server"},
-                )
             except Exception as error:
-                if not _may_wait(record, MAX_UNKNOWN_WAIT):
+                is_awaited = isinstance(error, awaited)
+                if not _may_wait(record, MAX_RETRY_WAIT if is_awaited else MAX_UNKNOWN_WAIT):
                     yield from _retry_once(context, record, logger)
-                    continue
-                logger.warning(
-                    "failed to launch the retry of run %s; the next attempt follows: %s",
-                    run.run_id,
-                    error,
-                    exc_info=True,
-                    extra={"event": "retry_not_launched"},
-                )
+                elif is_awaited:
+                    logger.warning(
+                        "the retry of run %s waits for its code server or database: %s",
+                        run.run_id,
+                        error,
+                        extra={"event": "retry_awaits_code_server"},
+                    )
+                else:
+                    logger.warning(
+                        "failed to launch the retry of run %s; the next attempt follows: %s",
+                        run.run_id,
+                        error,
+                        exc_info=True,
+                        extra={"event": "retry_not_launched"},
+                    )
 
 
 def _retry_once(

@@ -106,7 +106,7 @@ class StoredRuns(SqlRunStorage):
         """Store the status that an event means.
 
         A process may have been killed after it stored how its run ended, before the status.
-        Whoever finds it gone reports a failure: the status is that of the stored end.
+        A monitor that finds it gone reports a failure: the status is that of the stored end.
         """
         if any(run.is_finished for run in self.get_runs(RunsFilter(run_ids=[run_id]))):
             return
