@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from alembic.script import ScriptDirectory
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
@@ -19,6 +21,8 @@ from orchestration_project.engine.warehouse.own_schema import make_declared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url
 from orchestration_project.migrations import VERSION_TABLE
+from orchestration_project.migrations.changes import DropTable
+from orchestration_project.migrations.scripts import alembic_config, changes_of
 from orchestration_project.resources.operations.backups import Installation
 from orchestration_project.resources.operations.database_dumps import Database
 from orchestration_project.resources.operations.postgresql_dumps import PostgresqlTables
@@ -93,10 +97,18 @@ def _project(settings: Settings) -> Database:
 
 
 def _project_tables(connection: Connection) -> Sequence[str]:
-    """Return the names of the tables, those too that projects have declared in the database."""
+    """Return the names of tables, with those that projects declared and that versions dropped."""
     if inspect(connection).has_table(declared_tables.name):
         declare_recorded(connection)
-    return [table.name for table in METADATA.sorted_tables]
+    return [*(table.name for table in METADATA.sorted_tables), *_dropped_tables()]
+
+
+@cache
+def _dropped_tables() -> Sequence[str]:
+    """Return the names of tables that only earlier versions, and their backups, have."""
+    changes = changes_of(ScriptDirectory.from_config(alembic_config()))
+    dropped = {each.table.name for each in changes if isinstance(each, DropTable)}
+    return sorted(dropped - set(METADATA.tables))
 
 
 def _make_project_tables(connection: Connection, schema: str | None, version: str) -> None:

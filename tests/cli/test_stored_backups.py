@@ -28,7 +28,7 @@ MANIFESTS = {
 
 ROWS = {"audits": 1, "balances": 3, "blobs": 1, "captures": 1, "deliveries": 1, "landings": 1}
 
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+KINDS = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(params=KINDS)
