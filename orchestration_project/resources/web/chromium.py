@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from orchestration_project.errors import ConfigurationError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -123,13 +125,19 @@ class OpenBrowser:
 
 
 def kill_browser(pid_file: Path) -> None:
-    """End the browser of a file with its process, if it runs."""
-    with suppress(OSError, ValueError):
-        pid = int(pid_file.read_text())
-        if os.getpgid(pid) == pid:
-            os.killpg(pid, signal.SIGKILL)
+    """End the browser of a file with its process, if it runs.
+
+    A process that names the folder of the file on its command line is the browser; another one was
+    given the number later.
+    """
+    with suppress(OSError, ValueError, psutil.Error):
+        process = psutil.Process(int(pid_file.read_text()))
+        if not any(str(pid_file.parent) in argument for argument in process.cmdline()):
+            return
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
         else:
-            os.kill(pid, signal.SIGKILL)
+            process.kill()
 
 
 @contextmanager
