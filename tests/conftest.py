@@ -146,8 +146,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Note what a worker of xdist told: each has left out the same."""
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Note what a worker of xdist has left out: each the same; print how a crashed one ended."""
+    if error:  # -9: something killed it, as the system does without memory
+        status = node.gateway._io.popen.wait(timeout=60)
+        node.config.get_terminal_writer().line(f"[{node.gateway.id}] ended with status {status}")
     node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
