@@ -51,14 +51,14 @@ from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items, web_pages
 
-PROGRAM = "orchestration_demo.shop"
+DEMO_MODULE = "orchestration_demo.shop"
 DEMO_FOLDER = "demo_shop"
 
 
 def shop_demo(settings: WebSettings) -> DemoProgram:
     """Return the shop of this STATE_DIR."""
     return DemoProgram(
-        PROGRAM,
+        DEMO_MODULE,
         settings.state_path / DEMO_FOLDER,
         {
             "state_dir": str(settings.state_path),

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 Wait = TypeVar("Wait", float, timedelta)
 
-LEASE = timedelta(minutes=5)
+REQUEST_LEASE = timedelta(minutes=5)
 """For longer than a request takes, its time limits included."""
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)

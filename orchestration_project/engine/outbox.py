@@ -17,7 +17,12 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from sqlalchemy import Column, Connection, Select, bindparam, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import FIRST_WAIT, LEASE, MAX_ATTEMPTS, wait_after
+from orchestration_project.contracts.attempts import (
+    FIRST_WAIT,
+    MAX_ATTEMPTS,
+    REQUEST_LEASE,
+    wait_after,
+)
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
@@ -170,7 +175,7 @@ def read_due_entities(
 
 def claim(connection: Connection, entry: Entry, *, now: datetime, run_id: str) -> Entry | None:
     """Claim an entry for the time of an attempt; return None if another process has it."""
-    until = now + LEASE
+    until = now + REQUEST_LEASE
     claimed = connection.execute(
         update(outbox).where(*_UNCHANGED).values(due_at=until, changed_at=now, run_id=run_id),
         _key(entry),
@@ -352,7 +357,7 @@ class OutboxLoop:
         if self.clock.now() >= lease.expires_at:
             raise LostLeaseError(
                 f"the lease of {lease.name} has run out",
-                expected=f"all requests within {LEASE}",
+                expected=f"all requests within {REQUEST_LEASE}",
                 remedy="nothing: the next run does it",
             )
 
@@ -463,7 +468,7 @@ def take_entity(
 
     Read its entries afterwards: another process may have settled them before.
     """
-    return take(connection, f"{topic}|{entity}", holder=run_id, now=now, until=now + LEASE)
+    return take(connection, f"{topic}|{entity}", holder=run_id, now=now, until=now + REQUEST_LEASE)
 
 
 def _hold(connection: Connection, claimed: Claim) -> None:
@@ -506,7 +511,7 @@ def _select_due(
     waits for no time that the clock may reach much later.
     """
     row = outbox.c
-    is_due = or_(row.due_at <= now, row.changed_at > now + LEASE)
+    is_due = or_(row.due_at <= now, row.changed_at > now + REQUEST_LEASE)
     return (
         select(*columns)
         .where(row.topic.in_(topics), row.state == "waiting", is_due)

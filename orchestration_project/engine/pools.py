@@ -61,7 +61,7 @@ OUTPUT_BYTES, LONGEST_SECRET = 32_768, 4096
 OPTIONS = ("-I", "-X", "faulthandler", "-c")
 """Isolated from the environment, and with a traceback in the output where it crashes."""
 
-PROGRAM = (
+WORKER_PROGRAM = (
     "import sys; sys.path[:] = sys.argv[5:]; "
     "from orchestration_project.engine.pool_worker import main; main(*map(int, sys.argv[1:5]))"
 )
@@ -136,7 +136,7 @@ class WorkerProcess:
             self._channel, theirs = map(stack.enter_context, socket.socketpair())
             numbers = (theirs.fileno(), os.getpid(), memory_bytes, max_result_bytes)
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, *OPTIONS, PROGRAM, *map(str, numbers), *sys.path],
+                [sys.executable, *OPTIONS, WORKER_PROGRAM, *map(str, numbers), *sys.path],
                 bufsize=0,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -54,7 +54,7 @@ from orchestration_project.services.pauses import Pauses, subjects_of_run
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import leases
 
-LEASE = "dagster_daemon"
+LEASE_NAME = "dagster_daemon"
 
 LEASE_SECONDS = 60
 """After so long without renewal, another daemon may start."""
@@ -98,13 +98,15 @@ def take_daemon_lease(warehouse: Warehouse, holder: str, now: datetime) -> Lease
     """
     with warehouse.writing() as connection:
         until = now + timedelta(seconds=LEASE_SECONDS)
-        found = connection.execute(select(leases.c.holder).where(leases.c.name == LEASE)).scalar()
+        found = connection.execute(
+            select(leases.c.holder).where(leases.c.name == LEASE_NAME)
+        ).scalar()
         if found and is_gone(found):
-            end_lease_of(connection, LEASE, found)
-        lease = take(connection, LEASE, holder=holder, now=now, until=until)
+            end_lease_of(connection, LEASE_NAME, found)
+        lease = take(connection, LEASE_NAME, holder=holder, now=now, until=until)
         if lease is not None:
             return lease
-        other = connection.execute(select(leases).where(leases.c.name == LEASE)).one()
+        other = connection.execute(select(leases).where(leases.c.name == LEASE_NAME)).one()
     host, _, rest = other.holder.partition(" ")
     raise ConfigurationError(
         "another daemon of this installation runs",

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from standardwebhooks import Webhook
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS
+from orchestration_project.contracts.attempts import MAX_ATTEMPTS, REQUEST_LEASE
 from orchestration_project.contracts.edits import EditConflictError
 from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import FORM
@@ -244,7 +244,7 @@ def test_a_claim_of_a_process_that_ended_expires(router: Router):
     with router.warehouse.writing() as connection:
         claim(connection, due, now=router.clock.now(), run_id="killed")
     assert router.apply().counts == {}
-    router.clock.at += LEASE + timedelta(seconds=1)
+    router.clock.at += REQUEST_LEASE + timedelta(seconds=1)
     assert router.apply().counts == {("http_request", "done"): 1}
     assert len(router.receiver.requests) == 1
 

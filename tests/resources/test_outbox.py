@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.attempts import LEASE, LONGEST_WAIT, MAX_ATTEMPTS
+from orchestration_project.contracts.attempts import LONGEST_WAIT, MAX_ATTEMPTS, REQUEST_LEASE
 from orchestration_project.engine.outbox import (
     DONE,
     Claim,
@@ -85,7 +85,7 @@ def test_one_process_claims_an_entry_until_its_lease_ends(add, due, settled, war
     assert first is not None
     assert claimed(warehouse, clock, entry) is None
     assert due() == []
-    clock.at += LEASE
+    clock.at += REQUEST_LEASE
     [expired] = due()
     second = claimed(warehouse, clock, expired)
     assert second is not None
@@ -96,7 +96,7 @@ def test_one_process_claims_an_entry_until_its_lease_ends(add, due, settled, war
 
 def test_entries_of_a_clock_that_was_set_back_are_due(add, due, warehouse, clock):
     add("one")
-    clock.at -= LEASE + timedelta(hours=1)
+    clock.at -= REQUEST_LEASE + timedelta(hours=1)
     [entry] = due()
     assert claimed(warehouse, clock, entry) is not None
     assert due() == []
@@ -204,7 +204,7 @@ def test_an_attempt_whose_claim_expired_records_nothing_once_another_has_it(
     def send_late(claimed: Claim) -> Outcome:
         with first.recording(claimed):
             recorded.append("before")
-        clock.at += LEASE
+        clock.at += REQUEST_LEASE
         [ended] = second.apply(due(), second.claim, lambda _: DONE)
         assert (ended.outcome, ended.is_current) == ("done", True)
         with first.recording(claimed):
@@ -222,7 +222,7 @@ def test_a_late_answer_of_an_expired_claim_is_not_settled(add, due, warehouse, c
     noted: list[bool] = []
 
     def answer_late(_: Claim) -> Outcome:
-        clock.at += LEASE
+        clock.at += REQUEST_LEASE
         [ended] = second.apply(due(), second.claim, lambda _: Outcome("dead", "refused"))
         assert ended.outcome == "dead"
         return DONE
@@ -256,7 +256,7 @@ def test_versions_of_an_entity_exclude_each_other_by_its_lease(add, due, warehou
         [ended] = second.apply(due(), begin_second, lambda _: DONE)
         assert ended.outcome == "busy"
         first.verify_lease(claimed)
-        clock.at += LEASE
+        clock.at += REQUEST_LEASE
         first.verify_lease(claimed)
         return DONE
 

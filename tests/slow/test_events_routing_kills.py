@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from orchestration_project.contracts.attempts import LEASE
+from orchestration_project.contracts.attempts import REQUEST_LEASE
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.events_routing import (
     events_routed_rows,
@@ -86,7 +86,7 @@ def test_kills_lose_nothing_and_repeat_nothing(router: Router, request: pytest.F
             killed_count += 1
         router.warehouse, router.issues.is_silent = whole, False
         router.deliver(f"d{number}", id=number)  # the sender or the next run repeats it
-        router.clock.at += LEASE + timedelta(minutes=5)
+        router.clock.at += REQUEST_LEASE + timedelta(minutes=5)
         router.apply()
     for _ in range(5):
         router.clock.at += timedelta(hours=1)

@@ -193,7 +193,7 @@ def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
         yield keys[start : start + KEYS_PER_STATEMENT]
 
 
-PROGRAM = "tesseract"
+OCR_PROGRAM = "tesseract"
 LIST_SECONDS = 20
 
 PASSED_ON = ("PATH", "TESSDATA_PREFIX")
@@ -249,12 +249,12 @@ def ocr_rule(mode: OcrMode, languages: str, seconds: float) -> OcrRule | None:
     Raises:
         ConfigurationError: It is ``always``, and Tesseract is not installed.
     """
-    program = None if mode == "never" else which(PROGRAM)
+    program = None if mode == "never" else which(OCR_PROGRAM)
     if program is None:
         if mode == "always":
             raise ConfigurationError(
                 "images cannot be recognised: Tesseract is not installed",
-                expected=f"the program {PROGRAM}, as DOCUMENTS_OCR, or the run, is always",
+                expected=f"the program {OCR_PROGRAM}, as DOCUMENTS_OCR, or the run, is always",
                 remedy="install it, e.g. by apt-get install tesseract-ocr; or set DOCUMENTS_OCR "
                 "to auto or never",
             )

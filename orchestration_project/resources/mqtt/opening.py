@@ -12,7 +12,7 @@ from orchestration_project.resources.mqtt.publishing import OutboxPublisher
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
-PROGRAM = "orchestration_demo.mqtt"
+DEMO_MODULE = "orchestration_demo.mqtt"
 DEMO_FOLDER = "demo_mqtt"
 
 
@@ -20,7 +20,7 @@ def mqtt_demo(settings: Settings) -> DemoProgram:
     """Return the broker of this STATE_DIR, with its publisher."""
     settings = MqttSettings.of(settings)
     return DemoProgram(
-        PROGRAM,
+        DEMO_MODULE,
         settings.state_path / DEMO_FOLDER,
         {
             "state_dir": str(settings.state_path),

@@ -22,7 +22,7 @@ from orchestration_project.tables.spine import work_items
 
 SYMBOLS_TOPIC = "prices_symbols"
 
-LEASE = timedelta(hours=1)
+SYMBOL_LEASE = timedelta(hours=1)
 """Longer than a batch of a slow source takes. Leases of ended runs are void."""
 
 
@@ -103,7 +103,7 @@ class SymbolItems:
             SYMBOLS_TOPIC,
             [NewItem(self._key(symbol), version) for symbol in symbols],
             run_id=self.run_id,
-            until=self.clock.now() + LEASE,
+            until=self.clock.now() + SYMBOL_LEASE,
             is_under_way=self.is_under_way,
         )
         self.claimed.update(

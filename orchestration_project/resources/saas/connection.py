@@ -20,13 +20,13 @@ from orchestration_project.resources.saas.peopleforce import PeopleForce
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.saas import SaasSettings
 
-PROGRAM = "orchestration_demo.saas"
+DEMO_MODULE = "orchestration_demo.saas"
 
 
 def saas_demo(settings: Settings) -> DemoProgram:
     """Return the demo of this STATE_DIR."""
     return DemoProgram(
-        PROGRAM,
+        DEMO_MODULE,
         settings.state_path / "demo_saas",
         {
             "state_dir": str(settings.state_path),

@@ -71,7 +71,7 @@ URL_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 FORM_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def origin_of(url: str) -> str:
+def parse_origin(url: str) -> str:
     """Return scheme, host and port of a URL, in lower case.
 
     Raises:
@@ -345,7 +345,7 @@ class SiteAccess:
         """
         current, response = url, None
         for count in range(MAX_REDIRECTS + 1):
-            if origin_of(current) not in self.site.origins:
+            if parse_origin(current) not in self.site.origins:
                 reason = f"it redirects to another host: {current[:200]}"
                 return Answer(current, response, "redirected", reason, count)
             try:
@@ -403,7 +403,7 @@ class SiteAccess:
         """
         if reason := self._disallowed(url):
             return Answer(url, None, "disallowed", reason)
-        sent = {**headers, "Origin": origin_of(page_url), "Referer": page_url}
+        sent = {**headers, "Origin": parse_origin(page_url), "Referer": page_url}
         response = self.client.request(
             "POST",
             _at(self.addresses, url),
@@ -422,7 +422,7 @@ class SiteAccess:
 
     def _disallowed(self, url: str) -> str:
         """Return why a URL may not be requested; empty: it may."""
-        origin = origin_of(url)
+        origin = parse_origin(url)
         try:
             robots = self.robots.of(origin)
         except ConfigurationError as error:
@@ -459,7 +459,7 @@ def _location(response: Response) -> str | None:
 
 
 def _at(addresses: Mapping[str, str], url: str) -> str:
-    origin = origin_of(url)
+    origin = parse_origin(url)
     return addresses[origin] + url[len(origin) :] if origin in addresses else url
 
 

@@ -16,7 +16,7 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.web.access import PRODUCT, origin_of
+from orchestration_project.resources.web.access import PRODUCT, parse_origin
 from orchestration_project.resources.web.crawl import start_urls
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.proposals import apply_accepted
@@ -115,14 +115,14 @@ def address_problems(site: Site, guard: AddressGuard) -> list[str]:
 
 def _start(site: Site, warehouse: Warehouse) -> Sequence[StartUrl]:
     urls = start_urls(site)
-    origins = {origin_of(url) for url in urls}
+    origins = {parse_origin(url) for url in urls}
     wanted = select(web_robots).where(web_robots.c.origin.in_(origins))
     with warehouse.reading() as connection:
         stored = {row.origin: row for row in connection.execute(wanted)}
     rules = {origin: read_robots(row.status, row.body.encode()) for origin, row in stored.items()}
     return [
         StartUrl(url, rules[origin].verdict(url, PRODUCT), stored[origin].fetched_at)
-        if (origin := origin_of(url)) in rules
+        if (origin := parse_origin(url)) in rules
         else StartUrl(url, UNKNOWN, None)
         for url in urls
     ]
@@ -132,7 +132,7 @@ def _start_problems(start: Sequence[StartUrl]) -> list[str]:
     if not start:
         return ["start: expected a URL of base_url or hosts, found none"]
     return [
-        f"start: robots.txt of {origin_of(each.url)} says {each.verdict} for {each.url}"
+        f"start: robots.txt of {parse_origin(each.url)} says {each.verdict} for {each.url}"
         for each in start
         if each.verdict not in ("allowed", UNKNOWN)
     ]

@@ -20,7 +20,7 @@ from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.web.access import Answer, origin_of, resolved
+from orchestration_project.resources.web.access import Answer, parse_origin, resolved
 from orchestration_project.resources.web.start_lists import (
     ListedUrls,
     declared_lists,
@@ -230,7 +230,7 @@ def start_urls(site: Site) -> Sequence[str]:
         ]
         found = [url for url in paged if url]
     found += [*declared_lists(site), *search_urls(site)]
-    return [url for url in dict.fromkeys(found) if origin_of(url) in site.origins]
+    return [url for url in dict.fromkeys(found) if parse_origin(url) in site.origins]
 
 
 def left_count(connection: Connection, topic: str) -> int:

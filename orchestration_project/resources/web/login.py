@@ -10,7 +10,7 @@ from orchestration_project.resources.web.access import (
     Answer,
     SiteAccess,
     base_of,
-    origin_of,
+    parse_origin,
     resolved,
 )
 from orchestration_project.resources.web.crawl import CrawlState
@@ -78,7 +78,7 @@ class _Attempt:
         except ValueError as error:
             raise LoginFailedError(str(error)) from None
         action = resolved(base_of(page), form.action) if form.action else page.url
-        if action is None or origin_of(action) not in self._access.site.origins:
+        if action is None or parse_origin(action) not in self._access.site.origins:
             raise LoginFailedError("expected a form that is sent to the site")
         body = urlencode(form.fields).encode()
         answer = self._access.submit(action, body, page_url=page.url)

@@ -49,7 +49,7 @@ from orchestration_project.resources.web.access import (
     PageAccess,
     RobotsUnreachableError,
     base_of,
-    origin_of,
+    parse_origin,
     resolved,
 )
 from orchestration_project.resources.web.crawl import (
@@ -431,7 +431,7 @@ class SliceLoader:
                 places["no_url"] += 1
             elif link.max_depth is not None and depth > link.max_depth:
                 places["too_deep"] += 1
-            elif origin_of(url) not in self.site.origins:
+            elif parse_origin(url) not in self.site.origins:
                 places["other_origin"] += 1
             else:
                 yield url, FoundUrl(depth, parent.found_on, found_by)

@@ -13,7 +13,7 @@ from orchestration_project.domains.web.starts import (
     matching,
     read_url_list,
 )
-from orchestration_project.resources.web.access import origin_of, resolved
+from orchestration_project.resources.web.access import parse_origin, resolved
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,10 @@ def listed_urls(
 
 def _own(site: Site, found: UrlList, base: str) -> ListedUrls:
     written = [(each, resolved(base, each)) for each in found.urls]
-    foreign = [each for each, url in written if url is None or origin_of(url) not in site.origins]
-    own = [url for _, url in written if url and origin_of(url) in site.origins]
+    foreign = [
+        each for each, url in written if url is None or parse_origin(url) not in site.origins
+    ]
+    own = [url for _, url in written if url and parse_origin(url) in site.origins]
     if found.kind != "index":
         own = matching(own, site.feeds if found.kind == "feed" else site.sitemaps)
     reasons = [found.problem] if found.problem else []

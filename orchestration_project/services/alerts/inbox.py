@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import LEASE
+from orchestration_project.contracts.attempts import REQUEST_LEASE
 from orchestration_project.contracts.problems import Problem, Severity
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
@@ -99,7 +99,7 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
         c.next_attempt_at <= now,
         c.next_attempt_at > now + CLOCK_SKEW_TOLERANCE,
         and_(is_refused, c.failed_at > now),
-        and_(not_(is_refused), c.next_attempt_at > now + LEASE),
+        and_(not_(is_refused), c.next_attempt_at > now + REQUEST_LEASE),
     )
 
 
@@ -381,7 +381,7 @@ class Inbox:
 
     def claim(self, chosen: Sequence[AlertDelivery]) -> list[AlertDelivery]:
         """Begin an attempt; return those of which no other process was quicker to begin one."""
-        until = self._clock.now() + LEASE
+        until = self._clock.now() + REQUEST_LEASE
         with self._warehouse.writing() as connection:
             return [
                 each

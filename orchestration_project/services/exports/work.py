@@ -42,7 +42,7 @@ TOPIC = "exports"
 ALLOWED_ATTEMPTS = 1_000_000
 """A target that is down is waited for without end; the pauses grow to an hour."""
 
-LEASE = timedelta(hours=12)
+EXPORT_LEASE = timedelta(hours=12)
 """A run that has ended loses its lease at once."""
 
 FOLDER = "exports"
@@ -165,7 +165,7 @@ class Exports:
                 TOPIC,
                 [NewItem(name, loads.version(definition), allowed_count=ALLOWED_ATTEMPTS)],
                 run_id=run_id,
-                until=self._clock.now() + LEASE,
+                until=self._clock.now() + EXPORT_LEASE,
                 is_under_way=is_under_way,
                 connection=connection,
             )

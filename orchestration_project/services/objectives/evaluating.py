@@ -33,7 +33,7 @@ from orchestration_project.tables.operations_objectives import (
 if TYPE_CHECKING:
     from orchestration_project.registry import Registry
 
-LEASE = "operations/objectives"
+LOCK_NAME = "operations/objectives"
 """Row that evaluations at the same time wait for."""
 
 A_DAY = timedelta(days=1)
@@ -79,7 +79,7 @@ def evaluate(
         sources: The sources of webhooks.
     """
     with warehouse.writing() as connection:
-        lock_row(connection, LEASE)
+        lock_row(connection, LOCK_NAME)
         found = [_evaluation(connection, each, now, sources) for each in objectives]
         connection.execute(delete(operations_slo))
         if found:

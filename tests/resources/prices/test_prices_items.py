@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.resources.prices.load import LoadedPrices, PriceLoad
-from orchestration_project.resources.prices.work import LEASE, SYMBOLS_TOPIC, retried_work
+from orchestration_project.resources.prices.work import SYMBOL_LEASE, SYMBOLS_TOPIC, retried_work
 from orchestration_project.tables.spine import landings
 from tests.domains.prices import line
 from tests.resources.prices.test_prices_batches import Refused
@@ -248,7 +248,7 @@ def test_a_lease_that_expires_while_its_run_lives_is_another_run_s_and_one_of_th
     for symbol in ("AAA", "BBB"):
         desk.write(symbol, *map(line, FEBRUARY))
     first, batch = taken(desk, "AAA", "BBB")
-    clock.at += LEASE
+    clock.at += SYMBOL_LEASE
     second, later = taken(desk, "AAA")
     ended = landed(first, batch)  # it comes first all the same: the fence decides
     assert [str(each)[:13] for each in ended.values()] == ["19 rows added"] * 2
@@ -267,7 +267,7 @@ def test_a_run_that_lost_its_lease_and_comes_late_leaves_the_symbol_as_the_other
     desk.under_way = {"run 1", "run 2"}
     desk.write("AAA", *map(line, FEBRUARY))
     first, batch = taken(desk, "AAA")
-    clock.at += LEASE
+    clock.at += SYMBOL_LEASE
     desk.write("AAA", *(line(day, 12) for day in FEBRUARY))
     desk.load("AAA")
     before = item(desk, "AAA|2026-02-01|2026-02-01")

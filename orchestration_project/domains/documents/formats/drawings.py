@@ -19,7 +19,7 @@ FRAMES = {"chart", "relIds", "oleObj", "OLEObject", "altChunk"}
 """Elements that name a part by its relationship, whose content is shown in their place."""
 
 MEDIA = {"video", "audio"}
-PACKAGE = re.compile(
+EMBEDDED_DOCUMENT = re.compile(
     r"\.(docx|docm|xlsx|xlsm|xlsb|pptx|pptm|pdf|html?|xhtml|rtf|txt|eml|mht)$", re.I
 )
 """Names of embedded files that are documents of their own."""
@@ -88,7 +88,7 @@ class Frames:
         yield from lines
 
     def _embed(self, part: str) -> None:
-        if PACKAGE.search(part):
+        if EMBEDDED_DOCUMENT.search(part):
             self._archive.optional(
                 part,
                 self._draft,
