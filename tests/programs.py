@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from random import SystemRandom
 from typing import IO, Any
 
 import psutil
@@ -33,6 +34,7 @@ DEMO = {
 """A small, quick demo source on a day that stays the same: a Monday on which FINRA publishes."""
 
 
+PORTS = range(12_000, 32_000)
 HANGING = (sys.executable, "-c", "import time; time.sleep(600)")
 """The command of a program that does nothing until it is killed."""
 
@@ -139,9 +141,14 @@ def kill_after(process_id: int, seconds: float) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """Return a port that nothing listens on, and that the system gives to nobody who asks for any.
+
+    A program that is started again gets its port back: Linux chooses from 32768 on.
+    """
+    while True:
+        port = SystemRandom().choice(PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def key_in(said: str) -> str:
