@@ -151,7 +151,7 @@ class Inside:
         }
         return (
             *("bwrap", "--ro-bind", str(self._root), "/", "--bind", str(self._state), STATE),
-            *("--proc", "/proc", "--dev", "/dev", "--die-with-parent", "--unshare-pid"),
+            *("--proc", "/proc", "--dev", "/dev", "--die-with-parent"),  # as in one container
             *("--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
             *("--clearenv", *(part for pair in given.items() for part in ("--setenv", *pair))),
             *("--chdir", "/opt/orchestration_project", "setpriv", "--reuid", USER, "--regid", USER),

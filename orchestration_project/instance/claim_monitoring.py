@@ -9,7 +9,6 @@ server of that host looks up the processes of its runs; a new one finds those of
 """
 
 import logging
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -19,7 +18,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from orchestration_project.engine.dagster_private import WorkerStatus
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS
+from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS, own_machine
 from orchestration_project.instance.launcher import is_alive
 from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.instance.run_claims import Claim, RunClaims
@@ -80,7 +79,7 @@ def fail_runs_of_this_host(instance: DagsterInstance) -> Sequence[str]:
     }
     storage = instance.event_log_storage
     if isinstance(storage, PostgresEvents):
-        for run_id in storage.heartbeats.runs_on(socket.gethostname()):
+        for run_id in storage.heartbeats.runs_on(own_machine()):
             run = _run_in_progress(instance, run_id)
             if run is None or run.status == DagsterRunStatus.STARTING or run_id in lost:
                 continue

@@ -7,7 +7,6 @@ Retries of runs wait for a code server that is away; Dagster drops them.
 
 import logging
 import os
-import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -46,6 +45,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import explain_error
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.instance.claim_monitoring import monitored_claims
+from orchestration_project.instance.heartbeats import own_machine
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.services.dagster_instance import storage_errors
 from orchestration_project.services.ended_runs import RETRIED_AS, WILL_RETRY
@@ -74,14 +74,14 @@ _logger = logging.getLogger(__name__)
 def holder_name() -> str:
     """Return the name of this process: host, process number and the second of its start."""
     process = psutil.Process()
-    return f"{socket.gethostname()} {process.pid} {process.create_time():.0f}"
+    return f"{own_machine()} {process.pid} {process.create_time():.0f}"
 
 
 def is_gone(holder: str) -> bool:
     """Whether a holder is a process of this host that has ended; False: unknown, or it runs."""
     host, _, rest = holder.partition(" ")
     number, _, since = rest.partition(" ")
-    if host != socket.gethostname() or not (number.isdecimal() and since.isdecimal()):
+    if host != own_machine() or not (number.isdecimal() and since.isdecimal()):
         return False
     try:
         process = psutil.Process(int(number))

@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from sqlalchemy.dialects.postgresql import insert
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS, storage_errors
 
 SECONDS_BETWEEN_BEATS = 15
+
+FIRST_PID_NAMESPACE = 0xEFFFFFFC
+"""Number that Linux gives to the PID namespace of the machine itself: PROC_PID_INIT_INO."""
 
 NODE = "KUBERNETES_NODE"
 """Variable of a run's pod: the node, which the run then reports as a host."""
@@ -40,6 +44,19 @@ class Heartbeat(NamedTuple):
 
     machine: str
     silent_seconds: float
+
+
+def own_machine() -> str:
+    """Return the host name of this process, in a container with its PID namespace.
+
+    Containers may have one host name, as those on the network of their host have, and each its own
+    numbers of processes: a process of another one cannot be looked up.
+    """
+    host, namespace = socket.gethostname(), Path("/proc/self/ns/pid")
+    if not namespace.exists():  # not Linux
+        return host
+    number = namespace.stat().st_ino
+    return host if number == FIRST_PID_NAMESPACE else f"{host}/{number}"
 
 
 class Heartbeats:
@@ -115,7 +132,7 @@ class Heartbeats:
                 )
 
     def _beat(self, run_id: str) -> None:
-        sign = literal(f"{socket.gethostname()} ").concat(NOW)
+        sign = literal(f"{own_machine()} ").concat(NOW)
         row = insert(KeyValueStoreTable).from_select(
             ["key", "value"], select(literal(RUN_HEARTBEATS + run_id), sign)
         )

@@ -15,7 +15,7 @@ from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
-from orchestration_project.instance.heartbeats import Heartbeat
+from orchestration_project.instance.heartbeats import Heartbeat, own_machine
 from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
@@ -55,7 +55,7 @@ class RunHealth(RunLauncher):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Return whether the process of ``run`` is running; True if unknown."""
         beat = self._last_beat(run.run_id)
-        if beat is not None and beat.machine != socket.gethostname():
+        if beat is not None and beat.machine != own_machine():
             return self._health_from(beat)
         if beat is None and not is_on_this_machine(run.tags):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "running on another machine")

@@ -6,7 +6,6 @@ values, which one process alone can insert.
 """
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -16,6 +15,8 @@ from dagster import DagsterEventType
 from dagster._core.storage.runs.schema import KeyValueStoreTable
 from sqlalchemy import Connection, delete, insert, literal, select, text
 from sqlalchemy.exc import IntegrityError
+
+from orchestration_project.instance.heartbeats import own_machine
 
 PREFIX = "orchestration_project/claimed/"
 
@@ -39,7 +40,7 @@ class Claim(NamedTuple):
     """A process that has claimed a run.
 
     Attributes:
-        host: Its host name.
+        host: Its host name, in a container with its PID namespace.
         pid: Its process ID.
         process_started_at: Start of the process, in seconds since 1970 by the clock of its host.
         age_seconds: Age of the claim, by the clock of the database.
@@ -52,7 +53,7 @@ class Claim(NamedTuple):
 
     def is_of_this_host(self) -> bool:
         """Whether the process can be looked up here."""
-        return self.host == socket.gethostname()
+        return self.host == own_machine()
 
 
 def _claim(value: str, now: float) -> Claim:
@@ -74,7 +75,7 @@ class RunClaims:
     def take(self, run_id: str) -> bool:
         """Claim a run for this process; return False if another process has claimed it."""
         started_at = psutil.Process().create_time()
-        holder = f"{socket.gethostname()} {os.getpid()} {started_at} "
+        holder = f"{own_machine()} {os.getpid()} {started_at} "
         try:
             with self._connect() as connection:
                 now = _NOW[connection.dialect.name]

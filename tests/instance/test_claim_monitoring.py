@@ -1,5 +1,6 @@
 """A process that ends between its claim and the run's start: the run fails soon, and only then."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -21,6 +22,9 @@ from tests.instance.test_run_claims import computed, instance, launched
 __all__ = ["instance"]
 
 HERE = socket.gethostname()
+
+CLONE_NEWPID = 0x20000000
+unshare = ctypes.CDLL(None).unshare
 
 
 def in_fork(action: Callable[[], object]) -> int:
@@ -193,3 +197,18 @@ def test_a_worker_of_the_same_release_executes_the_run(instance):
     run = launched(instance, tags={RELEASE_TAG: own_release()})
     assert execute_claimed(instance, run.run_id)
     assert computed() == [run.run_id]
+
+
+def test_a_process_of_another_container_with_this_host_name_is_not_looked_up_here(instance):
+    run, own = launched(instance), launched(instance)
+
+    def claim_in_container() -> None:
+        assert unshare(CLONE_NEWPID) == 0
+        os._exit(in_fork(lambda: os._exit(not instance.run_storage.claims.take(run.run_id))))
+
+    assert in_fork(claim_in_container) == 0
+    assert instance.run_storage.claims.take(own.run_id)
+    claims = instance.run_storage.claims.all()
+    assert claims[run.run_id].host.startswith(f"{HERE}/")
+    assert not claims[run.run_id].is_of_this_host()
+    assert claims[own.run_id].is_of_this_host()
