@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.redaction import redacted
@@ -19,7 +19,37 @@ MAX_DEFINITION_CHARACTERS = 16_000
 
 REMEDY = "correct the fields, and repeat the edit; a dry run shows what it would change"
 
-DefinitionT = TypeVar("DefinitionT", bound=BaseModel)
+
+class Definition(BaseModel):
+    """A definition: fields that can be stored, and have no secret that this process knows.
+
+    Attributes:
+        name: Its name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=NAME)
+
+    @model_validator(mode="after")
+    def _is_plain(self) -> Self:
+        try:
+            fields = self.model_dump()
+            written = json.dumps(fields, allow_nan=False)
+            json.dumps(fields, ensure_ascii=False).encode()
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError("expected values of JSON, e.g. {'ops': {}}") from error
+        if len(written) > MAX_DEFINITION_CHARACTERS:
+            raise ValueError(f"expected at most {MAX_DEFINITION_CHARACTERS} characters as JSON")
+        if "\\u0000" in written:
+            raise ValueError("expected texts without NUL, e.g. 'full'")
+        if redacted(written) != written:
+            noun = type(self).__name__.lower()
+            raise ValueError(f"expected no secret in a {noun}, e.g. {{'env': 'API_KEY'}}")
+        return self
+
+
+DefinitionT = TypeVar("DefinitionT", bound=Definition)
 
 
 class EditConflictError(ConfigurationError):
@@ -167,23 +197,3 @@ class EditedKind(Generic[DefinitionT]):
             for name in self.model.model_fields
             if before is None or after is None or old[name] != new[name]
         ]
-
-
-def require_plain(definition: BaseModel, noun: str) -> None:
-    """Make sure that fields can be stored, and have no secret that this process knows.
-
-    Raises:
-        ValueError: One cannot, or has one.
-    """
-    try:
-        fields = definition.model_dump()
-        written = json.dumps(fields, allow_nan=False)
-        json.dumps(fields, ensure_ascii=False).encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError("expected values of JSON, e.g. {'ops': {}}") from error
-    if len(written) > MAX_DEFINITION_CHARACTERS:
-        raise ValueError(f"expected at most {MAX_DEFINITION_CHARACTERS} characters as JSON")
-    if "\\u0000" in written:
-        raise ValueError("expected texts without NUL, e.g. 'full'")
-    if redacted(written) != written:
-        raise ValueError(f"expected no secret in a {noun}, e.g. {{'env': 'API_KEY'}}")

@@ -8,34 +8,29 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     field_serializer,
-    model_validator,
 )
 
 from orchestration_project.contracts.edits import (
     MAX_NAME_CHARACTERS,
-    NAME,
     REMEDY,
+    Definition,
     EditConflictError,
     EditedKind,
     Stored,
-    require_plain,
 )
 from orchestration_project.errors import ConfigurationError, did_you_mean
 
 MAX_LISTED_KEYS = 500
 POSITIONS = 2**64
 
-FlagName = Annotated[str, Field(pattern=NAME)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
 
@@ -55,7 +50,7 @@ def _read_time(given: object) -> object:
 Time = Annotated[AwareDatetime, BeforeValidator(_read_time)]
 
 
-class Flag(BaseModel):
+class Flag(Definition):
     """A flag.
 
     Attributes:
@@ -66,9 +61,6 @@ class Flag(BaseModel):
         expires_at: Time from which it holds for no key; None: never.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: FlagName
     share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     listed_keys: list[Key] = Field(default=[], max_length=MAX_LISTED_KEYS)
     owner: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
@@ -77,11 +69,6 @@ class Flag(BaseModel):
     @field_serializer("expires_at")
     def _as_text(self, value: datetime | None) -> str | None:
         return None if value is None else value.isoformat()
-
-    @model_validator(mode="after")
-    def _is_plain(self) -> Self:
-        require_plain(self, "flag")
-        return self
 
     def holds_for(self, key: str) -> bool:
         """Whether its list or its share has a key; it may have expired."""

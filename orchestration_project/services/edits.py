@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select
 
-from orchestration_project.contracts.edits import Action, EditedKind, Stored
+from orchestration_project.contracts.edits import Action, DefinitionT, EditedKind, Stored
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 
-DefinitionT = TypeVar("DefinitionT", bound=BaseModel)
 StoredT = TypeVar("StoredT", bound=Stored[Any])
 
 

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from orchestration_project.contracts.cron import MAX_CHARACTERS, read_cron
 from orchestration_project.contracts.edits import (
     MAX_NAME_CHARACTERS,
     NAME,
+    Definition,
     EditedKind,
     Stored,
-    require_plain,
 )
 from orchestration_project.services.schedules.rules.timetable import (
     MAX_CATCH_UP,
@@ -30,7 +30,7 @@ MAX_PARTITION_DAYS = 366
 ZONE = re.compile(r"[A-Za-z0-9_+/-]{1,100}", re.ASCII)
 
 
-class Schedule(BaseModel):
+class Schedule(Definition):
     """A schedule.
 
     Attributes:
@@ -51,15 +51,12 @@ class Schedule(BaseModel):
         flag: Flag that must hold for a due time, or for its partition; None: each starts a run.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: str = Field(pattern=NAME)
     job: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
     cron: str = Field(max_length=MAX_CHARACTERS)
     timezone: str = "UTC"
     partitions: PartitionRule = "none"
     days_before: int = Field(default=0, ge=0, le=MAX_PARTITION_DAYS)
-    partition_values: dict[str, str] = {}
+    partition_values: dict[str, str] = Field(default={})
     run_config: dict[str, Any] | None = None
     preset: str | None = Field(default=None, min_length=1, max_length=MAX_NAME_CHARACTERS)
     catch_up: CatchUp = "latest"
@@ -76,7 +73,6 @@ class Schedule(BaseModel):
             raise ValueError("days_before needs partitions: days_before")
         if self.partitions == "none" and self.partition_values:
             raise ValueError("partition_values need a partition rule, e.g. partitions: latest")
-        require_plain(self, "schedule")
         try:
             read_cron(self.cron)
         except ValueError as error:
