@@ -1,9 +1,8 @@
 """Definitions that operators edit, in tables: read, and edited with a version for each edit."""
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -47,12 +46,13 @@ class EditResult(Generic[StoredT]):
     version_number: int
 
 
-class EditStore(ABC, Generic[DefinitionT, StoredT]):
+class EditStore(Generic[DefinitionT, StoredT]):
     """The stored definitions of a kind, and all their versions.
 
     Args:
         kind: Their fields, and what is valid.
-        current: Table of those in effect: a column per field, and of their version.
+        stored: Dataclass of a definition in effect.
+        current: Table of those in effect: a column per field, and per field of ``stored``.
         versions: Table of all versions.
         json_fields: Fields that are stored as JSON.
     """
@@ -60,11 +60,14 @@ class EditStore(ABC, Generic[DefinitionT, StoredT]):
     def __init__(
         self,
         kind: EditedKind[DefinitionT],
+        stored: type[StoredT],
         current: Table,
         versions: Table,
         json_fields: Collection[str],
     ) -> None:
         self.kind = kind
+        self._stored = stored
+        self._state = [each.name for each in fields(stored) if each.name != "definition"]
         self._current = current
         self._versions = versions
         self._json_fields = json_fields
@@ -109,33 +112,19 @@ class EditStore(ABC, Generic[DefinitionT, StoredT]):
 
     def stored(self, row: RowMapping) -> StoredT:
         """Return the definition of a row; it was valid when it was stored."""
-        fields = {name: row[name] for name in self.kind.model.model_fields}
+        values = {name: row[name] for name in self.kind.model.model_fields}
         for name in self._json_fields:
-            fields[name] = None if fields[name] is None else json.loads(fields[name])
-        return self.opened(self.kind.model.model_construct(**fields), row)
+            values[name] = None if values[name] is None else json.loads(values[name])
+        state = {name: row[name] for name in self._state}
+        return self._stored(self.kind.model.model_construct(**values), **state)
 
-    @abstractmethod
-    def opened(self, definition: DefinitionT, row: RowMapping) -> StoredT:
-        """Return a stored definition with what its row has beside the fields."""
-
-    @abstractmethod
-    def made(
-        self,
-        connection: Connection,
-        before: StoredT | None,
-        after: DefinitionT,
-        version_number: int,
-        edit: Edit,
-    ) -> StoredT:
-        """Return the stored definition that an edit makes.
+    def judged(self, connection: Connection, before: StoredT | None, after: StoredT) -> StoredT:
+        """Return what an edit stores; a kind may refuse it, or add what follows from it.
 
         Raises:
-            ConfigurationError: It names what does not exist.
+            ConfigurationError: It names what does not exist, or is of no use.
         """
-
-    def state_of(self, stored: StoredT) -> Mapping[str, Any]:
-        """Return the columns beside the fields and the version."""
-        return {}
+        return after
 
     def add_version(
         self,
@@ -165,18 +154,12 @@ class EditStore(ABC, Generic[DefinitionT, StoredT]):
         number = (connection.execute(latest).scalar() or 0) + 1
         if after is None:
             return EditResult(before, None, number)
-        return EditResult(before, self.made(connection, before, after, number, edit), number)
+        stored = self._stored(after, number, storable(edit.by), edit.at)
+        return EditResult(before, self.judged(connection, before, stored), number)
 
     def _row(self, stored: StoredT) -> dict[str, Any]:
         definition = stored.definition
-        fields = {name: getattr(definition, name) for name in self.kind.model.model_fields}
+        row = {name: getattr(definition, name) for name in self.kind.model.model_fields}
         for name in self._json_fields:
-            given = fields[name]
-            fields[name] = None if given is None else json.dumps(given, sort_keys=True)
-        return {
-            **fields,
-            "version_number": stored.version_number,
-            "edited_by": stored.edited_by,
-            "edited_at": stored.edited_at,
-            **self.state_of(stored),
-        }
+            row[name] = None if row[name] is None else json.dumps(row[name], sort_keys=True)
+        return row | {name: getattr(stored, name) for name in self._state}

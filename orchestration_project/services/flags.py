@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.edits import Stored
 from orchestration_project.contracts.flags import (
     FLAG_KIND,
     Flag,
@@ -16,9 +17,8 @@ from orchestration_project.contracts.flags import (
     require_unexpired,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.registry import Registry
-from orchestration_project.services.edits import Edit, EditStore
+from orchestration_project.services.edits import EditStore
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_edits import (
     operations_flag_versions,
@@ -30,17 +30,8 @@ from orchestration_project.tables.operations_edits import operations_schedules a
 class FlagStore(EditStore[Flag, StoredFlag]):
     """The stored flags."""
 
-    def opened(self, definition: Flag, row: RowMapping) -> StoredFlag:
-        """Return a stored flag."""
-        return StoredFlag(definition, row["version_number"], row["edited_by"], row["edited_at"])
-
-    def made(
-        self,
-        connection: Connection,
-        before: StoredFlag | None,
-        after: Flag,
-        version_number: int,
-        edit: Edit,
+    def judged(
+        self, connection: Connection, before: StoredFlag | None, after: StoredFlag
     ) -> StoredFlag:
         """Return the flag that an edit makes.
 
@@ -48,12 +39,13 @@ class FlagStore(EditStore[Flag, StoredFlag]):
             ConfigurationError: It is new, and has expired already.
         """
         if before is None:
-            require_unexpired(after, edit.at)
-        return StoredFlag(after, version_number, storable(edit.by), edit.at)
+            require_unexpired(after.definition, after.edited_at)
+        return after
 
 
 FLAG_STORE = FlagStore(
-    FLAG_KIND, operations_flags, operations_flag_versions, json_fields=["listed_keys"]
+    *(FLAG_KIND, Stored, operations_flags, operations_flag_versions),
+    json_fields=["listed_keys"],
 )
 
 

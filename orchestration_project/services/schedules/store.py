@@ -1,10 +1,10 @@
 """The stored schedules: read, edited with a version for each edit, and disabled."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, select, update
 
 from orchestration_project.contracts.edits import REMEDY, Action
 from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, storable
@@ -28,39 +28,18 @@ DISABLE = "disable"
 class ScheduleStore(EditStore[Schedule, StoredSchedule]):
     """The stored schedules, each with its next due time."""
 
-    def opened(self, definition: Schedule, row: RowMapping) -> StoredSchedule:
-        """Return a stored schedule."""
-        return StoredSchedule(
-            definition,
-            row["version_number"],
-            row["edited_by"],
-            row["edited_at"],
-            row["disabled_reason"],
-            row["next_due_at"],
-        )
-
-    def made(
-        self,
-        connection: Connection,
-        before: StoredSchedule | None,
-        after: Schedule,
-        version_number: int,
-        edit: Edit,
+    def judged(
+        self, connection: Connection, before: StoredSchedule | None, after: StoredSchedule
     ) -> StoredSchedule:
         """Return the schedule that an edit makes, and when it is due next.
 
         Raises:
             ConfigurationError: It is enabled, and its flag does not exist.
         """
-        if after.flag is not None and after.is_enabled:
-            _require_flag(connection, after.name, after.flag)
-        due = _next_due(before, after, edit.at)
-        by = storable(edit.by)
-        return StoredSchedule(after, version_number, by, edit.at, next_due_at=due)
-
-    def state_of(self, stored: StoredSchedule) -> Mapping[str, Any]:
-        """Return its due time, and why it is disabled."""
-        return {"disabled_reason": stored.disabled_reason, "next_due_at": stored.next_due_at}
+        schedule = after.schedule
+        if schedule.flag is not None and schedule.is_enabled:
+            _require_flag(connection, schedule.name, schedule.flag)
+        return replace(after, next_due_at=_next_due(before, schedule, after.edited_at))
 
     def disable(
         self, connection: Connection, reasons: Mapping[str, str], *, by: str, at: datetime
@@ -91,7 +70,8 @@ class ScheduleStore(EditStore[Schedule, StoredSchedule]):
 
 
 SCHEDULE_STORE = ScheduleStore(
-    SCHEDULE_KIND, schedules, versions, json_fields=["partition_values", "run_config"]
+    *(SCHEDULE_KIND, StoredSchedule, schedules, versions),
+    json_fields=["partition_values", "run_config"],
 )
 
 
