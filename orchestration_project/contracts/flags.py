@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 from pydantic import (
-    AwareDatetime,
-    BeforeValidator,
     Field,
     StringConstraints,
     field_serializer,
@@ -26,28 +24,13 @@ from orchestration_project.contracts.edits import (
     EditedKind,
     Stored,
 )
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError, did_you_mean
 
 MAX_LISTED_KEYS = 500
 POSITIONS = 2**64
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS)]
-
-
-def _read_time(given: object) -> object:
-    """Return a text as the UTC time that it is; a number is none."""
-    try:
-        at = datetime.fromisoformat(given) if isinstance(given, str) else given
-        if isinstance(at, datetime) and at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (ValueError, OverflowError):  # no time, or of the years 1 and 9999 elsewhere
-        pass
-    raise ValueError(
-        f"expected a time with its zone, e.g. 2026-12-31T00:00:00Z, found {given!r:.60}"
-    )
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_read_time)]
 
 
 class Flag(Definition):
@@ -64,7 +47,7 @@ class Flag(Definition):
     share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     listed_keys: list[Key] = Field(default=[], max_length=MAX_LISTED_KEYS)
     owner: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
-    expires_at: Time | None = None
+    expires_at: Moment | None = None
 
     @field_serializer("expires_at")
     def _as_text(self, value: datetime | None) -> str | None:

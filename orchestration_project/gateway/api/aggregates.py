@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from orchestration_project.contracts.api.models import Page
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     RowPage,
@@ -17,7 +18,7 @@ from orchestration_project.gateway.api.data import (
     chosen_relation,
     page_response,
 )
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation
+from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.tables.aggregates import EXPECTED, aggregate
 

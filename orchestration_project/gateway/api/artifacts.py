@@ -18,13 +18,14 @@ from orchestration_project.contracts.job_kinds import (
     EXPORT_EVIDENCE,
     REPAIR_ARTIFACTS,
 )
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.captures import STREAM_BYTES, Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services

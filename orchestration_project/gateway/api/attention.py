@@ -16,12 +16,13 @@ from orchestration_project.contracts.api.attention import (
     AttentionPreview,
     AttentionResult,
 )
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.contracts.roles import Role
 from orchestration_project.engine.environment import open_clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.jobs import Launch, launch
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of, require_known
 from orchestration_project.gateway.api.runs import (
     Name,

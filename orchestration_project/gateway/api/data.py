@@ -13,6 +13,7 @@ from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
 from orchestration_project.contracts.api.models import NEXT_CURSOR, Column, Described, Page, Tables
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (
@@ -20,7 +21,7 @@ from orchestration_project.gateway.api.growing_files import (
     GrowingFile,
     GrowingFileResponse,
 )
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of, require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services

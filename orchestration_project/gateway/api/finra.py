@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from orchestration_project.contracts.api.models import GoldExport, Page
 from orchestration_project.contracts.job_kinds import EXPORT_GOLD
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.engine.warehouse.as_of import DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError
@@ -25,7 +26,7 @@ from orchestration_project.gateway.api.data import (
 )
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services

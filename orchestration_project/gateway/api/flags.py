@@ -14,6 +14,7 @@ from orchestration_project.contracts.flags import (
     require_unused,
     uses_by_flag,
 )
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.gateway.api.edits import (
     VERSION,
     DeletedName,
@@ -23,7 +24,7 @@ from orchestration_project.gateway.api.edits import (
     edit_of,
     make_edit,
 )
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.edits import Edit, EditResult

@@ -16,10 +16,11 @@ from orchestration_project.contracts.api.messages import (
     MqttEvents,
 )
 from orchestration_project.contracts.api.models import Page
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.domains.mqtt.entities import COMPONENT_STATUSES, TASK_STATUSES
 from orchestration_project.domains.mqtt.topics import TopicFilter, read_topic_filter
 from orchestration_project.gateway.api.data import USUAL_ROWS, Text, page_response, read_page
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found, require_known, wrong_fields
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services

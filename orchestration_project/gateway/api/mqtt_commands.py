@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from orchestration_project.contracts.api.messages import MqttEntity
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.audit import record
@@ -14,7 +15,6 @@ from orchestration_project.gateway.api.once import request_key
 from orchestration_project.gateway.api.operation import (
     Body,
     Call,
-    Moment,
     Operation,
     Parameters,
 )

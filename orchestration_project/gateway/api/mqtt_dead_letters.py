@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from orchestration_project.contracts.api.messages import MqttDeadLetter, MqttDeadLetters
 from orchestration_project.contracts.api.runs import Launched
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.domains.mqtt.envelope import ReasonCode
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.mqtt import (
@@ -18,7 +19,7 @@ from orchestration_project.gateway.api.mqtt import (
     topic_filter,
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.resources.mqtt.reading import EventFilter, find_dead_letters
 from orchestration_project.resources.mqtt.replaying import check_arrivals
 

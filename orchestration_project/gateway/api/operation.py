@@ -3,21 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from types import GenericAlias
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_origin
+from typing import Any, Generic, Literal, Self, TypeVar, get_origin
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -38,32 +28,6 @@ TIME_LIMIT_SECONDS = 30.0
 MOST_BODY_BYTES = 256 * 1024
 
 RoleName = Literal["viewer", "operator", "admin"]
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:  # of the year 1, or 9999, elsewhere
-        raise ValueError("no time of a year from 1 to 9999 in UTC") from error
-
-
-_AWARE = TypeAdapter(AwareDatetime)
-
-
-def _with_a_clock(written: object) -> object:
-    """Return a text as the time that it is: a body is strict, and takes no text for a time."""
-    if not isinstance(written, str):
-        return written
-    if ":" not in written:  # 20250301 are seconds to pydantic
-        raise ValueError("no time such as 2026-01-05T12:00:00Z")
-    try:
-        return _AWARE.validate_python(written, strict=False)
-    except ValidationError:
-        return written  # which says why it is none
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_with_a_clock), AfterValidator(_in_utc)]
-"""A time with its zone, in UTC."""
 
 
 class _Given(BaseModel):

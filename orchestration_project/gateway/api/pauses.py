@@ -6,10 +6,11 @@ from typing import Any
 from pydantic import Field
 
 from orchestration_project.contracts.api.edits import PauseList, PauseShown
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.contracts.pauses import MAX_REASON_CHARACTERS, Pause
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.audit import record
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.services.pauses import Pauses

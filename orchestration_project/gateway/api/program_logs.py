@@ -14,9 +14,10 @@ from orchestration_project.contracts.log_lines import (
     read_positions,
     write_positions,
 )
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.gateway.api.feeds import SSE
 from orchestration_project.gateway.api.log_feed import LogSource
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services

@@ -7,6 +7,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from orchestration_project.contracts.api.models import MissingRows, Page
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,
@@ -16,7 +17,7 @@ from orchestration_project.gateway.api.data import (
     require_unmasked,
     rows_response,
 )
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation
+from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services

@@ -18,6 +18,7 @@ from orchestration_project.contracts.api.runs import (
     Step,
 )
 from orchestration_project.contracts.job_kinds import RETRY_FAILURES
+from orchestration_project.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
@@ -29,7 +30,7 @@ from orchestration_project.gateway.api.jobs import (
     launched_before,
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, once
-from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import (
     ProblemError,
     not_found,
