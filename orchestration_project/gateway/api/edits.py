@@ -1,11 +1,11 @@
 """Edits of schedules and flags over the API: judged, audited, and made once."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.edits import FieldChange
+from orchestration_project.contracts.api.edits import Edited, FieldChange
 from orchestration_project.contracts.edits import (
     Action,
     EditConflictError,
@@ -13,7 +13,7 @@ from orchestration_project.contracts.edits import (
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError, UnknownNameError
 from orchestration_project.gateway.api.audit import record
-from orchestration_project.gateway.api.operation import Body, Call, Parameters
+from orchestration_project.gateway.api.operation import Body, Call, Handler, Operation, Parameters
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.services.edits import Edit, EditResult, EditStore
@@ -55,56 +55,111 @@ class EditFields(Body):
         }
 
 
-def edit_of(
-    call: Call[Any, Any],
-    action: Action,
-    name: str,
-    expected_version: int | None = None,
-    fields: Mapping[str, Any] | None = None,
-) -> Edit:
-    """Return the edit that a request asks for."""
-    at = call.services.clock.now()
-    return Edit(action, name, call.caller.name, at, fields or {}, expected_version)
+class ChangedFields(EditFields):
+    """Fields that change."""
+
+    expected_version: int = Field(ge=1, description=VERSION)
+
+
+class TriedFields(EditFields):
+    """Edit to try: without a version something new, with one a change."""
+
+    expected_version: int | None = Field(None, ge=1, description=VERSION)
 
 
 async def make_edit(
     call: Call[Any, Any],
     store: EditStore[Any, StoredT],
-    edit: Edit,
+    action: Action | None,
     judge: Judge[StoredT],
-    *,
-    dry_run: bool,
-) -> EditResult[StoredT]:
-    """Make an edit once it was judged; it is in the audit before it is made, and after.
+) -> tuple[Edited, StoredT | None]:
+    """Make the edit that a request asks for, once it was judged; return what is stored after it.
+
+    It is in the audit before it is made, and after.
+
+    Args:
+        call: The request.
+        store: Where the definition is stored.
+        action: The edit; None: only try to create, or with a version to change.
+        judge: Raises an error if the planned edit cannot be made.
 
     Raises:
         ProblemError: The name is unknown, the version is another one, or a field is invalid.
     """
-    services, noun = call.services, store.kind.noun
-    target = {noun: edit.name, "action": edit.action.value}
-    asked = (call, f"/operations/{noun}s", target)
+    services, edit = call.services, _edit_of(call, action)
+    target = {store.kind.noun: edit.name, "action": edit.action.value}
+    asked = (call, f"/operations/{store.kind.noun}s", target)
     try:
-        planned = await services.in_thread(store.plan, services.warehouse, edit)
-        await judge(edit, planned)
-        if dry_run:
-            return planned
-        await record(*asked, "asked", step=1)
-        try:
-            made = await services.in_thread(store.apply, services.warehouse, edit)
-        except OrchestrationError as error:
-            await record(*asked, "failed", step=2, reason=error.category)
-            raise
+        result = await services.in_thread(store.plan, services.warehouse, edit)
+        await judge(edit, result)
+        if action is not None:
+            await record(*asked, "asked", step=1)
+            try:
+                result = await services.in_thread(store.apply, services.warehouse, edit)
+            except OrchestrationError as error:
+                await record(*asked, "failed", step=2, reason=error.category)
+                raise
     except UnknownNameError as error:
         raise problem_of(error, 404) from error
     except EditConflictError as error:
         raise problem_of(error, 409) from error
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    await record(*asked, "done", step=2)
-    return made
-
-
-def changes_of(store: EditStore[Any, StoredT], result: EditResult[StoredT]) -> list[FieldChange]:
-    """Return the fields that an edit changes."""
+    if action is not None:
+        await record(*asked, "done", step=2)
     before, after = (each and each.definition for each in (result.before, result.after))
-    return [FieldChange(**each) for each in store.kind.difference(before, after)]
+    edited = Edited(
+        dry_run=action is None,
+        version=result.version_number,
+        changes=[FieldChange(**row) for row in store.kind.difference(before, after)],
+    )
+    return edited, result.after
+
+
+def _edit_of(call: Call[Any, Any], action: Action | None) -> Edit:
+    named = {**call.query.model_dump(), **call.body.model_dump()}
+    version = named.get("expected_version")
+    if action is None:
+        action = Action.CREATE if version is None else Action.CHANGE
+    fields = call.body.given if isinstance(call.body, EditFields) else {}
+    at = call.services.clock.now()
+    return Edit(action, named["name"], call.caller.name, at, fields, version)
+
+
+def edit_operations(
+    noun: str,
+    answer: type[Edited],
+    *,
+    create: tuple[Handler, type[EditFields]],
+    attempt: tuple[Handler, type[TriedFields]],
+    change: tuple[Handler, type[ChangedFields]],
+    delete: Handler,
+) -> Sequence[Operation]:
+    """Return the operations that edit definitions of a kind: each a handler, and its body."""
+    path = f"/operations/{noun}s"
+    named = f"{path}/{{name}}"
+    return (
+        Operation(
+            *("POST", path, "admin", f"Create a {noun}", create[0]),
+            body=create[1],
+            answer=answer,
+            status=201,
+        ),
+        Operation(
+            *("POST", f"{named}/dry-run", "operator", f"Try an edit of a {noun}", attempt[0]),
+            query=EditedName,
+            body=attempt[1],
+            answer=answer,
+        ),
+        Operation(
+            *("POST", named, "admin", f"Change a {noun}", change[0]),
+            query=EditedName,
+            body=change[1],
+            answer=answer,
+        ),
+        Operation(
+            *("DELETE", named, "admin", f"Delete a {noun}", delete),
+            query=DeletedName,
+            answer=answer,
+        ),
+    )

@@ -16,12 +16,12 @@ from orchestration_project.contracts.flags import (
 )
 from orchestration_project.contracts.moments import Moment
 from orchestration_project.gateway.api.edits import (
-    VERSION,
+    ChangedFields,
     DeletedName,
     EditedName,
     EditFields,
-    changes_of,
-    edit_of,
+    TriedFields,
+    edit_operations,
     make_edit,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
@@ -48,16 +48,12 @@ class NewFlag(FlagFields):
     name: Name = Field(description="Name of the flag")
 
 
-class ChangedFlag(FlagFields):
+class ChangedFlag(ChangedFields, FlagFields):
     """Fields that change."""
 
-    expected_version: int = Field(ge=1, description=VERSION)
 
-
-class TriedFlag(FlagFields):
+class TriedFlag(TriedFields, FlagFields):
     """Edit to try: without a version a new flag, with one a change."""
-
-    expected_version: int | None = Field(None, ge=1, description=VERSION)
 
 
 async def list_operations_flags(call: Call[Parameters, Body]) -> FlagList:
@@ -73,44 +69,33 @@ async def list_operations_flags(call: Call[Parameters, Body]) -> FlagList:
 
 async def create_flag(call: Call[Parameters, NewFlag]) -> FlagEdited:
     """Create a flag."""
-    body = call.body
-    return await _edit(call, edit_of(call, Action.CREATE, body.name, fields=body.given))
+    return await _edit(call, Action.CREATE)
 
 
 async def change_flag(call: Call[EditedName, ChangedFlag]) -> FlagEdited:
     """Change a flag, such as its share."""
-    version, fields = call.body.expected_version, call.body.given
-    return await _edit(call, edit_of(call, Action.CHANGE, call.query.name, version, fields))
+    return await _edit(call, Action.CHANGE)
 
 
 async def delete_flag(call: Call[DeletedName, Body]) -> FlagEdited:
     """Delete a flag that nothing uses; its versions stay."""
-    version = call.query.expected_version
-    return await _edit(call, edit_of(call, Action.DELETE, call.query.name, version))
+    return await _edit(call, Action.DELETE)
 
 
 async def try_flag(call: Call[EditedName, TriedFlag]) -> FlagEdited:
     """Return what an edit would change; nothing is written."""
-    body = call.body
-    action = Action.CREATE if body.expected_version is None else Action.CHANGE
-    edit = edit_of(call, action, call.query.name, body.expected_version, body.given)
-    return await _edit(call, edit, dry_run=True)
+    return await _edit(call, None)
 
 
-async def _edit(call: Call[Any, Any], edit: Edit, *, dry_run: bool = False) -> FlagEdited:
+async def _edit(call: Call[Any, Any], action: Action | None) -> FlagEdited:
     _, uses = await call.services.in_thread(_read, call.services)
 
-    async def judge(edit: Edit, _: EditResult[StoredFlag]) -> None:
-        if edit.action is Action.DELETE:
+    async def judge(edit: Edit, planned: EditResult[StoredFlag]) -> None:
+        if planned.after is None:
             require_unused(edit.name, uses)
 
-    result = await make_edit(call, FLAG_STORE, edit, judge, dry_run=dry_run)
-    return FlagEdited(
-        dry_run=dry_run,
-        version=result.version_number,
-        changes=changes_of(FLAG_STORE, result),
-        flag=_shown(result.after, uses, call) if result.after else None,
-    )
+    edited, stored = await make_edit(call, FLAG_STORE, action, judge)
+    return FlagEdited(**dict(edited), flag=_shown(stored, uses, call) if stored else None)
 
 
 def _read(services: Services) -> tuple[list[StoredFlag], list[FlagUse]]:
@@ -135,31 +120,17 @@ def _shown(stored: StoredFlag, uses: list[FlagUse], call: Call[Any, Any]) -> Fla
     )
 
 
-PATH = "/operations/flags"
-
 OPERATIONS = (
-    Operation("GET", PATH, "viewer", "List flags", list_operations_flags, answer=FlagList),
     Operation(
-        *("POST", PATH, "admin", "Create a flag", create_flag),
-        body=NewFlag,
-        answer=FlagEdited,
-        status=201,
+        *("GET", "/operations/flags", "viewer", "List flags", list_operations_flags),
+        answer=FlagList,
     ),
-    Operation(
-        *("POST", f"{PATH}/{{name}}/dry-run", "operator", "Try an edit of a flag", try_flag),
-        query=EditedName,
-        body=TriedFlag,
-        answer=FlagEdited,
-    ),
-    Operation(
-        *("POST", f"{PATH}/{{name}}", "admin", "Change a flag", change_flag),
-        query=EditedName,
-        body=ChangedFlag,
-        answer=FlagEdited,
-    ),
-    Operation(
-        *("DELETE", f"{PATH}/{{name}}", "admin", "Delete a flag", delete_flag),
-        query=DeletedName,
-        answer=FlagEdited,
+    *edit_operations(
+        "flag",
+        FlagEdited,
+        create=(create_flag, NewFlag),
+        attempt=(try_flag, TriedFlag),
+        change=(change_flag, ChangedFlag),
+        delete=delete_flag,
     ),
 )

@@ -11,12 +11,12 @@ from orchestration_project.contracts.api.edits import ScheduleEdited, ScheduleLi
 from orchestration_project.contracts.edits import REMEDY, Action
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.edits import (
-    VERSION,
+    ChangedFields,
     DeletedName,
     EditedName,
     EditFields,
-    changes_of,
-    edit_of,
+    TriedFields,
+    edit_operations,
     make_edit,
 )
 from orchestration_project.gateway.api.jobs import find_job
@@ -71,16 +71,12 @@ class NewSchedule(ScheduleFields):
     name: Name = Field(description="Name of the schedule")
 
 
-class ChangedSchedule(ScheduleFields):
+class ChangedSchedule(ChangedFields, ScheduleFields):
     """Fields that change."""
 
-    expected_version: int = Field(ge=1, description=VERSION)
 
-
-class TriedSchedule(ScheduleFields):
+class TriedSchedule(TriedFields, ScheduleFields):
     """Edit to try: without a version a new schedule, with one a change."""
-
-    expected_version: int | None = Field(None, ge=1, description=VERSION)
 
 
 async def list_operations_schedules(call: Call[Parameters, Body]) -> ScheduleList:
@@ -92,45 +88,34 @@ async def list_operations_schedules(call: Call[Parameters, Body]) -> ScheduleLis
 
 async def create_schedule(call: Call[Parameters, NewSchedule]) -> ScheduleEdited:
     """Create a schedule, which its job must be able to take."""
-    body = call.body
-    return await _edit(call, edit_of(call, Action.CREATE, body.name, fields=body.given))
+    return await _edit(call, Action.CREATE)
 
 
 async def change_schedule(call: Call[EditedName, ChangedSchedule]) -> ScheduleEdited:
     """Change a schedule, such as its cadence; `is_enabled` pauses and resumes it."""
-    version, fields = call.body.expected_version, call.body.given
-    edit = edit_of(call, Action.CHANGE, call.query.name, version, fields)
-    return await _edit(call, edit)
+    return await _edit(call, Action.CHANGE)
 
 
 async def delete_schedule(call: Call[DeletedName, Body]) -> ScheduleEdited:
     """Delete a schedule; its versions and launches stay."""
-    edit = edit_of(call, Action.DELETE, call.query.name, call.query.expected_version)
-    return await _edit(call, edit)
+    return await _edit(call, Action.DELETE)
 
 
 async def try_schedule(call: Call[EditedName, TriedSchedule]) -> ScheduleEdited:
     """Return what an edit would change, and the next runs after it; nothing is written."""
-    body = call.body
-    action = Action.CREATE if body.expected_version is None else Action.CHANGE
-    edit = edit_of(call, action, call.query.name, body.expected_version, body.given)
-    return await _edit(call, edit, dry_run=True)
+    return await _edit(call, None)
 
 
-async def _edit(call: Call[Any, Any], edit: Edit, *, dry_run: bool = False) -> ScheduleEdited:
-    """Make an edit once its job was asked."""
+async def _edit(call: Call[Any, Any], action: Action | None) -> ScheduleEdited:
+    """Make an edit, or try it, once its job was asked."""
 
     async def judge(_: Edit, planned: EditResult[StoredSchedule]) -> None:
         if planned.after is not None and planned.after.schedule.is_enabled:
             await _require_valid(call, planned.after.schedule)
 
-    result = await make_edit(call, SCHEDULE_STORE, edit, judge, dry_run=dry_run)
-    return ScheduleEdited(
-        dry_run=dry_run,
-        version=result.version_number,
-        changes=changes_of(SCHEDULE_STORE, result),
-        schedule=_shown(result.after, edit.at) if result.after else None,
-    )
+    edited, stored = await make_edit(call, SCHEDULE_STORE, action, judge)
+    shown = _shown(stored, call.services.clock.now()) if stored else None
+    return ScheduleEdited(**dict(edited), schedule=shown)
 
 
 async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
@@ -199,35 +184,19 @@ def _shown(stored: StoredSchedule, now: datetime) -> ScheduleShown:
     )
 
 
-PATH = "/operations/schedules"
-NAMED = f"{PATH}/{{name}}"
-
 OPERATIONS = (
     Operation(
-        *("GET", PATH, "viewer", "List schedules that are data", list_operations_schedules),
+        "GET",
+        "/operations/schedules",
+        *("viewer", "List schedules that are data", list_operations_schedules),
         answer=ScheduleList,
     ),
-    Operation(
-        *("POST", PATH, "admin", "Create a schedule", create_schedule),
-        body=NewSchedule,
-        answer=ScheduleEdited,
-        status=201,
-    ),
-    Operation(
-        *("POST", f"{NAMED}/dry-run", "operator", "Try an edit of a schedule", try_schedule),
-        query=EditedName,
-        body=TriedSchedule,
-        answer=ScheduleEdited,
-    ),
-    Operation(
-        *("POST", NAMED, "admin", "Change a schedule", change_schedule),
-        query=EditedName,
-        body=ChangedSchedule,
-        answer=ScheduleEdited,
-    ),
-    Operation(
-        *("DELETE", NAMED, "admin", "Delete a schedule", delete_schedule),
-        query=DeletedName,
-        answer=ScheduleEdited,
+    *edit_operations(
+        "schedule",
+        ScheduleEdited,
+        create=(create_schedule, NewSchedule),
+        attempt=(try_schedule, TriedSchedule),
+        change=(change_schedule, ChangedSchedule),
+        delete=delete_schedule,
     ),
 )
