@@ -7,14 +7,10 @@ and a larger share only adds keys.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, NamedTuple
 
-from pydantic import (
-    Field,
-    StringConstraints,
-    field_serializer,
-)
+from pydantic import Field, StringConstraints, field_serializer
 
 from orchestration_project.contracts.edits import (
     MAX_NAME_CHARACTERS,
@@ -29,6 +25,7 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 
 MAX_LISTED_KEYS = 500
 POSITIONS = 2**64
+TIME = "%Y-%m-%d %H:%M UTC"
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
@@ -52,6 +49,15 @@ class Flag(Definition):
     @field_serializer("expires_at")
     def _as_text(self, value: datetime | None) -> str | None:
         return None if value is None else value.isoformat()
+
+    @property
+    def expiry(self) -> str:
+        """Time from which it holds for no key, as text in UTC."""
+        return "never" if self.expires_at is None else f"{self.expires_at:{TIME}}"
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether it holds for no key any more."""
+        return self.expires_at is not None and self.expires_at <= now
 
     def holds_for(self, key: str) -> bool:
         """Whether its list or its share has a key; it may have expired."""
@@ -87,23 +93,14 @@ class FlagSet:
     flags: Mapping[str, Flag]
     now: datetime
 
-    def is_enabled(self, name: str, key: str) -> bool:
-        """Whether a flag holds for a key; one that is missing or expired holds for none."""
-        return not self.why_off(name, key)
-
     def why_off(self, name: str, key: str) -> str:
         """Return why a flag does not hold for a key; empty: it does."""
         flag = self.flags.get(name)
         if flag is None:
             return f"the flag {name} does not exist, so it is off"
-        if is_expired(flag, self.now):
-            return f"the flag {name} of {flag.owner} expired at {_time(flag.expires_at)}"
+        if flag.is_expired(self.now):
+            return f"the flag {name} of {flag.owner} expired at {flag.expiry}"
         return "" if flag.holds_for(key) else f"the flag {name} is off for {key[:200]}"
-
-
-def is_expired(flag: Flag, now: datetime) -> bool:
-    """Whether a flag holds for no key any more."""
-    return flag.expires_at is not None and flag.expires_at <= now
 
 
 def require_unexpired(flag: Flag, now: datetime) -> None:
@@ -112,11 +109,11 @@ def require_unexpired(flag: Flag, now: datetime) -> None:
     Raises:
         ConfigurationError: It has expired.
     """
-    if is_expired(flag, now):
+    if flag.is_expired(now):
         raise ConfigurationError(
             "invalid flag: expected expires_at after now",
-            expected=f"a time after {_time(now)}, or null",
-            found=_time(flag.expires_at),
+            expected=f"a time after {now:{TIME}}, or null",
+            found=flag.expiry,
             remedy=REMEDY,
         )
 
@@ -136,14 +133,15 @@ def uses_by_flag(uses: Sequence[FlagUse]) -> Mapping[str, list[str]]:
     return found
 
 
-def flag_problems(flags: Sequence[Flag], uses: Sequence[FlagUse], now: datetime) -> list[str]:
+def flag_problems(
+    flags: Sequence[Flag], used: Mapping[str, Sequence[str]], now: datetime
+) -> list[str]:
     """Return each expired flag, each that nothing uses, and each use of a missing one."""
-    used = uses_by_flag(uses)
     names = [flag.name for flag in flags]
     problems = [
-        f"{flag.name} of {flag.owner} expired at {_time(flag.expires_at)}: it is off"
+        f"{flag.name} of {flag.owner} expired at {flag.expiry}: it is off"
         for flag in flags
-        if is_expired(flag, now)
+        if flag.is_expired(now)
     ]
     problems += [
         f"nothing uses {flag.name} of {flag.owner}" for flag in flags if flag.name not in used
@@ -155,13 +153,13 @@ def flag_problems(flags: Sequence[Flag], uses: Sequence[FlagUse], now: datetime)
     return problems
 
 
-def require_unused(name: str, uses: Sequence[FlagUse]) -> None:
+def require_unused(name: str, used: Mapping[str, Sequence[str]]) -> None:
     """Make sure that a flag can be deleted.
 
     Raises:
         EditConflictError: Something uses it.
     """
-    if found := uses_by_flag(uses).get(name):
+    if found := used.get(name):
         raise EditConflictError(
             f"the flag {name} is in use",
             expected="a flag that nothing uses",
@@ -173,7 +171,3 @@ def require_unused(name: str, uses: Sequence[FlagUse]) -> None:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more
-
-
-def _time(at: datetime | None) -> str:
-    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -10,7 +10,7 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.crawl_status import why_off
 from orchestration_project.sensors.definitions import schedule
-from orchestration_project.services.flags import Flags
+from orchestration_project.services.flags import read_flags
 
 PROFILE, NEEDS = "web", "WEB_SOURCE"
 
@@ -36,7 +36,7 @@ def site_schedule(site: Site) -> dg.ScheduleDefinition:
         day = clock.today("UTC").isoformat()
         if not DAYS.has_partition_key(day):
             return dg.SkipReason(f"Nothing to do: {day} is before the first partition.")
-        if site.flag and (why := why_off(site, day, Flags(warehouse, clock).read(site.flag))):
+        if site.flag and (why := why_off(site, day, read_flags(warehouse, clock.now(), site.flag))):
             return dg.SkipReason(f"Nothing to do: {why}.")
         return dg.RunRequest(partition_key=day)
 

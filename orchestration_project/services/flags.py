@@ -1,12 +1,12 @@
 """Flags as everything reads them: one that is missing or expired is off."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.api.edits import FlagShown
 from orchestration_project.contracts.edits import Stored
 from orchestration_project.contracts.flags import (
     FLAG_KIND,
@@ -15,6 +15,7 @@ from orchestration_project.contracts.flags import (
     FlagUse,
     StoredFlag,
     require_unexpired,
+    uses_by_flag,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -49,21 +50,10 @@ FLAG_STORE = FlagStore(
 )
 
 
-class Flags:
-    """The flags in effect."""
-
-    def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
-        self._warehouse = warehouse
-        self._clock = clock
-
-    def is_enabled(self, flag: str, key: str) -> bool:
-        """Whether a flag holds for a partition or item key now; a missing one holds for none."""
-        return self.read(flag).is_enabled(flag, key)
-
-    def read(self, *names: str) -> FlagSet:
-        """Return the flags of these names, or all, for many keys."""
-        with self._warehouse.reading() as connection:
-            return flags_in_effect(connection, self._clock.now(), *names)
+def read_flags(warehouse: Warehouse, now: datetime, *names: str) -> FlagSet:
+    """Return the flags of these names, or all, as of a time."""
+    with warehouse.reading() as connection:
+        return flags_in_effect(connection, now, *names)
 
 
 def flags_in_effect(connection: Connection, now: datetime, *names: str) -> FlagSet:
@@ -79,8 +69,28 @@ class FlagUses:
     read: Callable[[Settings], Sequence[FlagUse]]
 
 
-def flag_uses(connection: Connection, registry: Registry, settings: Settings) -> Sequence[FlagUse]:
-    """Return what uses flags: schedules that are data, and what domains declare."""
+def flag_uses(
+    connection: Connection, registry: Registry, settings: Settings
+) -> Mapping[str, list[str]]:
+    """Return what uses each flag: schedules that are data, and what domains declare."""
     wanted = select(schedules.c.flag, schedules.c.name).where(schedules.c.flag.is_not(None))
     found = [FlagUse(flag, f"schedule {name}") for flag, name in connection.execute(wanted)]
-    return [*found, *(use for uses in registry.registered(FlagUses) for use in uses.read(settings))]
+    declared = (use for uses in registry.registered(FlagUses) for use in uses.read(settings))
+    return uses_by_flag([*found, *declared])
+
+
+def show_flags(
+    stored: Sequence[StoredFlag], used: Mapping[str, list[str]], now: datetime
+) -> list[FlagShown]:
+    """Return flags with what uses them, as the API and the metadata show them."""
+    return [
+        FlagShown(
+            **dict(each.definition),
+            version=each.version_number,
+            is_expired=each.definition.is_expired(now),
+            used_by=used.get(each.definition.name, []),
+            edited_by=each.edited_by,
+            edited_at=each.edited_at,
+        )
+        for each in stored
+    ]

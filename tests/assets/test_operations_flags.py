@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.services.flags import Flags
+from orchestration_project.services.flags import read_flags
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_edits import (
     operations_flag_versions,
@@ -132,7 +132,7 @@ def test_one_service_answers_whether_a_flag_is_enabled(instance, url: str):
     assert edit(instance, "create", fields={"owner": "ada", "listed_keys": ["a"]}).success
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
-        flags = Flags(warehouse, open_clock(settings))
-        assert flags.is_enabled("share_of_fx", "a")
-        assert not flags.is_enabled("share_of_fx", "b")
-        assert not flags.is_enabled("nope", "a")
+        flags = read_flags(warehouse, open_clock(settings).now())
+        assert not flags.why_off("share_of_fx", "a")
+        assert flags.why_off("share_of_fx", "b")
+        assert flags.why_off("nope", "a")

@@ -20,7 +20,7 @@ from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.crawl_status import missed_days, require_flag
 from orchestration_project.sensors.web import site_schedule
 from orchestration_project.services.edits import Edit
-from orchestration_project.services.flags import FLAG_STORE, Flags, FlagUses
+from orchestration_project.services.flags import FLAG_STORE, FlagUses
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.web import web_crawls
 from tests import databases
@@ -94,7 +94,7 @@ def test_a_missing_flag_is_off_and_what_to_do_is_said(flagged):
     settings = load_settings()
     site = small_site(1).model_copy(update={"flag": "smoe"})
     with open_warehouse(settings) as warehouse, pytest.raises(ConfigurationError) as refused:
-        require_flag(site, ON, Flags(warehouse, open_clock(settings)))
+        require_flag(site, ON, warehouse, open_clock(settings).now())
     assert refused.value.found == "the flag smoe does not exist, so it is off"
     assert f"add {ON} to listed_keys" in refused.value.remedy
 

@@ -17,6 +17,7 @@ from orchestration_project.contracts.flags import (
     flag_problems,
     position_of,
     require_unused,
+    uses_by_flag,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
@@ -74,10 +75,10 @@ def test_listed_keys_are_on_and_an_expired_or_missing_flag_is_off():
         "until": flag("until", share=1.0, expires_at=(NOW + timedelta(seconds=1)).isoformat()),
     }
     found = FlagSet(flags, NOW)
-    assert found.is_enabled("listed", "2026-03-02")
+    assert not found.why_off("listed", "2026-03-02")
     assert found.why_off("listed", "2026-03-03") == "the flag listed is off for 2026-03-03"
     assert found.why_off("over", "x") == "the flag over of ada expired at 2026-03-02 09:00 UTC"
-    assert found.is_enabled("until", "x")
+    assert not found.why_off("until", "x")
     assert "does not exist" in found.why_off("nope", "x")
 
 
@@ -122,13 +123,15 @@ def test_expired_unused_and_missing_flags_are_named_with_their_owner_and_users()
         flag("old", owner="bob", expires_at="2026-03-01T12:00:00+01:00"),
         flag("idle", owner="eve"),
     ]
-    uses = [
-        FlagUse("old", "site shop"),
-        FlagUse("good", "schedule nightly"),
-        FlagUse("goood", "site shop"),
-        FlagUse("goood", "schedule weekly"),
-        FlagUse("sharing", "job sync"),
-    ]
+    uses = uses_by_flag(
+        [
+            FlagUse("old", "site shop"),
+            FlagUse("good", "schedule nightly"),
+            FlagUse("goood", "site shop"),
+            FlagUse("goood", "schedule weekly"),
+            FlagUse("sharing", "job sync"),
+        ]
+    )
     assert flag_problems(flags, uses, NOW) == [
         "old of bob expired at 2026-03-01 11:00 UTC: it is off",
         "nothing uses idle of eve",
@@ -157,7 +160,7 @@ def test_the_expiry_of_a_flag_is_shown_in_utc():
     ],
 )
 def test_a_flag_in_use_is_not_deleted_and_ten_users_are_named(count: int, shown: str):
-    uses = [FlagUse("new_layout", f"site {number:02}") for number in range(count)]
+    uses = {"new_layout": [f"site {number:02}" for number in range(count)]}
     with pytest.raises(EditConflictError, match="the flag new_layout is in use") as refused:
         require_unused("new_layout", uses)
     assert refused.value.found == shown

@@ -1,18 +1,22 @@
-"""Options of the jobs that edit schedules and flags, and the metadata of an edit."""
+"""Edits of schedules and flags by a job: their options, and what they change as metadata."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from orchestration_project.assets.operations.catalogue import DEFINITIONS
+from orchestration_project.assets.operations.kinds import AssetEvent
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.edits import Action
-from orchestration_project.engine.options import JobOptions
-from orchestration_project.services.edits import Edit, EditResult, EditStore
+from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.edits import Edit, EditResult, EditStore, StoredT
 from orchestration_project.services.ledger.rules.entries import editor_of
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import as_metadata, table_of
 
 DIFFERENCE_COLUMNS: dict[str, Any] = dict.fromkeys(("field", "before", "after"), pl.String)
 
@@ -34,30 +38,59 @@ class EditOptions(JobOptions):
         examples=["ada"],
         description="Name of the user; the run's tag user takes precedence.",
     )
+    action: Enum
+    name: str
+    fields: dict[str, Any]
 
 
-def edit_of(
+def make_edit(
     context: dg.OpExecutionContext,
     config: EditOptions,
     clock: Clock,
-    action: Action,
-    name: str,
-    fields: Mapping[str, Any],
-) -> Edit:
-    """Return the edit that a run makes."""
-    return Edit(
-        action,
-        name,
+    warehouse: Warehouse,
+    store: EditStore[Any, StoredT],
+    *,
+    judge: Callable[[EditResult[StoredT]], Mapping[str, Any]],
+    show: Callable[[Sequence[StoredT]], Mapping[str, Any]],
+) -> Iterator[AssetEvent]:
+    """Judge the edit of a run, and make it unless this is a dry run; yield what it changes.
+
+    Args:
+        context: The run.
+        config: The edit.
+        clock: Says when it is.
+        warehouse: Has the store.
+        store: Where the definition is stored.
+        judge: Returns metadata of a planned edit, or raises an error if it cannot be made.
+        show: Returns metadata of all definitions after the edit.
+    """
+    noun = store.kind.noun
+    edit = Edit(
+        Action(str(config.action.value)),
+        config.name,
         by=editor_of(context.run.tags, config.who) or "unknown",
         at=clock.now(),
-        fields=fields,
+        fields=config.fields,
         expected_version=config.expected_version,
         run_id=context.run.run_id,
     )
+    reported = report_dry_run(context.log, f"no {noun} is edited", is_dry_run=config.dry_run)
+    planned = store.plan(warehouse, edit)
+    judged = judge(planned)
+    if config.dry_run:
+        shown = {**reported, **_shown_difference(store, planned), **judged}
+        yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(shown))
+        return
+    made = store.apply(warehouse, edit)
+    with warehouse.reading() as connection:
+        stored = store.read(connection)
+    shown = {**reported, **_shown_difference(store, made), **judged, **show(stored)}
+    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(shown))
 
 
-def shown_difference(store: EditStore[Any, Any], result: EditResult[Any]) -> Mapping[str, Any]:
-    """Return the metadata of an edit: its version, and the fields that change."""
+def _shown_difference(
+    store: EditStore[Any, StoredT], result: EditResult[StoredT]
+) -> Mapping[str, Any]:
     before, after = (each and each.definition for each in (result.before, result.after))
     rows = store.kind.difference(before, after)
     return {

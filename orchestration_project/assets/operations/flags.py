@@ -10,28 +10,16 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import CONTROL_TOWER, DEFINITIONS
-from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
+from orchestration_project.assets.operations.edits import EditOptions, make_edit
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.flags import (
-    FlagUse,
-    StoredFlag,
-    flag_problems,
-    is_expired,
-    require_unused,
-    uses_by_flag,
-)
-from orchestration_project.engine.options import report_dry_run
+from orchestration_project.contracts.flags import StoredFlag, flag_problems, require_unused
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.flags import FLAG_STORE, flag_uses
-from orchestration_project.services.metadata import (
-    as_metadata,
-    check_spec,
-    described_result,
-    table_of,
-)
+from orchestration_project.services.edits import EditResult
+from orchestration_project.services.flags import FLAG_STORE, flag_uses, show_flags
+from orchestration_project.services.metadata import check_spec, described_result, table_of
 from orchestration_project.settings import Settings
 
 CHECK = "flags_are_current_and_used"
@@ -75,55 +63,37 @@ def edit_flag(
     warehouse: Warehouse,
 ) -> Iterator[AssetEvent]:
     """Judge an edit, and make it unless this is a dry run."""
-    action = Action(str(config.action.value))
-    edit = edit_of(context, config, clock, action, config.name, config.fields)
-    reported = report_dry_run(context.log, "no flag is edited", is_dry_run=config.dry_run)
     with warehouse.reading() as connection:
-        uses = flag_uses(connection, registry, settings)
-    planned = FLAG_STORE.plan(warehouse, edit)
-    if action is Action.DELETE:
-        require_unused(edit.name, uses)
-    used_by = ", ".join(uses_by_flag(uses).get(edit.name, [])) or "nothing"
-    if config.dry_run:
-        shown = {**reported, **shown_difference(FLAG_STORE, planned), "used_by": used_by}
-        yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(shown))
-        yield from flag_check(clock, registry, settings, warehouse)
-        return
-    made = FLAG_STORE.apply(warehouse, edit)
-    with warehouse.reading() as connection:
-        stored = FLAG_STORE.read(connection)
-    shown = {**reported, **shown_difference(FLAG_STORE, made), "used_by": used_by}
-    listed = shown_flags(table_rows(stored, uses, clock.now()))
-    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata({**shown, **listed}))
+        used = flag_uses(connection, registry, settings)
+
+    def judge(planned: EditResult[StoredFlag]) -> Mapping[str, Any]:
+        if planned.after is None:
+            require_unused(config.name, used)
+        return {"used_by": ", ".join(used.get(config.name, [])) or "nothing"}
+
+    yield from make_edit(
+        *(context, config, clock, warehouse, FLAG_STORE),
+        judge=judge,
+        show=lambda stored: flags_metadata(stored, used, clock.now()),
+    )
     yield from flag_check(clock, registry, settings, warehouse)
 
 
-def table_rows(
-    stored: Sequence[StoredFlag], uses: Sequence[FlagUse], now: datetime
-) -> Sequence[Sequence[Any]]:
-    """Return a row per flag, with what uses it."""
-    used = uses_by_flag(uses)
-    return [
-        (
-            each.definition.name,
-            "expired" if is_expired(each.definition, now) else "in effect",
-            each.definition.share,
-            ", ".join(each.definition.listed_keys[:10]),
-            each.definition.owner,
-            f"{each.definition.expires_at:%Y-%m-%d %H:%M} UTC"
-            if each.definition.expires_at
-            else "never",
-            ", ".join(used.get(each.definition.name, [])[:10]),
-            each.version_number,
-            each.edited_by,
-        )
-        for each in stored
-    ]
-
-
-def shown_flags(rows: Sequence[Sequence[Any]]) -> Mapping[str, Any]:
+def flags_metadata(
+    stored: Sequence[StoredFlag], used: Mapping[str, list[str]], now: datetime
+) -> Mapping[str, Any]:
     """Return the metadata of the flags: their count, and a table."""
-    shown = pl.DataFrame(list(rows[:MAX_SHOWN]), SHOWN_COLUMNS, orient="row")
+    rows = [
+        {
+            **dict(flag),
+            "state": "expired" if flag.is_expired else "in effect",
+            "listed_keys": ", ".join(flag.listed_keys[:10]),
+            "expires_at": each.definition.expiry,
+            "used_by": ", ".join(flag.used_by[:10]),
+        }
+        for each, flag in zip(stored, show_flags(stored, used, now), strict=True)
+    ]
+    shown = pl.DataFrame(rows[:MAX_SHOWN], SHOWN_COLUMNS)
     return {"flag_count": len(rows), "flags": table_of(shown)}
 
 

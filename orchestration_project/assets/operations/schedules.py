@@ -9,15 +9,13 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import DEFINITIONS
-from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
+from orchestration_project.assets.operations.edits import EditOptions, make_edit
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.edits import Action
-from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import EditResult
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import table_of
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.rules.schedules import StoredSchedule, read_zone
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
@@ -57,30 +55,19 @@ def edit_schedule(
     warehouse: Warehouse,
 ) -> Iterator[AssetEvent]:
     """Judge an edit by its job, and make it unless this is a dry run."""
-    action = Action(str(config.action.value))
-    edit = edit_of(context, config, clock, action, config.name, config.fields)
-    reported = report_dry_run(context.log, "no schedule is edited", is_dry_run=config.dry_run)
-    planned = SCHEDULE_STORE.plan(warehouse, edit)
-    if planned.after is not None and planned.after.schedule.is_enabled:
-        ScheduledJobs(context.repository_def).require_valid(planned.after.schedule)
-    if config.dry_run:
-        changes = as_metadata({**reported, **shown_edit(planned, clock.now())})
-        yield dg.AssetObservation(DEFINITIONS, metadata=changes)
-        return
-    made = SCHEDULE_STORE.apply(warehouse, edit)
-    with warehouse.reading() as connection:
-        stored = SCHEDULE_STORE.read(connection)
-    shown = shown_schedules(stored, clock.now())
-    metadata = {**reported, **shown_edit(made, clock.now()), **shown}
-    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(metadata))
+    now = clock.now()
 
+    def judge(planned: EditResult[StoredSchedule]) -> Mapping[str, Any]:
+        if planned.after is not None and planned.after.schedule.is_enabled:
+            ScheduledJobs(context.repository_def).require_valid(planned.after.schedule)
+        next_runs = _next_runs(planned.after, now) if planned.after else ""
+        return {"next_runs_after_edit": next_runs}
 
-def shown_edit(result: EditResult[StoredSchedule], now: datetime) -> Mapping[str, Any]:
-    """Return the metadata of an edit: its changes, and the next runs after it."""
-    return {
-        **shown_difference(SCHEDULE_STORE, result),
-        "next_runs_after_edit": _next_runs(result.after, now) if result.after else "",
-    }
+    yield from make_edit(
+        *(context, config, clock, warehouse, SCHEDULE_STORE),
+        judge=judge,
+        show=lambda stored: shown_schedules(stored, now),
+    )
 
 
 def shown_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[str, Any]:

@@ -54,7 +54,6 @@ from orchestration_project.resources.web.sites import SiteFiles, site_files_of
 from orchestration_project.resources.web.slices import SliceLoader
 from orchestration_project.services.delivery_evidence import rejects_of
 from orchestration_project.services.exports.targets import Surroundings
-from orchestration_project.services.flags import Flags
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import (
     check_spec,
@@ -190,7 +189,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
         web: dg.ResourceParam[WebAccess],
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         """Crawl the site for a day, or continue; then load the items of its captured pages."""
-        require_flag(site, context.partition_key, Flags(warehouse, clock))
+        require_flag(site, context.partition_key, warehouse, clock.now())
         run = _Crawl(context, apply_accepted(warehouse, site), artifacts, clock, warehouse, web)
         with run.site_held():
             outcome = run.crawl()

@@ -1,19 +1,13 @@
 """Flags: listed with what uses them, edited, and edits tried."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.edits import FlagEdited, FlagList, FlagShown
+from orchestration_project.contracts.api.edits import FlagEdited, FlagList
 from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.flags import (
-    FlagUse,
-    StoredFlag,
-    flag_problems,
-    is_expired,
-    require_unused,
-    uses_by_flag,
-)
+from orchestration_project.contracts.flags import StoredFlag, flag_problems, require_unused
 from orchestration_project.contracts.moments import Moment
 from orchestration_project.gateway.api.edits import (
     ChangedFields,
@@ -28,7 +22,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.edits import Edit, EditResult
-from orchestration_project.services.flags import FLAG_STORE, flag_uses
+from orchestration_project.services.flags import FLAG_STORE, flag_uses, show_flags
 
 
 class FlagFields(EditFields):
@@ -58,13 +52,10 @@ class TriedFlag(TriedFields, FlagFields):
 
 async def list_operations_flags(call: Call[Parameters, Body]) -> FlagList:
     """List the flags with what uses them, and those that are expired, unused or missing."""
-    services, now = call.services, call.services.clock.now()
-    stored, uses = await services.in_thread(_read, services)
-    definitions = [each.definition for each in stored]
-    return FlagList(
-        flags=[_shown(each, uses, call) for each in stored],
-        problems=flag_problems(definitions, uses, now),
-    )
+    now = call.services.clock.now()
+    stored, used = await call.services.in_thread(_read, call.services)
+    problems = flag_problems([each.definition for each in stored], used, now)
+    return FlagList(flags=show_flags(stored, used, now), problems=problems)
 
 
 async def create_flag(call: Call[Parameters, NewFlag]) -> FlagEdited:
@@ -88,36 +79,21 @@ async def try_flag(call: Call[EditedName, TriedFlag]) -> FlagEdited:
 
 
 async def _edit(call: Call[Any, Any], action: Action | None) -> FlagEdited:
-    _, uses = await call.services.in_thread(_read, call.services)
+    _, used = await call.services.in_thread(_read, call.services)
 
     async def judge(edit: Edit, planned: EditResult[StoredFlag]) -> None:
         if planned.after is None:
-            require_unused(edit.name, uses)
+            require_unused(edit.name, used)
 
     edited, stored = await make_edit(call, FLAG_STORE, action, judge)
-    return FlagEdited(**dict(edited), flag=_shown(stored, uses, call) if stored else None)
+    shown = show_flags([stored] if stored else [], used, call.services.clock.now())
+    return FlagEdited(**dict(edited), flag=next(iter(shown), None))
 
 
-def _read(services: Services) -> tuple[list[StoredFlag], list[FlagUse]]:
+def _read(services: Services) -> tuple[list[StoredFlag], Mapping[str, list[str]]]:
     with services.warehouse.reading() as connection:
         stored = FLAG_STORE.read(connection)
-        return stored, list(flag_uses(connection, services.registry(), services.settings))
-
-
-def _shown(stored: StoredFlag, uses: list[FlagUse], call: Call[Any, Any]) -> FlagShown:
-    flag = stored.definition
-    return FlagShown(
-        name=flag.name,
-        version=stored.version_number,
-        share=flag.share,
-        listed_keys=flag.listed_keys,
-        owner=flag.owner,
-        expires_at=flag.expires_at,
-        is_expired=is_expired(flag, call.services.clock.now()),
-        used_by=uses_by_flag(uses).get(flag.name, []),
-        edited_by=stored.edited_by,
-        edited_at=stored.edited_at,
-    )
+        return stored, flag_uses(connection, services.registry(), services.settings)
 
 
 OPERATIONS = (

@@ -13,7 +13,7 @@ from orchestration_project.engine.dagster_private import previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import quarantined_keys
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.flags import Flags, flags_in_effect
+from orchestration_project.services.flags import flags_in_effect, read_flags
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_items
 
@@ -75,13 +75,13 @@ def why_off(site: Site, day: str, flags: FlagSet) -> str:
     return "" if site.flag is None else flags.why_off(site.flag, day)
 
 
-def require_flag(site: Site, day: str, flags: Flags) -> None:
+def require_flag(site: Site, day: str, warehouse: Warehouse, now: datetime) -> None:
     """Make sure that the flag of a site, if it has one, holds for a day.
 
     Raises:
         ConfigurationError: It does not, it has expired, or it does not exist.
     """
-    if site.flag and (why := why_off(site, day, flags.read(site.flag))):
+    if site.flag and (why := why_off(site, day, read_flags(warehouse, now, site.flag))):
         raise ConfigurationError(
             f"the site {site.site} is not crawled for {day}",
             expected="a day that its flag holds for",
