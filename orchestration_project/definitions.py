@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -48,30 +49,29 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
     started = [domain for domain in domains if domain.has_source(settings)]
     made = [
         maker.make(registry, settings)
-        for domain in domains
-        for maker in domain.registered(DefinitionsMaker)
+        for maker in replace(registry, domains=domains).defined(DefinitionsMaker)
     ]
     sensors_of_all = [
-        maker.make(registry) for maker in dict.fromkeys(registry.registered(SensorMaker))
+        maker.make(registry) for maker in dict.fromkeys(registry.defined(SensorMaker))
     ]
     return dg.Definitions(
         assets=[
-            *(each for domain in domains for each in domain.assets),
+            *(each for domain in domains for each in domain.definitions.assets),
             *(configuration_asset(domain) for domain in domains),
             *(asset for each in made for asset in each.assets),
         ],
-        asset_checks=[each for domain in domains for each in domain.asset_checks],
+        asset_checks=[each for domain in domains for each in domain.definitions.asset_checks],
         jobs=[
-            *(job.definition for domain in domains for job in domain.jobs),
+            *(job.definition for domain in domains for job in domain.definitions.jobs),
             *(job for each in made for job in each.jobs),
         ],
         schedules=[
-            *(each for domain in started for each in domain.schedules),
+            *(each for domain in started for each in domain.definitions.schedules),
             *(schedule for each in made for schedule in each.schedules),
         ],
         sensors=[
             *(sensor for sensor in sensors_of_all if sensor),
-            *(each for domain in started for each in domain.sensors),
+            *(each for domain in started for each in domain.definitions.sensors),
         ],
         resources={**resource_definitions(registry), **overrides},
         executor=in_process_if_valid(

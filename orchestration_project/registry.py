@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property, partial
 from importlib import import_module
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
-import dagster as dg
 from pydantic import BaseModel
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Table
@@ -30,7 +29,6 @@ from orchestration_project.contracts.pipelines import Parameter, Pipeline
 from orchestration_project.contracts.presets import PresetTarget, preset_targets
 from orchestration_project.contracts.problems import Problem
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
@@ -38,9 +36,14 @@ from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
+if TYPE_CHECKING:  # commands that need no definitions import no Dagster
+    import dagster as dg
+
+    from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
+
 T = TypeVar("T")
 
-AnyJob: TypeAlias = dg.JobDefinition | UnresolvedAssetJobDefinition
+AnyJob: TypeAlias = "dg.JobDefinition | UnresolvedAssetJobDefinition"
 """A job of ops or of assets; Dagster does not export the type of the latter."""
 
 
@@ -429,9 +432,9 @@ class RoutingAction:
 class MadeDefinitions:
     """Definitions that a code location makes when it loads."""
 
-    assets: Sequence[dg.AssetsDefinition] = ()
+    assets: "Sequence[dg.AssetsDefinition]" = ()
     jobs: Sequence[AnyJob] = ()
-    schedules: Sequence[dg.ScheduleDefinition] = ()
+    schedules: "Sequence[dg.ScheduleDefinition]" = ()
 
 
 @dataclass(frozen=True)
@@ -487,6 +490,27 @@ class FormulaModule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DomainDefinitions:
+    """Definitions of a domain for Dagster, and what is imported together with them.
+
+    Attributes:
+        resources: Its connections, by the names under which assets ask for them.
+        replays: How its tables are replayed.
+        registrations: Values for services that define, load and repair: `DefinitionsMaker`,
+            `SensorMaker`, `RoutingAction`, `Recovery`. `Registry.defined` reads them.
+    """
+
+    assets: "Sequence[dg.AssetsDefinition | dg.AssetSpec]" = ()
+    asset_checks: "Sequence[dg.AssetChecksDefinition]" = ()
+    jobs: Sequence[Job] = ()
+    schedules: "Sequence[dg.ScheduleDefinition]" = ()
+    sensors: "Sequence[dg.SensorDefinition]" = ()
+    resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
+    replays: Sequence[Replay] = ()
+    registrations: Sequence[object] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Domain:
     """All that the project knows of a domain.
 
@@ -494,29 +518,29 @@ class Domain:
         name: Group of its assets, first part of their keys, and tag of its jobs.
         source_setting: The setting that names its source. Where that is not set, the domain has no
             schedules and sensors, and what asks its source says why it cannot.
-        resources: Its connections, by the names under which assets ask for them.
+        define: Imports and returns its definitions. It is called at the first use of one, so that
+            commands without definitions do not import them.
         tables: Its tables whose partitions the evidence can export.
-        replays: How its tables are replayed.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         api: Names of modules with routes of the API, as ``OPERATIONS``; only the gateway imports
             them.
         registrations: Values for services that ask the domains for more: what is erased, exported,
             balanced. Each service has a class for its own, and reads them by `Registry.registered`.
+            Commands import them, so they import neither Dagster nor clients of outside systems.
     """
 
     name: str
     source_setting: str | None = None
-    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec] = ()
-    asset_checks: Sequence[dg.AssetChecksDefinition] = ()
-    jobs: Sequence[Job] = ()
-    schedules: Sequence[dg.ScheduleDefinition] = ()
-    sensors: Sequence[dg.SensorDefinition] = ()
-    resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
+    define: Callable[[], DomainDefinitions] = DomainDefinitions
     tables: Sequence[PartitionedTable] = ()
-    replays: Sequence[Replay] = ()
     state_paths: Sequence[str] = ()
     api: Sequence[str] = ()
     registrations: Sequence[object] = ()
+
+    @cached_property
+    def definitions(self) -> DomainDefinitions:
+        """Its definitions for Dagster, imported at the first use."""
+        return self.define()
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -584,6 +608,15 @@ class Registry:
         """Return the registrations of a class, of the domains that are on."""
         return [entry for domain in self.domains for entry in domain.registered(kind)]
 
+    def defined(self, kind: type[T]) -> list[T]:
+        """Return the registrations of a class in the definitions of the domains that are on."""
+        return [
+            entry
+            for domain in self.domains
+            for entry in domain.definitions.registrations
+            if isinstance(entry, kind)
+        ]
+
     @cached_property
     def tables_as_of(self) -> AsOf:
         """Derivations of tables as of a time, by name of the table."""
@@ -605,19 +638,21 @@ class Registry:
     @cached_property
     def jobs(self) -> Mapping[str, Job]:
         """The jobs, by name."""
-        return {job.name: job for domain in self.domains for job in domain.jobs}
+        return {job.name: job for domain in self.domains for job in domain.definitions.jobs}
 
     def first_setting(self, job: str) -> str:
         """Return the setting that moves the first partition of a job; empty: none does."""
         return self.jobs[job].first_setting if job in self.jobs else ""
 
     @cached_property
-    def partitions(self) -> Mapping[tuple[str, ...], dg.PartitionsDefinition]:
+    def partitions(self) -> "Mapping[tuple[str, ...], dg.PartitionsDefinition]":
         """The partitions of the assets that have some, by the path of their key."""
+        import dagster as dg
+
         return {
             tuple(key.path): definition
             for domain in self.domains
-            for assets in domain.assets
+            for assets in domain.definitions.assets
             if isinstance(assets, dg.AssetsDefinition)
             for key in assets.keys
             if (definition := assets.specs_by_key[key].partitions_def) is not None
@@ -643,13 +678,13 @@ class Registry:
         return {
             name: connection
             for domain in self.domains
-            for name, connection in domain.resources.items()
+            for name, connection in domain.definitions.resources.items()
         }
 
     @cached_property
     def actions(self) -> Mapping[str, RoutingAction]:
         """The actions that routing rules may ask for, by name."""
-        return {action.name: action for action in self.registered(RoutingAction)}
+        return {action.name: action for action in self.defined(RoutingAction)}
 
     @cached_property
     def tables(self) -> Mapping[str, PartitionedTable]:
@@ -659,12 +694,19 @@ class Registry:
     @cached_property
     def replays(self) -> Mapping[str, Replay]:
         """How tables are replayed, by the name of the table."""
-        return {replay.table: replay for domain in self.domains for replay in domain.replays}
+        return {
+            replay.table: replay for domain in self.domains for replay in domain.definitions.replays
+        }
 
     @property
     def webhook_jobs(self) -> Sequence[Job]:
         """The jobs of this code location whose runs work on webhook deliveries."""
-        return [job for domain in self.selected for job in domain.jobs if job.consumes_webhooks]
+        return [
+            job
+            for domain in self.selected
+            for job in domain.definitions.jobs
+            if job.consumes_webhooks
+        ]
 
     def clocks(self, settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
         """Return what asks outside systems for their time, by the names of the systems."""

@@ -22,13 +22,13 @@ PARTITIONS: dict[type[dg.PartitionsDefinition[str]], str] = {
 
 def write_jobs(registry: Registry = REGISTRY) -> str:
     """Return the page of jobs and presets."""
-    domains = [domain for domain in registry.domains if domain.jobs]
+    domains = [domain for domain in registry.domains if domain.definitions.jobs]
     return page("jobs", [*map(_jobs, domains), _presets()])
 
 
 def _jobs(domain: Domain) -> str:
     columns = ("job", "partitions", "what it does", "parameters of the API", "also")
-    return section(code(domain.name), table(columns, map(_job, domain.jobs)))
+    return section(code(domain.name), table(columns, map(_job, domain.definitions.jobs)))
 
 
 def _job(job: Job) -> tuple[str, ...]:

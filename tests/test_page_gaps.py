@@ -10,7 +10,7 @@ from sqlalchemy import Column, MetaData, Table, Text
 
 from orchestration_project.catalog.fx import FX
 from orchestration_project.contracts.failures import Category
-from orchestration_project.registry import Job, Registry
+from orchestration_project.registry import DomainDefinitions, Job, Registry
 from orchestration_project.settings import PROJECT_ROOT
 from reference_pages import errors
 from reference_pages.automation import write_jobs
@@ -125,7 +125,8 @@ def test_a_planted_job_is_on_the_page_with_its_partitions(pages: Mapping[str, st
         pass
 
     assert list(job_gaps(["planted", "fx_rates_daily"], pages["jobs.md"])) == ["planted"]
-    page = write_jobs(Registry.of([replace(FX, jobs=(Job(definition=job),))]))
+    planted_job = DomainDefinitions(jobs=(Job(definition=job),))
+    page = write_jobs(Registry.of([replace(FX, define=lambda: planted_job)]))
     assert "| `planted` | listed | Plants it. |" in page
     assert list(job_gaps(["planted"], page)) == []
 

@@ -18,11 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.assets.finra.catalogue import (
-    finra_weeks,
-    first_finra_week,
-    offered_weeks,
-)
+from orchestration_project.assets.finra.catalogue import finra_weeks
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import ProgressLine
 from orchestration_project.connections.clock import Clock
@@ -45,6 +41,7 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.own.declarations import Weekly
+from orchestration_project.resources.finra.weeks import first_finra_week, offered_weeks
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import settings_class
 from orchestration_project.tables.spine import balances

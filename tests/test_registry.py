@@ -14,7 +14,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import build
 from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Domain, Environment, Registry
+from orchestration_project.registry import Domain, DomainDefinitions, Environment, Registry
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
@@ -140,7 +140,9 @@ def test_a_resource_is_replaced_by_an_argument(instance):
     def today(clock: dg.ResourceParam[Clock]) -> str:
         return f"{clock.today_in_new_york()}"
 
-    registry = Registry.of([Domain(name="calendar", assets=[today])])
+    registry = Registry.of(
+        [Domain(name="calendar", define=lambda: DomainDefinitions(assets=[today]))]
+    )
     defs = build(registry, clock=Clock(datetime(2026, 3, 2, 12, tzinfo=UTC)))
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
     assert result.output_for_node("today") == "2026-03-02"

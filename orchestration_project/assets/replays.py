@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from orchestration_project.contracts.job_kinds import replay_job_name, replay_op
 from orchestration_project.contracts.job_options import job_text
 from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
@@ -17,7 +18,6 @@ from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.registry import Job, Replay, ReplayRequest, ReplayRuns
 from orchestration_project.services.backfills import launched_by_job, request_backfill
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
-from orchestration_project.services.links import replay_job_name, replay_op
 from orchestration_project.services.metadata import as_metadata
 
 

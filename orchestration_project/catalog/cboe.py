@@ -8,12 +8,12 @@ off exchange). A participant is a name with letters in parentheses. Exchanges we
 their letters, so the letters are the key.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from orchestration_project import Daily, Dataset, Document, http_source
-from orchestration_project.assets import cboe as assets
 from orchestration_project.catalog.packaged import PackagedSource, packaged_domain
 from orchestration_project.contracts.capture_forms import delimited
 from orchestration_project.contracts.pipelines import Parameter
@@ -22,8 +22,7 @@ from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.own.packaged import fields_of
-from orchestration_project.registry import AsOfModule, Job
-from orchestration_project.sensors import cboe as sensors
+from orchestration_project.registry import AsOfModule, DomainDefinitions, Job
 from orchestration_project.settings.domains.cboe import FIRST_DAY, URL
 from orchestration_project.settings.domains.cboe import VOLUME as TEXTS
 from orchestration_project.tables.cboe import (
@@ -34,6 +33,9 @@ from orchestration_project.tables.cboe import (
     off_exchange_share_daily,
     off_exchange_share_weekly,
 )
+
+if TYPE_CHECKING:
+    from dagster import AssetsDefinition
 
 FILE_FIELDS = [each.name for each in MARKET_VOLUME_FIELDS if each.name != CODE_FIELD]
 
@@ -85,16 +87,38 @@ WEEK = Parameter(
     name="partition",
     to_key=lambda text: volume.WEEKS.key_of(volume.WEEKS.partition_of(text, today=date.max)),
 )
-_WEEKS_JOB = Job(
-    definition=assets.off_exchange_weeks_job, parameters=(WEEK,), first_setting="CBOE_FIRST_DAY"
-)
-_DAYS = packaged_domain(SOURCE, __name__, drawn=[assets.off_exchange_chart])
+
+
+def _charts() -> "Sequence[AssetsDefinition]":
+    from orchestration_project.assets import cboe as assets
+
+    return [assets.off_exchange_chart]
+
+
+_DAYS = packaged_domain(SOURCE, __name__, _charts)
+
+
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import cboe as assets
+    from orchestration_project.sensors import cboe as sensors
+
+    days = _DAYS.definitions
+    if not assets.HAS_FINRA:
+        return days
+    weeks_job = Job(
+        definition=assets.off_exchange_weeks_job, parameters=(WEEK,), first_setting="CBOE_FIRST_DAY"
+    )
+    return replace(
+        days,
+        assets=[*days.assets, assets.off_exchange_weeks],
+        jobs=[*days.jobs, weeks_job],
+        sensors=[*days.sensors, sensors.cboe_on_landing],
+    )
+
 
 CBOE = replace(
     _DAYS,
-    assets=[*_DAYS.assets, *([assets.off_exchange_weeks] if assets.HAS_FINRA else [])],
-    jobs=[*_DAYS.jobs, *([_WEEKS_JOB] if assets.HAS_FINRA else [])],
-    sensors=[*_DAYS.sensors, *([sensors.cboe_on_landing] if assets.HAS_FINRA else [])],
+    define=_define,
     registrations=[
         *_DAYS.registrations,
         AsOfModule("orchestration_project.resources.cboe"),

@@ -26,6 +26,7 @@ from orchestration_project.registry import (
     CommandModule,
     Connection,
     Domain,
+    DomainDefinitions,
     Environment,
     Job,
     PartitionedTable,
@@ -46,14 +47,9 @@ from orchestration_project.resources.documents.source import (
     NoFiles,
 )
 from orchestration_project.resources.documents.waiting import TOPIC_PREFIX, oldest_waiting
-from orchestration_project.sensors.documents import (
-    documents_freshness_hourly,
-    documents_on_arrival,
-)
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.inbox.uploads import LoadedInboxes
-from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import Deadlines
+from orchestration_project.services.status import Deadlines, ItemTopics
 from orchestration_project.settings import (
     Settings,
     child_environment,
@@ -180,33 +176,46 @@ class ReplayDocuments(ReplaySelection, DocumentOptions):
     """Days whose captured documents are extracted again, and how."""
 
 
+def _define() -> DomainDefinitions:
+    from orchestration_project.sensors.documents import (
+        documents_freshness_hourly,
+        documents_on_arrival,
+    )
+
+    return DomainDefinitions(
+        assets=[documents.files, documents.load_documents, documents.derive_documents],
+        jobs=[
+            Job(
+                definition=documents.load_job,
+                parameters=(DAY,),
+            ),
+            define_replay_job("documents", [REPLAY], ReplayDocuments),
+            Job(definition=documents.derive_job, parameters=(DAY,)),
+            Job(definition=documents.documents_freshness_job, parameters=()),
+        ],
+        asset_checks=[documents.files_are_loaded_in_time, documents.judge_documents],
+        schedules=[documents_freshness_hourly],
+        sensors=[documents_on_arrival],
+        resources={
+            "documents": Connection(
+                description="Files of documents: a folder, a bucket, or none beside uploads.",
+                shown_name="the files of documents",
+                open=_open,
+                preflight="documents",
+                probe=_probe,
+                tried=lambda _: "listed the files of documents",
+                unused=_unused,
+            )
+        },
+        replays=[REPLAY],
+        registrations=RECOVERIES,
+    )
+
+
 DOCUMENTS = Domain(
     name="documents",
     source_setting="documents_source",
-    assets=[documents.files, documents.load_documents, documents.derive_documents],
-    jobs=[
-        Job(
-            definition=documents.load_job,
-            parameters=(DAY,),
-        ),
-        define_replay_job("documents", [REPLAY], ReplayDocuments),
-        Job(definition=documents.derive_job, parameters=(DAY,)),
-        Job(definition=documents.documents_freshness_job, parameters=()),
-    ],
-    asset_checks=[documents.files_are_loaded_in_time, documents.judge_documents],
-    schedules=[documents_freshness_hourly],
-    sensors=[documents_on_arrival],
-    resources={
-        "documents": Connection(
-            description="Files of documents: a folder, a bucket, or none beside uploads.",
-            shown_name="the files of documents",
-            open=_open,
-            preflight="documents",
-            probe=_probe,
-            tried=lambda _: "listed the files of documents",
-            unused=_unused,
-        )
-    },
+    define=_define,
     tables=[
         PartitionedTable(
             table=documents_pages,
@@ -214,7 +223,6 @@ DOCUMENTS = Domain(
             partitions_of=lambda *_: None,
         )
     ],
-    replays=[REPLAY],
     api=[
         "orchestration_project.gateway.api.documents",
         "orchestration_project.gateway.api.documents_timeline",
@@ -231,7 +239,6 @@ DOCUMENTS = Domain(
         ),
         ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
         LoadedInboxes(_loaded_inboxes),
-        *RECOVERIES,
         SubjectKinds(lambda _: [DOCUMENT]),
     ],
 )

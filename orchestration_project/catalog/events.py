@@ -5,28 +5,26 @@ from dataclasses import replace
 
 from sqlalchemy import Table
 
-from orchestration_project.assets import events_routing
-from orchestration_project.assets.events import inbox, webhooks, webhooks_job
 from orchestration_project.contracts.subjects import Key, SubjectKind
 from orchestration_project.contracts.uploads import FILE
 from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
 from orchestration_project.contracts.webhooks.sources import rows_of_delivery, webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import Domain, Job, PartitionedTable, SensorMaker
+from orchestration_project.registry import (
+    Domain,
+    DomainDefinitions,
+    Job,
+    PartitionedTable,
+    SensorMaker,
+)
 from orchestration_project.resources.events_equations import EQUATIONS
 from orchestration_project.resources.events_retention import RefusalRetention, body_retention
-from orchestration_project.resources.events_routing.planning import ROW
-from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
-from orchestration_project.resources.events_routing.runs import RUN_JOB
-from orchestration_project.sensors.events_routing import routing_sensor
-from orchestration_project.sensors.webhooks import webhook_sensor
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
 from orchestration_project.services.erasure.requests import SubjectKinds
-from orchestration_project.services.inbox.rows import ITEM_REMEDIES, RECOVERIES, delivery_items
+from orchestration_project.services.inbox.rows import ITEM_REMEDIES, delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
-from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import DeadLetters
+from orchestration_project.services.status import DeadLetters, ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import (
     ROUTED_TABLES,
@@ -55,23 +53,43 @@ def _related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     return [*found, *((each, own) for each in ROUTED_TABLES)]
 
 
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import events_routing
+    from orchestration_project.assets.events import inbox, webhooks, webhooks_job
+    from orchestration_project.resources.events_routing.planning import ROW
+    from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
+    from orchestration_project.resources.events_routing.runs import RUN_JOB
+    from orchestration_project.sensors.events_routing import routing_sensor
+    from orchestration_project.sensors.webhooks import webhook_sensor
+    from orchestration_project.services.inbox.rows import RECOVERIES
+
+    return DomainDefinitions(
+        assets=[
+            inbox,
+            webhooks,
+            events_routing.apply_routing,
+            events_routing.edit_routing_rules,
+            events_routing.replay_routing_letters,
+            events_routing.try_routing_rules,
+        ],
+        jobs=[
+            Job(definition=webhooks_job, consumes_webhooks=True, claims_webhooks=True),
+            Job(definition=events_routing.apply_routing_job),
+            Job(definition=events_routing.edit_routing_job),
+            Job(definition=events_routing.replay_routing_job),
+            Job(definition=events_routing.try_routing_job),
+        ],
+        registrations=[
+            *(HTTP_REQUEST, ROW, RUN_JOB),
+            *(SensorMaker(webhook_sensor), SensorMaker(routing_sensor)),
+            *RECOVERIES,
+        ],
+    )
+
+
 EVENTS = Domain(
     name="events",
-    assets=[
-        inbox,
-        webhooks,
-        events_routing.apply_routing,
-        events_routing.edit_routing_rules,
-        events_routing.replay_routing_letters,
-        events_routing.try_routing_rules,
-    ],
-    jobs=[
-        Job(definition=webhooks_job, consumes_webhooks=True, claims_webhooks=True),
-        Job(definition=events_routing.apply_routing_job),
-        Job(definition=events_routing.edit_routing_job),
-        Job(definition=events_routing.replay_routing_job),
-        Job(definition=events_routing.try_routing_job),
-    ],
+    define=_define,
     api=["orchestration_project.gateway.api.events"],
     tables=[
         PartitionedTable(table=events_webhooks, scope_of=_scope, partitions_of=lambda *_: None)
@@ -83,20 +101,14 @@ EVENTS = Domain(
             source="source",
             unit=("source", "delivery_id", "rule_id"),
             number="letter_number",
-            replay=(
-                events_routing.replay_routing_job.name,
-                events_routing.replay_routing_letters.op.name,
-            ),
+            replay=("events_replay_routing", "replay_routing_letters"),
             options=lambda source, reason_code: {"source": source, "reason_code": reason_code},
         ),
         ItemTopics(prefix=DELIVERY_TOPICS, open=delivery_items, remedies=ITEM_REMEDIES),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
-        *RECOVERIES,
         RetentionReader(
             lambda settings: DomainRetention(rows=[*body_retention(settings), RefusalRetention()])
         ),
-        *(HTTP_REQUEST, ROW, RUN_JOB),
-        *(SensorMaker(webhook_sensor), SensorMaker(routing_sensor)),
         SubjectKinds(_subjects),
     ],
 )

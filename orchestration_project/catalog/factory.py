@@ -5,24 +5,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
-from orchestration_project.assets.factory import dataset_assets
-from orchestration_project.assets.replays import define_replay_job
-from orchestration_project.assets.specs import define_daily_job
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.contracts.partitioning import Partitioning
 from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.document_source import Documents, DocumentSource
 from orchestration_project.engine.environment import network_of, open_client
+from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.registry import Connection, Domain, Environment, Job, PartitionedTable
-from orchestration_project.sensors.definitions import daily_schedule
-from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
+from orchestration_project.registry import (
+    Connection,
+    Domain,
+    DomainDefinitions,
+    Environment,
+    Job,
+    PartitionedTable,
+)
 from orchestration_project.services.status import Deadlines, read_late_datasets
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 def domain_of(
@@ -30,26 +34,56 @@ def domain_of(
     datasets: Sequence[Dataset],
     *,
     resources: Mapping[str, Connection[Any]],
-    drawn: Sequence[dg.AssetsDefinition] = (),
+    draw: Callable[[], "Sequence[dg.AssetsDefinition]"] = tuple,
     state_paths: Sequence[str] = (),
     registrations: Sequence[object] = (),
+    recoveries: Sequence[Recovery] = (),
     has_source_setting: bool = True,
 ) -> Domain:
     """Return the domain of declared datasets, which are all that it has.
 
     Each dataset has its assets and checks, a job, a sensor and a scheduled backfill; the domain has
-    a replay job, and a daily job that makes the assets of ``drawn`` and checks freshness. Without
+    a replay job, and a daily job that makes the assets of ``draw`` and checks freshness. Without
     ``has_source_setting``, no setting names its source or moves its first partitions.
     """
+
+    def define() -> DomainDefinitions:
+        first_day = f"{name.upper()}_FIRST_DAY" if has_source_setting else ""
+        made = _define(name, datasets, draw(), first_day)
+        return replace(made, resources=resources, registrations=recoveries)
+
+    return Domain(
+        name=name,
+        source_setting=f"{name}_source" if has_source_setting else None,
+        define=define,
+        tables=[
+            PartitionedTable(table=each.table, scope_of=partial(_scope_of, each))
+            for each in datasets
+        ],
+        state_paths=state_paths,
+        registrations=[Deadlines(partial(read_late_datasets, datasets)), *registrations],
+    )
+
+
+def _define(
+    name: str, datasets: Sequence[Dataset], drawn: "Sequence[dg.AssetsDefinition]", first_day: str
+) -> DomainDefinitions:
+    """Return the definitions of declared datasets and charts of a domain.
+
+    ``first_day`` is the setting that moves the first partitions; empty: none does.
+    """
+    from orchestration_project.assets.factory import dataset_assets
+    from orchestration_project.assets.replays import define_replay_job
+    from orchestration_project.assets.specs import define_daily_job
+    from orchestration_project.sensors.definitions import daily_schedule
+    from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
+
     made = [dataset_assets(each) for each in datasets]
-    first_day = f"{name.upper()}_FIRST_DAY" if has_source_setting else ""
     checks = [dataset.freshness for dataset in made]
     drawing = "draws charts, and " if drawn else ""
     text = f"{drawing}checks whether the tables of {name} are as new as their calendars say."
     daily_job = define_daily_job(name, text.capitalize(), assets=drawn, checks=checks)
-    return Domain(
-        name=name,
-        source_setting=f"{name}_source" if has_source_setting else None,
+    return DomainDefinitions(
         assets=[*(asset for each in made for asset in (each.source, each.table)), *drawn],
         asset_checks=checks,
         jobs=[
@@ -69,14 +103,7 @@ def domain_of(
             *map(backfill_schedule, made),
         ],
         sensors=[dataset_sensor(each) for each in made],
-        resources=resources,
-        tables=[
-            PartitionedTable(table=each.table, scope_of=partial(_scope_of, each))
-            for each in datasets
-        ],
         replays=[each.replay for each in made],
-        state_paths=state_paths,
-        registrations=[Deadlines(partial(read_late_datasets, datasets)), *registrations],
     )
 
 

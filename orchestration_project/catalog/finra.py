@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
+from typing import TYPE_CHECKING
 
-from orchestration_project.assets import finra
-from orchestration_project.assets.finra.catalogue import offered_weeks
-from orchestration_project.assets.finra.freshness import oldest_unlanded
-from orchestration_project.assets.replays import define_replay_job
-from orchestration_project.catalog.factory import dataset_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.contracts.problems import OldestMissing
@@ -18,31 +14,27 @@ from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
 from orchestration_project.engine.conservation import list_equations
-from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
     AsOfModule,
     Connection,
     Domain,
+    DomainDefinitions,
     Environment,
     FormulaModule,
     Job,
     PartitionedTable,
 )
-from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.connection import (
-    open_datasets,
-    opened_finra,
-    remote_clock,
-    shown_source,
-)
-from orchestration_project.resources.finra.recovery import RECOVERIES
-from orchestration_project.sensors import finra as sensors
+from orchestration_project.resources.finra.datasets import DATASETS_ON, ENGINE_DATASETS
+from orchestration_project.resources.finra.weeks import offered_weeks, oldest_unlanded
 from orchestration_project.services.status import Deadlines, read_late_datasets
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
+
+if TYPE_CHECKING:
+    from orchestration_project.resources.finra.source import FinraSource
 
 TIER = Parameter(name="tier")
 WEEK_ENDING = Parameter(name="week_ending", to_key=week_ending_on)
@@ -54,7 +46,7 @@ PROBED_WEEKS = 8
 """All in the current dataset, which one request lists; enough for every tier to be published."""
 
 
-def _list_partitions(source: FinraSource, environment: Environment) -> str:
+def _list_partitions(source: "FinraSource", environment: Environment) -> str:
     """Ask for what every load asks for first: one request, with credentials one more."""
     since = environment.clock.today_in_new_york() - PROBED_WEEKS * WEEK
     listed = source.published(since=since)
@@ -66,10 +58,9 @@ def _oldest_unlanded(
 ) -> Sequence[OldestMissing]:
     offered = offered_weeks(settings, clock.today_in_new_york())
     weekly = oldest_unlanded(warehouse, settings, clock.now(), offered=offered)
-    datasets = [each.dataset for each in finra.DATASET_ASSETS]
     return [
         *([weekly] if weekly else []),
-        *read_late_datasets(datasets, settings, warehouse, clock),
+        *read_late_datasets(ENGINE_DATASETS, settings, warehouse, clock),
     ]
 
 
@@ -93,89 +84,112 @@ def _dataset_scope(dataset: FinraDataset, key: str) -> Scope:
     return partitioning.scope_of(partitioning.partition_of(key, today=date.max))
 
 
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import finra
+    from orchestration_project.assets.replays import define_replay_job
+    from orchestration_project.catalog.factory import dataset_job
+    from orchestration_project.engine.options import not_dry
+    from orchestration_project.resources.finra.connection import (
+        open_datasets,
+        opened_finra,
+        remote_clock,
+        shown_source,
+    )
+    from orchestration_project.resources.finra.recovery import RECOVERIES
+    from orchestration_project.sensors import finra as sensors
+
+    return DomainDefinitions(
+        assets=[
+            finra.weekly_summary,
+            finra.otc_weekly,
+            finra.across_weeks,
+            finra.tier_week,
+            *([finra.symbol_week_short] if finra.HAS_SHORT else []),
+            *([finra.symbol_week_value, finra.value_picture] if finra.HAS_VALUES else []),
+            finra.symbols,
+            finra.finra_charts,
+            finra.trade_activity,
+            *(dataset.source for dataset in finra.DATASET_ASSETS),
+            *(dataset.table for dataset in finra.DATASET_ASSETS),
+        ],
+        asset_checks=[
+            finra.as_new_as_the_calendar,
+            *finra.SOURCE_CHECKS,
+            *(dataset.freshness for dataset in finra.DATASET_ASSETS),
+        ],
+        jobs=[
+            Job(
+                definition=finra.otc_weekly_job,
+                parameters=(TIER, WEEK_ENDING),
+                first_setting=FIRST_WEEK,
+                published_on=_week_published_on,
+            ),
+            define_replay_job("finra", finra.REPLAYS),
+            Job(
+                definition=finra.gold_job, parameters=(TIER, WEEK_ENDING), first_setting=FIRST_WEEK
+            ),
+            *(
+                Job(definition=definition, parameters=(WEEK_ENDING,), first_setting=FIRST_WEEK)
+                for definition in (
+                    finra.tier_week_job,
+                    *([finra.symbol_week_value_job] if finra.HAS_VALUES else []),
+                    *([finra.symbol_week_short_job] if finra.HAS_SHORT else []),
+                )
+            ),
+            Job(definition=finra.daily_job, parameters=()),
+            Job(
+                definition=finra.backfill_job,
+                parameters=(),
+                real_config=not_dry(finra.BACKFILLING.op),
+            ),
+            *(
+                dataset_job(made.dataset, made.job, _first_setting(declared), made.published_on)
+                for made, declared in zip(finra.DATASET_ASSETS, DATASETS_ON, strict=True)
+            ),
+        ],
+        schedules=[
+            sensors.finra_otc_weekly_mondays,
+            sensors.finra_daily,
+            *([sensors.finra_symbol_week_short_daily] if finra.HAS_SHORT else []),
+            *([sensors.finra_symbol_week_value_daily] if finra.HAS_VALUES else []),
+        ],
+        sensors=[
+            sensors.finra_on_publication,
+            sensors.finra_on_restatement,
+            sensors.finra_on_landing,
+            sensors.finra_on_gold,
+            *sensors.DATASET_SENSORS,
+        ],
+        resources={
+            "finra": Connection(
+                description="Source of FINRA's weekly data.",
+                open=lambda given: opened_finra(given.settings, breaker=given.breaker),
+                preflight="finra",
+                shown_name="FINRA",
+                remote_clock=remote_clock,
+                probe=_list_partitions,
+                unused=lambda settings: (
+                    ""
+                    if FinraSettings.of(settings).finra_source
+                    else "FINRA_SOURCE is not set: FINRA is not asked"
+                ),
+                tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
+            ),
+            "finra_datasets": Connection(
+                description="Source of FINRA's other datasets.",
+                open=lambda given: open_datasets(given.settings, given.admit),
+                preflight=None,
+            ),
+        },
+        replays=finra.REPLAYS,
+        registrations=RECOVERIES,
+    )
+
+
 FINRA = Domain(
     name="finra",
     source_setting="finra_source",
-    assets=[
-        finra.weekly_summary,
-        finra.otc_weekly,
-        finra.across_weeks,
-        finra.tier_week,
-        *([finra.symbol_week_short] if finra.HAS_SHORT else []),
-        *([finra.symbol_week_value, finra.value_picture] if finra.HAS_VALUES else []),
-        finra.symbols,
-        finra.finra_charts,
-        finra.trade_activity,
-        *(dataset.source for dataset in finra.DATASET_ASSETS),
-        *(dataset.table for dataset in finra.DATASET_ASSETS),
-    ],
-    asset_checks=[
-        finra.as_new_as_the_calendar,
-        *finra.SOURCE_CHECKS,
-        *(dataset.freshness for dataset in finra.DATASET_ASSETS),
-    ],
-    jobs=[
-        Job(
-            definition=finra.otc_weekly_job,
-            parameters=(TIER, WEEK_ENDING),
-            first_setting=FIRST_WEEK,
-            published_on=_week_published_on,
-        ),
-        define_replay_job("finra", finra.REPLAYS),
-        Job(definition=finra.gold_job, parameters=(TIER, WEEK_ENDING), first_setting=FIRST_WEEK),
-        *(
-            Job(definition=definition, parameters=(WEEK_ENDING,), first_setting=FIRST_WEEK)
-            for definition in (
-                finra.tier_week_job,
-                *([finra.symbol_week_value_job] if finra.HAS_VALUES else []),
-                *([finra.symbol_week_short_job] if finra.HAS_SHORT else []),
-            )
-        ),
-        Job(definition=finra.daily_job, parameters=()),
-        Job(
-            definition=finra.backfill_job,
-            parameters=(),
-            real_config=not_dry(finra.BACKFILLING.op),
-        ),
-        *(
-            dataset_job(made.dataset, made.job, _first_setting(declared), made.published_on)
-            for made, declared in zip(finra.DATASET_ASSETS, finra.DATASETS_ON, strict=True)
-        ),
-    ],
-    schedules=[
-        sensors.finra_otc_weekly_mondays,
-        sensors.finra_daily,
-        *([sensors.finra_symbol_week_short_daily] if finra.HAS_SHORT else []),
-        *([sensors.finra_symbol_week_value_daily] if finra.HAS_VALUES else []),
-    ],
-    sensors=[
-        sensors.finra_on_publication,
-        sensors.finra_on_restatement,
-        sensors.finra_on_landing,
-        sensors.finra_on_gold,
-        *sensors.DATASET_SENSORS,
-    ],
-    resources={
-        "finra": Connection(
-            description="Source of FINRA's weekly data.",
-            open=lambda given: opened_finra(given.settings, breaker=given.breaker),
-            preflight="finra",
-            shown_name="FINRA",
-            remote_clock=remote_clock,
-            probe=_list_partitions,
-            unused=lambda settings: (
-                ""
-                if FinraSettings.of(settings).finra_source
-                else "FINRA_SOURCE is not set: FINRA is not asked"
-            ),
-            tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
-        ),
-        "finra_datasets": Connection(
-            description="Source of FINRA's other datasets.",
-            open=lambda given: open_datasets(given.settings, given.admit),
-            preflight=None,
-        ),
-    },
+    define=_define,
     tables=[
         PartitionedTable(table=finra_otc_weekly, scope_of=_week_scope),
         *(
@@ -183,7 +197,6 @@ FINRA = Domain(
             for dataset in DATASETS
         ),
     ],
-    replays=finra.REPLAYS,
     api=["orchestration_project.gateway.api.finra"],
     state_paths=["demo"],
     registrations=[
@@ -191,6 +204,5 @@ FINRA = Domain(
         FormulaModule("orchestration_project.domains.finra.formulas"),
         Deadlines(_oldest_unlanded),
         *list_equations(CONSERVATIONS),
-        *RECOVERIES,
     ],
 )

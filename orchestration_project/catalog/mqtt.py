@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
-from orchestration_project.assets import mqtt
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import CommandModule, Domain, Job, PartitionedTable
-from orchestration_project.resources.mqtt.arrivals import RECOVERIES
+from orchestration_project.registry import (
+    CommandModule,
+    Domain,
+    DomainDefinitions,
+    Job,
+    PartitionedTable,
+)
+from orchestration_project.resources.mqtt.dead_letters import REPLAY_JOB, REPLAY_OP
 from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
 from orchestration_project.resources.mqtt.equations import EQUATIONS
 from orchestration_project.resources.mqtt.health import oldest_waiting
@@ -17,12 +21,9 @@ from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import mirror_lag, range_items
-from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
-from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
 from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives import MirrorLagReader
-from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import DeadLetters, Deadlines
+from orchestration_project.services.status import DeadLetters, Deadlines, ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.tables.mqtt import mqtt_dead_letters, mqtt_mirror
@@ -35,22 +36,35 @@ def _oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[
     return [] if found is None else [found]
 
 
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import mqtt
+    from orchestration_project.engine.options import not_dry
+    from orchestration_project.resources.mqtt.arrivals import RECOVERIES
+    from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
+    from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
+
+    return DomainDefinitions(
+        assets=[
+            *(mqtt.inbox, mqtt.bridges, mqtt.kinds),
+            *(mqtt.mirror_mqtt, mqtt.replay_dead_letters, mqtt.fold_mqtt, mqtt.draw_graph),
+        ],
+        asset_checks=[mqtt.check_kinds, mqtt.check_flow],
+        jobs=[
+            Job(definition=mqtt.mirror_job),
+            Job(definition=mqtt.fold_job),
+            Job(definition=mqtt.replay_job, real_config=not_dry(mqtt.REPLAY_OP)),
+            Job(definition=mqtt.flow_job),
+        ],
+        schedules=[mqtt_flow_check],
+        sensors=[mqtt_on_arrival],
+        registrations=[MQTT_EVENT, *RECOVERIES],
+    )
+
+
 MQTT = Domain(
     name="mqtt",
     source_setting="mqtt_source",
-    assets=[
-        *(mqtt.inbox, mqtt.bridges, mqtt.kinds),
-        *(mqtt.mirror_mqtt, mqtt.replay_dead_letters, mqtt.fold_mqtt, mqtt.draw_graph),
-    ],
-    asset_checks=[mqtt.check_kinds, mqtt.check_flow],
-    jobs=[
-        Job(definition=mqtt.mirror_job),
-        Job(definition=mqtt.fold_job),
-        Job(definition=mqtt.replay_job, real_config=not_dry(mqtt.REPLAY_OP)),
-        Job(definition=mqtt.flow_job),
-    ],
-    schedules=[mqtt_flow_check],
-    sensors=[mqtt_on_arrival],
+    define=_define,
     tables=[
         PartitionedTable(table=mqtt_mirror, scope_of=lambda hour: {"arrival_hour": hour}),
     ],
@@ -70,7 +84,7 @@ MQTT = Domain(
             unit=("arrival_id",),
             number="arrival_id",
             since="received_at",
-            replay=(mqtt.replay_job.name, mqtt.REPLAY_OP),
+            replay=(REPLAY_JOB, REPLAY_OP),
             options=lambda _, reason_code: {"reason_code": reason_code},
         ),
         *EQUATIONS,
@@ -78,7 +92,5 @@ MQTT = Domain(
         ItemTopics(prefix=LETTERS_TOPIC, open=WorkItems),
         MetricsReader(lambda warehouse: MqttMetrics(warehouse).families),
         MirrorLagReader(mirror_lag),
-        MQTT_EVENT,
-        *RECOVERIES,
     ],
 )

@@ -1,69 +1,82 @@
 """Operations: runs, alerts, readiness, presets and evidence of all domains."""
 
-from orchestration_project.assets import operations
+from orchestration_project.contracts.exports import EXPORTS_FOLDER, EXPORTS_TOPIC
 from orchestration_project.contracts.job_kinds import EXPORT_TABLES
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
     DefinitionsMaker,
     Domain,
+    DomainDefinitions,
     Job,
     MadeDefinitions,
     SensorMaker,
 )
-from orchestration_project.sensors import operations as sensors
-from orchestration_project.sensors.schedules import scheduled_sensor
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
 from orchestration_project.services.cleanup.table_copies import CopyRetention
-from orchestration_project.services.exports.work import FOLDER, TOPIC
-from orchestration_project.services.retries.retrying import ItemTopics
+from orchestration_project.services.status import ItemTopics
+
+
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import operations
+    from orchestration_project.sensors import operations as sensors
+    from orchestration_project.sensors.schedules import scheduled_sensor
+
+    return DomainDefinitions(
+        assets=[
+            operations.alerts_asset,
+            operations.artifacts,
+            operations.control_tower,
+            operations.definitions,
+            operations.evidence,
+            operations.exports,
+            operations.ledger,
+        ],
+        asset_checks=[
+            operations.check_artifacts,
+            operations.check_damaged_artifacts,
+            operations.check_exports,
+            operations.check_flags,
+        ],
+        jobs=[
+            Job(definition=operations.checks_job, parameters=()),
+            Job(definition=operations.clean_up_job),
+            Job(definition=operations.edit_definitions_job),
+            Job(definition=operations.erase_job),
+            Job(
+                definition=operations.export_job,
+                parameters=(),
+                real_config=EXPORT_TABLES.run_config({}),
+            ),
+            Job(definition=operations.runs_job),
+        ],
+        schedules=[
+            sensors.operations_checks_daily,
+            sensors.operations_checks_hourly,
+            sensors.operations_prune_weekly,
+        ],
+        sensors=[
+            sensors.operations_on_due_export,
+            sensors.operations_on_objective_due,
+            sensors.operations_on_run_end,
+            sensors.operations_on_state_change,
+        ],
+        registrations=[
+            DefinitionsMaker(
+                lambda registry, _: MadeDefinitions(
+                    assets=[operations.verification_asset(registry)]
+                )
+            ),
+            SensorMaker(scheduled_sensor),
+        ],
+    )
+
 
 OPERATIONS = Domain(
     name="operations",
-    assets=[
-        operations.alerts_asset,
-        operations.artifacts,
-        operations.control_tower,
-        operations.definitions,
-        operations.evidence,
-        operations.exports,
-        operations.ledger,
-    ],
-    asset_checks=[
-        operations.check_artifacts,
-        operations.check_damaged_artifacts,
-        operations.check_exports,
-        operations.check_flags,
-    ],
-    jobs=[
-        Job(definition=operations.checks_job, parameters=()),
-        Job(definition=operations.clean_up_job),
-        Job(definition=operations.edit_definitions_job),
-        Job(definition=operations.erase_job),
-        Job(
-            definition=operations.export_job,
-            parameters=(),
-            real_config=EXPORT_TABLES.run_config({}),
-        ),
-        Job(definition=operations.runs_job),
-    ],
-    schedules=[
-        sensors.operations_checks_daily,
-        sensors.operations_checks_hourly,
-        sensors.operations_prune_weekly,
-    ],
-    sensors=[
-        sensors.operations_on_due_export,
-        sensors.operations_on_objective_due,
-        sensors.operations_on_run_end,
-        sensors.operations_on_state_change,
-    ],
-    state_paths=[FOLDER],
+    define=_define,
+    state_paths=[EXPORTS_FOLDER],
     registrations=[
-        DefinitionsMaker(
-            lambda registry, _: MadeDefinitions(assets=[operations.verification_asset(registry)])
-        ),
-        SensorMaker(scheduled_sensor),
-        ItemTopics(prefix=TOPIC, open=WorkItems),
+        ItemTopics(prefix=EXPORTS_TOPIC, open=WorkItems),
         RetentionReader(lambda _: DomainRetention(rows=[CopyRetention()])),
     ],
 )

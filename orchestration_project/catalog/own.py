@@ -22,7 +22,7 @@ from orchestration_project.engine.document_source import (
     document_recovery,
 )
 from orchestration_project.engine.environment import open_client
-from orchestration_project.engine.own_derived import own_derivations
+from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.engine.source import Source
 from orchestration_project.own.contracts import contract_of, partitioning_of
@@ -36,7 +36,14 @@ from orchestration_project.own.partition_documents import (
     version_in,
 )
 from orchestration_project.own.records import counter_of
-from orchestration_project.registry import AsOfModule, Connection, Domain, Environment, Job
+from orchestration_project.registry import (
+    AsOfModule,
+    Connection,
+    Domain,
+    DomainDefinitions,
+    Environment,
+    Job,
+)
 from orchestration_project.resources.own import (
     OwnDltSource,
     OwnFileSource,
@@ -189,41 +196,35 @@ def import_own_domain() -> Domain:
     Raises:
         ConfigurationError: A declaration is wrong.
     """
-    declared = own_declarations()
+    declared, derived = own_declarations(), own_derivations()
     made = Domain(name=own_domain())
     if declared:
         made = domain_of(
             own_domain(),
             [dataset_of(each) for each in declared],
             resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
+            recoveries=[
+                document_recovery(_resource(each.dataset), each.dataset.name) for each in declared
+            ],
             has_source_setting=False,
         )
     registered = [
         *made.registrations,
         SubjectKinds(_subject_kinds),
-        *(document_recovery(_resource(each.dataset), each.dataset.name) for each in declared),
+        *([AsOfModule("orchestration_project.resources.own_derived")] if derived else []),
     ]
-    return _with_derived(replace(made, registrations=registered))
+    return replace(made, define=partial(_define, made, derived), registrations=registered)
 
 
-def _with_derived(domain: Domain) -> Domain:
-    """Return a domain with assets, jobs and sensors of the tables that the project derives.
-
-    Raises:
-        ConfigurationError: A declaration is wrong.
-    """
-    made = [derived_assets(declaration) for declaration in own_derivations()]
-    if not made:
-        return domain
+def _define(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefinitions:
+    """Return the definitions of a domain, with those of the tables that the project derives."""
+    definitions = domain.definitions
+    made = [derived_assets(derivation) for derivation in derived]
     return replace(
-        domain,
-        assets=[*domain.assets, *(each.table for each in made)],
-        jobs=[*domain.jobs, *map(_job_of, made)],
-        sensors=[*domain.sensors, *map(derived_sensor, made)],
-        registrations=[
-            *domain.registrations,
-            AsOfModule("orchestration_project.resources.own_derived"),
-        ],
+        definitions,
+        assets=[*definitions.assets, *(each.table for each in made)],
+        jobs=[*definitions.jobs, *map(_job_of, made)],
+        sensors=[*definitions.sensors, *map(derived_sensor, made)],
     )
 
 

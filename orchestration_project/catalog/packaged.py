@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from dagster import AssetsDefinition
 from sqlalchemy import Column, Table
 
 from orchestration_project.catalog.factory import domain_of, open_documents
@@ -33,6 +32,9 @@ from orchestration_project.registry import Connection, Domain, Environment, Form
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.sources import SourceTexts, source_values
 from orchestration_project.tables.schema import Field
+
+if TYPE_CHECKING:
+    from dagster import AssetsDefinition
 
 MAX_RUNS_PER_TICK = 10
 
@@ -160,21 +162,22 @@ class PackagedSource:
 
 
 def packaged_domain(
-    source: PackagedSource, module: str, drawn: Sequence[AssetsDefinition] = ()
+    source: PackagedSource,
+    module: str,
+    draw: Callable[[], "Sequence[AssetsDefinition]"] = tuple,
 ) -> Domain:
     """Return the domain of a packaged source, whose dataset is all that it has.
 
-    ``module`` is the name of the module that has its rules as ``RULES``; ``drawn`` are its charts.
+    ``module`` is the name of the module that has its rules as ``RULES``; ``draw`` returns its
+    charts.
     """
     domain = source.texts.domain
     return domain_of(
         domain,
         [source.dataset],
-        drawn=drawn,
-        registrations=[
-            document_recovery(domain, source.source_dataset),
-            FormulaModule(module),
-        ],
+        draw=draw,
+        registrations=[FormulaModule(module)],
+        recoveries=[document_recovery(domain, source.source_dataset)],
         resources={
             domain: Connection(
                 description=f"Source of {source.texts.subject}.",

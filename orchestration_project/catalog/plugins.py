@@ -22,6 +22,7 @@ from orchestration_project.registry import (
     Connection,
     DefinitionsMaker,
     Domain,
+    DomainDefinitions,
     Environment,
     Job,
     MadeDefinitions,
@@ -136,20 +137,26 @@ ISOLATION = Connection(
 )
 
 
+def _define() -> DomainDefinitions:
+    return DomainDefinitions(
+        assets=[edit_plugins],
+        jobs=[Job(definition=edit_job)],
+        resources={"plugins_isolation": ISOLATION},
+        registrations=[DefinitionsMaker(stored_definitions)],
+    )
+
+
 PLUGINS = Domain(
     name="plugins",
-    assets=[edit_plugins],
+    define=_define,
     tables=[ROWS],
-    jobs=[Job(definition=edit_job)],
     state_paths=[FOLDER],
     api=[
         "orchestration_project.gateway.api.plugins",
         "orchestration_project.gateway.api.plugins_endpoints",
     ],
-    resources={"plugins_isolation": ISOLATION},
     registrations=[
         Deadlines(lambda _settings, warehouse, _clock: disabled_plugins(warehouse)),
-        DefinitionsMaker(stored_definitions),
         MetricsReader(lambda warehouse: PluginMetrics(warehouse).families),
         RowConditions(plugin_conditions),
     ],

@@ -3,14 +3,10 @@
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from orchestration_project.assets import prices
-from orchestration_project.assets.prices.catalogue import MONTHS, first_price_month
-from orchestration_project.assets.replays import define_replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.prices.calendar import month_named, month_of
-from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.work_items import WorkItems
@@ -18,24 +14,18 @@ from orchestration_project.registry import (
     AsOfModule,
     Connection,
     Domain,
+    DomainDefinitions,
     FormulaModule,
     Job,
     PartitionedTable,
 )
-from orchestration_project.resources.prices.connection import (
-    in_second_place,
-    opened_prices,
-)
-from orchestration_project.resources.prices.source import RECOVERIES
 from orchestration_project.resources.prices.universe import (
     months_not_landed,
     oldest_unlanded_session,
     wanted_symbols,
 )
 from orchestration_project.resources.prices.work import SYMBOLS_TOPIC
-from orchestration_project.sensors import prices as sensors
-from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import Deadlines
+from orchestration_project.services.status import Deadlines, ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
@@ -47,6 +37,8 @@ FIRST_MONTH = "PRICES_FIRST_MONTH"
 def _oldest_unlanded(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
+    from orchestration_project.assets.prices.catalogue import first_price_month
+
     first_month = first_price_month(settings, clock.today_in_new_york())
     symbols = wanted_symbols(settings, warehouse)
     found = oldest_unlanded_session(warehouse, symbols, clock.now(), first_month=first_month)
@@ -67,6 +59,8 @@ def _months_of(_: str, scope: Scope) -> tuple[str, str] | None:
     days = range_of(scope)
     if days is None:
         return None
+    from orchestration_project.assets.prices.catalogue import MONTHS
+
     first = max(month_of(days.first), MONTHS.start.date())
     return first.isoformat(), month_of(days.last).isoformat()
 
@@ -76,57 +70,75 @@ def _unused(settings: Settings) -> str:
     return "" if settings.prices_source else "PRICES_SOURCE is not set: no prices are asked for"
 
 
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import prices
+    from orchestration_project.assets.replays import define_replay_job
+    from orchestration_project.engine.options import not_dry
+    from orchestration_project.resources.prices.connection import (
+        in_second_place,
+        opened_prices,
+    )
+    from orchestration_project.resources.prices.source import RECOVERIES
+    from orchestration_project.sensors import prices as sensors
+
+    return DomainDefinitions(
+        assets=[prices.quotes, prices.charts, prices.daily, prices.derived, prices.spellings],
+        asset_checks=[prices.as_new_as_the_calendar],
+        jobs=[
+            Job(
+                definition=prices.daily_job,
+                parameters=(MONTH,),
+                missing=_missing_months,
+                first_setting=FIRST_MONTH,
+            ),
+            Job(
+                definition=prices.backfill_job,
+                parameters=(),
+                real_config=not_dry("launch_prices_backfill"),
+            ),
+            Job(definition=prices.charts_job, parameters=()),
+            Job(definition=prices.prices_freshness_job, parameters=()),
+            Job(definition=prices.gold_job, parameters=()),
+            define_replay_job("prices", [prices.DAILY_REPLAY]),
+        ],
+        schedules=[
+            sensors.prices_daily_after_close,
+            sensors.prices_freshness_daily,
+            sensors.prices_waiting_hourly,
+        ],
+        sensors=[sensors.prices_on_landing, sensors.prices_on_new_symbol],
+        resources={
+            "prices": Connection(
+                description="Source of daily prices.",
+                open=lambda given: opened_prices(
+                    given.settings, given.captures, given.clock, breaker=given.breaker
+                ),
+                preflight="prices",
+                probe=lambda source, _: f"{source.name}: {source.ready()}",
+                tried=lambda _: "asked the source of prices whether it answers",
+                unused=lambda settings: (
+                    ""
+                    if PricesSettings.of(settings).prices_source
+                    else "PRICES_SOURCE is not set: no prices are asked for"
+                ),
+            ),
+            "prices_second": Connection(
+                description="Another source of daily prices to compare with.",
+                open=lambda given: opened_prices(
+                    in_second_place(given.settings), given.captures, given.clock
+                ),
+                preflight="prices",
+            ),
+        },
+        replays=[prices.DAILY_REPLAY],
+        registrations=RECOVERIES,
+    )
+
+
 PRICES = Domain(
     name="prices",
     source_setting="prices_source",
-    assets=[prices.quotes, prices.charts, prices.daily, prices.derived, prices.spellings],
-    asset_checks=[prices.as_new_as_the_calendar],
-    jobs=[
-        Job(
-            definition=prices.daily_job,
-            parameters=(MONTH,),
-            missing=_missing_months,
-            first_setting=FIRST_MONTH,
-        ),
-        Job(
-            definition=prices.backfill_job,
-            parameters=(),
-            real_config=not_dry("launch_prices_backfill"),
-        ),
-        Job(definition=prices.charts_job, parameters=()),
-        Job(definition=prices.prices_freshness_job, parameters=()),
-        Job(definition=prices.gold_job, parameters=()),
-        define_replay_job("prices", [prices.DAILY_REPLAY]),
-    ],
-    schedules=[
-        sensors.prices_daily_after_close,
-        sensors.prices_freshness_daily,
-        sensors.prices_waiting_hourly,
-    ],
-    sensors=[sensors.prices_on_landing, sensors.prices_on_new_symbol],
-    resources={
-        "prices": Connection(
-            description="Source of daily prices.",
-            open=lambda given: opened_prices(
-                given.settings, given.captures, given.clock, breaker=given.breaker
-            ),
-            preflight="prices",
-            probe=lambda source, _: f"{source.name}: {source.ready()}",
-            tried=lambda _: "asked the source of prices whether it answers",
-            unused=lambda settings: (
-                ""
-                if PricesSettings.of(settings).prices_source
-                else "PRICES_SOURCE is not set: no prices are asked for"
-            ),
-        ),
-        "prices_second": Connection(
-            description="Another source of daily prices to compare with.",
-            open=lambda given: opened_prices(
-                in_second_place(given.settings), given.captures, given.clock
-            ),
-            preflight="prices",
-        ),
-    },
+    define=_define,
     tables=[
         PartitionedTable(
             table=prices_daily,
@@ -134,12 +146,10 @@ PRICES = Domain(
             partitions_of=_months_of,
         )
     ],
-    replays=[prices.DAILY_REPLAY],
     registrations=[
         AsOfModule("orchestration_project.resources.prices.gold"),
         FormulaModule("orchestration_project.domains.prices.formulas"),
         Deadlines(_oldest_unlanded),
         ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems),
-        *RECOVERIES,
     ],
 )

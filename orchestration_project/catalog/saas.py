@@ -1,13 +1,7 @@
 """SaaS: tasks of PeopleForce and issues of Jira, kept in agreement."""
 
-from orchestration_project.assets import saas
-from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.subjects import SUBJECTS
-from orchestration_project.registry import Connection, Domain, Job, SensorMaker
-from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
-from orchestration_project.resources.saas.routed_issues import JIRA_ISSUE
-from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
-from orchestration_project.sensors.webhooks import webhook_sensor
+from orchestration_project.registry import Connection, Domain, DomainDefinitions, Job, SensorMaker
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.status import DeadLetters
 from orchestration_project.settings import Settings, without_secrets
@@ -42,49 +36,63 @@ def _tried_jira(settings: Settings) -> str:
     return f"asked {without_secrets(settings.jira_url or '')} who we are"
 
 
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import saas
+    from orchestration_project.domains.saas import jira, peopleforce
+    from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
+    from orchestration_project.resources.saas.routed_issues import JIRA_ISSUE
+    from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
+    from orchestration_project.sensors.webhooks import webhook_sensor
+
+    return DomainDefinitions(
+        assets=[
+            *(saas.peopleforce, saas.jira),
+            *(saas.edit_rules, saas.reconcile, saas.replay, saas.sweep, saas.try_rules),
+        ],
+        jobs=[
+            Job(definition=saas.dry_run_job),
+            Job(definition=saas.edit_rules_job),
+            Job(
+                definition=saas.reconcile_job,
+                consumes_webhooks=True,
+                real_config=saas.RECONCILE_CONFIG,
+            ),
+            Job(definition=saas.replay_dead_letters_job),
+            Job(definition=saas.set_tick_job),
+            Job(definition=saas.sweep_job),
+        ],
+        schedules=[saas_sweep_nightly],
+        sensors=[saas_on_tick],
+        registrations=[JIRA_ISSUE, SensorMaker(webhook_sensor)],
+        resources={
+            "peopleforce": Connection(
+                description="Source system of tasks.",
+                open=lambda given: opened_peopleforce(
+                    given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
+                ),
+                preflight="peopleforce",
+                probe=lambda source, _: f"it has {source.count()} tasks",
+                tried=_tried_peopleforce,
+                unused=_unused,
+                attributes={"system": peopleforce.SYSTEM},
+            ),
+            "jira": Connection(
+                description="Target system of issues.",
+                open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
+                preflight="jira",
+                probe=lambda target, _: f"it knows us as {target.myself()}",
+                tried=_tried_jira,
+                unused=_unused,
+                attributes={"system": jira.SYSTEM},
+            ),
+        },
+    )
+
+
 SAAS = Domain(
     name="saas",
     source_setting="saas_source",
-    assets=[
-        *(saas.peopleforce, saas.jira),
-        *(saas.edit_rules, saas.reconcile, saas.replay, saas.sweep, saas.try_rules),
-    ],
-    jobs=[
-        Job(definition=saas.dry_run_job),
-        Job(definition=saas.edit_rules_job),
-        Job(
-            definition=saas.reconcile_job,
-            consumes_webhooks=True,
-            real_config=saas.RECONCILE_CONFIG,
-        ),
-        Job(definition=saas.replay_dead_letters_job),
-        Job(definition=saas.set_tick_job),
-        Job(definition=saas.sweep_job),
-    ],
-    schedules=[saas_sweep_nightly],
-    sensors=[saas_on_tick],
-    resources={
-        "peopleforce": Connection(
-            description="Source system of tasks.",
-            open=lambda given: opened_peopleforce(
-                given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
-            ),
-            preflight="peopleforce",
-            probe=lambda source, _: f"it has {source.count()} tasks",
-            tried=_tried_peopleforce,
-            unused=_unused,
-            attributes={"system": peopleforce.SYSTEM},
-        ),
-        "jira": Connection(
-            description="Target system of issues.",
-            open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
-            preflight="jira",
-            probe=lambda target, _: f"it knows us as {target.myself()}",
-            tried=_tried_jira,
-            unused=_unused,
-            attributes={"system": jira.SYSTEM},
-        ),
-    },
+    define=_define,
     api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
     registrations=[
@@ -93,11 +101,9 @@ SAAS = Domain(
             source="system",
             unit=("system", "entity_type", "entity_id"),
             number="version_number",
-            replay=(saas.replay_dead_letters_job.name, saas.replay.op.name),
+            replay=("saas_replay_dead_letters", "replay_dead_letters"),
             options=lambda *_: {},
         ),
-        JIRA_ISSUE,
-        SensorMaker(webhook_sensor),
         SubjectKinds(lambda _: SUBJECTS),
     ],
 )

@@ -4,16 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from orchestration_project.assets import web
-from orchestration_project.assets.web.proposals import (
-    ACCEPT_JOB,
-    ACCEPT_OP,
-    accept_job,
-    propose_job,
-    propose_selectors,
-)
-from orchestration_project.assets.web.replay import replay_job
-from orchestration_project.assets.web.switch import set_web_switch, switch_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.contracts.exports import DeclaredExport
@@ -28,6 +18,7 @@ from orchestration_project.registry import (
     CommandModule,
     Connection,
     Domain,
+    DomainDefinitions,
     Environment,
     Job,
     PartitionedTable,
@@ -37,16 +28,14 @@ from orchestration_project.resources.web.crawl import TOPIC_PREFIX
 from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.equations import EQUATIONS
 from orchestration_project.resources.web.item_exports import export_targets, item_exports
-from orchestration_project.resources.web.page_bytes import RECOVERIES, SOURCE
-from orchestration_project.resources.web.proposals import read_open_proposals
+from orchestration_project.resources.web.page_bytes import SOURCE
+from orchestration_project.resources.web.proposals import ACCEPT_JOB, ACCEPT_OP, read_open_proposals
 from orchestration_project.resources.web.sites import site_files_of
-from orchestration_project.sensors.web import site_schedules
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.exports import FileExports
 from orchestration_project.services.flags import FlagUses
-from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import Deadlines, ProposalReader
+from orchestration_project.services.status import Deadlines, ItemTopics, ProposalReader
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items, web_pages
@@ -138,37 +127,55 @@ PERSON = SubjectKind(
 """Persons on pages, for erasures: they are masked in items, changes and captured pages."""
 
 
+def _define() -> DomainDefinitions:
+    from orchestration_project.assets import web
+    from orchestration_project.assets.web.proposals import (
+        accept_job,
+        propose_job,
+        propose_selectors,
+    )
+    from orchestration_project.assets.web.replay import replay_job
+    from orchestration_project.assets.web.switch import set_web_switch, switch_job
+    from orchestration_project.resources.web.page_bytes import RECOVERIES
+    from orchestration_project.sensors.web import site_schedules
+
+    return DomainDefinitions(
+        assets=[
+            web.sites,
+            *web.CRAWLS.values(),
+            *web.SHARED,
+            set_web_switch,
+            propose_selectors,
+        ],
+        asset_checks=[web.check_sites],
+        jobs=[
+            Job(definition=web.check_job, parameters=()),
+            Job(definition=switch_job),
+            Job(definition=replay_job),
+            Job(definition=propose_job),
+            Job(definition=accept_job),
+            *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
+        ],
+        schedules=site_schedules,
+        registrations=RECOVERIES,
+        resources={
+            "web": Connection(
+                description="Requests of sites: robots.txt, rates and guard.",
+                shown_name="the site files",
+                open=_open,
+                preflight="web",
+                probe=_probe,
+                tried=lambda _: "read the site files",
+                unused=_unused,
+            )
+        },
+    )
+
+
 WEB = Domain(
     name="web",
     source_setting="web_source",
-    assets=[
-        web.sites,
-        *web.CRAWLS.values(),
-        *web.SHARED,
-        set_web_switch,
-        propose_selectors,
-    ],
-    asset_checks=[web.check_sites],
-    jobs=[
-        Job(definition=web.check_job, parameters=()),
-        Job(definition=switch_job),
-        Job(definition=replay_job),
-        Job(definition=propose_job),
-        Job(definition=accept_job),
-        *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
-    ],
-    schedules=site_schedules,
-    resources={
-        "web": Connection(
-            description="Requests of sites: robots.txt, rates and guard.",
-            shown_name="the site files",
-            open=_open,
-            preflight="web",
-            probe=_probe,
-            tried=lambda _: "read the site files",
-            unused=_unused,
-        )
-    },
+    define=_define,
     tables=[
         PartitionedTable(
             table=table, scope_of=lambda key: {"site": key}, partitions_of=lambda *_: None
@@ -187,7 +194,6 @@ WEB = Domain(
         FlagUses(_flag_uses),
         ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems),
         ProposalReader(partial(read_open_proposals, accept=(ACCEPT_JOB, ACCEPT_OP))),
-        *RECOVERIES,
         RetentionReader(_retention),
         SubjectKinds(lambda _: [PERSON]),
     ],

@@ -65,7 +65,7 @@ def _tables_of(domain: "Domain") -> "Iterator[Mapping[str, Any]]":
     from orchestration_project.engine.warehouse.target import KNOWN_FROM
     from orchestration_project.tables.schema import METADATA, table_of
 
-    for assets in domain.assets:
+    for assets in domain.definitions.assets:
         if not isinstance(assets, dg.AssetsDefinition):
             continue
         for key in assets.keys:

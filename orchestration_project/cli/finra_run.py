@@ -33,10 +33,10 @@ from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.finra import published_lately
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.connection import open_finra, open_http
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
+from orchestration_project.resources.finra.source import published_lately
 from orchestration_project.services.links import name_in
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
 from orchestration_project.settings.domains.finra import FinraSettings

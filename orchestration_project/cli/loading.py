@@ -136,7 +136,7 @@ def _of_domain(domain: Domain) -> Iterator[DatasetJob]:
     """Yield the datasets of a domain; of jobs that write the same tables, the first one loads."""
     with_history = {each.table.name for each in domain.tables}
     names: set[str] = set()
-    for job in domain.jobs:
+    for job in domain.definitions.jobs:
         dataset = _dataset_of(job, with_history)
         if dataset is not None and dataset.name not in names:
             names.add(dataset.name)

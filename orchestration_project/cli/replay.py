@@ -1,4 +1,4 @@
-"""Replays recorded deliveries of a table, as each domain declares it (`Domain.replays`)."""
+"""Replays recorded deliveries of a table, as each domain declares it (`definitions.replays`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

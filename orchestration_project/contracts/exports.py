@@ -26,6 +26,12 @@ from orchestration_project.tables.schema import HISTORY
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 PLAIN_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 
+EXPORTS_TOPIC = "exports"
+"""Topic of the work items of exports."""
+
+EXPORTS_FOLDER = "exports"
+"""Below STATE_DIR: files while they are written."""
+
 ARTIFACTS = "artifacts"
 """The target that needs no declaration: the artifact store."""
 

@@ -135,3 +135,13 @@ def describe_former_job(name: str) -> str:
         return f"{name} is now part of {present}" if present != name else ""
     kind, _ = FORMER_JOBS[name]
     return f"{name} is now a kind of another job, {kind.describe()}"
+
+
+def replay_job_name(domain: str) -> str:
+    """Return the name of the job that replays tables of a domain."""
+    return f"{domain}_replay"
+
+
+def replay_op(domain: str) -> str:
+    """Return the op of the job that replays tables of a domain."""
+    return f"replay_{domain}"

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
-import dagster as dg
 import polars as pl
 from sqlalchemy import Column, Connection, Table
 
@@ -52,6 +51,9 @@ from orchestration_project.engine.warehouse.target import (
 from orchestration_project.settings import Settings
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.schema import asset_of
+
+if TYPE_CHECKING:  # commands read when datasets are due, and import no Dagster
+    import dagster as dg
 
 NOT_ASKED = "not asked"
 """Outcome of a partition of which a source deliberately got no request."""
@@ -236,8 +238,10 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         return asset_of(self.table.name).split("/")[1]
 
     @property
-    def key(self) -> dg.AssetKey:
+    def key(self) -> "dg.AssetKey":
         """The asset."""
+        import dagster as dg
+
         return dg.AssetKey([self.domain, self.noun])
 
     @property
@@ -365,12 +369,14 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
         return f"{self.domain}_{self.noun}"
 
     @property
-    def derived_keys(self) -> Mapping[Table, dg.AssetKey]:
+    def derived_keys(self) -> "Mapping[Table, dg.AssetKey]":
         """The assets of the tables that a load derives in its transaction."""
+        import dagster as dg
+
         return {each: dg.AssetKey(asset_of(each.name).split("/")) for each in self.transforms}
 
     @property
-    def asset_keys(self) -> Sequence[dg.AssetKey]:
+    def asset_keys(self) -> "Sequence[dg.AssetKey]":
         """All assets that a load materializes."""
         return [self.key, *self.derived_keys.values()]
 
@@ -416,13 +422,15 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
 
 def dagster_partitions(
     partitioning: Partitioning, start: date, *, now: date, machine_now: date
-) -> dg.PartitionsDefinition:
+) -> "dg.PartitionsDefinition":
     """Return the days from ``start`` that name partitions, and the other value that names them.
 
     A day is there from its morning on; one that names the period which it begins, once that is
     over. Dagster ends partitions by ``machine_now``; the offset makes that the project's ``now``.
     All three are days in the calendar's time zone.
     """
+    import dagster as dg
+
     calendar = partitioning.calendar
     ahead = calendar.days_between(machine_now + A_DAY, now)
     behind = calendar.days_between(now + A_DAY, machine_now)

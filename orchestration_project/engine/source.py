@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import file_bytes
-from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.delimited import read_header, row_count, unfinished_line
 from orchestration_project.contracts.partitioning import (
     Partition,
@@ -28,6 +27,9 @@ from orchestration_project.errors import (
     TransientError,
     UnavailableError,
 )
+
+if TYPE_CHECKING:
+    from orchestration_project.connections.http.client import Response
 
 
 class PartitionList(NamedTuple):
@@ -242,7 +244,7 @@ LONGEST_COUNT = 18
 RECORDS_HELD = 300_000
 """Maximum records in memory; above it only the store has the pages, of more than 60 MiB."""
 
-Send = Callable[[str, Mapping[str, object] | None, str], Response]
+Send: TypeAlias = "Callable[[str, Mapping[str, object] | None, str], Response]"
 """Sends a request that accepts a media type: a POST of a query in JSON, or of None a GET.
 
 Its answer has HTTP status 200 or 204; others are errors.
@@ -287,8 +289,8 @@ class RecordPages:
     paging: Paging
     accept: str
     concurrent_requests: int
-    count_rows: Callable[[Response], int | None]
-    unusable: Callable[[Response], Exception]
+    count_rows: "Callable[[Response], int | None]"
+    unusable: "Callable[[Response], Exception]"
     kept_headers: Sequence[str] = ()
 
     @property
@@ -343,7 +345,7 @@ class RecordPages:
                 )
             offset += rows
 
-    def _keep(self, response: Response, asked: Mapping[str, object]) -> Capture:
+    def _keep(self, response: "Response", asked: Mapping[str, object]) -> Capture:
         headers = response.headers
         if self.kept_headers:
             headers = {name: text for name, text in headers.items() if name in self.kept_headers}
@@ -357,7 +359,7 @@ class RecordPages:
             fetched_at=self.clock.now(),
         )
 
-    def _page_rows(self, response: Response, rows: int | None, expected_total: int) -> int:
+    def _page_rows(self, response: "Response", rows: int | None, expected_total: int) -> int:
         """Return how many of its ``rows`` a page holds, having made sure that it is one."""
         if has_no_record(response):
             return 0
@@ -379,7 +381,7 @@ class RecordPages:
             )
         return rows
 
-    def total_of(self, response: Response) -> int:
+    def total_of(self, response: "Response") -> int:
         """Return the number of records that a query has.
 
         Raises:
@@ -398,7 +400,7 @@ class RecordPages:
         return int(text)
 
 
-def has_no_record(response: Response) -> bool:
+def has_no_record(response: "Response") -> bool:
     """Whether an answer is empty: without a body, or an empty list of JSON."""
     return response.status == 204 or response.body.strip() in (b"", b"[]")
 

@@ -13,9 +13,6 @@ from inspect import signature
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays
-from holidays.registry import EntityLoader
-
 from orchestration_project.contracts.contract import Claim
 from orchestration_project.contracts.partitioning import (
     PLACE_OF_PARTITION,
@@ -448,6 +445,9 @@ def _published(text: str) -> tuple[time, str]:
 
 def _holidays_of(code: str) -> Callable[[date], bool]:
     """Return whether a market is closed on a day, one from Monday to Friday."""
+    import holidays  # not at the top: it has 330 modules, and most commands ask no calendar
+    from holidays.registry import EntityLoader
+
     known = [*EntityLoader.get_financial_codes()]  # `list_supported_financial` imports all markets
     if code not in known:
         raise invalid(

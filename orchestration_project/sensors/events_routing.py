@@ -21,7 +21,7 @@ def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
 
     None if it has none of them.
     """
-    own = {job.name: job for domain in registry.selected for job in domain.jobs}
+    own = {job.name: job for domain in registry.selected for job in domain.definitions.jobs}
     runnable = [own[name].definition for name in runnable_jobs(registry) if name in own]
     applying = [own[apply_routing_job.name].definition] if apply_routing_job.name in own else []
     if not (runnable or applying):

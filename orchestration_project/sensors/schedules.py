@@ -30,7 +30,9 @@ SCHEDULED = "schedules"
 
 def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
     """Return the sensor that starts the scheduled jobs of a code location; None: it has no job."""
-    own = {job.name: job.definition for domain in registry.selected for job in domain.jobs}
+    own = {
+        job.name: job.definition for domain in registry.selected for job in domain.definitions.jobs
+    }
     if not own:
         return None
     elsewhere = registry.jobs.keys() - own.keys()

@@ -119,7 +119,7 @@ class EditStore(Generic[DefinitionT, StoredT]):
         return self._stored(self.kind.model.model_construct(**values), **state)
 
     def judged(self, connection: Connection, before: StoredT | None, after: StoredT) -> StoredT:
-        """Return what an edit stores; a kind may refuse it, or add what follows from it.
+        """Return the definition that an edit stores; a kind may refuse or complete it.
 
         Raises:
             ConfigurationError: It names what does not exist, or is of no use.

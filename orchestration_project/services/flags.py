@@ -72,7 +72,7 @@ class FlagUses:
 def flag_uses(
     connection: Connection, registry: Registry, settings: Settings
 ) -> Mapping[str, list[str]]:
-    """Return what uses each flag: schedules that are data, and what domains declare."""
+    """Return the uses of each flag, by stored schedules and in declarations of domains."""
     wanted = select(schedules.c.flag, schedules.c.name).where(schedules.c.flag.is_not(None))
     found = [FlagUse(flag, f"schedule {name}") for flag, name in connection.execute(wanted)]
     declared = (use for uses in registry.registered(FlagUses) for use in uses.read(settings))

@@ -139,16 +139,6 @@ def retry_launchpad(*, domain: str = "", dry_run: bool) -> str:
     return launchpad(*HANDLE_RUNS, note=note, retry_failures={**chosen, "dry_run": dry_run})
 
 
-def replay_job_name(domain: str) -> str:
-    """Return the name of the job that replays tables of a domain."""
-    return f"{domain}_replay"
-
-
-def replay_op(domain: str) -> str:
-    """Return the op of the job that replays tables of a domain."""
-    return f"replay_{domain}"
-
-
 def evidence_path(file: str) -> str:
     """Return the path of an archive below STATE_DIR/evidence."""
     return f"{API}/evidence/{quote(file)}"

@@ -136,7 +136,7 @@ def known_subjects(registry: "Registry") -> Collection[str]:
     assets = [
         key.to_user_string()
         for domain in registry.domains
-        for definition in domain.assets
+        for definition in domain.definitions.assets
         if isinstance(definition, dg.AssetsDefinition)
         for key in definition.keys
     ]

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Table, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
@@ -19,6 +20,7 @@ from orchestration_project.tables.spine import audits, deliveries
 
 if TYPE_CHECKING:
     from orchestration_project.engine.dataset import Dataset
+    from orchestration_project.engine.work_items import WorkItems
     from orchestration_project.registry import Registry
 
 MOST = 200
@@ -53,6 +55,23 @@ class DeadLetters:
     since: str = "failed_at"
     replay: tuple[str, str]
     options: Callable[[str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemTopics:
+    """Registers topics of work items that can be retried on request.
+
+    Attributes:
+        prefix: What the names of the topics begin with, e.g. ``webhooks/``.
+        open: Opens their items.
+        remedies: By reason code of permanent failures: what has to change before another attempt.
+        upload_prefix: What the keys of uploaded files begin with; empty: there are none.
+    """
+
+    prefix: str
+    open: "Callable[[Warehouse, Clock], WorkItems]"
+    remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
+    upload_prefix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def tick(instance: dg.DagsterInstance) -> list[str]:
 
 
 def requested(instance: dg.DagsterInstance, name: str) -> Sequence[dg.RunRequest]:
-    sensor = next(each for each in CBOE.sensors if each.name == name)
+    sensor = next(each for each in CBOE.definitions.sensors if each.name == name)
     with dg.build_resources(RESOURCES, instance) as made:
         resources = {name: getattr(made, name) for name in sensor.required_resource_keys}
         context = dg.build_sensor_context(

@@ -35,7 +35,7 @@ from tests.resources.definitions import RESOURCES
 from tests.runs import metadata_by_partition
 
 DAY = "2026-03-02"
-[SENSOR] = DOCUMENTS.sensors
+[SENSOR] = DOCUMENTS.definitions.sensors
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.runs import failure_of, metadata_by_partition, observed_by
 
 TABLE = fx_rates_daily
 JOB, OP = "fx_rates_daily", "fx_rates_daily_load"
-[SENSOR] = FX.sensors
+[SENSOR] = FX.definitions.sensors
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,9 @@ def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
     for name, value in {**DEMO, "STATE_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-26T12:00:00+00:00")
-    [schedule] = [each for each in FX.schedules if each.name.endswith("_weekly_backfill")]
+    [schedule] = [
+        each for each in FX.definitions.schedules if each.name.endswith("_weekly_backfill")
+    ]
     with dg.build_resources(RESOURCES, kept_instance) as made:
         resources = {name: getattr(made, name) for name in schedule.required_resource_keys}
         context = dg.build_schedule_context(

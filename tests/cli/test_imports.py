@@ -66,6 +66,7 @@ def test_a_command_that_reads_definitions_imports_no_storage_of_dagster(
 def test_what_needs_a_person_is_read_without_domains_that_are_off(installation: Path):
     modules = read_modules_of("attention", installation, domains="finra")
     assert "orchestration_project.catalog.finra" in modules
+    assert not {"dagster", "httpx", "orchestration_project.assets"}.intersection(modules)
     off = ("documents", "events", "mqtt", "plugins", "prices", "saas", "web")
     assert not {f"orchestration_project.catalog.{name}" for name in off}.intersection(modules)
 

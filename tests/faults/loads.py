@@ -34,7 +34,7 @@ from orchestration_project.engine.pools import MIB, ProcessPool
 from orchestration_project.engine.source import SourceVersion
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset

@@ -17,7 +17,7 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.contracts.queries import Paging
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.services.ledger import Ledger
 from tests.faulty_server import FaultyServer, Request

@@ -11,7 +11,7 @@ import pytest
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra import FinraApi
+from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.tables.spine import rejects
 from tests.bad_input import EVERY_ROW, REJECTS, error_or_outcome, promise, watched

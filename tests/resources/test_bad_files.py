@@ -15,7 +15,7 @@ from orchestration_project.connections.files import LARGEST_FILE_BYTES
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.spine import captures, rejects
 from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, error_or_outcome, promise, watched
 from tests.prepared import Prepared

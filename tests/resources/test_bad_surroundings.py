@@ -27,7 +27,7 @@ from pathlib import Path
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
-from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.engine.warehouse import Warehouse
 from tests.resources.weeks import StoppedClock, week_load
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.assets.finra import engine_dataset
 from orchestration_project.catalog.cboe import VOLUME
 from orchestration_project.catalog.fx import RATES
 from orchestration_project.connections.artifacts import FolderStore
@@ -24,7 +23,8 @@ from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse, prepare
 from orchestration_project.errors import ContractError
-from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.datasets import engine_dataset
+from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, balances, deliveries

@@ -5,10 +5,11 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.assets.finra.freshness import freshness_of, oldest_unlanded
+from orchestration_project.assets.finra.freshness import freshness_of
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.resources.finra.activity import read_activity
+from orchestration_project.resources.finra.weeks import oldest_unlanded
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import FORM
 from orchestration_project.engine.outbox import claim
 from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.registry import Domain, DomainDefinitions
 from orchestration_project.resources.events_routing.applying import due_actions
 from orchestration_project.resources.events_routing.planning import ROW, RoutedKey, enqueue
 from orchestration_project.resources.events_routing.rules import (
@@ -167,16 +169,14 @@ def test_a_row_that_fails_is_a_dead_letter_and_undoes_nothing(router: Router):
         ROW.write(*arguments)
         raise ContractError("the row is refused")
 
-    domains = [
-        replace(
-            domain,
-            registrations=[
-                replace(ROW, write=write_and_fail) if entry is ROW else entry
-                for entry in domain.registrations
-            ],
-        )
-        for domain in whole.registry.domains
-    ]
+    def define(domain: Domain) -> DomainDefinitions:
+        registrations = [
+            replace(ROW, write=write_and_fail) if entry is ROW else entry
+            for entry in domain.definitions.registrations
+        ]
+        return replace(domain.definitions, registrations=registrations)
+
+    domains = [replace(domain, define=partial(define, domain)) for domain in whole.registry.domains]
     router.targets = replace(whole, registry=replace(whole.registry, domains=domains))
     router.deliver("d1")
     router.targets = whole

@@ -22,7 +22,7 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.resources.finra import published_lately, versions_of
+from orchestration_project.resources.finra.source import published_lately, versions_of
 from tests.domains.weekly import audited_week
 from tests.faulty_server import FaultyServer, Reply
 from tests.resources.finra_server import (

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from sqlalchemy import Table, func, select, update
 
-from orchestration_project.assets.finra import engine_dataset
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.contracts.partitioning import Partition
@@ -43,6 +42,7 @@ from orchestration_project.resources.finra.connection import (
     folder_source,
     query_source,
 )
+from orchestration_project.resources.finra.datasets import engine_dataset
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.schema import METADATA

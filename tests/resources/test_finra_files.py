@@ -12,7 +12,7 @@ from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Captures, parts_of
 from orchestration_project.engine.source import SourceVersion
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
-from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.files import FinraFiles
 from tests.domains.weekly import audited_week
 from tests.resources.weeks import NOON, StoppedClock
 

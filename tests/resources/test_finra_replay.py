@@ -15,7 +15,7 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.spine import (
     audits,

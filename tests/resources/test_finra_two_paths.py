@@ -10,7 +10,8 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra import FinraFiles, FinraSource
+from orchestration_project.resources.finra.files import FinraFiles
+from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.finra import (
     finra_otc_weekly,

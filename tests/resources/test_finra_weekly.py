@@ -18,7 +18,8 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError, MovedError
-from orchestration_project.resources.finra import FinraApi, FinraFiles
+from orchestration_project.resources.finra.api import FinraApi
+from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import child_environment
 from orchestration_project.tables.finra import finra_otc_weekly

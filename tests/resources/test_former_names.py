@@ -41,7 +41,11 @@ def test_stored_schedules_of_former_replay_jobs_start_loads_that_replay(warehous
     with warehouse.reading() as connection:
         stored = {each.schedule.name: each for each in SCHEDULE_STORE.read(connection)}
     assert {each.version_number for each in stored.values()} == {2}
-    loads = {(replay.job, replay.op) for domain in REGISTRY.domains for replay in domain.replays}
+    loads = {
+        (replay.job, replay.op)
+        for domain in REGISTRY.domains
+        for replay in domain.definitions.replays
+    }
     for former, (job, op) in FORMER_REPLAYS.items():
         schedule = stored[former].schedule
         config = {"ops": {op: {"config": {"replay": True}}}}

@@ -21,7 +21,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.errors import ContractError, SourceError, TransientError
 from orchestration_project.resources.documents.folder import DocumentFolder
-from orchestration_project.resources.finra import FinraFiles
+from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.resources.web.access import WebAccess
@@ -80,7 +80,7 @@ def read_again(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | 
 
 def ways(capture: RecordedCapture) -> Sequence[Recovery]:
     settings = load_settings()
-    return [each for each in REGISTRY.registered(Recovery) if each.applies(capture, settings)]
+    return [each for each in REGISTRY.defined(Recovery) if each.applies(capture, settings)]
 
 
 def test_a_page_of_finra_is_requested_again_with_its_query(ask, monkeypatch):

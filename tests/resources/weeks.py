@@ -40,9 +40,9 @@ from orchestration_project.engine.warehouse.delivery import (
     no_note,
     no_warnings,
 )
-from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview
+from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,

@@ -284,7 +284,7 @@ def test_the_failed_runs_are_read_without_the_runs_that_succeeded_since(url):
 
     def read() -> tuple[int, list[str]]:
         with collected(url) as statements, open_warehouse(load_settings()) as warehouse:
-            entries = read_failed_runs(warehouse, {}).entries
+            entries = read_failed_runs(warehouse, dict).entries
         own = [each for each in statements if "operations_runs" in each.sql]
         return sum(map(reader.cost, own)), [entry.run_id for entry in entries]
 

@@ -127,11 +127,11 @@ def test_a_long_range_is_not_made_good_by_a_part_of_it(situation):
     situation.run(1, "FAILURE", partition_key=f"{first}...{last}", **asset)
     situation.run(2, "SUCCESS", partition_key=f"{first}...{last_loaded}", **asset)
     days = {("finra", "otc_weekly"): dg.DailyPartitionsDefinition(first)}
-    found = read_failed_runs(situation.warehouse, days)
+    found = read_failed_runs(situation.warehouse, lambda: days)
     assert [entry.title for entry in found.entries] == [f"finra/otc_weekly {first}...{last}"]
     assert not found.is_cut
     situation.run(3, "SUCCESS", partition_key=f"{first}...{last}", **asset)
-    assert read_failed_runs(situation.warehouse, days).entries == []
+    assert read_failed_runs(situation.warehouse, lambda: days).entries == []
 
 
 def test_failures_beyond_those_that_are_read_are_said_to_be_left_out(situation):
@@ -140,7 +140,7 @@ def test_failures_beyond_those_that_are_read_are_said_to_be_left_out(situation):
         [row] = connection.execute(select(operations_runs)).mappings().all()
         copies = [{**row, "run_id": f"copy-{number}"} for number in range(5_000)]
         connection.execute(insert(operations_runs), copies)
-    assert read_failed_runs(situation.warehouse, {}).is_cut
+    assert read_failed_runs(situation.warehouse, dict).is_cut
     assert "failed_run" in situation.read().cut_kinds
 
 

@@ -4,13 +4,11 @@ from orchestration_project.assets.finra.activity import trade_activity
 from orchestration_project.assets.finra.backfill import BACKFILL_JOB, BACKFILLING, backfill_job
 from orchestration_project.assets.finra.catalogue import (
     DATASET_ASSETS,
-    DATASETS_ON,
     HAS_SHORT,
     HAS_VALUES,
     OTC_WEEKLY,
     WEEKS,
     WEEKS_OF_ALL_TIERS,
-    engine_dataset,
     week_keys,
     weekly_summary,
 )
@@ -34,7 +32,6 @@ from orchestration_project.assets.finra.weekly import (
 __all__ = [
     "BACKFILLING",
     "BACKFILL_JOB",
-    "DATASETS_ON",
     "DATASET_ASSETS",
     "FRESHNESS_CHECKS",
     "HAS_SHORT",
@@ -51,7 +48,6 @@ __all__ = [
     "as_new_as_the_calendar",
     "backfill_job",
     "daily_job",
-    "engine_dataset",
     "finra_charts",
     "gold_job",
     "otc_weekly",

@@ -24,7 +24,11 @@ from orchestration_project.domains.finra.selection import (
 )
 from orchestration_project.engine.options import config_of, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately
+from orchestration_project.resources.finra.source import (
+    FinraSource,
+    outdated_weeks,
+    published_lately,
+)
 from orchestration_project.services.backfills import (
     LAUNCHED_BY_JOB,
     active_backfill,

@@ -1,7 +1,7 @@
 """How FINRA's assets look in the catalogue, which weeks there are, and its declared datasets."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 
 import dagster as dg
@@ -10,60 +10,19 @@ from sqlalchemy import Table
 from orchestration_project.assets import specs
 from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.connections.clock import NEW_YORK, Clock
-from orchestration_project.contracts.balance import count_lines
 from orchestration_project.domains.finra.calendar import (
-    FIRST_WEEK_OF_ALL,
-    PUBLICATION_DELAY,
     TIERS,
     WEEK,
-    WEEKS_AT_FIRST,
-    latest_week_of_all_tiers,
     monday_of,
 )
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
-from orchestration_project.domains.finra.datasets import DATASETS
-from orchestration_project.domains.finra.declaration import FinraDataset
-from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
-from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
-from orchestration_project.resources.finra.connection import FinraDatasets
-from orchestration_project.resources.finra.dependents import OF_DATASETS
+from orchestration_project.resources.finra.datasets import DATASETS_ON, ENGINE_DATASETS
+from orchestration_project.resources.finra.weeks import offered_weeks, offers_what_run_loads
 from orchestration_project.services.metadata import column_schema
-from orchestration_project.settings import Settings, domains_on, load_shared_settings
-from orchestration_project.settings.chosen import datasets_on
-from orchestration_project.settings.domains.finra import FinraSettings
+from orchestration_project.settings import domains_on, load_shared_settings
 from orchestration_project.tables.finra_lineage import MADE_OF
-
-A_YEAR = 52 * WEEK
-"""Weeks that FINRA keeps in its current dataset."""
-
-
-def first_finra_week(settings: Settings, now: date) -> date:
-    """Return FINRA_FIRST_WEEK; without it, a year back, and for files, which may be old, all."""
-    settings = FinraSettings.of(settings)
-    if settings.finra_first_week is not None:
-        return settings.finra_first_week
-    return FIRST_WEEK_OF_ALL if settings.finra_source == "files" else monday_of(now) - A_YEAR
-
-
-def offers_what_run_loads(settings: Settings) -> bool:
-    """Return whether the weeks are those of a demo without FINRA_FIRST_WEEK."""
-    chosen = FinraSettings.of(settings)
-    return chosen.finra_source == "demo" and chosen.finra_first_week is None
-
-
-def offered_weeks(settings: Settings, now: date) -> tuple[date, date]:
-    """Return the first and the last week that there are partitions of.
-
-    The last is that of the tier that FINRA publishes first; on a holiday it comes a day later. A
-    demo without FINRA_FIRST_WEEK has the weeks that `run` loads and that all tiers have published,
-    so that what was loaded looks loaded: Dagster has no weeks of one tier alone.
-    """
-    if offers_what_run_loads(settings):
-        last = latest_week_of_all_tiers(now)
-        return last - (WEEKS_AT_FIRST - 1) * WEEK, last
-    return first_finra_week(settings, now), monday_of(now) - min(PUBLICATION_DELAY.values())
 
 
 def finra_weeks(
@@ -192,52 +151,10 @@ def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage
     )
 
 
-def engine_dataset(declared: FinraDataset) -> Dataset:
-    """Return a dataset of FINRA as one that the engine loads."""
-    return Dataset(
-        domain="finra",
-        table=declared.table,
-        contract=declared.contract,
-        partitioning=declared.partitioning,
-        parse=declared.parse,
-        resource="finra_datasets",
-        source_of=partial(_source, declared),
-        source_dataset=declared.name,
-        count_records=count_lines,
-        source_label=f"FINRA's {declared.name}",
-        source_description=f"the dataset {declared.group}/{declared.name} ({declared.access}),",
-        limits=partial(_limits, declared),
-        licence=declared.declared.licence,
-        metadata_columns=declared.metadata_columns,
-        lists_fields=True,
-        declared_in="domains/finra/datasets.py",
-        dependents=OF_DATASETS.get(declared.table, {}),
-    )
-
-
-def _source(declared: FinraDataset, datasets: FinraDatasets) -> Source:
-    return datasets.of(declared)
-
-
-def _limits(declared: FinraDataset, settings: Settings, today: date) -> LoadLimits:
-    finra = FinraSettings.of(settings)
-    return LoadLimits(
-        first_day=declared.first_day or first_finra_week(settings, today),
-        horizon=finra.finra_lookback_weeks * WEEK,
-        max_reject_ratio=finra.finra_max_reject_ratio,
-        freshness_grace=timedelta(hours=finra.finra_freshness_grace_hours),
-        max_runs_per_tick=finra.finra_max_runs_per_tick,
-    )
-
-
-_CHOSEN = datasets_on(SETTINGS, GROUP)
-DATASETS_ON = [each for each in DATASETS if each.noun in _CHOSEN]
-"""FINRA's other datasets that this installation has."""
-
-DATASET_ASSETS = [dataset_assets(engine_dataset(each)) for each in DATASETS_ON]
+DATASET_ASSETS = [dataset_assets(each) for each in ENGINE_DATASETS]
 
 HAS_VALUES = "prices" in domains_on(SETTINGS)
 """Whether there are prices, of which values of weeks are derived."""
 
-HAS_SHORT = {"reg_sho_daily", "short_interest"} <= _CHOSEN
+HAS_SHORT = {"reg_sho_daily", "short_interest"} <= {each.noun for each in DATASETS_ON}
 """Whether there are the datasets of which short sales of weeks are derived."""

@@ -9,7 +9,6 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.finra.catalogue import (
-    DATASETS_ON,
     HAS_VALUES,
     OTC_WEEKLY,
     SYMBOL_MOVERS_WEEK,
@@ -25,6 +24,7 @@ from orchestration_project.plots import finra_charts as plots
 from orchestration_project.plots.finra import Picture
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra import charts
+from orchestration_project.resources.finra.datasets import DATASETS_ON
 from orchestration_project.services.metadata import image, store_file, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 

@@ -1,14 +1,12 @@
 """Whether the landed weeks are as new as FINRA's calendar promises."""
 
-from collections.abc import Collection, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
 
 import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     RETRY_ONCE,
-    offered_weeks,
 )
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
@@ -16,25 +14,17 @@ from orchestration_project.assets.specs import (
     paused_freshness,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.finra.freshness import (
     DueWeek,
     State,
-    after_first_loaded,
     counts,
-    due_at,
-    due_weeks,
 )
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import quarantined_keys
-from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.source import FinraSource
+from orchestration_project.resources.finra.weeks import offered_weeks, read_due_weeks
 from orchestration_project.services.metadata import described_result
-from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_otc_weekly
-
-REMEDY = "start finra_otc_weekly for the missing weeks, or see why its runs failed"
 
 SHOWN_WEEKS = 100
 """The latest of those that are missing: an event should stay below 100 KB."""
@@ -77,65 +67,6 @@ def freshness_of(
     offered = offered_weeks(settings, clock.today_in_new_york())
     due = read_due_weeks(warehouse, settings, clock.now(), offered=offered, listed=listed)
     return _result(due)
-
-
-def read_due_weeks(
-    warehouse: Warehouse,
-    settings: FinraSettings,
-    now: datetime,
-    *,
-    offered: tuple[date, date],
-    listed: Collection[TierWeek] | None = None,
-) -> list[DueWeek]:
-    """Return the weeks that are due, the oldest publication first, each with its state.
-
-    Args:
-        warehouse: The database.
-        settings: The lookback and the grace; a demo is judged from the weeks on that it loaded.
-        now: The project's time.
-        offered: The first and the last week that there are partitions of.
-        listed: What FINRA says is published; None: it was not asked.
-    """
-    landed = warehouse.changes(finra_otc_weekly)
-    with warehouse.reading() as connection:
-        quarantined = quarantined_keys(connection, finra_otc_weekly)
-    due = due_weeks(
-        now,
-        weeks=settings.finra_lookback_weeks,
-        grace=timedelta(hours=settings.finra_freshness_grace_hours),
-        landed=landed,
-        quarantined=quarantined,
-        listed=listed,
-    )
-    if settings.is_demo:
-        due = after_first_loaded(due, landed)
-    first, last = offered
-    return [week for week in due if first <= week.partition.week_start <= last]
-
-
-def oldest_unlanded(
-    warehouse: Warehouse, settings: Settings, now: datetime, *, offered: tuple[date, date]
-) -> OldestMissing | None:
-    """Return the oldest week of those ``offered`` that is due and not loaded, if there is one.
-
-    An empty table waits for none. FINRA itself is not asked.
-    """
-    if not warehouse.changes(finra_otc_weekly):
-        return None
-    settings = FinraSettings.of(settings)
-    due = read_due_weeks(warehouse, settings, now, offered=offered)
-    missing = [week for week in due if week.state is not State.LANDED]
-    if not missing:
-        return None
-    return OldestMissing(
-        OTC_WEEKLY.to_user_string(),
-        missing[0].partition.key,
-        due_at(missing[0].due, timedelta(hours=settings.finra_freshness_grace_hours)),
-        missing_count=len(missing),
-        unit="week",
-        remedy=REMEDY,
-        quarantined_count=sum(week.state is State.HELD_BACK for week in missing),
-    )
 
 
 def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:

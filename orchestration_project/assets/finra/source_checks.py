@@ -12,8 +12,8 @@ from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import unknown_tiers
 from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT
+from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.services.metadata import (
     describe_check,
     not_applicable,

@@ -51,8 +51,8 @@ from orchestration_project.engine.runner import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.preview import WrittenPreview
+from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
 from orchestration_project.services.metadata import (

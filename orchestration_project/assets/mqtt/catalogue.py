@@ -19,7 +19,7 @@ from orchestration_project.tables.mqtt import (
 
 GROUP = "mqtt"
 OWNERS = ["team:operations"]
-MIRROR_JOB, FOLD_JOB, REPLAY_JOB = "mqtt_mirror", "mqtt_fold", "mqtt_replay_dead_letters"
+MIRROR_JOB, FOLD_JOB = "mqtt_mirror", "mqtt_fold"
 
 INBOX = dg.AssetKey([GROUP, "inbox"])
 BRIDGES = dg.AssetKey([GROUP, "bridges"])

@@ -10,7 +10,6 @@ from pydantic import Field
 from orchestration_project.assets.mqtt.catalogue import (
     DEAD_LETTERS,
     GROUP,
-    REPLAY_JOB,
     dead_letters_spec,
 )
 from orchestration_project.assets.mqtt.mirror import letters_metadata
@@ -22,6 +21,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.mqtt.dead_letters import REPLAY_JOB, REPLAY_OP
 from orchestration_project.resources.mqtt.opening import open_mirror
 from orchestration_project.resources.mqtt.replaying import (
     LetterFilter,
@@ -33,8 +33,6 @@ from orchestration_project.resources.mqtt.replaying import (
 )
 from orchestration_project.services.metadata import as_metadata
 from orchestration_project.settings.domains.mqtt import MqttSettings
-
-REPLAY_OP = "replay_mqtt_dead_letters"
 
 
 class LetterReason(StrEnum):

@@ -18,6 +18,7 @@ from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import state_folder
+from orchestration_project.contracts.exports import EXPORTS_FOLDER
 from orchestration_project.contracts.job_options import Digests
 from orchestration_project.contracts.repair import DAMAGED, NAMES
 from orchestration_project.engine.blob_repair import delete_expired
@@ -30,7 +31,6 @@ from orchestration_project.errors import cut
 from orchestration_project.registry import Environment, Registry
 from orchestration_project.services.exports import all_exports
 from orchestration_project.services.exports.rendering import renderer
-from orchestration_project.services.exports.work import FOLDER
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 from orchestration_project.services.repair.copies import open_copy
@@ -130,12 +130,12 @@ def repair_artifacts(
         repairs = Repairs(
             artifacts=store,
             copy=open_copy(config.copy_url, store, found) if config.copy_url else None,
-            recoveries=registry.whole.registered(Recovery),
+            recoveries=registry.whole.defined(Recovery),
             environment=RecoveryEnvironment(
                 settings=settings, warehouse=warehouse, clock=clock, open=open_resource
             ),
             render=renderer(
-                warehouse, all_exports(registry, settings), state_folder(settings, FOLDER)
+                warehouse, all_exports(registry, settings), state_folder(settings, EXPORTS_FOLDER)
             ),
             run_id=context.run.run_id,
         )
@@ -167,9 +167,11 @@ def open_at_first_use(registry: Registry, settings: Settings) -> Iterator[Callab
 
         def open_resource(name: str) -> Any:
             if name not in opened:
-                [domain] = [each for each in registry.whole.domains if name in each.resources]
+                [domain] = [
+                    each for each in registry.whole.domains if name in each.definitions.resources
+                ]
                 domain.require_valid(settings)
-                resource = domain.resources[name].open(Environment(settings=settings))
+                resource = domain.definitions.resources[name].open(Environment(settings=settings))
                 opened[name] = stack.enter_context(resource)
             return opened[name]
 

@@ -55,8 +55,7 @@ from orchestration_project.services.pauses import (
     pause_of_asset,
     pause_of_domain,
 )
-from orchestration_project.services.retries.retrying import ItemTopics
-from orchestration_project.services.status import read_deadlines
+from orchestration_project.services.status import ItemTopics, read_deadlines
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
 
@@ -130,7 +129,9 @@ def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str,
     The link to retry leads to the failures of a domain, where a retry can help.
     """
     retried = {
-        each.name for each in registry.domains if each.replays or each.registered(ItemTopics)
+        each.name
+        for each in registry.domains
+        if each.definitions.replays or each.registered(ItemTopics)
     }
     shown: dict[str, Any] = {}
     for each in domains:

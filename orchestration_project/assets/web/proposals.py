@@ -24,6 +24,8 @@ from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.proposals import (
+    ACCEPT_JOB,
+    ACCEPT_OP,
     STATES,
     Proposal,
     Proposals,
@@ -45,7 +47,6 @@ from orchestration_project.tables.web import web_proposals
 
 PROPOSALS = dg.AssetKey([GROUP, "proposals"])
 PROPOSE_OP, PROPOSE_JOB = "propose_web_selectors", "web_propose_selectors"
-ACCEPT_OP, ACCEPT_JOB = "decide_web_proposal", "web_accept_proposal"
 
 MAX_ROWS_LISTED = 100
 """Differences that a table lists; the table web_proposals has up to 200."""

@@ -4,8 +4,6 @@ from calendar import monthrange
 from datetime import date, timedelta
 from functools import cache
 
-import holidays
-
 TIERS = ("T1", "T2", "OTCE")
 PUBLICATION_DELAY = {
     "T1": timedelta(days=21),
@@ -22,6 +20,8 @@ FIRST_WEEK_OF_ALL = date(2014, 5, 12)
 
 @cache
 def _closed_days(year: int) -> frozenset[date]:
+    import holidays  # not at the top: it has 330 modules, and most commands read no calendar
+
     federal = holidays.country_holidays("US", years=year)
     market = holidays.financial_holidays("NYSE", years=year)
     return frozenset(federal) | frozenset(market)
@@ -91,6 +91,8 @@ ordinary one's. FINRA's trades fell by 38 % in a Thanksgiving week, which has 3.
 @cache
 def _short_days(year: int) -> dict[date, float]:
     """Return the partial sessions of ``year``, each as a share of a whole session."""
+    import holidays
+
     halves = holidays.financial_holidays("NYSE", years=year, categories=("half_day",))
     closed = holidays.financial_holidays("NYSE", years=year)
     return dict.fromkeys(halves, HALF_SESSION) | dict.fromkeys(closed, 0.0)

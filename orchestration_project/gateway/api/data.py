@@ -26,7 +26,8 @@ from orchestration_project.gateway.api.problems import ProblemError, problem_of,
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS, with_escaped_formulas, write_parquet
-from orchestration_project.services.retries.retrying import ItemTopics, stored_topics
+from orchestration_project.services.retries.retrying import stored_topics
+from orchestration_project.services.status import ItemTopics
 from orchestration_project.tables.catalogue import (
     Relation,
     known_tables,

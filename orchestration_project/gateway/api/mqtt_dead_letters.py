@@ -20,10 +20,9 @@ from orchestration_project.gateway.api.mqtt import (
 )
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.resources.mqtt.dead_letters import REPLAY_JOB, REPLAY_OP
 from orchestration_project.resources.mqtt.reading import EventFilter, find_dead_letters
 from orchestration_project.resources.mqtt.replaying import check_arrivals
-
-REPLAY_JOB, REPLAY_OP = "mqtt_replay_dead_letters", "replay_mqtt_dead_letters"
 
 
 class DeadLettersWanted(ArrivalsWanted):

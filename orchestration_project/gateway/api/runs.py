@@ -49,13 +49,14 @@ from orchestration_project.services.ledger.rules.entries import (
     trigger_of,
 )
 from orchestration_project.services.presets import config_of_preset
-from orchestration_project.services.retries.retrying import ItemRetries, ItemTopics
+from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import (
     ItemFilter,
     ItemRetryPlan,
     check_domain,
     check_kinds,
 )
+from orchestration_project.services.status import ItemTopics
 
 MAX_PAGE_ENTRIES = 1000
 """Maximum number of entries of a page."""

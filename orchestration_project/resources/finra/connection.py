@@ -23,9 +23,10 @@ from orchestration_project.engine.environment import network_of, open_client, op
 from orchestration_project.engine.source import Folder, FolderSource, QuerySource, Source
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.own.declarations import HttpSource
-from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
-from orchestration_project.resources.finra.api import CURRENT, PLACES
+from orchestration_project.resources.finra.api import CURRENT, PLACES, FinraApi
+from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.query_api import QueryApi
+from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.services.gate.gate import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
 from orchestration_project.settings.domains.finra import FinraSettings

@@ -15,6 +15,8 @@ from orchestration_project.tables.spine import work_items
 TOPIC = "mqtt/dead_letters"
 """Topic of the work items of dead letters."""
 
+REPLAY_JOB, REPLAY_OP = "mqtt_replay_dead_letters", "replay_mqtt_dead_letters"
+
 HEAD_BYTES = 1_024
 """Bytes of the payload that a row has."""
 

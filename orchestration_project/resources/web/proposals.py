@@ -43,6 +43,8 @@ from orchestration_project.tables.web import web_items, web_proposals
 Decision = Literal["accept", "reject"]
 STATES: Mapping[Decision, str] = {"accept": "accepted", "reject": "rejected"}
 
+ACCEPT_OP, ACCEPT_JOB = "decide_web_proposal", "web_accept_proposal"
+
 MAX_TRIED_PAGES = 300
 """Pages of either layout on which candidates are tried."""
 

@@ -22,7 +22,7 @@ from orchestration_project.domains.finra.selection import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.finra import FinraSource, versions_of
+from orchestration_project.resources.finra.source import FinraSource, versions_of
 from orchestration_project.sensors.definitions import (
     ONCE_A_DAY,
     REQUESTED,

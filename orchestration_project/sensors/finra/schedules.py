@@ -23,7 +23,7 @@ from orchestration_project.domains.finra.selection import (
     within_horizon,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra import FinraSource, outdated_weeks
+from orchestration_project.resources.finra.source import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
 from orchestration_project.sensors.definitions import (
     REQUESTED,

@@ -1,11 +1,10 @@
 """Failed runs that nothing made good since, from the ledger: by asset and partition, or by step."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import dagster as dg
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select
 
 from orchestration_project.engine.warehouse import Warehouse
@@ -20,6 +19,9 @@ from orchestration_project.tables.operations import operations_runs, operations_
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import deliveries
 
+if TYPE_CHECKING:
+    import dagster as dg
+
 MAX_STEPS_READ = 5_000
 """Failed steps and runs that are read, the latest first."""
 
@@ -32,7 +34,7 @@ MAX_CLOCK_SKEW = timedelta(hours=1)
 QUARANTINE_CATEGORIES = ("contract", "source")
 """Categories of failures by which a partition is quarantined."""
 
-Partitions = Mapping[tuple[str, ...], dg.PartitionsDefinition]
+Partitions: TypeAlias = "Mapping[tuple[str, ...], dg.PartitionsDefinition]"
 
 _runs, _steps = operations_runs.c, operations_steps.c
 _LATER = operations_runs.alias("later_runs")
@@ -65,14 +67,15 @@ class FailedRuns(NamedTuple):
     is_cut: bool
 
 
-def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> FailedRuns:
+def read_failed_runs(warehouse: Warehouse, find_partitions: Callable[[], Partitions]) -> FailedRuns:
     """Return the latest failed run of each asset and partition, or of each step without asset.
 
     A run that failed by partitions that it quarantined is left out: these have their own entries.
 
     Args:
         warehouse: Has the ledger.
-        partitions: Partitions of the assets, by the path of their key.
+        find_partitions: Returns the partitions of the assets, by the path of their key. It is
+            called only for ranges: it imports definitions.
     """
     with warehouse.reading() as connection:
         read = _read_failures(connection)
@@ -88,7 +91,7 @@ def read_failed_runs(warehouse: Warehouse, partitions: Partitions) -> FailedRuns
         if (latest.asset, latest.run_id) in quarantining:
             continue
         attempts = [failure.attempt for failure in of_unit]
-        keys = _keys_of_range(partitions, latest.asset, partition)
+        keys = _keys_of_range(find_partitions, latest.asset, partition)
         since = failing_since(attempts, successes.get(unit, ()), keys)
         if since is not None:
             by_run.setdefault((latest.run_id, partition), _entry(latest, since, len(keys)))
@@ -218,14 +221,16 @@ def _read_successes(
     return found
 
 
-def _keys_of_range(partitions: Partitions, asset: str, partition: str) -> Sequence[str]:
+def _keys_of_range(
+    find_partitions: Callable[[], Partitions], asset: str, partition: str
+) -> Sequence[str]:
     """Return the partitions of a range of an asset, if they are known and not too many.
 
     A part of them would not show that the whole range was made good.
     """
     first, is_range, last = partition.partition("...")
-    definition = partitions.get(tuple(asset.split("/")))
-    if not is_range or definition is None:
+    definition = find_partitions().get(tuple(asset.split("/"))) if is_range else None
+    if definition is None:
         return []
     known = definition.get_partition_keys()
     if first not in known or last not in known:

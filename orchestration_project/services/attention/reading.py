@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Text, and_, case, cast, false, func, or_, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.job_kinds import replay_job_name, replay_op
 from orchestration_project.contracts.pauses import OPERATIONS
 from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.contracts.rules import acceptable_sha256
@@ -33,10 +34,9 @@ from orchestration_project.services.attention.rules import (
 )
 from orchestration_project.services.balance.latest import RecordedImbalance, read_imbalances
 from orchestration_project.services.inbox.uploads import Refusal, UploadRefusals
-from orchestration_project.services.links import replay_job_name, replay_op
-from orchestration_project.services.retries.retrying import ItemTopics
 from orchestration_project.services.status import (
     DeadLetters,
+    ItemTopics,
     OpenProposal,
     ProposalReader,
     QuarantinedDelivery,
@@ -78,7 +78,7 @@ class AttentionReader:
         quarantined = [*map(self._quarantined, read_quarantined(self.warehouse, self._limit))]
         groups = {entry.group_id for entry in quarantined}
         imbalances = read_imbalances(self.warehouse, self._limit)
-        failed_runs = read_failed_runs(self.warehouse, self.registry.partitions)
+        failed_runs = read_failed_runs(self.warehouse, lambda: self.registry.partitions)
         found: Sequence[Sequence[Entry]] = [
             quarantined,
             [_imbalance(each) for each in imbalances if each.imbalance.subject not in groups],

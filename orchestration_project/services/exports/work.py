@@ -14,7 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, sel
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import partial_file, state_folder
-from orchestration_project.contracts.exports import DeclaredExport, LoadRange
+from orchestration_project.contracts.exports import (
+    EXPORTS_FOLDER,
+    EXPORTS_TOPIC,
+    DeclaredExport,
+    LoadRange,
+)
 from orchestration_project.contracts.work_items import (
     DONE_STATES,
     ClaimedItem,
@@ -37,16 +42,11 @@ from orchestration_project.services.exports.targets import Surroundings, deliver
 from orchestration_project.tables.operations import operations_exports as exports
 from orchestration_project.tables.spine import work_items
 
-TOPIC = "exports"
-
 ALLOWED_ATTEMPTS = 1_000_000
 """A target that is down is waited for without end; the pauses grow to an hour."""
 
 EXPORT_LEASE = timedelta(hours=12)
 """A run that has ended loses its lease at once."""
-
-FOLDER = "exports"
-"""Below STATE_DIR: files while they are written."""
 
 LOST = "another run has claimed it meanwhile, and delivers the same"
 
@@ -104,7 +104,7 @@ class Exports:
 
     @cached_property
     def _folder(self) -> Path:
-        return state_folder(self._given.settings, FOLDER)
+        return state_folder(self._given.settings, EXPORTS_FOLDER)
 
     def run(
         self, declared: DeclaredExport, *, run_id: str, is_under_way: Callable[[str], bool]
@@ -146,7 +146,7 @@ class Exports:
         """Claim what an earlier attempt left undelivered, or else what is to be exported now."""
         definition, name = declared.definition_sha256, declared.name
         with self._warehouse.writing() as connection:
-            lock_row(connection, f"{TOPIC}|{name}")  # one run at a time plans it
+            lock_row(connection, f"{EXPORTS_TOPIC}|{name}")  # one run at a time plans it
             item = self._item(connection, name)
             holder = item.lease_holder if item is not None and item.state == "leased" else None
             if holder not in (None, run_id) and is_under_way(str(holder)):
@@ -155,14 +155,14 @@ class Exports:
             if loads is None:
                 return _Claim()
             self._items.retry(
-                TOPIC,
+                EXPORTS_TOPIC,
                 keys=[name],
                 states=("dead",),
                 attempts=ALLOWED_ATTEMPTS,
                 connection=connection,
             )
             claimed = self._items.claim_named(
-                TOPIC,
+                EXPORTS_TOPIC,
                 [NewItem(name, loads.version(definition), allowed_count=ALLOWED_ATTEMPTS)],
                 run_id=run_id,
                 until=self._clock.now() + EXPORT_LEASE,
@@ -172,7 +172,9 @@ class Exports:
         return _Claim(claimed.claimed.get(name), loads, claimed.held_by.get(name, ""))
 
     def _item(self, connection: Connection, name: str, *, locks: bool = False) -> WorkItem | None:
-        wanted = select(*COLUMNS).where(work_items.c.topic == TOPIC, work_items.c.item_key == name)
+        wanted = select(*COLUMNS).where(
+            work_items.c.topic == EXPORTS_TOPIC, work_items.c.item_key == name
+        )
         row = connection.execute(wanted.with_for_update() if locks else wanted).one_or_none()
         return None if row is None else WorkItem(*row)
 
@@ -325,7 +327,7 @@ def _items(warehouse: Warehouse, declared: Mapping[str, DeclaredExport]) -> Sequ
         return []
     wanted = (
         select(*COLUMNS)
-        .where(work_items.c.topic == TOPIC, work_items.c.item_key.in_(list(declared)))
+        .where(work_items.c.topic == EXPORTS_TOPIC, work_items.c.item_key.in_(list(declared)))
         .order_by(work_items.c.item_key)
     )
     with warehouse.reading() as connection:

@@ -5,8 +5,8 @@ read rather than the ledger, which may be some ticks behind; what kind of failur
 from the same facts and rules as in the ledger.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -19,10 +19,10 @@ from orchestration_project.contracts.failures import (
     step_category,
 )
 from orchestration_project.contracts.roles import REQUIRES_ADMIN
-from orchestration_project.contracts.work_items import FAILED_STATES, PERMANENT_REMEDIES
+from orchestration_project.contracts.work_items import FAILED_STATES
 from orchestration_project.engine.loads import is_replay
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.registry import Registry
 from orchestration_project.services.ended_runs import (
     entries_of,
@@ -42,6 +42,7 @@ from orchestration_project.services.retries.rules import (
     check_topics,
     topic_counts,
 )
+from orchestration_project.services.status import ItemTopics
 from orchestration_project.tables.spine import work_items
 
 ITEM_COLUMNS = [work_items.c[each.name] for each in fields(FailedItem) if each.name in work_items.c]
@@ -57,23 +58,6 @@ backfill is over, keeps the word that it will be."""
 
 Quarantined = Mapping[tuple[str, str], tuple[str, str]]
 """By asset and partition: category and reason of a quarantined one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemTopics:
-    """Registers topics of work items that can be retried on request.
-
-    Attributes:
-        prefix: What the names of the topics begin with, e.g. ``webhooks/``.
-        open: Opens their items.
-        remedies: By reason code of permanent failures: what has to change before another attempt.
-        upload_prefix: What the keys of uploaded files begin with; empty: there are none.
-    """
-
-    prefix: str
-    open: Callable[[Warehouse, Clock], WorkItems]
-    remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
-    upload_prefix: str = ""
 
 
 def failed_partitions(
