@@ -13,10 +13,19 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import build
 from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.recovery import Recovery
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Domain, DomainDefinitions, Environment, Registry
+from orchestration_project.registry import (
+    DefinitionsMaker,
+    Domain,
+    DomainDefinitions,
+    Environment,
+    Registry,
+    RoutingAction,
+    SensorMaker,
+)
 from orchestration_project.services.objectives import MirrorLagReader
-from orchestration_project.services.status import Deadlines
+from orchestration_project.services.status import DeadLetters, Deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.chosen import known_domains
 
@@ -89,6 +98,21 @@ def test_a_replay_names_a_table_an_asset_job_and_its_op_that_there_are(replay):
     assert dg.validate_run_config(job, {"ops": {replay.op: {"config": config}}})
     with pytest.raises(dg.DagsterInvalidConfigError):
         dg.validate_run_config(job, {"ops": {replay.op: {"config": {"no_option": True}}}})
+
+
+def test_dead_letters_name_a_job_and_its_op_that_there_are():
+    assert {each.replay[0] for each in REGISTRY.registered(DeadLetters)} > {"events_replay_routing"}
+    for letters in REGISTRY.registered(DeadLetters):
+        job, op = letters.replay
+        assert op in {node.name for node in build().resolve_job_def(job).nodes}
+
+
+def test_registrations_stand_where_their_services_read_them():
+    defined = (DefinitionsMaker, SensorMaker, RoutingAction, Recovery)
+    for kind in defined:
+        assert not REGISTRY.registered(kind), "a registration of definitions beside them"
+    found = [entry for domain in REGISTRY.domains for entry in domain.definitions.registrations]
+    assert [entry for entry in found if not isinstance(entry, defined)] == []
 
 
 def test_one_table_is_replayed_when_none_is_named():
