@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.files import state_folder, stored_secret
 from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
@@ -30,7 +31,11 @@ from orchestration_project.services.access.rules.credentials import (
     subjects,
 )
 from orchestration_project.services.access.rules.members import AccessRule, Member, role_of
+from orchestration_project.settings import Settings
 from orchestration_project.tables.access import access_failures, access_keys, access_sessions
+
+SESSION_FILE = "session_secret"
+"""File of STATE_DIR with the secret that session cookies are signed with."""
 
 KEYS, SESSIONS, FAILURES = access_keys.c, access_sessions.c, access_failures.c
 
@@ -216,3 +221,18 @@ def _locked(connection: Connection, counted_for: Sequence[str], now: datetime) -
     found = _failures(connection, counted_for).items()
     untils = [locked_until(subject, failures, now) for subject, failures in found]
     return max((until for until in untils if until), default=None)
+
+
+def session_secret(settings: Settings) -> str:
+    """Return SESSION_SECRET; where it is not set, the one that STATE_DIR keeps, made once.
+
+    Raises:
+        ConfigurationError: Others than the owner may read the file.
+    """
+    if settings.session_secret is not None:
+        return settings.session_secret.get_secret_value()
+    remedy = "delete it: a new one is made, and everybody logs in again"
+    file = state_folder(settings) / SESSION_FILE
+    secret = stored_secret(file, secrets.token_hex, "secret of the sessions", remedy)
+    hide(secret)
+    return secret
