@@ -8,6 +8,7 @@ date exactly when its inputs have another version now. Rules of a domain do not 
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -25,7 +26,8 @@ from orchestration_project.engine.equations import (
     SubjectBalance,
     record_balance,
 )
-from orchestration_project.engine.warehouse import Derivation, Warehouse
+from orchestration_project.engine.runner import ATTEMPTS_AGAINST_OTHERS
+from orchestration_project.engine.warehouse import Derivation, SupersededError, Warehouse
 from orchestration_project.engine.warehouse.balancing import forget_failure
 from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
@@ -271,6 +273,19 @@ class DerivedLoad:
                         PendingDerivation(derived, each, token, before, version, inputs, is_stale)
                     )
         return found
+
+    def derive(self, key: str) -> DerivedResult:
+        """Make and write what is out of date; again, if another run derived it meanwhile.
+
+        Raises:
+            ConfigurationError: What the partition is made of is not loaded.
+            ContractError: A sum that rows keep is not that of their source; nothing is written.
+            SupersededError: Others were first each time.
+        """
+        for _ in range(ATTEMPTS_AGAINST_OTHERS - 1):
+            with suppress(SupersededError):
+                return self.land(self.take(key))
+        return self.land(self.take(key))
 
     def land(self, taken: DerivedBatch) -> DerivedResult:
         """Write what was made, in one transaction.

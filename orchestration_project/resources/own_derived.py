@@ -378,7 +378,7 @@ def derive_outdated(
     failed: list[OrchestrationError] = []
     for key in outdated_versions(warehouse, declaration):
         try:
-            result = load.land(load.take(key))
+            result = load.derive(key)
         except (ConfigurationError, ContractError) as error:
             failed.append(error.within(partition=key))
             continue

@@ -128,8 +128,8 @@ def test_two_runs_at_once_both_succeed_and_give_the_tables_of_one(state_dir, tmp
     assert programs.run(alone, *RUN, "2")[0] == 0
     both = [programs.start(state_dir, *RUN, "2") for _ in range(2)]
     for process in both:
-        _, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
-        assert process.returncode == 0, error
+        output, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
+        assert process.returncode == 0, output + error
     published = {
         name: rows
         for name, rows in databases.contents(databases.sqlite_url(state_dir)).items()

@@ -89,7 +89,7 @@ def derive_symbols(warehouse: Warehouse) -> DerivedResult:
         SupersededError: Another run derived it meanwhile.
     """
     load = DerivedLoad(TABLES, warehouse, where={"tables": "symbols"})
-    return load.land(load.take(ALL))
+    return load.derive(ALL)
 
 
 def newest_week_changes(warehouse: Warehouse, kind: str, *, weeks: int) -> pl.DataFrame:

@@ -192,6 +192,6 @@ def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
     started, rows = time.monotonic(), Counter({each.table.name: 0 for each in TABLES})
     load, symbols = DerivedLoad(TABLES, warehouse), outdated_symbols(warehouse)
     for symbol in symbols:
-        for name, table in load.land(load.take(symbol)).tables.items():
+        for name, table in load.derive(symbol).tables.items():
             rows[name] += sum(table.recomputed.values())
     return DerivedPrices(len(symbols), rows, time.monotonic() - started)

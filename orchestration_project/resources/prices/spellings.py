@@ -87,4 +87,4 @@ def derive_spellings(
         is_compared=True,
     )
     load = DerivedLoad([table], warehouse)
-    return {vendor: load.land(load.take(vendor)) for vendor in VENDORS}
+    return {vendor: load.derive(vendor) for vendor in VENDORS}
