@@ -130,13 +130,13 @@ class OldestMissing:
 
     Attributes:
         asset: The asset that lacks it.
-        partition: Its key.
+        partition: Its key; empty: no partition is missing, and no run loads what is late.
         due_at: When it was due.
         missing_count: How many partitions of the asset are due and not loaded, this one included.
         unit: What one of them is called, e.g. "week".
         remedy: What an operator does about it.
         reason: What is late, in words; empty: partitions are missing.
-        job: The job that loads it; empty: it has the asset's name.
+        job: The job that loads it; empty with a partition: it has the asset's name.
         quarantined_count: How many of those that ``missing_count`` counts are quarantined.
     """
 
@@ -149,6 +149,11 @@ class OldestMissing:
     reason: str = ""
     job: str = ""
     quarantined_count: int = 0
+
+    @property
+    def loading_job(self) -> str:
+        """Name of the job that loads the partition; empty: none does."""
+        return (self.job or self.asset.replace("/", "_")) if self.partition else ""
 
     @property
     def absent_count(self) -> int:

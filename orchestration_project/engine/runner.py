@@ -40,6 +40,7 @@ from orchestration_project.engine.loads import (
     record_run_balances,
 )
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
+from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -47,9 +48,6 @@ from orchestration_project.errors import (
 )
 from orchestration_project.tracing.span import Span
 from orchestration_project.tracing.spans import span
-
-ATTEMPTS_AGAINST_OTHERS = 4
-"""How often a partition is taken again because another run delivered it first."""
 
 PROGRESS = logging.getLogger("orchestration_project.progress")
 """One line for each piece done: Dagster keeps them in the run's event log (dagster.yaml)."""

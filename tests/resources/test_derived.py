@@ -18,6 +18,7 @@ from orchestration_project.engine.derived import (
     find_outdated,
 )
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
+from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
 from orchestration_project.engine.warehouse.difference import derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.errors import ConfigurationError, ContractError
@@ -213,6 +214,29 @@ def test_of_two_runs_the_slower_one_is_superseded_and_writes_nothing(toys):
     with pytest.raises(SupersededError):
         toys.load().land(slow)
     assert toys.rows(SUMS) == [("a", 9)]
+
+
+@pytest.mark.parametrize("others", [1, ATTEMPTS_AGAINST_OTHERS])
+def test_a_superseded_derivation_is_made_again_from_what_is_newest(toys, others: int):
+    toys.deliver("a", 1)
+    amounts = iter(range(10, 10 + others))
+
+    def make(due: PendingDerivation, days: pl.DataFrame) -> DerivedPart:
+        made = toys.sums.make(due, days)
+        if (amount := next(amounts, None)) is not None:  # another run is first
+            toys.deliver("a", amount)
+            toys.derive("a")
+            toys.deliver("a", 10 * amount)
+        return made
+
+    load = toys.load(replace(toys.sums, make=make))
+    if others < ATTEMPTS_AGAINST_OTHERS:
+        assert str(load.derive("a")) == "derived a"
+        assert (toys.rows(SUMS), toys.outdated()) == ([("a", 100)], [])
+    else:
+        with pytest.raises(SupersededError):
+            load.derive("a")
+        assert (toys.rows(SUMS), toys.outdated()) == ([("a", 9 + others)], ["a"])
 
 
 def test_tables_with_the_same_inputs_are_written_together_or_not_at_all(toys):

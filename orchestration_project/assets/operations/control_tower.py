@@ -136,9 +136,8 @@ def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str,
     shown: dict[str, Any] = {}
     for each in domains:
         name, oldest, links = each.subject.domain, each.unlanded, list[str]()
-        job = (oldest.job or oldest.asset.replace("/", "_")) if oldest else ""
-        if oldest is not None and job in registry.jobs:
-            page = job_page(job, oldest.partition, oldest.partition)
+        if oldest is not None and oldest.loading_job:
+            page = job_page(oldest.loading_job, oldest.partition, oldest.partition)
             links.append(named_link(f"Load {oldest.partition}", page))
         if each.quarantined_count:
             links.append(named_link(f"Quarantined: {each.quarantined_count}", QUARANTINED_PAGE))

@@ -32,6 +32,10 @@ class SupersededError(TransientError):
     """Another process recorded a delivery of the same partition first."""
 
 
+ATTEMPTS_AGAINST_OTHERS = 4
+"""How often a partition is taken again because another run delivered it first."""
+
+
 class HeldBackError(ContractError):
     """An audit failed: the delivery is recorded with its evidence, and not landed."""
 

@@ -275,10 +275,7 @@ class AttentionReader:
         ]
 
     def _late_entry(self, missing: OldestMissing) -> Entry:
-        job = missing.job or missing.asset.replace("/", "_")
-        is_partition = tuple(missing.asset.split("/")) in self.registry.partitions
-        partition = missing.partition if is_partition else ""
-        is_launched = bool(partition) and job in self.registry.jobs
+        job, partition = missing.loading_job, missing.partition
         units = f"{missing.absent_count} {missing.unit}{'s' * (missing.absent_count != 1)} missing"
         return Entry(
             kind="late",
@@ -298,7 +295,7 @@ class AttentionReader:
             asset=missing.asset,
             partition=partition,
             advice=missing.remedy,
-            launches={"retry": Launch(job, partition, partition)} if is_launched else {},
+            launches={"retry": Launch(job, partition, partition)} if job else {},
         )
 
     def _proposals(self) -> list[Entry]:
