@@ -126,7 +126,7 @@ bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratio
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
 
 docs: $(VENV)/installed-dev $(DOCS_VENV)/installed ## docs/reference from the code, then the site: a broken link ends it
-	@$(VENV)/bin/python -m reference_pages --write
+	@$(VENV)/bin/python -m tools.reference_pages --write
 	@NO_COLOR=1 $(DOCS_VENV)/bin/zensical build --strict --clean
 	@echo "built; to read it: python3 -m http.server --directory site"
 
@@ -141,7 +141,7 @@ PYRIGHT_MEMORY = $(shell NODE_OPTIONS=--max-semi-space-size=128 node --version >
 
 # Two processes, as two threads of pyright take longer; their folders are those of [tool.pyright].
 types-of-package:
-	@$(PYRIGHT_MEMORY) $(VENV)/bin/pyright orchestration_project demo benchmarks reference_pages
+	@$(PYRIGHT_MEMORY) $(VENV)/bin/pyright orchestration_project demo benchmarks tools
 
 types-of-tests:
 	@$(PYRIGHT_MEMORY) $(VENV)/bin/pyright tests
@@ -151,12 +151,12 @@ other-checks:
 	@$(VENV)/bin/deptry --no-ansi orchestration_project
 	@$(VENV)/bin/deptry --no-ansi --config demo/pyproject.toml demo
 	@$(VENV)/bin/deptry --no-ansi --ignore DEP004 --optional-dependencies-dev-groups db2 \
-	  orchestration_project demo tests benchmarks reference_pages .ci
+	  orchestration_project demo tests benchmarks tools .ci
 	@$(VENV)/bin/python .ci/words.py
 	@$(VENV)/bin/python .ci/prose.py
 	@$(VENV)/bin/python .ci/test_style.py
 	@$(VENV)/bin/python .ci/bounds.py --ways
-	@$(VENV)/bin/python -m reference_pages
+	@$(VENV)/bin/python -m tools.reference_pages
 	@$(VENV)/bin/python -m benchmarks.structure.sizes
 
 check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose, Kubernetes and SBOM, offline, without an engine
@@ -189,16 +189,16 @@ lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and lis
 	@for set in "" "--extra dev" "--extra bench"; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-package ibm-db --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
-	    -o requirements$${set:+-$${set#--extra }}.lock; done
+	    -o requirements/$$(name=$${set#--extra }; echo $${name:-runtime}).lock; done
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package ibm-db \
-	  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements-dev.lock \
-	  --extra documents --extra web --extra celery --extra k8s --extra otel pyproject.toml -o requirements-image.lock
+	  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements/dev.lock \
+	  --extra documents --extra web --extra celery --extra k8s --extra otel pyproject.toml -o requirements/image.lock
 	@for set in docs deploy airflow; do \
 	  $(VENV)/bin/python .ci/locks.py $$set | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements-$$set.lock; done
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements/$$set.lock; done
 	@$(VENV)/bin/python .ci/locks.py measure | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements-dev.lock \
-	  - -o requirements-measure.lock
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements/dev.lock \
+	  - -o requirements/measure.lock
 	@$(MAKE) --no-print-directory $(VENV)/installed-dev
 	@$(VENV)/bin/python .ci/dependencies.py --write
 
@@ -216,22 +216,22 @@ $(VENV)/editable: pyproject.toml demo/pyproject.toml $(if $(IS_MOVED),moved) | $
 
 moved:
 
-$(VENV)/installed: requirements.lock | $(VENV)/editable
+$(VENV)/installed: requirements/runtime.lock | $(VENV)/editable
 	@echo "installing into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV)/installed-workers: requirements-image.lock | $(VENV)/editable
+$(VENV)/installed-workers: requirements/image.lock | $(VENV)/editable
 	@echo "installing the extras celery, k8s, documents, web and otel into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@ $(VENV)/installed
 
-$(VENV)/installed-dev: requirements-dev.lock | $(VENV)/editable
+$(VENV)/installed-dev: requirements/dev.lock | $(VENV)/editable
 	@echo "installing the tools of the tests into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@ $(VENV)/installed
 
-$(VENV)/installed-measure: requirements-measure.lock | $(VENV)/installed-dev
+$(VENV)/installed-measure: requirements/measure.lock | $(VENV)/installed-dev
 	@echo "installing coverage and mutmut into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
@@ -239,7 +239,7 @@ $(VENV)/installed-measure: requirements-measure.lock | $(VENV)/installed-dev
 $(BENCH_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(BENCH_VENV)
 
-$(BENCH_VENV)/installed: requirements-bench.lock demo/pyproject.toml | $(BENCH_VENV)/bin/python
+$(BENCH_VENV)/installed: requirements/bench.lock demo/pyproject.toml | $(BENCH_VENV)/bin/python
 	@echo "installing the peers of the benchmark into $(BENCH_VENV) …"
 	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e demo
@@ -248,7 +248,7 @@ $(BENCH_VENV)/installed: requirements-bench.lock demo/pyproject.toml | $(BENCH_V
 $(DOCS_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(DOCS_VENV)
 
-$(DOCS_VENV)/installed: requirements-docs.lock | $(DOCS_VENV)/bin/python
+$(DOCS_VENV)/installed: requirements/docs.lock | $(DOCS_VENV)/bin/python
 	@echo "installing the builder of the site into $(DOCS_VENV) …"
 	@$(DOCS_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
@@ -256,7 +256,7 @@ $(DOCS_VENV)/installed: requirements-docs.lock | $(DOCS_VENV)/bin/python
 $(AIRFLOW_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(AIRFLOW_VENV)
 
-$(AIRFLOW_VENV)/installed: requirements-airflow.lock | $(AIRFLOW_VENV)/bin/python
+$(AIRFLOW_VENV)/installed: requirements/airflow.lock | $(AIRFLOW_VENV)/bin/python
 	@echo "installing Airflow into $(AIRFLOW_VENV) …"
 	@$(AIRFLOW_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
@@ -264,7 +264,7 @@ $(AIRFLOW_VENV)/installed: requirements-airflow.lock | $(AIRFLOW_VENV)/bin/pytho
 $(DEPLOY_VENV)/bin/python: | $(VENV)/bin/python
 	@$(VENV)/bin/python -m venv $(DEPLOY_VENV)
 
-$(DEPLOY_VENV)/installed: requirements-deploy.lock | $(DEPLOY_VENV)/bin/python
+$(DEPLOY_VENV)/installed: requirements/deploy.lock | $(DEPLOY_VENV)/bin/python
 	@echo "installing the checks of deploy/ into $(DEPLOY_VENV) …"
 	@$(DEPLOY_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@

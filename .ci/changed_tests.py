@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECONDS_FILE = Path(".pytest_cache") / "module_seconds.json"
 MENTIONS_FILE = Path(".pytest_cache") / "mentions.json"
 
-REACH_ALL = ("pyproject.toml", "requirements*.lock", "tests/conftest.py", "tests/__init__.py")
+REACH_ALL = ("pyproject.toml", "requirements/*.lock", "tests/conftest.py", "tests/__init__.py")
 """A change of these reaches every test, in ways that no map shows."""
 
 CONFTEST_STEPS = 3

@@ -25,7 +25,7 @@ HEAD = """
 Those that `pyproject.toml` names, for all installations or for an extra. MB are those of the
 installed files, without what they depend on in turn. Seconds are the processor time of the first
 import, with what it imports. Both are measured once, and again when the version in
-`requirements.lock` changes. Users are the folders of the package whose modules import it.
+`requirements/runtime.lock` changes. Users are the folders of the package whose modules import it.
 
 | dependency | extra | what it does for us | MB | import, s | users |
 |---|---|---|---|---|---|

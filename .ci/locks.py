@@ -10,14 +10,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LOCKS = {
-    "requirements.lock": None,
-    "requirements-dev.lock": "dev",
-    "requirements-bench.lock": "bench",
-    "requirements-docs.lock": "docs",
-    "requirements-deploy.lock": "deploy",
-    "requirements-airflow.lock": "airflow",
-    "requirements-measure.lock": "measure",
-    "requirements-image.lock": "documents,web,celery,k8s,otel",
+    "requirements/runtime.lock": None,
+    "requirements/dev.lock": "dev",
+    "requirements/bench.lock": "bench",
+    "requirements/docs.lock": "docs",
+    "requirements/deploy.lock": "deploy",
+    "requirements/airflow.lock": "airflow",
+    "requirements/measure.lock": "measure",
+    "requirements/image.lock": "documents,web,celery,k8s,otel",
 }
 ALONE = ("docs", "deploy", "measure", "airflow")
 """Extras whose lock has nothing of the project's own."""

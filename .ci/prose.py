@@ -15,7 +15,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = ROOT / ".ci" / "prose.txt"
-SOURCES = ("orchestration_project/*.py", "demo/*.py", "reference_pages/*.py", "benchmarks/*.py")
+SOURCES = (
+    "orchestration_project/*.py",
+    "demo/*.py",
+    "tools/*.py",
+    "benchmarks/*.py",
+)
 
 MOST_WORDS = 30
 MOST_CHARACTERS = 110

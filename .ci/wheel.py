@@ -2,8 +2,8 @@
 
 Without the demo's wheel its data are real; beside it, the demo's first rows are loaded.
 
-The wheel is built in isolation, and installed beside the packages of requirements.lock alone, which
-are linked from the environment of this script: they need no second download.
+The wheel is built in isolation, and installed beside the packages of requirements/runtime.lock
+alone, which are linked from the environment of this script: they need no second download.
 """
 
 import os
@@ -24,7 +24,7 @@ DEFAULTS = f"{PACKAGE}/defaults"
 
 DEFAULT_FILES = (
     ":(glob)[!.]*.yaml",
-    *("kinds", "presets", "schemas", "sites"),
+    "config",
     *("deploy/caddy", "deploy/mosquitto", "deploy/prometheus", "deploy/rabbitmq"),
 )
 """Paths of git of the default files, which a wheel has in the package."""
@@ -87,9 +87,9 @@ def add(wheel: Path, environment: Path) -> None:
 
 
 def _link_dependencies(packages: Path) -> None:
-    """Link the files of the packages of requirements.lock into a folder of packages."""
+    """Link the files of the packages of requirements/runtime.lock into a folder of packages."""
     locks = runpy.run_path(str(ROOT / ".ci" / "locks.py"))
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lines = (ROOT / "requirements/runtime.lock").read_text().splitlines()
     python = ".".join(platform.python_version_tuple()[:2])
     for name, version in locks["pinned"](lines, python).items():
         installed = distribution(name)

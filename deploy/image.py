@@ -40,15 +40,15 @@ DEFAULT, LIMIT_MB = "minimal", 900
 
 RECORD = ROOT / ".ci" / "image.sha256"
 INPUTS = (
-    ".dockerignore",
     "deploy/Dockerfile",
+    "deploy/Dockerfile.dockerignore",
     "deploy/daemon_alive.sh",
     "deploy/health.py",
     "deploy/image.py",
     "deploy/install_packages.sh",
     "deploy/sbom.py",
-    "requirements.lock",
-    "requirements-image.lock",
+    "requirements/runtime.lock",
+    "requirements/image.lock",
 )
 """Files that decide whether the image can be built and started; `pyproject.toml` in part."""
 
@@ -109,6 +109,7 @@ class Buildah:
         """Build a target; packages come by the authorities that this host trusts."""
         self.run(
             *("bud", "--quiet", "--layers", "--format=docker", "--file=deploy/Dockerfile"),
+            "--ignorefile=deploy/Dockerfile.dockerignore",
             *(f"--target={target}", f"--tag={IMAGE}:{target}", f"--build-arg=BASE_IMAGE={BASE}"),
             *("--volume=/etc/ssl/certs:/etc/ssl/certs:ro", "."),
         )

@@ -59,7 +59,7 @@ LAUNCH = """mutation { launchRun(executionParams: {
 @cache
 def metrics_page() -> str:
     """Return the reference's page of metrics, as the code is now."""
-    from reference_pages.metrics import write
+    from tools.reference_pages.metrics import write
 
     return write()
 

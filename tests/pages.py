@@ -48,7 +48,7 @@ def pages() -> Sequence[Path]:
         *sorted(DOCS.glob("*.md")),
         *sorted(DOCS.glob("explanation/*.md")),
         PROJECT_ROOT / "CONTRIBUTING.md",
-        PROJECT_ROOT / "SECURITY.md",
+        PROJECT_ROOT / ".github/SECURITY.md",
         PROJECT_ROOT / "docs/reference/rest-api.md",
     ]
     return list(dict.fromkeys([*first, *others]))

@@ -16,7 +16,7 @@ from sqlalchemy.event import listens_for, remove
 
 from orchestration_project.contracts.job_kinds import JobKind
 from orchestration_project.engine.dagster_private import parts_of_job
-from reference_pages.metadata_keys import key_named
+from tools.reference_pages.metadata_keys import key_named
 
 
 def set_worker_health(

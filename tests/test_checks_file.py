@@ -24,7 +24,7 @@ def checks(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> CheckLim
 
 
 def test_the_shipped_file_shows_every_limit_with_its_default():
-    shipped = PROJECT_ROOT / "checks.yaml"
+    shipped = PROJECT_ROOT / "config/checks.yaml"
     assert read_checks(shipped) == CheckLimits() == load_settings().checks
     assert all(
         f"{path.rpartition('.')[2]}: " in shipped.read_text() for path in CheckLimits().flat()

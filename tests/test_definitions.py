@@ -32,7 +32,7 @@ from orchestration_project.tables.schema import asset_of
 from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
-PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
+PRESETS = sorted((PROJECT_ROOT / "config/presets").glob("*.yaml"))
 PRESETS_DOCS = PROJECT_ROOT / "docs" / "reference" / "jobs.md"
 TARGETS = REGISTRY.preset_targets
 WITH_SOURCE = [domain.name for domain in REGISTRY.domains if domain.source_setting]
@@ -171,7 +171,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
 
 ALERTS_PAGE = "docs/how-to/set-up-alerts.md"
 ALERTS_DOCS = (PROJECT_ROOT / ALERTS_PAGE).read_text()
-SHIPPED = (PROJECT_ROOT / "alerts.yaml").read_text()
+SHIPPED = (PROJECT_ROOT / "config/alerts.yaml").read_text()
 EXAMPLES = {
     ALERTS_PAGE: re.findall(r"```yaml\n(rules:.*?)```", ALERTS_DOCS, re.DOTALL)[0],
     "alerts.yaml": "rules:\n" + "\n".join(re.findall(r"^#   (  .*|- .*)$", SHIPPED, re.MULTILINE)),

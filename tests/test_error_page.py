@@ -8,8 +8,8 @@ import pytest
 import orchestration_project.definitions  # noqa: F401 - so that most classes of errors exist
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.settings import PROJECT_ROOT
-from reference_pages.error_messages import Message, Sources, UnreadableError, package_sources
-from reference_pages.markdown import cell
+from tools.reference_pages.error_messages import Message, Sources, UnreadableError, package_sources
+from tools.reference_pages.markdown import cell
 
 PAGE = (PROJECT_ROOT / "docs" / "reference" / "errors.md").read_text()
 PACKAGE = PROJECT_ROOT / "orchestration_project"

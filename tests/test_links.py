@@ -21,7 +21,7 @@ def pages() -> list[str]:
 
     The heads of generated pages are checked as parts of the pages in docs/reference.
     """
-    listed = ["--cached", "--others", "--exclude-standard", "*.md", ":!reference_pages/heads"]
+    listed = ["--cached", "--others", "--exclude-standard", "*.md", ":!tools/reference_pages/heads"]
     command = ["git", "ls-files", *listed]
     done = subprocess.run(  # noqa: S603 - git
         command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True

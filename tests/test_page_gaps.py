@@ -12,10 +12,10 @@ from orchestration_project.catalog.fx import FX
 from orchestration_project.contracts.failures import Category
 from orchestration_project.registry import DomainDefinitions, Job, Registry
 from orchestration_project.settings import PROJECT_ROOT
-from reference_pages import errors
-from reference_pages.automation import write_jobs
-from reference_pages.error_messages import Sources, UnreadableError, package_sources
-from reference_pages.gaps import (
+from tools.reference_pages import errors
+from tools.reference_pages.automation import write_jobs
+from tools.reference_pages.error_messages import Sources, UnreadableError, package_sources
+from tools.reference_pages.gaps import (
     alert_gaps,
     job_gaps,
     metadata_gaps,

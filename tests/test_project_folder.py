@@ -128,34 +128,35 @@ def test_a_program_that_is_started_elsewhere_has_the_same_project_folder(project
 def test_files_of_the_project_folder_override_defaults_of_the_same_name(project):
     code = (
         "from pathlib import Path\n"
-        "files = settings.default_files(Path('presets'), '*.yaml')\n"
+        "files = settings.default_files(Path('config/presets'), '*.yaml')\n"
         "print(*sorted({file.parent for file in files}), sep='\\n')\n"
         "print(len(files), *[file for file in files if file.name == 'full.yaml'])\n"
         "print(settings.load_settings().alert_rules_path)\n"
     )
-    presets = PROJECT_ROOT / "presets"
+    presets = PROJECT_ROOT / "config/presets"
     shipped = len([*presets.glob("*.yaml")])
     assert printed(project, code) == [
         str(presets),
         f"{shipped} {presets / 'full.yaml'}",
-        str(PROJECT_ROOT / "alerts.yaml"),
+        str(PROJECT_ROOT / "config/alerts.yaml"),
     ]
-    own = project / "presets"
-    own.mkdir()
+    own = project / "config/presets"
+    own.mkdir(parents=True)
     for name in ("full", "mine"):
         shutil.copy(presets / "full.yaml", own / f"{name}.yaml")
-    (project / "alerts.yaml").write_text("rules: []\n")
+    (project / "config/alerts.yaml").write_text("rules: []\n")
     assert printed(project, code) == [
         *sorted([str(presets), str(own)]),
         f"{shipped + 1} {own / 'full.yaml'}",
-        str(project / "alerts.yaml"),
+        str(project / "config/alerts.yaml"),
     ]
 
 
 def test_a_default_that_the_project_has_as_a_broken_link_is_not_replaced(project):
-    (project / "checks.yaml").symlink_to(project / "missing.yaml")
-    code = "from pathlib import Path\nprint(settings.default_path(Path('checks.yaml')))"
-    assert printed(project, code) == [str(project / "checks.yaml")]
+    (project / "config").mkdir()
+    (project / "config/checks.yaml").symlink_to(project / "missing.yaml")
+    code = "from pathlib import Path\nprint(settings.default_path(Path('config/checks.yaml')))"
+    assert printed(project, code) == [str(project / "config/checks.yaml")]
 
 
 WEATHER = """\

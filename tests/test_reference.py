@@ -12,10 +12,10 @@ from orchestration_project.services.alerts.rules.decisions import KINDS
 from orchestration_project.settings import PROJECT_ROOT, settings_class
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.catalogue import known_tables
-from reference_pages.dictionary import joins, null_rule, unit
-from reference_pages.markdown import HEADS, cell, table
-from reference_pages.pages import FOLDER
-from reference_pages.tables import DATA_MODULES, OTHER_MODULES, data_tables, groups
+from tools.reference_pages.dictionary import joins, null_rule, unit
+from tools.reference_pages.markdown import HEADS, cell, table
+from tools.reference_pages.pages import FOLDER
+from tools.reference_pages.tables import DATA_MODULES, OTHER_MODULES, data_tables, groups
 
 MOST_WORDS = 150
 

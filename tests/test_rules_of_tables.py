@@ -15,7 +15,7 @@ def test_the_command_and_the_archive_have_the_same_rules():
     assert list(rules) == list(REGISTRY.rules)
     for name, declared in REGISTRY.rules.items():
         written = json.loads(json.dumps(to_json(declared)))
-        assert to_json(rules[name]) == written, "run `python -m reference_pages --write`"
+        assert to_json(rules[name]) == written, "run `python -m tools.reference_pages --write`"
 
 
 def gold_tables() -> set[str]:

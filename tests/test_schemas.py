@@ -14,11 +14,11 @@ from orchestration_project.settings import PROJECT_ROOT
 
 SCHEMAS = {
     file.name.partition(".")[0]: Draft202012Validator(json.loads(file.read_text()))
-    for file in (PROJECT_ROOT / "schemas").glob("*.schema.json")
+    for file in (PROJECT_ROOT / "config/schemas").glob("*.schema.json")
 }
-PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
+PRESETS = sorted((PROJECT_ROOT / "config/presets").glob("*.yaml"))
 FILES = [
-    PROJECT_ROOT / f"{name}.yaml"
+    PROJECT_ROOT / f"config/{name}.yaml"
     for name in (
         *("alerts", "checks", "exports", "prices", "slo", "webhooks"),
         *("sites/shop", "sites/shop_api", "sites/showroom"),

@@ -637,7 +637,7 @@ def test_channels_of_alerts_have_names_from_the_environment_and_the_env_file(
 
 
 def test_the_file_of_rules_need_not_be_there_unless_somebody_names_one(tmp_path: Path):
-    assert read(tmp_path).alert_rules_path == PROJECT_ROOT / "alerts.yaml"
+    assert read(tmp_path).alert_rules_path == PROJECT_ROOT / "config/alerts.yaml"
     assert read(tmp_path, "ALERT_RULES=none.yaml\n").alert_rules_path == PROJECT_ROOT / "none.yaml"
 
 

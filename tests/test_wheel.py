@@ -30,13 +30,13 @@ def wheel(tmp_path):
 @pytest.mark.parametrize(
     "path",
     [
-        f"{DEFAULTS}/alerts.yaml",
+        f"{DEFAULTS}/config/alerts.yaml",
         f"{DEFAULTS}/dagster.yaml",
         f"{DEFAULTS}/workspace.yaml",
-        f"{DEFAULTS}/presets/full.yaml",
-        f"{DEFAULTS}/kinds/task.created.v1.json",
-        f"{DEFAULTS}/sites/brands.csv",
-        f"{DEFAULTS}/schemas/alerts.schema.json",
+        f"{DEFAULTS}/config/presets/full.yaml",
+        f"{DEFAULTS}/config/kinds/task.created.v1.json",
+        f"{DEFAULTS}/config/sites/brands.csv",
+        f"{DEFAULTS}/config/schemas/alerts.schema.json",
         f"{DEFAULTS}/deploy/caddy/Caddyfile",
         "orchestration_project/settings/project.py",
     ],
@@ -56,18 +56,18 @@ def test_the_build_declares_all_default_files():
 
 
 @pytest.mark.slow
-def test_a_wheel_that_is_built_without_presets_is_refused(tmp_path):
+def test_a_wheel_that_is_built_without_config_is_refused(tmp_path):
     root = tmp_path / "checkout"
     git = ["git", "clone", "-q", str(PROJECT_ROOT), str(root)]
     subprocess.run(git, check=True)  # noqa: S603 - git of the PATH
     declaration = (root / "pyproject.toml").read_text()
-    assert '"presets", ' in declaration
-    (root / "pyproject.toml").write_text(declaration.replace('"presets", ', ""))
+    assert '"config", ' in declaration
+    (root / "pyproject.toml").write_text(declaration.replace('"config", ', "", 1))
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, str(root / ".ci" / "wheel.py")], capture_output=True, text=True
     )
     assert done.returncode == 1
     lacking = done.stderr.splitlines()
-    assert f"the wheel lacks {DEFAULTS}/presets/full.yaml" in lacking
-    assert all(line.startswith(f"the wheel lacks {DEFAULTS}/presets/") for line in lacking)
+    assert f"the wheel lacks {DEFAULTS}/config/presets/full.yaml" in lacking
+    assert all(line.startswith(f"the wheel lacks {DEFAULTS}/config/") for line in lacking)
     assert not (root / "build").exists()

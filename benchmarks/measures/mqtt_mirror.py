@@ -123,7 +123,7 @@ def _mirror(warehouse: Warehouse, folder: Path) -> Mirror:
         warehouse=warehouse,
         captures=Captures(FolderStore(folder / "artifacts")),
         clock=Clock(NOW),
-        kinds=read_kind_files(PROJECT_ROOT / "kinds"),
+        kinds=read_kind_files(PROJECT_ROOT / "config/kinds"),
         max_bytes=1_000_000,
         max_skew_seconds=10**9,
         source="bench",

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 def backup(place: str, keep_days: int | None) -> int:
     """Back up both databases, the artifact store and the choice of domains, while programs run.
 
-    Does not have: .env, secrets, alerts.yaml, webhooks.yaml, presets/. Returns 1 if the store
-    lacks artifacts that the database names.
+    Does not have: .env, secrets, the files of config/. Returns 1 if the store lacks artifacts that
+    the database names.
     """
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.instance.operations_backup import open_installation

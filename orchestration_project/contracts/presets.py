@@ -23,7 +23,7 @@ SCHEMA_LINE = "yaml-language-server:"
 DOMAINS = "orchestration_project.domains"
 """Package of the rules of domains."""
 
-REMEDY = "correct the file in presets/, and apply it (again), or apply another preset"
+REMEDY = "correct the file in config/presets/, and apply it (again), or apply another preset"
 
 
 @dataclass(frozen=True)

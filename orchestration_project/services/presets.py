@@ -39,14 +39,12 @@ from orchestration_project.settings import (
     shown_values,
 )
 from orchestration_project.settings.checks import CheckLimits
+from orchestration_project.settings.project import PRESETS
 from orchestration_project.tables.operations import operations_presets
 from orchestration_project.tables.operations import operations_verified_configs as verified
 
 if TYPE_CHECKING:
     import dagster as dg
-
-FOLDER = Path("presets")
-"""Folder of presets, in the project folder and among the defaults."""
 
 RUN_TAG = "preset"
 """This tag of a run names the applied preset that it went by."""
@@ -68,7 +66,7 @@ class AppliedPreset:
 
 def preset_names() -> list[str]:
     """Return the names of the presets that there are."""
-    return [file.stem for file in preset_files(FOLDER)]
+    return [file.stem for file in preset_files(PRESETS)]
 
 
 def preset_files(folder: Path) -> Sequence[Path]:
@@ -77,7 +75,7 @@ def preset_files(folder: Path) -> Sequence[Path]:
 
 
 def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, PresetTarget]:
-    """Return the preset in ``presets/<name>.yaml``, and the one of ``targets`` that it is for.
+    """Return the preset in ``config/presets/<name>.yaml``, and the one of ``targets`` it is for.
 
     Raises:
         ConfigurationError: There is none of that name, or it cannot be used.
@@ -87,7 +85,7 @@ def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, 
 
 
 def preset_as_written(name: str) -> tuple[Preset, dict[str, Any]]:
-    """Return the preset in ``presets/<name>.yaml`` and its run config, unseen by its job.
+    """Return the preset in ``config/presets/<name>.yaml`` and its run config, unseen by its job.
 
     Raises:
         ConfigurationError: There is none of that name, or it says nothing that could be taken.
@@ -118,13 +116,13 @@ def _content(name: str) -> str:
             remedy=did_you_mean(name, names) or "name one of them",
         )
     try:
-        return default_path(FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+        return default_path(PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"the preset {name} cannot be read",
             expected="a text file in UTF-8",
             found=getattr(error, "strerror", None) or str(error),
-            remedy="correct the file in presets/",
+            remedy="correct the file in config/presets/",
         ) from error
 
 
@@ -257,7 +255,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where there is one, ten times as fast: every run reads all presets."""
 
 
-def effective_config(settings: Settings, presets: Path = FOLDER) -> EffectiveConfig:
+def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveConfig:
     """Return every setting, and what each preset would set for a run that names it."""
     entries = settings_in_effect(settings)
     for file in preset_files(presets):

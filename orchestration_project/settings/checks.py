@@ -242,7 +242,7 @@ def _domain_of(section: str) -> str:
 def _invalid(path: Path, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"invalid limits in {path.name}",
-        expected=f"YAML in UTF-8 at {path}, as schemas/checks.schema.json describes it",
+        expected=f"YAML in UTF-8 at {path}, as config/schemas/checks.schema.json describes it",
         found=found,
         remedy="correct the file, or CHECKS_FILE; without the file, the defaults are in effect",
     )

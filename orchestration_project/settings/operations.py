@@ -76,7 +76,7 @@ class CheckSettings(BaseSettings, defer_build=True):
     without_effect: ClassVar[frozenset[str]] = frozenset({"checks_file"})
 
     checks_file: Path = Field(
-        Path("checks.yaml"),
+        Path("config/checks.yaml"),
         description="YAML file of the limits of asset checks, by dataset; without the default "
         "file, each limit has its default.",
     )
@@ -116,7 +116,7 @@ class ExportSettings(BaseSettings, defer_build=True):
     without_effect: ClassVar[frozenset[str]] = frozenset({"exports_file"})
 
     exports_file: Path = Field(
-        Path("exports.yaml"),
+        Path("config/exports.yaml"),
         description="YAML file of scheduled exports and their targets; secrets of the target "
         "<TARGET> are in EXPORT_URL_<TARGET> and EXPORT_SECRET_<TARGET>.",
     )
@@ -135,7 +135,7 @@ class ObjectiveSettings(BaseSettings, defer_build=True):
     without_effect: ClassVar[frozenset[str]] = frozenset({"slo_file"})
 
     slo_file: Path = Field(
-        Path("slo.yaml"),
+        Path("config/slo.yaml"),
         description="YAML file of service level objectives; without the default file there are "
         "none.",
     )
@@ -228,7 +228,7 @@ class AlertSettings(BaseSettings, defer_build=True):
         json_schema_extra=about(unit="hours"),
     )
     alert_rules: Path = Field(
-        Path("alerts.yaml"), description="YAML file of the alert routing rules."
+        Path("config/alerts.yaml"), description="YAML file of the alert routing rules."
     )
     docs_url: str | None = Field(
         None,

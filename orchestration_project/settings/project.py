@@ -22,7 +22,13 @@ PACKAGED = PACKAGE_FOLDER / "defaults"
 """Folder of the default files in a wheel; the build copies them from the top of a checkout."""
 
 DEFAULTS = PACKAGED if PACKAGED.is_dir() else PROJECT_ROOT
-"""Folder of the default files: presets, alerts.yaml, dagster.yaml and more."""
+"""Folder of the default files: those of `config/`, dagster.yaml and more."""
+
+CONFIG = "config"
+"""Folder of what users edit, below the project folder and that of the default files."""
+
+PRESETS = Path(CONFIG) / "presets"
+"""Folder of the presets; those of other files are defaults of settings."""
 
 DEFINITIONS = "orchestration_project.definitions"
 """The module of Dagster's definitions, and the name of the code location that has it."""

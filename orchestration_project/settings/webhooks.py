@@ -23,12 +23,12 @@ class WebhookSettings(BaseSettings, defer_build=True):
     )
 
     webhooks_file: Path = Field(
-        Path("webhooks.yaml"),
+        Path("config/webhooks.yaml"),
         description="YAML file of webhook sources; their secrets are in WEBHOOK_SECRET_<SOURCE> "
         "and, during rotation, WEBHOOK_SECRET_<SOURCE>_OLD.",
     )
     inboxes_file: Path = Field(
-        Path("inboxes.yaml"),
+        Path("config/inboxes.yaml"),
         description="YAML file of inboxes for uploaded files: sizes, quotas and media types.",
     )
     webhook_max_body_mib: int = Field(

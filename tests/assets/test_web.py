@@ -221,7 +221,7 @@ def test_a_new_layout_is_drift_that_quarantines_and_a_replay_may_allow_it(url, s
     )
     assert items_of(url) == before
 
-    declaration = (PROJECT_ROOT / "sites" / "shop.yaml").read_text()
+    declaration = (PROJECT_ROOT / "config/sites" / "shop.yaml").read_text()
     without = declaration.replace("price, currency]", "currency]").replace(
         'css: .price, process: price, notation: "1.234,56", required: true', "css: .price"
     )

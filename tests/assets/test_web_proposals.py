@@ -228,7 +228,7 @@ def test_accepted_selectors_apply_until_the_item_rules_of_the_file_change(url: s
         "decided_at": datetime(2026, 2, 3, tzinfo=UTC),
         "run_id": "run",
     }
-    text = (PROJECT_ROOT / "sites" / "shop.yaml").read_text()
+    text = (PROJECT_ROOT / "config/sites" / "shop.yaml").read_text()
     with open_warehouse(load_settings()) as warehouse:
         with warehouse.writing() as connection:
             connection.execute(insert(web_proposals), row)

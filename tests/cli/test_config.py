@@ -137,7 +137,7 @@ def test_check_reads_each_yaml_file(tmp_path, monkeypatch, capsys, setting, text
 
 def test_check_reads_the_presets(tmp_path, monkeypatch, capsys):
     (tmp_path / "half.yaml").write_text("# Loads half.\n# Job: finra_otc_weekly\nops: {a: {}}\n")
-    monkeypatch.setattr("orchestration_project.services.presets.FOLDER", tmp_path)
+    monkeypatch.setattr("orchestration_project.services.presets.PRESETS", tmp_path)
     status, document = shown(capsys, "check")
     assert status == 1
     assert "half" in document["problems"][0]

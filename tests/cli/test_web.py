@@ -18,7 +18,7 @@ from tests import databases, web_shop
 from tests.prepared import Prepared
 from tests.web_shop import PRODUCTS, Shop, items_of
 
-SHOP_FILE = PROJECT_ROOT / "sites" / "shop.yaml"
+SHOP_FILE = PROJECT_ROOT / "config/sites" / "shop.yaml"
 DAY = "2026-02-01"
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 

@@ -95,7 +95,9 @@ def test_the_expected_state_follows_from_the_events_alone(story: Story, publicat
 
 def test_every_kind_of_the_project_occurs(story: Story) -> None:
     published = {json.loads(event.body)["kind"] for event in story.events}
-    shipped = {file.name.rsplit(".v", 1)[0] for file in (PROJECT_ROOT / "kinds").glob("*.json")}
+    shipped = {
+        file.name.rsplit(".v", 1)[0] for file in (PROJECT_ROOT / "config/kinds").glob("*.json")
+    }
     assert published <= shipped
     assert shipped - published <= {"project.deleted", "component.deleted"}
 

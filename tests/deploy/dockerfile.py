@@ -9,7 +9,7 @@ from typing import NamedTuple
 from orchestration_project.settings import PROJECT_ROOT
 
 DOCKERFILE = PROJECT_ROOT / "deploy" / "Dockerfile"
-ALLOWED = PROJECT_ROOT / ".dockerignore"
+ALLOWED = PROJECT_ROOT / "deploy/Dockerfile.dockerignore"
 
 
 class Instruction(NamedTuple):
@@ -39,7 +39,7 @@ def texts(stage: Sequence[Instruction], word: str) -> list[str]:
 
 
 def allowed_paths() -> list[str]:
-    """Return the paths that `.dockerignore` lets into the build."""
+    """Return the paths that `Dockerfile.dockerignore` lets into the build."""
     lines = ALLOWED.read_text().splitlines()
     return [line.removeprefix("!") for line in lines if line.startswith("!")]
 

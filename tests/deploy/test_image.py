@@ -24,7 +24,7 @@ WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
 STAGES = dockerfile.stages()
 INSTALL = PROJECT_ROOT / "deploy" / "install_packages.sh"
-LOCKS = {"minimal": "requirements.lock", "full": "requirements-image.lock"}
+LOCKS = {"minimal": "requirements/runtime.lock", "full": "requirements/image.lock"}
 
 
 def test_each_target_installs_wheels_of_its_lock_by_hash_and_keeps_no_installer():

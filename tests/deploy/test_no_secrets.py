@@ -92,7 +92,7 @@ def test_a_password_in_a_program_would_be_found():
 def test_files_that_are_written_for_an_installation_are_ignored_by_git_and_builds():
     ignored = (PROJECT_ROOT / ".gitignore").read_text().splitlines()
     assert {"deploy/compose/secrets/", "deploy/compose/settings.env", ".env"} <= set(ignored)
-    assert "!deploy\n" not in (PROJECT_ROOT / ".dockerignore").read_text()
+    assert "!deploy\n" not in (PROJECT_ROOT / "deploy/Dockerfile.dockerignore").read_text()
 
 
 def test_the_health_check_sees_a_connection_while_there_is_one():

@@ -10,7 +10,7 @@ from orchestration_project.domains.mqtt.envelope import Refusal
 from orchestration_project.domains.mqtt.kinds import KindMatch, read_kinds
 from orchestration_project.resources.mqtt.kinds import read_kind_files
 
-SHIPPED = read_kind_files(Path(__file__).resolve().parents[2] / "kinds")
+SHIPPED = read_kind_files(Path(__file__).resolve().parents[2] / "config/kinds")
 
 STRICT = {"type": "object", "required": ["note"], "properties": {"note": {"type": "string"}}}
 

@@ -48,7 +48,7 @@ def payloads(site: Site, page: Page) -> list[Any]:
 
 
 def test_the_shipped_site_is_valid():
-    site = read_site((PROJECT_ROOT / "sites" / "shop.yaml").read_text())
+    site = read_site((PROJECT_ROOT / "config/sites" / "shop.yaml").read_text())
     assert (site.site, site.item.key, site.budget.requests) == ("shop", ["sku"], 1000)
 
 
@@ -68,7 +68,7 @@ def test_the_shipped_site_is_valid():
     ],
 )
 def test_a_broken_file_is_refused_with_its_line(old: str, new: str, problem: str):
-    text = (PROJECT_ROOT / "sites" / "shop.yaml").read_text()
+    text = (PROJECT_ROOT / "config/sites" / "shop.yaml").read_text()
     assert old in text
     with pytest.raises(ConfigurationError, match="invalid site file") as refused:
         read_site(text.replace(old, new, 1))

@@ -20,7 +20,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
 
 GITHUB = WebhookSource(scheme="github")
-SHIPPED = (PROJECT_ROOT / "webhooks.yaml").read_text()
+SHIPPED = (PROJECT_ROOT / "config/webhooks.yaml").read_text()
 
 
 def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():

@@ -11,7 +11,7 @@ from orchestration_project.engine.announcements import (
     event_metadata,
     is_known_from,
 )
-from reference_pages.metadata_keys import GROUPS, key_named
+from tools.reference_pages.metadata_keys import GROUPS, key_named
 
 NAMES = [name for group in GROUPS for name in group.keys]
 AT = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)

@@ -15,7 +15,7 @@ from tests.rabbitmq import requires_rabbitmq, running_broker
 
 LOCATION = "tests.instance.answering"
 JOB = "operations_checks"
-LINKED = ("*.yaml", "pyproject.toml", "presets", "sites", "kinds", "schemas")
+LINKED = ("*.yaml", "pyproject.toml", "config")
 
 LAUNCH = """mutation {launchRun(executionParams: {selector: {
 repositoryLocationName: "tests.instance.answering", repositoryName: "__repository__",

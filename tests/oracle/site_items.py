@@ -1,4 +1,4 @@
-"""Recomputes items of the demo's shop from its captured pages, by the rules of sites/*.yaml."""
+"""Recomputes items of the demo's shop from its captured pages, by rules of config/sites/*.yaml."""
 
 import json
 import re
@@ -27,7 +27,7 @@ FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "stock": (r"<p class=stock>\s*(\d+) in stock", int),
     "published_on": (r"<time>(.*?)</time>", lambda text: "-".join(reversed(text.split(".")))),
 }
-"""Pattern of each field of a page, by sites/shop.yaml, and what it is read as."""
+"""Pattern of each field of a page, by config/sites/shop.yaml, and what it is read as."""
 
 
 def read_page(content: bytes) -> Iterator[Row]:

@@ -31,7 +31,7 @@ from tests.oracle_state import DemoState, demo_state
 from tests.prepared import Prepared
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "finra"
-KINDS = Path(__file__).parents[2] / "kinds"
+KINDS = Path(__file__).parents[2] / "config/kinds"
 RULES = json.loads((KINDS.parent / "orchestration_project" / "rules.json").read_text())["tables"]
 MAX_REJECT_RATIO = "0.05"
 SETTINGS = {

@@ -29,7 +29,7 @@ from orchestration_project.tables.spine import work_items
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TRACE = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
-KINDS = Path(__file__).resolve().parents[2] / "kinds"
+KINDS = Path(__file__).resolve().parents[2] / "config/kinds"
 
 
 def message(

@@ -55,7 +55,7 @@ def test_no_file_is_read_for_a_name_that_is_none_of_a_preset(name):
 def test_a_preset_that_cannot_be_read_is_refused_by_name_and_a_lock_of_an_editors_is_none(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("orchestration_project.services.presets.FOLDER", tmp_path)
+    monkeypatch.setattr("orchestration_project.services.presets.PRESETS", tmp_path)
     (tmp_path / "mine.yaml").mkdir()
     (tmp_path / ".#mine.yaml").symlink_to("ada@desk.4711:1767225600")
     assert preset_names() == ["mine"]

@@ -62,7 +62,7 @@ def test_without_a_rule_each_channel_gets_errors_or_from_its_own_severity_on():
 
 
 def test_the_file_that_comes_with_the_project_is_the_built_in_rule():
-    text = (PROJECT_ROOT / "alerts.yaml").read_text()
+    text = (PROJECT_ROOT / "config/alerts.yaml").read_text()
     assert read_rules(text, "alerts.yaml", []) == (EVERYTHING,)
 
 

@@ -150,7 +150,7 @@ def test_an_empty_file_declares_no_objective():
 
 
 def test_the_committed_rules_are_those_of_the_shipped_objectives():
-    shipped = read_objectives((PROJECT_ROOT / "slo.yaml").read_text(), "slo.yaml", KNOWN)
+    shipped = read_objectives((PROJECT_ROOT / "config/slo.yaml").read_text(), "slo.yaml", KNOWN)
     written = PROJECT_ROOT / "deploy" / "prometheus" / "rules" / "objectives.yml"
     assert written.read_text() == prometheus_rules(shipped)
     rules = [

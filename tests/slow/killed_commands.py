@@ -44,7 +44,7 @@ def send(url: str, folder: Path, first: int) -> None:
             warehouse=warehouse,
             captures=Captures(FolderStore(folder)),
             clock=clock,
-            kinds=read_kind_files(PROJECT_ROOT / "kinds"),
+            kinds=read_kind_files(PROJECT_ROOT / "config/kinds"),
             max_bytes=100_000,
             max_skew_seconds=300,
             source="demo",

@@ -28,7 +28,7 @@ from orchestration_project.services.presets import (
 from orchestration_project.settings import Settings
 
 PresetName = Enum("PresetName", {name: name for name in preset_names()})
-"""The files in `presets/` when the code was loaded: they belong to it as its modules do."""
+"""The files in `config/presets/` when the code was loaded: they belong to it as its modules do."""
 
 
 class PresetChoice(JobOptions):

@@ -448,7 +448,7 @@ def read_site(content: str) -> Site:
         found = value_problems(content, error)
     raise ConfigurationError(
         "invalid site file",
-        expected="site, base_url, start and item, as in sites/shop.yaml",
+        expected="site, base_url, start and item, as in config/sites/shop.yaml",
         found="; ".join(found),
-        remedy="correct the file; an editor checks it by schemas/site.schema.json",
+        remedy="correct the file; an editor checks it by config/schemas/site.schema.json",
     )

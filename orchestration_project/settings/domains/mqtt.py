@@ -132,7 +132,7 @@ class MqttSettings(Settings):
         json_schema_extra=about(unit="minutes"),
     )
     mqtt_kinds_dir: Path = Field(
-        Path("kinds"),
+        Path("config/kinds"),
         description="Folder of event kinds, <kind>.v<version>.json, JSON Schema 2020-12.",
     )
     demo_mqtt_events: int = Field(

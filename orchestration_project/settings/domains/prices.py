@@ -73,7 +73,7 @@ class PricesSettings(Settings):
         json_schema_extra=about(default="(none: the latest weeks)", allowed="a day"),
     )
     prices_symbols_file: Path = Field(
-        Path("prices.yaml"),
+        Path("config/prices.yaml"),
         description="YAML file of vendors' spellings of symbols that follow no rule.",
     )
     alpha_vantage_api_url: str = Field(

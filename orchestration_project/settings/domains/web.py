@@ -39,7 +39,7 @@ class WebSettings(Settings):
         ),
     )
     web_sites_dir: Path = Field(
-        Path("sites"),
+        Path("config/sites"),
         description="Folder of site files, <site>.yaml.",
     )
     web_contact: str | None = Field(

@@ -233,7 +233,7 @@ def invalid_file(file: str, found: str) -> ConfigurationError:
     """Return the refusal of a file of objectives."""
     return ConfigurationError(
         f"invalid objectives in {file}",
-        expected="objectives as schemas/slo.schema.json describes them",
+        expected="objectives as config/schemas/slo.schema.json describes them",
         found=found,
         remedy="correct the file; `orchestrate objectives check` reads it again",
     )
