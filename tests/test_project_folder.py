@@ -159,6 +159,36 @@ def test_a_default_that_the_project_has_as_a_broken_link_is_not_replaced(project
     assert printed(project, code) == [str(project / "config/checks.yaml")]
 
 
+@pytest.mark.parametrize(
+    ("name", "variables", "refused"),
+    [
+        (
+            "alerts.yaml",
+            {},
+            "alerts.yaml: expected at config/alerts.yaml, move it within",
+        ),
+        ("presets", {}, "presets: expected at config/presets, move it within"),
+        (
+            "",
+            {"ALERT_RULES": "alerts.yaml"},
+            "ALERT_RULES=alerts.yaml (environment): moved, use config/alerts.yaml",
+        ),
+    ],
+)
+def test_a_file_in_its_earlier_place_is_refused_with_the_present_one(
+    project, name, variables, refused
+):
+    code = "settings.load_settings()"
+    if name:
+        (project / name).mkdir() if name == "presets" else (project / name).touch()
+    done = process(project, code, **variables)
+    assert refused in done.stderr
+    if name:
+        (project / "config").mkdir()
+        (project / name).rename(project / "config" / name)
+    assert process(project, code).returncode == 0
+
+
 WEATHER = """\
 from orchestration_project import Daily, Dataset, Field, file_source
 

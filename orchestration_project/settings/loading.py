@@ -1,6 +1,6 @@
 """Reads the settings of a process, and says of each invalid one its value and origin."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from orchestration_project.settings.given import (
     value_of,
 )
 from orchestration_project.settings.profile import profile_of, sources_of
+from orchestration_project.settings.project import CONFIG, PRESETS, project_folder
 from orchestration_project.settings.renamed import MOVED_TO_CHECKS, REMOVED, RENAMED
 from orchestration_project.settings.settings import (
     Settings,
@@ -168,7 +169,7 @@ def _secret_names() -> list[str]:
 @lru_cache(maxsize=1)  # to read them takes as long as a small load
 def _read(_: object) -> Settings:
     given = _given(_env_file())
-    wrong_names = _wrong_names(given)
+    wrong_names = [*_wrong_names(given), *_earlier_places(given)]
     try:
         settings = settings_class()()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
     except ValidationError as error:
@@ -242,6 +243,21 @@ def _wrong_names(given: GivenValues) -> list[str]:
                     f"did you mean {meant[0].upper()}?"
                 )
     return problems
+
+
+def _earlier_places(given: GivenValues) -> Iterator[str]:
+    """Yield the files and folders that lie, or are looked for, where they were before `config/`."""
+    folder = project_folder()
+    defaults = {name: field.default for name, field in settings_class().model_fields.items()}
+    for name, present in {**defaults, "": PRESETS}.items():
+        if not isinstance(present, Path) or present.parts[0] != CONFIG:
+            continue
+        earlier, variable = present.relative_to(CONFIG), given.get(name)
+        is_there = (folder / earlier).exists()
+        if variable is None and is_there and not (folder / present).exists():
+            yield f"{earlier}: expected at {present}, move it within {folder}"
+        elif variable and Path(variable.text) == earlier and not is_there:
+            yield f"{variable.name}={earlier} ({variable.place}): moved, use {present}"
 
 
 @lru_cache(maxsize=1)
