@@ -12,7 +12,7 @@ from orchestration_project.plots.figures import (
     styled,
     svg_of,
 )
-from orchestration_project.plots.finra import Picture, date_axis, draw_legend, draw_line
+from orchestration_project.plots.timelines import Picture, date_axis, draw_legend, draw_line
 
 SIZE_INCHES = (10.0, 4.5)
 MARGINS = {"left": 0.09, "right": 0.98, "top": 0.88, "bottom": 0.12}

@@ -1,8 +1,7 @@
 """FINRA's pictures."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,11 +20,18 @@ from orchestration_project.plots.figures import (
     styled,
     svg_of,
 )
+from orchestration_project.plots.timelines import (
+    Picture,
+    date_axis,
+    draw_dots,
+    draw_legend,
+    draw_line,
+    limit_days,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = {"T1": BLUE, "T2": VERMILLION, "OTCE": PURPLE}
 """By tier."""
@@ -50,16 +56,6 @@ VALUE_PANELS = {
     "trade_count": "Trades by week, of all symbols",
 }
 """Figures of a week that are drawn, and their titles."""
-
-MARGIN = timedelta(days=4)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One figure in two forms."""
-
-    svg: bytes
-    png: bytes
 
 
 def trade_activity(activity: Activity, *, is_synthetic: bool = False) -> Picture:
@@ -136,7 +132,7 @@ def _draw_tiers(axes: "Axes", mondays: Sequence[date], weeks: pl.DataFrame, colu
         if tier in series:
             draw_line(axes, series[tier], COLOURS[tier], "solid", tier)
     axes.set_ylim(bottom=0)
-    _limit_days(axes, mondays)
+    limit_days(axes, mondays)
     axes.yaxis.set_major_formatter(short)
     date_axis(axes, mondays)
 
@@ -189,22 +185,10 @@ def _draw_concentration(axes: "Axes", activity: Activity) -> None:
             linewidth=0.8,
         )
         for bound in (lower, upper):
-            _draw_dots(axes, bound[tier], colour)
+            draw_dots(axes, bound[tier], colour)
     axes.set_title("Mean HHI by tier: lower to upper bound")
     axes.set_ylim(bottom=0)
     date_axis(axes, activity.weeks)
-
-
-def draw_line(axes: "Axes", series: "pd.Series", colour: str, style: str, label: str) -> None:
-    """Draw a line with its gaps; a week between two gaps is a dot."""
-    axes.plot(series.index, series, color=colour, linestyle=style, label=label)
-    _draw_dots(axes, series, colour)
-
-
-def _draw_dots(axes: "Axes", series: "pd.Series", colour: str) -> None:
-    alone = series.loc[series.notna() & series.shift().isna() & series.shift(-1).isna()]
-    if not alone.empty:
-        axes.plot(alone.index, alone, color=colour, linestyle="none", marker="o", markersize=3)
 
 
 def _draw_symbols(axes: "Axes", activity: Activity) -> None:
@@ -243,26 +227,3 @@ def _draw_bars(
     axes.xaxis.set_visible(False)
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.margins(x=0.15)
-
-
-def draw_legend(figure: "Figure", axes: "Axes") -> None:
-    """Draw the legend of a panel at the top right of the figure."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", ncols=len(labels) or 1)
-
-
-def date_axis(axes: "Axes", weeks: Sequence[date]) -> None:
-    """Write few days below a panel, and limit it if there is one week."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = AutoDateLocator(minticks=2, maxticks=8)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    if len(weeks) == 1:  # matplotlib would show years around it
-        _limit_days(axes, weeks)
-
-
-def _limit_days(axes: "Axes", weeks: Sequence[date]) -> None:
-    from matplotlib.dates import date2num
-
-    axes.set_xlim(float(date2num(weeks[0] - MARGIN)), float(date2num(weeks[-1] + MARGIN)))

@@ -18,14 +18,8 @@ from orchestration_project.plots.figures import (
     styled,
     svg_of,
 )
-from orchestration_project.plots.finra import (
-    COLOURS,
-    Picture,
-    by_week,
-    date_axis,
-    draw_legend,
-    draw_line,
-)
+from orchestration_project.plots.finra import COLOURS, by_week
+from orchestration_project.plots.timelines import Picture, date_axis, draw_legend, draw_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

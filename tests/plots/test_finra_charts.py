@@ -10,7 +10,7 @@ import pytest
 
 from orchestration_project.plots import finra_charts as plots
 from orchestration_project.plots.figures import SYNTHETIC
-from orchestration_project.plots.finra import Picture
+from orchestration_project.plots.timelines import Picture
 
 WEEK = date(2025, 11, 10)
 WEEKS = [WEEK + timedelta(weeks=number) for number in range(8)]

@@ -21,8 +21,8 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots import finra_charts as plots
-from orchestration_project.plots.finra import Picture
 from orchestration_project.plots.sparkline import svg_uri
+from orchestration_project.plots.timelines import Picture
 from orchestration_project.resources.finra import charts
 from orchestration_project.resources.finra.datasets import DATASETS_ON
 from orchestration_project.services.metadata import image, store_file, table_of
