@@ -33,8 +33,8 @@ def percentages(files: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[st
     """
     parts: dict[str, list[Mapping[str, int]]] = {}
     for path, file in files.items():
-        names = Path(path).parts
-        parts.setdefault(names[names.index(PACKAGE) + 1], []).append(file["summary"])
+        below = path.split(f"{PACKAGE}/")[-1].removeprefix("engine/")
+        parts.setdefault(below.partition("/")[0], []).append(file["summary"])
     return {
         part: round(
             100

@@ -16,11 +16,12 @@ from sqlalchemy import insert, text
 
 from orchestration_project.__main__ import main
 from orchestration_project.client import Client
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.exports import read_exports
-from orchestration_project.contracts.roles import Role
-from orchestration_project.contracts.values import in_table_order
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.exports import read_exports
+from orchestration_project.engine.contracts.roles import Role
+from orchestration_project.engine.contracts.values import in_table_order
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
@@ -29,7 +30,6 @@ from orchestration_project.services.access import Keys
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import fences
 

@@ -30,7 +30,7 @@ from starlette.responses import PlainTextResponse
 from benchmarks.child import ALL
 from benchmarks.measures.operations import fill_ledger
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.metrics import Part, StoredMetrics, parts_of
@@ -38,8 +38,8 @@ from orchestration_project.gateway.server import opened, server_options, spare_p
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.inbox.rows import MOST_DELIVERIES, Inbox, NewDelivery
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
-from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.spine import inbox_states
 
 HOST = "127.0.0.1"
 SOURCE, SECRET = "bench", "a secret of the benchmark"

@@ -21,13 +21,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from sqlalchemy import func, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.tables import mqtt_inbox
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import Broker
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.mqtt import mqtt_inbox
 
 TOPICS = "tracker/#"
 POLL_SECONDS = 0.01

@@ -20,12 +20,6 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.delimited import parse_parts, with_records
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import apply_rules
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
@@ -33,7 +27,14 @@ from orchestration_project.domains.finra.contract import (
     check_week,
     with_quantities,
 )
+from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.delimited import parse_parts, with_records
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import apply_rules
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
@@ -41,7 +42,6 @@ from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import PROJECT_ROOT, load_settings
-from orchestration_project.settings.domains.finra import FinraSettings
 
 STAGES = {
     "finra/otc_weekly_capture": "fetch",
@@ -84,7 +84,7 @@ def load(*, first: str, last: str, full: bool = False) -> dict[str, Any]:
 BALANCE_FILES = {
     str(PROJECT_ROOT / "orchestration_project" / name)
     for name in (
-        *("contracts/balance.py", "engine/conservation.py", "engine/equations.py"),
+        *("engine/contracts/balance.py", "engine/conservation.py", "engine/equations.py"),
         "engine/warehouse/balancing.py",
     )
 }

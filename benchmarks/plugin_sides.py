@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from orchestration_project.connections.artifacts import open_store
 from orchestration_project.domains.plugins.protocol import Emit, Row
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.child import PluginProcess

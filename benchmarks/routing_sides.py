@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.gateway import HOST, PATIENCE_SECONDS, SECONDS_APART, SOURCE, webhook
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.events_routing.rules import (
     FORM,
     ActiveRule,
@@ -19,6 +18,7 @@ from orchestration_project.domains.events_routing.rules import (
     RuleSet,
     plan_delivery,
 )
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
 from orchestration_project.resources.events_routing.targets import RoutingTargets

@@ -16,15 +16,15 @@ from sqlalchemy import literal, update
 from benchmarks.gateway import PATIENCE_SECONDS, SECONDS_APART
 from benchmarks.rig import Rig
 from orchestration_project.cli.saas_run import RULES
-from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.saas.rules import read_rules
+from orchestration_project.domains.saas.tables import saas_source_states
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.saas.connection import saas_demo
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import outbox
 
 EARLIER = datetime(2026, 1, 1, tzinfo=UTC)

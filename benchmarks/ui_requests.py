@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 import yaml
 
 from benchmarks.old_runs import make_runs
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.access import Keys

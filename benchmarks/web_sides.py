@@ -21,19 +21,19 @@ from benchmarks.web_source import body_of
 from orchestration_project.assets import web
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.resources import resource_definitions
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import AnswerLimits, HttpClient, Network
-from orchestration_project.connections.http.shared_state import SqliteState
-from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import Page, items, links
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.domains.web.tables import web_frontier
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.http import AnswerLimits, HttpClient, Network
+from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_frontier
 
 CONCURRENCY = 16
 DAY = date(2026, 2, 1)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
-    from orchestration_project.own.contracts import Judged
-    from orchestration_project.own.declarations import (
+    from orchestration_project.engine.own.contracts import Judged
+    from orchestration_project.engine.own.declarations import (
         Calendar,
         Daily,
         Dataset,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         row_count,
         usual_size,
     )
-    from orchestration_project.own.derived import derived
+    from orchestration_project.engine.own.derived import derived
 
 __all__ = [
     "Calendar",
@@ -90,8 +90,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = "catalog.components" if name in COMPONENTS else "own.declarations"
-    module = "own.derived" if name == "derived" else module
+    module = "catalog.components" if name in COMPONENTS else "engine.own.declarations"
+    module = "engine.own.derived" if name == "derived" else module
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 

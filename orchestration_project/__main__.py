@@ -18,7 +18,7 @@ from click.shell_completion import add_completion_class, shell_complete
 from orchestration_project.cli import console
 from orchestration_project.cli.commands import OPTIONS_KEY, Entry, LazyGroup
 from orchestration_project.cli.exit_statuses import ExitStatus, report_error
-from orchestration_project.connections.files import make_files_private
+from orchestration_project.engine.connections.files import make_files_private
 
 PROGRAM = "orchestrate"
 COMPLETE = f"_{PROGRAM.upper()}_COMPLETE"

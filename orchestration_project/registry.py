@@ -16,20 +16,20 @@ from pydantic import BaseModel
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Table
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.limits import (
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.formulas import TableRules
+from orchestration_project.engine.contracts.matching import TargetFields
+from orchestration_project.engine.contracts.pipelines import Parameter, Pipeline
+from orchestration_project.engine.contracts.presets import PresetTarget, preset_targets
+from orchestration_project.engine.contracts.problems import Problem
+from orchestration_project.engine.environment import open_clock
+from orchestration_project.engine.http.limits import (
     ASKING_ANYWAY,
     USUAL_BREAKER,
     BreakerPolicy,
 )
-from orchestration_project.contracts.formulas import TableRules
-from orchestration_project.contracts.matching import TargetFields
-from orchestration_project.contracts.pipelines import Parameter, Pipeline
-from orchestration_project.contracts.presets import PresetTarget, preset_targets
-from orchestration_project.contracts.problems import Problem
-from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
 from orchestration_project.engine.warehouse.frames import Scope

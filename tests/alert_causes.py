@@ -12,9 +12,10 @@ import dagster as dg
 from pydantic import SecretStr
 from sqlalchemy import delete, insert
 
-from orchestration_project.connections.log_files import FOLDER, LOST
-from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.failures import QUARANTINED
+from orchestration_project.domains.plugins.tables import plugins
+from orchestration_project.engine.connections.log_files import FOLDER, LOST
+from orchestration_project.engine.contracts.edits import Action
+from orchestration_project.engine.contracts.failures import QUARANTINED
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
 from orchestration_project.services.alerts.alertmanager import ReceivedAlert, store_alert
@@ -27,7 +28,6 @@ from orchestration_project.services.schedules.launching import raise_alerts
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_deployment import operations_backups
 from orchestration_project.tables.operations_objectives import operations_host_samples
-from orchestration_project.tables.plugins import plugins
 from tests.alert_trial import Trial
 from tests.dagster_storage import add_queued_run, add_tick
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.policy import Links

@@ -18,9 +18,9 @@ import pytest
 
 from orchestration_project import redaction
 from orchestration_project.cli.console import OUTPUT
+from orchestration_project.engine.tracing import traceparent
 from orchestration_project.instance import logs
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tracing import traceparent
 from tests.compiled_once import share_compiled
 from tests.demos import Demos
 from tests.postgres import binaries_asked_for, new_database, server_of, server_of_pip

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Column, create_engine, inspect, select, text, true
 
-from orchestration_project.contracts.chain import ChainProblem
+from orchestration_project.engine.contracts.chain import ChainProblem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import chained_tables, check_table
 from orchestration_project.engine.warehouse.connecting import parsed_url

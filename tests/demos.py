@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from orchestration_project.connections.simulator import DemoProgram, finra_demo, stop_demos
+from orchestration_project.engine.connections.simulator import DemoProgram, finra_demo, stop_demos
 from orchestration_project.settings import Settings
 
 MOST = 3

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.domains.documents.tables import documents_files, documents_pages
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.documents import documents_files, documents_pages
 from tests.assets.test_documents import folder as folder
 from tests.assets.test_documents import run, tick
 from tests.resources.definitions import RESOURCES

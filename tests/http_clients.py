@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http import (
     AnswerLimits,
     BreakerPolicy,
     Hooks,
@@ -14,7 +14,7 @@ from orchestration_project.connections.http import (
     Network,
     RetryPolicy,
 )
-from orchestration_project.connections.http.shared_state import SqliteState
+from orchestration_project.engine.http.shared_state import SqliteState
 
 USUAL = {
     "retries": RetryPolicy(max_attempts=2, wait_seconds=0.001),

@@ -17,8 +17,8 @@ import pytest
 import zstandard
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
+from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.settings import load_settings
 from tests import programs
 from tests.prepared import Prepared

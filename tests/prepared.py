@@ -14,7 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import delete
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Table, delete, insert, update
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.attention.reading import AttentionReader
 from orchestration_project.services.attention.rules import Entry, Inbox, Selection

@@ -13,7 +13,7 @@ DOCS = (HOW_TO / "add-a-dataset.md").read_text()
 def test_the_declaration_that_is_shown_is_the_one_that_is_loaded():
     fields, shown = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
     package = PROJECT_ROOT / "orchestration_project"
-    assert fields in (package / "tables" / "finra_datasets.py").read_text()
+    assert fields in (package / "domains" / "finra" / "tables" / "datasets.py").read_text()
     assert shown in (package / "domains" / "finra" / "datasets.py").read_text()
     assert finra_datasets.CORPORATE_MARKET_BREADTH in DATASETS
 

@@ -21,6 +21,11 @@ PLANTED = {
         "domains/finra/calendar.py",
         "os",
     ),
+    "Domains use the pure part of the engine": ("domains/prices/days.py", "engine.leases"),
+    "The engine's lower parts import down their layers": (
+        "engine/contracts/cron.py",
+        "engine.connections.clock",
+    ),
     "Rules of services are pure: no Dagster, no I/O": ("services/gate/rules.py", "os"),
     "Domains do not know each other (rules)": ("domains/prices/calendar.py", "domains.saas.jira"),
     "Domains do not know each other (assets): depend by key, not by import": (

@@ -6,13 +6,13 @@ import pytest
 
 from orchestration_project.assets.finra.weekly import limits_of
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.rules import CompletenessLimits
+from orchestration_project.domains.fx.tables import fx_rates_daily
+from orchestration_project.engine.contracts.rules import CompletenessLimits
 from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.presets import effective_config
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.settings.checks import CheckLimits, read_checks
-from orchestration_project.tables.fx import fx_rates_daily
 
 
 def checks(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> CheckLimits:

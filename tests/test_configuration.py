@@ -4,14 +4,14 @@ import dagster as dg
 import pytest
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.failures import run_category
-from orchestration_project.contracts.job_kinds import LIST_SESSIONS
 from orchestration_project.definitions import build, defs
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.contracts.failures import run_category
+from orchestration_project.engine.contracts.job_kinds import LIST_SESSIONS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import load_settings, load_shared_settings
-from orchestration_project.settings.domains.finra import FinraSettings
 from tests.runs import executed
 
 MODULE = "orchestration_project.definitions"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.contract import Contract, split_rows
-from orchestration_project.contracts.delimited import parse_parts
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import (
+from orchestration_project.engine.contracts.contract import Contract, split_rows
+from orchestration_project.engine.contracts.delimited import parse_parts
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import (
     Audit,
     AuditSummary,
     RowRule,
@@ -22,7 +22,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     summarised,
 )
-from orchestration_project.contracts.values import (
+from orchestration_project.engine.contracts.values import (
     decimal_texts,
     exact_scaled,
     schema_of,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
 from orchestration_project.catalog.fx import FX
-from orchestration_project.contracts.failures import Category
+from orchestration_project.engine.contracts.failures import Category
 from orchestration_project.registry import DomainDefinitions, Job, Registry
 from orchestration_project.settings import PROJECT_ROOT
 from tools.reference_pages import errors
@@ -94,7 +94,7 @@ def test_a_planted_key_of_metadata_is_named(source: str, keys: list[str]):
     ("path", "source", "names"),
     [
         ("settings/planted.py", "class PlantedSettings(BaseSettings): x: int = 1", ["Planted"]),
-        ("settings/domains/planted.py", "class PlantedSettings(Settings): x: int", ["Planted"]),
+        ("domains/planted/settings.py", "class PlantedSettings(Settings): x: int", ["Planted"]),
         ("services/planted.py", "class PlantedSettings(StorageSettings): x: int", ["Planted"]),
         ("services/planted.py", "class Settings2(Record): x: int", []),
     ],

@@ -21,8 +21,6 @@ from sqlalchemy import select
 from orchestration_project.assets.finra.catalogue import finra_weeks
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import ProgressLine
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import Balance
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
@@ -30,8 +28,11 @@ from orchestration_project.domains.finra.datasets import (
 )
 from orchestration_project.domains.finra.declaration import MIDNIGHT
 from orchestration_project.engine import runner
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.loads import ItemResult, Load, record_run_balances
+from orchestration_project.engine.own.declarations import Weekly
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import (
@@ -40,7 +41,6 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.own.declarations import Weekly
 from orchestration_project.resources.finra.weeks import first_finra_week, offered_weeks
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import settings_class

@@ -23,16 +23,16 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import EXPORT_TABLES, LIST_ARTIFACTS
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, LIST_ARTIFACTS
+from orchestration_project.engine.tracing import spans
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.resources.prices.connection import opened_prices
 from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.settings import load_settings, settings_class
-from orchestration_project.tracing import spans
 from tests import programs
 from tests.collector import Collector, collecting
 from tests.domains.encrypted_xls import encrypted_xls

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.http import RetryPolicy
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.http import RetryPolicy
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.services.presets import effective_config
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import PROJECT_ROOT, load_settings, shown_values
-from orchestration_project.settings.domains.finra import FinraSettings
 from tests.properties import bounded
 
 NO_MASK = st.characters(exclude_characters="*")

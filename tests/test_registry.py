@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import build
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.errors import ConfigurationError

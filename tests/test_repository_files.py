@@ -80,9 +80,9 @@ def test_coverage_counts_statements_and_branches_of_a_package_together():
     summary = {"covered_lines": 8, "num_statements": 10, "covered_branches": 1, "num_branches": 2}
     whole = {"covered_lines": 6, "num_statements": 6, "covered_branches": 2, "num_branches": 2}
     files = {
-        "orchestration_project/contracts/rules.py": {"summary": summary},
-        "orchestration_project/contracts/a/b.py": {"summary": whole},
-        "orchestration_project/tables/fx.py": {"summary": whole},
+        "orchestration_project/engine/contracts/rules.py": {"summary": summary},
+        "orchestration_project/engine/contracts/a/b.py": {"summary": whole},
+        "orchestration_project/tables/spine.py": {"summary": whole},
     }
     assert COVERED["percentages"](files) == {"contracts": 85.0, "tables": 100.0}
 

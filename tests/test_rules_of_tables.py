@@ -3,8 +3,8 @@
 import json
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.formulas import NOT_DECLARED, to_json
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.formulas import NOT_DECLARED, to_json
 from orchestration_project.services.evidence.absences import explain_absence
 from orchestration_project.services.explanation import RULES_FILE, read_rules
 from orchestration_project.tables.schema import METADATA, asset_of

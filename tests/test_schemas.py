@@ -9,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.presets import read_preset
+from orchestration_project.engine.contracts.presets import read_preset
 from orchestration_project.settings import PROJECT_ROOT
 
 SCHEMAS = {

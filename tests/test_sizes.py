@@ -45,7 +45,7 @@ def lines(root: Path, *names: str) -> list[list[str]]:
 
 def test_a_change_is_compared_with_where_its_branch_left_main(branch: Path):
     commit(branch, MODULE, '"""Loads."""\n\nA = 1\n')
-    write(branch, "orchestration_project/tables/fx.py", "A = 1\nB = 2\n# a comment\n")
+    write(branch, "orchestration_project/tables/spine.py", "A = 1\nB = 2\n# a comment\n")
     head, *sizes = lines(branch, "origin/main", "main")
     assert head[:5] == ["sizes,", "and", "their", "difference", "to"]
     assert sizes == [

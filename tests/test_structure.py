@@ -100,7 +100,7 @@ def test_a_comment_a_docstring_and_public_dagster_are_no_use_of_it(text):
 
 def test_a_module_names_a_domain_by_import_or_setting():
     own = [
-        Module("settings/domains/prices.py", "class A:\n    prices_file: str"),
+        Module("domains/prices/settings.py", "class A:\n    prices_file: str"),
         Module("domains/prices/rules.py", ""),
         Module("resources/prices/desk.py", ""),
     ]
@@ -182,7 +182,7 @@ def test_domains_are_the_folders_and_modules_of_domains(found):
     [
         "engine/leases.py",
         "engine/warehouse/planted.py",
-        "connections/planted.py",
+        "engine/connections/planted.py",
         "services/lamps/planted.py",
         "registry.py",
     ],
@@ -193,15 +193,15 @@ def test_domains_are_the_folders_and_modules_of_domains(found):
         "from orchestration_project.domains import lamps",
         "from orchestration_project.domains.lamps.rules import check_lamp",
         "import orchestration_project.domains.lamps.rules",
-        "def f():\n    from orchestration_project.tables.lamps import lamps_states",
-        "from orchestration_project.tables import lamps_history",
+        "def f():\n    from orchestration_project.domains.lamps.tables import lamps_states",
+        "from orchestration_project.domains.lamps import history",
     ],
 )
 def test_an_import_of_a_new_domain_by_shared_code_is_found(path: str, text: str):
     lamps = [
         Module("domains/lamps/rules.py", ""),
-        Module("tables/lamps.py", ""),
-        Module("tables/lamps_history.py", ""),
+        Module("domains/lamps/tables.py", ""),
+        Module("domains/lamps/history.py", ""),
         Module("services/alerts/rules/notification.py", ""),
     ]
     shared = "from orchestration_project.services.alerts.rules.notification import read_rules\n"

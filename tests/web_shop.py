@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog.web import shop_demo
+from orchestration_project.domains.web.settings import WebSettings
+from orchestration_project.domains.web.tables import web_items
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_items
 from tests import databases
 
 PRODUCTS = 20

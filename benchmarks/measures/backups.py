@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_least, line
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.resources.operations.backup_objects import at_once

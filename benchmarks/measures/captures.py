@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_least, line
-from orchestration_project.connections.artifacts import FolderStore, S3Store
 from orchestration_project.engine.captures import Capture, Captures, unstored
+from orchestration_project.engine.connections.artifacts import FolderStore, S3Store
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 BODY_BYTES = 20_000

@@ -11,11 +11,11 @@ from sqlalchemy import update
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.documents.tables import documents_files
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import Arrivals
 from orchestration_project.resources.documents.folder import DocumentFolder
-from orchestration_project.tables.documents import documents_files
 from orchestration_project.tables.spine import work_items
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

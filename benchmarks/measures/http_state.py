@@ -12,8 +12,8 @@ import psycopg
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_least, line
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.shared_state import HostKey, Rate
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http.shared_state import HostKey, Rate
 from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url

@@ -15,14 +15,14 @@ import psycopg
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.gateway.api.data import page_response, read_page
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.tables.catalogue import relation
-from orchestration_project.tables.paging import cursor_after
+from orchestration_project.tables.queries.paging import cursor_after
 from orchestration_project.tables.spine import work_items
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

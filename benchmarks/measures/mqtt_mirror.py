@@ -18,11 +18,13 @@ from sqlalchemy import insert
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_least, at_most, line
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.mqtt.judging import Message
+from orchestration_project.domains.mqtt.tables import mqtt_inbox, mqtt_seen_keys
+from orchestration_project.domains.mqtt.tables import mqtt_mirror as mirror_table
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.mqtt.folding import fold_again, lock_fold
@@ -37,8 +39,6 @@ from orchestration_project.resources.mqtt.ranges import (
 )
 from orchestration_project.resources.mqtt.replaying import requested_ids
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.mqtt import mqtt_inbox, mqtt_seen_keys
-from orchestration_project.tables.mqtt import mqtt_mirror as mirror_table
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 WINDOW = 20

@@ -9,8 +9,8 @@ from sqlalchemy import Table
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower

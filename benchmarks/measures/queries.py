@@ -12,23 +12,23 @@ from sqlalchemy import Connection, Executable, Table
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from benchmarks.source import BASE_WEEK, lines_of_a_week, pages_of, weeks
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.contract import RULE_VERSION, check_week
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_frame
-from orchestration_project.tables.aggregates import aggregate
-from orchestration_project.tables.catalogue import relation, relation_as_of
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.published import published_by
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.tables.catalogue import relation, relation_as_of
+from orchestration_project.tables.queries.aggregates import aggregate
+from orchestration_project.tables.queries.published import published_by
 
 LOADED = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ASKED = LOADED + timedelta(days=1)

@@ -11,8 +11,8 @@ from sqlalchemy import insert, select
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.edits import Action
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.flags import FLAG_STORE

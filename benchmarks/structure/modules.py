@@ -86,8 +86,8 @@ def read_modules(root: Path = PACKAGE) -> list[Module]:
 
 
 def find_domains(modules: Sequence[Module]) -> list[str]:
-    """Return the business domains: folders and modules of `domains/` and `settings/domains/`."""
-    paths = [module.path.removesuffix(".py").removeprefix("settings/") for module in modules]
+    """Return the business domains: folders and modules of `domains/`."""
+    paths = [module.path.removesuffix(".py") for module in modules]
     parts = [path.split("/") for path in paths]
     names = {part[1] for part in parts if part[0] == "domains" and len(part) > 1}
     return sorted(names - {"__init__"})

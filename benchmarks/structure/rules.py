@@ -12,7 +12,7 @@ PRIVATE_PLACES = ("engine/dagster_private", "gateway/dagster_web", "instance")
 PRIVATE = re.compile(r"dagster(\._\w|_graphql\b|_shared\b|_webserver\b)")
 DAGSTER_NAMES = ("dagster", "dg")
 
-SHARED_CODE = ("connections/", "engine/", "services/", "registry.py")
+SHARED_CODE = ("engine/", "services/", "registry.py")
 """Code that every domain uses, and that knows none."""
 
 DERIVING = ("Derivation", "write_derived")
@@ -139,7 +139,7 @@ def naming_a_domain(modules: Sequence[Module]) -> dict[str, list[str]]:
     """Return by path the domains that modules outside of them name, `migrations/` left out.
 
     A module names a domain that imports a module of it, or that uses one of its settings: a field
-    of a class in `settings/domains/<domain>.py`, as an attribute or, in capitals, within a string.
+    of a class in `domains/<domain>/settings.py`, as an attribute or, in capitals, within a string.
     """
     domains = find_domains(modules)
     packages = _packages(modules, domains)
@@ -147,7 +147,7 @@ def naming_a_domain(modules: Sequence[Module]) -> dict[str, list[str]]:
         field: domain
         for module in modules
         for domain in domains
-        if module.path == f"settings/domains/{domain}.py"
+        if module.path == f"domains/{domain}/settings.py"
         for field in _fields(module)
     }
     named = {

@@ -102,9 +102,9 @@ def load_week() -> dict[str, list[str]]:
 
 def load_document() -> dict[str, list[str]]:
     """Store an upload, and load it as a document."""
-    from orchestration_project.connections.artifacts import open_store
-    from orchestration_project.connections.clock import Clock
-    from orchestration_project.contracts.uploads import FileInbox
+    from orchestration_project.engine.connections.artifacts import open_store
+    from orchestration_project.engine.connections.clock import Clock
+    from orchestration_project.engine.contracts.uploads import FileInbox
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.services.inbox.uploads import NewFile, Reservations, Uploads
     from orchestration_project.settings import load_settings
@@ -128,8 +128,8 @@ def load_document() -> dict[str, list[str]]:
 def load_webhook() -> dict[str, list[str]]:
     """Take a delivery, load it, and write the row that a routing rule asks for."""
     from orchestration_project.catalog import REGISTRY
-    from orchestration_project.connections.clock import Clock
     from orchestration_project.domains.events_routing.rules import FORM
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
     from orchestration_project.resources.events_routing.targets import RoutingTargets

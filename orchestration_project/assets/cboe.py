@@ -7,21 +7,21 @@ import dagster as dg
 
 from orchestration_project.assets.factory import derive_partitions
 from orchestration_project.assets.specs import asset_spec
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.cboe.charts import TITLE, off_exchange_share
+from orchestration_project.domains.cboe.tables import MADE_OF, off_exchange_share_weekly
 from orchestration_project.domains.cboe.volume import WEEKS
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.plots.cboe import TITLE, off_exchange_share
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.cboe import read_shares, weekly_load
 from orchestration_project.services.metadata import column_schema, image, store_file, table_of
 from orchestration_project.settings import Settings, domains_on, load_shared_settings
 from orchestration_project.settings.sources import source_values
-from orchestration_project.tables.cboe import MADE_OF, off_exchange_share_weekly
 from orchestration_project.tables.schema import asset_of
 
 SETTINGS = load_shared_settings()

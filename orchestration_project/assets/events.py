@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.assets.specs import SOURCE, system_spec
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

@@ -10,11 +10,16 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.specs import system_spec
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
-from orchestration_project.contracts.rule_edits import RulesText
 from orchestration_project.domains.events_routing.rules import FORM, RoutingDifference, RoutingRule
+from orchestration_project.domains.events_routing.tables import (
+    events_routed,
+    events_routing_dead_letters,
+    events_routing_rules,
+)
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.engine.contracts.rule_edits import RulesText
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -37,11 +42,6 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import (
-    events_routed,
-    events_routing_dead_letters,
-    events_routing_rules,
-)
 
 GROUP = "events"
 RULES = dg.AssetKey([GROUP, "routing_rules"])

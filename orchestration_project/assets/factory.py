@@ -23,19 +23,6 @@ from orchestration_project.assets.specs import (
     freshness_check,
     paused_freshness,
 )
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.contract import HELP
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.partition_tags import consecutive_ranges
-from orchestration_project.contracts.rules import (
-    COMPARE,
-    COMPLETE_AUDIT,
-    CompletenessLimits,
-    summarised,
-)
-from orchestration_project.contracts.values import decimal_texts
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     REPORTED_LATE,
@@ -44,6 +31,19 @@ from orchestration_project.engine.announcements import (
     ReportLog,
     is_known_from,
 )
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.contract import HELP
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
+from orchestration_project.engine.contracts.rules import (
+    COMPARE,
+    COMPLETE_AUDIT,
+    CompletenessLimits,
+    summarised,
+)
+from orchestration_project.engine.contracts.values import decimal_texts
 from orchestration_project.engine.dataset import (
     Dataset,
     LoadedPartition,

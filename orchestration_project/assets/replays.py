@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.contracts.job_kinds import replay_job_name, replay_op
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.engine.contracts.job_kinds import replay_job_name, replay_op
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.loads import ReplayOptions, partition_keys
 from orchestration_project.engine.options import JobOptions, not_dry, report_dry_run
 from orchestration_project.engine.warehouse.recorded import place_of

@@ -15,17 +15,10 @@ from typing import TYPE_CHECKING, cast
 
 from orchestration_project import Daily, Dataset, Document, http_source
 from orchestration_project.catalog.packaged import PackagedSource, packaged_domain
-from orchestration_project.contracts.capture_forms import delimited
-from orchestration_project.contracts.pipelines import Parameter
 from orchestration_project.domains.cboe import volume
-from orchestration_project.engine.conservation import list_equations
-from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.engine.warehouse.target import Transform
-from orchestration_project.own.packaged import fields_of
-from orchestration_project.registry import AsOfModule, DomainDefinitions, Job
-from orchestration_project.settings.domains.cboe import FIRST_DAY, URL
-from orchestration_project.settings.domains.cboe import VOLUME as TEXTS
-from orchestration_project.tables.cboe import (
+from orchestration_project.domains.cboe.settings import FIRST_DAY, URL
+from orchestration_project.domains.cboe.settings import VOLUME as TEXTS
+from orchestration_project.domains.cboe.tables import (
     CODE_FIELD,
     MADE_OF,
     MARKET_VOLUME_FIELDS,
@@ -33,6 +26,13 @@ from orchestration_project.tables.cboe import (
     off_exchange_share_daily,
     off_exchange_share_weekly,
 )
+from orchestration_project.engine.conservation import list_equations
+from orchestration_project.engine.contracts.capture_forms import delimited
+from orchestration_project.engine.contracts.pipelines import Parameter
+from orchestration_project.engine.own.packaged import fields_of
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.engine.warehouse.target import Transform
+from orchestration_project.registry import AsOfModule, DomainDefinitions, Job
 
 if TYPE_CHECKING:
     from dagster import AssetsDefinition

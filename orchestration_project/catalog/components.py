@@ -16,16 +16,16 @@ from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.assets.own_derived import derived_assets
 from orchestration_project.catalog.own import dataset_of
 from orchestration_project.catalog.resources import resource_definitions
-from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
-from orchestration_project.engine.own_sources import Declaration, own_declarations
-from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
-from orchestration_project.own.attributes import (
+from orchestration_project.engine.own.attributes import (
     DatasetAttributes,
     DerivedAttributes,
     DltAttributes,
     FileAttributes,
     HttpAttributes,
 )
+from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
+from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.sensors.factory import dataset_sensor
 from orchestration_project.sensors.own_derived import derived_sensor
 from orchestration_project.settings import project_folder

@@ -11,13 +11,15 @@ from uuid import uuid4
 
 from orchestration_project.assets import documents
 from orchestration_project.assets.replays import ReplaySelection, define_replay_job
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder
-from orchestration_project.contracts.pipelines import DAY
-from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.options import DocumentOptions
 from orchestration_project.domains.documents.reasons import REASONS
+from orchestration_project.domains.documents.settings import DocumentsSettings
+from orchestration_project.domains.documents.tables import documents_pages
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.contracts.pipelines import DAY
+from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.environment import open_client
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
@@ -56,9 +58,7 @@ from orchestration_project.settings import (
     project_folder,
     switched_off,
 )
-from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.settings.profile import DEMO_PACKAGE
-from orchestration_project.tables.documents import documents_pages
 
 DEMO_FOLDER = "documents_demo"
 DEMO_COUNT = 300

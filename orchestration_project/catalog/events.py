@@ -5,10 +5,17 @@ from dataclasses import replace
 
 from sqlalchemy import Table
 
-from orchestration_project.contracts.subjects import Key, SubjectKind
-from orchestration_project.contracts.uploads import FILE
-from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
-from orchestration_project.contracts.webhooks.sources import rows_of_delivery, webhook_subjects
+from orchestration_project.domains.events_routing.tables import (
+    ROUTED_TABLES,
+    events_routing_dead_letters,
+)
+from orchestration_project.engine.contracts.subjects import Key, SubjectKind
+from orchestration_project.engine.contracts.uploads import FILE
+from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
+from orchestration_project.engine.contracts.webhooks.sources import (
+    rows_of_delivery,
+    webhook_subjects,
+)
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
@@ -26,11 +33,7 @@ from orchestration_project.services.inbox.rows import ITEM_REMEDIES, delivery_it
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.status import DeadLetters, ItemTopics
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import (
-    ROUTED_TABLES,
-    events_routing_dead_letters,
-)
-from orchestration_project.tables.inbox_states import DELIVERY_TOPICS
+from orchestration_project.tables.spine import DELIVERY_TOPICS
 from orchestration_project.tables.webhooks import events_webhooks
 
 

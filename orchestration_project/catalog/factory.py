@@ -7,9 +7,9 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchestration_project.connections.simulator import demo_url
-from orchestration_project.contracts.partitioning import Partitioning
-from orchestration_project.contracts.pipelines import Parameter
+from orchestration_project.engine.connections.simulator import demo_url
+from orchestration_project.engine.contracts.partitioning import Partitioning
+from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.document_source import Documents, DocumentSource
 from orchestration_project.engine.environment import network_of, open_client

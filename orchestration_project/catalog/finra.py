@@ -5,15 +5,17 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.pipelines import Parameter
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.finra.calendar import WEEK, publication_date
 from orchestration_project.domains.finra.conservation import CONSERVATIONS
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.conservation import list_equations
+from orchestration_project.engine.contracts.pipelines import Parameter
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
@@ -30,8 +32,6 @@ from orchestration_project.resources.finra.datasets import DATASETS_ON, ENGINE_D
 from orchestration_project.resources.finra.weeks import offered_weeks, oldest_unlanded
 from orchestration_project.services.status import Deadlines, read_late_datasets
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_otc_weekly
 
 if TYPE_CHECKING:
     from orchestration_project.resources.finra.source import FinraSource

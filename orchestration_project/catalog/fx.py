@@ -4,12 +4,12 @@ import polars as pl
 
 from orchestration_project import Daily, Dataset, Document, http_source
 from orchestration_project.catalog.packaged import PackagedSource, packaged_domain
-from orchestration_project.contracts.capture_forms import Form
-from orchestration_project.contracts.contract import Claim
-from orchestration_project.own.packaged import fields_of
-from orchestration_project.settings.domains.fx import FIRST_DAY, URL
-from orchestration_project.settings.domains.fx import RATES as TEXTS
-from orchestration_project.tables.fx import FX_FIELDS, fx_rates_daily
+from orchestration_project.domains.fx.settings import FIRST_DAY, URL
+from orchestration_project.domains.fx.settings import RATES as TEXTS
+from orchestration_project.domains.fx.tables import FX_FIELDS, fx_rates_daily
+from orchestration_project.engine.contracts.capture_forms import Form
+from orchestration_project.engine.contracts.contract import Claim
+from orchestration_project.engine.own.packaged import fields_of
 
 
 def _attribute(name: str, group: str) -> str:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.domains.mqtt.tables import mqtt_dead_letters, mqtt_mirror
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
@@ -25,8 +27,6 @@ from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.status import DeadLetters, Deadlines, ItemTopics
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.mqtt import MqttSettings
-from orchestration_project.tables.mqtt import mqtt_dead_letters, mqtt_mirror
 
 
 def _oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:

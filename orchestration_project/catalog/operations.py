@@ -1,7 +1,7 @@
 """Operations: runs, alerts, readiness, presets and evidence of all domains."""
 
-from orchestration_project.contracts.exports import EXPORTS_FOLDER, EXPORTS_TOPIC
-from orchestration_project.contracts.job_kinds import EXPORT_TABLES
+from orchestration_project.engine.contracts.exports import EXPORTS_FOLDER, EXPORTS_TOPIC
+from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
     DefinitionsMaker,

@@ -8,11 +8,10 @@ from functools import cache, partial
 
 from orchestration_project.assets.own_derived import DerivedAssets, derived_assets
 from orchestration_project.catalog.factory import domain_of
-from orchestration_project.connections.dlt_private import dlt_version
-from orchestration_project.connections.http import AnswerLimits, HttpClient, RetryPolicy
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.dlt_private import dlt_version
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.dlt_deliveries import DltReader, parse_recorded
 from orchestration_project.engine.dlt_states import StartState, append_state, read_start_state
@@ -22,20 +21,21 @@ from orchestration_project.engine.document_source import (
     document_recovery,
 )
 from orchestration_project.engine.environment import open_client
-from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
-from orchestration_project.engine.own_sources import Declaration, own_declarations
-from orchestration_project.engine.source import Source
-from orchestration_project.own.contracts import contract_of, partitioning_of
-from orchestration_project.own.declarations import Dataset as Declared
-from orchestration_project.own.declarations import FileSource, HttpSource, UsualSize
-from orchestration_project.own.dlt_source import DltSource
-from orchestration_project.own.partition_documents import (
+from orchestration_project.engine.http import AnswerLimits, HttpClient, RetryPolicy
+from orchestration_project.engine.own.contracts import contract_of, partitioning_of
+from orchestration_project.engine.own.declarations import Dataset as Declared
+from orchestration_project.engine.own.declarations import FileSource, HttpSource, UsualSize
+from orchestration_project.engine.own.dlt_source import DltSource
+from orchestration_project.engine.own.partition_documents import (
     listings_of,
     names_of,
     partitions_in,
     version_in,
 )
-from orchestration_project.own.records import counter_of
+from orchestration_project.engine.own.records import counter_of
+from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
+from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.engine.source import Source
 from orchestration_project.registry import (
     AsOfModule,
     Connection,

@@ -14,20 +14,20 @@ from sqlalchemy import Column, Table
 
 from orchestration_project.catalog.factory import domain_of, open_documents
 from orchestration_project.catalog.own import dataset_of, documents_of
-from orchestration_project.contracts.capture_forms import Form
-from orchestration_project.contracts.formulas import TableRules
+from orchestration_project.engine.contracts.capture_forms import Form
+from orchestration_project.engine.contracts.formulas import TableRules
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (
     Documents,
     DocumentSource,
     document_recovery,
 )
+from orchestration_project.engine.own.declarations import Dataset as Declared
+from orchestration_project.engine.own.declarations import HttpSource
+from orchestration_project.engine.own.packaged import table_rules
 from orchestration_project.engine.own_sources import Declaration
 from orchestration_project.engine.warehouse.target import Dependents, Derive
 from orchestration_project.errors import SourceError
-from orchestration_project.own.declarations import Dataset as Declared
-from orchestration_project.own.declarations import HttpSource
-from orchestration_project.own.packaged import table_rules
 from orchestration_project.registry import Connection, Domain, Environment, FormulaModule
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.sources import SourceTexts, source_values

@@ -3,10 +3,12 @@
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.pipelines import Parameter
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.prices.calendar import month_named, month_of
+from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.pipelines import Parameter
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.work_items import WorkItems
@@ -27,8 +29,6 @@ from orchestration_project.resources.prices.universe import (
 from orchestration_project.resources.prices.work import SYMBOLS_TOPIC
 from orchestration_project.services.status import Deadlines, ItemTopics
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.prices import PricesSettings
-from orchestration_project.tables.prices import prices_daily
 
 MONTH = Parameter(name="month", to_key=month_named)
 FIRST_MONTH = "PRICES_FIRST_MONTH"

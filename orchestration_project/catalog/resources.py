@@ -14,8 +14,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.connections.artifacts import ArtifactStore, open_store
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import ArtifactStore, open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import at_first_use, open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Connection, Domain, Environment, Registry

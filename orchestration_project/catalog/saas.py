@@ -1,12 +1,12 @@
 """SaaS: tasks of PeopleForce and issues of Jira, kept in agreement."""
 
+from orchestration_project.domains.saas.settings import SaasSettings
 from orchestration_project.domains.saas.subjects import SUBJECTS
+from orchestration_project.domains.saas.tables import saas_dead_letters
 from orchestration_project.registry import Connection, Domain, DomainDefinitions, Job, SensorMaker
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.status import DeadLetters
 from orchestration_project.settings import Settings, without_secrets
-from orchestration_project.settings.domains.saas import SaasSettings
-from orchestration_project.tables.saas import saas_dead_letters
 
 TRIED_IN_DEMO = "looked which systems SAAS_SOURCE names"
 

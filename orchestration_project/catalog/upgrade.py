@@ -6,9 +6,9 @@ from datetime import datetime
 import dagster as dg
 from sqlalchemy import Connection, Exists, Table, exists, literal, select, union_all
 
-from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.former_names import FORMER_NAMES
-from orchestration_project.contracts.job_kinds import present_launch
+from orchestration_project.engine.contracts.edits import Action
+from orchestration_project.engine.contracts.former_names import FORMER_NAMES
+from orchestration_project.engine.contracts.job_kinds import present_launch
 from orchestration_project.engine.dagster_private import rename_instigators
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import Edit

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.simulator import DemoProgram
-from orchestration_project.contracts.exports import DeclaredExport
-from orchestration_project.contracts.flags import FlagUse
-from orchestration_project.contracts.pipelines import DAY
-from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
+from orchestration_project.domains.web.settings import WebSettings
+from orchestration_project.domains.web.tables import web_items, web_pages
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.simulator import DemoProgram
+from orchestration_project.engine.contracts.exports import DeclaredExport
+from orchestration_project.engine.contracts.flags import FlagUse
+from orchestration_project.engine.contracts.pipelines import DAY
+from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
@@ -37,8 +39,6 @@ from orchestration_project.services.exports import FileExports
 from orchestration_project.services.flags import FlagUses
 from orchestration_project.services.status import Deadlines, ItemTopics, ProposalReader
 from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_items, web_pages
 
 DEMO_MODULE = "orchestration_demo.shop"
 DEMO_FOLDER = "demo_shop"

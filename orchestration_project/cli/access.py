@@ -65,8 +65,8 @@ def review(is_csv: bool) -> int:
 
 
 def _grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGrant"]:
-    from orchestration_project.connections.clock import Clock
-    from orchestration_project.contracts.roles import PERMISSIONS_OF_ROLE, Role
+    from orchestration_project.engine.connections.clock import Clock
+    from orchestration_project.engine.contracts.roles import PERMISSIONS_OF_ROLE, Role
     from orchestration_project.services.access import Keys
     from orchestration_project.services.access.review import (
         AccessGrant,
@@ -113,7 +113,7 @@ def _domain_modules() -> Iterator[Any]:
 
 
 def _senders(settings: "Settings") -> Iterator["AccessGrant"]:
-    from orchestration_project.contracts.webhooks.sources import secret_names
+    from orchestration_project.engine.contracts.webhooks.sources import secret_names
     from orchestration_project.services.access.review import AccessGrant
     from orchestration_project.services.inbox.senders import read_senders
 

@@ -19,7 +19,7 @@ from orchestration_project.cli.console import (
     preview,
     show_rows,
 )
-from orchestration_project.contracts.job_kinds import EXPORT_EVIDENCE
+from orchestration_project.engine.contracts.job_kinds import EXPORT_EVIDENCE
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.services.evidence.rules import MANIFEST
 
@@ -110,7 +110,7 @@ def _wait_for_version(warehouse: "Warehouse", expected: str, seconds: float) -> 
 def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
     """Leave on what an installation had in use before names changed and domains were chosen."""
     from orchestration_project.catalog.upgrade import follow_new_names, keep_domains_in_use
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.dagster_private import instigators_switched_on
     from orchestration_project.instance.storage import open_instance
 
@@ -378,8 +378,8 @@ def list_captures(where: tuple[str, ...], limit: int) -> int:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def get_capture(capture: str, output: str, force: bool) -> int:
     """Write the bytes of CAPTURE, a capture id or a SHA-256, after verifying their SHA-256."""
-    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.services.export import whole_file
     from orchestration_project.services.inventory import find_blob

@@ -92,7 +92,7 @@ def check_rules() -> int:
 def watch_once(because: str) -> int:
     """Look at daemon, queue and disk, and send alerts; return 1 if something is wrong."""
     from orchestration_project.catalog import REGISTRY
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.services.alerts.conditions import failed_daemon, see
     from orchestration_project.services.alerts.watching import watch
     from orchestration_project.services.probes import open_alerts
@@ -129,7 +129,7 @@ def _end(because: str) -> TransientError:
 
 def _seen(alerts: Alerts) -> "Sequence[ConditionResult]":
     from orchestration_project.cli.full_disk import full_disk_explained
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.services.alerts.conditions import failed_daemon, see
 

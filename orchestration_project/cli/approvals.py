@@ -15,7 +15,7 @@ from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_row
 from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from orchestration_project.contracts.roles import Principal
+    from orchestration_project.engine.contracts.roles import Principal
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.services.access.approvals import Approval, Approvals
 
@@ -112,7 +112,7 @@ def _decide(
 
 @contextmanager
 def _opened() -> "Iterator[tuple[Warehouse, Approvals]]":
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.services.access.approvals import Approvals
     from orchestration_project.settings import load_settings
@@ -140,7 +140,7 @@ def _person(warehouse: "Warehouse", key: str) -> "Principal":
     Raises:
         ConfigurationError: It is not valid.
     """
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.services.access import Access, KnownCaller
     from orchestration_project.services.access.review import SHELL
     from orchestration_project.services.access.rules.credentials import LoginLimits

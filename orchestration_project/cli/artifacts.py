@@ -6,7 +6,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, preview
-from orchestration_project.contracts.job_kinds import REPAIR_ARTIFACTS
+from orchestration_project.engine.contracts.job_kinds import REPAIR_ARTIFACTS
 
 FIGURES = ("damaged_count", "repaired_count", "rederived_count", "lost_count")
 

@@ -12,8 +12,8 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, echo, emit, note, preview, show_rows
-from orchestration_project.contracts.job_kinds import RETRY_FAILURES
-from orchestration_project.contracts.pauses import read_end
+from orchestration_project.engine.contracts.job_kinds import RETRY_FAILURES
+from orchestration_project.engine.contracts.pauses import read_end
 from orchestration_project.errors import UnknownNameError, cut
 
 if TYPE_CHECKING:

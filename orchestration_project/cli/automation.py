@@ -148,7 +148,7 @@ def simulate_year(
     are means of the last 90 days. Nothing is started or written.
     """
     from orchestration_project.cli.execution import repository
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.instance.launchers import DEQUEUE_SECONDS
     from orchestration_project.services.schedules.rules.capacity import (

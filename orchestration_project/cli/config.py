@@ -101,7 +101,7 @@ def check() -> int:
 
 def _readers(settings: "Settings") -> Iterator[Callable[[], object]]:
     """Yield the functions that read the files of all domains, and those that belong to none."""
-    from orchestration_project.contracts.presets import preset_targets
+    from orchestration_project.engine.contracts.presets import preset_targets
     from orchestration_project.services.exports import declared_exports
     from orchestration_project.services.objectives import declared_objectives
     from orchestration_project.services.presets import preset_names, preset_of_file

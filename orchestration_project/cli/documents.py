@@ -71,10 +71,10 @@ def show(files: tuple[str, ...], lines: int, timeout: float, memory_mib: int, wo
     are documents too. JSON has all pages with text and tables.
     Exit status: 0 all extracted, 1 some failed, 2 usage.
     """
+    from orchestration_project.domains.documents.settings import DocumentsSettings
     from orchestration_project.resources.documents.extraction import Extraction
     from orchestration_project.resources.documents.setups import reader_settings
     from orchestration_project.settings import load_settings
-    from orchestration_project.settings.domains.documents import DocumentsSettings
 
     settings = DocumentsSettings.of(load_settings())
     rows, states = list[Mapping[str, Any]](), Counter[str]()

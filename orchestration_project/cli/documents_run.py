@@ -21,8 +21,9 @@ from orchestration_project.cli.execution import (
 )
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.contracts.partitioning import load_outcome
-from orchestration_project.contracts.pipelines import DAY
+from orchestration_project.domains.documents.settings import DocumentsSettings
+from orchestration_project.engine.contracts.partitioning import load_outcome
+from orchestration_project.engine.contracts.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
@@ -33,7 +34,6 @@ from orchestration_project.resources.documents.arrivals import Arrivals, PollRes
 from orchestration_project.resources.documents.items import OUTCOMES
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.settings.domains.documents import DocumentsSettings
 
 CAPTURE = "documents_capture"
 EXTRACTED = ("loaded", "unchanged")

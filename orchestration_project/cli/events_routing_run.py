@@ -17,8 +17,9 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.events_routing.rules import FORM
+from orchestration_project.domains.events_routing.tables import events_routed_states
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -32,7 +33,6 @@ from orchestration_project.resources.mqtt.opening import open_bridge
 from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.events_routing import events_routed_states
 
 MAX_PUBLISHING_SECONDS = 60
 POLL_SECONDS = 0.1

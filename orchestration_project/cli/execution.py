@@ -14,10 +14,10 @@ from sqlalchemy import select
 from orchestration_project.cli import console
 from orchestration_project.cli.console import OUTPUT, aligned
 from orchestration_project.cli.exit_statuses import ExitStatus
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.partition_tags import PARTITION, RANGE_END, RANGE_START
-from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.announcements import REPORTED_LATE, UNCHANGED
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.partition_tags import PARTITION, RANGE_END, RANGE_START
+from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS

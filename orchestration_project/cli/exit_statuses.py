@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from orchestration_project.cli import console
-from orchestration_project.contracts.partitioning import LoadOutcome
+from orchestration_project.engine.contracts.partitioning import LoadOutcome
 from orchestration_project.errors import OrchestrationError
 
 

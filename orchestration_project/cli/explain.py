@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
     from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.contracts.api.explanation import InputRow, NumberExplanation
 
     Explainer = Callable[[Connection, Captures], NumberExplanation]
 
@@ -33,8 +33,8 @@ def explain(table: str, key: str, column: str) -> int:
     a source of your own, the field is read again from the captured record. Of a table that you
     derive, its query or function runs again.
     """
-    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.warehouse.connecting import open_reading
     from orchestration_project.services.explanation import (
         choose_number,

@@ -34,8 +34,8 @@ from orchestration_project.tables.catalogue import (
     relation_as_of,
 )
 from orchestration_project.tables.conditions import MOMENT, read_moment
-from orchestration_project.tables.published import REASON, REASONS, Published
-from orchestration_project.tables.published import published_by as published_state
+from orchestration_project.tables.queries.published import REASON, REASONS, Published
+from orchestration_project.tables.queries.published import published_by as published_state
 
 READER_WENT_AWAY = 141
 """The exit status of a program that SIGPIPE ended."""

@@ -18,7 +18,6 @@ from orchestration_project.cli.execution import (
 )
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.connections.artifacts import open_store
 from orchestration_project.domains.finra.calendar import WEEKS_AT_FIRST
 from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
 from orchestration_project.domains.finra.selection import (
@@ -28,6 +27,8 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
 )
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -39,7 +40,6 @@ from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.resources.finra.source import published_lately
 from orchestration_project.services.links import name_in
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
-from orchestration_project.settings.domains.finra import FinraSettings
 
 JOB = "finra_otc_weekly"
 

@@ -135,7 +135,7 @@ def init(folder: Path) -> int:
 
     It depends on this package, and runs at once: `make run`, `make test`, `make ui`.
     """
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
 
     name = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_")
     if not name or not name[0].isalpha():

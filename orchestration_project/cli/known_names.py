@@ -25,7 +25,7 @@ Known = Mapping[str, str]
 
 def store_datasets(keys: Mapping[str, Sequence[str]]) -> None:
     """Store the partition keys of all datasets by name, for completion, if the disk has room."""
-    from orchestration_project.connections.files import state_folder
+    from orchestration_project.engine.connections.files import state_folder
     from orchestration_project.settings import load_settings
 
     with suppress(OSError):

@@ -28,8 +28,8 @@ from orchestration_project.cli.execution import (
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.known_names import store_datasets
-from orchestration_project.contracts.partition_tags import consecutive_ranges
-from orchestration_project.contracts.pipelines import (
+from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
+from orchestration_project.engine.contracts.pipelines import (
     DateRange,
     KnownPartitions,
     Parameter,

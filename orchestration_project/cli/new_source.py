@@ -13,8 +13,8 @@ from orchestration_project.cli.console import OUTPUT, echo, preview, show_rows
 from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from orchestration_project.own.proposing import Proposal
-    from orchestration_project.own.writing import Asking
+    from orchestration_project.engine.own.proposing import Proposal
+    from orchestration_project.engine.own.writing import Asking
 
 HEADINGS = {
     "name": "column",
@@ -64,10 +64,10 @@ def new_source(
     CSV, JSON, NDJSON, XLSX and Parquet, also in gzip or zip. Correct the file: a sample does not
     have the meaning of its fields.
     """
-    from orchestration_project.connections.clock import Clock
-    from orchestration_project.own.declarations import NAME
-    from orchestration_project.own.proposing import propose
-    from orchestration_project.own.writing import Asking, source_text, yaml_text
+    from orchestration_project.engine.connections.clock import Clock
+    from orchestration_project.engine.own.declarations import NAME
+    from orchestration_project.engine.own.proposing import propose
+    from orchestration_project.engine.own.writing import Asking, source_text, yaml_text
     from orchestration_project.settings import require_project_folder
 
     if (url is None) == (file is None):
@@ -130,9 +130,9 @@ def _answer(url: str, asking: "Asking") -> bytes:
         SourceError: It is a refusal.
         TransientError: The source does not answer.
     """
-    from orchestration_project.connections.http import AnswerLimits, BreakerPolicy
     from orchestration_project.engine.document_source import refusal
     from orchestration_project.engine.environment import open_client
+    from orchestration_project.engine.http import AnswerLimits, BreakerPolicy
     from orchestration_project.resources.own import secret
     from orchestration_project.settings import load_settings
 

@@ -10,10 +10,10 @@ import click
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, show_rows
 from orchestration_project.cli.loads import DAY
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 
 if TYPE_CHECKING:
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.services.access import KeyFacts
     from orchestration_project.services.access.rules.credentials import Key
@@ -306,7 +306,7 @@ def _opened() -> "Warehouse":
 
 
 def _clock() -> "Clock":
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
 
     return Clock()
 

@@ -8,7 +8,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, progress
-from orchestration_project.contracts.backups import Manifest, named
+from orchestration_project.engine.contracts.backups import Manifest, named
 from orchestration_project.errors import ConfigurationError, ContractError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
     Raises:
         ContractError: One is missing or changed.
     """
-    from orchestration_project.connections.artifacts import open_store
+    from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import upgraded_warehouse
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.services.inventory import take_inventory

@@ -14,10 +14,10 @@ from orchestration_project.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestration_project.contracts.partitioning import Partition
-    from orchestration_project.contracts.rules import Validated
+    from orchestration_project.engine.contracts.partitioning import Partition
+    from orchestration_project.engine.contracts.rules import Validated
+    from orchestration_project.engine.own.contracts import Progress, RowDifference
     from orchestration_project.engine.own_sources import Declaration
-    from orchestration_project.own.contracts import Progress, RowDifference
 
 SHOWN = 10
 PERSONAL = ("mail", "phone", "name", "birth", "address", "ssn", "iban", "passport")
@@ -73,12 +73,12 @@ def preview(source: str, partition: str | None) -> int:
     """
     from orchestration_project.catalog.own import open_source
     from orchestration_project.cli.own_derived import preview_derived
-    from orchestration_project.connections.artifacts import FolderStore
-    from orchestration_project.contracts.partitioning import Partition
     from orchestration_project.engine.captures import Captures, parts_of
+    from orchestration_project.engine.connections.artifacts import FolderStore
+    from orchestration_project.engine.contracts.partitioning import Partition
     from orchestration_project.engine.dlt_deliveries import progress_before, record_parts
+    from orchestration_project.engine.own.contracts import partitioning_of
     from orchestration_project.engine.own_derived import find_derived
-    from orchestration_project.own.contracts import partitioning_of
     from orchestration_project.registry import Environment
     from orchestration_project.settings import load_settings
 
@@ -120,8 +120,8 @@ def test(source: str | None, from_capture: str | None) -> int:
 
     A sample is a file defs/NAME/samples/PARTITION.* with the bytes that the source sent.
     """
+    from orchestration_project.engine.own.contracts import partitioning_of
     from orchestration_project.engine.own_sources import own_declarations
-    from orchestration_project.own.contracts import partitioning_of
 
     chosen = [_declaration(source)] if source else list(own_declarations())
     if from_capture:
@@ -165,11 +165,11 @@ def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
     """Store the bytes of a capture among the samples of its source."""
     from sqlalchemy import select
 
-    from orchestration_project.connections.artifacts import open_store
     from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.engine.own.dlt_source import DltSource
     from orchestration_project.engine.warehouse.capture_log import read_blobs
-    from orchestration_project.own.dlt_source import DltSource
     from orchestration_project.settings import load_settings
     from orchestration_project.tables.spine import captures
 
@@ -217,7 +217,7 @@ def _validated(
     partition: "Partition",
     before: "Progress | None" = None,
 ) -> "Validated":
-    from orchestration_project.own.contracts import contract_of, validate_documents
+    from orchestration_project.engine.own.contracts import contract_of, validate_documents
 
     contract = contract_of(
         declaration.dataset, declaration.table, declaration.fields, declaration.code
@@ -232,8 +232,8 @@ def _difference(
     from sqlalchemy import inspect
 
     from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.engine.own.contracts import compare_rows, partitioning_of
     from orchestration_project.engine.warehouse.frames import read_scope
-    from orchestration_project.own.contracts import compare_rows, partitioning_of
     from orchestration_project.settings import load_settings
     from orchestration_project.tables.schema import key_names
 

@@ -9,7 +9,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
-from orchestration_project.contracts.pauses import ALL, Pause, read_end
+from orchestration_project.engine.contracts.pauses import ALL, Pause, read_end
 
 if TYPE_CHECKING:
     from orchestration_project.services.pauses import Pauses

@@ -325,7 +325,7 @@ def new(name: str, output: Path | None) -> int:
 
 @contextmanager
 def _edits() -> "Iterator[tuple[PluginEdits, Any]]":
-    from orchestration_project.connections.artifacts import open_store
+    from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.resources.plugins.edits import PluginEdits
     from orchestration_project.settings import load_settings

@@ -22,8 +22,10 @@ from orchestration_project.catalog.web import shop_demo
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.mqtt_run import load as load_mqtt
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.plugins.tables import plugins_calls, plugins_rows
+from orchestration_project.domains.web.settings import WebSettings
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -34,8 +36,6 @@ from orchestration_project.resources.plugins.running import call_endpoint
 from orchestration_project.resources.plugins.state import read_plugin
 from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import Settings, load_settings, require_project_folder
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.plugins import plugins_calls, plugins_rows
 
 EXAMPLES = Path("examples", "plugins")
 IDS = ("rss", "csv_drop", "projects_board", "slack_digest")

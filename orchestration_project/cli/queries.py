@@ -9,7 +9,7 @@ import click
 
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import OUTPUT, echo, emit, note, printable, show_rows
-from orchestration_project.contracts.work_items import ItemState, WorkItem
+from orchestration_project.engine.contracts.work_items import ItemState, WorkItem
 
 if TYPE_CHECKING:
     from orchestration_project.engine.work_items import WorkItems
@@ -200,7 +200,7 @@ def diff(
     Each has the key, change, and old_X and new_X of each other column X.
     """
     from orchestration_project.cli.export import Destination, Query, export_relation, moment_of
-    from orchestration_project.tables.row_diff import publication_diff, row_diff
+    from orchestration_project.tables.queries.row_diff import publication_diff, row_diff
 
     table = chosen["table"]
     if published_from and published_by and not (since or until):
@@ -269,7 +269,7 @@ def items() -> None:
 )
 def list_items(topic: str | None, state: ItemState | None, limit: int) -> int:
     """List work items in the order of topic and key."""
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.engine.work_items import WorkItems
     from orchestration_project.settings import load_settings

@@ -14,7 +14,7 @@ from orchestration_project.cli.console import OUTPUT, echo, preview
 from orchestration_project.cli.known_names import DATASETS_FILE
 from orchestration_project.cli.stack_services import data_folders
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
-from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings, load_settings, project_folder
 
@@ -95,8 +95,8 @@ def _other_state(settings: Settings) -> Iterator[str]:
     """Return the databases and stores outside of STATE_DIR that have state."""
     from sqlalchemy import inspect
 
-    from orchestration_project.connections.artifacts import FolderStore, open_store
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.artifacts import FolderStore, open_store
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import unprepared_warehouse
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.instance.storage import postgres_url

@@ -11,6 +11,7 @@ from orchestration_project.cli.execution import execute, failures, outcome_of
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.saas.peopleforce import SYSTEM
+from orchestration_project.domains.saas.settings import SaasSettings
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
@@ -20,7 +21,6 @@ from orchestration_project.resources.saas.rules import rules_in_effect
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA
 from orchestration_project.settings import Settings, load_settings, without_secrets
-from orchestration_project.settings.domains.saas import SaasSettings
 
 RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"
 RECONCILE_OP = "reconcile_saas"

@@ -21,7 +21,7 @@ import psutil
 
 from orchestration_project.cli.console import note
 from orchestration_project.cli.ending import GRACE_SECONDS, POLL_SECONDS, Watcher
-from orchestration_project.contracts.attempts import back_off
+from orchestration_project.engine.contracts.attempts import back_off
 from orchestration_project.errors import TransientError
 
 LAST_LINES = 15

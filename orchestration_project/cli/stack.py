@@ -38,10 +38,10 @@ from orchestration_project.cli.stack_services import (
     victoriametrics,
     write_private,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder
-from orchestration_project.connections.simulator import retire_demos
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.simulator import retire_demos
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.environment import open_warehouse, upgraded_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.access import Keys

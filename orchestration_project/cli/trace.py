@@ -12,7 +12,7 @@ from orchestration_project.errors import UnknownNameError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orchestration_project.contracts.api.traces import Trace, TracedPartition, TracedRun
+    from orchestration_project.engine.contracts.api.traces import Trace, TracedPartition, TracedRun
     from orchestration_project.services.ledger import Ledger
     from orchestration_project.services.ledger.rules.entries import LedgerEntry
     from orchestration_project.settings import Settings
@@ -26,12 +26,12 @@ def trace(trace_id: str) -> int:
     TRACE_ID is the trace_id of a log line or problem answer, or the header X-Trace-Id; a UUID of
     MQTT is one too. It reads our own databases: no tracing system is needed.
     """
-    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.engine.tracing.traceparent import is_trace_id
     from orchestration_project.services.ledger import Ledger
     from orchestration_project.services.traces import read_trace
     from orchestration_project.settings import load_settings
-    from orchestration_project.tracing.traceparent import is_trace_id
 
     wanted = trace_id.lower().replace("-", "")
     if not is_trace_id(wanted):
@@ -63,8 +63,8 @@ def _read_unrecorded(
 ) -> "Sequence[LedgerEntry]":
     """Return the runs of a trace whose end the ledger lacks; without any, import no Dagster."""
     from orchestration_project.cli.dagster_home import find_run_ids
+    from orchestration_project.engine.tracing.traceparent import TRACE_ID_TAG
     from orchestration_project.services.traces import MAX_LIVE_RUNS, unrecorded_entries
-    from orchestration_project.tracing.traceparent import TRACE_ID_TAG
 
     run_ids = find_run_ids(settings, TRACE_ID_TAG, trace_id, MAX_LIVE_RUNS)
     if run_ids is not None and ledger.ended(run_ids).keys() >= {*run_ids}:

@@ -23,10 +23,10 @@ from orchestration_project.cli.daemon_watch import DaemonWatch, is_silent
 from orchestration_project.cli.dagster_home import prepare_home
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import RestartPolicy, StopRequest, SupervisedServices
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder
-from orchestration_project.connections.simulator import retire_demos
-from orchestration_project.contracts.addresses import is_loopback
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.simulator import retire_demos
+from orchestration_project.engine.contracts.addresses import is_loopback
 from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.bind_address import (

@@ -8,7 +8,7 @@ import dagster as dg
 from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
 from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.contracts.job_kinds import CHECKS_JOB
+from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.rules.entries import NOT_APPLICABLE
 from orchestration_project.settings import load_settings

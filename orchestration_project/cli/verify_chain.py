@@ -1,7 +1,7 @@
 """Shows whether tables fit their chains, and exports the heads of the chains."""
 
 from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
-from orchestration_project.contracts.chain import read_heads
+from orchestration_project.engine.contracts.chain import read_heads
 from orchestration_project.engine.environment import (
     open_clock,
     open_warehouse,

@@ -27,8 +27,9 @@ def check(file: Path) -> int:
     captured pages, schema and stored robots.txt alone are checked.
     Exit status: 0 valid, 1 a problem, 2 usage.
     """
-    from orchestration_project.connections.artifacts import open_store
+    from orchestration_project.domains.web.settings import WebSettings
     from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.resources.web.access import site_guard
@@ -36,7 +37,6 @@ def check(file: Path) -> int:
     from orchestration_project.resources.web.item_exports import export_targets
     from orchestration_project.resources.web.sites import read_site_file
     from orchestration_project.settings import load_settings
-    from orchestration_project.settings.domains.web import WebSettings
 
     settings = load_settings()
     try:

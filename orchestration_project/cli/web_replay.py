@@ -15,9 +15,10 @@ from orchestration_project.assets.web.replay import (
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.connections.artifacts import open_store
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.web.proposals import apply_accepted
@@ -28,7 +29,6 @@ from orchestration_project.resources.web.replaying import (
 )
 from orchestration_project.resources.web.sites import read_site_file
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
 
 HEADINGS = {"change": "change", "item_key": "item", "field": "field"}
 VALUES = {"before": "before", "after": "after"}

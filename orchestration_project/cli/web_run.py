@@ -20,14 +20,14 @@ from orchestration_project.cli.execution import (
 )
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.contracts.partitioning import load_outcome
-from orchestration_project.contracts.pipelines import DAY
+from orchestration_project.domains.web.tables import web_crawls
+from orchestration_project.engine.contracts.partitioning import load_outcome
+from orchestration_project.engine.contracts.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.web import web_crawls
 
 COLUMNS = ("request_count", "page_count", "item_count", "reject_count")
 COMPLETE = "complete"

@@ -17,8 +17,8 @@ from orchestration_project.client.asking import (
     quoted,
 )
 from orchestration_project.client.transport import INCOMPLETE
-from orchestration_project.contracts.api.explanation import NumberExplanation
-from orchestration_project.contracts.api.models import (
+from orchestration_project.engine.contracts.api.explanation import NumberExplanation
+from orchestration_project.engine.contracts.api.models import (
     NEXT_CURSOR,
     Archive,
     Archives,
@@ -39,7 +39,7 @@ from orchestration_project.contracts.api.models import (
     Tables,
     Uploaded,
 )
-from orchestration_project.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.api.runs import Launched
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from orchestration_project.client.asking import Asking, quoted
-from orchestration_project.contracts.api.extensions import (
+from orchestration_project.engine.contracts.api.extensions import (
     PluginAdded,
     PluginDetails,
     PluginList,

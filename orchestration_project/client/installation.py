@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
-from orchestration_project.contracts.api.attention import (
+from orchestration_project.engine.contracts.api.attention import (
     AttentionEntries,
     AttentionEntry,
     AttentionResult,
     ReceivedAlerts,
 )
-from orchestration_project.contracts.api.edits import (
+from orchestration_project.engine.contracts.api.edits import (
     ApprovalList,
     ApprovalShown,
     FlagEdited,
@@ -22,7 +22,7 @@ from orchestration_project.contracts.api.edits import (
     ScheduleList,
     ScheduleShown,
 )
-from orchestration_project.contracts.api.models import (
+from orchestration_project.engine.contracts.api.models import (
     AccessEntries,
     AccessEntry,
     Automation,
@@ -36,14 +36,14 @@ from orchestration_project.contracts.api.models import (
     Sessions,
     Switched,
 )
-from orchestration_project.contracts.api.routing import (
+from orchestration_project.engine.contracts.api.routing import (
     RoutingDeadLetter,
     RoutingDeadLetters,
     RoutingDryRun,
     RoutingRules,
 )
-from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.contracts.api.traces import Trace
+from orchestration_project.engine.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.api.traces import Trace
 
 Kind = Literal["schedule", "sensor"]
 

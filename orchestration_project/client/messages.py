@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel
 
 from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
-from orchestration_project.contracts.api.messages import (
+from orchestration_project.engine.contracts.api.messages import (
     MqttBridges,
     MqttComponent,
     MqttDeadLetter,
@@ -22,8 +22,8 @@ from orchestration_project.contracts.api.messages import (
     MqttReceived,
     MqttTask,
 )
-from orchestration_project.contracts.api.models import Page
-from orchestration_project.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.api.models import Page
+from orchestration_project.engine.contracts.api.runs import Launched
 
 if TYPE_CHECKING:
     import pandas as pd

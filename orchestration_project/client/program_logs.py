@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from orchestration_project.client.asking import Asking, frame_of_models
-from orchestration_project.contracts.api.program_logs import LogLine, LogLines
+from orchestration_project.engine.contracts.api.program_logs import LogLine, LogLines
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
 from orchestration_project.client.transport import RunFailedError
-from orchestration_project.contracts.api.models import Asked, Backfill
-from orchestration_project.contracts.api.pipelines import (
+from orchestration_project.engine.contracts.api.models import Asked, Backfill
+from orchestration_project.engine.contracts.api.pipelines import (
     Declared,
     Executed,
     Execution,
@@ -17,7 +17,7 @@ from orchestration_project.contracts.api.pipelines import (
     Pipelines,
     State,
 )
-from orchestration_project.contracts.api.runs import (
+from orchestration_project.engine.contracts.api.runs import (
     Ending,
     Event,
     Events,

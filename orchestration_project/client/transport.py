@@ -1,7 +1,7 @@
 """Requests of the client: its key, its retries, and problems as exceptions.
 
-A transport of its own: that in `connections/http` shares rate and breaker of a source by files
-below STATE_DIR, which a program elsewhere does not have.
+A transport of its own: that in `engine/http` shares rate and breaker of a source by files below
+STATE_DIR, which a program elsewhere does not have.
 """
 
 import time
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import ValidationError
 
-from orchestration_project.contracts.api.models import Problem
-from orchestration_project.contracts.api.runs import RunStatus
+from orchestration_project.engine.contracts.api.models import Problem
+from orchestration_project.engine.contracts.api.runs import RunStatus
 from orchestration_project.redaction import hide
 
 PATH = "/api/v1"

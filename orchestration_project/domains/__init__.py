@@ -1,1 +1,1 @@
-"""MEANING: pure rules, one module for each domain; no Dagster, no I/O, no clock."""
+"""MEANING: rules, tables, settings and charts of each domain; no Dagster, no I/O, no clock."""

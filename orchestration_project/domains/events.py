@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated, in_ascii
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated, in_ascii
 
 RULE_VERSION = "1"
 

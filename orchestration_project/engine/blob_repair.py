@@ -10,8 +10,6 @@ from datetime import date
 from typing import BinaryIO
 from uuid import uuid4
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.repair import DAMAGED, Problem, is_expired
 from orchestration_project.engine.captures import (
     STREAM_BYTES,
     BlobError,
@@ -20,6 +18,8 @@ from orchestration_project.engine.captures import (
     compress_file,
     hash_file,
 )
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.repair import DAMAGED, Problem, is_expired
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO, Required, TypedDict, Unpack
 
 import zstandard
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.parts import Part
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.packs import PACKED_BYTES, Blob, make_packs, pack_frames
 from orchestration_project.errors import ConfigurationError, TransientError
 

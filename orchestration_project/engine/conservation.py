@@ -18,8 +18,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.contracts.balance import Balance, Conservation
-from orchestration_project.contracts.chain import ERASURE
+from orchestration_project.engine.contracts.balance import Balance, Conservation
+from orchestration_project.engine.contracts.chain import ERASURE
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.engine.warehouse.target import IS_STALE, KNOWN_FROM

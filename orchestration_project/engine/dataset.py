@@ -16,15 +16,25 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from sqlalchemy import Column, Connection, Table
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import CountRecords
-from orchestration_project.contracts.contract import Contract, validate
-from orchestration_project.contracts.delimited import Parsed
-from orchestration_project.contracts.failures import NO_DATA, NOT_PUBLISHED
-from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.contracts.rules import Audit, CompletenessLimits, SpillStore, Validated
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import CountRecords
+from orchestration_project.engine.contracts.contract import Contract, validate
+from orchestration_project.engine.contracts.delimited import Parsed
+from orchestration_project.engine.contracts.failures import NO_DATA, NOT_PUBLISHED
+from orchestration_project.engine.contracts.partitioning import (
+    A_DAY,
+    Calendar,
+    Partition,
+    Partitioning,
+)
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.rules import (
+    Audit,
+    CompletenessLimits,
+    SpillStore,
+    Validated,
+)
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.contract import Drift, drift, remembered
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, bounded
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.contract import Drift, drift, remembered
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.dataset import LoadSpec
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Read

@@ -17,9 +17,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from orchestration_project.contracts.balance import Balance, Conservation, UnbalancedError
-from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.conservation import read_source_sums
+from orchestration_project.engine.contracts.balance import Balance, Conservation, UnbalancedError
+from orchestration_project.engine.contracts.rules import content_sha256
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.equations import (
     BalanceFilter,

@@ -13,14 +13,17 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.dlt_private import Sessions, missing_dlt, read_items
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.contracts.delimited import Parsed
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.parts import Part
 from orchestration_project.engine.captures import Capture, Captures, parts_of
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.dlt_private import Sessions, missing_dlt, read_items
+from orchestration_project.engine.contracts.delimited import Parsed
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.dlt_states import STATE, StartState
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.own.contracts import Progress, parse_delivery, version_of
+from orchestration_project.engine.own.declarations import Dataset, HttpSource
+from orchestration_project.engine.own.dlt_source import DltSource, arguments_of, lines_of
 from orchestration_project.engine.source import Extraction
 from orchestration_project.errors import (
     ConfigurationError,
@@ -29,9 +32,6 @@ from orchestration_project.errors import (
     TransientError,
     UnavailableError,
 )
-from orchestration_project.own.contracts import Progress, parse_delivery, version_of
-from orchestration_project.own.declarations import Dataset, HttpSource
-from orchestration_project.own.dlt_source import DltSource, arguments_of, lines_of
 from orchestration_project.redaction import MASK, Secrets
 
 MISSING = (404, 410)
@@ -76,7 +76,7 @@ class DltReader:
             SourceError: It cannot be read, or its captures do not make the same rows.
             TransientError: The source did not answer in full.
         """
-        from orchestration_project.connections.dlt_answers import LiveExchanges
+        from orchestration_project.engine.connections.dlt_answers import LiveExchanges
 
         source = self.source
         start = self.start_of(partition) if source.is_incremental else StartState()
@@ -212,7 +212,7 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
     if not isinstance(source, DltSource) or not source.captures_answers:
         return parts
     try:
-        from orchestration_project.connections.dlt_answers import RecordedExchanges
+        from orchestration_project.engine.connections.dlt_answers import RecordedExchanges
     except ModuleNotFoundError as error:
         raise missing_dlt() from error
     exchanges = RecordedExchanges(parts, Secrets())

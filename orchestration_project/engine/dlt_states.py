@@ -19,7 +19,7 @@ from orchestration_project.engine.warehouse import Delivery, SupersededError
 from orchestration_project.engine.warehouse.target import WriteTarget
 from orchestration_project.errors import SourceError
 from orchestration_project.settings import Settings
-from orchestration_project.tables.dlt import dlt_states
+from orchestration_project.tables.spine import dlt_states
 
 STATE = "dlt_state"
 """Entry of a capture's request that has the states before and after a read."""

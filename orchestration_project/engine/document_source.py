@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from http import HTTPStatus
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.client import Response
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.client import Response
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import SourceError, TransientError, UnavailableError

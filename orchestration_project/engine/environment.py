@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sqlalchemy.engine import URL
 
-from orchestration_project.connections.artifacts import ArtifactStore, open_artifacts
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder, stored_secret
-from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.connections.http.shared_state import (
+from orchestration_project.engine.connections.artifacts import ArtifactStore, open_artifacts
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder, stored_secret
+from orchestration_project.engine.contracts.chain import (
+    ChainKey,
+    new_key_text,
+    read_key,
+    read_public_keys,
+)
+from orchestration_project.engine.http.addresses import AddressGuard
+from orchestration_project.engine.http.shared_state import (
     SharedState,
     SqliteState,
     SystemState,
 )
-from orchestration_project.connections.http.shared_state import (
+from orchestration_project.engine.http.shared_state import (
     read_systems as read_systems_of_file,
 )
-from orchestration_project.contracts.chain import ChainKey, new_key_text, read_key, read_public_keys
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.migrating import named
@@ -35,7 +40,7 @@ from orchestration_project.settings import Settings
 from orchestration_project.settings.project import own_files
 
 if TYPE_CHECKING:
-    from orchestration_project.connections.http import HttpClient, Network, Policies
+    from orchestration_project.engine.http import HttpClient, Network, Policies
 
 CHAIN_KEY_FILE = "chain_key"
 """File of STATE_DIR with the key that signs load records, where CHAIN_KEY is not set."""
@@ -228,7 +233,7 @@ def open_shared_state(settings: Settings) -> SharedState:
 
 def network_of(settings: Settings) -> "Network":
     """Return how a source is reached; the demo, on this machine, without the environment."""
-    from orchestration_project.connections.http.client import INSIDE, OUTSIDE
+    from orchestration_project.engine.http.client import INSIDE, OUTSIDE
 
     return INSIDE if settings.is_demo else OUTSIDE
 
@@ -247,8 +252,8 @@ def open_client(
     Raises:
         ConfigurationError: The state, a proxy's address or the certificates are unusable.
     """
-    from orchestration_project.connections.http.client import HttpClient
-    from orchestration_project.connections.http.connecting import user_agent
+    from orchestration_project.engine.http.client import HttpClient
+    from orchestration_project.engine.http.connecting import user_agent
 
     return HttpClient(
         system=system,

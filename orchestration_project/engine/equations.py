@@ -23,7 +23,7 @@ from sqlalchemy import (
     true,
 )
 
-from orchestration_project.contracts.balance import Balance, UnbalancedError
+from orchestration_project.engine.contracts.balance import Balance, UnbalancedError
 from orchestration_project.engine.warehouse.balancing import balance_row, forget_failure
 from orchestration_project.tables.spine import balances
 

@@ -18,7 +18,7 @@ from psycopg.errors import UndefinedTable
 from psycopg.sql import SQL, Composable, Composed, Identifier
 from sqlalchemy.engine import URL
 
-from orchestration_project.connections.http.shared_state import (
+from orchestration_project.engine.http.shared_state import (
     BUSY_SECONDS,
     NEW_HOST,
     HostKey,

@@ -13,17 +13,17 @@ from typing import Any, Generic, TypeAlias
 
 from sqlalchemy import Connection
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import (
+from orchestration_project.engine.announcements import Announcements, IsReported
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.rules import (
     Acceptance,
     Audit,
     CountedPieces,
     SpillStore,
     Validated,
 )
-from orchestration_project.engine.announcements import Announcements, IsReported
-from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.dataset import (
     Announcement,
     ChangeT,

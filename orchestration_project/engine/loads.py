@@ -13,9 +13,10 @@ import dagster as dg
 from pydantic import Field
 from sqlalchemy import Connection, delete
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
-from orchestration_project.contracts.job_options import (
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
+from orchestration_project.engine.contracts.job_options import (
     LOAD,
     ONLY,
     REPLAY,
@@ -24,10 +25,9 @@ from orchestration_project.contracts.job_options import (
     Moment,
     within,
 )
-from orchestration_project.contracts.partition_tags import Dimensions, asked_partitions
-from orchestration_project.contracts.pipelines import EVERY_DAY, KnownPartitions
-from orchestration_project.contracts.rules import Acceptance, Validated
-from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts.partition_tags import Dimensions, asked_partitions
+from orchestration_project.engine.contracts.pipelines import EVERY_DAY, KnownPartitions
+from orchestration_project.engine.contracts.rules import Acceptance, Validated
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import (
     AsFile,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import BaseModel, create_model
 
-from orchestration_project.contracts.job_options import OptionFields
+from orchestration_project.engine.contracts.job_options import OptionFields
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 

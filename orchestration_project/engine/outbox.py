@@ -16,8 +16,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Column, Connection, Select, bindparam, insert, or_, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.attempts import (
     FIRST_WAIT,
     MAX_ATTEMPTS,
     REQUEST_LEASE,

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Date, Table
 
+from orchestration_project.engine.own.derived import Derived, declare_derived_table
+from orchestration_project.engine.own.reading import invalid
+from orchestration_project.engine.own.sql import read_inputs
 from orchestration_project.engine.own_sources import declared_values, own_declarations
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import KNOWN_FROM
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.own.derived import Derived, declare_derived_table
-from orchestration_project.own.reading import invalid
-from orchestration_project.own.sql import read_inputs
 from orchestration_project.settings import domains_on, load_shared_settings, project_folder
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables.schema import HISTORY, INTERNAL, METADATA, asset_of

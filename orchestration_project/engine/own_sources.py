@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 from sqlalchemy import Table
 
-from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
-from orchestration_project.own.attributes import dataset_in
-from orchestration_project.own.contracts import (
+from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.contracts import (
     Judged,
     contract_of,
     declare_table,
     partitioning_of,
     validate_documents,
 )
-from orchestration_project.own.declarations import Dataset
-from orchestration_project.own.derived import Derived, declare_derived_table
+from orchestration_project.engine.own.declarations import Dataset
+from orchestration_project.engine.own.derived import Derived, declare_derived_table
+from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.settings import project_folder
 from orchestration_project.settings.chosen import beginnings_of, packaged_domains
 from orchestration_project.settings.own_files import import_own, own_function

@@ -8,11 +8,11 @@ from itertools import accumulate
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.balance import sum_balances
-from orchestration_project.contracts.rules import Days, Validated
-from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.balance import sum_balances
+from orchestration_project.engine.contracts.rules import Days, Validated
+from orchestration_project.engine.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.warehouse import (
     Delivery,
     RecordedDelivery,

@@ -13,15 +13,15 @@ from typing import Any, Generic, Protocol, TypeVar
 import dagster as dg
 from sqlalchemy import Connection
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import (
     SETTLED_STATES,
     ClaimedItem,
     ItemSettlement,
     ItemT,
 )
+from orchestration_project.engine.tracing.spans import span
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
-from orchestration_project.tracing.spans import span
 
 FAILURES_SHOWN = 20
 """In a run's metadata, the first ones; `work_items` has all."""

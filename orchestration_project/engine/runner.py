@@ -11,19 +11,19 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.failures import (
-    NO_DATA,
-    QUARANTINED,
-    quarantine_lines,
-    read_quarantine,
-)
-from orchestration_project.contracts.partition_tags import own_tags
 from orchestration_project.engine.announcements import (
     ReportLog,
     event_metadata,
     settle_announcements,
 )
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.failures import (
+    NO_DATA,
+    QUARANTINED,
+    quarantine_lines,
+    read_quarantine,
+)
+from orchestration_project.engine.contracts.partition_tags import own_tags
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.loads import (
     REFUSALS,
@@ -39,6 +39,8 @@ from orchestration_project.engine.loads import (
     place_of_error,
     record_run_balances,
 )
+from orchestration_project.engine.tracing.span import Span
+from orchestration_project.engine.tracing.spans import span
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
 from orchestration_project.errors import (
@@ -46,8 +48,6 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
-from orchestration_project.tracing.span import Span
-from orchestration_project.tracing.spans import span
 
 PROGRESS = logging.getLogger("orchestration_project.progress")
 """One line for each piece done: Dagster keeps them in the run's event log (dagster.yaml)."""

@@ -8,18 +8,18 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import file_bytes
-from orchestration_project.contracts.delimited import read_header, row_count, unfinished_line
-from orchestration_project.contracts.partitioning import (
+from orchestration_project.engine.captures import Capture, Captures, rows_version
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import file_bytes
+from orchestration_project.engine.contracts.delimited import read_header, row_count, unfinished_line
+from orchestration_project.engine.contracts.partitioning import (
     Partition,
     Partitioning,
     filled_in,
 )
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.queries import FieldList, Listing, Paging
-from orchestration_project.contracts.rules import in_ascii
-from orchestration_project.engine.captures import Capture, Captures, rows_version
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
+from orchestration_project.engine.contracts.rules import in_ascii
 from orchestration_project.errors import (
     ConfigurationError,
     MovedError,
@@ -29,7 +29,7 @@ from orchestration_project.errors import (
 )
 
 if TYPE_CHECKING:
-    from orchestration_project.connections.http.client import Response
+    from orchestration_project.engine.http.client import Response
 
 
 class PartitionList(NamedTuple):

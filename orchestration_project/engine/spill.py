@@ -13,8 +13,8 @@ from weakref import finalize
 
 import polars as pl
 
-from orchestration_project.connections.artifacts import as_parquet, write_parquet
-from orchestration_project.contracts.rules import Validated
+from orchestration_project.engine.connections.artifacts import as_parquet, write_parquet
+from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import ConfigurationError
 
 

@@ -28,8 +28,8 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import (
     ALLOWED_ATTEMPTS,
     FAILED_STATES,
     OPEN_STATES,
@@ -49,7 +49,7 @@ from orchestration_project.contracts.work_items import (
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.tables.paging import is_after
+from orchestration_project.tables.queries.paging import is_after
 from orchestration_project.tables.spine import work_items
 
 KEYS_PER_STATEMENT = 5_000

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import ROLE_OF_ACTION, Principal, Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import ROLE_OF_ACTION, Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.guard import AuthServices

@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import EXPORT
-from orchestration_project.contracts.pauses import read_end
-from orchestration_project.contracts.roles import Role
-from orchestration_project.contracts.rules import BALANCE_AUDIT
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import EXPORT
+from orchestration_project.engine.contracts.pauses import read_end
+from orchestration_project.engine.contracts.roles import Role
+from orchestration_project.engine.contracts.rules import BALANCE_AUDIT
 from orchestration_project.errors import ConfigurationError, cut
 from orchestration_project.gateway.api.attention import (
     PATH,

@@ -2,7 +2,12 @@
 
 import socket
 
-from orchestration_project.contracts.addresses import OWN_NAMES, host_name, is_loopback, origin_of
+from orchestration_project.engine.contracts.addresses import (
+    OWN_NAMES,
+    host_name,
+    is_loopback,
+    origin_of,
+)
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.request import Place
 from orchestration_project.settings import Settings, without_secrets

@@ -16,7 +16,7 @@ from itsdangerous import BadSignature, Signer
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.limits import BODY_SECONDS, ConcurrencyLimiter

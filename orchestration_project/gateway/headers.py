@@ -9,8 +9,16 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import REQUEST_IN_LOG
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import REQUEST_IN_LOG
+from orchestration_project.engine.tracing.span import Span
+from orchestration_project.engine.tracing.spans import begin_span, end_span
+from orchestration_project.engine.tracing.traceparent import (
+    TRACEPARENT,
+    continue_or_begin,
+    current_trace,
+    set_task_trace,
+)
 from orchestration_project.gateway.request import (
     CURRENT,
     REJECTED_TRACEPARENT,
@@ -18,14 +26,6 @@ from orchestration_project.gateway.request import (
     Place,
     address_of,
     headers_of,
-)
-from orchestration_project.tracing.span import Span
-from orchestration_project.tracing.spans import begin_span, end_span
-from orchestration_project.tracing.traceparent import (
-    TRACEPARENT,
-    continue_or_begin,
-    current_trace,
-    set_task_trace,
 )
 
 LOG = logging.getLogger("orchestration_project.access")

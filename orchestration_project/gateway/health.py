@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.registry import Probe
 from orchestration_project.services.gate.gate import ProbeResult, examine
 from orchestration_project.services.inbox.senders import webhooks_probe

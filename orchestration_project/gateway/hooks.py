@@ -16,10 +16,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.webhooks.admission import BodyBudget, TokenBucket
-from orchestration_project.contracts.webhooks.schemes import Headers, headers_of, verify
-from orchestration_project.contracts.webhooks.sources import delivery_id_of, kept_headers, kind_of
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.webhooks.admission import BodyBudget, TokenBucket
+from orchestration_project.engine.contracts.webhooks.schemes import Headers, headers_of, verify
+from orchestration_project.engine.contracts.webhooks.sources import (
+    delivery_id_of,
+    kept_headers,
+    kind_of,
+)
+from orchestration_project.engine.tracing.traceparent import current_trace
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.connection_limits import mark_authenticated
@@ -31,7 +36,6 @@ from orchestration_project.services.inbox.rows import GroupCommit, Inbox, NewDel
 from orchestration_project.services.inbox.senders import Sender, read_senders
 from orchestration_project.services.probes import open_disk_probe
 from orchestration_project.settings import Settings
-from orchestration_project.tracing.traceparent import current_trace
 
 LOG = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.gateway.counted import LATENCIES, LatencyCounts
 from orchestration_project.migrations import NEWEST_VERSION

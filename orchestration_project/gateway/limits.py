@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
-from orchestration_project.contracts.addresses import host_name, is_plain_path
+from orchestration_project.engine.contracts.addresses import host_name, is_plain_path
 from orchestration_project.gateway.request import Place, Refusal, header_of
 
 HEADER_BYTES = 16 * 1024

@@ -5,8 +5,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from orchestration_project.contracts.addresses import safe_next
-from orchestration_project.contracts.roles import Principal
+from orchestration_project.engine.contracts.addresses import safe_next
+from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import read_form
 from orchestration_project.gateway.pages import login_page, session_page

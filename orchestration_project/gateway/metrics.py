@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import FOLDER
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import FOLDER
 from orchestration_project.engine.environment import read_systems
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError

@@ -15,8 +15,8 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestration_project.contracts.addresses import is_log_key
-from orchestration_project.contracts.roles import Role, may_ask
+from orchestration_project.engine.contracts.addresses import is_log_key
+from orchestration_project.engine.contracts.roles import Role, may_ask
 from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.addresses import safe_next
-from orchestration_project.contracts.roles import Principal
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.addresses import safe_next
+from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.login import begin_session
 from orchestration_project.gateway.pages import login_page

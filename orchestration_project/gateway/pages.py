@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse
 
-from orchestration_project.contracts.roles import Principal
+from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.request import Refusal
 

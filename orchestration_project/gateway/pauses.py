@@ -9,8 +9,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from orchestration_project.contracts.pauses import ALL, MAX_REASON_CHARACTERS, Pause, read_end
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.pauses import (
+    ALL,
+    MAX_REASON_CHARACTERS,
+    Pause,
+    read_end,
+)
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.guard import AuthServices

@@ -13,6 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.domains.plugins.permissions_diff import Change, PermissionChange
+from orchestration_project.domains.plugins.tables import (
+    plugins,
+    plugins_calls,
+    plugins_versions,
+    plugins_violations,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
@@ -20,12 +26,6 @@ from orchestration_project.gateway.pages import table_page, tables_page
 from orchestration_project.gateway.request import current_user
 from orchestration_project.resources.plugins.state import changes_of, read_plugin
 from orchestration_project.services.links import asset_page, rows_path, run_page
-from orchestration_project.tables.plugins import (
-    plugins,
-    plugins_calls,
-    plugins_versions,
-    plugins_violations,
-)
 
 PATH = "/plugins"
 TITLE = "Plugins"

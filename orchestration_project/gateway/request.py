@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from orchestration_project.contracts.addresses import is_same_origin, origin_of
-from orchestration_project.contracts.roles import Principal
+from orchestration_project.engine.contracts.addresses import is_same_origin, origin_of
+from orchestration_project.engine.contracts.roles import Principal
+from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.tracing.traceparent import HIDDEN_PREFIX
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 """User of this task; Dagster's part reads it where it makes runs and answers errors."""

@@ -29,8 +29,8 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogCons
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.pauses import Pause, find_pause
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.pauses import Pause, find_pause
 from orchestration_project.engine.dagster_private import watch_code_servers_seldom
 from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.engine.leases import (

@@ -15,10 +15,10 @@ from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
+from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.instance.heartbeats import Heartbeat, own_machine
 from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 
 MACHINE_TAG, EARLIER_MACHINE_TAG = f"{HIDDEN_PREFIX}machine", "orchestration_project/machine"
 """Run tag: the host name of the machine whose process takes the run."""

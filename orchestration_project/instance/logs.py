@@ -18,18 +18,22 @@ import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
 
 from orchestration_project import release
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import (
     DAY_SECONDS,
     FOLDER,
     REQUEST_IN_LOG,
     LogFile,
     expire_segments,
 )
-from orchestration_project.contracts.log_lines import encode_line
+from orchestration_project.engine.contracts.log_lines import encode_line
+from orchestration_project.engine.tracing.spans import name_program
+from orchestration_project.engine.tracing.traceparent import (
+    TraceContext,
+    current_trace,
+    trace_of_tags,
+)
 from orchestration_project.settings import Settings, load_shared_settings
-from orchestration_project.tracing.spans import name_program
-from orchestration_project.tracing.traceparent import TraceContext, current_trace, trace_of_tags
 
 LOG_EVENTS: Mapping[str, str] = {
     # Runs

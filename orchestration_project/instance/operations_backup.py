@@ -13,8 +13,8 @@ from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from sqlalchemy import Connection, inspect
 
 from orchestration_project import release
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.files import state_folder
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.files import state_folder
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.migrating import declare_recorded, migrate_to
 from orchestration_project.engine.warehouse.own_schema import make_declared

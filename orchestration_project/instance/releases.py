@@ -9,9 +9,9 @@ import socket
 from collections.abc import Mapping
 
 from orchestration_project import release
+from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION
-from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 
 RELEASE_TAG, EARLIER_RELEASE_TAG = f"{HIDDEN_PREFIX}release", "orchestration_project/release"
 """Run tag: the release that launched the run, with the version of its tables."""

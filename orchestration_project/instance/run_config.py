@@ -7,17 +7,17 @@ import dagster as dg
 from dagster._core.events import EngineEventData
 
 from orchestration_project.catalog.configuration import CONFIGURATION
-from orchestration_project.contracts.job_options import require_valid, within
+from orchestration_project.engine.contracts.job_options import require_valid, within
 from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.loads import LoadOptions, refuse_unused_options
+from orchestration_project.engine.tracing.traceparent import trace_of_tags
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
 from orchestration_project.services.links import link, log_lines_path, trace_path
 from orchestration_project.services.pauses import PausedError, Pauses
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.tracing.traceparent import trace_of_tags
 
 
 def refuse_unused(run_config: Mapping[str, Any], models: Mapping[str, type[dg.Config]]) -> None:

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.files import partial_file
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.files import partial_file
 from orchestration_project.errors import OrchestrationError
 
 FOLDER = "compute_logs"

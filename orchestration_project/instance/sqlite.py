@@ -37,7 +37,7 @@ from sqlalchemy.pool import Pool, QueuePool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
-from orchestration_project.connections.files import partial_file
+from orchestration_project.engine.connections.files import partial_file
 from orchestration_project.instance.stored import (
     StoredEvents,
     StoredRuns,

@@ -27,7 +27,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from orchestration_project.connections.files import state_folder
+from orchestration_project.engine.connections.files import state_folder
 from orchestration_project.engine.environment import open_shared_store
 from orchestration_project.engine.warehouse.connecting import has_rest_of_password
 from orchestration_project.engine.warehouse.remedies import REFUSES_OPTION, WITHOUT_OPTION

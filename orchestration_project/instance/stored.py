@@ -47,25 +47,25 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project import release
-from orchestration_project.contracts.job_kinds import KINDS
-from orchestration_project.contracts.job_options import within
-from orchestration_project.contracts.partition_tags import RANGE_START, own_tags
-from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
-from orchestration_project.redaction import MASK, redacted
-from orchestration_project.services.backfills import BACKFILL
-from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
-from orchestration_project.settings import project_folder
-from orchestration_project.settings.project import DEFINITIONS
-from orchestration_project.tracing import spans
-from orchestration_project.tracing.span import Span
-from orchestration_project.tracing.spans import begin_span, end_span
-from orchestration_project.tracing.traceparent import (
+from orchestration_project.engine.contracts.job_kinds import KINDS
+from orchestration_project.engine.contracts.job_options import within
+from orchestration_project.engine.contracts.partition_tags import RANGE_START, own_tags
+from orchestration_project.engine.tracing import spans
+from orchestration_project.engine.tracing.span import Span
+from orchestration_project.engine.tracing.spans import begin_span, end_span
+from orchestration_project.engine.tracing.traceparent import (
     TraceContext,
     begin_run_trace,
     end_run_trace,
     trace_of_tags,
     trace_tags,
 )
+from orchestration_project.instance.run_claims import RUN_ENDS, RunClaims
+from orchestration_project.redaction import MASK, redacted
+from orchestration_project.services.backfills import BACKFILL
+from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
+from orchestration_project.settings import project_folder
+from orchestration_project.settings.project import DEFINITIONS
 
 UNSUCCESSFUL_ENDS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 

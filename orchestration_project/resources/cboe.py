@@ -8,8 +8,14 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, cast, func, select
 
-from orchestration_project.contracts.values import QUANTITY
 from orchestration_project.domains.cboe import volume
+from orchestration_project.domains.cboe.tables import (
+    market_volume_daily,
+    off_exchange_share_daily,
+    off_exchange_share_weekly,
+)
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.values import QUANTITY
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -30,12 +36,6 @@ from orchestration_project.engine.warehouse.as_of import (
 from orchestration_project.engine.warehouse.difference import changes
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope
 from orchestration_project.engine.warehouse.target import stamped
-from orchestration_project.tables.cboe import (
-    market_volume_daily,
-    off_exchange_share_daily,
-    off_exchange_share_weekly,
-)
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.schema import Quantity
 
 FINRA_MARKETS = {"ATS": "ats_share_quantity", "NON_ATS": "non_ats_share_quantity"}

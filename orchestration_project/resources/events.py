@@ -12,11 +12,11 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Validated
-from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.events import RULE_VERSION, WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteOutcome
 from orchestration_project.engine.warehouse.landing import ScopeDelivery, load_scopes

@@ -10,8 +10,7 @@ from orchestration_project.engine.equations import (
     SubjectBalance,
     read_places,
 )
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import deliveries, inbox, landings
+from orchestration_project.tables.spine import deliveries, inbox, inbox_states, landings
 from orchestration_project.tables.webhooks import events_webhooks
 
 DELIVERIES = inbox_states.alias(inbox.name)

@@ -25,9 +25,14 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.contracts.chain import RETENTION
-from orchestration_project.contracts.retention import WEBHOOK_BODIES
-from orchestration_project.contracts.work_items import WAITING_STATES
+from orchestration_project.domains.events_routing.tables import (
+    ROUTED_STATES,
+    WITH_OUTBOX,
+    events_routed,
+)
+from orchestration_project.engine.contracts.chain import RETENTION
+from orchestration_project.engine.contracts.retention import WEBHOOK_BODIES
+from orchestration_project.engine.contracts.work_items import WAITING_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.services.cleanup.retention import ExpiredRows, RowRetention
@@ -38,10 +43,9 @@ from orchestration_project.services.inbox.rows import (
     topic_of,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import ROUTED_STATES, WITH_OUTBOX, events_routed
-from orchestration_project.tables.inbox_states import IS_ITEM_OF_DELIVERY
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import (
+    IS_ITEM_OF_DELIVERY,
     blobs,
     captures,
     inbox,

@@ -11,17 +11,33 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import file_bytes
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.access_tokens import AccessTokens
-from orchestration_project.connections.http.client import Response
-from orchestration_project.contracts.partitioning import Partition, filled
-from orchestration_project.contracts.queries import FieldList, Listing, Paging
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import file_bytes
+from orchestration_project.engine.contracts.partitioning import Partition, filled
+from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
 from orchestration_project.engine.dlt_deliveries import DltReader, http_progress
 from orchestration_project.engine.dlt_states import STATE, StartState
 from orchestration_project.engine.document_source import refusal
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.access_tokens import AccessTokens
+from orchestration_project.engine.http.client import Response
+from orchestration_project.engine.own.contracts import (
+    Progress,
+    day_field,
+    partitioning_of,
+    progress_after,
+    records_of,
+    version_of,
+)
+from orchestration_project.engine.own.declarations import (
+    ClientCredentials,
+    Dataset,
+    FileSource,
+    HttpSource,
+    Partitions,
+)
+from orchestration_project.engine.own.records import at_path, document_of, loaded_json
 from orchestration_project.engine.source import (
     JSON,
     Extraction,
@@ -37,22 +53,6 @@ from orchestration_project.errors import (
     SourceError,
     UnavailableError,
 )
-from orchestration_project.own.contracts import (
-    Progress,
-    day_field,
-    partitioning_of,
-    progress_after,
-    records_of,
-    version_of,
-)
-from orchestration_project.own.declarations import (
-    ClientCredentials,
-    Dataset,
-    FileSource,
-    HttpSource,
-    Partitions,
-)
-from orchestration_project.own.records import at_path, document_of, loaded_json
 from orchestration_project.redaction import hide
 from orchestration_project.settings.given import Unusable, named_secret
 

@@ -23,6 +23,13 @@ from orchestration_project.engine.derived import (
     Reach,
     find_outdated,
 )
+from orchestration_project.engine.own.reading import invalid
+from orchestration_project.engine.own.results import (
+    Result,
+    conform_result,
+    expected_names,
+    frame_result,
+)
 from orchestration_project.engine.own_derived import (
     WHOLE,
     DerivedDeclaration,
@@ -41,13 +48,6 @@ from orchestration_project.engine.warehouse.difference import derived_versions
 from orchestration_project.engine.warehouse.frames import Scope, read_frame
 from orchestration_project.engine.warehouse.target import KNOWN_FROM
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
-from orchestration_project.own.reading import invalid
-from orchestration_project.own.results import (
-    Result,
-    conform_result,
-    expected_names,
-    frame_result,
-)
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables.catalogue import Part, Relation
 from orchestration_project.tables.conditions import write_condition
@@ -55,7 +55,7 @@ from orchestration_project.tables.schema import HISTORY, PUBLICATION, Query, ass
 from orchestration_project.tables.spine import fences
 
 if TYPE_CHECKING:
-    from orchestration_project.contracts.api.explanation import NumberExplanation
+    from orchestration_project.engine.contracts.api.explanation import NumberExplanation
 
 NOTHING = "0 rows"
 

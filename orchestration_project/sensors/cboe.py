@@ -7,9 +7,10 @@ from orchestration_project.assets.cboe import (
     ZONE,
     off_exchange_weeks_job,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.derivations import requests
-from orchestration_project.contracts.partition_tags import consecutive_ranges
+from orchestration_project.domains.cboe.tables import market_volume_daily
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.derivations import requests
+from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.cboe import WEEKLY
@@ -19,7 +20,6 @@ from orchestration_project.sensors.definitions import (
     sensor,
     while_under_way,
 )
-from orchestration_project.tables.cboe import market_volume_daily
 
 PROFILE = "cboe"
 SECONDS_BETWEEN_LOOKS = 60

@@ -10,11 +10,15 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.contracts.automation import PROFILE, automation_text, interval_text
-from orchestration_project.contracts.balance import FAILED, Balance
-from orchestration_project.contracts.derivations import RecomputationRequest
-from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.contracts.pauses import RUNS_WHILE_PAUSED, Pause
+from orchestration_project.engine.contracts.automation import (
+    PROFILE,
+    automation_text,
+    interval_text,
+)
+from orchestration_project.engine.contracts.balance import FAILED, Balance
+from orchestration_project.engine.contracts.derivations import RecomputationRequest
+from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.contracts.pauses import RUNS_WHILE_PAUSED, Pause
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
 from orchestration_project.engine.loads import partition_keys

@@ -11,7 +11,9 @@ from orchestration_project.assets.documents import (
     documents_freshness_job,
     load_job,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.documents.settings import DocumentsSettings
+from orchestration_project.domains.documents.tables import documents_files
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import PollResult, open_arrivals
@@ -26,8 +28,6 @@ from orchestration_project.sensors.definitions import (
     sensor,
     split_requests,
 )
-from orchestration_project.settings.domains.documents import DocumentsSettings
-from orchestration_project.tables.documents import documents_files
 
 SECONDS_BETWEEN_POLLS = 10
 """A file is loaded after two polls at least."""

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration_project.assets.events_routing import apply_routing_job
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.resources.events_routing.applying import due_actions

@@ -10,7 +10,7 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.assets.factory import DatasetAssets
-from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.source import Source
 from orchestration_project.errors import SourceError

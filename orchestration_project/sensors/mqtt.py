@@ -12,8 +12,8 @@ from orchestration_project.assets.mqtt import (
     mirror_job,
     replay_job,
 )
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.mqtt.judging import hour_of
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse

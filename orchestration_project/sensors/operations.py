@@ -13,8 +13,8 @@ from orchestration_project.assets.operations import checks_job, clean_up_job, ex
 from orchestration_project.assets.operations.catalogue import READINESS
 from orchestration_project.assets.operations.current_state import snapshots, state_changes
 from orchestration_project.assets.operations.jobs import HOURLY_ASSETS, HOURLY_CONFIG
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError

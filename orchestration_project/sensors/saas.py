@@ -3,8 +3,8 @@
 import dagster as dg
 
 from orchestration_project.assets.saas import RECONCILE_CONFIG, reconcile_job, sweep_job
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import turn
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse

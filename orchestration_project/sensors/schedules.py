@@ -5,8 +5,12 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.automation import PROFILE, automation_text, interval_text
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.automation import (
+    PROFILE,
+    automation_text,
+    interval_text,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry

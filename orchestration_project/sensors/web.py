@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from orchestration_project.assets.web import DAYS, SITE_FILES, crawl_jobs
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.crawl_status import why_off
 from orchestration_project.sensors.definitions import schedule

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 
 import dagster as dg
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
-from orchestration_project.contracts.problems import FailedBackfill, Unit
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
+from orchestration_project.engine.contracts.problems import FailedBackfill, Unit
 from orchestration_project.engine.dagster_private import (
     BulkActionStatus,
     PartitionBackfill,

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestration_project.connections.artifacts import open_artifacts
-from orchestration_project.contracts.chain import (
+from orchestration_project.engine.connections.artifacts import open_artifacts
+from orchestration_project.engine.contracts.chain import (
     ChainHead,
     ChainProblem,
     heads_document,

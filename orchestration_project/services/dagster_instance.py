@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import dagster as dg
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private import instigators_switched_on
 
 READ_ONLY = "25006"

@@ -7,12 +7,12 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from orchestration_project.contracts.balance import Balance, sum_balances
+from orchestration_project.engine.contracts.balance import Balance, sum_balances
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.metadata import quoted_table
-from orchestration_project.tables.personal import masked_record
+from orchestration_project.tables.queries.personal import masked_record
 from orchestration_project.tables.spine import audits, balances, captures, deliveries, rejects
 
 OFFENDERS_SHOWN = 20

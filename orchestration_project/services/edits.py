@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select
 
-from orchestration_project.contracts.edits import Action, DefinitionT, EditedKind, Stored
+from orchestration_project.engine.contracts.edits import Action, DefinitionT, EditedKind, Stored
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable

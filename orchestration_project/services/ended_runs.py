@@ -9,7 +9,8 @@ import dagster as dg
 from dagster import DagsterEventType as Happened
 from sqlalchemy.exc import DatabaseError
 
-from orchestration_project.contracts.failures import (
+from orchestration_project.engine.announcements import time_of
+from orchestration_project.engine.contracts.failures import (
     NOT_PUBLISHED,
     QUARANTINED,
     WITHOUT_DATA,
@@ -17,17 +18,16 @@ from orchestration_project.contracts.failures import (
     is_ours,
     read_quarantine,
 )
-from orchestration_project.contracts.partition_tags import PARTITION_TAGS
-from orchestration_project.contracts.problems import (
+from orchestration_project.engine.contracts.partition_tags import PARTITION_TAGS
+from orchestration_project.engine.contracts.problems import (
     EVALUATED_BY_LOAD,
     CheckResult,
     EndedRun,
     Notice,
     Unit,
 )
-from orchestration_project.engine.announcements import time_of
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
-from orchestration_project.tracing.traceparent import trace_of_tags
+from orchestration_project.engine.tracing.traceparent import trace_of_tags
 
 Outcome = Literal["success", "failure", "canceled"]
 

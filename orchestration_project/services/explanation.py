@@ -24,14 +24,15 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.contracts.api.explanation import (
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.contracts.api.explanation import (
     InputRow,
     LastChange,
     LoadSignature,
     NumberExplanation,
 )
-from orchestration_project.contracts.capture_forms import ReadRecord, find_form, read_records
-from orchestration_project.contracts.formulas import (
+from orchestration_project.engine.contracts.capture_forms import ReadRecord, find_form, read_records
+from orchestration_project.engine.contracts.formulas import (
     NOT_DECLARED,
     ROW,
     Formula,
@@ -53,7 +54,6 @@ from orchestration_project.contracts.formulas import (
     show_value,
     summed_columns,
 )
-from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.redaction import redacted

@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
 
-from orchestration_project.connections.files import partial_file, usual_mode
+from orchestration_project.engine.connections.files import partial_file, usual_mode
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import Relation

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.api.edits import FlagShown
-from orchestration_project.contracts.edits import Stored
-from orchestration_project.contracts.flags import (
+from orchestration_project.engine.contracts.api.edits import FlagShown
+from orchestration_project.engine.contracts.edits import Stored
+from orchestration_project.engine.contracts.flags import (
     FLAG_KIND,
     Flag,
     FlagSet,

@@ -22,7 +22,7 @@ import psutil
 from sqlalchemy import select, update
 
 from orchestration_project import release
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
-from orchestration_project.contracts.repair import Problem
-from orchestration_project.contracts.retention import Compared, by_kind, compared
-from orchestration_project.contracts.values import POLARS_TYPES
 from orchestration_project.engine.blob_repair import problem_of
+from orchestration_project.engine.connections.artifacts import ArtifactStore, StoredObject
+from orchestration_project.engine.contracts.repair import Problem
+from orchestration_project.engine.contracts.retention import Compared, by_kind, compared
+from orchestration_project.engine.contracts.values import POLARS_TYPES
 from orchestration_project.engine.packs import PACKS, Blob, stored_size
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, UnknownNameError

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import dagster as dg
 import yaml
 
-from orchestration_project.contracts.addresses import is_loopback
-from orchestration_project.contracts.job_kinds import HANDLE_RUNS
+from orchestration_project.engine.contracts.addresses import is_loopback
+from orchestration_project.engine.contracts.job_kinds import HANDLE_RUNS
 from orchestration_project.settings import load_shared_settings, without_secrets
 
 API = "/api/v1"

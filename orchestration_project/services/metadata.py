@@ -10,10 +10,10 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Column
 
-from orchestration_project.connections.artifacts import ArtifactStore, put_content
-from orchestration_project.contracts.problems import EVALUATED_BY_LOAD
-from orchestration_project.contracts.rules import OFFENDERS_KEPT, AuditSummary
 from orchestration_project.engine.announcements import event_metadata, time_of
+from orchestration_project.engine.connections.artifacts import ArtifactStore, put_content
+from orchestration_project.engine.contracts.problems import EVALUATED_BY_LOAD
+from orchestration_project.engine.contracts.rules import OFFENDERS_KEPT, AuditSummary
 from orchestration_project.engine.dagster_private import UnenforcedCheckResult
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.figures import SYNTHETIC

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.contracts.api.explanation import InputRow, NumberExplanation
-from orchestration_project.contracts.formulas import formula_sha256
+from orchestration_project.engine.contracts.api.explanation import InputRow, NumberExplanation
+from orchestration_project.engine.contracts.formulas import formula_sha256
 from orchestration_project.engine.derived import DerivedTable
 from orchestration_project.engine.own_derived import WHOLE, DerivedDeclaration
 from orchestration_project.engine.warehouse.difference import derived_versions

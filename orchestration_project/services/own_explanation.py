@@ -8,14 +8,21 @@ from typing import Any
 import polars as pl
 from sqlalchemy import BigInteger, Connection, Date, RowMapping, Select, Table, select
 
-from orchestration_project.contracts.api.explanation import InputRow, LastChange, NumberExplanation
-from orchestration_project.contracts.contract import split_rows
-from orchestration_project.contracts.delimited import REJECT, Parsed
-from orchestration_project.contracts.formulas import formula_sha256
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.parts import Part
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.contracts.api.explanation import (
+    InputRow,
+    LastChange,
+    NumberExplanation,
+)
+from orchestration_project.engine.contracts.contract import split_rows
+from orchestration_project.engine.contracts.delimited import REJECT, Parsed
+from orchestration_project.engine.contracts.formulas import formula_sha256
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.dlt_deliveries import parse_recorded
+from orchestration_project.engine.own.contracts import contract_of, partitioning_of
+from orchestration_project.engine.own.declarations import Field
+from orchestration_project.engine.own.dlt_source import DltSource
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import (
@@ -24,9 +31,6 @@ from orchestration_project.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from orchestration_project.own.contracts import contract_of, partitioning_of
-from orchestration_project.own.declarations import Field
-from orchestration_project.own.dlt_source import DltSource
 from orchestration_project.redaction import redacted
 from orchestration_project.services.explanation import describe_load
 from orchestration_project.tables.schema import UtcTimestamp, key_names

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Date, and_, func, select
 
-from orchestration_project.connections.files import partial_file, usual_mode
+from orchestration_project.engine.connections.files import partial_file, usual_mode
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.export import PARTIAL_PREFIX, PARTIAL_SUFFIX, write_parquet

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.pauses import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.pauses import (
     ALL,
     RUNS_WHILE_PAUSED,
     SOURCE_PREFIX,

@@ -13,9 +13,13 @@ import yaml
 from pydantic import BaseModel
 from sqlalchemy import Connection, func, insert, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.effective_config import ConfigValue, EffectiveConfig, leaves
-from orchestration_project.contracts.presets import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.effective_config import (
+    ConfigValue,
+    EffectiveConfig,
+    leaves,
+)
+from orchestration_project.engine.contracts.presets import (
     Preset,
     PresetTarget,
     as_written,

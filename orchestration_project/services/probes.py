@@ -11,13 +11,13 @@ import dagster as dg
 import psutil
 import yaml
 
-from orchestration_project.connections.artifacts import (
+from orchestration_project.engine.connections.artifacts import (
     FolderStore,
     open_store,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder
-from orchestration_project.connections.log_files import FOLDER
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.log_files import FOLDER
 from orchestration_project.engine.dagster_private import ping_code_server
 from orchestration_project.engine.environment import (
     open_warehouse,

@@ -7,8 +7,12 @@ from typing import Any, Generic
 
 from sqlalchemy import Connection, Table, func, insert, select, update
 
-from orchestration_project.contracts.matching import RulesInEffect, RuleT
-from orchestration_project.contracts.rule_edits import RuleChanges, compare_rules, require_version
+from orchestration_project.engine.contracts.matching import RulesInEffect, RuleT
+from orchestration_project.engine.contracts.rule_edits import (
+    RuleChanges,
+    compare_rules,
+    require_version,
+)
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse.frames import storable
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import dagster as dg
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text
 
-from orchestration_project.contracts.retention import FORGOTTEN_EVENTS, prunable
+from orchestration_project.engine.contracts.retention import FORGOTTEN_EVENTS, prunable
 from orchestration_project.engine.dagster_private import (
     RUNLESS_RUN_ID,
     EventLogFiles,

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.addresses import OWN_NAMES
+from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES, standard_headers
+from orchestration_project.engine.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
+from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.http import (
     AnswerLimits,
     Network,
 )
-from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.contracts.addresses import OWN_NAMES
-from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
-from orchestration_project.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
-from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.http.addresses import AddressGuard
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Table, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from sqlalchemy import Column, Connection, Select, Table, select
 
-from orchestration_project.contracts.api.traces import (
+from orchestration_project.engine.contracts.api.traces import (
     Trace,
     TracedAlert,
     TracedEvent,
@@ -24,19 +24,18 @@ from orchestration_project.contracts.api.traces import (
     TracedWebhook,
     TraceTotals,
 )
+from orchestration_project.engine.tracing.traceparent import TRACE_ID_TAG
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.rules.entries import LedgerEntry
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import (
     operations_alerts,
     operations_runs,
     operations_steps,
 )
-from orchestration_project.tables.spine import captures, deliveries, landings
-from orchestration_project.tracing.traceparent import TRACE_ID_TAG
+from orchestration_project.tables.spine import captures, deliveries, inbox_states, landings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

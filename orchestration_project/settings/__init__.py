@@ -1,4 +1,4 @@
-"""Every setting of the project: a module of fields for each domain, read in one place."""
+"""Every setting that domains share, and how settings are read; those of a domain lie with it."""
 
 from orchestration_project.settings.chosen import domain_of_name, domains_on, off_domain, require_on
 from orchestration_project.settings.given import child_environment

@@ -11,7 +11,6 @@ from pydantic_core import ErrorDetails
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide, keep_secrets_out_of_logs
-from orchestration_project.settings.described import expected_value
 from orchestration_project.settings.given import (
     CHANNEL,
     CHANNELS,
@@ -278,6 +277,8 @@ def _problem(error: ErrorDetails, given: GivenValues) -> str:
         return error["input"].reason
     if not error["loc"]:
         return _reason(error)
+    from orchestration_project.settings.described import expected_value  # of invalid ones alone
+
     name = str(error["loc"][0])
     field = settings_class().model_fields[name]
     found = given.get(name) or given.get(name + FROM_FILE)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr, SecretStr, create_model
@@ -22,6 +21,7 @@ from pydantic_settings import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.access import AccessSettings
 from orchestration_project.settings.deployment import DeploymentSettings
+from orchestration_project.settings.domain_modules import import_domain_modules
 from orchestration_project.settings.given import ENVIRONMENT, field_values, read_given
 from orchestration_project.settings.operations import (
     AlertSettings,
@@ -207,13 +207,9 @@ def settings_class() -> type[Settings]:
     Raises:
         ConfigurationError: The project folder, which has `.env`, is invalid.
     """
-    package = f"{__package__}.domains"
-    folder = [str(Path(__file__).parent / "domains")]
-    names = sorted(each.name for each in iter_modules(folder))
-    modules = [import_module(f"{package}.{name}") for name in names]
     found = [
         each
-        for module in modules
+        for module in import_domain_modules("settings")
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Settings) and each.domain
     ]

@@ -1,1 +1,1 @@
-"""STORAGE: every table declared once; DDL, load schema, contract and docs derive from it."""
+"""STORAGE: tables that all domains share, declared once; DDL, contract and docs follow them."""

@@ -5,12 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, select, union_all
 
 import orchestration_project.tables
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
+from orchestration_project.settings.domain_modules import import_domain_modules
 from orchestration_project.tables.conditions import (
     column_of,
     condition,
@@ -202,5 +204,17 @@ def relation_as_of(name: str, at: datetime) -> Relation:
     return Relation(current, [Part(current, [current.c.known_from <= at]), earlier])
 
 
-for _module in pkgutil.iter_modules(orchestration_project.tables.__path__):
-    import_module(f"{orchestration_project.tables.__name__}.{_module.name}")  # it declares tables
+def _subject_of(module: ModuleType) -> str:
+    """Return the subject of a module: `finra_short` of domains.finra.tables.short."""
+    folders = ("orchestration_project", "domains", "tables")
+    return "_".join(part for part in module.__name__.split(".") if part not in folders)
+
+
+_SHARED = (
+    import_module(f"{orchestration_project.tables.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(orchestration_project.tables.__path__)
+)
+_MODULES = {_subject_of(module): module for module in (*import_domain_modules("tables"), *_SHARED)}
+
+TABLE_MODULES: Mapping[str, ModuleType] = dict(sorted(_MODULES.items()))
+"""Modules that declare tables, by subject: those of domains and those that all share."""

@@ -4,9 +4,21 @@ What grows with every delivery has an index for each way in which a load or a re
 so that neither becomes slower with the years.
 """
 
-from sqlalchemy import Index
+from collections.abc import Mapping
 
-from orchestration_project.tables.schema import count, day, flag, moment, table, text, trace_id
+from sqlalchemy import Index, and_, func
+
+from orchestration_project.tables.schema import (
+    BYTEWISE_TEXT,
+    count,
+    day,
+    flag,
+    moment,
+    table,
+    text,
+    trace_id,
+)
+from orchestration_project.tables.views import ViewColumn, as_it_is, labelled, view
 
 SOURCES = "Source: demo, api, files, webhooks, alpha_vantage or yahoo"
 PIECE = "Partition key of Dagster; for prices, the symbol"
@@ -551,3 +563,64 @@ http_quotas = table(
     flag("is_over", "Whether the vendor refuses further requests of that day"),
     internal=True,
 )
+
+dlt_states = table(
+    "dlt_states",
+    "One row per load of an incremental source, written in the transaction of the load.",
+    text("table_name", "Table that the source is loaded into", key=True),
+    count("state_number", "Number of the state, from 1; the load before has one less", key=True),
+    text("partition_key", "Partition that was loaded"),
+    text("state", "State of the source after the load, a JSON object; of dlt, as dlt stores it"),
+    text("run_id", "Dagster run of the load"),
+    moment("saved_at", "UTC time of the load"),
+)
+"""States of incremental sources: each load appends the state that the next starts from."""
+
+DELIVERY_TOPICS = "webhooks/"
+"""Prefix of the topics of deliveries; the name of the source follows."""
+
+STATE_NAMES: Mapping[str, str] = {"ready": "received", "leased": "running", "skipped": "done"}
+"""States of deliveries whose work item names them otherwise."""
+
+_item = work_items.c
+
+IS_ITEM_OF_DELIVERY = and_(
+    _item.topic == DELIVERY_TOPICS + inbox.c.source, _item.item_key == inbox.c.delivery_id
+)
+
+_STATES = view(
+    "inbox_states",
+    "One row per webhook delivery of the inbox, with the state of its work item.",
+    as_it_is(inbox.c.source),
+    as_it_is(inbox.c.delivery_id),
+    as_it_is(inbox.c.kind),
+    as_it_is(inbox.c.received_at),
+    ViewColumn(
+        "state",
+        func.coalesce(labelled(_item.state, STATE_NAMES), "done", type_=BYTEWISE_TEXT),
+        "State: received, running, done, failed (it is retried) or dead (it is not)",
+    ),
+    ViewColumn(
+        "attempt_count", func.coalesce(_item.attempt_count, 0), "Runs for the delivery that ended"
+    ),
+    ViewColumn(
+        "allowed_count",
+        func.coalesce(_item.allowed_count, 0),
+        "Attempts after which the state is dead; a replay allows more; 0: without work",
+    ),
+    ViewColumn(
+        "run_id", _item.run_id, "Dagster run of the latest attempt; NULL: none yet", optional=True
+    ),
+    ViewColumn(
+        "changed_at",
+        func.coalesce(_item.changed_at, inbox.c.received_at),
+        "UTC time of the latest change of state or run",
+    ),
+    as_it_is(inbox.c.trace_id),
+    as_it_is(inbox.c.span_id),
+    source=inbox.outerjoin(work_items, IS_ITEM_OF_DELIVERY),
+)
+"""A delivery without a work item is done: nothing was to be done with it."""
+
+inbox_states, select_states = _STATES.table, _STATES.select
+"""The view, and its select, to which conditions of both tables can be added."""

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
-from orchestration_project.tables.finra import finra_venue_week
+from orchestration_project.domains.finra.tables.weekly import finra_venue_week
 from orchestration_project.tables.spine import pending_announcements
 from tests import databases
 from tests.assets.conftest import BOTH

@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from orchestration_project.assets.documents import loading as assets
 from orchestration_project.domains.documents.reasons import REASONS
+from orchestration_project.domains.documents.tables import documents
 from orchestration_project.resources.documents.extraction import Extraction
-from orchestration_project.tables.documents import documents
 from orchestration_project.tables.spine import balances, work_items
 from tests import databases
 from tests.assets.bad_documents import (

@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from orchestration_project.__main__ import main
 from orchestration_project.assets.cboe import OFF_EXCHANGE_CHART
 from orchestration_project.catalog.cboe import CBOE
-from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
+from orchestration_project.domains.cboe.tables import market_volume_daily, off_exchange_share_weekly
+from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.cboe import market_volume_daily, off_exchange_share_weekly
 from orchestration_project.tables.schema import HISTORY
 from tests import databases
 from tests.prepared import write_default

@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 
 from orchestration_project import redaction
-from orchestration_project.contracts.rules import AuditSummary
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.rules import AuditSummary
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.metadata import check_result, check_spec, quoted_table
 

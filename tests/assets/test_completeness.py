@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.definitions import defs
-from orchestration_project.tables.fx import fx_rates_daily
+from orchestration_project.domains.fx.tables import fx_rates_daily
 from orchestration_project.tables.spine import audits
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request

@@ -17,16 +17,16 @@ from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.definitions import defs
-from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.services.status import read_deadlines
-from orchestration_project.settings import load_settings
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_chunks,
     documents_files,
     documents_pages,
     documents_pages_history,
 )
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.services.status import read_deadlines
+from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, work_items
 from tests import databases
 from tests.assets.conftest import BOTH

@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import delete, select
 
 from orchestration_project.__main__ import main
-from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
-from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_bands,
     documents_fingerprints,
     documents_similarity,
 )
+from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
+from orchestration_project.engine.work_items import WorkItems
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.assets.test_documents import DAY, tick

@@ -11,6 +11,12 @@ import pytest
 from orchestration_demo.documents.packages import archive
 from sqlalchemy import String, func, select, update
 
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_files,
+    documents_members,
+    documents_pages,
+)
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.erasure import (
     DOCUMENT,
@@ -23,12 +29,6 @@ from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.documents import (
-    documents,
-    documents_files,
-    documents_members,
-    documents_pages,
-)
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.spine import captures, work_items
 from tests import databases

@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.domains.documents.tables import documents_chunks, documents_pages
 from orchestration_project.engine.captures import Captures
 from orchestration_project.services.evidence.exporting import Sources, export_evidence
 from orchestration_project.services.evidence.subjects import EvidenceRequest
 from orchestration_project.services.presets import Presets, effective_config, in_force
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.documents import documents_chunks, documents_pages
 from orchestration_project.tables.spine import captures
 from tests.document_desk import BOTH
 from tests.document_desk import desk as desk

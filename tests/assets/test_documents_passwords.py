@@ -8,7 +8,7 @@ import pytest
 from orchestration_demo.documents.packages import archive
 from sqlalchemy import select
 
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_pages,
     documents_reader_setups,

@@ -9,8 +9,12 @@ from sqlalchemy import select
 
 from orchestration_project.assets.documents import DOCUMENTS_LOADING
 from orchestration_project.definitions import defs
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_chunks,
+    documents_pages,
+)
 from orchestration_project.services.presets import preset_of_file
-from orchestration_project.tables.documents import documents, documents_chunks, documents_pages
 from tests import databases
 from tests.assets.test_documents import DAY, folder, run, tick
 from tests.assets.test_operations_presets import choose, shown_by

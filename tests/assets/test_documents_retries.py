@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from orchestration_project.contracts.job_kinds import RETRY_FAILURES
+from orchestration_project.engine.contracts.job_kinds import RETRY_FAILURES
 from orchestration_project.tables.spine import work_items
 from tests.document_desk import BOTH, TOPIC, DocumentDesk
 from tests.document_desk import desk as desk

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import S3Store
+from orchestration_project.domains.documents.tables import documents, documents_files
+from orchestration_project.engine.connections.artifacts import S3Store
 from orchestration_project.resources.documents.bucket import DocumentBucket
-from orchestration_project.tables.documents import documents, documents_files
 from orchestration_project.tables.spine import captures
 from tests import databases
 from tests.assets.test_documents import DAY, failed_items, outcomes, run, tick

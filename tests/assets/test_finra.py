@@ -10,18 +10,18 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.assets.finra import OTC_WEEKLY, SPECS
-from orchestration_project.connections.simulator import demo_url
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.audits import PLAUSIBILITY
-from orchestration_project.errors import TransientError
-from orchestration_project.settings import load_settings
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.row_diff import row_diff
+from orchestration_project.engine.connections.simulator import demo_url
+from orchestration_project.errors import TransientError
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.queries.row_diff import row_diff
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
 from tests.assets.conftest import BOTH

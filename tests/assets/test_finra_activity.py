@@ -7,11 +7,11 @@ import dagster as dg
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week, finra_venue_week
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.services.links import name_in
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 from tests import databases
 from tests.runs import metadata_by_partition, part_of_daily, texts_of
 

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.assets.finra import finra_charts
-from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.services.links import name_in
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.finra import finra_otc_weekly
 from tests import databases
 from tests.runs import metadata_by_partition, part_of_daily
 

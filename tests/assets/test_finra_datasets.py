@@ -10,8 +10,6 @@ from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.finra import DATASET_ASSETS, FRESHNESS_CHECKS
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
@@ -24,6 +22,8 @@ from orchestration_project.domains.finra.equity_datasets import (
     REG_SHO_DAILY,
     SHORT_INTEREST,
 )
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.finra import DATASET_SENSORS

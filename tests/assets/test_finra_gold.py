@@ -8,7 +8,7 @@ from sqlalchemy import Boolean, func, select
 
 from orchestration_project.assets.finra import catalogue
 from orchestration_project.definitions import defs
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_concentration_week,
     finra_otc_weekly,
     finra_symbol_rolling_6w,

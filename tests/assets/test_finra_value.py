@@ -8,8 +8,8 @@ from sqlalchemy import select, update
 
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.calendar import TIERS
-from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.prices import prices_daily
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
+from orchestration_project.domains.prices.tables import prices_daily
 from tests import databases
 
 WEEK = "2026-01-26"

@@ -24,13 +24,13 @@ from sqlalchemy import Boolean, Connection, inspect, select, text
 from orchestration_project.__main__ import main
 from orchestration_project.catalog.cboe import VOLUME
 from orchestration_project.catalog.fx import RATES
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.cboe.tables import off_exchange_share_daily
 from orchestration_project.domains.finra.equity_datasets import OTC_MONTHLY, SHORT_INTEREST
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.resources.finra.datasets import engine_dataset
-from orchestration_project.tables.cboe import off_exchange_share_daily
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, rejects
 from tests import databases

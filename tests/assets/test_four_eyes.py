@@ -3,13 +3,13 @@
 import dagster as dg
 import pytest
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal, Role
 from orchestration_project.definitions import defs
+from orchestration_project.domains.web.tables import web_proposals
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.access.approvals import Approval, Approvals
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.web import web_proposals
 from tests.gateway.test_metrics import filled
 
 ACCEPTED = {"accept_sha256": "0" * 64, "accept_reason": "compared with the source"}

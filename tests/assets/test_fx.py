@@ -10,12 +10,12 @@ from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog.fx import FX, RATES
-from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
+from orchestration_project.domains.fx.tables import fx_rates_daily
+from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.engine.deliveries import SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.fx import fx_rates_daily
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures
 from tests import databases

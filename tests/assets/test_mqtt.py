@@ -11,17 +11,17 @@ from sqlalchemy import update
 
 from orchestration_project.assets.mqtt import REPLAY_OP
 from orchestration_project.definitions import defs
-from orchestration_project.engine.environment import open_clock, open_warehouse
-from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS
-from orchestration_project.sensors.mqtt import mqtt_on_arrival
-from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_bridges,
     mqtt_dead_letters,
     mqtt_mirror,
     mqtt_projects,
 )
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS
+from orchestration_project.sensors.mqtt import mqtt_on_arrival
+from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.spine import work_items
 from tests.resources.definitions import RESOURCES
 from tests.resources.mqtt_office import KINDS, MqttOffice, message

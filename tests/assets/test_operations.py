@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations.catalogue import READINESS, RUNS
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.job_kinds import CHECKS_JOB, LIST_SESSIONS
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB, LIST_SESSIONS
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import Settings, load_settings

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.assets.operations import runs_job
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import RETRY_FAILURES
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
-from orchestration_project.contracts.work_items import ItemSettlement
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import RETRY_FAILURES
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.runner import Report, each_partition
 from orchestration_project.errors import (
@@ -26,7 +26,7 @@ from orchestration_project.errors import (
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
 from orchestration_project.services.retries.retrying import failed_partitions
 from orchestration_project.services.retries.rules import why_left_out
-from orchestration_project.tables.inbox_states import inbox_states
+from orchestration_project.tables.spine import inbox_states
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, op_metadata
 

@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import build
+from orchestration_project.domains.plugins.tables import plugins_rows
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.settings import Settings
-from orchestration_project.tables.plugins import plugins_rows
 from tests.plugin_files import plugin_files
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

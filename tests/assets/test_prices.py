@@ -10,13 +10,17 @@ from sqlalchemy import delete, func, select, update
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.prices import LOAD_OP, SPECS
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.tables import (
+    prices_daily,
+    prices_daily_history,
+    prices_returns,
+)
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.tables.prices import prices_daily, prices_daily_history, prices_returns
 from orchestration_project.tables.spine import fences, landings, work_items
 from tests import databases
 from tests.domains.prices import csv, line

@@ -15,7 +15,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.assets.prices import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import NEW_YORK, sessions
-from orchestration_project.tables.prices import PRICES, prices_symbol_months
+from orchestration_project.domains.prices.tables import PRICES, prices_symbol_months
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.runs import failure_of, metadata_by_partition, observed_by

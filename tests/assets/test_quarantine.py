@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from orchestration_project.contracts.failures import quarantine_lines, read_quarantine
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.failures import quarantine_lines, read_quarantine
+from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.services.alerts.rules.decisions import problems
 from orchestration_project.services.ended_runs import RunEnd, read_run

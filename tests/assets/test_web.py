@@ -12,9 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
-from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.spine import captures, rejects
-from orchestration_project.tables.web import (
+from orchestration_project.domains.web.tables import (
     web_changes,
     web_crawls,
     web_frontier,
@@ -24,6 +22,8 @@ from orchestration_project.tables.web import (
     web_pages,
     web_robots,
 )
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.spine import captures, rejects
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.assets.web_shop import (

@@ -9,10 +9,11 @@ from sqlalchemy import BigInteger, insert
 
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_crawls, web_items
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.held import HeldPages
@@ -20,7 +21,6 @@ from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedule
 from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.web import web_crawls, web_items
 from tests.assets.conftest import BOTH
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
 from tests.assets.web_shop import crawled

@@ -13,11 +13,11 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.assets import web
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import read_site
+from orchestration_project.domains.web.tables import web_crawls, web_frontier, web_items
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_crawls, web_frontier, web_items
 from tests import databases
 from tests.assets.web_shop import POSTGRESQL_SLOW
 from tests.faulty_server import FaultyServer, Reply, Request, dropped

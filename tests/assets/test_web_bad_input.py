@@ -11,12 +11,12 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.assets import web
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.domains.web.tables import web_crawls, web_frontier, web_items, web_pages
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.spine import rejects
-from orchestration_project.tables.web import web_crawls, web_frontier, web_items, web_pages
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, dropped, endless
 from tests.resources.definitions import RESOURCES

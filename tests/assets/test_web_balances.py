@@ -4,10 +4,10 @@ from pathlib import Path
 
 from sqlalchemy import delete, select
 
-from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.domains.web.tables import web_crawls
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import balances, blobs
-from orchestration_project.tables.web import web_crawls
 from tests import databases
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
 from tests.assets.web_shop import counted, crawled

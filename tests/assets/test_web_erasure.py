@@ -8,16 +8,21 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog.web import PERSON, WEB
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.domains.web.tables import (
+    web_changes,
+    web_crawls,
+    web_item_fields,
+    web_items,
+)
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.web.replaying import ReplayPreview, preview_replay
 from orchestration_project.services.erasure.erasing import Erased, Places, erase
 from orchestration_project.services.erasure.requests import ErasureRequests, SubjectKinds
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.web import web_changes, web_crawls, web_item_fields, web_items
 from tests import databases
 from tests.assets.test_web_operation import site_of
 from tests.assets.web_shop import POSTGRESQL_SLOW, crawled

@@ -9,14 +9,14 @@ import yaml
 from sqlalchemy import select, text
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import open_store
 from orchestration_project.definitions import defs
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.operations import operations_on_due_export
 from orchestration_project.services.exports import exports_of_domains
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.operations import operations_exports
 from orchestration_project.tables.spine import work_items
 from tests import databases

@@ -9,12 +9,13 @@ from sqlalchemy import insert, select
 
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.flags import FlagUse
+from orchestration_project.domains.web.tables import web_crawls
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.contracts.edits import Action
+from orchestration_project.engine.contracts.flags import FlagUse
 from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.http.addresses import AddressGuard
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.crawl_status import missed_days, require_flag
@@ -22,7 +23,6 @@ from orchestration_project.sensors.web import site_schedule
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.flags import FLAG_STORE, FlagUses
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.web import web_crawls
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.assets.test_web_alerts import row

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from sqlalchemy import select, text
 
+from orchestration_project.domains.web.tables import web_crawls
 from orchestration_project.tables.spine import balances, work_items
-from orchestration_project.tables.web import web_crawls
 from tests import databases
 from tests.properties import bounded
 from tests.resources.balances import assert_balanced

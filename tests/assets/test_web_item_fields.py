@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from orchestration_project.domains.web import item_rows
 from orchestration_project.domains.web.sites import Site, read_site
-from orchestration_project.tables.web import web_item_fields
+from orchestration_project.domains.web.tables import web_item_fields
 from tests import databases
 from tests.assets.test_web_operation import site_of
 from tests.assets.web_shop import POSTGRESQL_SLOW, crawled

@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import shop_demo
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import read_site
+from orchestration_project.domains.web.tables import web_crawls, web_frontier, web_items, web_pages
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_crawls, web_frontier, web_items, web_pages
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.resources.definitions import RESOURCES

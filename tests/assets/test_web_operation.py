@@ -13,12 +13,20 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.exports import read_exports
-from orchestration_project.contracts.retention import CAPTURED
 from orchestration_project.definitions import defs
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Budget, Retention, Site, read_site
+from orchestration_project.domains.web.tables import (
+    web_crawls,
+    web_frontier,
+    web_items,
+    web_pages,
+    web_switches,
+)
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.exports import read_exports
+from orchestration_project.engine.contracts.retention import CAPTURED
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.leases import LostLeaseError, end_lease_of, renew, take
@@ -33,16 +41,8 @@ from orchestration_project.services.cleanup.retention import read_retention
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import leases, work_items
-from orchestration_project.tables.web import (
-    web_crawls,
-    web_frontier,
-    web_items,
-    web_pages,
-    web_switches,
-)
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.assets.web_shop import POSTGRESQL_SLOW, PRODUCTS, counted, crawl, crawled, items_of

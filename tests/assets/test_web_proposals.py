@@ -10,19 +10,19 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from orchestration_project.assets.web import SITE_FILES, site_assets
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.definitions import defs
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import read_site
+from orchestration_project.domains.web.tables import web_items_history, web_proposals
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.http.addresses import AddressGuard
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.proposals import Proposals, apply_accepted
 from orchestration_project.settings import PROJECT_ROOT, load_settings
-from orchestration_project.tables.web import web_items_history, web_proposals
 from tests import databases, web_shop
 from tests.assets.web_shop import POSTGRESQL_SLOW
 from tests.resources.definitions import RESOURCES

@@ -8,14 +8,14 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.assets.web import SITE_FILES
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.domains.web.sites import read_site
+from orchestration_project.domains.web.tables import web_proposals
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.http.addresses import AddressGuard
 from orchestration_project.resources.web.checking import check_site
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.web import web_proposals
 from tests import databases
 from tests.assets.test_web_operation import site_of
 from tests.assets.test_web_proposals import decide, run

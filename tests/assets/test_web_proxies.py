@@ -8,11 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_crawls, web_frontier
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_crawls, web_frontier
 from tests import databases
 from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
 from tests.assets.web_shop import crawled

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from sqlalchemy import delete
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.spine import rejects
 from tests import databases

@@ -12,10 +12,15 @@ from sqlalchemy import func, select
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import shop_demo
 from orchestration_project.definitions import defs
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import read_site
+from orchestration_project.domains.web.tables import (
+    web_frontier,
+    web_items,
+    web_items_history,
+    web_pages,
+)
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_frontier, web_items, web_items_history, web_pages
 from tests import databases
 from tests.assets.web_shop import POSTGRESQL_SLOW
 from tests.resources.definitions import RESOURCES

@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import shop_demo
 from orchestration_project.definitions import defs
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_items
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_items
 from tests import databases
 from tests.resources.definitions import RESOURCES
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from obstore.store import S3Store
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from tests.chaos.hosts import Host, OwnProgram, Program, Service, SupervisedProgram, await_exit
 from tests.faults.publisher import FIRST_MONDAY, Publisher, key_of, week_of
 from tests.faulty_server import FaultyServer, Reply, Request

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import insert
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.domains.plugins.tables import plugins_publishers
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.access import Access, Keys
 from orchestration_project.services.access.rules.credentials import LoginLimits
 from orchestration_project.services.access.rules.members import Member, read_rules
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.plugins import plugins_publishers
 
 VIEWER = "all domains: read, without personal columns"
 OPERATOR = f"{VIEWER}; launch, retry, replay and cancel runs; switch automation"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.services.alerts.rules.decisions import AlertDecision
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.alerts.sending import LastResortLog

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.artifacts import FolderStore
 from tests.resources.weeks import row
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
-from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.tables.schema import key_names
 from tests.properties import bounded
 from tests.resources.weeks import MONDAY, NOON, Desk, row

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.settings import load_settings

@@ -7,9 +7,9 @@ import pytest
 from orchestration_project.__main__ import main
 from orchestration_project.assets.operations.automation import automations, switch
 from orchestration_project.cli.execution import repository
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.edits import Action
 from orchestration_project.definitions import defs
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.settings import PROJECT_ROOT
 from tests.cli.test_alerts import store
 

@@ -22,7 +22,7 @@ from orchestration_project.cli.daemon_watch import (
     is_silent,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.health import Readiness, routes
 from orchestration_project.instance.storage import open_instance

@@ -13,11 +13,13 @@ from sqlalchemy import Table, insert
 from orchestration_project.__main__ import root
 from orchestration_project.catalog.upgrade import follow_new_names, keep_domains_in_use
 from orchestration_project.cli.domains import require_defined
-from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.former_names import FORMER_NAMES
-from orchestration_project.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.tables.equity_datasets import finra_threshold_list
+from orchestration_project.domains.prices.tables import prices_symbol_spellings
+from orchestration_project.engine.contracts.edits import Action
+from orchestration_project.engine.contracts.former_names import FORMER_NAMES
+from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
 from orchestration_project.engine.dagster_private import is_switched_on, switch_automation
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
@@ -35,8 +37,6 @@ from orchestration_project.settings.chosen import (
     stored_file,
 )
 from orchestration_project.tables.catalogue import METADATA
-from orchestration_project.tables.finra_equity_datasets import finra_threshold_list
-from orchestration_project.tables.prices import prices_symbol_spellings
 from orchestration_project.tables.spine import work_items
 from tests import programs
 

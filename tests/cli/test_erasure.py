@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import insert, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.domains.saas.tables import saas_audit_log
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
-from orchestration_project.tables.saas import saas_audit_log
 from tests.resources.weeks import NOON
 
 ANN = "ann.planted@example.com"

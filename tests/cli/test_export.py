@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import insert, select
 
 from orchestration_project.__main__ import main
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, v_finra_otc_weekly
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.bulk import ROWS_PER_ARROW_BATCH
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.tables.access import access_keys, access_sessions
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.finra import finra_otc_weekly, v_finra_otc_weekly
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import rejects
 from tests import programs

@@ -15,9 +15,14 @@ from sqlalchemy import Table, delete, select
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.finra_gold import AS_OF_MODULES
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.cboe.tables import market_volume_daily, off_exchange_share_daily
 from orchestration_project.domains.cboe.volume import off_exchange_daily
 from orchestration_project.domains.finra.calendar import session_days
+from orchestration_project.domains.finra.tables.datasets import finra_short_interest
+from orchestration_project.domains.finra.tables.equity_datasets import finra_reg_sho_daily
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week, finra_venue_week
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
 from orchestration_project.engine.warehouse.target import stamped
 from orchestration_project.registry import AsOfModule
@@ -26,11 +31,6 @@ from orchestration_project.resources.finra.short import short_load
 from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import value_load
 from orchestration_project.resources.prices.gold import derive_outdated
-from orchestration_project.tables.cboe import market_volume_daily, off_exchange_share_daily
-from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
-from orchestration_project.tables.finra_datasets import finra_short_interest
-from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
-from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.schema import HISTORY, as_number
 from orchestration_project.tables.spine import fences
 from tests.domains.prices import row as price

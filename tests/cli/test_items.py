@@ -3,8 +3,8 @@
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ItemSettlement, NewItem
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ContractError

@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.cli.ui import first_key
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.access import Keys
 from orchestration_project.settings import load_settings

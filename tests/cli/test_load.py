@@ -9,9 +9,9 @@ from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.cli.exit_statuses import EXIT_STATUS_TEXT, EXIT_STATUSES
-from orchestration_project.connections.simulator import stop_demos
-from orchestration_project.contracts.partition_tags import consecutive_ranges
-from orchestration_project.contracts.partitioning import load_outcome
+from orchestration_project.engine.connections.simulator import stop_demos
+from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
+from orchestration_project.engine.contracts.partitioning import load_outcome
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import METADATA

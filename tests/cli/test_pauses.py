@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.simulator import stop_demos
-from orchestration_project.contracts.job_kinds import EDIT_PAUSE
+from orchestration_project.engine.connections.simulator import stop_demos
+from orchestration_project.engine.contracts.job_kinds import EDIT_PAUSE
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_history
 from orchestration_project.engine.warehouse.as_of import derive_as_of
 from orchestration_project.resources.finra.gold_as_of import AS_OF
-from orchestration_project.tables.finra import finra_otc_weekly_history
-from orchestration_project.tables.published import published_by
-from orchestration_project.tables.row_diff import publication_diff
+from orchestration_project.tables.queries.published import published_by
+from orchestration_project.tables.queries.row_diff import publication_diff
 from orchestration_project.tables.spine import deliveries
 from tests.properties import bounded
 from tests.resources.weeks import MONDAY, NOON, PUBLISHED, Desk, StoppedClock, row

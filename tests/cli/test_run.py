@@ -15,13 +15,13 @@ from orchestration_project.cli.known_names import store_datasets
 from orchestration_project.cli.stack_services import data_folder
 from orchestration_project.cli.ui import only_ui_on
 from orchestration_project.domains.finra.contract import FILE_FIELDS
-from orchestration_project.instance.storage import open_instance
-from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import captures, rejects
 from tests import databases, programs
 from tests.faults.disks import tiny_disk

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.domains.mqtt.entities import ENTITIES, Entity
+from orchestration_project.domains.mqtt.tables import mqtt_mirror
+from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.mqtt import mqtt_mirror
 from tests import databases
 from tests.prepared import write_default
 from tests.resources.balances import assert_balanced

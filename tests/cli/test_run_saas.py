@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.domains.saas.tables import saas_audit_log, saas_source_states
+from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from tests import databases
 from tests.prepared import write_default
 

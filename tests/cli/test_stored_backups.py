@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.artifacts import open_store
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.chosen import read_stored

@@ -9,7 +9,7 @@ import pytest
 
 from orchestration_project.__main__ import main
 from orchestration_project.cli import console
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.problems import Problem
 from tests.cli.test_alerts import store
 
 LIKE_A_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")

@@ -8,12 +8,12 @@ import pytest
 
 from benchmarks.structure.commands import ABSENT, read_modules_of
 from orchestration_project.__main__ import main
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.tracing.traceparent import TRACE_ID_TAG
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.settings import load_settings
-from orchestration_project.tracing.traceparent import TRACE_ID_TAG
 from tests.prepared import Prepared
 from tests.resources.test_ledger import LOAD, facts
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.connections.artifacts import open_artifacts
+from orchestration_project.engine.connections.artifacts import open_artifacts
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import load_settings
 from tests.prepared import write_default

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
+from orchestration_project.domains.web.tables import web_items, web_items_history
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.spine import deliveries
-from orchestration_project.tables.web import web_items, web_items_history
 from tests import databases, web_shop
 from tests.prepared import Prepared
 from tests.web_shop import PRODUCTS, Shop, items_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.backups import (
+from orchestration_project.engine.contracts.backups import (
     DatabaseBackup,
     Manifest,
     Part,

@@ -5,7 +5,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from orchestration_project.contracts.capture_forms import (
+from orchestration_project.engine.contracts.capture_forms import (
     Form,
     ReadRecord,
     delimited,

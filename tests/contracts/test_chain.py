@@ -8,7 +8,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.chain import (
+from orchestration_project.engine.contracts.chain import (
     GROUP,
     MAX_LISTED_ROWS,
     ChainHead,

@@ -4,9 +4,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from orchestration_project.contracts.cron import read_cron
-from orchestration_project.contracts.partitioning import day_of_period
-from orchestration_project.contracts.pipelines import (
+from orchestration_project.engine.contracts.cron import read_cron
+from orchestration_project.engine.contracts.partitioning import day_of_period
+from orchestration_project.engine.contracts.pipelines import (
     DateRange,
     KnownPartitions,
     propose_key,

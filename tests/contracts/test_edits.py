@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.edits import (
+from orchestration_project.engine.contracts.edits import (
     Action,
     EditConflictError,
     Stored,
 )
-from orchestration_project.contracts.flags import FLAG_KIND, Flag, require_unexpired
+from orchestration_project.engine.contracts.flags import FLAG_KIND, Flag, require_unexpired
 from orchestration_project.errors import ConfigurationError, UnknownNameError
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.contracts.exports import (
+from orchestration_project.engine.contracts.exports import (
     DatabaseTarget,
     LoadRange,
     read_exports,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.edits import EditConflictError
-from orchestration_project.contracts.flags import (
+from orchestration_project.engine.contracts.edits import EditConflictError
+from orchestration_project.engine.contracts.flags import (
     FLAG_KIND,
     Flag,
     FlagSet,

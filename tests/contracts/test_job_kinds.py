@@ -3,7 +3,8 @@
 import dagster as dg
 import pytest
 
-from orchestration_project.contracts.job_kinds import (
+from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.job_kinds import (
     DELETE_ARTIFACTS,
     FORMER_JOBS,
     KINDS,
@@ -12,7 +13,6 @@ from orchestration_project.contracts.job_kinds import (
     present_launch,
     require_kind,
 )
-from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
 
 JOBS = sorted({kind.job for kind in KINDS})

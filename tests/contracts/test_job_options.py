@@ -5,14 +5,14 @@ from enum import Enum
 import pytest
 from pydantic import BaseModel, Field
 
-from orchestration_project.contracts.automation import (
+from orchestration_project.engine.contracts.automation import (
     Automation,
     automation_text,
     chosen,
     interval_text,
     profiles,
 )
-from orchestration_project.contracts.job_options import job_text, range_of
+from orchestration_project.engine.contracts.job_options import job_text, range_of
 from orchestration_project.errors import ConfigurationError
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orchestration_project.contracts.log_lines import (
+from orchestration_project.engine.contracts.log_lines import (
     MAX_LINE_BYTES,
     InvalidPositionError,
     LogFilter,

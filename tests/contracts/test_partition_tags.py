@@ -2,7 +2,10 @@
 
 import pytest
 
-from orchestration_project.contracts.partition_tags import asked_partitions, consecutive_ranges
+from orchestration_project.engine.contracts.partition_tags import (
+    asked_partitions,
+    consecutive_ranges,
+)
 from orchestration_project.errors import ConfigurationError
 
 TIERS = ("T1", "T2", "OTCE")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestration_project.contracts.pauses import (
+from orchestration_project.engine.contracts.pauses import (
     Pause,
     find_pause,
     read_end,

@@ -6,7 +6,7 @@ import pytest
 
 from orchestration_project.catalog.finra import TIER, WEEK_ENDING
 from orchestration_project.catalog.prices import MONTH
-from orchestration_project.contracts.pipelines import (
+from orchestration_project.engine.contracts.pipelines import (
     DateRange,
     KnownPartitions,
     Pipeline,

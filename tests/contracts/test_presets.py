@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, Field
 
-from orchestration_project.contracts.presets import (
+from orchestration_project.engine.contracts.presets import (
     Default,
     Preset,
     PresetTarget,

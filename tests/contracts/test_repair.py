@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.repair import (
+from orchestration_project.engine.contracts.repair import (
     WAYS,
     Attempt,
     LostCapture,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestration_project.contracts.edits import EditConflictError
-from orchestration_project.contracts.matching import (
+from orchestration_project.engine.contracts.edits import EditConflictError
+from orchestration_project.engine.contracts.matching import (
     Condition,
     EditedRule,
     FieldMapping,
@@ -12,7 +12,7 @@ from orchestration_project.contracts.matching import (
     RulesInEffect,
     require_one_per_field,
 )
-from orchestration_project.contracts.rule_edits import (
+from orchestration_project.engine.contracts.rule_edits import (
     MAX_PROBLEMS,
     MAX_RULES,
     RuleChanges,

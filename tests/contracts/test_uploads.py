@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.contracts.uploads import (
+from orchestration_project.engine.contracts.uploads import (
     FILE,
     FileInbox,
     Piece,

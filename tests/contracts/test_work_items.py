@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration_project.contracts.work_items import (
+from orchestration_project.engine.contracts.work_items import (
     RETRY_PAUSES,
     ItemChange,
     ItemSettlement,

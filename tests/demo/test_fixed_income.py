@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.values import has_right_digit
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
+from orchestration_project.engine.contracts.values import has_right_digit
 from tests.demo.program import Demo, StartDemo, equal
 
 WHERE = "group/fixedIncomeMarket/name"

@@ -22,7 +22,7 @@ from deploy.observed_files import (
     static_problems,
     unknown_metrics,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
 from tests.deploy.compose_file import networks_of, services, settings_of

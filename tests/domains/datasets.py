@@ -8,15 +8,15 @@ from typing import Any
 import polars as pl
 from sqlalchemy import MetaData
 
-from orchestration_project.contracts.contract import Claim
-from orchestration_project.contracts.partitioning import Partition, filled_in
 from orchestration_project.domains.finra.declaration import (
     MIDNIGHT,
     FinraDataset,
     finra_dataset,
 )
-from orchestration_project.own.contracts import day_field
-from orchestration_project.own.declarations import HttpSource, Weekly
+from orchestration_project.engine.contracts.contract import Claim
+from orchestration_project.engine.contracts.partitioning import Partition, filled_in
+from orchestration_project.engine.own.contracts import day_field
+from orchestration_project.engine.own.declarations import HttpSource, Weekly
 from orchestration_project.tables.schema import (
     HISTORY,
     METADATA,

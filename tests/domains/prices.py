@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.contract import ONE
-from orchestration_project.tables.prices import prices_daily
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.values import schema_of
 
 HEADER = "date,open,high,low,close,adjusted_close,volume,dividend,split_ratio"
 MONDAY = date(2026, 2, 2)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.finra.contract import FILE_FIELDS, check_week
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
+from orchestration_project.engine.contracts.parts import Part
 from tests.domains import test_cboe, test_finra_datasets, test_fx
 from tests.domains.datasets import record
 from tests.domains.prices import HEADER, MONDAY, line

@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 
 from orchestration_project.catalog.fx import RATES
-from orchestration_project.contracts.partitioning import Calendar, Partitioning
-from orchestration_project.contracts.rules import (
+from orchestration_project.engine.contracts.partitioning import Calendar, Partitioning
+from orchestration_project.engine.contracts.rules import (
     Acceptance,
     CompletenessLimits,
     accepted,

@@ -5,8 +5,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.balance import Conservation, Measure, UnbalancedError
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.balance import Conservation, Measure, UnbalancedError
 
 SYMBOLS = Conservation(
     source=finra_otc_weekly,

@@ -8,7 +8,6 @@ from orchestration_demo.documents.corpus import corpus
 from orchestration_demo.documents.packages import archive, epub, pptx, xlsx
 from orchestration_demo.documents.pdf import story_pdf
 
-from orchestration_project.contracts.balance import Balance
 from orchestration_project.domains.documents.extracted import (
     DelimitedRows,
     Extracted,
@@ -18,6 +17,7 @@ from orchestration_project.domains.documents.extracted import (
 )
 from orchestration_project.domains.documents.extraction import Delivered, extract
 from orchestration_project.domains.documents.parts import FORMATS, count_parts
+from orchestration_project.engine.contracts.balance import Balance
 from tests.domains.documents import a_story, with_parts
 
 MAIL = b"""\

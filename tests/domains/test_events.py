@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.events import (
     LARGEST_BYTES,
     MAX_NESTING,
     WebhookEvent,
     checked_events,
 )
+from orchestration_project.engine.contracts.rules import Validated
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

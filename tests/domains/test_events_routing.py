@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.matching import TargetFields, typed
-from orchestration_project.contracts.rule_edits import Problem
-from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import (
     FORM,
     MAX_HOPS,
@@ -25,6 +22,9 @@ from orchestration_project.domains.events_routing.rules import (
     plan_delivery,
     target_problems,
 )
+from orchestration_project.engine.contracts.matching import TargetFields, typed
+from orchestration_project.engine.contracts.rule_edits import Problem
+from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.errors import ConfigurationError
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)

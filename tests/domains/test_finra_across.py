@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.across import (
     concentration_week,
     symbol_rolling_6w,
     tier_week,
 )
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_rolling_6w
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_symbol_rolling_6w,
+)
+from orchestration_project.engine.contracts.values import schema_of
 from tests.properties import bounded
 
 WEEK = date(2025, 11, 10)

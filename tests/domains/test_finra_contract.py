@@ -12,17 +12,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import Validated
-from orchestration_project.contracts.values import exact_scaled, schema_of
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
     OTHER_SUMS,
     check_week,
 )
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.contracts.values import exact_scaled, schema_of
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.finra import finra_otc_weekly
 from tests.domains.weekly import (
     FIRM,
     TOTAL,

@@ -3,7 +3,11 @@
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.values import check_digit, has_cusip_shape, has_right_digit
+from orchestration_project.engine.contracts.values import (
+    check_digit,
+    has_cusip_shape,
+    has_right_digit,
+)
 
 KNOWN = {
     "037833100": "Apple",

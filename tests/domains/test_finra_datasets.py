@@ -5,10 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from orchestration_project.contracts.contract import validate
-from orchestration_project.contracts.partitioning import Calendar, Newest, Partition
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
@@ -17,8 +13,12 @@ from orchestration_project.domains.finra.datasets import (
 )
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.equity_datasets import SHORT_INTEREST
+from orchestration_project.engine.contracts.contract import validate
+from orchestration_project.engine.contracts.partitioning import Calendar, Newest, Partition
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.own.declarations import Monthly
 from orchestration_project.errors import ConfigurationError, ContractError, SourceError
-from orchestration_project.own.declarations import Monthly
 from tests.domains.datasets import (
     APPLE,
     CISCO,

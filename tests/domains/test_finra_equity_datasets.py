@@ -6,10 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from orchestration_project.contracts.contract import validate
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.equity_datasets import (
     ATS_BLOCKS,
@@ -19,6 +15,10 @@ from orchestration_project.domains.finra.equity_datasets import (
     REG_SHO_DAILY,
     THRESHOLD_LIST,
 )
+from orchestration_project.engine.contracts.contract import validate
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import SourceError
 from tests.domains.datasets import known_partitions, source_values
 

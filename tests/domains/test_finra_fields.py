@@ -5,11 +5,11 @@ from functools import partial
 
 import polars as pl
 
-from orchestration_project.contracts.contract import Drift, remembered
-from orchestration_project.contracts.contract import drift as drift_from
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.contract import API_FIELDS, KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import UnknownTier, unknown_tiers
+from orchestration_project.engine.contracts.contract import Drift, remembered
+from orchestration_project.engine.contracts.contract import drift as drift_from
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.tables.spine import source_fields
 
 MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

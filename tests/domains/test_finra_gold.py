@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.gold import (
     quantities_of,
     refuse_overflow,
@@ -19,12 +18,13 @@ from orchestration_project.domains.finra.gold import (
     venue_sums,
     venue_week,
 )
-from orchestration_project.errors import ContractError
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.errors import ContractError
 from tests.properties import bounded
 
 WEEK = date(2025, 11, 10)

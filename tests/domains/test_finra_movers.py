@@ -7,13 +7,6 @@ from statistics import mean, stdev
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.formulas import (
-    RowSet,
-    SourceRows,
-    are_equal,
-    evaluate,
-    read_value,
-)
 from orchestration_project.domains.finra.movers import (
     ANOMALY_FORMULAS,
     LARGEST,
@@ -21,8 +14,15 @@ from orchestration_project.domains.finra.movers import (
     symbol_movers,
     venue_movers,
 )
+from orchestration_project.domains.finra.tables.market import finra_symbol_anomalies_week
+from orchestration_project.engine.contracts.formulas import (
+    RowSet,
+    SourceRows,
+    are_equal,
+    evaluate,
+    read_value,
+)
 from orchestration_project.services.evidence import recompute
-from orchestration_project.tables.finra_market import finra_symbol_anomalies_week
 
 WEEK = date(2025, 11, 10)
 BEFORE = WEEK - timedelta(weeks=1)

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.delimited import (
+from orchestration_project.engine.contracts.delimited import (
     Parsed,
     parse_parts,
     row_count,
     unfinished_line,
     with_records,
 )
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.errors import ContractError
 from tests.properties import bounded
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.derivations import requests
 from orchestration_project.domains.finra.calendar import TIERS, publication_date
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
@@ -16,6 +15,7 @@ from orchestration_project.domains.finra.recomputation import (
     tier_ranges,
     week_ranges,
 )
+from orchestration_project.engine.contracts.derivations import requests
 from orchestration_project.engine.derived import out_of_date
 from tests.properties import bounded
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from orchestration_project.domains.finra.symbols import symbol_master
-from orchestration_project.tables.finra_symbols import (
+from orchestration_project.domains.finra.tables.symbols import (
     finra_symbol_changes,
     finra_symbol_renames,
     finra_symbols,

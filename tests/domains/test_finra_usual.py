@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.finra.anomaly_bands import (
     BY_SESSIONS,
     MEASURES,
@@ -23,6 +22,7 @@ from orchestration_project.domains.finra.anomaly_bands import (
 )
 from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.engine.contracts.rules import Audit
 from tests.properties import bounded
 from tests.resources.weeks import LIMITS
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.values import texts_or_null, whole_number
+from orchestration_project.engine.contracts.values import texts_or_null, whole_number
 from tests.properties import bounded
 
 LARGEST = 2**63 - 1

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.contracts.capture_forms import delimited, read_records
-from orchestration_project.contracts.field_formulas import (
+from orchestration_project.domains.finra.contract import LINE_RULES, WEEKLY_FORMULAS
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.capture_forms import delimited, read_records
+from orchestration_project.engine.contracts.field_formulas import (
     read_plain_millionths,
     read_signed_number,
     read_whole_number,
 )
-from orchestration_project.contracts.formulas import (
+from orchestration_project.engine.contracts.formulas import (
     OPERATORS,
     ROW,
     UNREADABLE,
@@ -26,10 +28,8 @@ from orchestration_project.contracts.formulas import (
     show_value,
     summed_columns,
 )
-from orchestration_project.domains.finra.contract import LINE_RULES, WEEKLY_FORMULAS
 from orchestration_project.errors import ContractError
 from orchestration_project.services.evidence import recompute
-from orchestration_project.tables.finra import finra_otc_weekly
 from tests.domains.test_finra_contract import REJECTED
 from tests.domains.weekly import WEEK, checked, line, page
 

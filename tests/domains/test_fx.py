@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from orchestration_project.catalog.fx import RATES, SOURCE
-from orchestration_project.contracts.balance import RecordCount
-from orchestration_project.contracts.contract import validate
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import Validated
+from orchestration_project.domains.fx.settings import FIRST_DAY
+from orchestration_project.engine.contracts.balance import RecordCount
+from orchestration_project.engine.contracts.contract import validate
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.own.contracts import records_of
 from orchestration_project.errors import SourceError
-from orchestration_project.own.contracts import records_of
-from orchestration_project.settings.domains.fx import FIRST_DAY
 
 CALENDAR, DOCUMENTS = RATES.partitioning.calendar, SOURCE.documents
 DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", "eurofxref-hist.zip"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.attempts import may_pass, wait_after
-from orchestration_project.contracts.matching import (
+from orchestration_project.engine.contracts.attempts import may_pass, wait_after
+from orchestration_project.engine.contracts.matching import (
     FieldType,
     TargetFields,
     TemplatePart,

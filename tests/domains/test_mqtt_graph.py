@@ -2,8 +2,8 @@
 
 import pytest
 
+from orchestration_project.domains.mqtt.charts import project_graph
 from orchestration_project.domains.mqtt.graph import Node, cycles, mermaid, shown_graph
-from orchestration_project.plots.mqtt import project_graph
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.domains.mqtt.kind_fields import fields_of_kind, static_problems
 from orchestration_project.domains.mqtt.kinds import Kind, read_kinds
+from orchestration_project.engine.contracts.matching import TargetFields
 
 PROPERTIES: dict[str, Any] = {
     "name": {"type": "string", "maxLength": 3},

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.domains.prices.days import ANSWER_SCHEMA, VALUES
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.errors import SourceError
 from tests.properties import bounded
 

@@ -4,8 +4,6 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.values import concat_batches
 from orchestration_project.domains.prices.audits import (
     AUDITS,
     WARNINGS,
@@ -15,6 +13,8 @@ from orchestration_project.domains.prices.audits import (
     warnings_about,
 )
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.values import concat_batches
 from tests.domains.prices import MONDAY, csv, line, row, rows, week
 
 LIMITS = PriceLimits(

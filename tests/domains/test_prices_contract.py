@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.prices.contract import (
     RequestedRange,
     check_prices,
     exact,
     read_prices,
 )
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.errors import SourceError
 from tests.domains.prices import MONDAY, csv, line, part, week
 from tests.properties import bounded

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.capture_forms import find_form, read_records
-from orchestration_project.contracts.formulas import (
+from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
+from orchestration_project.domains.prices.formulas import PRICE_FORMULAS, PRICE_RULES
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.capture_forms import find_form, read_records
+from orchestration_project.engine.contracts.formulas import (
     ROW,
     SourceRows,
     evaluate,
@@ -17,11 +20,8 @@ from orchestration_project.contracts.formulas import (
     line_rows,
     read_value,
 )
-from orchestration_project.contracts.parts import Part
-from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
-from orchestration_project.domains.prices.formulas import PRICE_FORMULAS, PRICE_RULES
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.services.evidence import recompute
-from orchestration_project.tables.prices import prices_daily
 from tests.domains.test_prices_answers import OPENED, PLAIN, chart, series
 
 SECOND, FIFTH, JULY = OPENED.values()

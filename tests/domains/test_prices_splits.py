@@ -5,9 +5,9 @@ from datetime import date, datetime, time
 
 import pytest
 
-from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.prices.calendar import NEW_YORK
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
+from orchestration_project.engine.contracts.parts import Part
 from tests.domains.prices import line, part, week
 
 FIRST, SECOND, THIRD, FOURTH = week(count=4)

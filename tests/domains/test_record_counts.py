@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.catalog.fx import RATES
-from orchestration_project.contracts.balance import (
+from orchestration_project.domains.prices.contract import read_counted
+from orchestration_project.engine.contracts.balance import (
     NOT_COUNTED,
     Balance,
     RecordCount,
@@ -19,10 +20,9 @@ from orchestration_project.contracts.balance import (
     count_quoted_lines,
     sum_balances,
 )
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import CountedPieces
-from orchestration_project.domains.prices.contract import read_counted
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import CountedPieces
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.web.drift import Baseline, band_of, drift_audits, members_of
 from orchestration_project.domains.web.extraction import Item, Page, RejectedItem
 from orchestration_project.domains.web.figures import ItemFigures, figures_of
+from orchestration_project.engine.contracts.rules import Audit
 
 FIELDS = ["sku", "price", "rating"]
 

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from orchestration_project.contracts.webhooks.admission import BodyBudget
+from orchestration_project.engine.contracts.webhooks.admission import BodyBudget
 
 
 def held(budget: BodyBudget, bodies: list[tuple[str, str, int]]) -> list[bool]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.webhooks.queue import (
+from orchestration_project.engine.contracts.webhooks.queue import (
     RETRY_PAUSES,
     AttemptRun,
     Row,
@@ -19,7 +19,7 @@ from orchestration_project.contracts.webhooks.queue import (
     first,
     waits_until,
 )
-from orchestration_project.contracts.work_items import ItemChange, ItemState
+from orchestration_project.engine.contracts.work_items import ItemChange, ItemState
 from tests.properties import bounded
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

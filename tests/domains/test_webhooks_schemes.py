@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
-from orchestration_project.contracts.webhooks.schemes import (
+from orchestration_project.engine.contracts.webhooks.schemes import (
     SCHEMES,
     Verdict,
     headers_of,
     standard_headers,
     verify,
 )
-from orchestration_project.contracts.webhooks.sources import (
+from orchestration_project.engine.contracts.webhooks.sources import (
     WebhookSource,
     delivery_id_of,
     kept_headers,

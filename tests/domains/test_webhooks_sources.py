@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
-from orchestration_project.contracts.webhooks.admission import TokenBucket
-from orchestration_project.contracts.webhooks.schemes import SCHEMES
-from orchestration_project.contracts.webhooks.sources import (
+from orchestration_project.engine.contracts.webhooks.admission import TokenBucket
+from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES
+from orchestration_project.engine.contracts.webhooks.sources import (
     WebhookSource,
     delivery_id_of,
     kept_headers,

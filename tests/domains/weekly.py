@@ -6,8 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
@@ -15,6 +13,8 @@ from orchestration_project.domains.finra.contract import (
     WeekRows,
     check_week,
 )
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Validated
 
 WEEK = date(2025, 11, 10)
 

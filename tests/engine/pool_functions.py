@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestration_project.contracts.work_items import ClaimedItem
+from orchestration_project.engine.contracts.work_items import ClaimedItem
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from orchestration_project.contracts.failures import read_quarantine
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     event_metadata,
     is_known_from,
 )
+from orchestration_project.engine.contracts.failures import read_quarantine
 from tools.reference_pages.metadata_keys import GROUPS, key_named
 
 NAMES = [name for group in GROUPS for name in group.keys]

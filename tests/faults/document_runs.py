@@ -17,10 +17,10 @@ from orchestration_project.assets.documents import loading as assets
 from orchestration_project.cli.execution import execute
 from orchestration_project.definitions import defs
 from orchestration_project.domains.documents.extraction import Document
+from orchestration_project.domains.documents.tables import documents, documents_files
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.documents.extraction import Extraction, Source
 from orchestration_project.resources.documents.items import DocumentQueue
-from orchestration_project.tables.documents import documents, documents_files
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import work_items
 from tests.databases import Rows, contents, rows

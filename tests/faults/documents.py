@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ClaimedItem
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import ClaimedItem
 from tests.faulty_server import Reply, Request
 
 TEXTS = {"A": "as it came", "B": "another text", "C": "a text", "D": "a part of"}

@@ -15,9 +15,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import func, select
 
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.domains.prices.calendar import sessions
-from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.prices import prices_daily
+from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.tables.schema import METADATA
 from tests import databases
 from tests.domains.prices import csv, line

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Table, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.derived import DerivedLoad, DerivedTable
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS

@@ -13,17 +13,17 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, select, text
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Audit, Validated
-from orchestration_project.contracts.work_items import (
+from orchestration_project.domains.events import WebhookEvent, checked_events
+from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.rules import Audit, Validated
+from orchestration_project.engine.contracts.work_items import (
     ALLOWED_ATTEMPTS,
     ClaimedItem,
     ItemSettlement,
     NewItem,
     WorkItem,
 )
-from orchestration_project.domains.events import WebhookEvent, checked_events
-from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import (
     Delivery,

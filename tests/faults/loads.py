@@ -21,13 +21,14 @@ from uuid import uuid4
 
 import psutil
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import Validated
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
+from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import SingleItemLoad
 from orchestration_project.engine.pools import MIB, ProcessPool
@@ -41,7 +42,6 @@ from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
 from orchestration_project.resources.prices.yahoo import YahooChart
-from orchestration_project.tables.finra import finra_otc_weekly
 from tests.engine.inline_pool import INLINE
 from tests.faults.documents import number_of
 from tests.faults.items import ItemRun, SharedClock, WatchedItems, WatchedPool

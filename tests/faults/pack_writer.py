@@ -12,10 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.retention import CAPTURED
 from orchestration_project.engine.captures import Captures, unstored
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.retention import CAPTURED
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import (

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import pytest
 from sqlalchemy import Table, TextClause, text
 
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.prices import (
+from orchestration_project.domains.prices.tables import (
     prices_daily,
     prices_daily_history,
     prices_symbol_months,

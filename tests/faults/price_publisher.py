@@ -10,8 +10,8 @@ import time
 from datetime import date, datetime
 from datetime import time as time_of_day
 
-from orchestration_project.connections.clock import NEW_YORK
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.engine.connections.clock import NEW_YORK
 from tests.faulty_server import Reply, Request
 
 MONTHS = ("2026-01-01", "2026-02-01")

@@ -14,9 +14,9 @@ import psycopg
 import zstandard
 from sqlalchemy import NullPool, create_engine, select, text
 
-from orchestration_project.connections.artifacts import PARTIAL, FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import PARTIAL, FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url

@@ -11,7 +11,7 @@ import psutil
 from sqlalchemy import func, select
 
 from orchestration_project.assets.finra import SPECS
-from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.tables.spine import landings
 from tests import databases, programs
 

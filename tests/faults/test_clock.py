@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation_as_of
-from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from tests.databases import rows
 from tests.faults.matrix import case_name, strikes
 from tests.faults.scene import Place

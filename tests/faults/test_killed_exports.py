@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select, text
 
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.finra import finra_otc_weekly
 from tests import databases
 from tests.faults.export_writer import installed
 from tests.faults.matrix import case_name, strikes

@@ -12,13 +12,12 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import EPOCH
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items, topic_of
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import captures, inbox, landings
+from orchestration_project.tables.spine import captures, inbox, inbox_states, landings
 from orchestration_project.tables.webhooks import events_webhooks
 from tests import databases, programs
 from tests.gateway.conftest import SECRET, SOURCES, signed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import is_current
 from tests.databases import contents, rows

@@ -6,9 +6,9 @@ import sys
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs

@@ -5,8 +5,8 @@ import signal
 import sys
 
 from orchestration_project.assets import events
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.settings import load_settings

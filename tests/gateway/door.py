@@ -30,8 +30,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 from websockets.sync.client import ClientConnection, connect
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import Installation

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration_project.assets.operations.kinds import Kind, kinds_job
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import JobOptions
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b"])

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.gateway.bar import SHORTCUTS, Installation, installation_of, with_bar
 from orchestration_project.services.access.rules.credentials import Key
 from orchestration_project.settings import load_settings

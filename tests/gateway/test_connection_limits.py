@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.connection_limits import ConnectionLimits, mark_authenticated
 from orchestration_project.gateway.limits import HEADER_BYTES
 from tests.gateway.door import Door, open_door, running, send_apart

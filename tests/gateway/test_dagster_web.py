@@ -9,7 +9,7 @@ import pytest
 from dagster._core.workspace.permissions import EDITOR_PERMISSIONS, Permissions
 from dagster_graphql.schema import create_schema
 
-from orchestration_project.contracts.roles import (
+from orchestration_project.engine.contracts.roles import (
     ADMIN_PERMISSIONS,
     OPERATOR_PERMISSIONS,
     Principal,

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.core import Metric
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.webhooks.schemes import SCHEMES
-from orchestration_project.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.gateway.health import probes_of
 from orchestration_project.gateway.hooks import STATUSES

@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway import health
 from orchestration_project.gateway.executions import (
     MAX_DOCUMENTS,

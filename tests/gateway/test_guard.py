@@ -10,7 +10,7 @@ from itsdangerous import Signer
 from sqlalchemy import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.gateway.guard import PUBLIC_PATHS, PUBLIC_PREFIXES, RECHECK_SECONDS
 from orchestration_project.services.access.rules.credentials import hash_of
 from orchestration_project.services.access.rules.members import AccessRule, Member

@@ -13,8 +13,8 @@ from prometheus_client import generate_latest
 from sqlalchemy import func, select, text
 from starlette.applications import Starlette
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.connection_limits import AUTHENTICATED
 from orchestration_project.gateway.counted import GATEWAY
@@ -25,8 +25,7 @@ from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.inbox.rows import GroupCommit, Inbox
 from orchestration_project.services.inbox.senders import Sender
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import audits, inbox
+from orchestration_project.tables.spine import audits, inbox, inbox_states
 from tests.gateway.conftest import EARLIER, SECRET, Client, signed
 from tests.programs import wait_for
 

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from tests.gateway.door import Door
 
 HERE = {"repositoryLocationName": "here", "repositoryName": "__repository__"}

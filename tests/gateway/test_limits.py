@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from websockets.exceptions import InvalidStatus
 
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.connection_limits import ConnectionLimits
 from orchestration_project.gateway.limits import (
     BODY_BYTES,

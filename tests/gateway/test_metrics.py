@@ -34,9 +34,9 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.limits import Breaker, BreakerPolicy, Tally
-from orchestration_project.connections.http.shared_state import HostKey, SqliteState
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http.limits import Breaker, BreakerPolicy, Tally
+from orchestration_project.engine.http.shared_state import HostKey, SqliteState
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, RequestCounter
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes

@@ -13,7 +13,7 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from sqlalchemy import func, select
 from websockets.exceptions import ConnectionClosed
 
-from orchestration_project.contracts.roles import (
+from orchestration_project.engine.contracts.roles import (
     ADMIN_MUTATIONS,
     OPERATOR_MUTATIONS,
     Role,

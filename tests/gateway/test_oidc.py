@@ -19,7 +19,7 @@ from joserfc.jwk import OctKey, RSAKey
 from oidc_provider_mock import User, run_server_in_thread
 from starlette.routing import BaseRoute
 
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.oidc import Provider
 from orchestration_project.services.access.rules.credentials import ADDRESS_LIMIT

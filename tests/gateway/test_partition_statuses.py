@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from tests.gateway.door import Door
 
 STATUSES = """{assetNodeOrError(assetKey: {path: ["letter_weeks"]}) {... on AssetNode {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.pauses import PATH, routes
 from orchestration_project.services.pauses import Pauses

@@ -7,18 +7,18 @@ import pytest
 from sqlalchemy import insert
 from starlette.applications import Starlette
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal, Role
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.gateway.plugins import PATH, routes
-from orchestration_project.gateway.request import CURRENT
-from orchestration_project.tables.plugins import (
+from orchestration_project.domains.plugins.tables import (
     plugins,
     plugins_calls,
     plugins_grants,
     plugins_versions,
     plugins_violations,
 )
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal, Role
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.gateway.plugins import PATH, routes
+from orchestration_project.gateway.request import CURRENT
 from tests.gateway.door import INSTALLATION, asked
 from tests.prepared import write_sqlite
 

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 import orchestration_project
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.services.ledger.rules.entries import (
     DESCRIBING_TAGS,
     RESERVED_TAGS,

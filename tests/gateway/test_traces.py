@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from orchestration_project.contracts.roles import Role
-from orchestration_project.tracing.traceparent import trace_of_tags
+from orchestration_project.engine.contracts.roles import Role
+from orchestration_project.engine.tracing.traceparent import trace_of_tags
 from tests.gateway.door import Door
 from tests.gateway.test_mutations import LAUNCH, launched, params
 

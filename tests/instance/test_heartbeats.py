@@ -15,7 +15,7 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import text
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS

@@ -13,9 +13,9 @@ from threading import Event
 
 import pytest
 
-from orchestration_project.connections import log_files
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import (
+from orchestration_project.engine.connections import log_files
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import (
     CURRENT,
     REQUEST_IN_LOG,
     LogFile,
@@ -27,6 +27,7 @@ from orchestration_project.connections.log_files import (
     segments_of,
     services_of,
 )
+from orchestration_project.engine.tracing.traceparent import begin_trace, in_trace
 from orchestration_project.instance.logs import (
     LogFileHandler,
     expire_logs,
@@ -35,7 +36,6 @@ from orchestration_project.instance.logs import (
     keep_log_lines,
 )
 from orchestration_project.settings import load_settings
-from orchestration_project.tracing.traceparent import begin_trace, in_trace
 
 MIB = 2**20
 
@@ -313,8 +313,8 @@ PROGRAM = """
 import logging, sys
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.settings import load_settings
-from orchestration_project.tracing.traceparent import in_trace
-from orchestration_project.tracing.traceparent import begin_trace
+from orchestration_project.engine.tracing.traceparent import in_trace
+from orchestration_project.engine.tracing.traceparent import begin_trace
 keep_log_lines(load_settings(), "worker")
 logging.getLogger("orchestration_project.x").info("quiet")
 logging.getLogger("orchestration_project.x").warning("loud")

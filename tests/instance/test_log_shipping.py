@@ -20,9 +20,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import LogFile, expire_segments, segments_of
-from orchestration_project.contracts.log_lines import encode_line
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import LogFile, expire_segments, segments_of
+from orchestration_project.engine.contracts.log_lines import encode_line
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted
 from orchestration_project.services.gate.gate import examine

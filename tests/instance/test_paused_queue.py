@@ -16,8 +16,8 @@ import pytest
 from dagster._core.run_coordinator import SubmitRunContext
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.pauses import Pause
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.pauses import Pause
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.daemon import ALIVE, MAX_IDLE_SECONDS, PausableQueue

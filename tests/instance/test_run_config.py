@@ -9,7 +9,7 @@ import pytest
 from dagster._core.loader import LoadingContextForTest
 from pydantic import Field
 
-from orchestration_project.contracts.failures import run_category
+from orchestration_project.engine.contracts.failures import run_category
 from orchestration_project.instance.run_config import in_process_if_valid
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Registry

@@ -8,14 +8,14 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
-from orchestration_project.instance.logs import JsonLines
-from orchestration_project.instance.storage import open_instance
-from orchestration_project.tracing.traceparent import (
+from orchestration_project.engine.tracing.traceparent import (
     begin_trace,
     current_trace,
     in_trace,
     trace_of_tags,
 )
+from orchestration_project.instance.logs import JsonLines
+from orchestration_project.instance.storage import open_instance
 
 SEEN = []
 

@@ -17,7 +17,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon import daemon  # noqa: F401 - the scheduler cannot be imported before it
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.alerts.watching import first_poll, look

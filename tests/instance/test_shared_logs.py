@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
-from orchestration_project.connections.artifacts import open_artifacts
+from orchestration_project.engine.connections.artifacts import open_artifacts
 from orchestration_project.instance.shared_logs import FOLDER, SharedLogs
 from orchestration_project.instance.storage import StateComputeLogs
 from orchestration_project.services.evidence.exporting import (
@@ -78,7 +78,7 @@ def test_logs_of_a_run_are_deleted_in_the_bucket_too(bucket, host, capfd):
 
 
 def test_a_step_does_not_fail_when_the_bucket_is_away(bucket, host, monkeypatch, capfd):
-    monkeypatch.setattr("orchestration_project.connections.artifacts.S3_RETRIES", 0)
+    monkeypatch.setattr("orchestration_project.engine.connections.artifacts.S3_RETRIES", 0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     logs = host("one")
     with logs.capture_logs(KEY):

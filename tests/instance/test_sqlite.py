@@ -16,7 +16,7 @@ from dagster._core.storage.event_log.migration import (
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from sqlalchemy import text
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.sqlite import FILES_KEPT_OPEN, SqliteEvents
 from orchestration_project.instance.storage import open_instance

@@ -14,7 +14,7 @@ from dagster._core.remote_origin import (
 from dagster._core.storage.tags import TagType, get_tag_type
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from orchestration_project.contracts.job_kinds import PRUNE_RUN_LOGS
+from orchestration_project.engine.contracts.job_kinds import PRUNE_RUN_LOGS
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger.rules.entries import CONFIG_TAG

@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from tests.prepared import Prepared
 

@@ -16,9 +16,10 @@ from sqlalchemy import (
     update,
 )
 
+from orchestration_project.domains.prices import tables as prices
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables import prices, spine
+from orchestration_project.tables import spine
 from orchestration_project.tables.operations_deployment import operations_hosts
 from orchestration_project.tables.schema import METADATA
 

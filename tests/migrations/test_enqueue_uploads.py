@@ -6,8 +6,8 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import NewItem
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.engine.work_items import WorkItems
 

@@ -1,9 +1,7 @@
 """The migrations make the tables that are declared, and nothing else."""
 
-import pkgutil
 from dataclasses import replace
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -24,9 +22,9 @@ from sqlalchemy import (
     text,
 )
 
-import orchestration_project.tables
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables import weekly as finra
 from orchestration_project.engine.announcements import Announcements
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
     current_version,
@@ -38,17 +36,14 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.migrations.scripts import alembic_config
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.tables import finra, spine
+from orchestration_project.tables import spine
+from orchestration_project.tables.catalogue import TABLE_MODULES
 from orchestration_project.tables.schema import HISTORY, METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 from tests.resources.fence_histories import Histories, check_fences, drawn
 from tests.resources.weeks import LIMITS, MONDAY, Desk, StoppedClock, row
 
-DECLARED = {
-    name: each
-    for module in pkgutil.iter_modules(orchestration_project.tables.__path__)
-    for name, each in vars(import_module(f"orchestration_project.tables.{module.name}")).items()
-}
+DECLARED = {name: each for module in TABLE_MODULES.values() for name, each in vars(module).items()}
 DECLARED |= {
     each.info[HISTORY].name: each.info[HISTORY]
     for each in DECLARED.values()

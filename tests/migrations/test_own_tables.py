@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import insert, inspect, select
 
 from orchestration_project import Daily, Dataset, Field, decimal, file_source
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.subjects import CapturedLines
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.subjects import CapturedLines
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.declared_tables import describe
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.operations_backup import open_installation
-from orchestration_project.own.contracts import declare_table
 from orchestration_project.services.erasure.requests import recorded_kinds
 from orchestration_project.services.repair.losses import published_tables
 from orchestration_project.settings import load_settings

@@ -6,9 +6,9 @@ import pytest
 from alembic import command
 from sqlalchemy import select, update
 
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_history
 from orchestration_project.engine.warehouse.migrating import migration_config
-from orchestration_project.tables.finra import finra_otc_weekly_history
-from orchestration_project.tables.published import published_by
+from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import NOON, Desk, row
 

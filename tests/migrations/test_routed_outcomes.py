@@ -6,8 +6,8 @@ import pytest
 from alembic import command
 from sqlalchemy import insert, select, text
 
+from orchestration_project.domains.events_routing.tables import events_routed, events_routed_states
 from orchestration_project.engine.warehouse.migrating import migration_config
-from orchestration_project.tables.events_routing import events_routed, events_routed_states
 from orchestration_project.tables.spine import outbox
 
 VERSION = "0075"

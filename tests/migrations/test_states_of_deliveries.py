@@ -7,8 +7,7 @@ from alembic import command
 from sqlalchemy import select, text
 
 from orchestration_project.engine.warehouse.migrating import migration_config
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import work_items
+from orchestration_project.tables.spine import inbox_states, work_items
 
 VERSION = "0072"
 """That before the one without copies of the states."""

@@ -3,9 +3,13 @@
 from itertools import count
 
 from orchestration_project import Daily, Dataset, Field, http_source
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.own.contracts import contract_of, declare_table, validate_documents
-from orchestration_project.own.declarations import _day
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.own.contracts import (
+    contract_of,
+    declare_table,
+    validate_documents,
+)
+from orchestration_project.engine.own.declarations import _day
 
 NUMBERS = count()
 """Each declaration has a table of its own, as they are declared once in a process."""

@@ -8,18 +8,17 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from orchestration_project.catalog.own import dataset_of
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.dlt_deliveries import DltReader
 from orchestration_project.engine.dlt_states import start_state
 from orchestration_project.engine.loader import DatasetLoader
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.own_sources import Declaration
-from orchestration_project.own.contracts import declare_table
 from orchestration_project.resources.own import OwnDltSource, OwnSource, secret
-from orchestration_project.tables.dlt import dlt_states
-from orchestration_project.tables.spine import captures
+from orchestration_project.tables.spine import captures, dlt_states
 from tests.faulty_server import Reply
 from tests.http_clients import make_client
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.deliveries import SourceDeliveries
 from orchestration_project.resources.own import OwnFileSource, OwnSource
 from tests.own.dlt_loading import Loading

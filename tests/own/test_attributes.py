@@ -21,8 +21,8 @@ from orchestration_project import (
     row_count,
     usual_size,
 )
+from orchestration_project.engine.own.attributes import dataset_in
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.attributes import dataset_in
 
 RATES = """\
 type: orchestration_project.HttpDataset

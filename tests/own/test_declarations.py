@@ -24,8 +24,8 @@ from orchestration_project import (
     row_count,
     usual_size,
 )
+from orchestration_project.engine.own.attributes import PartitionsAttributes
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.attributes import PartitionsAttributes
 from orchestration_project.resources.own import published_partitions
 from tests.own.declared import dataset, read
 

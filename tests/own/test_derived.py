@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from orchestration_project import Field, decimal, derived, positive
+from orchestration_project.engine.own.results import conform_result, frame_result
+from orchestration_project.engine.own.sql import read_inputs
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.own.results import conform_result, frame_result
-from orchestration_project.own.sql import read_inputs
 
 DATABASES = ("sqlite", "postgresql")
 NAME = Field("name", str, "its name")
@@ -45,7 +45,7 @@ def test_inputs_are_tables_and_no_other_names(sql, inputs, database):
 
 def test_the_parser_writes_no_warning_of_its_extras():
     code = (
-        "from orchestration_project.own.sql import read_inputs\n"
+        "from orchestration_project.engine.own.sql import read_inputs\n"
         "print(*read_inputs('SELECT 1 FROM a', 'sqlite'))"
     )
     command = [sys.executable, "-W", "default::UserWarning", "-c", code]

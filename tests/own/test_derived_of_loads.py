@@ -9,7 +9,8 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.schema import DropTable
 
 from orchestration_project.assets.own_derived import derived_assets
-from orchestration_project.contracts.chain import ChainKey
+from orchestration_project.domains.fx.tables import fx_rates_daily
+from orchestration_project.engine.contracts.chain import ChainKey
 from orchestration_project.engine.own_derived import own_derivations
 from orchestration_project.engine.own_sources import own_declarations
 from orchestration_project.engine.warehouse import Warehouse
@@ -17,7 +18,6 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.own_derived import derive_outdated, explain_value
 from orchestration_project.sensors.own_derived import derived_sensor
 from orchestration_project.services.own_derived_explanation import require_query
-from orchestration_project.tables.fx import fx_rates_daily
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 from tests.own.file_loading import FileLoading, LaterClock
 from tests.own_project import opened_project

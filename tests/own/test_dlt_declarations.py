@@ -5,9 +5,9 @@ import json
 import pytest
 
 from orchestration_project import Daily, Field, dlt_source
+from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.contracts import rule_version
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.attributes import dataset_in
-from orchestration_project.own.contracts import rule_version
 from orchestration_project.settings.own_files import own_function
 from tests.faulty_server import FaultyServer, Reply
 from tests.own.declared import NUMBERS, dataset

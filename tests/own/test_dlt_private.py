@@ -13,7 +13,7 @@ from dlt.sources.helpers.requests.retry import Client
 from dlt.sources.helpers.rest_client.client import RESTClient
 from dlt.version import __version__
 
-from orchestration_project.connections import dlt_private
+from orchestration_project.engine.connections import dlt_private
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -39,7 +39,7 @@ def read(make, state=None, sessions=None):
 def test_the_version_is_one_that_these_tests_ran_with():
     known = dlt_private.TESTED_VERSIONS
     assert __version__.startswith(known), (
-        f"dlt {__version__} is new: run the tests of dlt, correct connections/dlt_private.py where "
+        f"dlt {__version__} is new: run the tests of dlt, correct dlt_private.py where "
         f"they fail, and add it to TESTED_VERSIONS {known}"
     )
 
@@ -111,7 +111,7 @@ def test_two_threads_have_sessions_and_states_of_their_own():
 PROGRAM = """\
 import sys, threading
 import dlt
-from orchestration_project.connections.dlt_private import read_items
+from orchestration_project.engine.connections.dlt_private import read_items
 
 class Sessions:
     def session(self, *, raise_for_status): raise AssertionError

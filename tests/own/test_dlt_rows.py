@@ -220,7 +220,7 @@ def test_a_wrong_resource_is_named(loading, case):
 
 
 def test_dlt_that_is_not_installed_is_named_with_its_extra(loading, monkeypatch):
-    from orchestration_project.connections import dlt_private
+    from orchestration_project.engine.connections import dlt_private
 
     monkeypatch.setitem(sys.modules, "dlt.version", None)
     with pytest.raises(ConfigurationError, match="dlt is not installed") as raised:

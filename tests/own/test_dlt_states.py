@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import event
 
 from orchestration_project import Daily, Field, dlt_source
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError, SourceError
-from orchestration_project.own.contracts import declare_table
 from tests.own.declared import dataset
 from tests.own.dlt_loading import DAY, NEXT_DAY
 

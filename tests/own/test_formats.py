@@ -13,10 +13,10 @@ import pytest
 from pyarrow import parquet
 
 from orchestration_project import Field, decimal, file_source, http_source
+from orchestration_project.engine.own.formats import compressed
+from orchestration_project.engine.own.reading import Reading
+from orchestration_project.engine.own.records import counter_of, read_records
 from orchestration_project.errors import ConfigurationError, SourceError
-from orchestration_project.own.formats import compressed
-from orchestration_project.own.reading import Reading
-from orchestration_project.own.records import counter_of, read_records
 from tests.own.declared import dataset, read, rejects, rows
 
 URL = "http://127.0.0.1/{partition}"

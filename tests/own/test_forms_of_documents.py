@@ -5,17 +5,17 @@ from datetime import date
 import pytest
 
 from orchestration_project import Daily, Dataset, Document, Field, decimal, http_source
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.errors import ConfigurationError, SourceError
-from orchestration_project.own.attributes import dataset_in
-from orchestration_project.own.declarations import HttpSource
-from orchestration_project.own.partition_documents import (
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.declarations import HttpSource
+from orchestration_project.engine.own.partition_documents import (
     listings_of,
     names_of,
     partitions_in,
     version_in,
 )
-from orchestration_project.own.records import counter_of
+from orchestration_project.engine.own.records import counter_of
+from orchestration_project.errors import ConfigurationError, SourceError
 from tests.own.declared import dataset, read
 from tests.own.test_formats import zipped
 

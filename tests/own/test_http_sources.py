@@ -17,10 +17,10 @@ from orchestration_project import (
     offsets,
     pages,
 )
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.own import OwnFileSource, OwnHttpSource
 from tests.faulty_server import FaultyServer, Reply

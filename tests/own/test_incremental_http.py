@@ -16,10 +16,10 @@ from orchestration_project import (
     incremental,
 )
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.declarations import HttpSource
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
-from orchestration_project.own.attributes import dataset_in
-from orchestration_project.own.declarations import HttpSource
 from orchestration_project.resources.own import OwnHttpSource
 from tests.faulty_server import FaultyServer, Reply
 from tests.http_clients import make_client

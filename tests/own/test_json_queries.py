@@ -16,10 +16,17 @@ from orchestration_project import (
     http_source,
     offsets,
 )
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.contracts import (
+    contract_of,
+    declare_table,
+    validate_documents,
+)
+from orchestration_project.engine.own.declarations import Dataset, HttpSource
 from orchestration_project.errors import (
     ConfigurationError,
     MovedError,
@@ -28,9 +35,6 @@ from orchestration_project.errors import (
     TransientError,
     UnavailableError,
 )
-from orchestration_project.own.attributes import dataset_in
-from orchestration_project.own.contracts import contract_of, declare_table, validate_documents
-from orchestration_project.own.declarations import Dataset, HttpSource
 from orchestration_project.resources.own import OwnHttpSource, query_source
 from tests.faulty_server import FaultyServer, Reply
 from tests.own.declared import dataset

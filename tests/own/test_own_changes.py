@@ -11,12 +11,12 @@ from sqlalchemy import delete, func, inspect, select, update
 from sqlalchemy.schema import DropTable
 
 from orchestration_project import Daily, Dataset, Field, decimal, file_source
-from orchestration_project.contracts.chain import ChainKey
+from orchestration_project.engine.contracts.chain import ChainKey
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import StateAsOf
 from orchestration_project.engine.warehouse.chain_checking import amending, check_table
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.contracts import declare_table
 from orchestration_project.services.cleanup.table_copies import CopyRetention
 from orchestration_project.services.erasure.requests import recorded_kinds
 from orchestration_project.services.repair.losses import published_tables

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 import pytest
 
 from orchestration_project import Daily, Dataset, Field, decimal, file_source, positive
-from orchestration_project.contracts.chain import ChainKey
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.contracts.chain import ChainKey
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.own_sources import Declaration
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.contracts import declare_table
 from orchestration_project.services.own_explanation import explain_own
 from orchestration_project.tables.schema import METADATA
 from tests.own.file_loading import FileLoading, LaterClock

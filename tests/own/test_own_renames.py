@@ -8,7 +8,8 @@ from sqlalchemy import func, inspect, select, update
 from sqlalchemy.schema import DropTable
 
 from orchestration_project import Daily, Dataset, Field, file_source
-from orchestration_project.contracts.chain import RENAME, ChainKey
+from orchestration_project.engine.contracts.chain import RENAME, ChainKey
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import StateAsOf
 from orchestration_project.engine.warehouse.chain_checking import (
@@ -19,7 +20,6 @@ from orchestration_project.engine.warehouse.chain_checking import (
 from orchestration_project.engine.warehouse.chaining import read_chain_heads
 from orchestration_project.engine.warehouse.delivery import HeldBackError, latest_group
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.contracts import declare_table
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 from orchestration_project.tables.spine import (
     captures,

@@ -3,7 +3,7 @@
 from datetime import date
 
 from orchestration_project import Field, decimal
-from orchestration_project.own.contracts import RowDifference, compare_rows
+from orchestration_project.engine.own.contracts import RowDifference, compare_rows
 from tests.own.declared import dataset, read
 
 KEY = ["day", "name"]

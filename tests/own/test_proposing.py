@@ -7,10 +7,10 @@ from datetime import date
 import pytest
 
 from orchestration_project import Dataset, file_source
+from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.proposing import propose
+from orchestration_project.engine.own.writing import Asking, source_text, yaml_text
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.attributes import dataset_in
-from orchestration_project.own.proposing import propose
-from orchestration_project.own.writing import Asking, source_text, yaml_text
 from tests.own.test_formats import parquet_of, workbook, zipped
 
 TODAY = date(2026, 1, 9)

@@ -16,8 +16,8 @@ from orchestration_project import (
     positive,
     row_count,
 )
+from orchestration_project.engine.own.records import counter_of
 from orchestration_project.errors import SourceError
-from orchestration_project.own.records import counter_of
 from tests.own.declared import dataset, read, rejects, rows
 
 

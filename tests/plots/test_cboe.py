@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from orchestration_project.plots.cboe import TITLE, off_exchange_share
+from orchestration_project.domains.cboe.charts import TITLE, off_exchange_share
 from orchestration_project.plots.figures import SYNTHETIC
 from tests.plots.test_finra_charts import texts
 

@@ -11,8 +11,8 @@ import pytest
 
 from orchestration_project.domains.finra.activity import Activity, weeks_between
 from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.domains.finra.figures import trade_activity, traded_value
 from orchestration_project.plots.figures import SYNTHETIC
-from orchestration_project.plots.finra import trade_activity, traded_value
 
 NEWEST = date(2026, 1, 26)
 SVG = "{http://www.w3.org/2000/svg}"

@@ -8,9 +8,8 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from orchestration_project.plots import finra_charts as plots
-from orchestration_project.plots.figures import SYNTHETIC
-from orchestration_project.plots.timelines import Picture
+from orchestration_project.domains.finra import chart_figures as plots
+from orchestration_project.plots.figures import SYNTHETIC, Picture
 
 WEEK = date(2025, 11, 10)
 WEEKS = [WEEK + timedelta(weeks=number) for number in range(8)]

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from orchestration_project.plots.prices import DOWN, UP, candlesticks, coverage
+from orchestration_project.domains.prices.charts import DOWN, UP, candlesticks, coverage
 
 SVG = "{http://www.w3.org/2000/svg}"
 DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(60)]

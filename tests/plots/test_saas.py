@@ -3,7 +3,7 @@
 import base64
 from xml.etree import ElementTree
 
-from orchestration_project.plots.saas import flow
+from orchestration_project.domains.saas.charts import flow
 
 
 def test_five_large_numbers_fit_the_place_in_which_dagster_shows_a_picture():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import text
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.equations import BalanceFilter
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.balance.verifying import (

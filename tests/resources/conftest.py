@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from sqlalchemy import delete, event
 from sqlalchemy.pool import Pool
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.contracts.queries import Paging
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.queries import Paging
+from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.query_api import QueryApi

@@ -14,7 +14,8 @@ import polars as pl
 from hypothesis import strategies as st
 from sqlalchemy import Engine, RowMapping, Select, Table, event, func, select
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, Validated
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Audit, Validated
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     ScopeState,
@@ -23,7 +24,6 @@ from orchestration_project.engine.warehouse import (
     Warehouse,
     prepare,
 )
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, fences, landings
 from tests.resources.weeks import FAILED, PASSED, PUBLISHED, WARNED, Desk, StoppedClock, frame, row
 

@@ -9,11 +9,14 @@ import polars as pl
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+)
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.engine.warehouse.delivery import prepare
 from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.tables.catalogue import relation_as_of
-from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from tests.resources.weeks import NOON, PUBLISHED, Desk, StoppedClock, frame, in_ranges, row
 
 MICROSECOND = timedelta(microseconds=1)

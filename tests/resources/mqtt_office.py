@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import Table, func, insert, select
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.tables import mqtt_inbox, mqtt_mirror
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.kinds import read_kind_files
 from orchestration_project.resources.mqtt.mirroring import Mirror, MirrorCounts
@@ -24,7 +25,6 @@ from orchestration_project.resources.mqtt.ranges import (
     plan_ranges,
     range_items,
 )
-from orchestration_project.tables.mqtt import mqtt_inbox, mqtt_mirror
 from orchestration_project.tables.spine import work_items
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

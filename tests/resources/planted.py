@@ -15,7 +15,7 @@ import polars as pl
 import zstandard
 from sqlalchemy import BigInteger, Boolean, Date, Double, String, insert, select
 
-from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.erasure.rows import UNMASKED, UNMASKED_COLUMNS
 from orchestration_project.tables.catalogue import tables

@@ -16,7 +16,7 @@ from orchestration_demo.prices.faults import FAULTS, Fault
 from orchestration_demo.prices.vendors import Vendors
 from starlette.applications import Starlette
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 
 ANCHOR = datetime.fromisoformat("2026-03-02T22:00:00+00:00")
 """A Monday, an hour after its session is over."""

@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.domains.prices.tables import prices_daily, prices_symbol_months
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError
@@ -20,7 +21,6 @@ from orchestration_project.resources.prices.load import LoadedPrices, PriceLoad
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.resources.prices.work import SYMBOLS_TOPIC, SymbolWork
-from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from tests.domains.prices import csv
 from tests.resources.weeks import StoppedClock
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore, FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.recovery import (
     RecordedCapture,
     Recovery,

@@ -11,10 +11,17 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.rule_edits import Problem
-from orchestration_project.contracts.webhooks.sources import HOPS_HEADER, read_sources, read_targets
 from orchestration_project.domains.events_routing.rules import FORM, RoutingRule
+from orchestration_project.domains.events_routing.tables import (
+    events_routed_states,
+)
 from orchestration_project.domains.saas.records import Issue
+from orchestration_project.engine.contracts.rule_edits import Problem
+from orchestration_project.engine.contracts.webhooks.sources import (
+    HOPS_HEADER,
+    read_sources,
+    read_targets,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.events_routing.applying import (
@@ -30,9 +37,6 @@ from orchestration_project.resources.events_routing.rules import (
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content, Inbox, NewDelivery
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.events_routing import (
-    events_routed_states,
-)
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.saas_world import Issues
 from tests.resources.weeks import StoppedClock

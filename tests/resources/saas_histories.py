@@ -12,14 +12,14 @@ from sqlalchemy import delete, select
 from orchestration_project.domains.saas.intents import agrees
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import SyncRule
+from orchestration_project.domains.saas.tables import (
+    saas_audit_log,
+    saas_source_states,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.tables.saas import (
-    saas_audit_log,
-    saas_source_states,
-)
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import leases, outbox
 from tests.resources.saas_world import IDS, ISSUE_TYPE, PROJECT, Killed, World

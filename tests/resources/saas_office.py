@@ -5,9 +5,9 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from orchestration_project.domains.saas.rules import SyncRule
+from orchestration_project.domains.saas.tables import saas_audit_log
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.tables.saas import saas_audit_log
 from tests.resources.saas_world import world_in_memory
 
 ALL = {

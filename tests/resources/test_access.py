@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide

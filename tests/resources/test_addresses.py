@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.addresses import (
+from orchestration_project.engine.environment import address_guard
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.addresses import (
     AddressGuard,
     Endpoint,
     is_global,
     resolve_host,
 )
-from orchestration_project.engine.environment import address_guard
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import child_environment, load_settings
 from tests.faulty_server import FaultyServer, Reply

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from orchestration_project.contracts.problems import EndedRun, Unit
+from orchestration_project.engine.contracts.problems import EndedRun, Unit
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links

@@ -9,8 +9,8 @@ from dagster._core.launcher import WorkerStatus
 
 from orchestration_project.assets.operations import catalogue, clean_up_job
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS, PRUNE_RUN_LOGS
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.job_kinds import DELETE_ARTIFACTS, PRUNE_RUN_LOGS
 from orchestration_project.engine.leases import acquire_for_run, is_at_work
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import settings_class

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.domains.finra.selection import PARTITIONING
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.announcements import (
     Announcements,
     ReportLog,
@@ -17,7 +18,6 @@ from orchestration_project.engine.announcements import (
 from orchestration_project.engine.dataset import Announcement, LoadedPartition
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import pending_announcements
 from tests.resources.weeks import FAILED, LIMITS, NOON, Desk, known, row
 from tests.test_known import ASSET, ended, tells

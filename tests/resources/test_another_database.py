@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.recorded import read_parts
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.finra import finra_otc_weekly
 from tests import another as _another  # noqa: F401 - registers both names
 from tests.resources.weeks import FAILED, NOON, Desk, rejected, row
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.access.approvals import (
     ApprovalDemand,

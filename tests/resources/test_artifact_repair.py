@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.connections.artifacts import FolderStore, open_artifacts
-from orchestration_project.contracts.repair import DAMAGED
 from orchestration_project.engine.blob_repair import delete_expired, put_blob
 from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.connections.artifacts import FolderStore, open_artifacts
+from orchestration_project.engine.contracts.repair import DAMAGED
 from orchestration_project.engine.packs import PACKS
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.services.inventory import find_blob, take_inventory

@@ -7,8 +7,8 @@ from sqlalchemy import update
 
 from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.job_kinds import LIST_ARTIFACTS, REPAIR_ARTIFACTS
-from orchestration_project.contracts.repair import DAMAGED
+from orchestration_project.engine.contracts.job_kinds import LIST_ARTIFACTS, REPAIR_ARTIFACTS
+from orchestration_project.engine.contracts.repair import DAMAGED
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.repair.damage import damaged_files
 from orchestration_project.settings import load_settings

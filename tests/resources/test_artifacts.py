@@ -13,14 +13,14 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration_project.connections.artifacts import (
+from orchestration_project.engine.connections.artifacts import (
     PARTIAL,
     as_parquet,
     open_artifacts,
     put_content,
     write_parquet,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import PROJECT_ROOT, child_environment
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_is_a_wrong_setting(tmp_path, action):
 WRITE_TOO_MUCH = """
 import resource, signal, sys
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.connections.artifacts import open_artifacts
+from orchestration_project.engine.connections.artifacts import open_artifacts
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -203,7 +203,7 @@ def test_a_write_that_fails_on_the_way_leaves_no_file(tmp_path):
 
 WRITE_HALF = """
 import os, signal, sys
-from orchestration_project.connections.artifacts import open_artifacts
+from orchestration_project.engine.connections.artifacts import open_artifacts
 
 def strike(event, arguments):
     if event == "os.rename":

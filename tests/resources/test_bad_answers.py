@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.query_api import QueryApi

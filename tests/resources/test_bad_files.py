@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.files import LARGEST_FILE_BYTES
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.files import LARGEST_FILE_BYTES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.spine import captures, rejects

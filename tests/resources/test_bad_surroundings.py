@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.connections.artifacts import PARTIAL
-from orchestration_project.contracts.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.artifacts import PARTIAL
+from orchestration_project.engine.contracts.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import landings
 from tests.bad_input import EVERY_ROW, NOTHING, promise, watched
 from tests.resources import test_bad_files as files
@@ -25,7 +25,7 @@ import resource, signal, sys, tempfile
 from datetime import date
 from pathlib import Path
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.engine.warehouse import Warehouse

@@ -11,6 +11,11 @@ from orchestration_demo.saas.tasks import PAGE_TASKS
 from sqlalchemy import func, select
 
 from orchestration_project.domains.saas.rules import read_rules
+from orchestration_project.domains.saas.tables import (
+    saas_audit_log,
+    saas_dead_letters,
+    saas_source_states,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.reconciling import Reconciler
@@ -19,11 +24,6 @@ from orchestration_project.resources.saas.runs import follow_delivery, poll_all
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue
-from orchestration_project.tables.saas import (
-    saas_audit_log,
-    saas_dead_letters,
-    saas_source_states,
-)
 from orchestration_project.tables.spine import inbox, rejects
 from tests.bad_input import AS_IT_WAS, DELIVERY, ISSUE, LETTER, REJECTED, promise
 from tests.resources.weeks import StoppedClock

@@ -10,15 +10,16 @@ from sqlalchemy import select
 
 from orchestration_project.catalog.cboe import VOLUME
 from orchestration_project.catalog.fx import RATES
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import NOT_COUNTED, Balance, UnbalancedError
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import NOT_COUNTED, Balance, UnbalancedError
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.deliveries import SourceDeliveries
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse, prepare
@@ -26,7 +27,6 @@ from orchestration_project.errors import ContractError
 from orchestration_project.resources.finra.datasets import engine_dataset
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, balances, deliveries
 from tests.resources.weeks import (
     LIMITS,

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore, open_artifacts
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore, open_artifacts
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import NOON
@@ -22,7 +22,7 @@ GROWTH = """
 import os, sys
 from datetime import UTC, datetime
 from tempfile import TemporaryFile
-from orchestration_project.connections.artifacts import open_artifacts
+from orchestration_project.engine.connections.artifacts import open_artifacts
 from orchestration_project.engine.captures import Captures
 
 def memory(field):

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.parts import Part
 from orchestration_project.engine.captures import (
     BlobError,
     Captures,
     bounded,
     parts_of,
 )
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.errors import ConfigurationError
 from tests.resources.weeks import NOON
 

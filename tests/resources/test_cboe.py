@@ -6,12 +6,15 @@ import polars as pl
 import pytest
 
 from orchestration_project.catalog.cboe import VOLUME
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.cboe.tables import (
+    off_exchange_share_daily,
+    off_exchange_share_weekly,
+)
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.cboe import WEEKLY, read_shares, weekly_load
-from orchestration_project.tables.cboe import off_exchange_share_daily, off_exchange_share_weekly
 from orchestration_project.tables.spine import fences
 from tests.resources.weeks import MONDAY, NOON, Desk, row
 

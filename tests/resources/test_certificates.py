@@ -10,13 +10,13 @@ from threading import Thread
 
 import pytest
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Answer
 from orchestration_project.resources.mqtt.broker import Broker, BrokerError
 from orchestration_project.services.gate.certificates import certificate_probe
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.mqtt import MqttSettings
 from tests.programs import free_port
 from tests.tls import make_certificate
 

@@ -28,7 +28,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.contracts.chain import (
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+)
+from orchestration_project.engine.contracts.chain import (
     ChainKey,
     ChainProblem,
     heads_document,
@@ -45,7 +49,6 @@ from orchestration_project.engine.warehouse.chain_checking import (
 )
 from orchestration_project.engine.warehouse.chaining import ChainTail, read_chain_heads
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.schema import UtcTimestamp, key_names
 from orchestration_project.tables.spine import (
     audits,

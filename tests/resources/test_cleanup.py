@@ -9,15 +9,15 @@ from sqlalchemy import delete
 
 from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import DELETE_ARTIFACTS
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.cleanup.removing import Retention, clean_up, plan_cleanup
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import settings_class
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import row

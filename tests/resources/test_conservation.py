@@ -8,9 +8,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Table, func, select
 
-from orchestration_project.contracts.balance import UnbalancedError
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.gold import symbols_of_tier
+from orchestration_project.domains.finra.tables.market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+)
+from orchestration_project.domains.finra.tables.symbols import finra_symbols
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_symbol_week,
+    finra_symbol_week_value,
+)
+from orchestration_project.engine.contracts.balance import UnbalancedError
 from orchestration_project.engine.derived import DerivedLoad, DerivedPart, DerivedTable
 from orchestration_project.engine.equations import BalanceFilter
 from orchestration_project.engine.warehouse import Warehouse
@@ -27,12 +36,6 @@ from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE, value_load
 from orchestration_project.resources.finra.weekly import DERIVED
 from orchestration_project.services.balance.latest import read_imbalances
-from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
-from orchestration_project.tables.finra_market import (
-    finra_symbol_anomalies_week,
-    finra_symbol_movers_week,
-)
-from orchestration_project.tables.finra_symbols import finra_symbols
 from orchestration_project.tables.spine import balances
 from tests.resources.balances import differences, plant, verify
 from tests.resources.gold_desk import derive, land_week

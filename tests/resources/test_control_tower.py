@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from orchestration_project.assets.finra.freshness import freshness_of
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.resources.finra.activity import read_activity
 from orchestration_project.resources.finra.weeks import oldest_unlanded
@@ -21,7 +22,6 @@ from orchestration_project.services.ledger.rules.standings import (
 )
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.operations import operations_control_tower
 from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
 

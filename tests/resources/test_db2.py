@@ -30,19 +30,21 @@ from sqlalchemy.schema import CreateTable
 from orchestration_project import Daily, Dataset, Field, file_source
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.simulator import stop_demos
-from orchestration_project.contracts.presets import Preset
-from orchestration_project.contracts.problems import Problem
-from orchestration_project.contracts.roles import Principal, Role
-from orchestration_project.contracts.values import LONGEST_TEXT_BYTES, QUANTITY, schema_of
-from orchestration_project.contracts.webhooks.sources import WebhookSource
-from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.domains.saas.events import TaskEvent
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.simulator import stop_demos
+from orchestration_project.engine.contracts.presets import Preset
+from orchestration_project.engine.contracts.problems import Problem
+from orchestration_project.engine.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.values import LONGEST_TEXT_BYTES, QUANTITY, schema_of
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.dlt_states import STATE, append_state, start_state
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.engine.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
@@ -50,7 +52,6 @@ from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import VERSION_TABLE
-from orchestration_project.own.contracts import declare_table
 from orchestration_project.resources.mqtt.arrivals import insert_arrivals
 from orchestration_project.resources.mqtt.batching import ReceivedMessage
 from orchestration_project.resources.saas.reconciling import Reconciler
@@ -87,7 +88,6 @@ from orchestration_project.services.presets import Presets
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database

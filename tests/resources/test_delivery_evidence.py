@@ -1,6 +1,6 @@
 """Offenders and rejects of a delivery are shown if they can be read, and never fail a load."""
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.delivery_evidence import rejects_of
 

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from orchestration_project.connections.simulator import demo_url, stop_demos
+from orchestration_project.engine.connections.simulator import demo_url, stop_demos
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, settings_class
 from tests.programs import PATIENCE_SECONDS, wait_for
@@ -69,7 +69,7 @@ def test_a_server_is_started_serves_and_is_found_again(settings_for):
 
 ASK = """
 import sys
-from orchestration_project.connections.simulator import demo_url
+from orchestration_project.engine.connections.simulator import demo_url
 from orchestration_project.settings import load_settings
 print(demo_url(load_settings()))
 """

@@ -16,7 +16,7 @@ from dagster._core.remote_origin import RemoteJobOrigin
 from sqlalchemy import insert
 
 from orchestration_project.assets.operations.deployment import check_releases, deployment_metadata
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.daemon import (

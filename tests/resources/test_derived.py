@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, MetaData, Table, delete, insert, select, update
 
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,

@@ -8,9 +8,9 @@ import pytest
 
 from orchestration_project.catalog.fx import SOURCE
 from orchestration_project.catalog.own import documents_of
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.document_source import DocumentSource
 from orchestration_project.errors import SourceError
 from tests.faulty_server import FaultyServer, Reply, Request

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.engine import Engine
 
-from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.domains.documents.arrivals import ListedFile
+from orchestration_project.domains.documents.tables import documents_files
+from orchestration_project.engine.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.documents.arrivals import Arrivals
@@ -19,7 +20,6 @@ from orchestration_project.resources.documents.items import record_files
 from orchestration_project.resources.documents.source import Listing
 from orchestration_project.resources.documents.waiting import oldest_waiting
 from orchestration_project.services.ledger.rules.standings import ActiveRuns, Figures, state_of
-from orchestration_project.tables.documents import documents_files
 from orchestration_project.tables.spine import uploads, work_items
 from tests.resources.weeks import StoppedClock
 

@@ -7,6 +7,13 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from orchestration_project.domains.documents.fingerprints import fingerprint_of
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_bands,
+    documents_fingerprints,
+    documents_pages,
+    documents_similarity,
+)
 from orchestration_project.resources.documents.derivation import (
     BATCH_DOCUMENTS,
     DerivedCounts,
@@ -15,13 +22,6 @@ from orchestration_project.resources.documents.derivation import (
     write_fingerprints,
 )
 from orchestration_project.resources.documents.similarity import BUCKET_DOCUMENTS, PAIR_COUNT
-from orchestration_project.tables.documents import (
-    documents,
-    documents_bands,
-    documents_fingerprints,
-    documents_pages,
-    documents_similarity,
-)
 from tests.resources.weeks import NOON
 
 DERIVED = (

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.contracts.work_items import ItemSettlement, NewItem
+from orchestration_project.domains.documents.tables import documents_reader_setups
+from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.documents.setups import ReaderSetup, retry_for_new_setups
-from orchestration_project.tables.documents import documents_reader_setups
 from orchestration_project.tables.spine import work_items
 from tests.resources.weeks import StoppedClock
 

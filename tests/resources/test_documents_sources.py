@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from orchestration_project.connections.artifacts import S3Store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
 from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.engine.connections.artifacts import S3Store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http import HttpClient
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.documents.bucket import BYTES_PER_REQUEST, DocumentBucket
 from orchestration_project.resources.documents.folder import DocumentFolder

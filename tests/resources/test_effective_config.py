@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from orchestration_project.contracts.effective_config import ConfigValue
-from orchestration_project.contracts.presets import Preset
+from orchestration_project.engine.contracts.effective_config import ConfigValue
+from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.services.presets import (
     Presets,
     effective_config,

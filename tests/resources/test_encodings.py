@@ -12,8 +12,8 @@ import brotli
 import pytest
 import zstandard
 
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.encodings import (
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.encodings import (
     EncodingError,
     TooLargeError,
     decoded,

@@ -12,17 +12,27 @@ import pytest
 from orchestration_demo.documents.damage import encrypted_member
 from sqlalchemy import Table, select
 
-from orchestration_project.connections.artifacts import ArtifactStore, FolderStore, open_artifacts
-from orchestration_project.connections.log_files import LogFile, segment_paths
-from orchestration_project.contracts.subjects import (
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+)
+from orchestration_project.domains.saas.subjects import PERSON, TASK
+from orchestration_project.domains.saas.tables import saas_audit_log, saas_source_states
+from orchestration_project.engine.captures import Captures, unstored
+from orchestration_project.engine.connections.artifacts import (
+    ArtifactStore,
+    FolderStore,
+    open_artifacts,
+)
+from orchestration_project.engine.connections.log_files import LogFile, segment_paths
+from orchestration_project.engine.contracts.subjects import (
     CapturedLines,
     IdentifyingColumn,
     SubjectKind,
 )
-from orchestration_project.contracts.uploads import FILE, FileInbox
-from orchestration_project.contracts.webhooks.sources import read_sources, webhook_subjects
-from orchestration_project.domains.saas.subjects import PERSON, TASK
-from orchestration_project.engine.captures import Captures, unstored
+from orchestration_project.engine.contracts.uploads import FILE, FileInbox
+from orchestration_project.engine.contracts.webhooks.sources import read_sources, webhook_subjects
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.replay import captures_of
 from orchestration_project.engine.warehouse import Warehouse
@@ -47,12 +57,6 @@ from orchestration_project.services.inbox.uploads import (
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_otc_weekly_history,
-    finra_symbol_week,
-)
-from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import (
     blobs,
     captures,

@@ -12,20 +12,19 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS
-from orchestration_project.contracts.work_items import ItemSettlement
+from orchestration_project.domains.events_routing.tables import events_routed
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import DELETE_ARTIFACTS
+from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.services.inbox.rows import HAS_BODY, Inbox, NewDelivery, delivery_items
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import settings_class
-from orchestration_project.tables.events_routing import events_routed
-from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.schema import HISTORY
-from orchestration_project.tables.spine import captures, inbox, rejects, work_items
+from orchestration_project.tables.spine import captures, inbox, inbox_states, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.planted import contents
 from tests.resources.routing_desk import ORDERS, TICKETS, routing

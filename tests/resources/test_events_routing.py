@@ -11,11 +11,17 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from standardwebhooks import Webhook
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.attempts import MAX_ATTEMPTS, REQUEST_LEASE
-from orchestration_project.contracts.edits import EditConflictError
-from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import FORM
+from orchestration_project.domains.events_routing.tables import (
+    events_routed,
+    events_routed_rows,
+    events_routing_dead_letters,
+    events_routing_rules,
+)
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.attempts import MAX_ATTEMPTS, REQUEST_LEASE
+from orchestration_project.engine.contracts.edits import EditConflictError
+from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.engine.outbox import claim
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.registry import Domain, DomainDefinitions
@@ -26,12 +32,6 @@ from orchestration_project.resources.events_routing.rules import (
     try_rules,
 )
 from orchestration_project.services.inbox.rows import Content
-from orchestration_project.tables.events_routing import (
-    events_routed,
-    events_routed_rows,
-    events_routing_dead_letters,
-    events_routing_rules,
-)
 from orchestration_project.tables.spine import outbox
 from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Router, routing
 from tests.webhook_runs import load_content

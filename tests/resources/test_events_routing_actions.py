@@ -7,11 +7,14 @@ from typing import Any, cast
 import pytest
 
 from orchestration_project.domains.events_routing.rules import FORM
+from orchestration_project.domains.events_routing.tables import (
+    events_routed,
+    events_routing_dead_letters,
+)
+from orchestration_project.domains.mqtt.tables import mqtt_metrics, mqtt_mirror
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.events_routing.examining import RuleExaminer
-from orchestration_project.tables.events_routing import events_routed, events_routing_dead_letters
-from orchestration_project.tables.mqtt import mqtt_metrics, mqtt_mirror
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer
 from tests.resources.mqtt_office import MqttOffice

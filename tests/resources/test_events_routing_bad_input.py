@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.edits import EditConflictError
 from orchestration_project.domains.events_routing.rules import FORM
+from orchestration_project.domains.events_routing.tables import (
+    events_routed_rows,
+    events_routed_states,
+    events_routing_dead_letters,
+)
+from orchestration_project.engine.contracts.edits import EditConflictError
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.events_routing.rules import (
     edit_rules,
@@ -17,11 +22,6 @@ from orchestration_project.resources.events_routing.rules import (
     rules_in_effect,
 )
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.tables.events_routing import (
-    events_routed_rows,
-    events_routed_states,
-    events_routing_dead_letters,
-)
 from tests.resources.routing_desk import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
 
 

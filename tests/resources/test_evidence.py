@@ -16,12 +16,13 @@ from sqlalchemy import insert
 
 from orchestration_project.assets.operations import export_job
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.job_kinds import EXPORT_EVIDENCE
-from orchestration_project.contracts.presets import Preset
-from orchestration_project.contracts.rules import Acceptance, accepted
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.job_kinds import EXPORT_EVIDENCE
+from orchestration_project.engine.contracts.presets import Preset
+from orchestration_project.engine.contracts.rules import Acceptance, accepted
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.services.evidence.exporting import (
@@ -42,7 +43,6 @@ from orchestration_project.services.presets import (
 )
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_alerts,

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, text
 from standardwebhooks import Webhook
 
-from orchestration_project.connections.artifacts import S3Store
+from orchestration_project.engine.connections.artifacts import S3Store
 from orchestration_project.services.exports.targets import MAX_BODY_BYTES
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from tests import databases
@@ -87,7 +87,7 @@ def test_a_bucket_gets_a_file_per_load(installation: Installation, s3: str):
 
 
 def test_a_bucket_that_is_down_is_waited_for(installation, s3: str, s3_endpoint, monkeypatch):
-    monkeypatch.setattr("orchestration_project.connections.artifacts.S3_RETRIES", 0)
+    monkeypatch.setattr("orchestration_project.engine.connections.artifacts.S3_RETRIES", 0)
     installation.declare(TO_S3.replace("URL", s3))
     installation.land(row("AAA"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")

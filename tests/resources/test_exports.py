@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.exports import read_exports
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.exports import read_exports
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import TransientError
 from orchestration_project.services.exports import scheduled_since
@@ -22,7 +22,7 @@ from orchestration_project.services.exports.work import (
     due_exports,
     overdue_exports,
 )
-from orchestration_project.tables.changes import changed_rows
+from orchestration_project.tables.queries.changes import changed_rows
 from tests.resources.exporting import AN_HOUR, listening
 from tests.resources.weeks import NOON, row
 

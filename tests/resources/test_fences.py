@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, fences, landings
 from tests.resources.fence_histories import HISTORIES, Histories, check_fences, drawn
 from tests.resources.weeks import MONDAY, Desk, row

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Boolean, Date, Double, Integer, Numeric, Table, insert
 
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_chunks,
     documents_files,
     documents_pages,
 )
+from orchestration_project.domains.web.tables import web_crawls, web_frontier
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.spine import uploads, work_items
-from orchestration_project.tables.web import web_crawls, web_frontier
 from tests.resources.balances import differences, plant, verify
 from tests.resources.weeks import NOON
 

@@ -8,12 +8,12 @@ from datetime import date, timedelta
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Captures, parts_of
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.rules import in_ascii
 from orchestration_project.engine.source import TruncatedResponseError
 from orchestration_project.errors import (
     ConfigurationError,

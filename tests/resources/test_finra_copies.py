@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra.files import FinraFiles
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures
 from tests.resources.weeks import Desk, StoppedClock, WeekLoader, week_load, week_replay
 

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 from sqlalchemy import Table, func, select, update
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.datasets import TREASURY_DAILY
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.captures import BlobError, Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
+from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.source import (
     Extraction,

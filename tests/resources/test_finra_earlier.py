@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.finra.anomaly_bands import (
     EarlierWeeks,
     size_of_rows,
     warnings_about,
 )
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra.weekly import read_earlier
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits
 from tests.resources.weeks import FAILED, LIMITS, MONDAY, PASSED, Desk, row
 

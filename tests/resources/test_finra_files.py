@@ -5,11 +5,11 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Captures, parts_of
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import SourceVersion
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.finra.files import FinraFiles

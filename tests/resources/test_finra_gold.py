@@ -6,17 +6,17 @@ from datetime import date, timedelta
 import pytest
 
 from orchestration_project.domains.finra.contract import DE_MINIMIS
-from orchestration_project.engine.derived import DerivedLoad, DerivedTable
-from orchestration_project.engine.warehouse import SupersededError
-from orchestration_project.engine.warehouse.difference import derived_versions
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_concentration_week,
     finra_otc_weekly,
     finra_symbol_rolling_6w,
     finra_tier_week,
 )
+from orchestration_project.engine.derived import DerivedLoad, DerivedTable
+from orchestration_project.engine.warehouse import SupersededError
+from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
 from tests.resources.weeks import MONDAY, Desk, row
 
 KEY = f"T1|{MONDAY}"

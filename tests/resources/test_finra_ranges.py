@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.declaration import PAGING
 from orchestration_project.engine.captures import parts_of
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.errors import MovedError, SourceError
 from tests.domains.weekly import audited_week
 from tests.faulty_server import Reply

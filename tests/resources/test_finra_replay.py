@@ -8,15 +8,18 @@ import pytest
 import zstandard
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.contract import FILE_FIELDS, RULE_VERSION
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+)
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.finra.files import FinraFiles
-from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.spine import (
     audits,
     blobs,

@@ -7,17 +7,17 @@ import polars as pl
 import pytest
 from sqlalchemy import delete
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.tables.datasets import finra_short_interest
+from orchestration_project.domains.finra.tables.equity_datasets import finra_reg_sho_daily
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.target import mark_stale
 from orchestration_project.resources.finra.datasets import engine_dataset
 from orchestration_project.resources.finra.short import figures_of, short_load
 from orchestration_project.resources.finra.value import restated_weeks
-from orchestration_project.tables.finra_datasets import finra_short_interest
-from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
-from orchestration_project.tables.finra_short import finra_symbol_week_short
 from tests.resources.weeks import MONDAY, NOON, Desk, row
 
 COLUMNS = ("symbol", "otc_share_quantity", "short_quantity", "settlement_date")

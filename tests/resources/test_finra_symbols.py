@@ -4,17 +4,17 @@ from datetime import date, timedelta
 
 import pytest
 
+from orchestration_project.domains.finra.tables.symbols import (
+    finra_symbol_changes,
+    finra_symbol_renames,
+    finra_symbols,
+)
+from orchestration_project.domains.prices.tables import prices_symbol_spellings
 from orchestration_project.resources.finra.symbols import (
     derive_symbols,
     newest_week_changes,
 )
 from orchestration_project.resources.prices.spellings import derive_spellings
-from orchestration_project.tables.finra_symbols import (
-    finra_symbol_changes,
-    finra_symbol_renames,
-    finra_symbols,
-)
-from orchestration_project.tables.prices import prices_symbol_spellings
 from tests.resources.gold_desk import land_week, read
 from tests.resources.weeks import MONDAY, Desk
 

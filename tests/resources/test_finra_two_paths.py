@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.finra.contract import FILE_FIELDS
-from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra.files import FinraFiles
-from orchestration_project.resources.finra.source import FinraSource
-from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra.files import FinraFiles
+from orchestration_project.resources.finra.source import FinraSource
+from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import audits, rejects
 from tests.resources.finra_server import Finra, is_page, record
 from tests.resources.weeks import Desk, StoppedClock, week_load

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import delete, select
 
 from orchestration_project.domains.finra.selection import PARTITIONING
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.announcements import Announcements
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import pending_announcements
 from tests.resources.weeks import LIMITS, MONDAY, NOON, known, row
 

@@ -7,8 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.calendar import TIERS, session_days
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_symbol_week,
+    finra_symbol_week_value,
+)
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.finra.value import (
@@ -16,8 +21,6 @@ from orchestration_project.resources.finra.value import (
     read_valued_weeks,
     value_load,
 )
-from orchestration_project.tables.finra import finra_symbol_week, finra_symbol_week_value
-from orchestration_project.tables.prices import prices_daily
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
 from tests.resources.weeks import MONDAY, NOON, Desk, StoppedClock, row

@@ -10,11 +10,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.audits import PLAUSIBILITY
 from orchestration_project.domains.finra.contract import FILE_FIELDS
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError, MovedError
@@ -22,7 +23,6 @@ from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.settings import child_environment
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import audits, captures, fences, landings, rejects
 from tests.bad_input import BYTES, promise
 from tests.faulty_server import FaultyServer

@@ -8,12 +8,12 @@ from sqlalchemy import Double, insert
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.finra.calendar import TIERS, session_days
+from orchestration_project.domains.finra.tables.equity_datasets import finra_reg_sho_daily
+from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.warehouse.as_of import derive_as_of
 from orchestration_project.resources.finra.short import short_load
 from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import value_load
-from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
-from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.schema import METADATA
 from tests.domains.prices import row as price
 from tests.resources.gold_desk import WEEKS, derive, land_week, read

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from orchestration_project.domains.cboe import tables as cboe
+from orchestration_project.domains.finra.tables import lineage as finra_lineage
 from orchestration_project.resources.finra.symbols import derive_symbols
-from orchestration_project.tables import cboe, finra_lineage
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import key_names
 from tests.gold.arithmetic import KEYS, as_values, assert_same, frame

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.recorded import read_parts
 from orchestration_project.resources.finra.weekly import read_earlier
 from orchestration_project.services.inventory import read_captures
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.resources.weeks import MONDAY, Desk, rejected, row
 

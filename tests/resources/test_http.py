@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import read_systems
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.shared_state import read_systems
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply, dripping, dropped, endless, one_after_another

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.connections.http.limits import HostPlaces, Places, places_of
+from orchestration_project.engine.http.limits import HostPlaces, Places, places_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import child_environment
 
 HOLDER = """
 import signal, sys
 from pathlib import Path
-from orchestration_project.connections.http.limits import Places
+from orchestration_project.engine.http.limits import Places
 places = Places(Path(sys.argv[1]), "shop.example", 2)
 places.wait()
 print("holds", flush=True)

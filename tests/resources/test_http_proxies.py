@@ -9,16 +9,16 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.addresses import AddressGuard
-from orchestration_project.connections.http.proxies import (
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.addresses import AddressGuard
+from orchestration_project.engine.http.proxies import (
     MAX_FAILURES,
     PROBE_SECONDS,
     NoProxyLeftError,
     Proxy,
     ProxyPool,
 )
-from orchestration_project.connections.http.shared_state import (
+from orchestration_project.engine.http.shared_state import (
     CLOSED,
     BreakerState,
     HostKey,

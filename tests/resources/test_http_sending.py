@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.addresses import AddressGuard
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.addresses import AddressGuard
 from tests.faulty_server import FaultyServer, Reply
 from tests.http_clients import make_client
 from tests.tls import make_certificate

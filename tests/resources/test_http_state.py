@@ -20,8 +20,9 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from orchestration_project.connections.http.limits import Breaker, BreakerPolicy, RateLimiter, Tally
-from orchestration_project.connections.http.shared_state import (
+from orchestration_project.engine.environment import open_shared_state, read_systems
+from orchestration_project.engine.http.limits import Breaker, BreakerPolicy, RateLimiter, Tally
+from orchestration_project.engine.http.shared_state import (
     CLOSED,
     MARGIN_MS,
     BreakerState,
@@ -34,7 +35,6 @@ from orchestration_project.connections.http.shared_state import (
     SystemState,
     Window,
 )
-from orchestration_project.engine.environment import open_shared_state, read_systems
 from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, TransientError

@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.tracing.traceparent import begin_trace
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox.admission import Admission
@@ -25,9 +26,7 @@ from orchestration_project.services.inbox.rows import (
 from orchestration_project.services.inbox.senders import Sender, read_senders
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import audits, inbox
-from orchestration_project.tracing.traceparent import begin_trace
+from orchestration_project.tables.spine import audits, inbox, inbox_states
 from tests.resources.weeks import NOON
 
 FIRST = NewDelivery("git", "1", "push", b'{"\xff\x00": 1}', {"user-agent": "é"}, 3)

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, delete, func, select
 
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MOST_FILES
 from orchestration_project.engine.warehouse.frames import insert_frame

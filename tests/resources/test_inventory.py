@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration_project.assets.operations import clean_up_job
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import LIST_ARTIFACTS
-from orchestration_project.contracts.retention import by_kind, compared
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import LIST_ARTIFACTS
+from orchestration_project.engine.contracts.retention import by_kind, compared
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inventory import find_blob, read_captures, take_inventory
 from tests.properties import bounded

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.work_items import ItemSettlement, NewItem
+from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import (
     ConfigurationError,
@@ -18,8 +18,7 @@ from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delive
 from orchestration_project.services.retries import retrying
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter, TopicCount
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import work_items
+from orchestration_project.tables.spine import inbox_states, work_items
 
 LEASE = timedelta(minutes=15)
 BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")

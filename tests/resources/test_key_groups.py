@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import (
     Relation,
@@ -18,9 +19,8 @@ from orchestration_project.tables.catalogue import (
     relation,
     relation_as_of,
 )
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.key_groups import KEY_GROUPS, groups_of
-from orchestration_project.tables.published import published_by
+from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.schema import METADATA, Query, key_names
 from tests.resources.weeks import MONDAY, Desk, row
 

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
-from orchestration_project.engine.warehouse import WriteResult
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.engine.warehouse import WriteResult
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import landings
 from tests.resources.weeks import MONDAY, PUBLISHED, Desk, row

@@ -8,7 +8,7 @@ import pytest
 from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import delete, select, update
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.services.ledger import Written, follow, reconcile
 from orchestration_project.services.ledger.control_tower import read_observation

@@ -5,15 +5,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.domains.mqtt.tables import mqtt_mirror
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.equations import BalanceFilter
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.mqtt.mirroring import KeptMessages
 from orchestration_project.resources.mqtt.ranges import RangeLoader, range_items
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.mqtt import mqtt_mirror
-from orchestration_project.tables.spine import balances, outbox
+from orchestration_project.tables.spine import balances, inbox_states, outbox
 from tests.resources.balances import differences, plant, verify
 from tests.resources.mqtt_office import MqttOffice, message
 from tests.resources.weeks import NOON

@@ -8,10 +8,10 @@ from threading import Event, Thread
 
 from sqlalchemy import delete, func, select
 
+from orchestration_project.domains.mqtt.tables import mqtt_inbox
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.arrivals import allocate_arrivals, insert_arrivals
 from orchestration_project.resources.mqtt.batching import ReceivedMessage
-from orchestration_project.tables.mqtt import mqtt_inbox
 
 AT = datetime(2026, 11, 2, 10, 0, 0, 123_456, tzinfo=UTC)
 

@@ -17,7 +17,8 @@ from orchestration_demo.mqtt.events import Event
 from orchestration_demo.mqtt.wire import Kind, packet
 from sqlalchemy import Row, insert, select, update
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.tables import mqtt_bridges, mqtt_inbox
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.mqtt.bridge import Bridge
@@ -26,7 +27,6 @@ from orchestration_project.resources.mqtt.connection import BrokerConnection
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.publishing import OutboxPublisher
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
-from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import leases, outbox
 from tests.mqtt_broker import (
     EmbeddedBroker,

@@ -10,14 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event, insert
 
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.mqtt import streaming
-from orchestration_project.resources.mqtt.arrivals import insert_arrivals
-from orchestration_project.resources.mqtt.batching import ReceivedMessage
-from orchestration_project.resources.mqtt.commands import Command, RefusedCommandError, execute
-from orchestration_project.resources.mqtt.metrics import MqttMetrics
-from orchestration_project.resources.mqtt.streaming import last_arrival, read_arrivals
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_dead_letters,
     mqtt_inbox,
     mqtt_metrics,
@@ -25,8 +18,15 @@ from orchestration_project.tables.mqtt import (
     mqtt_projects,
     mqtt_seen_keys,
 )
+from orchestration_project.engine.tracing.traceparent import begin_trace, in_trace, read_traceparent
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.mqtt import streaming
+from orchestration_project.resources.mqtt.arrivals import insert_arrivals
+from orchestration_project.resources.mqtt.batching import ReceivedMessage
+from orchestration_project.resources.mqtt.commands import Command, RefusedCommandError, execute
+from orchestration_project.resources.mqtt.metrics import MqttMetrics
+from orchestration_project.resources.mqtt.streaming import last_arrival, read_arrivals
 from orchestration_project.tables.spine import outbox
-from orchestration_project.tracing.traceparent import begin_trace, in_trace, read_traceparent
 from tests.resources.mqtt_office import NOON, MqttOffice, message
 
 

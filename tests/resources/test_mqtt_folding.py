@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.domains.mqtt.entities import ENTITIES
+from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_projects
 from orchestration_project.resources.mqtt.folding import fold_again, lock_fold, rows_as_of
-from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_projects
 from tests.domains.mqtt_model import Event, expected_row, history
 from tests.resources.mqtt_office import MqttOffice, message, tolerant_kinds
 

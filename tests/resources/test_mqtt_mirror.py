@@ -7,12 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import delete, select, update
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.warehouse.capture_log import read_blobs
-from orchestration_project.resources.mqtt.health import forget_old
-from orchestration_project.resources.mqtt.ranges import first_unread, waiting
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_component_dependencies,
     mqtt_dead_letters,
     mqtt_inbox,
@@ -21,6 +16,11 @@ from orchestration_project.tables.mqtt import (
     mqtt_projects,
     mqtt_seen_keys,
 )
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.resources.mqtt.health import forget_old
+from orchestration_project.resources.mqtt.ranges import first_unread, waiting
 from orchestration_project.tables.spine import audits, captures, rejects, work_items
 from tests.resources.mqtt_office import NOON, TRACE, MqttOffice, message
 

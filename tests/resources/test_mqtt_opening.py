@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt.broker import Broker
 from orchestration_project.resources.mqtt.opening import broker_of, mqtt_demo
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.mqtt import MqttSettings
 from tests.tls import make_certificate
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, event, insert, select
 
 from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import OldestMissing, Problem
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.problems import OldestMissing, Problem
 from orchestration_project.registry import AlertCondition, Domain, Registry
 from orchestration_project.services.alerts.conditions import see
 from orchestration_project.services.metrics.objectives import objective_families

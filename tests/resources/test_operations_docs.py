@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from orchestration_project.contracts.failures import Category
+from orchestration_project.engine.contracts.failures import Category
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.entries import Check, RunFacts, StepFacts

@@ -14,14 +14,14 @@ import psutil
 import pytest
 from sqlalchemy import URL, ColumnElement, Table, select, update
 
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.finra.tables.symbols import finra_symbols
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse, frames
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import relation, tables
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
-from orchestration_project.tables.finra_symbols import finra_symbols
 from orchestration_project.tables.schema import Query, key_names
 from orchestration_project.tables.spine import blobs
 from tests.prepared import Prepared

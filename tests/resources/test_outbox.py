@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.attempts import LONGEST_WAIT, MAX_ATTEMPTS, REQUEST_LEASE
+from orchestration_project.engine.contracts.attempts import (
+    LONGEST_WAIT,
+    MAX_ATTEMPTS,
+    REQUEST_LEASE,
+)
 from orchestration_project.engine.outbox import (
     DONE,
     Claim,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.schema import DropTable
 
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.own_derived import own_derivations
 from orchestration_project.engine.own_sources import own_declarations
 from orchestration_project.engine.warehouse.as_of import StateAsOf

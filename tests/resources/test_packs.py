@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import FolderStore, open_artifacts
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.retention import CAPTURED
 from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.connections.artifacts import FolderStore, open_artifacts
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.retention import CAPTURED
 from orchestration_project.engine.packs import PACK_BYTES, PACKED_BYTES, PACKS, Blob
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.errors import ConfigurationError

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation
-from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.queries.paging import cursor_after, page
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import source_fields
 

@@ -7,13 +7,13 @@ from sqlalchemy import insert, update
 
 from orchestration_project.assets.operations.plugins import plugins_metadata
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.domains.plugins.tables import plugins, plugins_violations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.plugins.conditions import disabled_plugins
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
 from orchestration_project.services.objectives.conditions import RowConditions, lasting_conditions
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.plugins import plugins, plugins_violations
 from tests.resources.weeks import StoppedClock
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.plugins.archives import read_archive
 from orchestration_project.domains.plugins.permissions_diff import Change
+from orchestration_project.domains.plugins.tables import plugins_grants, plugins_versions
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.changes import PluginChange
@@ -24,7 +25,6 @@ from orchestration_project.resources.plugins.state import (
 )
 from orchestration_project.resources.plugins.store import folder_of, read_given
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.plugins import plugins_grants, plugins_versions
 from tests.plugin_files import PUBLIC_KEY, flipped, plugin_files, signed, zipped
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, make_url, text
 
-from orchestration_project.contracts.backups import Part
+from orchestration_project.engine.contracts.backups import Part
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.operations.postgresql_dumps import PostgresqlTables
 from tests.postgres import new_database

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orchestration_project.contracts.presets import Preset
+from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.presets import Presets, preset_names, preset_of_file
 

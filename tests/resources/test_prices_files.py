@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.engine.captures import Capture, Captures, parts_of
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.source import PriceRange

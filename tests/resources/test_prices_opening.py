@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.connection import opened_prices, prices_source_name
 from orchestration_project.resources.prices.universe import most_traded, wanted_symbols
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.finra import finra_symbol_week
 
 WEEK = date(2026, 2, 9)
 

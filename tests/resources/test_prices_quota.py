@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.connections.http.shared_state import SqliteState
+from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.resources.prices.quota import Quota, QuotaEndedError
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
@@ -98,7 +98,7 @@ TAKER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from orchestration_project.connections.http.shared_state import SqliteState
+from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.resources.prices.quota import Quota, QuotaEndedError
 now = lambda: datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
 state = SqliteState(Path(sys.argv[1]))

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices
 from orchestration_project.engine.captures import Capture, Captures, parts_of
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.errors import (
     ConfigurationError,
     SourceError,

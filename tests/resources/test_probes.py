@@ -16,7 +16,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.migrations import NEWEST_VERSION

@@ -10,20 +10,20 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from orchestration_project.contracts.rules import contents_sha256
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.cboe.tables import market_volume_daily
 from orchestration_project.domains.finra.audits import plausibility_audits
 from orchestration_project.domains.finra.restatement import sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.rules import contents_sha256
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.export import WRITERS
-from orchestration_project.tables.aggregates import aggregate
 from orchestration_project.tables.catalogue import relation, relation_as_of
-from orchestration_project.tables.cboe import market_volume_daily
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
-from orchestration_project.tables.published import published_by
-from orchestration_project.tables.row_diff import row_diff
+from orchestration_project.tables.queries.aggregates import aggregate
+from orchestration_project.tables.queries.published import published_by
+from orchestration_project.tables.queries.row_diff import row_diff
 from orchestration_project.tables.schema import as_quantity
 from tests.resources.weeks import MONDAY, NOON, Desk, frame, row
 

@@ -12,10 +12,12 @@ from sqlalchemy import insert
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.fx import SOURCE
 from orchestration_project.catalog.own import documents_of
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.domains.mqtt.tables import mqtt_inbox
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.document_source import DocumentSource
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
@@ -27,8 +29,6 @@ from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.switches import SwitchChange, SwitchedOffError, set_switch
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.mqtt import mqtt_inbox
 from orchestration_project.tables.spine import inbox
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.faulty_server import FaultyServer, Reply

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from orchestration_project.tables.finra import finra_otc_weekly_history
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_history
 from tests.resources.weeks import NOON, row
 
 

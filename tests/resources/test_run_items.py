@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import (
     ALLOWED_ATTEMPTS,
     ClaimedItem,
     ItemSettlement,

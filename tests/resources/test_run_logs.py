@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.retention import FORGOTTEN_EVENTS, prunable
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.retention import FORGOTTEN_EVENTS, prunable
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance

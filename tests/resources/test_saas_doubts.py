@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, event
 
-from orchestration_project.tables.saas import saas_source_states
+from orchestration_project.domains.saas.tables import saas_source_states
 from tests.resources.saas_office import BEFORE_A_CREATE, Office
 from tests.resources.saas_world import Killed
 

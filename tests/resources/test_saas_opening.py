@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.connection import opened_jira
 from orchestration_project.services.gate import examine

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.saas.rules import SyncRule
+from orchestration_project.domains.saas.tables import saas_source_states, saas_ticks
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.resources.saas.runs import poll_all
-from orchestration_project.tables.saas import saas_source_states, saas_ticks
 from orchestration_project.tables.spine import blobs, captures, deliveries, fences, rejects
 from tests.saas_demo import jira, peopleforce
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from orchestration_project.domains.saas.adf import adf_of
+from orchestration_project.domains.saas.tables import saas_audit_log, saas_source_states
 from orchestration_project.resources.saas.standing import standing
-from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from tests.resources.saas_world import USERS, Killed
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.domains.saas.records import User
+from orchestration_project.domains.saas.tables import saas_audit_log, saas_source_states
 from orchestration_project.resources.saas.runs import poll_all
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
 from tests.resources.saas_office import ALL, LABELS
 from tests.resources.saas_world import USERS

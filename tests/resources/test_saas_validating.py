@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestration_project.domains.saas.rules import SyncRule
+from orchestration_project.domains.saas.tables import saas_routing_rules
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import RefusedError
 from orchestration_project.resources.saas.validating import examine
-from orchestration_project.tables.saas import saas_routing_rules
 from tests.resources.saas_office import ALL, Office
 from tests.resources.saas_world import FIELDS
 

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from orchestration_project.domains.saas.tables import saas_dead_letters
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.saas.applying import MAX_AMBIGUOUS_ATTEMPTS
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import UnreadableRecord
-from orchestration_project.tables.saas import saas_dead_letters
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer, Reply
 from tests.resources.saas_office import ALL

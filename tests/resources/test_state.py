@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.connections.files import state_folder
+from orchestration_project.engine.connections.files import state_folder
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, settings_class
 

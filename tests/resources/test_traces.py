@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from sqlalchemy import BigInteger, Double, text
 
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.roles import Principal, Role
+from orchestration_project.engine.tracing.traceparent import begin_trace, in_trace
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.access import AccessLog, AccessLogEntry
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
@@ -18,7 +19,6 @@ from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.operations import operations_runs, operations_steps
 from orchestration_project.tables.schema import UtcTimestamp
 from orchestration_project.tables.spine import captures, deliveries, inbox, landings
-from orchestration_project.tracing.traceparent import begin_trace, in_trace
 from tests.resources.test_growing_tables import plan_of, statements
 from tests.resources.test_ledger import LOAD, facts
 from tests.resources.weeks import NOON, Desk, rejected, row

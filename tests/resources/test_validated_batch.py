@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.engine.loads import READS_OF_A_MOVING_SOURCE, take
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import ContractError, MovedError, SourceError, TransientError
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import blobs, captures, landings
 from tests.resources.weeks import Desk, StoppedClock, frame, row
 

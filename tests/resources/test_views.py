@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, text
 
 from orchestration_project.domains.finra.contract import TIER_OF_DESCRIPTION
-from orchestration_project.tables.finra import TIER_NAMES, v_finra_otc_weekly
+from orchestration_project.domains.finra.tables.weekly import TIER_NAMES, v_finra_otc_weekly
 from tests.resources.weeks import Desk, row
 
 VIEW = v_finra_otc_weekly.table

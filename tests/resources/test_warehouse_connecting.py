@@ -16,9 +16,10 @@ import pytest
 from alembic import command
 from sqlalchemy import inspect, select, text
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine import warehouse as engine
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import explain_error
@@ -26,7 +27,6 @@ from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, child_environment, settings_class
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.views import VIEWS
@@ -514,7 +514,7 @@ def test_the_time_zone_of_the_server_changes_no_moment(postgres_url, own_schema,
 PREPARE = """
 import sys
 from pathlib import Path
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from tests.programs import wait_for
 url, schema, folder, name = sys.argv[1:]

@@ -14,10 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, union_all
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.contracts.rules import content_sha256
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+    finra_venue_week,
+)
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.contracts.rules import content_sha256
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
     HeldBackError,
@@ -27,12 +33,6 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_otc_weekly_history,
-    finra_symbol_week,
-    finra_venue_week,
-)
 from orchestration_project.tables.spine import (
     audits,
     blobs,

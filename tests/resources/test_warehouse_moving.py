@@ -13,7 +13,7 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url, select, text
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse, bulk, copying, frames
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError, ContractError

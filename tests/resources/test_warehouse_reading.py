@@ -22,7 +22,8 @@ from sqlalchemy import (
     select,
 )
 
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.engine.warehouse.frames import (
     FEW_ROWS,
@@ -31,7 +32,6 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
 )
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.schema import as_quantity
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.webhooks import events_webhooks

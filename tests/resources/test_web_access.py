@@ -13,11 +13,13 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.shared_state import BreakerState, HostKey
 from orchestration_project.domains.web.extraction import Page, links
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.domains.web.tables import web_robots
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_shared_state, open_warehouse
+from orchestration_project.engine.http.shared_state import BreakerState, HostKey
 from orchestration_project.errors import ConfigurationError, ThrottledError, TransientError
 from orchestration_project.resources.web.access import (
     MAX_REDIRECTS,
@@ -30,8 +32,6 @@ from orchestration_project.resources.web.access import (
 from orchestration_project.resources.web.crawl import start_urls
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_robots
 from tests.faulty_server import FaultyServer, Reply, Request
 
 ROBOTS = Reply(body=b"User-agent: *\nDisallow: /private\n")

@@ -10,13 +10,12 @@ import pytest
 from sqlalchemy import select, update
 
 from orchestration_project.assets import events as assets
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.errors import TransientError
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, topic_of
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import inbox, landings, work_items
+from orchestration_project.tables.spine import inbox, inbox_states, landings, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.runs import failure_of, metadata_by_partition
 from tests.webhook_runs import load_content, load_due

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from sqlalchemy import event, text
 
-from orchestration_project.contracts.work_items import (
+from orchestration_project.engine.contracts.work_items import (
     RETRY_PAUSES,
     ClaimedItem,
     ItemSettlement,

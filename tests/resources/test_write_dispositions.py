@@ -11,8 +11,13 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, event
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Days, Validated
-from orchestration_project.contracts.values import concat_batches
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+)
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Days, Validated
+from orchestration_project.engine.contracts.values import concat_batches
 from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
@@ -26,11 +31,6 @@ from orchestration_project.engine.warehouse.frames import read_keys
 from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.engine.warehouse.recorded import effective_groups
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_otc_weekly_history,
-    finra_symbol_week,
-)
 from orchestration_project.tables.spine import audits, deliveries, landings
 from tests.resources.weeks import FAILED, MONDAY, NOON, PUBLISHED, Desk, frame, row
 

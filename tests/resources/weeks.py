@@ -9,11 +9,6 @@ from typing import Any, Literal
 import polars as pl
 from sqlalchemy import Table, func, select
 
-from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.key_ranges import spans_of
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.gold import (
     symbol_sums,
@@ -22,7 +17,23 @@ from orchestration_project.domains.finra.gold import (
     venue_week,
 )
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
+from orchestration_project.domains.finra.tables.weekly import (
+    METADATA_COLUMNS,
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore, FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.key_ranges import spans_of
+from orchestration_project.engine.contracts.rules import (
+    REJECT_SCHEMA,
+    Audit,
+    SpilledRows,
+    Validated,
+)
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import (
@@ -44,12 +55,6 @@ from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.tables.finra import (
-    METADATA_COLUMNS,
-    finra_otc_weekly,
-    finra_symbol_week,
-    finra_venue_week,
-)
 from tests.domains.weekly import Listed
 
 MONDAY = date(2025, 11, 10)

@@ -9,9 +9,14 @@ from typing import Any, get_args
 import polars as pl
 from sqlalchemy import select
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
-from orchestration_project.contracts.values import concat_batches
 from orchestration_project.domains.finra.gold import symbol_week
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+)
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.contracts.values import concat_batches
 from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
@@ -26,11 +31,6 @@ from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.engine.warehouse.target import WriteDisposition, no_summary
 from orchestration_project.errors import naming
 from orchestration_project.tables.catalogue import relation_as_of
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_otc_weekly_history,
-    finra_symbol_week,
-)
 from tests.resources.weeks import (
     FAILED,
     NOON,

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import SourceVersion
 from orchestration_project.resources.finra.source import FinraSource
 from tests.resources.definitions import RESOURCES

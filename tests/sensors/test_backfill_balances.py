@@ -16,8 +16,8 @@ from dagster._core.remote_origin import (
 )
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.failures import NOT_PUBLISHED
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.failures import NOT_PUBLISHED
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.operations import operations_on_run_end
 from orchestration_project.services.backfills import request_backfill

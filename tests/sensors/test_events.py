@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import REPLAY_WEBHOOK
 from orchestration_project.definitions import defs
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import REPLAY_WEBHOOK
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.sensors.webhooks import webhook_sensor
@@ -19,8 +19,7 @@ from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.inbox_states import inbox_states
-from orchestration_project.tables.spine import captures, rejects, work_items
+from orchestration_project.tables.spine import captures, inbox_states, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.prepared import write_default
 from tests.resources.definitions import RESOURCES

@@ -9,20 +9,20 @@ from orchestration_demo.saas.jira import EMAIL, TOKEN
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.domains.events_routing.tables import (
+    events_routed_rows,
+    events_routed_states,
+    events_routing_dead_letters,
+)
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.runs import ROUTING_TAG
 from orchestration_project.sensors.events_routing import routing_sensor
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.events_routing import (
-    events_routed_rows,
-    events_routed_states,
-    events_routing_dead_letters,
-)
 from tests.prepared import Prepared, write_default
 from tests.saas_demo import SaasDemo
 from tests.webhook_runs import load_due

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import EXPORT_TABLES, LIST_SESSIONS, JobKind
 from orchestration_project.definitions import defs
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, LIST_SESSIONS, JobKind
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import operations_on_due_export
 from orchestration_project.tables.operations import operations_exports

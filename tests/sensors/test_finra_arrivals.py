@@ -10,10 +10,11 @@ from sqlalchemy import select
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.assets.finra.catalogue import finra_tier_weeks, finra_weeks
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import RetryPolicy
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.calendar import monday_of
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_history
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http import RetryPolicy
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.finra.connection import open_finra, open_http
 from orchestration_project.sensors.finra import (
@@ -22,7 +23,6 @@ from orchestration_project.sensors.finra import (
     finra_on_restatement,
 )
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.finra import finra_otc_weekly_history
 from orchestration_project.tables.spine import landings
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply

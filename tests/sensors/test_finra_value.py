@@ -8,15 +8,15 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.calendar import TIERS, WEEK, session_days
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.value import value_load
 from orchestration_project.sensors.finra import finra_symbol_week_value_daily
-from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.prices import prices_daily
 from tests.prepared import Prepared
 from tests.resources.weeks import NOON, Desk, StoppedClock, row
 

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Table, func, select, text
 
 from orchestration_project.assets.specs import FRESHNESS_CHECK
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.presets import Preset
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.audits import SECOND_SOURCE
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame

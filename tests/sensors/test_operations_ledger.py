@@ -12,14 +12,14 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.assets.operations.catalogue import moment_of
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import (
+from orchestration_project.definitions import defs
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import (
     CHECKS_JOB,
     LIST_SESSIONS,
     PRUNE_RUN_LOGS,
     JobKind,
 )
-from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, OrchestrationError

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.edits import Action
 from orchestration_project.definitions import defs
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.schedules import SENSOR_NAME

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.http.shared_state import SqliteState
 from orchestration_project.domains.prices.calendar import sessions
+from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
     ContractError,

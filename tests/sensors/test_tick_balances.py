@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.assets.documents import DAYS
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import UnbalancedError
-from orchestration_project.contracts.derivations import RecomputationRequest
 from orchestration_project.definitions import defs
+from orchestration_project.domains.documents.settings import DocumentsSettings
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import UnbalancedError
+from orchestration_project.engine.contracts.derivations import RecomputationRequest
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.definitions import (
     DueDerivations,
@@ -23,8 +25,6 @@ from orchestration_project.sensors.definitions import (
 )
 from orchestration_project.sensors.documents import documents_on_arrival
 from orchestration_project.sensors.finra import finra_on_publication
-from orchestration_project.settings.domains.documents import DocumentsSettings
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.spine import balances
 from tests import databases
 from tests.resources.balances import differences

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from orchestration_project.contracts.cron import read_cron
+from orchestration_project.engine.contracts.cron import read_cron
 from orchestration_project.services.schedules.rules.timetable import CatchUp, Timetable, due_times
 
 MINUTE = timedelta(minutes=1)

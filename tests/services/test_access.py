@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.addresses import (
+from orchestration_project.engine.contracts.addresses import (
     host_name,
     is_log_key,
     is_plain_path,
@@ -14,7 +14,7 @@ from orchestration_project.contracts.addresses import (
     origin_of,
     safe_next,
 )
-from orchestration_project.contracts.roles import (
+from orchestration_project.engine.contracts.roles import (
     REQUIRES_ADMIN,
     Role,
     admin_kinds,

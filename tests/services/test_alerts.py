@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.problems import CheckResult, EndedRun, Problem, Unit
+from orchestration_project.engine.contracts.problems import CheckResult, EndedRun, Problem, Unit
 from orchestration_project.errors import cut
 from orchestration_project.services.alerts import Links
 from orchestration_project.services.alerts.rules.channels import Channel, channels

@@ -10,8 +10,12 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from orchestration_project.assets.finra import DATASET_ASSETS
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.domains.events_routing.tables import events_routing_dead_letters
+from orchestration_project.domains.mqtt.tables import mqtt_dead_letters
+from orchestration_project.domains.saas.tables import saas_dead_letters
+from orchestration_project.domains.web.tables import web_proposals
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.errors import ConfigurationError
@@ -25,13 +29,9 @@ from orchestration_project.services.attention.rules import (
     covers,
     failing_since,
 )
-from orchestration_project.tables.events_routing import events_routing_dead_letters
-from orchestration_project.tables.mqtt import mqtt_dead_letters
 from orchestration_project.tables.operations import operations_runs
-from orchestration_project.tables.saas import saas_dead_letters
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import balances, fences
-from orchestration_project.tables.web import web_proposals
 from tests.prepared import Prepared
 from tests.programs import DEMO
 from tests.situations import HOUR, NOON, SHA256, WEEKLY, Situation

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration_project.contracts.failures import run_category, step_category
+from orchestration_project.engine.contracts.failures import run_category, step_category
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.services.ledger.rules.entries import (
     Check,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.subjects import CapturedLines, CapturedRecords
+from orchestration_project.engine.contracts.subjects import CapturedLines, CapturedRecords
 from orchestration_project.services.erasure.rules import Subject, has_subject_at, without_records
 
 ANN = "ann@example.com"

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.alerts.rules.channels import Channel, channels
 from orchestration_project.services.alerts.rules.decisions import (

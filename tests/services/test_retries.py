@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from orchestration_project.contracts.failures import (
+from orchestration_project.engine.contracts.failures import (
     PERMANENT_REASONS,
     TRANSIENT_CATEGORIES,
     Category,

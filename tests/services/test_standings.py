@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from orchestration_project.contracts.pauses import Pause
-from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.pauses import Pause
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.services.ledger.rules.standings import (
     COUNTS,
     ActiveRuns,

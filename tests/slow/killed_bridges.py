@@ -9,7 +9,7 @@ import signal
 import sys
 from threading import Event
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.publishing import OutboxPublisher

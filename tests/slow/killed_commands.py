@@ -10,9 +10,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.commands import Command, Operation, execute
 from orchestration_project.resources.mqtt.kinds import read_kind_files

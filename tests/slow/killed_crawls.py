@@ -13,10 +13,10 @@ import dagster as dg
 import yaml
 
 from orchestration_project.assets import web
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
 from tests.resources.definitions import RESOURCES
 
 SITE = {

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url
 from orchestration_project.resources.events_routing.applying import open_applier

@@ -4,10 +4,10 @@ from datetime import datetime
 
 import polars as pl
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation, relation_as_of
-from orchestration_project.tables.finra import finra_otc_weekly
 
 
 def state(url: str, at: datetime | None = None) -> pl.DataFrame:

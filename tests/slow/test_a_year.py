@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
+from orchestration_project.domains.finra.tables.weekly import finra_tier_week
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.sensors.finra import (
     finra_on_landing,
@@ -22,7 +23,6 @@ from orchestration_project.sensors.finra import (
 )
 from orchestration_project.sensors.operations import operations_on_run_end
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.finra import finra_tier_week
 from orchestration_project.tables.operations import operations_alerts
 from orchestration_project.tables.spine import landings
 from tests import databases

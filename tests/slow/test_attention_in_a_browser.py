@@ -15,8 +15,8 @@ import pytest
 import uvicorn
 from sqlalchemy import update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.services.attention.marks import Marks
 from orchestration_project.tables.operations import operations_runs, operations_steps

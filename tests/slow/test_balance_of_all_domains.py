@@ -6,8 +6,8 @@ import pytest
 
 from orchestration_project.__main__ import main
 from orchestration_project.cli.events_routing_run import main as run_routing
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import psutil
 import pytest
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.gate import examine
 from orchestration_project.services.host_samples import latest_samples

@@ -7,7 +7,7 @@ import pytest
 from orchestration_demo.documents.corpus import write_corpus
 from sqlalchemy import func, select
 
-from orchestration_project.tables.documents import documents, documents_files
+from orchestration_project.domains.documents.tables import documents, documents_files
 from tests import databases, programs
 from tests.assets.test_documents import assert_spans, assert_words, expected_of, outcomes
 

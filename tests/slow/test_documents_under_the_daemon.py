@@ -11,9 +11,9 @@ import pytest
 from orchestration_demo.documents.corpus import write_corpus
 from sqlalchemy import func, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.documents.tables import documents, documents_files
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.documents import documents, documents_files
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.spine import work_items
 from tests import databases, programs

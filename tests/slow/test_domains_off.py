@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings

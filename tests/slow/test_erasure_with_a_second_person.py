@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.domains.saas.tables import saas_audit_log
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.access.approvals import Approval, Approvals
 from orchestration_project.services.erasure.requests import ErasureRequests
 from orchestration_project.settings import PROJECT_ROOT, Settings, load_settings
-from orchestration_project.tables.saas import saas_audit_log
 from tests import programs
 from tests.resources.weeks import NOON
 

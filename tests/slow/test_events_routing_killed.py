@@ -21,8 +21,14 @@ from orchestration_demo.saas.jira import EMAIL, TOKEN
 from sqlalchemy import Table, select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.events_routing.rules import FORM
+from orchestration_project.domains.events_routing.tables import (
+    events_routed_rows,
+    events_routed_states,
+    events_routing_dead_letters,
+)
+from orchestration_project.domains.mqtt.tables import mqtt_mirror
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.events_routing.applying import open_applier
@@ -30,12 +36,6 @@ from orchestration_project.resources.events_routing.rules import edit_rules, rul
 from orchestration_project.resources.events_routing.runs import ROUTING_TAG
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
-from orchestration_project.tables.events_routing import (
-    events_routed_rows,
-    events_routed_states,
-    events_routing_dead_letters,
-)
-from orchestration_project.tables.mqtt import mqtt_mirror
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer
 from tests.prepared import Prepared

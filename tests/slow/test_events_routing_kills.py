@@ -11,13 +11,13 @@ from typing import Any, cast
 
 import pytest
 
-from orchestration_project.contracts.attempts import REQUEST_LEASE
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.events_routing import (
+from orchestration_project.domains.events_routing.tables import (
     events_routed_rows,
     events_routed_states,
     events_routing_dead_letters,
 )
+from orchestration_project.engine.contracts.attempts import REQUEST_LEASE
+from orchestration_project.engine.warehouse import Warehouse
 from tests.faulty_server import FaultyServer
 from tests.prepared import Prepared
 from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Receiver, Router

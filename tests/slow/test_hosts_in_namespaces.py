@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.tables.spine import landings
 from tests import databases
 from tests.faults.loads import loaded

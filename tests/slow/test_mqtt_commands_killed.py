@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_projects, mqtt_seen_keys
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.folding import fold_again, lock_fold
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import PROJECT_ROOT, child_environment
-from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_projects, mqtt_seen_keys
 from orchestration_project.tables.spine import outbox
 from tests.prepared import Prepared
 from tests.programs import kill_after

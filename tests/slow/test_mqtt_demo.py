@@ -13,11 +13,11 @@ from orchestration_demo.mqtt.events import Story
 from orchestration_demo.mqtt.faults import with_faults
 from sqlalchemy import func, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.tables import mqtt_inbox
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.opening import mqtt_demo, open_bridge
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.mqtt import mqtt_inbox
 from tests.mqtt_broker import running
 from tests.prepared import Prepared
 from tests.programs import wait_for

@@ -23,12 +23,12 @@ import pytest
 from orchestration_demo.mqtt.events import Event
 from sqlalchemy import func, insert, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.tables import mqtt_bridges, mqtt_inbox
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import leases, outbox
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.mqtt_broker import broker_at, published

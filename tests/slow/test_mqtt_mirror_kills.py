@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_dead_letters,
     mqtt_mirror,
     mqtt_projects,
     mqtt_seen_keys,
 )
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.spine import captures, work_items
 from tests.domains.mqtt_model import Event, expected_row, history
 from tests.prepared import Prepared

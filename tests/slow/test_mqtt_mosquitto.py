@@ -17,7 +17,9 @@ from cryptography.x509.oid import NameOID
 from orchestration_demo.mqtt.events import Event
 from sqlalchemy import func, insert, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.tables import mqtt_bridges, mqtt_inbox
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.tracing.traceparent import begin_trace
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt.bridge import Bridge
@@ -25,9 +27,7 @@ from orchestration_project.resources.mqtt.broker import Broker, BrokerError
 from orchestration_project.resources.mqtt.connection import FIGURES, BrokerConnection
 from orchestration_project.resources.mqtt.publishing import OutboxPublisher
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
-from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import outbox
-from orchestration_project.tracing.traceparent import begin_trace
 from tests.mosquitto import example_broker, mosquitto
 from tests.mqtt_broker import broker_at, published, running
 from tests.prepared import Prepared

@@ -17,9 +17,10 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.plugins.tables import plugins_rows, plugins_violations
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.plugins.changes import PluginChange
@@ -33,7 +34,6 @@ from orchestration_project.resources.plugins.state import (
 )
 from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.plugins import plugins_rows, plugins_violations
 from orchestration_project.tables.spine import outbox
 from tests import databases
 from tests.plugin_files import requires_namespaces

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dagster._core.launcher.base import LaunchRunContext
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private import load_repository
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.edits import Action
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.edits import Edit

@@ -6,10 +6,10 @@ from datetime import datetime
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_tier_week
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.finra import finra_otc_weekly, finra_tier_week
 from orchestration_project.tables.spine import landings
 from tests import databases, programs
 from tests.receivers import http_receiver

@@ -14,18 +14,18 @@ from orchestration_demo.shop.showroom import PIECES
 from sqlalchemy import select
 
 from orchestration_project.catalog.web import shop_demo
-from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import read_site
+from orchestration_project.domains.web.tables import web_crawls, web_items, web_pages
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.chromium import find_browser
 from orchestration_project.resources.web.rendering import BrowserAccess, open_engine
 from orchestration_project.settings import load_settings
-from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.spine import blobs, captures
-from orchestration_project.tables.web import web_crawls, web_items, web_pages
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.prepared import Prepared

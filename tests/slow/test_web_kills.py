@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.catalog.web import shop_demo
+from orchestration_project.domains.web.settings import WebSettings
+from orchestration_project.domains.web.tables import web_crawls, web_items, web_pages
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_crawls, web_items, web_pages
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.prepared import Prepared

@@ -8,8 +8,8 @@ import sys
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.domains.web.tables import web_crawls, web_pages
 from orchestration_project.settings import PROJECT_ROOT, child_environment
-from orchestration_project.tables.web import web_crawls, web_pages
 from tests import databases
 from tests.assets.web_shop import Shop
 from tests.programs import wait_for

@@ -8,7 +8,7 @@ import pytest
 
 from orchestration_project.assets import web
 from orchestration_project.definitions import defs
-from orchestration_project.tables.web import web_crawls
+from orchestration_project.domains.web.tables import web_crawls
 from tests.assets.web_shop import Shop, counted, crawled
 from tests.programs import wait_for
 

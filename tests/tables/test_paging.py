@@ -6,7 +6,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import relation
-from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.queries.paging import cursor_after, page
 
 WEEKLY = relation("finra_otc_weekly")
 KEY = {

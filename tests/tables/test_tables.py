@@ -1,8 +1,6 @@
 """Declarations of every table: comments, keys, types; and timestamps that are never naive."""
 
-import pkgutil
 from datetime import UTC, datetime, timedelta, timezone
-from importlib import import_module
 
 import polars as pl
 import pytest
@@ -10,11 +8,11 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-import orchestration_project.tables
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
-from orchestration_project.tables import finra
+from orchestration_project.domains.finra.tables import weekly as finra
+from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.tables.catalogue import TABLE_MODULES
 from orchestration_project.tables.schema import (
     METADATA,
     SQLITE_TIMESTAMP,
@@ -27,13 +25,13 @@ from orchestration_project.tables.schema import (
 HISTORY = "_history"
 PREFIXES = {
     "spine": "",
-    "inbox_states": "",
     "cboe": "",
     "webhooks": "events",
     "erasures": "operations",
     "finra_market": "finra",
     "finra_short": "finra",
     "finra_symbols": "finra",
+    "finra_weekly": "finra",
     "events_routing": "events",
     "operations_edits": "operations",
     "operations_deployment": "operations",
@@ -43,19 +41,24 @@ PREFIXES = {
 
 NO_OWN_TABLES = (
     *("aggregates", "alert_states", "catalogue", "changes", "conditions", "operations_events"),
-    *("finra_lineage", "key_groups", "paging", "personal", "published", "row_diff", "schema"),
+    *(
+        "finra_lineage",
+        "key_groups",
+        "paging",
+        "personal",
+        "published",
+        "queries",
+        "row_diff",
+        "schema",
+    ),
     "views",
 )
 """Modules that declare none; tables of FINRA's datasets have names that its data suggests."""
 
 MODULES = {
-    each.name: {
-        name: table
-        for name, table in vars(import_module(f"orchestration_project.tables.{each.name}")).items()
-        if isinstance(table, Table)
-    }
-    for each in pkgutil.iter_modules(orchestration_project.tables.__path__)
-    if each.name not in (*NO_OWN_TABLES, "finra_datasets", "finra_equity_datasets")
+    subject: {name: table for name, table in vars(module).items() if isinstance(table, Table)}
+    for subject, module in TABLE_MODULES.items()
+    if subject not in (*NO_OWN_TABLES, "finra_datasets", "finra_equity_datasets")
 }
 TABLES = list(METADATA.tables.values())
 EACH_TABLE = pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])

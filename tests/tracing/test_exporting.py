@@ -7,16 +7,16 @@ import time
 
 import pytest
 
-from orchestration_project.redaction import hide
-from orchestration_project.tracing import exporting, spans
-from orchestration_project.tracing.exporting import SpanExport
-from orchestration_project.tracing.span import Span
-from orchestration_project.tracing.traceparent import (
+from orchestration_project.engine.tracing import exporting, spans
+from orchestration_project.engine.tracing.exporting import SpanExport
+from orchestration_project.engine.tracing.span import Span
+from orchestration_project.engine.tracing.traceparent import (
     TraceContext,
     begin_trace,
     current_trace,
     in_trace,
 )
+from orchestration_project.redaction import hide
 from tests.collector import Fault, collecting
 from tests.programs import free_port, wait_for
 
@@ -194,7 +194,7 @@ def test_a_collector_that_never_answers_holds_up_nothing_beyond_the_bound(collec
 FORK = """
 import os
 import sys
-from orchestration_project.tracing import spans
+from orchestration_project.engine.tracing import spans
 with spans.span("parent"):
     pass
 loaded = set(sys.modules)
@@ -229,7 +229,7 @@ def test_a_fork_just_after_a_span_sends_its_own_spans_and_loses_none(collector, 
 
 OFF = """
 import sys
-from orchestration_project.tracing import spans
+from orchestration_project.engine.tracing import spans
 made = [spans.span("run", table="x"), spans.span("load")]
 assert made[0] is made[1], "a span object was made"
 with made[0] as given:
@@ -247,7 +247,7 @@ def demo():
 with open_instance() as instance:
     assert demo.execute_in_process(instance=instance).success
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
-assert "orchestration_project.tracing.exporting" not in sys.modules
+assert "orchestration_project.engine.tracing.exporting" not in sys.modules
 """
 
 

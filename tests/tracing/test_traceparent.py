@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from orchestration_project.redaction import hide
-from orchestration_project.tracing.traceparent import (
+from orchestration_project.engine.tracing.traceparent import (
     TraceContext,
     begin_run_trace,
     begin_trace,
@@ -17,6 +16,7 @@ from orchestration_project.tracing.traceparent import (
     read_traceparent,
     trace_tags,
 )
+from orchestration_project.redaction import hide
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{SPAN}-01"

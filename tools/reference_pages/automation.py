@@ -3,8 +3,8 @@
 import dagster as dg
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.automation import PROFILE
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.automation import PROFILE
 from orchestration_project.registry import Domain, Job, Registry
 from orchestration_project.services.presets import preset_names, preset_of_file
 from tools.reference_pages.markdown import code, codes, first_sentence, page, section, table

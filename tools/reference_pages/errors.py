@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Iterable
 
 from orchestration_project import errors
-from orchestration_project.contracts.failures import Category
 from orchestration_project.domains.documents.reasons import REASONS
+from orchestration_project.engine.contracts.failures import Category
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.problems import CATEGORIES, STATUSES
 from tools.reference_pages.error_messages import Sources, package_sources

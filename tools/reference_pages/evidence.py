@@ -1,7 +1,7 @@
 """The page of evidence archives: what each member holds, and the formulas of `rules.json`."""
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.formulas import OPERATORS
+from orchestration_project.engine.contracts.formulas import OPERATORS
 from orchestration_project.services.evidence.absences import WITHOUT_FORMULA
 from orchestration_project.services.evidence.rules import CONTENTS
 from tools.reference_pages.markdown import code, page, section, table

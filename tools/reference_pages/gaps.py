@@ -266,6 +266,6 @@ def all_gaps(sources: Mapping[str, str], pages: Mapping[str, str]) -> Iterator[s
     for place, name in route_gaps(sources, routes):
         yield f"{place}: rest-api.md lacks {name}; describe it in tools/reference_pages/rest_api.py"
     for name in table_gaps(known_tables(), pages["tables.md"]):
-        yield f"tables.md lacks {name}; bind it to a name of a module of tables/"
+        yield f"tables.md lacks {name}; bind it to a name of a module of tables"
     for name in job_gaps(defs.get_repository_def().job_names, pages["jobs.md"]):
         yield f"jobs.md lacks {name}; list it in the jobs of its domain"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.formulas import rules_document
+from orchestration_project.engine.contracts.formulas import rules_document
 from orchestration_project.services.evidence.absences import WITHOUT_FORMULA, list_absences
 from orchestration_project.tables.schema import METADATA
 

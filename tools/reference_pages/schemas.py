@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.exports import ExportsFile
-from orchestration_project.contracts.presets import PresetTarget
-from orchestration_project.contracts.uploads import InboxesFile
-from orchestration_project.contracts.webhooks.sources import SourcesFile
 from orchestration_project.domains.prices.overrides import VENDORS
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.contracts.exports import ExportsFile
+from orchestration_project.engine.contracts.presets import PresetTarget
+from orchestration_project.engine.contracts.uploads import InboxesFile
+from orchestration_project.engine.contracts.webhooks.sources import SourcesFile
 from orchestration_project.services.alerts.rules.notification import RulesFile
 from orchestration_project.services.objectives.rules.objectives import ObjectivesFile
 from orchestration_project.settings.checks import CheckLimits

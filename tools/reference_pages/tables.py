@@ -1,21 +1,18 @@
 """The page of tables and views: what a row is, and each column with its type, key and unit."""
 
 import ast
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Table
 from sqlalchemy.sql import visitors
 
-import orchestration_project.tables
-from orchestration_project.tables.catalogue import METADATA
-from orchestration_project.tables.cboe import MADE_OF as MADE_OF_CBOE
-from orchestration_project.tables.finra_lineage import MADE_OF as MADE_OF_FINRA
+from orchestration_project.domains.cboe.tables import MADE_OF as MADE_OF_CBOE
+from orchestration_project.domains.finra.tables.lineage import MADE_OF as MADE_OF_FINRA
+from orchestration_project.domains.prices.tables import MADE_OF as MADE_OF_PRICES
+from orchestration_project.tables.catalogue import METADATA, TABLE_MODULES
 from orchestration_project.tables.operations_events import EVENTS
-from orchestration_project.tables.prices import MADE_OF as MADE_OF_PRICES
 from orchestration_project.tables.schema import HISTORY, INTERNAL
 from orchestration_project.tables.views import VIEWS, View
 from tools.reference_pages.markdown import code, codes, page, paragraph, section, table
@@ -32,25 +29,23 @@ TYPES = {
 }
 DATA_MODULES = (
     "cboe",
-    "finra",
     "finra_datasets",
     "finra_equity_datasets",
     "finra_market",
     "finra_short",
     "finra_symbols",
+    "finra_weekly",
     "fx",
     "prices",
 )
-"""Modules of `tables/` with data that analysts read."""
+"""Subjects of tables with data that analysts read."""
 
 OTHER_MODULES = (
     "access",
     "alert_states",
-    "dlt",
     "documents",
     "erasures",
     "events_routing",
-    "inbox_states",
     "mqtt",
     "operations",
     "operations_deployment",
@@ -69,12 +64,12 @@ TITLES = {
     "access": "Access",
     "alert_states": "Alert deliveries",
     "cboe": "Market volume of exchanges",
-    "finra": "FINRA OTC weekly data",
     "finra_datasets": "Further FINRA datasets",
     "finra_equity_datasets": "FINRA equity datasets",
     "finra_market": "FINRA venues, movers and anomalies",
     "finra_short": "FINRA short sales and short interest",
     "finra_symbols": "FINRA symbol master",
+    "finra_weekly": "FINRA OTC weekly data",
     "fx": "Reference rates",
     "operations": "Operations",
     "operations_events": "Data events",
@@ -99,9 +94,8 @@ class Group:
 
 
 def groups() -> Iterator[Group]:
-    """Yield the modules of `tables/` that declare any, histories beside what they are of."""
-    for found in pkgutil.iter_modules(orchestration_project.tables.__path__):
-        module = importlib.import_module(f"{orchestration_project.tables.__name__}.{found.name}")
+    """Yield the modules that declare tables, histories beside what they are of."""
+    for subject, module in TABLE_MODULES.items():
         assigned = [
             target.id
             for statement in ast.parse(inspect.getsource(module)).body
@@ -113,7 +107,7 @@ def groups() -> Iterator[Group]:
         values = [each.table if isinstance(each, View) else each for each in values]
         declared = {each.name: each for each in values if isinstance(each, Table)}
         if declared:
-            yield Group(found.name, list(declared.values()))
+            yield Group(subject, list(declared.values()))
 
 
 def histories() -> dict[str, Table]:

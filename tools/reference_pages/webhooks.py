@@ -1,7 +1,7 @@
 """The page of webhooks: what a source of webhooks.yaml may hold, and how each scheme signs."""
 
-from orchestration_project.contracts.webhooks.schemes import SCHEMES, Place
-from orchestration_project.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES, Place
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from tools.reference_pages.markdown import code, page, section, table
 from tools.reference_pages.models import fields_table
 

@@ -7,8 +7,8 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.assets.specs import SOURCE, asset_spec, utc_days
+from orchestration_project.domains.documents.tables import documents_files
 from orchestration_project.services.metadata import column_schema
-from orchestration_project.tables.documents import documents_files
 
 GROUP = "documents"
 OWNERS = ["team:operations"]

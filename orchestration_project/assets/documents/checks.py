@@ -16,10 +16,12 @@ from orchestration_project.assets.documents.catalogue import (
     VERDICT_OP,
 )
 from orchestration_project.assets.specs import freshness_check, freshness_job, paused_freshness
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import ITEMS_FAILED
 from orchestration_project.domains.documents.options import FailOn
+from orchestration_project.domains.documents.settings import DocumentsSettings
+from orchestration_project.domains.documents.settings import FailOn as FailOnName
 from orchestration_project.domains.documents.verdict import Verdict, is_failure
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.problems import ITEMS_FAILED
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.reporting import (
     SettledItems,
@@ -30,8 +32,6 @@ from orchestration_project.resources.documents.reporting import (
 )
 from orchestration_project.resources.documents.waiting import oldest_waiting
 from orchestration_project.services.metadata import check_spec, described_result, not_applicable
-from orchestration_project.settings.domains.documents import DocumentsSettings
-from orchestration_project.settings.domains.documents import FailOn as FailOnName
 
 FAIL_ON_TAG = "documents_fail_on"
 """Tag of a run that a verdict may fail, with the verdict from which it does."""

@@ -17,12 +17,12 @@ from orchestration_project.assets.documents.catalogue import (
     SIMILARITY_SOURCES,
     table_spec,
 )
+from orchestration_project.domains.documents.tables import documents_similarity
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import DocumentDerivation
 from orchestration_project.resources.documents.similarity import orphan_pair_count
 from orchestration_project.services.metadata import check_spec, summary_of
-from orchestration_project.tables.documents import documents_similarity
 
 
 @dg.multi_asset(

@@ -22,9 +22,6 @@ from orchestration_project.assets.documents.catalogue import (
 )
 from orchestration_project.assets.documents.checks import record_fail_on
 from orchestration_project.assets.documents.derivation import derive_documents
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
 from orchestration_project.domains.documents.options import (
@@ -34,7 +31,17 @@ from orchestration_project.domains.documents.options import (
     DocumentsLoad,
 )
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
+from orchestration_project.domains.documents.settings import DocumentsSettings
+from orchestration_project.domains.documents.tables import documents as documents_table
+from orchestration_project.domains.documents.tables import (
+    documents_chunks,
+    documents_files,
+    documents_pages,
+)
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import config_of, describe_defaults
 from orchestration_project.engine.run_items import ItemBatches, run_items
@@ -65,13 +72,6 @@ from orchestration_project.resources.documents.waiting import file_items, topic_
 from orchestration_project.services.metadata import quoted_table, table_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.settings.domains.documents import DocumentsSettings
-from orchestration_project.tables.documents import documents as documents_table
-from orchestration_project.tables.documents import (
-    documents_chunks,
-    documents_files,
-    documents_pages,
-)
 
 describe_defaults(DocumentsLoad, DOCUMENTS_LOADING.default_texts(load_shared_settings()))
 

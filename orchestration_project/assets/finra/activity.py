@@ -14,15 +14,15 @@ from orchestration_project.assets.finra.catalogue import (
     VENUE_WEEK,
     asset_spec,
 )
-from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.finra.activity import Activity, by_tier
+from orchestration_project.domains.finra.figures import trade_activity as drawn
+from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.finra.activity import read_activity
 from orchestration_project.services.metadata import image, partition_link, store_file, table_of
-from orchestration_project.settings.domains.finra import FinraSettings
 
 FOLDER = "plots/finra/trade_activity"
 

@@ -7,9 +7,6 @@ import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS, week_keys
 from orchestration_project.assets.finra.weekly import SPECS
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.pipelines import LOADED_RANGE, REQUESTED_RANGE, require_known
 from orchestration_project.domains.finra.options import (
     BACKFILL_JOB,
     BACKFILLING,
@@ -21,6 +18,14 @@ from orchestration_project.domains.finra.selection import (
     latest_weeks,
     of_known_tiers,
     summary,
+)
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.pipelines import (
+    LOADED_RANGE,
+    REQUESTED_RANGE,
+    require_known,
 )
 from orchestration_project.engine.options import config_of, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -38,7 +43,6 @@ from orchestration_project.services.backfills import (
 from orchestration_project.services.metadata import as_metadata
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.settings.domains.finra import FinraSettings
 
 describe_defaults(FinraBackfill, BACKFILLING.default_texts(load_shared_settings()))
 

@@ -9,20 +9,20 @@ from sqlalchemy import Table
 
 from orchestration_project.assets import specs
 from orchestration_project.assets.factory import dataset_assets
-from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.domains.finra.calendar import (
     TIERS,
     WEEK,
     monday_of,
 )
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
+from orchestration_project.domains.finra.tables.lineage import MADE_OF
+from orchestration_project.engine.connections.clock import NEW_YORK, Clock
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.resources.finra.datasets import DATASETS_ON, ENGINE_DATASETS
 from orchestration_project.resources.finra.weeks import offered_weeks, offers_what_run_loads
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import domains_on, load_shared_settings
-from orchestration_project.tables.finra_lineage import MADE_OF
 
 
 def finra_weeks(

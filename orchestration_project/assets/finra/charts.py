@@ -17,16 +17,16 @@ from orchestration_project.assets.finra.catalogue import (
     asset_spec,
 )
 from orchestration_project.assets.finra.value import DAILY, SYMBOL_WEEK_VALUE
-from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.domains.finra import chart_figures as plots
+from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.plots import finra_charts as plots
+from orchestration_project.plots.figures import Picture
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.plots.timelines import Picture
 from orchestration_project.resources.finra import charts
 from orchestration_project.resources.finra.datasets import DATASETS_ON
 from orchestration_project.services.metadata import image, store_file, table_of
-from orchestration_project.settings.domains.finra import FinraSettings
 
 FOLDER = "plots/finra/charts"
 SHORT_INTEREST = dg.AssetKey(["finra", "short_interest"])

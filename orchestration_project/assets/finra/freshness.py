@@ -13,18 +13,18 @@ from orchestration_project.assets.specs import (
     freshness_check,
     paused_freshness,
 )
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.freshness import (
     DueWeek,
     State,
     counts,
 )
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weeks import offered_weeks, read_due_weeks
 from orchestration_project.services.metadata import described_result
-from orchestration_project.settings.domains.finra import FinraSettings
 
 SHOWN_WEEKS = 100
 """The latest of those that are missing: an event should stay below 100 KB."""

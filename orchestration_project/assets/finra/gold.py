@@ -22,8 +22,9 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.announcements import EarlierMetadata, earlier_metadata
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedResult,
@@ -42,7 +43,6 @@ from orchestration_project.resources.finra.gold import (
     VENUE_MOVERS,
 )
 from orchestration_project.services.metadata import data_label, table_of
-from orchestration_project.settings.domains.finra import FinraSettings
 
 MADE_OF = "made_of"
 

@@ -22,6 +22,11 @@ from orchestration_project.domains.finra.restatement import (
     notice_kind,
 )
 from orchestration_project.domains.finra.selection import TierWeek, parsed
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     REPORTED_LATE,
@@ -42,11 +47,6 @@ from orchestration_project.services.links import (
     link,
 )
 from orchestration_project.services.metadata import data_label, image, partition_link, table_of
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_symbol_week,
-    finra_venue_week,
-)
 from orchestration_project.tables.schema import as_number
 
 NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}

@@ -6,6 +6,7 @@ from orchestration_project.assets.finra.catalogue import DATASET_ASSETS, week_ke
 from orchestration_project.assets.finra.weekly import LOAD_OP, otc_weekly_job
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import chosen, key_ranges, summary, tier_week
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -17,7 +18,6 @@ from orchestration_project.registry import (
     RunSummary,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.finra import finra_otc_weekly
 
 WEEKLY = finra_otc_weekly.name
 

@@ -11,12 +11,12 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.short import figures_of, short_load
-from orchestration_project.tables.finra_short import finra_symbol_week_short
 
 SYMBOL_WEEK_SHORT = dg.AssetKey(["finra", "symbol_week_short"])
 SHORT_SALES = dg.AssetKey(["finra", "reg_sho_daily"])

@@ -6,10 +6,10 @@ import dagster as dg
 
 from orchestration_project.assets.factory import NO_FIELDS
 from orchestration_project.assets.finra.catalogue import RETRY_ONCE, WEEKLY_SUMMARY
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.contract import drift
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import unknown_tiers
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.contract import drift
 from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.api import CURRENT

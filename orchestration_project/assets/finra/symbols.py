@@ -7,16 +7,16 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.finra.catalogue import OTC_WEEKLY, SYMBOL_WEEK, table_spec
-from orchestration_project.engine.announcements import event_metadata
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra.symbols import ALL, derive_symbols, newest_week_changes
-from orchestration_project.services.metadata import check_spec, data_label, table_of
-from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra_symbols import (
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.domains.finra.tables.symbols import (
     finra_symbol_changes,
     finra_symbol_renames,
     finra_symbols,
 )
+from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra.symbols import ALL, derive_symbols, newest_week_changes
+from orchestration_project.services.metadata import check_spec, data_label, table_of
 
 SYMBOLS, CHANGES, RENAMES = (
     dg.AssetKey(["finra", noun]) for noun in ("symbols", "symbol_changes", "symbol_renames")

@@ -12,8 +12,10 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
 from orchestration_project.domains.finra.value import differing_weeks
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
@@ -24,8 +26,6 @@ from orchestration_project.resources.finra.value import (
     value_load,
 )
 from orchestration_project.services.metadata import check_spec, not_applicable, summary_of, table_of
-from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_symbol_week_value
 
 SYMBOL_WEEK_VALUE = dg.AssetKey(["finra", "symbol_week_value"])
 DAILY = dg.AssetKey(["prices", "daily"])

@@ -7,14 +7,14 @@ import polars as pl
 
 from orchestration_project.assets.finra.catalogue import SYMBOL_WEEK, asset_spec
 from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE, symbol_week_value
-from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.domains.finra.figures import traded_value
+from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra.value import read_valued_weeks
 from orchestration_project.services.metadata import image, store_file, table_of
-from orchestration_project.settings.domains.finra import FinraSettings
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])
 FOLDER = "plots/finra/value"

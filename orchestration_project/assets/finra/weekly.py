@@ -21,18 +21,24 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_of
 from orchestration_project.assets.finra.materialization_metadata import metadata_of
 from orchestration_project.assets.specs import approved
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS, BandLimits
 from orchestration_project.domains.finra.audits import AUDITS, HELP, PLAUSIBILITY
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.options import LOAD_OP, LOADING
 from orchestration_project.domains.finra.restatement import WeekChange
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
 from orchestration_project.engine.announcements import (
     ReportLog,
 )
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.engine.dataset import LoadedPartition, completeness_of
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
@@ -64,12 +70,6 @@ from orchestration_project.services.metadata import (
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.checks import WeeklyLimits
-from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_symbol_week,
-    finra_venue_week,
-)
 from orchestration_project.tables.spine import captures
 
 WEEKLY_OPTIONS = with_defaults(LoadOptions, LOADING.default_texts(load_shared_settings()))

@@ -7,15 +7,15 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.mqtt.entities import ENTITIES
-from orchestration_project.services.metadata import column_schema
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_bridges,
     mqtt_dead_letters,
     mqtt_inbox,
     mqtt_mirror,
 )
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.services.metadata import column_schema
 
 GROUP = "mqtt"
 OWNERS = ["team:operations"]

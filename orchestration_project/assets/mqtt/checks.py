@@ -14,7 +14,8 @@ from orchestration_project.assets.mqtt.catalogue import (
     KINDS,
     MIRROR,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.health import (
     LATE_AFTER,
@@ -28,7 +29,6 @@ from orchestration_project.resources.mqtt.kinds import read_kind_files
 from orchestration_project.resources.mqtt.mirroring import MirrorCounts
 from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.metadata import check_spec, described_result, not_applicable
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 

@@ -13,11 +13,12 @@ from orchestration_project.assets.mqtt.catalogue import (
     dead_letters_spec,
 )
 from orchestration_project.assets.mqtt.mirror import letters_metadata
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.mqtt.envelope import parse_time
+from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -32,7 +33,6 @@ from orchestration_project.resources.mqtt.replaying import (
     requested_ids,
 )
 from orchestration_project.services.metadata import as_metadata
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 
 class LetterReason(StrEnum):

@@ -19,10 +19,12 @@ from orchestration_project.assets.mqtt.catalogue import (
 )
 from orchestration_project.assets.mqtt.checks import check_kinds, mirror_checks, mirror_results
 from orchestration_project.assets.mqtt.projects import draw_graph
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.mqtt.entities import ENTITIES
+from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.domains.mqtt.tables import mqtt_dead_letters, mqtt_mirror
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
@@ -43,8 +45,6 @@ from orchestration_project.resources.mqtt.ranges import (
 )
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import as_metadata, quoted_table
-from orchestration_project.settings.domains.mqtt import MqttSettings
-from orchestration_project.tables.mqtt import mqtt_dead_letters, mqtt_mirror
 
 RANGE_TIME = timedelta(minutes=2)
 MAX_RANGES_PER_RUN = 500

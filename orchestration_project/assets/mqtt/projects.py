@@ -13,11 +13,12 @@ from orchestration_project.assets.mqtt.catalogue import (
     entity_specs,
     graph_spec,
 )
-from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.domains.mqtt.charts import project_graph
 from orchestration_project.domains.mqtt.entities import ENTITIES
 from orchestration_project.domains.mqtt.graph import cycles, mermaid, shown_graph
+from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.plots.mqtt import project_graph
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.mqtt.folding import fold_again, lock_fold
 from orchestration_project.resources.mqtt.health import read_edges, read_nodes
@@ -29,7 +30,6 @@ from orchestration_project.services.metadata import (
     image,
     store_file,
 )
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 NO_CYCLES = "dependencies_have_no_cycle"
 REMEDY = "remove one dependency of each cycle; until then, all are kept"

@@ -15,13 +15,13 @@ from orchestration_project.assets.operations.catalogue import (
     REMOVALS,
 )
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder
-from orchestration_project.contracts.exports import EXPORTS_FOLDER
-from orchestration_project.contracts.job_options import Digests
-from orchestration_project.contracts.repair import DAMAGED, NAMES
 from orchestration_project.engine.blob_repair import delete_expired
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.contracts.exports import EXPORTS_FOLDER
+from orchestration_project.engine.contracts.job_options import Digests
+from orchestration_project.engine.contracts.repair import DAMAGED, NAMES
 from orchestration_project.engine.environment import Lazy
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run

@@ -10,8 +10,8 @@ from pydantic import Field
 from orchestration_project.assets.operations.artifact_repairs import damage_metadata
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory

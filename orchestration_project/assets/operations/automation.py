@@ -8,8 +8,8 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.kinds import Kind
-from orchestration_project.contracts.automation import PROFILE, Automation, chosen
-from orchestration_project.contracts.roles import requires_admin
+from orchestration_project.engine.contracts.automation import PROFILE, Automation, chosen
+from orchestration_project.engine.contracts.roles import requires_admin
 from orchestration_project.engine.dagster_private import (
     AnyAutomation,
     RepositoryOrigin,

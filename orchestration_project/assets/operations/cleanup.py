@@ -6,9 +6,9 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVALS
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.retention import CAPTURED, PICTURE, SET_ASIDE, STAGED
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.retention import CAPTURED, PICTURE, SET_ASIDE, STAGED
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse

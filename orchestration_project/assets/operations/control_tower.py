@@ -19,8 +19,8 @@ from orchestration_project.assets.operations.deployment import (
 from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.assets.operations.plugins import plugins_metadata
 from orchestration_project.assets.specs import described
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.pauses import Pause
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.pauses import Pause
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import frame_of
 from orchestration_project.plots import operations as plots

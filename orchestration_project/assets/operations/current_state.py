@@ -24,8 +24,8 @@ from orchestration_project.assets.operations.catalogue import (
 from orchestration_project.assets.operations.flags import flags_metadata
 from orchestration_project.assets.operations.schedules import shown_schedules
 from orchestration_project.assets.operations.verification import entries_table
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import (
     APPLY_PRESET,
     CHECKS_JOB,
     RETRY_FAILURES,

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURES
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind, kind_job
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import Lazy
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run

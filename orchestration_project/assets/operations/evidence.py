@@ -13,10 +13,10 @@ from orchestration_project.assets.operations.catalogue import (
     report_spec,
 )
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import Moment
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry

@@ -15,10 +15,10 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.assets.operations.evidence import EXPORT_EVIDENCE
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind, kinds_job
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import EXPORT
-from orchestration_project.contracts.job_options import Moment
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import EXPORT
+from orchestration_project.engine.contracts.job_options import Moment
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
@@ -43,7 +43,7 @@ from orchestration_project.services.links import file_path, link
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_exports
-from orchestration_project.tables.published import MISSING, NO_FIRST_DAY, REMOVED, UNDATED
+from orchestration_project.tables.queries.published import MISSING, NO_FIRST_DAY, REMOVED, UNDATED
 
 CHECK = "delivers_exports_in_time"
 

@@ -29,7 +29,7 @@ from orchestration_project.assets.operations.runs import ledger
 from orchestration_project.assets.operations.schedules import EDIT_SCHEDULE
 from orchestration_project.assets.operations.sessions import LIST_SESSIONS
 from orchestration_project.assets.operations.webhooks import REPLAY_WEBHOOK
-from orchestration_project.contracts.job_kinds import CHECKS_JOB, CLEAN_UP, EDIT, HANDLE_RUNS
+from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB, CLEAN_UP, EDIT, HANDLE_RUNS
 
 checks_job = dg.define_asset_job(
     CHECKS_JOB,

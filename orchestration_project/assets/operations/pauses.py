@@ -4,8 +4,8 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.operations.kinds import Kind
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.pauses import MAX_REASON_CHARACTERS, read_end
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.pauses import MAX_REASON_CHARACTERS, read_end
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry

@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import func, select
 
+from orchestration_project.domains.plugins.tables import plugins, plugins_violations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.metadata import table_of
 from orchestration_project.settings import Settings, domains_on
-from orchestration_project.tables.plugins import plugins, plugins_violations
 
 SHOWN = 100
 """Plugins that are shown; the table in the database has all."""

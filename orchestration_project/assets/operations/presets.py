@@ -10,8 +10,8 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import DEFINITIONS
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.presets import Preset, difference
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.presets import Preset, difference
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

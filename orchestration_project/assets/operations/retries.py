@@ -11,10 +11,10 @@ from pydantic_core import PydanticCustomError
 
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.assets.operations.kinds import Kind
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.failures import TRANSIENT_CATEGORIES
-from orchestration_project.contracts.job_kinds import HANDLE_RUNS
-from orchestration_project.contracts.job_options import Moment
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.failures import TRANSIENT_CATEGORIES
+from orchestration_project.engine.contracts.job_kinds import HANDLE_RUNS
+from orchestration_project.engine.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, cut

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, RUNS, STATE_ASSETS
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse

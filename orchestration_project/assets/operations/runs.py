@@ -6,8 +6,8 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUNS, asset_spec, moment_of
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import Moment
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.edits import EditOptions, make_edit
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.edits import Action
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import EditResult
 from orchestration_project.services.metadata import table_of

@@ -12,8 +12,8 @@ from orchestration_project.assets.operations.catalogue import (
     READINESS,
     asset_spec,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.effective_config import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.effective_config import (
     ConfigDifference,
     ConfigValue,
     differences,

@@ -5,7 +5,7 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.kinds import Kind
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

@@ -8,10 +8,11 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.specs import system_spec
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.domains.plugins.tables import plugins
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.changes import PluginChange
@@ -21,7 +22,6 @@ from orchestration_project.services.access.approvals import person_of, use_of
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import as_metadata, column_schema, table_of
 from orchestration_project.settings import Settings
-from orchestration_project.tables.plugins import plugins
 
 LIST = dg.AssetKey(["plugins", "list"])
 EDIT_JOB = "plugins_edit"

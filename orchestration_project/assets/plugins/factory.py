@@ -8,8 +8,9 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.specs import asset_spec, utc_days
-from orchestration_project.contracts.job_options import job_text
+from orchestration_project.domains.plugins.tables import plugins_rows
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.runner import asked_keys
@@ -18,7 +19,6 @@ from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import PartitionedTable
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.services.metadata import as_metadata, column_schema
-from orchestration_project.tables.plugins import plugins_rows
 
 GROUP = "plugins"
 RESOURCES = {"artifacts", "clock", "settings", "warehouse"}

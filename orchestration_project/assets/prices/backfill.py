@@ -5,8 +5,12 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.assets.prices.daily import SPECS
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.pipelines import LOADED_RANGE, REQUESTED_RANGE, require_known
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.pipelines import (
+    LOADED_RANGE,
+    REQUESTED_RANGE,
+    require_known,
+)
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.backfills import (

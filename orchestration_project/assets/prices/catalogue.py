@@ -9,13 +9,13 @@ import dagster as dg
 from sqlalchemy import Column, Table
 
 from orchestration_project.assets import specs
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.prices.calendar import NEW_YORK, month_of
 from orchestration_project.domains.prices.days import VALUES
+from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.domains.prices.tables import MADE_OF
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings, load_shared_settings
-from orchestration_project.settings.domains.prices import PricesSettings
-from orchestration_project.tables.prices import MADE_OF
 
 MONTHS_BACK = 12
 

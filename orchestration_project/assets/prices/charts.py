@@ -8,18 +8,18 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, SETTINGS, asset_spec
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.job_options import job_text
+from orchestration_project.domains.prices.charts import candlesticks, coverage
+from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.plots.prices import candlesticks, coverage
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.prices.charts import ChartRows, read_shown
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.services.metadata import image, store_file
-from orchestration_project.settings.domains.prices import PricesSettings
 
 FOLDER = "plots/prices"
 DRAWN, LISTED = 3, 30

@@ -25,14 +25,16 @@ from orchestration_project.assets.prices.loading import (
 )
 from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.assets.specs import FRESHNESS_CHECK, approved
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.rules import COMPLETE_AUDIT, summarised
 from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
+from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.domains.prices.tables import prices_daily, prices_symbol_months
 from orchestration_project.engine.announcements import UNCHANGED
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.rules import COMPLETE_AUDIT, summarised
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import (
@@ -59,8 +61,6 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.settings.domains.prices import PricesSettings
-from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures
 
 OPEN_SHOWN = 50

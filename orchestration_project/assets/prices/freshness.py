@@ -12,12 +12,12 @@ from orchestration_project.assets.specs import (
     freshness_job,
     paused_freshness,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.universe import oldest_unlanded_session, wanted_symbols
 from orchestration_project.services.metadata import described_result, not_applicable
-from orchestration_project.settings.domains.prices import PricesSettings
 
 SECONDS_PER_DAY = 24 * 60 * 60
 

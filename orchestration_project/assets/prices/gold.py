@@ -12,17 +12,17 @@ from orchestration_project.assets.prices.catalogue import (
     SPELLINGS,
     table_spec,
 )
+from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.domains.prices.tables import (
+    prices_corporate_actions,
+    prices_returns,
+    prices_symbol_spellings,
+)
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.resources.prices.spellings import derive_spellings
 from orchestration_project.resources.prices.spellings_file import read_spellings
-from orchestration_project.settings.domains.prices import PricesSettings
-from orchestration_project.tables.prices import (
-    prices_corporate_actions,
-    prices_returns,
-    prices_symbol_spellings,
-)
 
 TABLES = {CORPORATE_ACTIONS: prices_corporate_actions, RETURNS: prices_returns}
 

@@ -3,10 +3,12 @@
 from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS, SETTINGS
-from orchestration_project.contracts.job_options import ONLY, REPLAY
-from orchestration_project.contracts.rules import Acceptance
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.domains.prices.options import LOAD_OP, PRICES_LOADING
+from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.job_options import ONLY, REPLAY
+from orchestration_project.engine.contracts.rules import Acceptance
 from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.loads import LoadOptions
 from orchestration_project.engine.options import describe_defaults, show_configured
@@ -16,8 +18,6 @@ from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.resources.prices.states import oldest_month
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.checks import CheckLimits
-from orchestration_project.settings.domains.prices import PricesSettings
-from orchestration_project.tables.prices import prices_daily
 
 
 class PricesLoad(LoadOptions):

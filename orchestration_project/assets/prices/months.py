@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from orchestration_project.contracts.failures import NO_DATA
 from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
 from orchestration_project.engine.announcements import UNCHANGED
+from orchestration_project.engine.contracts.failures import NO_DATA
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.loads import ItemResult
 from orchestration_project.errors import (

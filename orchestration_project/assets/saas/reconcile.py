@@ -16,9 +16,7 @@ from orchestration_project.assets.saas.catalogue import (
     STATES,
     table_spec,
 )
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
+from orchestration_project.domains.saas.charts import flow
 from orchestration_project.domains.saas.options import (
     LONGEST_WAIT_MINUTES,
     MANY_REFUSED_SHARE,
@@ -27,8 +25,13 @@ from orchestration_project.domains.saas.options import (
     RECONCILING,
     Reconcile,
 )
+from orchestration_project.domains.saas.settings import SaasSettings
+from orchestration_project.domains.saas.tables import saas_audit_log, saas_source_states
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import (
     config_of,
     describe_defaults,
@@ -37,7 +40,6 @@ from orchestration_project.engine.options import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.plots.saas import flow
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.runs import (
     SyncResult,
@@ -66,8 +68,6 @@ from orchestration_project.services.metadata import (
 )
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.settings.domains.saas import SaasSettings
-from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
 
 ROUTED, ASSIGNED = "are_matched_by_rules", "have_known_assignees"

@@ -8,15 +8,15 @@ from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import DEAD_LETTERS, OUTBOX, table_spec
 from orchestration_project.assets.saas.reconcile import failure_of
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
+from orchestration_project.domains.saas.tables import saas_dead_letters
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.standing import SyncSummary, standing
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.tables.saas import saas_dead_letters
 
 
 class ReplayDeadLetters(JobOptions):

@@ -12,18 +12,18 @@ from orchestration_project.assets.saas.catalogue import (
     report_spec,
     table_spec,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.domains.saas.dry_run import DryRun
 from orchestration_project.domains.saas.rules import read_rules
+from orchestration_project.domains.saas.tables import saas_routing_rules
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.rules import edit, tried
 from orchestration_project.resources.saas.systems import TargetSystem
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.tables.saas import saas_routing_rules
 
 COLUMNS = {
     "entity_id": "The source's id of the task",

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import DRIFT, RULES, STATES, report_spec
 from orchestration_project.assets.saas.reconcile import failure_of
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.saas.ticks import Tick, is_fresh
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.applying import ApplyResult

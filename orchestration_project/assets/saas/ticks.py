@@ -5,8 +5,8 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks

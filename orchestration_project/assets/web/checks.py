@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.web.drift import COUNT, FILL, MAX_FALL, MEMBERS
 from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO, REJECTS
+from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.services.metadata import (
     check_spec,
     described_result,

@@ -22,11 +22,13 @@ from orchestration_project.assets.web.shared import (
     report_exports,
     shared_specs,
 )
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_crawls, web_items, web_pages
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.leases import has_ended, is_at_work
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
@@ -61,9 +63,7 @@ from orchestration_project.services.metadata import (
     described_result,
     quoted_table,
 )
-from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import USD_SCALE
-from orchestration_project.tables.web import web_crawls, web_items, web_pages
 
 FIRST_DAY = date(2026, 1, 1)
 VALID_CHECK = "files_are_valid"

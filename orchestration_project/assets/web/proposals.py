@@ -16,10 +16,12 @@ from pydantic import Field
 from orchestration_project.assets.specs import asset_spec
 from orchestration_project.assets.web.crawls import CRAWLS, GROUP, OWNERS, SITE_FILES
 from orchestration_project.assets.web.replay import ReplayEvent, declared_site, load_replay
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
+from orchestration_project.domains.web.settings import WebSettings
+from orchestration_project.domains.web.tables import web_proposals
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -42,8 +44,6 @@ from orchestration_project.services.access.approvals import (
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_proposals
 
 PROPOSALS = dg.AssetKey([GROUP, "proposals"])
 PROPOSE_OP, PROPOSE_JOB = "propose_web_selectors", "web_propose_selectors"

@@ -11,12 +11,13 @@ from pydantic import Field
 from orchestration_project.assets.web.checks import item_check_results
 from orchestration_project.assets.web.crawls import GROUP, SITE_FILES
 from orchestration_project.assets.web.shared import load_failure
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
 from orchestration_project.domains.web.differences import ItemDiff
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import (
@@ -29,7 +30,6 @@ from orchestration_project.resources.web.items import load_items
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
 from orchestration_project.services.metadata import evaluation_of, quoted_table
-from orchestration_project.settings.domains.web import WebSettings
 
 REPLAY_JOB, REPLAY_OP = "web_replay", "replay_web_items"
 

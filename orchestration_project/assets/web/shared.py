@@ -8,6 +8,7 @@ import dagster as dg
 
 from orchestration_project.assets.specs import asset_spec
 from orchestration_project.domains.web.pages import REFUSED
+from orchestration_project.domains.web.tables import web_changes, web_crawls
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.web.changes import changes_at
@@ -22,7 +23,6 @@ from orchestration_project.services.metadata import (
     described_result,
     quoted_table,
 )
-from orchestration_project.tables.web import web_changes, web_crawls
 
 GROUP = "web"
 OWNERS = ["team:operations"]

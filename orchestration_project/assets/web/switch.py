@@ -8,8 +8,10 @@ from pydantic import Field
 
 from orchestration_project.assets.specs import asset_spec
 from orchestration_project.assets.web.shared import GROUP, OWNERS
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_options import job_text
+from orchestration_project.domains.web.settings import WebSettings
+from orchestration_project.domains.web.tables import web_switches
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.sites import site_files_of
@@ -17,8 +19,6 @@ from orchestration_project.resources.web.switches import SwitchChange, set_switc
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import as_metadata, column_schema
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_switches
 
 SWITCHES = dg.AssetKey([GROUP, "switches"])
 SWITCH_OP, SWITCH_JOB = "set_web_switch", "web_set_switch"

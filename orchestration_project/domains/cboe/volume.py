@@ -13,17 +13,22 @@ from typing import Any
 import holidays
 import polars as pl
 
-from orchestration_project.contracts.balance import Conservation, Measure
-from orchestration_project.contracts.contract import Claim
-from orchestration_project.contracts.formulas import Formula, TableRules
-from orchestration_project.contracts.partitioning import A_DAY, NEW_YORK, Calendar, Partitioning
-from orchestration_project.contracts.values import QUANTITY, in_table_order
-from orchestration_project.tables.cboe import (
+from orchestration_project.domains.cboe.tables import (
     TAPES,
     market_volume_daily,
     off_exchange_share_daily,
     off_exchange_share_weekly,
 )
+from orchestration_project.engine.contracts.balance import Conservation, Measure
+from orchestration_project.engine.contracts.contract import Claim
+from orchestration_project.engine.contracts.formulas import Formula, TableRules
+from orchestration_project.engine.contracts.partitioning import (
+    A_DAY,
+    NEW_YORK,
+    Calendar,
+    Partitioning,
+)
+from orchestration_project.engine.contracts.values import QUANTITY, in_table_order
 
 WORST_NOTIONAL_ROUNDING = 3 * 5_000
 """Half a cent for each tape, in 10^-6 US dollars."""

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from orchestration_project.contracts.job_options import OptionFields
-from orchestration_project.contracts.presets import Default, PresetTarget
+from orchestration_project.engine.contracts.job_options import OptionFields
+from orchestration_project.engine.contracts.presets import Default, PresetTarget
 
 LOAD_OP, LOAD_JOB = "documents_load_day", "documents_load"
 

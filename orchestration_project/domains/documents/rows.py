@@ -6,9 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.documents.chunks import ChunkRule, chunks
 from orchestration_project.domains.documents.extracted import (
     Cell,
@@ -17,7 +14,10 @@ from orchestration_project.domains.documents.extracted import (
     cell_text,
 )
 from orchestration_project.domains.documents.extraction import Document
-from orchestration_project.tables.documents import documents_chunks, documents_pages
+from orchestration_project.domains.documents.tables import documents_chunks, documents_pages
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.contracts.values import schema_of
 
 EXTRACTION_RULES = 4
 """Raised with every change that could make other pages or chunks of the same bytes."""

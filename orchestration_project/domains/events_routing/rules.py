@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from orchestration_project.contracts.matching import (
+from orchestration_project.engine.contracts.matching import (
     HOP_LABEL,
     MAX_PATH,
     MAX_TEXT,
@@ -44,8 +44,8 @@ from orchestration_project.contracts.matching import (
     require_one_per_field,
     typed,
 )
-from orchestration_project.contracts.rule_edits import Problem, RulesForm
-from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
+from orchestration_project.engine.contracts.rule_edits import Problem, RulesForm
+from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.errors import ConfigurationError, did_you_mean
 
 FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"

@@ -9,8 +9,6 @@ from datetime import date, datetime
 
 import polars as pl
 
-from orchestration_project.contracts.formulas import Formula
-from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.gold import (
@@ -32,12 +30,14 @@ from orchestration_project.domains.finra.gold import (
     ratio_of_squares,
     sum_if_complete,
 )
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.market import finra_venue_week_all_tiers
+from orchestration_project.domains.finra.tables.weekly import (
     finra_concentration_week,
     finra_symbol_rolling_6w,
     finra_tier_week,
 )
-from orchestration_project.tables.finra_market import finra_venue_week_all_tiers
+from orchestration_project.engine.contracts.formulas import Formula
+from orchestration_project.engine.contracts.values import in_table_order
 
 TREND_PERCENT = 10
 """A symbol trends when its last three weeks differ from the three before by more than this."""

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Audit, Outcome, usual_range
 from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.contract import DE_MINIMIS
+from orchestration_project.engine.contracts.rules import Audit, Outcome, usual_range
 
 WARNINGS = {
     "is_of_usual_size": "Rows, shares, trades, symbols and venues are about those of the weeks "

@@ -13,16 +13,25 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.contract import (
+from orchestration_project.domains.finra.contract import (
+    KEY,
+    WeekRows,
+    added_up,
+    check_week,
+    in_key_order,
+)
+from orchestration_project.domains.finra.gold import quantities_of, refuse_overflow
+from orchestration_project.domains.finra.tables.weekly import MARKETS
+from orchestration_project.engine.contracts.contract import (
     AuditFinding,
     few_rejects_audit,
     record_total_audit,
     repeated_keys,
     unique_keys_verdict,
 )
-from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import (
+from orchestration_project.engine.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import (
     BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
@@ -34,15 +43,6 @@ from orchestration_project.contracts.rules import (
     Validated,
     verdict,
 )
-from orchestration_project.domains.finra.contract import (
-    KEY,
-    WeekRows,
-    added_up,
-    check_week,
-    in_key_order,
-)
-from orchestration_project.domains.finra.gold import quantities_of, refuse_overflow
-from orchestration_project.tables.finra import MARKETS
 
 ROWS_AT_ONCE = 2**18
 """So many rows and sums are held in memory; a week with more is checked and landed in ranges."""

@@ -4,8 +4,15 @@ from dataclasses import replace
 
 from sqlalchemy import Table
 
-from orchestration_project.contracts.balance import Conservation, Measure
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
+)
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.domains.finra.tables.symbols import finra_symbols
+from orchestration_project.domains.finra.tables.weekly import (
     finra_concentration_week,
     finra_otc_weekly,
     finra_symbol_rolling_6w,
@@ -14,14 +21,7 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
     finra_venue_week,
 )
-from orchestration_project.tables.finra_market import (
-    finra_symbol_anomalies_week,
-    finra_symbol_movers_week,
-    finra_venue_movers_week,
-    finra_venue_week_all_tiers,
-)
-from orchestration_project.tables.finra_short import finra_symbol_week_short
-from orchestration_project.tables.finra_symbols import finra_symbols
+from orchestration_project.engine.contracts.balance import Conservation, Measure
 
 TIER_WEEK = ("week_start", "tier")
 

@@ -11,18 +11,19 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from orchestration_project.contracts import field_formulas as formulas
-from orchestration_project.contracts.delimited import (
+from orchestration_project.domains.finra.tables.weekly import NOTIONAL_SCALE
+from orchestration_project.engine.contracts import field_formulas as formulas
+from orchestration_project.engine.contracts.delimited import (
     PLACE,
     Parsed,
     named_columns,
     parse_parts,
     with_records,
 )
-from orchestration_project.contracts.formulas import Formula, LineRules
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import RowRule, apply_rules
-from orchestration_project.contracts.values import (
+from orchestration_project.engine.contracts.formulas import Formula, LineRules
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import RowRule, apply_rules
+from orchestration_project.engine.contracts.values import (
     days,
     exact_scaled,
     is_blank,
@@ -36,7 +37,6 @@ from orchestration_project.contracts.values import (
     unreadable,
     whole_number,
 )
-from orchestration_project.tables.finra import NOTIONAL_SCALE
 
 RULE_VERSION = "5"
 """To be raised with every change of rule that could make other rows of the same bytes, also of the

@@ -11,7 +11,6 @@ treasuryMonthlyAggregates (`TraceAggregate`), whose volumes it found to be billi
 
 import polars as pl
 
-from orchestration_project.contracts.contract import Claim
 from orchestration_project.domains.finra.calendar import FIRST_WEEK_OF_ALL
 from orchestration_project.domains.finra.declaration import (
     FIXED_INCOME,
@@ -20,8 +19,7 @@ from orchestration_project.domains.finra.declaration import (
     finra_dataset,
 )
 from orchestration_project.domains.finra.equity_datasets import EQUITY_DATASETS
-from orchestration_project.own.declarations import Monthly, Weekly
-from orchestration_project.tables.finra_datasets import (
+from orchestration_project.domains.finra.tables.datasets import (
     BOND_FIELDS,
     BREADTH_FIELDS,
     TREASURY_DAILY_FIELDS,
@@ -33,6 +31,8 @@ from orchestration_project.tables.finra_datasets import (
     finra_treasury_monthly,
     finra_treasury_weekly,
 )
+from orchestration_project.engine.contracts.contract import Claim
+from orchestration_project.engine.own.declarations import Monthly, Weekly
 
 PUBLIC_LICENCE = "FINRA's Specific Terms for Fixed Income Data: public, not to be charged for"
 

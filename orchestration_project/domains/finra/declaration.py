@@ -7,14 +7,14 @@ from functools import cached_property
 
 from sqlalchemy import Table
 
-from orchestration_project.contracts.contract import Claim, Contract
-from orchestration_project.contracts.delimited import DELIMITER, Parsed, parse_parts
-from orchestration_project.contracts.partitioning import Partition, Partitioning
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.queries import FieldList, Listing
 from orchestration_project.domains.finra.calendar import FIRST_WEEK_OF_ALL, is_closed
-from orchestration_project.own.contracts import contract_of, partitioning_of
-from orchestration_project.own.declarations import (
+from orchestration_project.engine.contracts.contract import Claim, Contract
+from orchestration_project.engine.contracts.delimited import DELIMITER, Parsed, parse_parts
+from orchestration_project.engine.contracts.partitioning import Partition, Partitioning
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.queries import FieldList, Listing
+from orchestration_project.engine.own.contracts import contract_of, partitioning_of
+from orchestration_project.engine.own.declarations import (
     Calendar,
     Daily,
     Dataset,
@@ -22,7 +22,7 @@ from orchestration_project.own.declarations import (
     http_source,
     offsets,
 )
-from orchestration_project.own.packaged import fields_of
+from orchestration_project.engine.own.packaged import fields_of
 from orchestration_project.tables.schema import HISTORY, Field, asset_of, key_names
 
 FIXED_INCOME, OTC_MARKET = "fixedIncomeMarket", "otcMarket"

@@ -10,7 +10,6 @@ author read all of them without login; and `FinraBlocksSummaryData` for blocksSu
 
 import polars as pl
 
-from orchestration_project.contracts.contract import Claim
 from orchestration_project.domains.finra.calendar import FIRST_WEEK_OF_ALL, settlement_date
 from orchestration_project.domains.finra.declaration import (
     MIDNIGHT,
@@ -18,9 +17,11 @@ from orchestration_project.domains.finra.declaration import (
     TRADING_DAYS,
     finra_dataset,
 )
-from orchestration_project.own.declarations import Monthly
-from orchestration_project.tables.finra_datasets import SHORT_INTEREST_FIELDS, finra_short_interest
-from orchestration_project.tables.finra_equity_datasets import (
+from orchestration_project.domains.finra.tables.datasets import (
+    SHORT_INTEREST_FIELDS,
+    finra_short_interest,
+)
+from orchestration_project.domains.finra.tables.equity_datasets import (
     ATS_BLOCK_FIELDS,
     MONTHLY_FIELDS,
     MONTHLY_ROWS,
@@ -33,6 +34,8 @@ from orchestration_project.tables.finra_equity_datasets import (
     finra_reg_sho_daily,
     finra_threshold_list,
 )
+from orchestration_project.engine.contracts.contract import Claim
+from orchestration_project.engine.own.declarations import Monthly
 
 EQUITY_LICENCE = "FINRA's terms of use for its public equity data"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from orchestration_project.domains.finra.calendar import TIERS, week_published_on
+from orchestration_project.domains.finra.tables.weekly import MARKETS
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.finra import MARKETS
 
 FILE_NAME = re.compile(r"finra_otc_weekly_(otc|tier1|tier2)_(\d{8})\.csv")
 TIER_OF_NAME = {"otc": "OTCE", "tier1": "T1", "tier2": "T2"}

@@ -2,9 +2,6 @@
 
 from collections.abc import Mapping
 
-from orchestration_project.contracts.contract import line_rules, row_formulas
-from orchestration_project.contracts.formulas import TableRules, Window
-from orchestration_project.contracts.partitioning import same_day
 from orchestration_project.domains.finra.across import (
     ALL_TIERS_FORMULAS,
     CONCENTRATION_FORMULAS,
@@ -21,7 +18,13 @@ from orchestration_project.domains.finra.movers import (
     SYMBOL_MOVER_FORMULAS,
     VENUE_MOVER_FORMULAS,
 )
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
+)
+from orchestration_project.domains.finra.tables.weekly import (
     finra_concentration_week,
     finra_otc_weekly,
     finra_symbol_rolling_6w,
@@ -29,12 +32,9 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
     finra_venue_week,
 )
-from orchestration_project.tables.finra_market import (
-    finra_symbol_anomalies_week,
-    finra_symbol_movers_week,
-    finra_venue_movers_week,
-    finra_venue_week_all_tiers,
-)
+from orchestration_project.engine.contracts.contract import line_rules, row_formulas
+from orchestration_project.engine.contracts.formulas import TableRules, Window
+from orchestration_project.engine.contracts.partitioning import same_day
 
 WEEKLY, WEEK = finra_otc_weekly.name, ("tier", "week_start")
 SYMBOLS, VENUES = finra_symbol_week.name, finra_venue_week.name

@@ -14,11 +14,15 @@ from decimal import Decimal
 
 import polars as pl
 
-from orchestration_project.contracts.formulas import Formula
-from orchestration_project.contracts.values import MAX_WHOLE_QUANTITY, QUANTITY, in_table_order
 from orchestration_project.domains.finra.contract import DE_MINIMIS
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week, finra_venue_week
+from orchestration_project.engine.contracts.formulas import Formula
+from orchestration_project.engine.contracts.values import (
+    MAX_WHOLE_QUANTITY,
+    QUANTITY,
+    in_table_order,
+)
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 from orchestration_project.tables.schema import USD_SCALE, as_number
 
 LARGEST_TOTALS = {

@@ -6,17 +6,17 @@ from datetime import date
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.contracts.balance import DerivedKeys
-from orchestration_project.contracts.formulas import Formula
-from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.across import OF_TIER, OWN_WEEK, WEEK_BEFORE, known_since
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.gold import ONE, millionths, ratio_of, ratio_of_squares
-from orchestration_project.tables.finra_market import (
+from orchestration_project.domains.finra.tables.market import (
     finra_symbol_anomalies_week,
     finra_symbol_movers_week,
     finra_venue_movers_week,
 )
+from orchestration_project.engine.contracts.balance import DerivedKeys
+from orchestration_project.engine.contracts.formulas import Formula
+from orchestration_project.engine.contracts.values import in_table_order
 
 LARGEST = 100
 """Ranks of symbols' changes that are kept, besides those that entered or left."""

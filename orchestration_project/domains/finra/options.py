@@ -2,8 +2,8 @@
 
 from pydantic import Field, create_model
 
-from orchestration_project.contracts.job_options import LoadPreset, OptionFields
-from orchestration_project.contracts.presets import Default, PresetTarget
+from orchestration_project.engine.contracts.job_options import LoadPreset, OptionFields
+from orchestration_project.engine.contracts.presets import Default, PresetTarget
 
 LOAD_OP = "finra_otc_weekly_load"
 """The op that loads weeks."""

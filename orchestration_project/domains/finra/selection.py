@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 
-from orchestration_project.contracts.partitioning import Calendar, Partition, Partitioning
 from orchestration_project.domains.finra.calendar import (
     PUBLICATION_DELAY,
     TIERS,
     WEEK,
     publication_date,
 )
+from orchestration_project.engine.contracts.partitioning import Calendar, Partition, Partitioning
 from orchestration_project.errors import ConfigurationError, SourceError, UnknownNameError
 
 FRIDAY = 4

@@ -9,10 +9,10 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.gold import ratio_of
-from orchestration_project.tables.finra_short import finra_symbol_week_short
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.engine.contracts.values import in_table_order
 from orchestration_project.tables.schema import USD_SCALE
 
 ONE = 10**USD_SCALE

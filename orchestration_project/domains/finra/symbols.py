@@ -9,13 +9,13 @@ from collections.abc import Mapping
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.gold import ratio_of
-from orchestration_project.tables.finra_symbols import (
+from orchestration_project.domains.finra.tables.symbols import (
     finra_symbol_changes,
     finra_symbol_renames,
     finra_symbols,
 )
+from orchestration_project.engine.contracts.values import in_table_order
 
 SYMBOLS_VERSION = "2"
 """Version of these definitions; another one makes the tables out of date."""

@@ -12,12 +12,12 @@ from math import prod
 
 import polars as pl
 
-from orchestration_project.contracts.balance import DerivedKeys
-from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.gold import ratio_of
-from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.prices import NO_LATER_SPLITS
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
+from orchestration_project.domains.prices.tables import NO_LATER_SPLITS
+from orchestration_project.engine.contracts.balance import DerivedKeys
+from orchestration_project.engine.contracts.values import in_table_order
 from orchestration_project.tables.schema import USD_SCALE
 
 ONE = 10**USD_SCALE

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import Table
 
 from orchestration_project.domains.mqtt.envelope import MAX_INTEGER, canonical_json, parse_time
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_component_dependencies,
     mqtt_components,
     mqtt_metrics,

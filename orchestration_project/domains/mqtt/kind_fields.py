@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestration_project.contracts.matching import FieldType, TargetFields
 from orchestration_project.domains.mqtt.kinds import Kind
+from orchestration_project.engine.contracts.matching import FieldType, TargetFields
 
 TYPES: Mapping[str, FieldType] = {
     "string": "text",

@@ -7,8 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
-from orchestration_project.contracts.rules import (
+from orchestration_project.domains.plugins.protocol import Row
+from orchestration_project.domains.plugins.tables import plugins_rows
+from orchestration_project.engine.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.engine.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
     AuditHelp,
@@ -18,9 +20,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     verdict,
 )
-from orchestration_project.contracts.values import schema_of
-from orchestration_project.domains.plugins.protocol import Row
-from orchestration_project.tables.plugins import plugins_rows
+from orchestration_project.engine.contracts.values import schema_of
 
 RULE_VERSION = "plugins 1"
 MAX_REJECTS_KEPT = 1_000

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import polars as pl
 
-from orchestration_project.contracts.parts import Part
 from orchestration_project.domains.prices.chart import read_chart
 from orchestration_project.domains.prices.days import VALUES, answer_of, json_of, refuse
 from orchestration_project.domains.prices.tabular import PARQUET, read_csv, read_parquet
+from orchestration_project.engine.contracts.parts import Part
 
 SERIES = "Time Series (Daily)"
 

@@ -6,7 +6,9 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.rules import (
+from orchestration_project.domains.prices.calendar import session_days, sessions_from
+from orchestration_project.domains.prices.contract import IMPLAUSIBLE_REASONS, ONE, PriceRows
+from orchestration_project.engine.contracts.rules import (
     BALANCE_HELP,
     COMPLETE_HELP,
     OFFENDERS_KEPT,
@@ -17,9 +19,7 @@ from orchestration_project.contracts.rules import (
     Validated,
     verdict,
 )
-from orchestration_project.contracts.values import BATCH_INDEX, counted, split_batches
-from orchestration_project.domains.prices.calendar import session_days, sessions_from
-from orchestration_project.domains.prices.contract import IMPLAUSIBLE_REASONS, ONE, PriceRows
+from orchestration_project.engine.contracts.values import BATCH_INDEX, counted, split_batches
 
 SECOND_SOURCE = "agrees_with_second_source"
 

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from orchestration_project.contracts.balance import Balance, RecordCount, balance_records
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import REJECT_SCHEMA, RowRule, apply_rules
-from orchestration_project.contracts.values import (
+from orchestration_project.domains.prices.answers import read_answer, with_records
+from orchestration_project.domains.prices.counts import count_days
+from orchestration_project.domains.prices.splits import with_later_splits
+from orchestration_project.domains.prices.tables import PRICES
+from orchestration_project.engine.contracts.balance import Balance, RecordCount, balance_records
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, RowRule, apply_rules
+from orchestration_project.engine.contracts.values import (
     BATCH_INDEX,
     MAX_WHOLE_QUANTITY,
     concat_batches,
@@ -23,10 +27,6 @@ from orchestration_project.contracts.values import (
     exact_scaled,
     quantities,
 )
-from orchestration_project.domains.prices.answers import read_answer, with_records
-from orchestration_project.domains.prices.counts import count_days
-from orchestration_project.domains.prices.splits import with_later_splits
-from orchestration_project.tables.prices import PRICES
 from orchestration_project.tables.schema import USD_SCALE
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from io import BytesIO
 
-from orchestration_project.contracts.balance import RecordCount, count_quoted_lines
 from orchestration_project.domains.prices.answers import CHART, SERIES
 from orchestration_project.domains.prices.tabular import PARQUET
+from orchestration_project.engine.contracts.balance import RecordCount, count_quoted_lines
 
 
 def count_days(source: str, body: bytes) -> RecordCount:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from orchestration_project.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import in_ascii
 from orchestration_project.errors import SourceError
 
 VALUES = (

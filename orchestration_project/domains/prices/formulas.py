@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 
-from orchestration_project.contracts.capture_forms import Form
-from orchestration_project.contracts.field_formulas import Reject, first_known, is_empty
-from orchestration_project.contracts.formulas import Formula, LineRules, TableRules
 from orchestration_project.domains.prices.contract import FROM_A_FLOAT
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.domains.prices.gold import ROWS_BEFORE
-from orchestration_project.domains.prices.tabular import ALSO_CALLED
-from orchestration_project.tables.prices import (
+from orchestration_project.domains.prices.tables import (
     PRICES,
     prices_corporate_actions,
     prices_daily,
     prices_returns,
 )
+from orchestration_project.domains.prices.tabular import ALSO_CALLED
+from orchestration_project.engine.contracts.capture_forms import Form
+from orchestration_project.engine.contracts.field_formulas import Reject, first_known, is_empty
+from orchestration_project.engine.contracts.formulas import Formula, LineRules, TableRules
 
 NUMBER = "[-+.0-9eE]+"
 

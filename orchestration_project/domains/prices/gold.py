@@ -10,15 +10,15 @@ from operator import add
 
 import polars as pl
 
-from orchestration_project.contracts.balance import Conservation, DerivedKeys, Measure
-from orchestration_project.contracts.values import in_table_order
 from orchestration_project.domains.prices.calendar import session_days
 from orchestration_project.domains.prices.contract import ONE
-from orchestration_project.tables.prices import (
+from orchestration_project.domains.prices.tables import (
     prices_corporate_actions,
     prices_daily,
     prices_returns,
 )
+from orchestration_project.engine.contracts.balance import Conservation, DerivedKeys, Measure
+from orchestration_project.engine.contracts.values import in_table_order
 
 GOLD_VERSION = "2"
 """Version of the definitions here; another one makes everything out of date."""

@@ -2,8 +2,8 @@
 
 from pydantic import create_model
 
-from orchestration_project.contracts.job_options import LoadPreset
-from orchestration_project.contracts.presets import Default, PresetTarget
+from orchestration_project.engine.contracts.job_options import LoadPreset
+from orchestration_project.engine.contracts.presets import Default, PresetTarget
 
 LOAD_OP = "prices_daily_load"
 """The op that loads months."""

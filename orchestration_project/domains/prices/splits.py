@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import polars as pl
 
-from orchestration_project.contracts.values import BATCH_INDEX, exact_scaled
-from orchestration_project.tables.prices import NO_LATER_SPLITS
+from orchestration_project.domains.prices.tables import NO_LATER_SPLITS
+from orchestration_project.engine.contracts.values import BATCH_INDEX, exact_scaled
 from orchestration_project.tables.schema import USD_SCALE
 
 ONE = 10**USD_SCALE

@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
     last_session_of,
@@ -16,6 +15,7 @@ from orchestration_project.domains.prices.calendar import (
     sessions,
     sessions_from,
 )
+from orchestration_project.engine.contracts.rules import Days
 
 State = Literal["landed", "waiting", "refused", "unmapped"]
 STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from orchestration_project.contracts.matching import as_text
 from orchestration_project.domains.saas.adf import outline
 from orchestration_project.domains.saas.records import Issue, Task
 from orchestration_project.domains.saas.rules import ActiveRule
 from orchestration_project.domains.saas.stored_tasks import canonical
 from orchestration_project.domains.saas.transitions import is_cancelled
 from orchestration_project.domains.saas.values import time_in
+from orchestration_project.engine.contracts.matching import as_text
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from orchestration_project.contracts.matching import member_at
 from orchestration_project.domains.saas.records import Task
+from orchestration_project.engine.contracts.matching import member_at
 
 NAMES: Final = (
     "title",

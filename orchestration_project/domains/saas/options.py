@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from orchestration_project.contracts.job_options import OptionFields
-from orchestration_project.contracts.presets import Default, PresetTarget
+from orchestration_project.engine.contracts.job_options import OptionFields
+from orchestration_project.engine.contracts.presets import Default, PresetTarget
 
 JOB, OP = "saas_reconcile", "reconcile_saas"
 """The job that reconciles a pair of systems, and its op."""

@@ -11,7 +11,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from orchestration_project.contracts.matching import (
+from orchestration_project.domains.saas.lookup import (
+    MissingPathError,
+    is_path,
+    lookup,
+)
+from orchestration_project.domains.saas.records import Task
+from orchestration_project.engine.contracts.matching import (
     OPERATORS,
     Condition,
     EditedRule,
@@ -25,13 +31,7 @@ from orchestration_project.contracts.matching import (
     caseless_texts,
     require_one_per_field,
 )
-from orchestration_project.contracts.rule_edits import RulesForm
-from orchestration_project.domains.saas.lookup import (
-    MissingPathError,
-    is_path,
-    lookup,
-)
-from orchestration_project.domains.saas.records import Task
+from orchestration_project.engine.contracts.rule_edits import RulesForm
 
 Action = Literal["sync", "drop", "hold"]
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table
 
-from orchestration_project.contracts.subjects import (
+from orchestration_project.domains.saas import jira, peopleforce
+from orchestration_project.domains.saas.tables import (
+    saas_audit_log,
+    saas_dead_letters,
+    saas_source_states,
+)
+from orchestration_project.engine.contracts.subjects import (
     CapturedRecords,
     IdentifyingColumn,
     Key,
     SubjectKind,
-)
-from orchestration_project.domains.saas import jira, peopleforce
-from orchestration_project.tables.saas import (
-    saas_audit_log,
-    saas_dead_letters,
-    saas_source_states,
 )
 from orchestration_project.tables.spine import inbox, leases, outbox, work_items
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from orchestration_project.contracts.matching import as_text
 from orchestration_project.domains.saas.adf import adf_of
 from orchestration_project.domains.saas.records import FieldSpec
+from orchestration_project.engine.contracts.matching import as_text
 
 MOST_CHARACTERS = 32_767
 MAX_SUMMARY_CHARACTERS = 255

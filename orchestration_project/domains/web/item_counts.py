@@ -4,10 +4,10 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-from orchestration_project.contracts.balance import Balance
 from orchestration_project.domains.web.extraction import MAX_ITEMS, Page
 from orchestration_project.domains.web.json_paths import find
 from orchestration_project.domains.web.sites import ItemRule
+from orchestration_project.engine.contracts.balance import Balance
 
 
 def count_items(page: Page, rule: ItemRule) -> int | None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.sites import ItemRule
+from orchestration_project.domains.web.tables import web_item_fields
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.tables.schema import USD_SCALE
-from orchestration_project.tables.web import web_item_fields
 
 MAX_AMOUNT = 10**18
 """Amounts in 10^-6 beyond it are left out: they would not fit into 64 bits with a margin."""

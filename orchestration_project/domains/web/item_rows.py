@@ -9,17 +9,6 @@ from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
-from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
-from orchestration_project.contracts.rules import (
-    REJECT_SCHEMA,
-    Audit,
-    SpilledRows,
-    SpillStore,
-    Validated,
-    in_ascii,
-    verdict,
-)
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.drift import Baseline, drift_audits, members_of
 from orchestration_project.domains.web.extraction import (
     Item,
@@ -31,7 +20,18 @@ from orchestration_project.domains.web.extraction import (
 from orchestration_project.domains.web.figures import ItemFigures
 from orchestration_project.domains.web.item_counts import count_items
 from orchestration_project.domains.web.sites import ItemRule
-from orchestration_project.tables.web import web_items
+from orchestration_project.domains.web.tables import web_items
+from orchestration_project.engine.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.engine.contracts.rules import (
+    REJECT_SCHEMA,
+    Audit,
+    SpilledRows,
+    SpillStore,
+    Validated,
+    in_ascii,
+    verdict,
+)
+from orchestration_project.engine.contracts.values import schema_of
 
 REJECTS = "rejects_are_few"
 MAX_REJECT_RATIO = 0.2

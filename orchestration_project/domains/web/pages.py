@@ -8,11 +8,11 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page
 from orchestration_project.domains.web.sites import ItemRule
-from orchestration_project.tables.web import web_pages
+from orchestration_project.domains.web.tables import web_pages
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.contracts.values import schema_of
 
 PageVerdict = Literal[
     "page",

@@ -12,7 +12,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
-from orchestration_project.tables.published import REASON, published_by
+from orchestration_project.tables.queries.published import REASON, published_by
 from orchestration_project.tables.schema import HISTORY, PUBLICATION, key_names
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
-from orchestration_project.contracts.balance import FAILED, Balance, UnbalancedError
+from orchestration_project.engine.contracts.balance import FAILED, Balance, UnbalancedError
 from orchestration_project.engine.warehouse.delivery import (
     Counts,
     ValidatedBatch,

@@ -11,10 +11,11 @@ from datetime import date, datetime
 import polars as pl
 from sqlalchemy import Connection, Update, bindparam, delete, literal, select, update
 
-from orchestration_project.contracts.rules import REJECT_SCHEMA
-from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, schema_of
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA
+from orchestration_project.engine.contracts.values import BATCH_INDEX, concat_batches, schema_of
 from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.tracing.traceparent import current_trace
 from orchestration_project.engine.warehouse.delivery import Outcome, capture_id
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -26,7 +27,6 @@ from orchestration_project.engine.warehouse.frames import (
 )
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
-from orchestration_project.tracing.traceparent import current_trace
 
 
 @dataclass(frozen=True, kw_only=True)

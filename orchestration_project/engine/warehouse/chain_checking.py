@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.contracts.chain import (
+from orchestration_project.engine.contracts.chain import (
     COLUMNS,
     GROUP,
     LOAD,

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
 
-from orchestration_project.contracts.chain import (
+from orchestration_project.engine.contracts.chain import (
     COLUMNS,
     GROUP,
     START,
@@ -28,8 +28,8 @@ from orchestration_project.contracts.chain import (
     sha256_of,
     subject_sha256,
 )
-from orchestration_project.contracts.rules import Days, KeyRange
-from orchestration_project.contracts.values import BATCH_INDEX, schema_of
+from orchestration_project.engine.contracts.rules import Days, KeyRange
+from orchestration_project.engine.contracts.values import BATCH_INDEX, schema_of
 from orchestration_project.engine.warehouse.delivery import (
     Publication,
     ValidatedBatch,

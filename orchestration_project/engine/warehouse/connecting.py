@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
-from orchestration_project.connections.files import state_folder, use_write_ahead_log
-from orchestration_project.connections.sqlite_files import rewrite
+from orchestration_project.engine.connections.files import state_folder, use_write_ahead_log
+from orchestration_project.engine.connections.sqlite_files import rewrite
 from orchestration_project.engine.warehouse.remedies import (
     prepare_no_statements,
     remedy,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 from sqlalchemy import Connection, Table, delete, select
 
-from orchestration_project.contracts.rules import content_sha256
+from orchestration_project.engine.contracts.rules import content_sha256
 from orchestration_project.engine.warehouse.frames import insert_frame, read_batches
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import tables

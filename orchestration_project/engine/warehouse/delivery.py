@@ -11,10 +11,10 @@ from typing import Any, Generic, Literal, get_args
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, Text, cast, func
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.rules import Audit, Validated, contents_sha256
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.rules import Audit, Validated, contents_sha256
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
 from orchestration_project.engine.warehouse.target import (
     BOOKKEEPING,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import Column, Connection, Select, Table, delete, func, literal, select
 
-from orchestration_project.contracts.values import BATCH_INDEX, counted
+from orchestration_project.engine.contracts.values import BATCH_INDEX, counted
 from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch, latest_group
 from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (

@@ -23,8 +23,8 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.connections.clock import NEW_YORK
-from orchestration_project.contracts.rules import COMPLETE
+from orchestration_project.engine.connections.clock import NEW_YORK
+from orchestration_project.engine.contracts.rules import COMPLETE
 from orchestration_project.engine.warehouse.balancing import record_balances
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (

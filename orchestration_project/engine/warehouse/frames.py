@@ -32,8 +32,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.contracts.rules import Days, KeyRange
-from orchestration_project.contracts.values import (
+from orchestration_project.engine.contracts.rules import Days, KeyRange
+from orchestration_project.engine.contracts.values import (
     schema_of,
     stored_schema_of,
     with_quantities,

@@ -18,8 +18,8 @@ from typing import Generic, NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, select
 
-from orchestration_project.contracts.chain import LOAD, QUARANTINE
-from orchestration_project.contracts.rules import (
+from orchestration_project.engine.contracts.chain import LOAD, QUARANTINE
+from orchestration_project.engine.contracts.rules import (
     COMPLETE,
     OFFENDERS_KEPT,
     Acceptance,
@@ -31,7 +31,7 @@ from orchestration_project.contracts.rules import (
     completeness_audit,
     verdict,
 )
-from orchestration_project.contracts.values import (
+from orchestration_project.engine.contracts.values import (
     BATCH_INDEX,
     concat_batches,
     schema_of,

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import polars as pl
 from sqlalchemy import Connection, Table, false, func, select, update
 
-from orchestration_project.contracts.balance import Conservation
+from orchestration_project.engine.contracts.balance import Conservation
 from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.tables.schema import HISTORY
 

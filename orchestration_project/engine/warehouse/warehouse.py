@@ -11,11 +11,12 @@ import polars as pl
 from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table, exc, func, select
 from sqlalchemy.engine import URL
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
-from orchestration_project.contracts.chain import REFUSAL, ChainKey
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
+from orchestration_project.engine.contracts.chain import REFUSAL, ChainKey
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.tracing.spans import span
 from orchestration_project.engine.warehouse.balancing import record_failure
 from orchestration_project.engine.warehouse.bounded import (
     ended_after,
@@ -83,7 +84,6 @@ from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import Query
 from orchestration_project.tables.spine import database_labels
-from orchestration_project.tracing.spans import span
 
 if TYPE_CHECKING:
     from orchestration_project.engine.warehouse.difference import Derivation

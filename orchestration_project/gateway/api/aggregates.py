@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.contracts.api.models import Page
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.api.models import Page
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     RowPage,
@@ -20,7 +20,7 @@ from orchestration_project.gateway.api.data import (
 )
 from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
-from orchestration_project.tables.aggregates import EXPECTED, aggregate
+from orchestration_project.tables.queries.aggregates import EXPECTED, aggregate
 
 MOST_GROUPS = 10_000
 USUAL_GROUPS = 1_000

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestration_project.contracts.api.attention import ReceivedAlerts
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.api.attention import ReceivedAlerts
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.services import Services

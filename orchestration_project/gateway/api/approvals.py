@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.edits import ApprovalList, ApprovalShown
+from orchestration_project.engine.contracts.api.edits import ApprovalList, ApprovalShown
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters

@@ -12,15 +12,21 @@ from pydantic import ConfigDict, Field, model_validator
 from sqlalchemy import select
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from orchestration_project.contracts.api.models import Archive, Archives, Artifacts, Capture, Export
-from orchestration_project.contracts.job_kinds import (
+from orchestration_project.engine.captures import STREAM_BYTES, Captures
+from orchestration_project.engine.contracts.api.models import (
+    Archive,
+    Archives,
+    Artifacts,
+    Capture,
+    Export,
+)
+from orchestration_project.engine.contracts.job_kinds import (
     DELETE_ARTIFACTS,
     EXPORT_EVIDENCE,
     REPAIR_ARTIFACTS,
 )
-from orchestration_project.contracts.moments import Moment
-from orchestration_project.contracts.roles import Role
-from orchestration_project.engine.captures import STREAM_BYTES, Captures
+from orchestration_project.engine.contracts.moments import Moment
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
@@ -39,7 +45,7 @@ from orchestration_project.services.evidence.subjects import EvidenceRequest, na
 from orchestration_project.services.inventory import find_blob, read_captures
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.repair.damage import check_named
-from orchestration_project.tables.personal import personal_tables
+from orchestration_project.tables.queries.personal import personal_tables
 from orchestration_project.tables.spine import captures
 
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")

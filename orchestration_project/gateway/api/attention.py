@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 from starlette.requests import Request
 
-from orchestration_project.contracts.api.attention import (
+from orchestration_project.engine.contracts.api.attention import (
     AttentionEntries,
     AttentionEntry,
     AttentionExpectation,
@@ -16,8 +16,8 @@ from orchestration_project.contracts.api.attention import (
     AttentionPreview,
     AttentionResult,
 )
-from orchestration_project.contracts.moments import Moment
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.moments import Moment
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.environment import open_clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.audit import record

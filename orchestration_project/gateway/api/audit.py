@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 from sqlalchemy import RowMapping
 
-from orchestration_project.contracts.api.models import AccessEntries, AccessEntry
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.api.models import AccessEntries, AccessEntry
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.request import REQUEST_ID, address_of

@@ -6,7 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.models import Automation, Automations, Switched, Tick
+from orchestration_project.engine.contracts.api.models import (
+    Automation,
+    Automations,
+    Switched,
+    Tick,
+)
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError

@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.api.models import Asked, Backfill
-from orchestration_project.contracts.pipelines import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.api.models import Asked, Backfill
+from orchestration_project.engine.contracts.pipelines import (
     LOADED_RANGE,
     REQUESTED_RANGE,
     DateRange,

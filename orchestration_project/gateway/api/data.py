@@ -12,9 +12,15 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
-from orchestration_project.contracts.api.models import NEXT_CURSOR, Column, Described, Page, Tables
-from orchestration_project.contracts.moments import Moment
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.api.models import (
+    NEXT_CURSOR,
+    Column,
+    Described,
+    Page,
+    Tables,
+)
+from orchestration_project.engine.contracts.moments import Moment
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (
     CHUNK_BYTES,
@@ -35,9 +41,9 @@ from orchestration_project.tables.catalogue import (
     relation_as_of,
 )
 from orchestration_project.tables.conditions import is_secret, write_condition
-from orchestration_project.tables.paging import cursor_after, page
-from orchestration_project.tables.personal import masked
-from orchestration_project.tables.published import published_by
+from orchestration_project.tables.queries.paging import cursor_after, page
+from orchestration_project.tables.queries.personal import masked
+from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.schema import HISTORY, key_names, personal_columns
 from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.views import VIEWS

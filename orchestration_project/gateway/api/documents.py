@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.contracts.api.models import Document, Page
+from orchestration_project.domains.documents.tables import documents_pages, v_documents_chunks
+from orchestration_project.engine.contracts.api.models import Document, Page
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,
@@ -23,8 +24,7 @@ from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.documents.lookups import FoundDocument, read_document
 from orchestration_project.tables.catalogue import relation
-from orchestration_project.tables.documents import documents_pages, v_documents_chunks
-from orchestration_project.tables.paging import page
+from orchestration_project.tables.queries.paging import page
 
 BREAK = b"\n\f\n"
 """Between the texts of pages or chunks."""

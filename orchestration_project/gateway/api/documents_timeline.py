@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from orchestration_project.contracts.api.models import DocumentEvent, DocumentTimeline
+from orchestration_project.engine.contracts.api.models import DocumentEvent, DocumentTimeline
 from orchestration_project.gateway.api.documents import DocumentName
 from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import not_found

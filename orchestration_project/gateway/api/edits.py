@@ -5,8 +5,8 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.edits import Edited, FieldChange
-from orchestration_project.contracts.edits import (
+from orchestration_project.engine.contracts.api.edits import Edited, FieldChange
+from orchestration_project.engine.contracts.edits import (
     Action,
     EditConflictError,
     Stored,

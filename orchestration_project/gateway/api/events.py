@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import select
 
-from orchestration_project.contracts.api.routing import (
+from orchestration_project.domains.events_routing.rules import FORM, RoutingRule, RuleSet
+from orchestration_project.domains.events_routing.tables import events_routing_dead_letters
+from orchestration_project.engine.contracts.api.routing import (
     RoutingChange,
     RoutingDeadLetter,
     RoutingDeadLetters,
@@ -15,9 +17,8 @@ from orchestration_project.contracts.api.routing import (
     RoutingRuleInEffect,
     RoutingRules,
 )
-from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.contracts.rule_edits import RulesText, require_version
-from orchestration_project.domains.events_routing.rules import FORM, RoutingRule, RuleSet
+from orchestration_project.engine.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.rule_edits import RulesText, require_version
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -27,7 +28,6 @@ from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.events_routing.rules import rules_in_effect, try_rules
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.tables.events_routing import events_routing_dead_letters
 
 EDIT_JOB, EDIT_OP = "events_edit_routing", "edit_routing_rules"
 

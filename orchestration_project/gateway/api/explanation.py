@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.explanation import NumberExplanation
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.contracts.api.explanation import NumberExplanation
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.gateway.api.data import TableName, Text, require_unmasked
 from orchestration_project.gateway.api.operation import Body, Call, Operation

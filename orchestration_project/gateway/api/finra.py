@@ -10,10 +10,10 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from orchestration_project.contracts.api.models import GoldExport, Page
-from orchestration_project.contracts.job_kinds import EXPORT_GOLD
-from orchestration_project.contracts.moments import Moment
 from orchestration_project.domains.finra.selection import week_ending_on
+from orchestration_project.engine.contracts.api.models import GoldExport, Page
+from orchestration_project.engine.contracts.job_kinds import EXPORT_GOLD
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.engine.warehouse.as_of import DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
@@ -34,7 +34,7 @@ from orchestration_project.services.export import WRITERS
 from orchestration_project.services.exports import GoldRequest
 from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.conditions import write_condition
-from orchestration_project.tables.published import REASONS
+from orchestration_project.tables.queries.published import REASONS
 
 CHECK_SECONDS = 2.0
 """Time limit of the check of an export, which derives what the run derives."""

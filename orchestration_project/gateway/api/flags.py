@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.edits import FlagEdited, FlagList
-from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.flags import StoredFlag, flag_problems, require_unused
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.api.edits import FlagEdited, FlagList
+from orchestration_project.engine.contracts.edits import Action
+from orchestration_project.engine.contracts.flags import StoredFlag, flag_problems, require_unused
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.gateway.api.edits import (
     ChangedFields,
     DeletedName,

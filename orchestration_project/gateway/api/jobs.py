@@ -7,11 +7,11 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.contracts.edits import EditConflictError
-from orchestration_project.contracts.job_kinds import describe_former_job, require_kind
-from orchestration_project.contracts.partition_tags import PARTITION_TAGS
-from orchestration_project.contracts.pipelines import KnownPartitions, propose_key
+from orchestration_project.engine.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.edits import EditConflictError
+from orchestration_project.engine.contracts.job_kinds import describe_former_job, require_kind
+from orchestration_project.engine.contracts.partition_tags import PARTITION_TAGS
+from orchestration_project.engine.contracts.pipelines import KnownPartitions, propose_key
 from orchestration_project.engine.loads import known_partitions
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.errors import ConfigurationError, did_you_mean

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration_project.contracts.api.program_logs import LogLine
-from orchestration_project.contracts.log_lines import write_positions
+from orchestration_project.engine.contracts.api.program_logs import LogLine
+from orchestration_project.engine.contracts.log_lines import write_positions
 from orchestration_project.gateway.api.feeds import Entry, FeedPage, FeedSource
 from orchestration_project.services.program_logs.reading import ends_of, read_new_lines
 

@@ -8,8 +8,8 @@ import dagster as dg
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.contracts.api.runs import Event, Events
-from orchestration_project.contracts.roles import without_stacks
+from orchestration_project.engine.contracts.api.runs import Event, Events
+from orchestration_project.engine.contracts.roles import without_stacks
 from orchestration_project.engine.dagster_private import event_cursor
 from orchestration_project.gateway.api.feeds import SSE, Entry, Feed, FeedPage, NumberedSource
 from orchestration_project.gateway.api.jobs import find_run

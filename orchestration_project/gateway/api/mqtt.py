@@ -8,17 +8,26 @@ from pydantic import Field
 from sqlalchemy import Table, select
 from starlette.responses import Response
 
-from orchestration_project.contracts.api.messages import (
+from orchestration_project.domains.mqtt.entities import COMPONENT_STATUSES, TASK_STATUSES
+from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.domains.mqtt.tables import (
+    mqtt_bridges,
+    mqtt_component_dependencies,
+    mqtt_components,
+    mqtt_metrics,
+    mqtt_projects,
+    mqtt_tasks,
+)
+from orchestration_project.domains.mqtt.topics import TopicFilter, read_topic_filter
+from orchestration_project.engine.contracts.api.messages import (
     MqttBridge,
     MqttBridges,
     MqttEntity,
     MqttEvent,
     MqttEvents,
 )
-from orchestration_project.contracts.api.models import Page
-from orchestration_project.contracts.moments import Moment
-from orchestration_project.domains.mqtt.entities import COMPONENT_STATUSES, TASK_STATUSES
-from orchestration_project.domains.mqtt.topics import TopicFilter, read_topic_filter
+from orchestration_project.engine.contracts.api.models import Page
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.gateway.api.data import USUAL_ROWS, Text, page_response, read_page
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found, require_known, wrong_fields
@@ -33,16 +42,7 @@ from orchestration_project.resources.mqtt.reading import (
     find_events,
     waiting_outbox,
 )
-from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.tables.catalogue import relation
-from orchestration_project.tables.mqtt import (
-    mqtt_bridges,
-    mqtt_component_dependencies,
-    mqtt_components,
-    mqtt_metrics,
-    mqtt_projects,
-    mqtt_tasks,
-)
 
 TOPIC = "Topic filter, with the wildcards + and # of MQTT; default: all topics"
 

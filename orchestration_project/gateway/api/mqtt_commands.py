@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from orchestration_project.contracts.api.messages import MqttEntity
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.contracts.api.messages import MqttEntity
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.mqtt import ComponentName, ProjectName, TaskName
@@ -30,7 +31,6 @@ from orchestration_project.resources.mqtt.commands import (
 )
 from orchestration_project.resources.mqtt.commands import Operation as Change
 from orchestration_project.resources.mqtt.opening import open_mirror
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 LongText = Annotated[str, StringConstraints(max_length=10_000)]
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from orchestration_project.contracts.api.messages import MqttDeadLetter, MqttDeadLetters
-from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.contracts.moments import Moment
 from orchestration_project.domains.mqtt.envelope import ReasonCode
+from orchestration_project.engine.contracts.api.messages import MqttDeadLetter, MqttDeadLetters
+from orchestration_project.engine.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.mqtt import (
     ArrivalsWanted,

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 from starlette.responses import Response
 
+from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.domains.mqtt.topics import read_topic_filter
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.data import Text
@@ -14,7 +15,6 @@ from orchestration_project.gateway.api.feeds import SSE, Entry, FeedPage, Number
 from orchestration_project.gateway.api.mqtt import topic_filter
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.resources.mqtt.streaming import Arrival, last_arrival, read_arrivals
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 FEED = "mqtt"
 ALL_TOPICS = read_topic_filter("#")

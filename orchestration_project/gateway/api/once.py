@@ -14,12 +14,12 @@ from uuid import uuid4
 import dagster as dg
 
 from orchestration_project.engine.leases import Lease, LostLeaseError, give_back, take
+from orchestration_project.engine.tracing.traceparent import read_tag
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import BODY_TAG, KEY_TAG
 from orchestration_project.services.backfills import first_backfill
-from orchestration_project.tracing.traceparent import read_tag
 
 LEASE_SECONDS = 60.0
 """A gateway that was killed while it launched holds others up for so long."""

@@ -7,8 +7,8 @@ import dagster as dg
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway import attention
 from orchestration_project.gateway.api.app import routes

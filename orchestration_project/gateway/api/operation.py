@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.problems import (
     ProblemError,

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 from sqlalchemy import select
 
-from orchestration_project.contracts.api.models import (
+from orchestration_project.engine.contracts.api.models import (
     Config,
     ConfigEntry,
     ControlTower,
@@ -13,7 +13,7 @@ from orchestration_project.contracts.api.models import (
     Readiness,
     Sessions,
 )
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.edits import PauseList, PauseShown
-from orchestration_project.contracts.moments import Moment
-from orchestration_project.contracts.pauses import MAX_REASON_CHARACTERS, Pause
+from orchestration_project.engine.contracts.api.edits import PauseList, PauseShown
+from orchestration_project.engine.contracts.moments import Moment
+from orchestration_project.engine.contracts.pauses import MAX_REASON_CHARACTERS, Pause
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import Field, StringConstraints
 
-from orchestration_project.contracts.api.pipelines import (
+from orchestration_project.engine.contracts.api.pipelines import (
     Declared,
     Executed,
     Execution,
@@ -17,7 +17,7 @@ from orchestration_project.contracts.api.pipelines import (
     Pipelines,
     State,
 )
-from orchestration_project.contracts.pipelines import Pipeline, partition_key
+from orchestration_project.engine.contracts.pipelines import Pipeline, partition_key
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER

@@ -6,8 +6,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.contracts.api.extensions import (
+from orchestration_project.domains.plugins.archives import MAX_ARCHIVE_BYTES, read_archive
+from orchestration_project.domains.plugins.manifest import ID
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.contracts.api.extensions import (
     AdviceShown,
     PermissionShown,
     PluginAdded,
@@ -18,8 +20,6 @@ from orchestration_project.contracts.api.extensions import (
     PublisherRevoked,
     PublisherShown,
 )
-from orchestration_project.domains.plugins.archives import MAX_ARCHIVE_BYTES, read_archive
-from orchestration_project.domains.plugins.manifest import ID
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.edits import VERSION

@@ -4,9 +4,15 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.models import Change, InForce, Preset, PresetList, Preview
-from orchestration_project.contracts.job_kinds import APPLY_PRESET
-from orchestration_project.contracts.presets import difference
+from orchestration_project.engine.contracts.api.models import (
+    Change,
+    InForce,
+    Preset,
+    PresetList,
+    Preview,
+)
+from orchestration_project.engine.contracts.job_kinds import APPLY_PRESET
+from orchestration_project.engine.contracts.presets import difference
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER

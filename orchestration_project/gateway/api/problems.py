@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from orchestration_project.contracts.api.models import Problem, WrongField
+from orchestration_project.engine.contracts.api.models import Problem, WrongField
+from orchestration_project.engine.tracing.traceparent import current_trace
 from orchestration_project.errors import OrchestrationError, TransientError, did_you_mean
 from orchestration_project.gateway.request import Refusal
-from orchestration_project.tracing.traceparent import current_trace
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
-from orchestration_project.connections.log_files import FOLDER, services_of
-from orchestration_project.contracts.api.program_logs import LogLine, LogLines
-from orchestration_project.contracts.log_lines import (
+from orchestration_project.engine.connections.log_files import FOLDER, services_of
+from orchestration_project.engine.contracts.api.program_logs import LogLine, LogLines
+from orchestration_project.engine.contracts.log_lines import (
     PROGRAMS,
     InvalidPositionError,
     LogFilter,
     read_positions,
     write_positions,
 )
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.gateway.api.feeds import SSE
 from orchestration_project.gateway.api.log_feed import LogSource
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.contracts.api.models import MissingRows, Page
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.api.models import MissingRows, Page
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,
@@ -22,14 +22,14 @@ from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.tables.catalogue import Relation
-from orchestration_project.tables.published import (
+from orchestration_project.tables.queries.published import (
     MISSING,
     NO_FIRST_DAY,
     REMOVED,
     UNDATED,
     published_by,
 )
-from orchestration_project.tables.row_diff import publication_diff, row_diff
+from orchestration_project.tables.queries.row_diff import publication_diff, row_diff
 
 
 class Diff(TableName):

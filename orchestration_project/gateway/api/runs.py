@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import Field, StringConstraints
 
-from orchestration_project.contracts.api.runs import (
+from orchestration_project.engine.contracts.api.runs import (
     Ending,
     FailedItems,
     RetryLaunched,
@@ -17,8 +17,8 @@ from orchestration_project.contracts.api.runs import (
     RunStatus,
     Step,
 )
-from orchestration_project.contracts.job_kinds import RETRY_FAILURES
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.engine.contracts.job_kinds import RETRY_FAILURES
+from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result

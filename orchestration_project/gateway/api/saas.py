@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 from sqlalchemy import Row
 
-from orchestration_project.contracts.api.models import (
+from orchestration_project.domains.saas.rules import FORM, RuleSet, SyncRule, read_rules
+from orchestration_project.engine.contracts.api.models import (
     AuditEntries,
     AuditEntry,
     RuleInEffect,
@@ -16,9 +17,8 @@ from orchestration_project.contracts.api.models import (
     SyncChange,
     SyncDryRun,
 )
-from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.contracts.rule_edits import require_version
-from orchestration_project.domains.saas.rules import FORM, RuleSet, SyncRule, read_rules
+from orchestration_project.engine.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.rule_edits import require_version
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER

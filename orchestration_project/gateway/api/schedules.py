@@ -7,8 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.edits import ScheduleEdited, ScheduleList, ScheduleShown
-from orchestration_project.contracts.edits import REMEDY, Action
+from orchestration_project.engine.contracts.api.edits import (
+    ScheduleEdited,
+    ScheduleList,
+    ScheduleShown,
+)
+from orchestration_project.engine.contracts.edits import REMEDY, Action
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.edits import (
     ChangedFields,

@@ -11,9 +11,9 @@ from typing import Any, ParamSpec, TypeVar
 import dagster as dg
 from starlette.types import Scope
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.feeds import (

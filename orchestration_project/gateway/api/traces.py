@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from orchestration_project.contracts.api.traces import Trace
+from orchestration_project.engine.contracts.api.traces import Trace
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found
 from orchestration_project.gateway.api.services import Services

@@ -10,8 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from orchestration_project.contracts.api.models import Uploaded
-from orchestration_project.contracts.uploads import FileInbox, Piece, file_name_problem, read_piece
+from orchestration_project.engine.contracts.api.models import Uploaded
+from orchestration_project.engine.contracts.uploads import (
+    FileInbox,
+    Piece,
+    file_name_problem,
+    read_piece,
+)
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.admission import require_room
 from orchestration_project.gateway.api.audit import record

@@ -19,8 +19,8 @@ from graphql import (
     default_field_resolver,
 )
 
-from orchestration_project.contracts.addresses import is_log_key
-from orchestration_project.contracts.roles import Role, shown_to
+from orchestration_project.engine.contracts.addresses import is_log_key
+from orchestration_project.engine.contracts.roles import Role, shown_to
 
 Resolver = Callable[..., Any]
 

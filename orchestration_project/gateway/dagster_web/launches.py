@@ -1,7 +1,7 @@
 """Subject of a launch, resolved as in Dagster: its assets, checks, ops and job.
 
 It reads snapshots that are private to Dagster 1.13; roles decide by tags, by
-`contracts/roles.py`.
+`engine/contracts/roles.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,8 +17,8 @@ from dagster._core.snap.execution_plan_snapshot import ExecutionPlanSnapshot, Ex
 from dagster._core.snap.node import OpDefSnap
 from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
-from orchestration_project.contracts.job_options import within
-from orchestration_project.contracts.roles import parts_of_kinds, tags_of_kind
+from orchestration_project.engine.contracts.job_options import within
+from orchestration_project.engine.contracts.roles import parts_of_kinds, tags_of_kind
 
 Part = Mapping[str, str] | None
 """The tags of an asset, an op or a job that would run; None if it cannot be resolved."""

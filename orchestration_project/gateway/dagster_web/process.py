@@ -32,7 +32,7 @@ from dagster_graphql.schema.pipelines.config import (
 from starlette.types import ASGIApp
 from yaml import YAMLError
 
-from orchestration_project.contracts.roles import (
+from orchestration_project.engine.contracts.roles import (
     Principal,
     Role,
     may_run,
@@ -43,6 +43,7 @@ from orchestration_project.engine.dagster_private import (
     PartitionBackfill,
     SerializableErrorInfo,
 )
+from orchestration_project.engine.tracing.traceparent import REJECTED_TAG, current_trace
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
@@ -55,7 +56,6 @@ from orchestration_project.gateway.request import (
     REJECTED_TRACEPARENT,
 )
 from orchestration_project.services.ledger.rules.entries import without_reserved_tags
-from orchestration_project.tracing.traceparent import REJECTED_TAG, current_trace
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 

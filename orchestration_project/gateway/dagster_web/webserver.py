@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.websockets import WebSocket
 
-from orchestration_project.contracts.roles import Role, shown_to
+from orchestration_project.engine.contracts.roles import Role, shown_to
 from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.dagster_web.fields import answer_by_role
 from orchestration_project.gateway.dagster_web.partition_statuses import (

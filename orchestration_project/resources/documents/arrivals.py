@@ -13,9 +13,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
-from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.domains.documents.arrivals import (
     FileRow,
     KnownFile,
@@ -23,6 +20,11 @@ from orchestration_project.domains.documents.arrivals import (
     after_poll,
     differences,
 )
+from orchestration_project.domains.documents.settings import DocumentsSettings
+from orchestration_project.domains.documents.tables import documents, documents_files
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
+from orchestration_project.engine.contracts.work_items import NewItem
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -46,8 +48,6 @@ from orchestration_project.resources.documents.waiting import (
     end_all_leases,
     topic_of,
 )
-from orchestration_project.settings.domains.documents import DocumentsSettings
-from orchestration_project.tables.documents import documents, documents_files
 
 COLUMNS = [documents_files.c[each.name] for each in fields(FileRow)]
 CHANGED = [each.name for each in COLUMNS if not each.primary_key and each.name != "first_seen_at"]

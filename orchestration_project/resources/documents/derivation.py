@@ -28,6 +28,11 @@ from orchestration_project.domains.documents.fingerprints import (
     fingerprint_of,
     signature_of_text,
 )
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_fingerprints,
+    documents_pages,
+)
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -36,11 +41,6 @@ from orchestration_project.resources.documents.similarity import (
     add_pairs,
     pieces,
     remove_pairs,
-)
-from orchestration_project.tables.documents import (
-    documents,
-    documents_fingerprints,
-    documents_pages,
 )
 
 BATCH_DOCUMENTS = 200

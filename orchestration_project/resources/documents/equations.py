@@ -4,9 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, not_, or_, select
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.uploads import TOPIC_PREFIX
-from orchestration_project.contracts.work_items import DONE_STATES
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_chunks,
+    documents_files,
+    documents_pages,
+)
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX
+from orchestration_project.engine.contracts.work_items import DONE_STATES
 from orchestration_project.engine.equations import (
     BalanceFilter,
     Equation,
@@ -14,12 +20,6 @@ from orchestration_project.engine.equations import (
     read_places,
 )
 from orchestration_project.resources.documents.source import UPLOAD_PREFIX
-from orchestration_project.tables.documents import (
-    documents,
-    documents_chunks,
-    documents_files,
-    documents_pages,
-)
 from orchestration_project.tables.spine import uploads, work_items
 
 ROWS_AT_ONCE = 10_000

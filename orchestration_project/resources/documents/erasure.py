@@ -12,18 +12,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, select, update
 
-from orchestration_project.contracts.subjects import FoundSubject, Key, SubjectKind
-from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
-from orchestration_project.engine.leases import lock_row
-from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.documents.derivation import remove_derived
-from orchestration_project.resources.documents.items import REPLAY_PREFIX
-from orchestration_project.resources.documents.reporting import previews
-from orchestration_project.resources.documents.source import is_upload, path_text
-from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
-from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_bands,
     documents_chunks,
@@ -33,6 +22,17 @@ from orchestration_project.tables.documents import (
     documents_pages,
     documents_similarity,
 )
+from orchestration_project.engine.contracts.subjects import FoundSubject, Key, SubjectKind
+from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
+from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.documents.derivation import remove_derived
+from orchestration_project.resources.documents.items import REPLAY_PREFIX
+from orchestration_project.resources.documents.reporting import previews
+from orchestration_project.resources.documents.source import is_upload, path_text
+from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
+from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, deliveries, uploads, work_items
 

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.work_items import ClaimedItem
 from orchestration_project.domains.documents.extracted import MIB, Extracted, Limits
 from orchestration_project.domains.documents.extraction import (
     Delivered,
@@ -30,7 +29,9 @@ from orchestration_project.domains.documents.extraction import (
     unread,
 )
 from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.tables import documents
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.contracts.work_items import ClaimedItem
 from orchestration_project.engine.pools import ItemError, ProcessPool
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
@@ -40,7 +41,6 @@ from orchestration_project.resources.documents.worker import (
     apply_to_each,
     extract_file,
 )
-from orchestration_project.tables.documents import documents
 
 LIBRARIES = {
     "charset_normalizer": "charset-normalizer",

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from orchestration_project.connections.files import LOOP
 from orchestration_project.domains.documents.arrivals import ListedFile
 from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.engine.connections.files import LOOP
 from orchestration_project.engine.source import Folder
 from orchestration_project.resources.documents.extraction import read_file
 from orchestration_project.resources.documents.source import Listing, path_text, raw_path

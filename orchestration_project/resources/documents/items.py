@@ -10,10 +10,15 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, and_, bindparam, func, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.documents.reasons import REASONS, DocumentError
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_files,
+    documents_pages,
+)
 from orchestration_project.engine.captures import BlobError, Capture, Captures, unstored
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.run_items import FAILURES_SHOWN, ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
@@ -24,7 +29,6 @@ from orchestration_project.resources.documents.extraction import (
     Reading,
 )
 from orchestration_project.resources.documents.source import DocumentSource, is_upload, read_upload
-from orchestration_project.tables.documents import documents, documents_files, documents_pages
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 REPLAY_PREFIX = "documents_replay/"

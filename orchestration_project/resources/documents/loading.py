@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 import polars as pl
 from sqlalchemy import Connection, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.values import schema_of
-from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extraction import Document
 from orchestration_project.domains.documents.reasons import REASONS, DocumentError
@@ -24,6 +21,15 @@ from orchestration_project.domains.documents.rows import (
     page_rows,
     reason_text,
 )
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_chunks,
+    documents_members,
+    documents_pages,
+)
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.warehouse import (
     Delivery,
     TableSpec,
@@ -41,12 +47,6 @@ from orchestration_project.resources.documents.extraction import (
     DocumentExtractor,
     Reading,
     Taken,
-)
-from orchestration_project.tables.documents import (
-    documents,
-    documents_chunks,
-    documents_members,
-    documents_pages,
 )
 
 AfterLoad = Callable[[Connection, Mapping[str, str]], None]

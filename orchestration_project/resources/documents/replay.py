@@ -5,11 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import select
 
+from orchestration_project.domains.documents.tables import documents
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ReplayRequest, ReplayRuns
 from orchestration_project.settings import Settings
-from orchestration_project.tables.documents import documents
 
 
 def plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayRuns | None:

@@ -8,10 +8,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import FAILED_STATES, SETTLED_STATES
 from orchestration_project.domains.documents.reasons import UNREAD_REASONS
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_chunks,
+    documents_files,
+    documents_fingerprints,
+)
 from orchestration_project.domains.documents.verdict import Verdict, judge
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import FAILED_STATES, SETTLED_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.items import REPLAY_PREFIX, of_days
@@ -19,12 +25,6 @@ from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
 from orchestration_project.services.exports import declared_exports
 from orchestration_project.services.exports.work import overdue_exports
 from orchestration_project.settings import Settings
-from orchestration_project.tables.documents import (
-    documents,
-    documents_chunks,
-    documents_files,
-    documents_fingerprints,
-)
 from orchestration_project.tables.spine import work_items
 
 TYPES_SHOWN, CHUNKS_SHOWN, PREVIEW_CHARACTERS = 50, 5, 200

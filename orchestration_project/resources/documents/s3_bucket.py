@@ -14,8 +14,8 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.client import Response
+from orchestration_project.engine.http import HttpClient
+from orchestration_project.engine.http.client import Response
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import hide
 from orchestration_project.settings import without_secrets

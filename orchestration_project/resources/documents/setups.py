@@ -17,20 +17,24 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import DONE_STATES, FAILED_STATES, SETTLED_STATES
 from orchestration_project.domains.documents.chunks import ChunkRule
-from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.documents.tesseract import OcrRule
-from orchestration_project.resources.documents.worker import ReaderSettings
-from orchestration_project.settings.domains.documents import DocumentsSettings, OcrMode
-from orchestration_project.settings.given import ENVIRONMENT
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.settings import DocumentsSettings, OcrMode
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_files,
     documents_reader_setups,
 )
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import (
+    DONE_STATES,
+    FAILED_STATES,
+    SETTLED_STATES,
+)
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.documents.tesseract import OcrRule
+from orchestration_project.resources.documents.worker import ReaderSettings
+from orchestration_project.settings.given import ENVIRONMENT
 from orchestration_project.tables.spine import work_items
 
 SALT_BYTES = 16

@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 import polars as pl
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.documents.fingerprints import (
     MIN_SCORE,
     Groups,
@@ -20,13 +19,14 @@ from orchestration_project.domains.documents.fingerprints import (
     grouped,
     signature_of_text,
 )
-from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_bands,
     documents_fingerprints,
     documents_similarity,
 )
+from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys
 
 BUCKET_DOCUMENTS = 20
 """Documents that can be found by a band: the first ones. Copies of a template need no more, as each

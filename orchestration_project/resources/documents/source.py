@@ -15,16 +15,16 @@ from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import Connection, delete, select
 
-from orchestration_project.contracts.uploads import TOPIC_PREFIX
 from orchestration_project.domains.documents.arrivals import FileRow, ListedFile
 from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.settings import DocumentsSettings
 from orchestration_project.engine.captures import BlobError, Capture, Captures
+from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.spine import uploads, work_items
 
 ESCAPED = re.compile(

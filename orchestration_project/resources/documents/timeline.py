@@ -6,6 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, or_, select
 
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_files,
+    documents_members,
+    documents_pages,
+)
 from orchestration_project.domains.documents.timeline import (
     Timeline,
     TimelineEvent,
@@ -19,12 +25,6 @@ from orchestration_project.resources.documents.items import REPLAY_PREFIX
 from orchestration_project.resources.documents.source import path_text
 from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
 from orchestration_project.services.erasure.requests import identifier_hash
-from orchestration_project.tables.documents import (
-    documents,
-    documents_files,
-    documents_members,
-    documents_pages,
-)
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.operations import operations_exports
 from orchestration_project.tables.spine import captures, deliveries, landings, work_items

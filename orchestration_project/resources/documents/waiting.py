@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, ColumnElement, and_, func, or_, select, union_all
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.tables.spine import work_items

@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.events_routing.tables import TOPIC_PREFIX, events_routed
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import LostLeaseError
 from orchestration_project.engine.outbox import (
     DONE,
@@ -51,7 +52,6 @@ from orchestration_project.resources.events_routing.targets import (
     opened_connections,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import TOPIC_PREFIX, events_routed
 
 MAX_FAILURES_IN_ROW = 3
 """Failed attempts at a target, one after the other, after which a run leaves it alone."""

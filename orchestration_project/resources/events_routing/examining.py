@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration_project.contracts.rule_edits import Problem
 from orchestration_project.domains.events_routing.rules import RoutingRule
+from orchestration_project.engine.contracts.rule_edits import Problem
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.registry import ActionExamination
 from orchestration_project.resources.events_routing.targets import (

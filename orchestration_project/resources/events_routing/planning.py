@@ -14,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.matching import FieldType, TargetFields
 from orchestration_project.domains.events_routing.rules import (
     PlannedAction,
     RefusedAction,
@@ -24,6 +22,14 @@ from orchestration_project.domains.events_routing.rules import (
     idempotency_key,
     plan_delivery,
 )
+from orchestration_project.domains.events_routing.tables import (
+    TOPIC_PREFIX,
+    events_routed,
+    events_routed_rows,
+    events_routing_dead_letters,
+)
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.matching import FieldType, TargetFields
 from orchestration_project.engine.outbox import DONE, Intention, Outcome, add_intentions
 from orchestration_project.engine.warehouse.frames import insert_absent, storable, within
 from orchestration_project.errors import OrchestrationError
@@ -33,12 +39,6 @@ from orchestration_project.resources.events_routing.rules import CachedRules
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import Settings
-from orchestration_project.tables.events_routing import (
-    TOPIC_PREFIX,
-    events_routed,
-    events_routed_rows,
-    events_routing_dead_letters,
-)
 
 MAX_REASON = 2_000
 

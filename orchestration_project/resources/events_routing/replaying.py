@@ -6,12 +6,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.events_routing.rules import (
     PlannedAction,
     RefusedAction,
     plan_action,
 )
+from orchestration_project.domains.events_routing.tables import (
+    ROUTED_STATES,
+    events_routed,
+    events_routing_dead_letters,
+)
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.resources.events_routing.planning import (
@@ -28,11 +33,6 @@ from orchestration_project.resources.events_routing.planning import (
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import read_contents
-from orchestration_project.tables.events_routing import (
-    ROUTED_STATES,
-    events_routed,
-    events_routing_dead_letters,
-)
 
 LETTERS = events_routing_dead_letters.c
 

@@ -4,9 +4,9 @@ import json
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestration_project.contracts.attempts import may_pass
-from orchestration_project.contracts.matching import TargetFields
-from orchestration_project.contracts.webhooks.sources import HOPS_HEADER
+from orchestration_project.engine.contracts.attempts import may_pass
+from orchestration_project.engine.contracts.matching import TargetFields
+from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.engine.environment import address_guard
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import hide

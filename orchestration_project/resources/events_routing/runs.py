@@ -7,12 +7,13 @@ import dagster as dg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import find_present_job
-from orchestration_project.contracts.matching import TargetFields
-from orchestration_project.contracts.pipelines import Pipeline, partition_key, propose_key
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import find_present_job
+from orchestration_project.engine.contracts.matching import TargetFields
+from orchestration_project.engine.contracts.pipelines import Pipeline, partition_key, propose_key
 from orchestration_project.engine.loads import known_partitions
 from orchestration_project.engine.outbox import DONE, Entry, OutboxLoop, Outcome
+from orchestration_project.engine.tracing.traceparent import TraceContext
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
@@ -32,7 +33,6 @@ from orchestration_project.resources.events_routing.planning import (
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import inbox
-from orchestration_project.tracing.traceparent import TraceContext
 
 ROUTING_TAG = "routing_key"
 """Run tag: the idempotency key of the action that requested the run."""

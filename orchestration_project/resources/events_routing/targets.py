@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from orchestration_project.contracts.matching import TargetFields
-from orchestration_project.contracts.rule_edits import Problem
-from orchestration_project.contracts.webhooks.sources import WebhookSource, read_targets
 from orchestration_project.domains.events_routing.rules import RoutingRule, target_problems
+from orchestration_project.engine.contracts.matching import TargetFields
+from orchestration_project.engine.contracts.rule_edits import Problem
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource, read_targets
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.registry import Environment, Registry, RoutingAction
 from orchestration_project.services.inbox.senders import declared_sources

@@ -14,6 +14,14 @@ from orchestration_project.domains.finra import activity
 from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import tier_week
+from orchestration_project.domains.finra.tables.weekly import (
+    MARKETS,
+    finra_concentration_week,
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_tier_week,
+    finra_venue_week,
+)
 from orchestration_project.domains.finra.value import ONE
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import (
@@ -23,14 +31,6 @@ from orchestration_project.engine.warehouse.difference import (
     quarantined_keys,
 )
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope, within
-from orchestration_project.tables.finra import (
-    MARKETS,
-    finra_concentration_week,
-    finra_otc_weekly,
-    finra_symbol_week,
-    finra_tier_week,
-    finra_venue_week,
-)
 
 
 def made_of(warehouse: Warehouse) -> str | None:

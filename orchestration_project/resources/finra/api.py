@@ -4,13 +4,13 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
-from orchestration_project.contracts.delimited import DELIMITER
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.calendar import first_week_published_since
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.declaration import PAGING, endpoints
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts.delimited import DELIMITER
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import SourceVersion, moved
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.finra.query_api import Filter, QueryApi, compared

@@ -10,19 +10,19 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, cast, func, or_, 
 from orchestration_project.domains.finra import charts
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.restatement import RESTATEMENTS
-from orchestration_project.domains.finra.value import ONE
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import read_frame
-from orchestration_project.tables.finra import (
+from orchestration_project.domains.finra.tables.datasets import finra_short_interest
+from orchestration_project.domains.finra.tables.market import finra_symbol_movers_week
+from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
     finra_symbol_week_value,
     finra_tier_week,
     finra_venue_week,
 )
-from orchestration_project.tables.finra_datasets import finra_short_interest
-from orchestration_project.tables.finra_market import finra_symbol_movers_week
-from orchestration_project.tables.prices import prices_daily
+from orchestration_project.domains.finra.value import ONE
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.schema import Quantity
 from orchestration_project.tables.spine import landings
 

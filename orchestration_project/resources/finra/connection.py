@@ -8,28 +8,28 @@ from functools import cache, partial
 from typing import Unpack
 from urllib.parse import urlsplit
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import (
+from orchestration_project.domains.finra.declaration import FinraDataset
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.captures import Captures, rows_version
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.simulator import demo_url
+from orchestration_project.engine.environment import network_of, open_client, open_clock
+from orchestration_project.engine.http import (
     AnswerLimits,
     HttpClient,
     Policies,
     RetryPolicy,
 )
-from orchestration_project.connections.simulator import demo_url
-from orchestration_project.domains.finra.declaration import FinraDataset
-from orchestration_project.engine.captures import Captures, rows_version
-from orchestration_project.engine.environment import network_of, open_client, open_clock
+from orchestration_project.engine.own.declarations import HttpSource
 from orchestration_project.engine.source import Folder, FolderSource, QuerySource, Source
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.own.declarations import HttpSource
 from orchestration_project.resources.finra.api import CURRENT, PLACES, FinraApi
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.services.gate.gate import time_of_server
 from orchestration_project.settings import Settings, switched_off, without_query
-from orchestration_project.settings.domains.finra import FinraSettings
 
 
 def query_source(api: QueryApi, dataset: FinraDataset) -> QuerySource:

@@ -9,7 +9,6 @@ from itertools import chain
 import polars as pl
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.contracts.rules import KeyRange, Validated
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.copies import (
     FILE_COLUMNS,
@@ -20,9 +19,10 @@ from orchestration_project.domains.finra.copies import (
     largest_of,
 )
 from orchestration_project.domains.finra.selection import TierWeek, parsed
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.rules import KeyRange, Validated
 from orchestration_project.engine.warehouse import ValidatedBatch
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.spine import captures, deliveries, fences
 
 _weekly, _symbol = finra_otc_weekly.c, finra_symbol_week.c

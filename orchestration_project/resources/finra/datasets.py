@@ -4,17 +4,17 @@ from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orchestration_project.contracts.balance import count_lines
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.contracts.balance import count_lines
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.source import Source
 from orchestration_project.resources.finra.dependents import OF_DATASETS
 from orchestration_project.resources.finra.weeks import first_finra_week
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.chosen import datasets_on
-from orchestration_project.settings.domains.finra import FinraSettings
 
 if TYPE_CHECKING:
     from orchestration_project.resources.finra.connection import FinraDatasets

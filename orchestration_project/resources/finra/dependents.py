@@ -11,32 +11,32 @@ from typing import Any, cast
 
 from sqlalchemy import Table
 
-from orchestration_project.contracts.rules import KeyRange
+from orchestration_project.domains.cboe.tables import off_exchange_share_weekly
 from orchestration_project.domains.finra.calendar import WEEK, monday_of
 from orchestration_project.domains.finra.recomputation import CONCENTRATION, ROLLING
-from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.resources.finra.short import FRIDAY, LATEST_SETTLEMENT
-from orchestration_project.tables.cboe import off_exchange_share_weekly
-from orchestration_project.tables.finra import (
-    finra_concentration_week,
-    finra_symbol_rolling_6w,
-    finra_symbol_week_value,
-    finra_tier_week,
-)
-from orchestration_project.tables.finra_datasets import finra_short_interest
-from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
-from orchestration_project.tables.finra_market import (
+from orchestration_project.domains.finra.tables.datasets import finra_short_interest
+from orchestration_project.domains.finra.tables.equity_datasets import finra_reg_sho_daily
+from orchestration_project.domains.finra.tables.market import (
     finra_symbol_anomalies_week,
     finra_symbol_movers_week,
     finra_venue_movers_week,
     finra_venue_week_all_tiers,
 )
-from orchestration_project.tables.finra_short import finra_symbol_week_short
-from orchestration_project.tables.finra_symbols import (
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.domains.finra.tables.symbols import (
     finra_symbol_changes,
     finra_symbol_renames,
     finra_symbols,
 )
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_concentration_week,
+    finra_symbol_rolling_6w,
+    finra_symbol_week_value,
+    finra_tier_week,
+)
+from orchestration_project.engine.contracts.rules import KeyRange
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.resources.finra.short import FRIDAY, LATEST_SETTLEMENT
 
 
 def _following(partition: Scope, *, weeks: int) -> Scope:

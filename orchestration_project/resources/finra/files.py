@@ -6,13 +6,13 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.delimited import row_count
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.delimited import row_count
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import Folder, SourceVersion, refuse_cut, refuse_empty
 from orchestration_project.errors import MovedError, UnavailableError
 from orchestration_project.resources.finra.source import FinraSource

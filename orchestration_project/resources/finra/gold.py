@@ -9,6 +9,20 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 
 from orchestration_project.domains.finra import across, conservation, movers, recomputation
 from orchestration_project.domains.finra.selection import parsed
+from orchestration_project.domains.finra.tables.market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
+)
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_concentration_week,
+    finra_otc_weekly,
+    finra_symbol_rolling_6w,
+    finra_symbol_week,
+    finra_tier_week,
+    finra_venue_week,
+)
 from orchestration_project.engine.derived import (
     DerivedPart,
     DerivedTable,
@@ -18,20 +32,6 @@ from orchestration_project.engine.derived import (
 from orchestration_project.engine.warehouse.difference import changes
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, read_scope, within
 from orchestration_project.resources.finra.preview import largest_rows
-from orchestration_project.tables.finra import (
-    finra_concentration_week,
-    finra_otc_weekly,
-    finra_symbol_rolling_6w,
-    finra_symbol_week,
-    finra_tier_week,
-    finra_venue_week,
-)
-from orchestration_project.tables.finra_market import (
-    finra_symbol_anomalies_week,
-    finra_symbol_movers_week,
-    finra_venue_movers_week,
-    finra_venue_week_all_tiers,
-)
 
 LOADED_BY = "finra_otc_weekly"
 """The job that loads what all gold is made of."""

@@ -15,11 +15,17 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Table, func, select
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week
 from orchestration_project.domains.finra.symbols import symbol_master
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
 from orchestration_project.domains.finra.value import PRICE_COLUMNS
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.derived import DerivedTable, PendingDerivation
 from orchestration_project.engine.warehouse.as_of import (
     AsOf,
@@ -46,13 +52,7 @@ from orchestration_project.resources.finra.gold import (
 from orchestration_project.resources.finra.short import SYMBOL_WEEK_SHORT, short_inputs_as_of
 from orchestration_project.resources.finra.symbols import ALL, TABLES, TRADED
 from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_symbol_week,
-    finra_venue_week,
-)
-from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.published import REASON
+from orchestration_project.tables.queries.published import REASON
 from orchestration_project.tables.schema import key_names
 
 OF_A_WEEK = (*TIER_WEEKS, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT)

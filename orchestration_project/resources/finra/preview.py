@@ -12,10 +12,14 @@ from sqlalchemy import Connection, Table, cast, func, select
 from orchestration_project.domains.finra.activity import over, weeks_between
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek, parsed
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import ValidatedBatch
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
 from orchestration_project.tables.schema import Quantity, key_names
 
 ROWS_SHOWN = 10

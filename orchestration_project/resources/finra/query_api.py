@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.connections.http.access_tokens import AccessTokens
-from orchestration_project.contracts.delimited import row_count
-from orchestration_project.contracts.queries import FieldList, Listing, Paging
-from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.domains.finra.declaration import FIXED_INCOME, PAGING
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.delimited import row_count
+from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
+from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.http import HttpClient, Response
+from orchestration_project.engine.http.access_tokens import AccessTokens
 from orchestration_project.engine.source import JSON, RecordPages, fields_in, names_in
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import redacted

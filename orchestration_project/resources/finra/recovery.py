@@ -4,12 +4,12 @@ import re
 from urllib.parse import urlsplit
 
 from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.source import FolderSource
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import DATASET, FinraFiles
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.finra import FinraSettings
 
 QUERY = re.compile(r"/data/group/[A-Za-z0-9_-]+/name/[A-Za-z0-9_-]+", re.ASCII)
 """Path of a query, at the end of the URL of a page."""

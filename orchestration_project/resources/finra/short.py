@@ -10,6 +10,10 @@ from sqlalchemy import Connection, func, select
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.conservation import SHORT
 from orchestration_project.domains.finra.short import symbol_week_short
+from orchestration_project.domains.finra.tables.datasets import finra_short_interest
+from orchestration_project.domains.finra.tables.equity_datasets import finra_reg_sho_daily
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -22,10 +26,6 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import StateAsOf
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
-from orchestration_project.tables.finra import finra_symbol_week
-from orchestration_project.tables.finra_datasets import finra_short_interest
-from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
-from orchestration_project.tables.finra_short import finra_symbol_week_short
 
 _week, _sales, _interest = finra_symbol_week.c, finra_reg_sho_daily.c, finra_short_interest.c
 FRIDAY = timedelta(days=4)

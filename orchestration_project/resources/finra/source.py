@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Protocol
 
-from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -14,12 +13,13 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     outdated,
 )
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import Extraction, PartitionList, Source, SourceVersion
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.settings.values import MOST_WEEKS
-from orchestration_project.tables.finra import finra_otc_weekly
 
 VERSIONS_AT_ONCE = 8
 

@@ -6,9 +6,15 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.contracts.rules import KeyRange, content_sha256
 from orchestration_project.domains.finra.conservation import MASTER
 from orchestration_project.domains.finra.symbols import SYMBOLS_VERSION, symbol_master
+from orchestration_project.domains.finra.tables.symbols import (
+    finra_symbol_changes,
+    finra_symbol_renames,
+    finra_symbols,
+)
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
+from orchestration_project.engine.contracts.rules import KeyRange, content_sha256
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -21,12 +27,6 @@ from orchestration_project.engine.derived import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.resources.finra.gold import LOADED_BY, SYMBOL_KEY, landed_weeks
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
-from orchestration_project.tables.finra_symbols import (
-    finra_symbol_changes,
-    finra_symbol_renames,
-    finra_symbols,
-)
 
 ALL = "all"
 """The one partition: a symbol's rows follow from all of its weeks."""

@@ -8,13 +8,19 @@ from typing import Any
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Double, Table, and_, case, cast, func, select
 
-from orchestration_project.contracts.rules import Days
-from orchestration_project.contracts.values import QUANTITY
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.domains.finra.conservation import VALUES
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_symbol_week_value,
+)
 from orchestration_project.domains.finra.value import ONE, coverage, symbol_week_value
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.values import QUANTITY
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -29,12 +35,6 @@ from orchestration_project.engine.warehouse.difference import changes, derived_v
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.engine.warehouse.target import stale_values
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
-from orchestration_project.tables.finra import (
-    finra_otc_weekly,
-    finra_symbol_week,
-    finra_symbol_week_value,
-)
-from orchestration_project.tables.prices import prices_daily
 
 _week, _daily = finra_symbol_week.c, prices_daily.c
 

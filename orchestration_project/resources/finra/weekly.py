@@ -10,11 +10,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from orchestration_project.connections.clock import NEW_YORK
-from orchestration_project.contracts.balance import CountRecords, count_lines
-from orchestration_project.contracts.partitioning import Partition, Partitioning
-from orchestration_project.contracts.parts import Part
-from orchestration_project.contracts.rules import Audit, SpillStore, Validated
 from orchestration_project.domains.finra import conservation
 from orchestration_project.domains.finra.anomaly_bands import (
     BandLimits,
@@ -46,6 +41,18 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, week_of
+from orchestration_project.domains.finra.tables.weekly import (
+    MARKETS,
+    METADATA_COLUMNS,
+    finra_otc_weekly,
+    finra_symbol_week,
+    finra_venue_week,
+)
+from orchestration_project.engine.connections.clock import NEW_YORK
+from orchestration_project.engine.contracts.balance import CountRecords, count_lines
+from orchestration_project.engine.contracts.partitioning import Partition, Partitioning
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Audit, SpillStore, Validated
 from orchestration_project.engine.dataset import LoadedPartition, LoadSpec
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -64,13 +71,6 @@ from orchestration_project.engine.warehouse.target import (
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
-from orchestration_project.tables.finra import (
-    MARKETS,
-    METADATA_COLUMNS,
-    finra_otc_weekly,
-    finra_symbol_week,
-    finra_venue_week,
-)
 
 DERIVED = {
     finra_symbol_week: Transform(symbol_sums, symbols_of_tier, conservation=conservation.SYMBOLS),

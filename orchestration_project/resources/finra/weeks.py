@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
 
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.finra.calendar import (
     FIRST_WEEK_OF_ALL,
     PUBLICATION_DELAY,
@@ -20,11 +19,12 @@ from orchestration_project.domains.finra.freshness import (
     due_weeks,
 )
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import quarantined_keys
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.schema import asset_of
 
 A_YEAR = 52 * WEEK

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, select, update
 
+from orchestration_project.domains.mqtt.tables import mqtt_inbox
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse.frames import (
@@ -15,7 +16,6 @@ from orchestration_project.engine.warehouse.frames import (
 )
 from orchestration_project.resources.mqtt.batching import ReceivedMessage
 from orchestration_project.settings import Settings
-from orchestration_project.tables.mqtt import mqtt_inbox
 from orchestration_project.tables.spine import leases
 
 COUNTER = "mqtt/arrivals"

@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from threading import Event
 from typing import TypeVar
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import back_off
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.attempts import back_off
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
 
+from orchestration_project.domains.mqtt.tables import mqtt_bridges
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
-from orchestration_project.tables.mqtt import mqtt_bridges
 
 SECONDS_BETWEEN = 1.0
 """At most so often a change is written."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from orchestration_project.connections.certificates import read_certificate
-from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.engine.connections.certificates import read_certificate
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.settings.given import PRIVATE, exposed_mode
 
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}

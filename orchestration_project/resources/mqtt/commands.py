@@ -12,13 +12,13 @@ from sqlalchemy import Connection, func, select
 
 from orchestration_project.domains.mqtt.entities import ENTITIES, Entity
 from orchestration_project.domains.mqtt.envelope import Refusal
+from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.domains.mqtt.topics import event_topic
+from orchestration_project.engine.tracing.traceparent import current_trace
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.mqtt.folding import lock_fold
 from orchestration_project.resources.mqtt.mirroring import Mirror
 from orchestration_project.resources.mqtt.own_events import OwnEvent, prepare_event, write_event
-from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
-from orchestration_project.tracing.traceparent import current_trace
 
 API = "api"
 """Broker of arrivals that are commands."""

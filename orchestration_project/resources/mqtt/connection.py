@@ -16,7 +16,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.tracing.traceparent import (
+    TRACEPARENT,
+    TraceContext,
+    read_traceparent,
+)
 from orchestration_project.resources.mqtt.batching import ReceivedMessage
 from orchestration_project.resources.mqtt.broker import (
     Broker,
@@ -26,11 +31,6 @@ from orchestration_project.resources.mqtt.broker import (
     early_end,
     login_refusal,
     subscription_refusal,
-)
-from orchestration_project.tracing.traceparent import (
-    TRACEPARENT,
-    TraceContext,
-    read_traceparent,
 )
 
 KEEPALIVE_SECONDS = 30

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from orchestration_project.contracts.work_items import ALLOWED_ATTEMPTS
 from orchestration_project.domains.mqtt.judging import DeadLetter
+from orchestration_project.domains.mqtt.tables import mqtt_dead_letters
+from orchestration_project.engine.contracts.work_items import ALLOWED_ATTEMPTS
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
-from orchestration_project.tables.mqtt import mqtt_dead_letters
 from orchestration_project.tables.spine import work_items
 
 TOPIC = "mqtt/dead_letters"

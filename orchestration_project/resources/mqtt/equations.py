@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, Row, and_, exists, func, or_, select
 
-from orchestration_project.contracts.balance import Balance
+from orchestration_project.domains.mqtt.tables import mqtt_dead_letters, mqtt_inbox, mqtt_mirror
+from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.resources.mqtt.ranges import (
     MESSAGES,
@@ -14,7 +15,6 @@ from orchestration_project.resources.mqtt.ranges import (
     count_messages,
     first_unread,
 )
-from orchestration_project.tables.mqtt import mqtt_dead_letters, mqtt_inbox, mqtt_mirror
 from orchestration_project.tables.spine import balances, work_items
 
 STORED = "stored_messages"

@@ -23,6 +23,7 @@ from orchestration_project.domains.mqtt.folding import (
     fold,
     state_of,
 )
+from orchestration_project.domains.mqtt.tables import mqtt_mirror
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse.frames import (
     delete_rows,
@@ -31,7 +32,6 @@ from orchestration_project.engine.warehouse.frames import (
     read_keys,
 )
 from orchestration_project.tables.catalogue import relation, relation_as_of
-from orchestration_project.tables.mqtt import mqtt_mirror
 from orchestration_project.tables.schema import key_names
 
 FOLD_LOCK = "mqtt/fold"

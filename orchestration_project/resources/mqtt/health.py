@@ -6,12 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, select
 
-from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.contracts.work_items import DONE_STATES
 from orchestration_project.domains.mqtt.graph import Node
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.mqtt.ranges import TOPIC, first_unread, waiting
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_bridges,
     mqtt_component_dependencies,
     mqtt_components,
@@ -21,6 +17,10 @@ from orchestration_project.tables.mqtt import (
     mqtt_projects,
     mqtt_seen_keys,
 )
+from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.work_items import DONE_STATES
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.mqtt.ranges import TOPIC, first_unread, waiting
 from orchestration_project.tables.spine import work_items
 
 LATE_AFTER = timedelta(minutes=15)

@@ -8,16 +8,16 @@ from datetime import datetime
 from prometheus_client.core import Metric
 from sqlalchemy import Connection, case, func, select
 
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.mqtt.ranges import first_unread, waiting
-from orchestration_project.resources.mqtt.reading import waiting_outbox
-from orchestration_project.services.metrics.families import counter, gauge
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_bridges,
     mqtt_dead_letters,
     mqtt_metrics,
     mqtt_mirror,
 )
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.mqtt.ranges import first_unread, waiting
+from orchestration_project.resources.mqtt.reading import waiting_outbox
+from orchestration_project.services.metrics.families import counter, gauge
 
 OTHER = "other"
 """Label of all kinds without a schema: senders may write any."""

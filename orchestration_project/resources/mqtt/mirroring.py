@@ -13,16 +13,6 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, bindparam, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import (
-    OFFENDERS_KEPT,
-    REJECT_SCHEMA,
-    Audit,
-    Validated,
-    in_ascii,
-    verdict,
-)
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.mqtt.folding import Change
 from orchestration_project.domains.mqtt.judging import (
     RULE_VERSION,
@@ -36,7 +26,18 @@ from orchestration_project.domains.mqtt.judging import (
     new_events,
 )
 from orchestration_project.domains.mqtt.kinds import Kinds
+from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.engine.captures import Capture, Captures, unstored
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.rules import (
+    OFFENDERS_KEPT,
+    REJECT_SCHEMA,
+    Audit,
+    Validated,
+    in_ascii,
+    verdict,
+)
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
 from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame, read_keys
@@ -44,7 +45,6 @@ from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, no_summary
 from orchestration_project.resources.mqtt.dead_letters import record_dead_letters
 from orchestration_project.resources.mqtt.folding import EntityEvent, fold_events, lock_fold
-from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
 
 SPEC = TableSpec(
     table=mqtt_mirror, rule_version=RULE_VERSION, summarise=no_summary, write_disposition="append"

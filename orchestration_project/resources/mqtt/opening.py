@@ -1,8 +1,9 @@
 """The bridge and its demo as the settings name them."""
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.simulator import DemoProgram
+from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.simulator import DemoProgram
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import Broker
@@ -10,7 +11,6 @@ from orchestration_project.resources.mqtt.kinds import read_kind_files
 from orchestration_project.resources.mqtt.mirroring import Mirror
 from orchestration_project.resources.mqtt.publishing import OutboxPublisher
 from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 DEMO_MODULE = "orchestration_demo.mqtt"
 DEMO_FOLDER = "demo_mqtt"

@@ -15,17 +15,17 @@ from sqlalchemy import Connection, select
 
 from orchestration_project.domains.mqtt.envelope import Refusal
 from orchestration_project.domains.mqtt.judging import Event, Message, judge
+from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.engine.outbox import Intention, add_intentions, read_latest
-from orchestration_project.resources.mqtt.arrivals import allocate_arrivals
-from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
-from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
-from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
-from orchestration_project.tracing.traceparent import (
+from orchestration_project.engine.tracing.traceparent import (
     TRACEPARENT,
     TraceContext,
     current_trace,
     new_span_id,
 )
+from orchestration_project.resources.mqtt.arrivals import allocate_arrivals
+from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
+from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 
 
 @dataclass(frozen=True)

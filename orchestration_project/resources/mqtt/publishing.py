@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.outbox import Entry, OutboxWindow
+from orchestration_project.engine.tracing.traceparent import (
+    TRACEPARENT,
+    TraceContext,
+    read_traceparent,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
 from orchestration_project.resources.mqtt.reading import PLUGIN_TOPICS, published_topics
-from orchestration_project.tracing.traceparent import (
-    TRACEPARENT,
-    TraceContext,
-    read_traceparent,
-)
 
 LOG = logging.getLogger(__name__)
 

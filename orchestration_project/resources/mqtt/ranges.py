@@ -9,22 +9,22 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.work_items import (
+from orchestration_project.domains.mqtt.judging import RULE_VERSION, Message
+from orchestration_project.domains.mqtt.tables import mqtt_cursors, mqtt_inbox, mqtt_mirror
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.work_items import (
     OPEN_STATES,
     ClaimedItem,
     ItemSettlement,
     NewItem,
 )
-from orchestration_project.domains.mqtt.judging import RULE_VERSION, Message
 from orchestration_project.engine.equations import SubjectBalance, record_balance
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror, MirrorCounts
-from orchestration_project.tables.mqtt import mqtt_cursors, mqtt_inbox, mqtt_mirror
 from orchestration_project.tables.spine import work_items
 
 TOPIC = "mqtt/mirror"

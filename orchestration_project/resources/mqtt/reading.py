@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 
-from orchestration_project.domains.mqtt.topics import TopicFilter
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_dead_letters,
     mqtt_mirror,
 )
+from orchestration_project.domains.mqtt.topics import TopicFilter
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.spine import outbox
 
 Row = Mapping[str, Any]

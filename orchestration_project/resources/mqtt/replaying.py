@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, update
 
 from orchestration_project.domains.mqtt.judging import Message
+from orchestration_project.domains.mqtt.tables import mqtt_dead_letters
 from orchestration_project.engine.captures import BlobError
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
@@ -16,7 +17,6 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt.dead_letters import TOPIC, end_dead_letters, item_key
 from orchestration_project.resources.mqtt.mirroring import Mirror, MirrorCounts
 from orchestration_project.resources.mqtt.ranges import read_messages
-from orchestration_project.tables.mqtt import mqtt_dead_letters
 from orchestration_project.tables.spine import work_items
 
 LETTERS_AT_ONCE = 500

@@ -8,13 +8,14 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.domains.mqtt.envelope import Refusal
 from orchestration_project.domains.mqtt.kind_fields import fields_of_kind, static_problems
 from orchestration_project.domains.mqtt.kinds import Kind, Kinds
+from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.domains.mqtt.topics import read_topic_filter
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.contracts.matching import TargetFields
 from orchestration_project.errors import ConfigurationError, ContractError, did_you_mean
 from orchestration_project.registry import (
     ActionEnvironment,
@@ -33,7 +34,6 @@ from orchestration_project.resources.mqtt.own_events import (
     write_event,
 )
 from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 BROKER = "routing"
 """Broker of arrivals that rules wrote."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 
 from orchestration_project.domains.mqtt.envelope import Envelope, read_envelope
+from orchestration_project.domains.mqtt.tables import mqtt_inbox
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.mqtt import mqtt_inbox
 
 READ_AT_ONCE = 1_000
 MAX_READ_CHARACTERS = 2**20

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 from uuid import uuid4
 
-from orchestration_project.connections.artifacts import PARTIAL, ArtifactStore, FolderStore, S3Store
-from orchestration_project.connections.files import PRIVATE_FILE_MODE
-from orchestration_project.contracts.backups import (
+from orchestration_project.engine.connections.artifacts import (
+    PARTIAL,
+    ArtifactStore,
+    FolderStore,
+    S3Store,
+)
+from orchestration_project.engine.connections.files import PRIVATE_FILE_MODE
+from orchestration_project.engine.contracts.backups import (
     BACKUPS,
     MANIFEST,
     OBJECTS,

@@ -16,9 +16,9 @@ from uuid import uuid4
 
 from sqlalchemy import insert, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.backups import (
+from orchestration_project.engine.connections.artifacts import ArtifactStore, StoredObject
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.backups import (
     BACKUPS,
     INVALID,
     MANIFEST,

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from orchestration_project.contracts.backups import DatabaseBackup, Part, differing_counts, named
+from orchestration_project.engine.contracts.backups import (
+    DatabaseBackup,
+    Part,
+    differing_counts,
+    named,
+)
 from orchestration_project.errors import ConfigurationError, ContractError
 
 CHUNK_BYTES = 2**20

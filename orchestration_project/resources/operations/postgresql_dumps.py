@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
-from orchestration_project.contracts.backups import POSTGRESQL, DatabaseBackup, Part, named
+from orchestration_project.engine.contracts.backups import POSTGRESQL, DatabaseBackup, Part, named
 from orchestration_project.engine.warehouse.connecting import explained, open_engine, shown
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.operations.database_dumps import (

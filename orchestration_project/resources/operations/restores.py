@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.backups import (
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.backups import (
     BACKUPS,
     MANIFEST,
     DatabaseBackup,

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from uuid import uuid4
 
-from orchestration_project.contracts.backups import SQLITE, DatabaseBackup, Part
+from orchestration_project.engine.contracts.backups import SQLITE, DatabaseBackup, Part
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.operations.database_dumps import (
     CHUNK_BYTES,

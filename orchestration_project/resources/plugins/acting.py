@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import may_pass
 from orchestration_project.domains.plugins.judging import Judge, request_of, target_of
 from orchestration_project.domains.plugins.protocol import Act
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.attempts import may_pass
 from orchestration_project.engine.outbox import (
     DONE,
     Claim,

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from orchestration_project.domains.plugins.tables import plugins, plugins_versions
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.redaction import redacted
-from orchestration_project.tables.plugins import plugins, plugins_versions
 
 
 class PluginChange(NamedTuple):

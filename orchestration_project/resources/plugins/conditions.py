@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
-from orchestration_project.contracts.problems import OldestMissing
+from orchestration_project.domains.plugins.tables import plugins, plugins_violations
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
 from orchestration_project.services.alerts.rows import open_subjects
-from orchestration_project.tables.plugins import plugins, plugins_violations
 
 ALERT_KIND = "plugin_disabled"
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.plugins.archives import Files, with_wheels
 from orchestration_project.domains.plugins.permissions_diff import (
     selected,
 )
 from orchestration_project.domains.plugins.signatures import read_key
+from orchestration_project.domains.plugins.tables import plugins, plugins_grants, plugins_publishers
+from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError
@@ -38,7 +39,6 @@ from orchestration_project.resources.plugins.state import (
 )
 from orchestration_project.resources.plugins.store import remove_unpacked, unpack
 from orchestration_project.settings import Settings
-from orchestration_project.tables.plugins import plugins, plugins_grants, plugins_publishers
 
 
 class PluginEdits:

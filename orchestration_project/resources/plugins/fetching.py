@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from orchestration_project.connections.http import (
+from orchestration_project.domains.plugins.judging import filled, secret_names
+from orchestration_project.domains.plugins.manifest import Budget
+from orchestration_project.domains.plugins.protocol import Fetch
+from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.http import (
     AnswerLimits,
     Hooks,
     HttpClient,
     Network,
     RetryPolicy,
 )
-from orchestration_project.connections.http.client import Response
-from orchestration_project.domains.plugins.judging import filled, secret_names
-from orchestration_project.domains.plugins.manifest import Budget
-from orchestration_project.domains.plugins.protocol import Fetch
-from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.http.client import Response
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.secret_masking import (
     hide_in_headers,

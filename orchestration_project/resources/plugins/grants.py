@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, select
 
+from orchestration_project.domains.plugins.tables import plugins_publishers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.state import read_plugins
 from orchestration_project.services.access.review import AccessGrant
-from orchestration_project.tables.plugins import plugins_publishers
 
 
 def read_publishers(connection: Connection) -> Sequence[RowMapping]:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from uuid import uuid4
 
+from orchestration_project.domains.plugins.settings import PluginsSettings
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.plugins.seccomp import filter_program
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.plugins import PluginsSettings
 
 SDK = Path(__file__).parent / "sdk"
 MIB = 2**20

@@ -14,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Validated, content_sha256
 from orchestration_project.domains.plugins.manifest import Manifest, validator_of
 from orchestration_project.domains.plugins.protocol import Act, Emit, Publish
 from orchestration_project.domains.plugins.rows import RULE_VERSION, RowSet
+from orchestration_project.domains.plugins.tables import plugins_rows
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.rules import Validated, content_sha256
 from orchestration_project.engine.outbox import (
     Intention,
     Latest,
@@ -37,7 +38,6 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.target import ScopeState, no_summary
-from orchestration_project.tables.plugins import plugins_rows
 
 SOURCE = "plugin"
 ACTION_TOPIC = "plugins_actions"

@@ -7,10 +7,10 @@ from typing import Any
 from prometheus_client.core import Metric
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from orchestration_project.domains.plugins.tables import plugins, plugins_calls, plugins_violations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.records import of_run
 from orchestration_project.services.metrics.families import gauge
-from orchestration_project.tables.plugins import plugins, plugins_calls, plugins_violations
 
 WINDOW = timedelta(hours=24)
 

@@ -21,15 +21,15 @@ from sqlalchemy import (
     tuple_,
 )
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.plugins.judging import (
     MAX_TARGET_CHARACTERS,
     RUNS_OF_VIOLATIONS,
     VIOLATIONS_TO_DISABLE,
 )
+from orchestration_project.domains.plugins.tables import plugins, plugins_calls, plugins_violations
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.redaction import redacted
-from orchestration_project.tables.plugins import plugins, plugins_calls, plugins_violations
 
 MAX_REASON_CHARACTERS = 500
 CALLS_AT_ONCE = 500

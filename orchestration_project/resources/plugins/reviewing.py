@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from orchestration_project import release
-from orchestration_project.contracts.cron import read_cron
 from orchestration_project.domains.plugins.advice import Advice, advise
 from orchestration_project.domains.plugins.archives import (
     Files,
@@ -22,6 +21,8 @@ from orchestration_project.domains.plugins.permissions_diff import (
     is_wider,
 )
 from orchestration_project.domains.plugins.signatures import SIGNATURE_FILE, verify
+from orchestration_project.domains.plugins.tables import plugins_publishers
+from orchestration_project.engine.contracts.cron import read_cron
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.state import (
     StoredPlugin,
@@ -29,7 +30,6 @@ from orchestration_project.resources.plugins.state import (
     read_plugin,
 )
 from orchestration_project.tables.catalogue import internal_tables, relation
-from orchestration_project.tables.plugins import plugins_publishers
 
 
 class PluginConflictError(ConfigurationError):

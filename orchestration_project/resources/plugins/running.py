@@ -7,8 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.plugins.budgets import ENDPOINT_SECONDS, Spending
 from orchestration_project.domains.plugins.judging import Judge
 from orchestration_project.domains.plugins.manifest import Budget, validator_of
@@ -20,7 +18,10 @@ from orchestration_project.domains.plugins.protocol import (
     marked_lines,
     start_line,
 )
+from orchestration_project.domains.plugins.settings import PluginsSettings
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.plugins.acting import ActionApplier
@@ -51,7 +52,6 @@ from orchestration_project.resources.plugins.state import (
 )
 from orchestration_project.resources.plugins.store import folder_of
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.plugins import PluginsSettings
 
 ENABLED = "enabled"
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from sqlalchemy import Connection, RowMapping, select
 
-from orchestration_project.contracts.flags import POSITIONS, position_of
 from orchestration_project.domains.plugins.manifest import (
     Budget,
     Manifest,
@@ -18,14 +17,15 @@ from orchestration_project.domains.plugins.manifest import (
     stored_manifest,
 )
 from orchestration_project.domains.plugins.permissions_diff import PermissionChange, compare
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.resources.plugins.changes import PluginChange, change_state
-from orchestration_project.tables.plugins import (
+from orchestration_project.domains.plugins.tables import (
     plugins,
     plugins_grants,
     plugins_versions,
 )
+from orchestration_project.engine.contracts.flags import POSITIONS, position_of
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.resources.plugins.changes import PluginChange, change_state
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,6 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 from uuid import uuid4
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.files import state_folder
 from orchestration_project.domains.plugins.archives import (
     MAX_ARCHIVE_BYTES,
     MAX_FILE_COUNT,
@@ -21,6 +19,8 @@ from orchestration_project.domains.plugins.archives import (
     read_archive,
 )
 from orchestration_project.domains.plugins.signatures import file_hashes
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.files import state_folder
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.settings import Settings
 

@@ -8,8 +8,6 @@ from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.domains.prices.answers import VendorRefusal, refusal_of
 from orchestration_project.domains.prices.symbols import (
     Overrides,
@@ -18,6 +16,8 @@ from orchestration_project.domains.prices.symbols import (
     vendor_symbol,
 )
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http import HttpClient, Response
 from orchestration_project.errors import (
     ConfigurationError,
     SourceError,

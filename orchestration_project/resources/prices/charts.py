@@ -7,11 +7,11 @@ from datetime import date
 import polars as pl
 from sqlalchemy import func, select
 
-from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import sessions, sessions_from
+from orchestration_project.domains.prices.tables import PRICES, prices_daily, prices_symbol_months
+from orchestration_project.engine.contracts.rules import Days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame, within
-from orchestration_project.tables.prices import PRICES, prices_daily, prices_symbol_months
 from orchestration_project.tables.schema import USD_SCALE
 
 SESSIONS = 60

@@ -7,18 +7,19 @@ from typing import Any, Unpack
 
 from pydantic import SecretStr
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import (
+from orchestration_project.domains.prices.settings import PricesSettings, PricesSource
+from orchestration_project.domains.prices.symbols import Overrides, Vendor
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.simulator import demo_url
+from orchestration_project.engine.environment import network_of, open_client, open_shared_state
+from orchestration_project.engine.http import (
     AnswerLimits,
     Hooks,
     HttpClient,
     Policies,
     RetryPolicy,
 )
-from orchestration_project.connections.simulator import demo_url
-from orchestration_project.domains.prices.symbols import Overrides, Vendor
-from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import network_of, open_client, open_shared_state
 from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.quota import Quota
@@ -26,7 +27,6 @@ from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.spellings_file import read_spellings
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.domains.prices import PricesSettings, PricesSource
 
 LIMITS = AnswerLimits(max_body_bytes=16 * 1024 * 1024)
 """Maximum bytes of one symbol's whole history, which is a megabyte or two."""

@@ -12,8 +12,6 @@ from functools import partial
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Days, Validated
-from orchestration_project.contracts.values import split_batches
 from orchestration_project.domains.prices.audits import (
     PriceLimits,
     checked_prices,
@@ -30,6 +28,8 @@ from orchestration_project.domains.prices.states import (
 )
 from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts.rules import Days, Validated
+from orchestration_project.engine.contracts.values import split_batches
 from orchestration_project.engine.loads import (
     evidence_kept,
     with_discarded,

@@ -8,8 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import file_bytes, unreadable
 from orchestration_project.domains.prices.days import refuse
 from orchestration_project.domains.prices.symbols import (
     Overrides,
@@ -26,6 +24,8 @@ from orchestration_project.domains.prices.tabular import (
     places_of,
 )
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import file_bytes, unreadable
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.prices.http_answers import unmapped
 from orchestration_project.resources.prices.source import PriceRange

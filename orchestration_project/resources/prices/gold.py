@@ -15,8 +15,6 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.contracts.balance import Conservation, DerivedKeys
-from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.gold import (
     ACTIONS,
     GOLD_VERSION,
@@ -26,6 +24,14 @@ from orchestration_project.domains.prices.gold import (
     returns,
     returns_by_day,
 )
+from orchestration_project.domains.prices.tables import (
+    prices_corporate_actions,
+    prices_daily,
+    prices_daily_history,
+    prices_returns,
+)
+from orchestration_project.engine.contracts.balance import Conservation, DerivedKeys
+from orchestration_project.engine.contracts.rules import Days
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -39,12 +45,6 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf, StateAsOf, nothing_then
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.conditions import write_condition
-from orchestration_project.tables.prices import (
-    prices_corporate_actions,
-    prices_daily,
-    prices_daily_history,
-    prices_returns,
-)
 from orchestration_project.tables.spine import fences
 
 _daily, _history = prices_daily.c, prices_daily_history.c

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import Response
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http import Response
 from orchestration_project.errors import ConfigurationError, SourceError
 
 KEPT_HEADERS = ("content-encoding", "content-type", "date")

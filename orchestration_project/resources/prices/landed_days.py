@@ -11,16 +11,16 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Select, func, or_, select
 
-from orchestration_project.contracts.rules import Days
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.contract import ONE
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import (
     joined,
     read_frame,
     read_scope,
     within,
 )
-from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.spine import fences
 
 _daily = prices_daily.c

@@ -8,9 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, and_, or_, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Audit
-from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
 from orchestration_project.domains.prices.audits import PriceComparison, PriceLimits, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
@@ -20,7 +18,11 @@ from orchestration_project.domains.prices.states import (
     SymbolStatus,
     rows_by_month,
 )
+from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.announcements import UNCHANGED
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.rules import Audit
+from orchestration_project.engine.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.dataset import NOT_ASKED, TO_ASK
 from orchestration_project.engine.warehouse import (
     BatchFigures,
@@ -37,8 +39,6 @@ from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.warehouse.landing import completeness_audits
 from orchestration_project.engine.warehouse.target import mark_stale
 from orchestration_project.resources.prices.landed_days import rows_before
-from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.schema import HISTORY
 
 NO_SECOND = "no second source was asked"

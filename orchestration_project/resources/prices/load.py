@@ -16,8 +16,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ClaimedItem
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.states import (
@@ -28,6 +26,9 @@ from orchestration_project.domains.prices.states import (
     days_of,
 )
 from orchestration_project.domains.prices.symbols import VendorSpellings
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import ClaimedItem
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
@@ -57,7 +58,6 @@ from orchestration_project.resources.prices.states import (
 )
 from orchestration_project.resources.prices.symbol_fetch import why
 from orchestration_project.resources.prices.work import SymbolItems
-from orchestration_project.tables.prices import prices_daily
 
 Asked = TypeVar("Asked")
 Done = TypeVar("Done")

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from orchestration_project.connections.http.shared_state import SharedState
+from orchestration_project.engine.http.shared_state import SharedState
 from orchestration_project.errors import TransientError
 
 VENDOR_ZONE = ZoneInfo("America/New_York")

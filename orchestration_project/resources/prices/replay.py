@@ -6,13 +6,14 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.domains.prices.audits import PriceLimits, checked_prices
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_counted
 from orchestration_project.domains.prices.states import LANDED
+from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.captures import Capture, parts_of
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.rules import Days, Validated
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import take
 from orchestration_project.engine.replay import replay_plan, validate_together
@@ -40,7 +41,6 @@ from orchestration_project.resources.prices.states import (
     record_observations,
     symbols_of,
 )
-from orchestration_project.tables.prices import prices_daily
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from datetime import date
 from typing import Any, Protocol
 
 from orchestration_project.domains.prices.calendar import NEW_YORK
+from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.prices import PricesSettings
 
 
 @dataclass(frozen=True)

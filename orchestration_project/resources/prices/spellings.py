@@ -6,8 +6,10 @@ from typing import cast
 import polars as pl
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.values import in_table_order
+from orchestration_project.domains.finra.tables.symbols import finra_symbols
 from orchestration_project.domains.prices.symbols import Overrides, Vendor, map_symbols
+from orchestration_project.domains.prices.tables import prices_symbol_spellings
+from orchestration_project.engine.contracts.values import in_table_order
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -19,8 +21,6 @@ from orchestration_project.engine.derived import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import derived_versions
-from orchestration_project.tables.finra_symbols import finra_symbols
-from orchestration_project.tables.prices import prices_symbol_spellings
 
 VENDORS: Sequence[Vendor] = ("alpha_vantage", "yahoo")
 """Vendors that spell symbols their own way."""

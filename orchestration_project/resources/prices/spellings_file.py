@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from orchestration_project.domains.prices.overrides import read_overrides
+from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.symbols import Overrides
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.settings.loading import read_declared
 
 

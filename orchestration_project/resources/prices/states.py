@@ -7,8 +7,6 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, delete, extract, func, select
 
-from orchestration_project.contracts.rules import Days
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.calendar import (
     last_of_month,
     month_of,
@@ -19,6 +17,9 @@ from orchestration_project.domains.prices.states import (
     SymbolStatus,
     after,
 )
+from orchestration_project.domains.prices.tables import prices_daily, prices_symbol_months
+from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import (
@@ -28,7 +29,6 @@ from orchestration_project.engine.warehouse.frames import (
     storable,
     within,
 )
-from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 
 SCHEMA = schema_of(prices_symbol_months)
 """The columns of `SymbolMonth`, in their order."""

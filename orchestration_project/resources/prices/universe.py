@@ -5,22 +5,22 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import and_, desc, func, or_, select
 
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.finra.calendar import TIERS, latest_published_week
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week as traded
 from orchestration_project.domains.prices.calendar import (
     closes_at,
     last_complete_session,
     months,
 )
+from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.states import missing_months, missing_sessions
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import quarantined_scopes
 from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.states import all_months
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.prices import PricesSettings
-from orchestration_project.tables.finra import finra_symbol_week as traded
-from orchestration_project.tables.prices import prices_daily
 
 
 def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:

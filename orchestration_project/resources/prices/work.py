@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import LANDED, SymbolStatus
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError

@@ -5,8 +5,6 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
-from orchestration_project.connections.clock import NEW_YORK, Clock
-from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.domains.prices.days import json_of
 from orchestration_project.domains.prices.symbols import (
     Overrides,
@@ -15,6 +13,8 @@ from orchestration_project.domains.prices.symbols import (
     vendor_symbol,
 )
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import NEW_YORK, Clock
+from orchestration_project.engine.http import HttpClient, Response
 from orchestration_project.errors import SourceError, TransientError, UnavailableError
 from orchestration_project.resources.prices.http_answers import keep, refuse_another, unmapped
 from orchestration_project.resources.prices.source import PriceRange

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from orchestration_project.connections.http import Response
-from orchestration_project.contracts.rules import in_ascii
 from orchestration_project.domains.saas.wire import json_of
+from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.http import Response
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.resources.saas.systems import RefusedError

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.intents import Intent
 from orchestration_project.domains.saas.stored_tasks import canonical, read_task, recorded
+from orchestration_project.domains.saas.tables import saas_dead_letters, saas_source_states
 from orchestration_project.domains.saas.values import UnfitValueError
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.leases import LostLeaseError, give_back
 from orchestration_project.engine.outbox import (
@@ -49,7 +50,6 @@ from orchestration_project.resources.saas.systems import (
     SourceSystem,
     TargetSystem,
 )
-from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 
 FIRST_WAIT = timedelta(minutes=1)
 """Before the second try, doubled for each further one."""

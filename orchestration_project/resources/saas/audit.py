@@ -10,9 +10,9 @@ from typing import Any, Self
 from sqlalchemy import Connection, Row, insert, select
 
 from orchestration_project.domains.saas.stored_tasks import canonical
+from orchestration_project.domains.saas.tables import saas_audit_log
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.redaction import redacted
-from orchestration_project.tables.saas import saas_audit_log
 
 OPERATIONS = (
     *("created", "found", "lost", "updated", "overwritten", "transitioned", "completed"),

@@ -6,19 +6,19 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import (
+from orchestration_project.domains.saas.settings import SaasSettings
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.simulator import DemoProgram
+from orchestration_project.engine.environment import network_of, open_client
+from orchestration_project.engine.http import (
     BreakerPolicy,
     HttpClient,
 )
-from orchestration_project.connections.simulator import DemoProgram
-from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.environment import network_of, open_client
 from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
 from orchestration_project.settings import Settings, switched_off
-from orchestration_project.settings.domains.saas import SaasSettings
 
 DEMO_MODULE = "orchestration_demo.saas"
 

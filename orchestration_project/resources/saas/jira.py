@@ -6,7 +6,6 @@ from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
-from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.domains.saas.jira import (
     PERMISSIONS,
     PROPERTY,
@@ -22,6 +21,7 @@ from orchestration_project.domains.saas.jira import (
 )
 from orchestration_project.domains.saas.records import FieldSpec, Issue, Transition, User
 from orchestration_project.domains.saas.wire import needed, storable, unreadable
+from orchestration_project.engine.http import HttpClient, Response
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,

@@ -11,15 +11,15 @@ from pathlib import Path
 import polars as pl
 from sqlalchemy import Connection, select
 
-from orchestration_project.connections.files import partial_file
-from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
+from orchestration_project.domains.saas.tables import saas_source_states
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import group_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.systems import UnreadableRecord
-from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import blobs
 
 log = logging.getLogger(__name__)

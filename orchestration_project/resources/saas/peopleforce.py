@@ -8,8 +8,6 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.domains.saas.peopleforce import (
     SYSTEM,
     pagination_of,
@@ -18,6 +16,8 @@ from orchestration_project.domains.saas.peopleforce import (
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.wire import storable
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http import HttpClient, Response
 from orchestration_project.errors import ContractError, MovedError
 from orchestration_project.resources.saas.answers import json_in, refusal
 from orchestration_project.resources.saas.pages import CachedPage, PageMemory

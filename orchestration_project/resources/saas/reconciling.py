@@ -9,13 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.domains.saas.intents import Intent, completion
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import RuleSet
 from orchestration_project.domains.saas.stored_tasks import state_hash
+from orchestration_project.domains.saas.tables import saas_dead_letters, saas_source_states
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ContractError, OrchestrationError
 from orchestration_project.resources.saas.applying import Applier, ApplyResult
@@ -41,7 +42,6 @@ from orchestration_project.resources.saas.systems import (
     SourceSystem,
     TargetSystem,
 )
-from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 from orchestration_project.tables.spine import outbox
 
 STATES = saas_source_states.c

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestration_project.contracts.matching import HOP_LABEL, TargetFields
 from orchestration_project.domains.saas.values import UnfitValueError, values_of, violations
+from orchestration_project.engine.contracts.matching import HOP_LABEL, TargetFields
 from orchestration_project.errors import ContractError, TransientError
 from orchestration_project.registry import (
     ActionEnvironment,

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
-from orchestration_project.contracts.rule_edits import RuleChanges
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
 from orchestration_project.domains.saas.rules import (
     FORM,
@@ -18,17 +17,18 @@ from orchestration_project.domains.saas.rules import (
     SyncRule,
 )
 from orchestration_project.domains.saas.stored_tasks import read_task
+from orchestration_project.domains.saas.tables import (
+    saas_field_mappings,
+    saas_routing_rules,
+    saas_source_states,
+)
+from orchestration_project.engine.contracts.rule_edits import RuleChanges
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.resources.saas.systems import TargetSystem
 from orchestration_project.resources.saas.validating import RuleFindings, examine
 from orchestration_project.services.rule_store import RuleStore
-from orchestration_project.tables.saas import (
-    saas_field_mappings,
-    saas_routing_rules,
-    saas_source_states,
-)
 
 MOST_DIFFERENCES = 100
 """That a trial shows, so that an event stays small; the counts are of all."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.events import TaskEvent
+from orchestration_project.domains.saas.tables import saas_source_states
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.engine.warehouse import TableSpec, Warehouse
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
@@ -17,7 +18,6 @@ from orchestration_project.resources.saas.applying import ApplyResult
 from orchestration_project.resources.saas.reconciling import PollResult, Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.services.inbox.rows import Content, capture_of, delivery_of
-from orchestration_project.tables.saas import saas_source_states
 
 READERS: Mapping[str, Callable[[bytes], TaskEvent]] = {
     peopleforce.SYSTEM: peopleforce.event_in,

@@ -8,15 +8,15 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, case, func, select
 
-from orchestration_project.contracts.values import schema_of
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import read_frame
-from orchestration_project.tables.saas import (
+from orchestration_project.domains.saas.tables import (
     saas_audit_log,
     saas_dead_letters,
     saas_routing_rules,
     saas_source_states,
 )
+from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.spine import outbox
 
 STATES, LETTERS = saas_source_states.c, saas_dead_letters.c

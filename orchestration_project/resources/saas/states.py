@@ -12,11 +12,11 @@ from orchestration_project.domains.saas.lookup import MissingPathError
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import Action, RuleSet
 from orchestration_project.domains.saas.stored_tasks import read_task, recorded, state_hash
+from orchestration_project.domains.saas.tables import saas_dead_letters, saas_source_states
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.outbox import Intention, add_intentions, supersede
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
-from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 
 STATES = saas_source_states.c
 MISSING_PATH = "missing_path"

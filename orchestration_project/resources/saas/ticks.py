@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from orchestration_project.domains.saas.tables import saas_ticks
 from orchestration_project.domains.saas.ticks import Tick
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.tables.saas import saas_ticks
 
 PEOPLEFORCE_JIRA = "peopleforce>jira"
 

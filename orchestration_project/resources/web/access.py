@@ -12,8 +12,15 @@ from urllib.parse import urljoin, urlsplit
 
 from sqlalchemy import delete, insert, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import (
+from orchestration_project.domains.web.extraction import Page
+from orchestration_project.domains.web.pages import PASSING_STATUSES
+from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
+from orchestration_project.domains.web.settings import WebSettings
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_robots
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.http import (
     AnswerLimits,
     Hooks,
     HttpClient,
@@ -21,17 +28,12 @@ from orchestration_project.connections.http import (
     Response,
     RetryPolicy,
 )
-from orchestration_project.connections.http.addresses import PORTS, AddressGuard
-from orchestration_project.connections.http.connecting import user_agent
-from orchestration_project.connections.http.limits import places_of
-from orchestration_project.connections.http.proxies import NoProxyLeftError, Proxy
-from orchestration_project.connections.http.request import TOO_MANY_REQUESTS
-from orchestration_project.connections.http.shared_state import Rate
-from orchestration_project.domains.web.extraction import Page
-from orchestration_project.domains.web.pages import PASSING_STATUSES
-from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
-from orchestration_project.domains.web.sites import Site
-from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.http.addresses import PORTS, AddressGuard
+from orchestration_project.engine.http.connecting import user_agent
+from orchestration_project.engine.http.limits import places_of
+from orchestration_project.engine.http.proxies import NoProxyLeftError, Proxy
+from orchestration_project.engine.http.request import TOO_MANY_REQUESTS
+from orchestration_project.engine.http.shared_state import Rate
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
@@ -42,8 +44,6 @@ from orchestration_project.errors import (
 from orchestration_project.resources.web.chromium import BrowserProgram, find_browser
 from orchestration_project.resources.web.cookies import CookieJar
 from orchestration_project.resources.web.switches import SiteSwitch
-from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_robots
 
 DEMO_ORIGIN = "http://shop.demo"
 """Base URL of the demo's shop in site files, wherever its server is."""

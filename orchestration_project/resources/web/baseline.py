@@ -8,12 +8,12 @@ from sqlalchemy import select
 from orchestration_project.domains.web.drift import Baseline, members_of
 from orchestration_project.domains.web.figures import figures_of_payloads
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_items
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.tables.spine import landings
-from orchestration_project.tables.web import web_items
 
 MAX_CRAWLS, MAX_LANDINGS = 10, 100
 MAX_PAYLOADS = 10_000

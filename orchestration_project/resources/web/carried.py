@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from orchestration_project.domains.web.item_rows import CarriedItem
 from orchestration_project.domains.web.pages import READ
+from orchestration_project.domains.web.tables import web_frontier, web_items, web_pages
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.schema import HISTORY
-from orchestration_project.tables.web import web_frontier, web_items, web_pages
 
 ELSEWHERE = ("redirected", "disallowed")
 """Verdicts on URLs that belong to no crawl, unless an earlier one read them."""

@@ -8,15 +8,15 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.web.changes import item_changes
 from orchestration_project.domains.web.item_fields import field_rows
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import ItemRule
+from orchestration_project.domains.web.tables import web_changes, web_item_fields, web_items
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteResult
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.target import Transform
-from orchestration_project.tables.web import web_changes, web_item_fields, web_items
 
 SHOWN_ROWS = 20
 CHANGE_COLUMNS = ("item_key", "field", "kind", "before", "after")

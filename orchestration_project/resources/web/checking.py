@@ -6,14 +6,15 @@ from datetime import date, datetime
 
 from sqlalchemy import select
 
-from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.domains.web.extraction import items
 from orchestration_project.domains.web.figures import ItemFigures, figures_of
 from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO
 from orchestration_project.domains.web.proposing import EACH
 from orchestration_project.domains.web.robots import read_robots
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_robots
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.http.addresses import AddressGuard
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.access import PRODUCT, parse_origin
@@ -21,7 +22,6 @@ from orchestration_project.resources.web.crawl import start_urls
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.services.flags import FLAG_STORE
-from orchestration_project.tables.web import web_robots
 
 UNKNOWN = "unknown"
 

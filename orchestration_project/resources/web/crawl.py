@@ -14,9 +14,13 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.contracts.work_items import OPEN_STATES, ClaimedItem, ItemSettlement
 from orchestration_project.domains.web.sites import Budget, Site
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.contracts.work_items import (
+    OPEN_STATES,
+    ClaimedItem,
+    ItemSettlement,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError

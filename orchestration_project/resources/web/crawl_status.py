@@ -6,16 +6,16 @@ from typing import Any
 
 from sqlalchemy import select
 
-from orchestration_project.contracts.flags import FlagSet
-from orchestration_project.contracts.problems import OldestMissing
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_crawls, web_items
+from orchestration_project.engine.contracts.flags import FlagSet
+from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.dagster_private import previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import quarantined_keys
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.flags import flags_in_effect, read_flags
 from orchestration_project.tables.schema import USD_SCALE
-from orchestration_project.tables.web import web_crawls, web_items
 
 GRACE = timedelta(hours=2)
 """Time after which a scheduled crawl that has not ended is late."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Row, func, select
 
-from orchestration_project.contracts.balance import Balance
+from orchestration_project.domains.web.tables import web_crawls, web_frontier
+from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
-from orchestration_project.tables.web import web_crawls, web_frontier
 
 URLS = "urls"
 

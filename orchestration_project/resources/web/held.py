@@ -9,11 +9,11 @@ from sqlalchemy import Connection, case, func, select
 from orchestration_project.domains.web.extraction import Page, has_items
 from orchestration_project.domains.web.pages import REFUSED
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_crawls, web_frontier
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.page_bytes import page_blobs
-from orchestration_project.tables.web import web_crawls, web_frontier
 
 PAGES_AT_ONCE = 1_000
 """Pages that are read from the database together."""

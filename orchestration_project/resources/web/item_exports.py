@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.exports import (
+from orchestration_project.domains.web.item_exports import ItemExport
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_item_fields, web_items
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.exports import (
     DatabaseTarget,
     DeclaredExport,
     Export,
     Target,
     export_problems,
 )
-from orchestration_project.domains.web.item_exports import ItemExport
-from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.services.exports import declared_targets
@@ -19,7 +20,6 @@ from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import ExportResult, Exports
 from orchestration_project.settings import Settings
 from orchestration_project.settings.yaml import located
-from orchestration_project.tables.web import web_item_fields, web_items
 
 TABLES = {"items": web_items.name, "fields": web_item_fields.name}
 MAX_DELIVERIES = 3

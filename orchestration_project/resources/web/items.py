@@ -12,14 +12,15 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, func, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.rules import Audit
 from orchestration_project.domains.web.item_counts import ItemCounts
 from orchestration_project.domains.web.item_rows import ReadPage, item_rows
 from orchestration_project.domains.web.pages import version_of
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_crawls, web_items
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.engine.equations import SubjectBalance, record_balance
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteOutcome
@@ -30,7 +31,6 @@ from orchestration_project.resources.web.carried import CarryOver
 from orchestration_project.resources.web.changes import items_spec, record_changes
 from orchestration_project.resources.web.held import PAGES_AT_ONCE, HeldPage, read_held
 from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids
-from orchestration_project.tables.web import web_crawls, web_items
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, union_all
 
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_pages
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures
-from orchestration_project.tables.web import web_pages
 
 KEYS_PER_STATEMENT = 5_000
 SOURCE = "web"

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from sqlalchemy import RowMapping, select, update
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.differences import (
     FieldDifference,
     ItemDiff,
@@ -31,14 +30,15 @@ from orchestration_project.domains.web.proposing import (
 )
 from orchestration_project.domains.web.proposing_each import selectors_with_each
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_items, web_proposals
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.baseline import day_of_items
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.services.status import OpenProposal
-from orchestration_project.tables.web import web_items, web_proposals
 
 Decision = Literal["accept", "reject"]
 STATES: Mapping[Decision, str] = {"accept": "accepted", "reject": "rejected"}

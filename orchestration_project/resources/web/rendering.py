@@ -13,8 +13,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.client import Response
 from orchestration_project.domains.web.browsing import (
     is_blocked,
     post_refusal_of,
@@ -24,6 +22,8 @@ from orchestration_project.domains.web.browsing import (
 )
 from orchestration_project.domains.web.pages import judge
 from orchestration_project.domains.web.sites import Browsing, Site
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http.client import Response
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.resources.web.access import Answer, SiteAccess, WebAccess

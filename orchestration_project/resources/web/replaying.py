@@ -9,13 +9,13 @@ from sqlalchemy import select
 from orchestration_project.domains.web.differences import ItemDiff, compare_items
 from orchestration_project.domains.web.item_rows import ReadPage, item_rows
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_items
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.carried import CarryOver
 from orchestration_project.resources.web.held import HeldPages, read_held
-from orchestration_project.tables.web import web_items
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection, delete, select
 
-from orchestration_project.contracts.chain import RETENTION
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_frontier, web_pages
+from orchestration_project.engine.contracts.chain import RETENTION
 from orchestration_project.engine.warehouse.chain_checking import amending
 from orchestration_project.resources.web.crawl import topic_of
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import work_items
-from orchestration_project.tables.web import web_frontier, web_pages
 
 EARLIEST = date(1970, 1, 1)
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration_project.contracts.exports import Target
+from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.contracts.exports import Target
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.item_exports import export_targets, problems_of_exports
-from orchestration_project.settings.domains.web import WebSettings
 
 MAX_FILE_BYTES = 1_000_000
 MAX_CSV_BYTES = 20_000_000

@@ -13,10 +13,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, union_all, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.limits import BreakerOpenError
-from orchestration_project.contracts.balance import Balance, sum_balances
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page, links
 from orchestration_project.domains.web.pages import (
     READ,
@@ -27,9 +23,14 @@ from orchestration_project.domains.web.pages import (
     page_rows,
 )
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.tables import web_crawls, web_frontier, web_pages
 from orchestration_project.domains.web.verdicts import refusal_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.balance import Balance, sum_balances
+from orchestration_project.engine.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
+from orchestration_project.engine.http.limits import BreakerOpenError
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
 from orchestration_project.engine.warehouse.delivery import require_written
@@ -65,7 +66,6 @@ from orchestration_project.resources.web.site_lease import SiteLease
 from orchestration_project.resources.web.start_lists import ListedUrls, listed_urls
 from orchestration_project.resources.web.switches import SwitchedOffError
 from orchestration_project.tables.schema import HISTORY, USD_SCALE
-from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
 NOT_MODIFIED = 304

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Row, insert, select
 
+from orchestration_project.domains.web.tables import web_crawls, web_switches
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError, did_you_mean
-from orchestration_project.tables.web import web_crawls, web_switches
 
 MAX_AGE_SECONDS = 0.5
 """Age up to which a look-up counts: a request leaves no later than so long after a change."""

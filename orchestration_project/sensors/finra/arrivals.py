@@ -7,7 +7,6 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, otc_weekly_job, week_keys
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     by_publication,
@@ -20,6 +19,9 @@ from orchestration_project.domains.finra.selection import (
     sweep_start,
     within_horizon,
 )
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.domains.finra.tables import weekly as tables
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.finra.source import FinraSource, versions_of
@@ -34,8 +36,6 @@ from orchestration_project.sensors.definitions import (
     sensor,
     split_requests,
 )
-from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables import finra as tables
 
 PROFILE, NEEDS = "weekly-finra", "FINRA_SOURCE"
 

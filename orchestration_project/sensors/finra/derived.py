@@ -10,8 +10,6 @@ from orchestration_project.assets.finra import (
     trade_activity,
     week_keys,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.derivations import requests
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
@@ -19,6 +17,9 @@ from orchestration_project.domains.finra.recomputation import (
     tier_ranges,
     week_ranges,
 )
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.derivations import requests
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of
@@ -32,7 +33,6 @@ from orchestration_project.sensors.definitions import (
     while_under_way,
 )
 from orchestration_project.sensors.finra.arrivals import PROFILE
-from orchestration_project.tables.finra import finra_otc_weekly
 
 SECONDS_BETWEEN_LOOKS = 60
 """The landings are read from the database, some queries a look."""

@@ -13,8 +13,6 @@ from orchestration_project.assets.finra import (
     symbol_week_value_job,
     week_keys,
 )
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.finra.recomputation import week_ranges
 from orchestration_project.domains.finra.selection import (
     horizon_start,
@@ -22,6 +20,14 @@ from orchestration_project.domains.finra.selection import (
     summary,
     within_horizon,
 )
+from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_symbol_week_value,
+)
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.source import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
@@ -38,9 +44,6 @@ from orchestration_project.services.backfills import (
     active_backfill,
     request_backfill,
 )
-from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week_value
-from orchestration_project.tables.finra_short import finra_symbol_week_short
 
 MONDAYS = "finra_otc_weekly_mondays"
 ZONE = "America/New_York"

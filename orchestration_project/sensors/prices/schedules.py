@@ -3,15 +3,15 @@
 import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS, daily_job, prices_freshness_job
-from orchestration_project.connections.clock import NEW_YORK, Clock
-from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
+from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.engine.connections.clock import NEW_YORK, Clock
+from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
 from orchestration_project.resources.prices.work import SymbolWork, retried_work
 from orchestration_project.sensors.definitions import cron_schedule, schedule
-from orchestration_project.settings.domains.prices import PricesSettings
 
 ZONE = "America/New_York"
 

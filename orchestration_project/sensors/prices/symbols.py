@@ -6,8 +6,10 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS, daily_job, gold_job
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.connection import prices_source_name
 from orchestration_project.resources.prices.gold import outdated_symbols
@@ -22,8 +24,6 @@ from orchestration_project.sensors.definitions import (
     while_under_way,
 )
 from orchestration_project.sensors.prices.schedules import NEEDS, PROFILE
-from orchestration_project.settings.domains.prices import PricesSettings
-from orchestration_project.tables.prices import prices_daily
 
 SECONDS_BETWEEN_LOOKS = 3600
 """The symbols of most volume change once a week."""

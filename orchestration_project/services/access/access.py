@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder, stored_secret
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder, stored_secret
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
 from orchestration_project.redaction import hide

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import ROLE_OF_ACTION, Principal
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import ROLE_OF_ACTION, Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError

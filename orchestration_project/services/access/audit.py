@@ -6,14 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, and_, insert, or_, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal
+from orchestration_project.engine.tracing.traceparent import current_trace
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import cut
 from orchestration_project.redaction import redacted
 from orchestration_project.tables.access import access_audit
-from orchestration_project.tracing.traceparent import current_trace
 
 LONGEST = 1000
 """Characters of what a caller wrote that are kept."""

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError, UnknownNameError

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, func, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import PERMISSIONS_OF_ROLE, Principal, Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import PERMISSIONS_OF_ROLE, Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.access.audit import AccessLog, AccessLogEntry
 from orchestration_project.services.access.keys import KeyFacts

@@ -13,7 +13,7 @@ from functools import partial
 from operator import eq
 from typing import Literal
 
-from orchestration_project.contracts.problems import Problem, Severity
+from orchestration_project.engine.contracts.problems import Problem, Severity
 from orchestration_project.errors import cut
 from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
 from orchestration_project.services.alerts.rules.decisions import KINDS, AlertDecision

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from operator import eq
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.inbox import (

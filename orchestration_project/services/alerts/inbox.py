@@ -19,9 +19,9 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.attempts import REQUEST_LEASE
-from orchestration_project.contracts.problems import Problem, Severity
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.attempts import REQUEST_LEASE
+from orchestration_project.engine.contracts.problems import Problem, Severity
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
 from orchestration_project.services.alerts.rules.decisions import (
     AlertDecision,

@@ -13,8 +13,8 @@ from operator import eq
 
 import dagster as dg
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.problems import EndedRun
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.problems import EndedRun
 from orchestration_project.engine.dagster_private import (
     FINISHED_TICKS,
     InstigatorTick,

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Text, and_, case, cast, false, func, or_, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.job_kinds import replay_job_name, replay_op
-from orchestration_project.contracts.pauses import OPERATIONS
-from orchestration_project.contracts.problems import OldestMissing
-from orchestration_project.contracts.rules import acceptable_sha256
-from orchestration_project.contracts.uploads import TOPIC_PREFIX as UPLOADS_TOPICS
-from orchestration_project.contracts.work_items import FAILED_STATES
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.job_kinds import replay_job_name, replay_op
+from orchestration_project.engine.contracts.pauses import OPERATIONS
+from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.rules import acceptable_sha256
+from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX as UPLOADS_TOPICS
+from orchestration_project.engine.contracts.work_items import FAILED_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.errors import OrchestrationError

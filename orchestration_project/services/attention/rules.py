@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, get_args
 
-from orchestration_project.contracts.failures import PERMANENT_REASONS, TRANSIENT_CATEGORIES
-from orchestration_project.contracts.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.failures import PERMANENT_REASONS, TRANSIENT_CATEGORIES
+from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.errors import ConfigurationError
 
 Kind = Literal[

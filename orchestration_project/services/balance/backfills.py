@@ -10,7 +10,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from orchestration_project.contracts.balance import Balance, UnbalancedError
+from orchestration_project.engine.contracts.balance import Balance, UnbalancedError
 from orchestration_project.engine.dagster_private import (
     BulkActionStatus,
     PartitionBackfill,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, not_, or_, select
 
-from orchestration_project.contracts.balance import Balance, Imbalance
+from orchestration_project.engine.contracts.balance import Balance, Imbalance
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import latest_group
 from orchestration_project.tables.spine import balances, deliveries, fences

@@ -20,8 +20,8 @@ from sqlalchemy import (
     true,
 )
 
-from orchestration_project.contracts.balance import Balance
-from orchestration_project.contracts.chain import ERASURE, LOAD
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.chain import ERASURE, LOAD
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse.chaining import partition_scope
 from orchestration_project.engine.warehouse.frames import Scope, within

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, case, func, select
 
-from orchestration_project.contracts.balance import Balance, Imbalance
+from orchestration_project.engine.contracts.balance import Balance, Imbalance
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry

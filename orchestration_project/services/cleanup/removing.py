@@ -14,11 +14,11 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import Connection, Table, delete, insert, select
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.repair import is_expired
-from orchestration_project.contracts.retention import CAPTURED, SET_ASIDE, kind_of
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.repair import is_expired
+from orchestration_project.engine.contracts.retention import CAPTURED, SET_ASIDE, kind_of
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob

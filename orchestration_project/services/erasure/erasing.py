@@ -15,12 +15,12 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import FOLDER as LOG_FOLDER
-from orchestration_project.connections.log_files import segment_paths
-from orchestration_project.contracts.chain import ERASURE
-from orchestration_project.contracts.subjects import SubjectKind
+from orchestration_project.engine.connections.artifacts import ArtifactStore, FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import FOLDER as LOG_FOLDER
+from orchestration_project.engine.connections.log_files import segment_paths
+from orchestration_project.engine.contracts.chain import ERASURE
+from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse

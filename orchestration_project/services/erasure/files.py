@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from orchestration_project.connections.sqlite_files import (
+from orchestration_project.engine.connections.sqlite_files import (
     is_sqlite,
     replace_values,
     rewrite_file,

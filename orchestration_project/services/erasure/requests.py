@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Column, Table, delete, insert, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.subjects import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.subjects import (
     CapturedLines,
     CapturedRecords,
     IdentifyingColumn,

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
+from orchestration_project.engine.contracts.subjects import IdentifyingColumn, Key, SubjectKind
 from orchestration_project.engine.warehouse.frames import in_statements
 from orchestration_project.services.erasure.rules import Subject, ascii_lower, has_subject_at
 from orchestration_project.tables.catalogue import tables

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from orchestration_project.contracts.rules import in_ascii
-from orchestration_project.contracts.subjects import (
+from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.subjects import (
     MAX_IDENTIFIER_BYTES,
     MAX_IDENTIFIERS,
     MIN_MASKED_CHARACTERS,

@@ -21,11 +21,11 @@ import polars as pl
 import zstandard
 from sqlalchemy import Connection, delete, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
-from orchestration_project.contracts.chain import ERASURE
-from orchestration_project.contracts.retention import EXPORTED, kind_of
-from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.connections.artifacts import ArtifactStore, StoredObject
+from orchestration_project.engine.contracts.chain import ERASURE
+from orchestration_project.engine.contracts.retention import EXPORTED, kind_of
+from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob

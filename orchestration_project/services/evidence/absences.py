@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
-from orchestration_project.contracts.formulas import NOT_DECLARED, TableRules, undeclared_columns
+from orchestration_project.engine.contracts.formulas import (
+    NOT_DECLARED,
+    TableRules,
+    undeclared_columns,
+)
 
 ALL_WEEKS, TEXTS = "all weeks, and words of names", "texts and JSON, not numbers"
 SESSIONS = "a calendar of sessions"

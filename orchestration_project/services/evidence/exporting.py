@@ -12,11 +12,11 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Connection, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder
-from orchestration_project.contracts.effective_config import ConfigValue, EffectiveConfig
-from orchestration_project.contracts.formulas import TableRules, rules_document
 from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.contracts.effective_config import ConfigValue, EffectiveConfig
+from orchestration_project.engine.contracts.formulas import TableRules, rules_document
 from orchestration_project.engine.environment import open_shared_store
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, or_, select
 
-from orchestration_project.contracts.formulas import TableRules
+from orchestration_project.engine.contracts.formulas import TableRules
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.evidence.subjects import EvidenceSubject, runs_of
 from orchestration_project.tables.spine import deliveries

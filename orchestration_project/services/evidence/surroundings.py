@@ -10,7 +10,7 @@ from importlib.metadata import distributions
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.contracts.effective_config import ConfigValue, EffectiveConfig
+from orchestration_project.engine.contracts.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.engine.warehouse.migrating import current_version
 from orchestration_project.services.evidence.subjects import EvidenceSubject
 from orchestration_project.settings import PROJECT_ROOT

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.exports import (
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.exports import (
     DeclaredExport,
     Target,
     read_exports,

@@ -14,8 +14,8 @@ from typing import BinaryIO
 from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.sql.util import find_tables
 
-from orchestration_project.connections.files import partial_file
-from orchestration_project.contracts.exports import (
+from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.contracts.exports import (
     ARTIFACTS,
     SUFFIXES,
     DeclaredExport,
@@ -29,8 +29,8 @@ from orchestration_project.errors import TransientError
 from orchestration_project.services.export import WRITERS, open_batches, write_csv_for_excel
 from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of, tables
-from orchestration_project.tables.changes import CHANGE, changed_rows
 from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.queries.changes import CHANGE, changed_rows
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import fences, landings
 from orchestration_project.tables.views import VIEWS

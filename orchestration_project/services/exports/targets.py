@@ -15,15 +15,15 @@ import polars as pl
 from sqlalchemy import Column, Connection, MetaData, Table, delete, inspect
 from sqlalchemy.types import TypeEngine
 
-from orchestration_project.connections.artifacts import ArtifactStore, S3Store
-from orchestration_project.contracts.exports import (
+from orchestration_project.engine.connections.artifacts import ArtifactStore, S3Store
+from orchestration_project.engine.contracts.exports import (
     DatabaseTarget,
     FolderTarget,
     S3Target,
     WebhookTarget,
     secret_names,
 )
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.environment import address_guard
 from orchestration_project.engine.warehouse.connecting import (
     explained,

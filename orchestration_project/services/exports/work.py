@@ -12,15 +12,15 @@ from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import partial_file, state_folder
-from orchestration_project.contracts.exports import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import partial_file, state_folder
+from orchestration_project.engine.contracts.exports import (
     EXPORTS_FOLDER,
     EXPORTS_TOPIC,
     DeclaredExport,
     LoadRange,
 )
-from orchestration_project.contracts.work_items import (
+from orchestration_project.engine.contracts.work_items import (
     DONE_STATES,
     ClaimedItem,
     ItemSettlement,

@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from orchestration_project.connections.certificates import (
+from orchestration_project.engine.connections.certificates import (
     Certificate,
     read_certificate,
     served_certificate,
 )
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.settings import Settings

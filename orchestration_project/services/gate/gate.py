@@ -19,9 +19,9 @@ import dagster as dg
 from dagster import DagsterRunStatus as Status
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.run_statuses import FINISHED_STATUSES, RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent

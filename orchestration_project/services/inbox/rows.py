@@ -19,20 +19,19 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, update
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.webhooks.queue import RETRY_PAUSES
-from orchestration_project.contracts.work_items import PERMANENT_REMEDIES, NewItem
 from orchestration_project.engine.captures import Capture, unstored
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.webhooks.queue import RETRY_PAUSES
+from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES, NewItem
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
+from orchestration_project.engine.tracing.traceparent import TraceContext
 from orchestration_project.engine.warehouse import Delivery, Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import Settings
-from orchestration_project.tables.inbox_states import DELIVERY_TOPICS
-from orchestration_project.tables.spine import audits, inbox
+from orchestration_project.tables.spine import DELIVERY_TOPICS, audits, inbox
 from orchestration_project.tables.webhooks import events_webhooks
-from orchestration_project.tracing.traceparent import TraceContext
 
 Stored = Literal["stored", "duplicate", "changed"]
 """Outcome of a delivery: new, a duplicate, or a conflict with another body."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestration_project.contracts.uploads import FileInbox, read_inboxes
-from orchestration_project.contracts.webhooks.sources import (
+from orchestration_project.engine.contracts.uploads import FileInbox, read_inboxes
+from orchestration_project.engine.contracts.webhooks.sources import (
     WebhookSource,
     key_of,
     read_sources,

@@ -17,17 +17,17 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, delete, func, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import state_folder
-from orchestration_project.contracts.uploads import (
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.contracts.uploads import (
     RULE_VERSION,
     TOPIC_PREFIX,
     FileInbox,
     upload_id_of,
 )
-from orchestration_project.contracts.work_items import NewItem
-from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import capture_id, group_of

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.webhooks.queue import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.webhooks.queue import (
     AttemptRun,
     Row,
     changed,
@@ -19,14 +19,15 @@ from orchestration_project.contracts.webhooks.queue import (
     first,
     waits_until,
 )
-from orchestration_project.contracts.webhooks.sources import WebhookSource
-from orchestration_project.contracts.work_items import (
+from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
+from orchestration_project.engine.contracts.work_items import (
     ClaimedItem,
     ItemChange,
     ItemSettlement,
     ItemState,
 )
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
+from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, TraceContext, read_tag
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
@@ -41,9 +42,7 @@ from orchestration_project.services.inbox.rows import (
     topic_of,
 )
 from orchestration_project.services.ledger.rules.entries import LAUNCHED_BY
-from orchestration_project.tables.inbox_states import DELIVERY_TOPICS, select_states
-from orchestration_project.tables.spine import inbox, work_items
-from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, TraceContext, read_tag
+from orchestration_project.tables.spine import DELIVERY_TOPICS, inbox, select_states, work_items
 
 ATTEMPT_TAG = "webhook"
 """Run tag: the attempt, whose name is also the run's key."""

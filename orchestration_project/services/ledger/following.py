@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import dagster as dg
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.services.ledger.comparing import compare
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.ledger.recording import Ledger, Written

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prometheus_client.core import Metric
 from sqlalchemy import Connection, func, select, text
 
-from orchestration_project.contracts.work_items import OPEN_STATES
+from orchestration_project.engine.contracts.work_items import OPEN_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.metrics.families import gauge
 from orchestration_project.tables.spine import work_items

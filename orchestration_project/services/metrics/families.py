@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from orchestration_project.connections.http.shared_state import SystemState
+from orchestration_project.engine.http.shared_state import SystemState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.program_logs.losses import read_losses
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from prometheus_client.core import Exemplar, HistogramMetricFamily, Metric
 from sqlalchemy import Row, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.host_samples import latest_samples
 from orchestration_project.services.ledger.rules.standings import DAY, STATES

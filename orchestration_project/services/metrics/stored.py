@@ -7,17 +7,16 @@ import polars as pl
 from prometheus_client.core import Metric
 from sqlalchemy import Connection, Row, func, select
 
-from orchestration_project.contracts.work_items import OPEN_STATES
+from orchestration_project.engine.contracts.work_items import OPEN_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.rules.standings import DAY
 from orchestration_project.services.metrics.families import Values, counter, gauge
-from orchestration_project.tables.inbox_states import DELIVERY_TOPICS, STATE_NAMES
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_control_tower,
     operations_runs,
 )
-from orchestration_project.tables.spine import work_items
+from orchestration_project.tables.spine import DELIVERY_TOPICS, STATE_NAMES, work_items
 
 QUANTILES = (0.5, 0.95, 1.0)
 WINDOW = timedelta(hours=DAY)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.migrations import NEWEST_VERSION

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, case, func, select, update
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.services.host_samples import slot_of
@@ -22,9 +22,9 @@ from orchestration_project.services.objectives.rules.objectives import (
 from orchestration_project.services.pauses import Pauses, pause_of_asset, pause_of_domain
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import Settings
-from orchestration_project.tables.inbox_states import inbox_states
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import operations_slo_samples
+from orchestration_project.tables.spine import inbox_states
 
 if TYPE_CHECKING:
     from orchestration_project.registry import Registry

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import LOST, lost_at_writing
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import LOST, lost_at_writing
 from orchestration_project.errors import TransientError
 from orchestration_project.registry import Answer, Probe
 

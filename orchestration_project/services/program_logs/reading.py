@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestration_project.connections.log_files import (
+from orchestration_project.engine.connections.log_files import (
     StoredLine,
     end_of,
     read_after,
     read_before,
     services_of,
 )
-from orchestration_project.contracts.log_lines import LogFilter, decode_line
+from orchestration_project.engine.contracts.log_lines import LogFilter, decode_line
 
 MAX_SEARCHED_BYTES = 64 * 2**20
 """Bytes that one search reads; the next page goes on from there."""

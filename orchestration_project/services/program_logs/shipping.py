@@ -23,16 +23,16 @@ from urllib.parse import unquote
 
 import httpx
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.files import partial_file
-from orchestration_project.connections.log_files import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.connections.log_files import (
     StoredLine,
     read_after,
     segments_of,
     services_of,
 )
-from orchestration_project.contracts.attempts import back_off
-from orchestration_project.contracts.log_lines import decode_line
+from orchestration_project.engine.contracts.attempts import back_off
+from orchestration_project.engine.contracts.log_lines import decode_line
 from orchestration_project.redaction import hide
 from orchestration_project.services.program_logs.losses import SHIPPED, read_shipped
 from orchestration_project.services.program_logs.rules import (

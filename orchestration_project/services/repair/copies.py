@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from orchestration_project.connections.artifacts import ArtifactStore, open_artifacts
-from orchestration_project.contracts.backups import (
+from orchestration_project.engine.connections.artifacts import ArtifactStore, open_artifacts
+from orchestration_project.engine.contracts.backups import (
     BACKUPS,
     MANIFEST,
     OBJECT_LIST,

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.repair import Outcome, Problem
 from orchestration_project.engine.blob_repair import problem_of, problem_of_file
 from orchestration_project.engine.captures import blob_name
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.repair import Outcome, Problem
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse

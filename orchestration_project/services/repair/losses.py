@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.contracts.repair import LostCapture, loss_text
+from orchestration_project.engine.contracts.repair import LostCapture, loss_text
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.repair.damage import OPEN, DamagedArtifact, read_captures

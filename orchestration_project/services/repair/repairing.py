@@ -11,16 +11,6 @@ from typing import BinaryIO
 
 from sqlalchemy import update
 
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.contracts.repair import (
-    WAYS,
-    Attempt,
-    Outcome,
-    Problem,
-    Result,
-    Way,
-    outcome_of,
-)
 from orchestration_project.engine.blob_repair import (
     problem_of,
     problem_of_file,
@@ -29,6 +19,16 @@ from orchestration_project.engine.blob_repair import (
     set_aside,
 )
 from orchestration_project.engine.captures import BlobError, Captures, blob_name
+from orchestration_project.engine.connections.artifacts import ArtifactStore
+from orchestration_project.engine.contracts.repair import (
+    WAYS,
+    Attempt,
+    Outcome,
+    Problem,
+    Result,
+    Way,
+    outcome_of,
+)
 from orchestration_project.engine.packs import Blob, hash_of_pack
 from orchestration_project.engine.recovery import (
     RecordedCapture,

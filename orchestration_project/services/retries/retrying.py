@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 import dagster as dg
 from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.failures import (
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.failures import (
     WITHOUT_DATA,
     run_category,
     step_category,
 )
-from orchestration_project.contracts.roles import REQUIRES_ADMIN
-from orchestration_project.contracts.work_items import FAILED_STATES
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
+from orchestration_project.engine.contracts.work_items import FAILED_STATES
 from orchestration_project.engine.loads import is_replay
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT

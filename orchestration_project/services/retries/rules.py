@@ -7,8 +7,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, get_args
 
-from orchestration_project.contracts.failures import PERMANENT_REASONS, Category
-from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.engine.contracts.failures import PERMANENT_REASONS, Category
+from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.errors import ConfigurationError
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
-from orchestration_project.contracts.flags import FlagSet
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.flags import FlagSet
+from orchestration_project.engine.contracts.problems import Problem
+from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, insert_absent
 from orchestration_project.services.alerts import Alerts
@@ -36,7 +37,6 @@ from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,
 )
 from orchestration_project.tables.operations_edits import operations_schedules as schedules
-from orchestration_project.tracing.traceparent import HIDDEN_PREFIX
 
 MAX_LAUNCHES = 250
 """Runs that one tick asks for: Dagster's daemon makes them within a minute."""

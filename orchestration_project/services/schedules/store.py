@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from orchestration_project.contracts.edits import REMEDY, Action
+from orchestration_project.engine.contracts.edits import REMEDY, Action
 from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, storable
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.edits import Edit, EditStore

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from sqlalchemy import func, select
 
-from orchestration_project.contracts.cron import read_cron
+from orchestration_project.engine.contracts.cron import read_cron
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.schedules.rules.capacity import Workload
 from orchestration_project.services.schedules.rules.timetable import Timetable

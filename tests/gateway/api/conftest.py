@@ -21,10 +21,10 @@ from starlette.types import ASGIApp
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.gateway import check_config
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.log_files import FOLDER
-from orchestration_project.connections.simulator import stop_demos
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.connections.log_files import FOLDER
+from orchestration_project.engine.connections.simulator import stop_demos
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway import attention
 from orchestration_project.gateway.api.app import routes

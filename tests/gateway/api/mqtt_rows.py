@@ -9,8 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select
 
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_bridges,
     mqtt_component_dependencies,
     mqtt_components,
@@ -24,6 +23,7 @@ from orchestration_project.tables.mqtt import (
     mqtt_seen_keys,
     mqtt_tasks,
 )
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.spine import leases, outbox
 
 START = datetime(2026, 11, 2, 10, tzinfo=UTC)

@@ -5,8 +5,8 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from orchestration_project.contracts.job_kinds import LIST_SESSIONS
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.job_kinds import LIST_SESSIONS
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.limits import HourlyQuota
 from tests.resources.weeks import NOON
 

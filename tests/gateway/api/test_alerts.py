@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from orchestration_project.client import Client
-from orchestration_project.contracts.problems import Problem
+from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.services.alerts.inbox import is_always_open, words_of
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.probes import open_alerts

@@ -5,8 +5,8 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.roles import Role
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.limits import HEADER_BYTES
 from orchestration_project.services.access.rules.credentials import KEY_LIMIT

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import delete, select
 
 from orchestration_project.client import ApiError, Client
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.services.access.approvals import person_of
 from orchestration_project.services.erasure.requests import ErasureRequests
 from orchestration_project.tables.access import access_approvals

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.gateway.api.attention import reader_of
 from orchestration_project.services.attention.marks import Marks

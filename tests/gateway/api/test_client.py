@@ -23,15 +23,18 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.runs import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
-from orchestration_project.contracts.api.runs import Event
-from orchestration_project.contracts.job_kinds import LIST_SESSIONS
-from orchestration_project.contracts.values import schema_of
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+)
+from orchestration_project.engine.contracts.api.runs import Event
+from orchestration_project.engine.contracts.job_kinds import LIST_SESSIONS
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import insert_frame, within
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.export import write_parquet
-from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 from tests.programs import free_port
 from tests.resources.weeks import MONDAY, frame, row

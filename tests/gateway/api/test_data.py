@@ -15,9 +15,9 @@ from sqlalchemy import insert
 from starlette.applications import Starlette
 
 from orchestration_project.client.asking import metadata_of_parquet
-from orchestration_project.connections.artifacts import put_content
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import NewItem
+from orchestration_project.engine.connections.artifacts import put_content
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.gateway.api import data

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import delete, insert
 
 from orchestration_project.client import Client
-from orchestration_project.gateway.api.documents import BREAK
-from orchestration_project.tables.documents import (
+from orchestration_project.domains.documents.tables import (
     documents,
     documents_chunks,
     documents_files,
     documents_pages,
     documents_similarity,
 )
+from orchestration_project.gateway.api.documents import BREAK
 from tests.gateway.api.conftest import HOME
 from tests.resources.weeks import NOON
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert
 
-from orchestration_project.tables.documents import documents, documents_files
+from orchestration_project.domains.documents.tables import documents, documents_files
 
 ID = "ab" * 32
 

@@ -9,8 +9,8 @@ import pytest
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import Client
-from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.services.explanation import choose_number, explain_number
 from orchestration_project.settings import PROJECT_ROOT
 from tests.gateway.api.conftest import HOME, WEEK

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from orchestration_project.client import Client
-from orchestration_project.resources.mqtt import reading
-from orchestration_project.tables.mqtt import (
+from orchestration_project.domains.mqtt.tables import (
     mqtt_bridges,
     mqtt_component_dependencies,
     mqtt_components,
@@ -20,6 +19,7 @@ from orchestration_project.tables.mqtt import (
     mqtt_projects,
     mqtt_tasks,
 )
+from orchestration_project.resources.mqtt import reading
 from orchestration_project.tables.spine import outbox
 from tests.gateway.api import mqtt_rows
 from tests.gateway.api.conftest import HOME

@@ -7,8 +7,13 @@ import pytest
 from sqlalchemy import Table, insert, select
 
 from orchestration_project.client import ApiError, Client
+from orchestration_project.domains.mqtt.tables import (
+    mqtt_mirror,
+    mqtt_projects,
+    mqtt_seen_keys,
+    mqtt_tasks,
+)
 from orchestration_project.tables.access import access_audit
-from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_projects, mqtt_seen_keys, mqtt_tasks
 from orchestration_project.tables.spine import outbox
 from tests.gateway.api.conftest import HOME
 from tests.gateway.api.mqtt_rows import clear, mirror_row

@@ -13,7 +13,7 @@ import pytest
 from starlette.applications import Starlette
 
 from orchestration_project.client import ApiError, Client
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits, FeedPage

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import take
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.once import once

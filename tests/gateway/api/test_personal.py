@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import delete, insert, text, update
 
 from orchestration_project import Daily, Dataset, Field, decimal, file_source
+from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse.own_schema import additive_changes, apply_changes
-from orchestration_project.own.contracts import declare_table
 from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import captures, rejects

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 
 from orchestration_project.client import ApiError, Client
 from orchestration_project.domains.plugins.archives import MAX_ARCHIVE_BYTES
-from orchestration_project.tables.plugins import (
+from orchestration_project.domains.plugins.tables import (
     plugins,
     plugins_grants,
     plugins_publishers,

@@ -15,10 +15,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from orchestration_project.cli.plugins_run import EXAMPLES
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.domains.mqtt.tables import mqtt_projects
 from orchestration_project.domains.plugins.judging import VIOLATIONS_TO_DISABLE
+from orchestration_project.domains.plugins.tables import plugins, plugins_calls
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.operation import endpoint
@@ -29,8 +31,6 @@ from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.mqtt import mqtt_projects
-from orchestration_project.tables.plugins import plugins, plugins_calls
 from tests.gateway.door import asked
 from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared

@@ -14,9 +14,9 @@ import pytest
 from starlette.applications import Starlette
 
 from orchestration_project.client import ApiError, Client
-from orchestration_project.connections.log_files import FOLDER, LogFile, segments_of
-from orchestration_project.contracts.log_lines import LogFilter, encode_line
-from orchestration_project.contracts.roles import Principal, Role
+from orchestration_project.engine.connections.log_files import FOLDER, LogFile, segments_of
+from orchestration_project.engine.contracts.log_lines import LogFilter, encode_line
+from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits
 from orchestration_project.gateway.api.log_feed import LogSource

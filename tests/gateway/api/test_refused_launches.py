@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.contracts.api.models import Asked
-from orchestration_project.contracts.api.pipelines import Execution
-from orchestration_project.contracts.api.runs import Launched
-from orchestration_project.contracts.job_kinds import REPAIR_ARTIFACTS, RETRY_FAILURES
+from orchestration_project.engine.contracts.api.models import Asked
+from orchestration_project.engine.contracts.api.pipelines import Execution
+from orchestration_project.engine.contracts.api.runs import Launched
+from orchestration_project.engine.contracts.job_kinds import REPAIR_ARTIFACTS, RETRY_FAILURES
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from tests.gateway.api.conftest import HOME

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from orchestration_project.assets.finra import SPECS
-from orchestration_project.contracts.job_kinds import LIST_SESSIONS
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.job_kinds import LIST_SESSIONS
 from tests.gateway.api.conftest import DEFINITIONS, HOME, WEEK
 
 OP, JOB = "finra_otc_weekly_load", "finra_otc_weekly"

@@ -13,10 +13,10 @@ from dagster_postgres.utils import create_pg_engine, retry_pg_connection_fn
 from sqlalchemy import delete
 from starlette.applications import Starlette
 
-from orchestration_project.contracts.job_kinds import DELETE_ARTIFACTS, LIST_SESSIONS
-from orchestration_project.contracts.roles import Principal, Role
-from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
+from orchestration_project.engine.contracts.job_kinds import DELETE_ARTIFACTS, LIST_SESSIONS
+from orchestration_project.engine.contracts.roles import Principal, Role
+from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.gateway.api.app import routes

@@ -4,13 +4,13 @@ import pytest
 from sqlalchemy import insert
 
 from orchestration_project.client import ApiError, Client
-from orchestration_project.contracts.edits import EditConflictError
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.domains.saas.stored_tasks import recorded
+from orchestration_project.domains.saas.tables import saas_source_states
+from orchestration_project.engine.contracts.edits import EditConflictError
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.resources.saas.rules import note_proof, put_in_effect, rules_in_effect
-from orchestration_project.tables.saas import saas_source_states
 from tests.gateway.api.conftest import HOME
 
 FIRST = {"rule_id": "first", "priority": 1, "action": "drop"}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestration_project.tracing import spans
-from orchestration_project.tracing.traceparent import TraceContext
+from orchestration_project.engine.tracing import spans
+from orchestration_project.engine.tracing.traceparent import TraceContext
 from tests.collector import collecting
 from tests.gateway.api.conftest import FRIDAY, IN_THIS_PROCESS, WEEK, open_api
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.contracts.uploads import FILE
+from orchestration_project.domains.documents.tables import (
+    documents,
+    documents_files,
+    documents_pages,
+)
+from orchestration_project.engine.contracts.uploads import FILE
 from orchestration_project.services.erasure.rows import erase_rows
 from orchestration_project.services.erasure.rules import Subject
-from orchestration_project.tables.documents import documents, documents_files, documents_pages
 from orchestration_project.tables.spine import uploads, work_items
 from tests.gateway.door import running
 

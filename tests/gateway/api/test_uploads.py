@@ -14,8 +14,8 @@ from sqlalchemy import select, text
 
 from orchestration_project.client import ApiError, Client
 from orchestration_project.client import data as client_data
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.packs import Blob
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals

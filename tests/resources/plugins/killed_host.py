@@ -6,9 +6,9 @@ Arguments: URL of the database and ID of the plugin. Each line of standard input
 import os
 import sys
 
-from orchestration_project.connections.artifacts import open_store
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
+from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.running import run_plugin
 from orchestration_project.resources.plugins.state import read_plugin

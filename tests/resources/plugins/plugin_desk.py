@@ -9,9 +9,15 @@ from typing import Any
 import yaml
 from sqlalchemy import Table, delete, insert, select
 
-from orchestration_project.connections.artifacts import open_store
 from orchestration_project.domains.plugins.manifest import Permissions, read_manifest
+from orchestration_project.domains.plugins.tables import (
+    plugins_calls,
+    plugins_grants,
+    plugins_rows,
+    plugins_violations,
+)
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.changes import PluginChange, write_plugin
 from orchestration_project.resources.plugins.records import REQUEST_PREFIX
@@ -24,12 +30,6 @@ from orchestration_project.resources.plugins.running import (
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.resources.plugins.store import unpack
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.plugins import (
-    plugins_calls,
-    plugins_grants,
-    plugins_rows,
-    plugins_violations,
-)
 from tests.plugin_files import manifest
 from tests.resources.weeks import StoppedClock
 

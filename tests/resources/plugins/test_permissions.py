@@ -16,9 +16,9 @@ from orchestration_project.domains.plugins.judging import (
     RUNS_OF_VIOLATIONS,
     VIOLATIONS_TO_DISABLE,
 )
+from orchestration_project.domains.plugins.tables import plugins_calls, plugins_violations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.tables.plugins import plugins_calls, plugins_violations
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.plugins.plugin_desk import PluginDesk, body

@@ -7,10 +7,10 @@ from time import monotonic
 
 import pytest
 
+from orchestration_project.domains.plugins.tables import plugins_rows_history
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.state import disable
-from orchestration_project.tables.plugins import plugins_rows_history
 from orchestration_project.tables.spine import outbox, rejects
 from tests.resources.plugins.plugin_desk import HANG, PluginDesk, body
 

@@ -9,16 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http.shared_state import SqliteState
+from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.errors import ContractError, SourceError, TransientError
 from orchestration_project.resources.prices import load
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceRange
-from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.schema import METADATA
 from tests.domains.prices import csv, line
 from tests.properties import bounded

@@ -9,11 +9,11 @@ from sqlalchemy import Engine, event, select, update
 
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.domains.prices.gold import ROWS_BEFORE
+from orchestration_project.domains.prices.tables import prices_corporate_actions, prices_returns
 from orchestration_project.engine.derived import DerivedLoad, DerivedPart, PendingDerivation
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.prices import gold
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
-from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
 from orchestration_project.tables.spine import fences
 from tests.domains.prices import line
 from tests.resources.prices_desk import FEBRUARY, Desk

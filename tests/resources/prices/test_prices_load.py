@@ -11,10 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.http.shared_state import SqliteState
+from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
 from orchestration_project.domains.prices.calendar import closes_at
+from orchestration_project.domains.prices.tables import (
+    PRICES,
+    prices_corporate_actions,
+    prices_daily,
+    prices_daily_history,
+    prices_returns,
+    prices_symbol_months,
+)
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.gold import derive_outdated, outdated_symbols
@@ -23,15 +32,6 @@ from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import oldest_unlanded_session
 from orchestration_project.tables.catalogue import relation_as_of
-from orchestration_project.tables.finra import finra_symbol_week_value
-from orchestration_project.tables.prices import (
-    PRICES,
-    prices_corporate_actions,
-    prices_daily,
-    prices_daily_history,
-    prices_returns,
-    prices_symbol_months,
-)
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.domains.prices import csv, line
 from tests.properties import bounded

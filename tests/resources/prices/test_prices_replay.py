@@ -12,22 +12,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
-from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.values import schema_of
 from orchestration_project.domains.prices.contract import RULE_VERSION
+from orchestration_project.domains.prices.tables import (
+    prices_daily,
+    prices_daily_history,
+    prices_symbol_months,
+)
 from orchestration_project.engine.captures import BlobError
+from orchestration_project.engine.connections.artifacts import FolderStore
+from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.services.cleanup.removing import Retention, plan_cleanup
-from orchestration_project.tables.prices import (
-    prices_daily,
-    prices_daily_history,
-    prices_symbol_months,
-)
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, fences, landings
 from tests.domains.prices import line

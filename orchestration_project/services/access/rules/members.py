@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestration_project.contracts.roles import Role
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.errors import ConfigurationError
 
 EXAMPLE = "admin=me@example.org,operator=group:data team,viewer=@example.org"

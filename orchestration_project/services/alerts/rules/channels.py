@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from orchestration_project.contracts.problems import SEVERITIES, Severity
+from orchestration_project.engine.contracts.problems import SEVERITIES, Severity
 from orchestration_project.errors import ConfigurationError
 
 ENTRY = re.compile(r"(?:(?P<severity>[A-Za-z]+)=)?(?P<url>(?P<scheme>[A-Za-z0-9]+)://\S+)")

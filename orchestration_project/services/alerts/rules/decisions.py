@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
-from orchestration_project.contracts.attempts import LONGEST_WAIT, back_off
-from orchestration_project.contracts.problems import (
+from orchestration_project.engine.contracts.attempts import LONGEST_WAIT, back_off
+from orchestration_project.engine.contracts.problems import (
     ITEMS_FAILED,
     SEVERITIES,
     EndedRun,

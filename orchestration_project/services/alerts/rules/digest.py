@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestration_project.contracts.problems import SEVERITIES
+from orchestration_project.engine.contracts.problems import SEVERITIES
 from orchestration_project.errors import cut
 from orchestration_project.services.alerts.rules.decisions import worst
 from orchestration_project.services.alerts.rules.messages import LISTED, RECOVERED, Message

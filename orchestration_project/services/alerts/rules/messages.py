@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
-from orchestration_project.contracts.problems import (
+from orchestration_project.engine.contracts.problems import (
     ITEMS_FAILED,
     EndedRun,
     FailedBackfill,

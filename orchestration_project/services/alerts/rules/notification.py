@@ -22,9 +22,9 @@ from pydantic import (
 )
 from yaml import YAMLError
 
-from orchestration_project.contracts.former_names import find_present_asset
-from orchestration_project.contracts.job_kinds import find_present_job
-from orchestration_project.contracts.problems import Problem, Severity
+from orchestration_project.engine.contracts.former_names import find_present_asset
+from orchestration_project.engine.contracts.job_kinds import find_present_job
+from orchestration_project.engine.contracts.problems import Problem, Severity
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.alerts.rules.channels import Channel
 from orchestration_project.services.alerts.rules.decisions import (

@@ -8,11 +8,11 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from orchestration_project.contracts.failures import run_category, step_category
-from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
+from orchestration_project.engine.contracts.failures import run_category, step_category
+from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
+from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.errors import cut
 from orchestration_project.tables.schema import table_of
-from orchestration_project.tracing.traceparent import HIDDEN_PREFIX, read_tag
 
 Row = dict[str, Any]
 

@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import polars as pl
 
-from orchestration_project.contracts.failures import PERMANENT_REASONS, TRANSIENT_CATEGORIES
-from orchestration_project.contracts.pauses import Pause
-from orchestration_project.contracts.problems import QUARANTINE_REMEDY, OldestMissing
+from orchestration_project.engine.contracts.failures import PERMANENT_REASONS, TRANSIENT_CATEGORIES
+from orchestration_project.engine.contracts.pauses import Pause
+from orchestration_project.engine.contracts.problems import QUARANTINE_REMEDY, OldestMissing
 
 State = Literal["healthy", "attention", "stale", "failing"]
 """From the best to the worst."""

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from orchestration_project.contracts.cron import MAX_CHARACTERS, read_cron
-from orchestration_project.contracts.edits import (
+from orchestration_project.engine.contracts.cron import MAX_CHARACTERS, read_cron
+from orchestration_project.engine.contracts.edits import (
     MAX_NAME_CHARACTERS,
     NAME,
     Definition,

@@ -7,7 +7,7 @@ from itertools import islice, takewhile
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from orchestration_project.contracts.cron import Cron
+from orchestration_project.engine.contracts.cron import Cron
 
 CatchUp = Literal["none", "latest", "all"]
 PartitionRule = Literal["none", "latest", "previous", "days_before"]

@@ -1,0 +1,1 @@
+"""FX: reference rates of the European Central Bank."""

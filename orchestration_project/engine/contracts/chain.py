@@ -1,0 +1,405 @@
+"""Records of loads, chained by hashes and signed: they reveal changes by an owner of the database.
+
+A table has one chain. A record names the SHA-256 of the record before it, and of the rows that its
+load wrote, ended and recorded. The last record of a transaction is signed with Ed25519 (RFC 8032),
+which covers all records before it. The private key lies outside the database.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import polars as pl
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from orchestration_project.engine.contracts.rules import contents_sha256
+from orchestration_project.errors import ConfigurationError
+
+MILLIONTH = Decimal("0.000001")
+KEY_BYTES = 32
+SALT_BYTES = 16
+HEADS_FORMAT = "chain heads 1"
+
+START, COLUMNS, LOAD, QUARANTINE, REFUSAL = "start", "columns", "load", "quarantine", "refusal"
+ERASURE, RETENTION, SCHEMA, RENAME = "erasure", "retention", "schema", "rename"
+KINDS = (START, COLUMNS, LOAD, QUARANTINE, REFUSAL, ERASURE, RETENTION, SCHEMA, RENAME)
+"""Kinds of records; those of erasure, retention and schema replace hashes of an earlier record."""
+
+RENAMED_FROM = "renamed_from"
+"""Field of a record of kind rename: the name of the table in all records before it."""
+
+Renames = Sequence[tuple[int, str]]
+"""Records of kind rename by number, each with the name before it."""
+
+
+class ChainKey:
+    """Private key that signs records."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public_key = _text_of(self._key.public_key().public_bytes_raw())
+
+    def sign(self, record_sha256: str) -> str:
+        """Return the signature of a record (Base64), by the SHA-256 of its payload."""
+        return _text_of(self._key.sign(record_sha256.encode()))
+
+
+def _text_of(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def new_key_text() -> str:
+    """Return a new private key, Base64 of 32 random bytes."""
+    return _text_of(secrets.token_bytes(KEY_BYTES))
+
+
+def read_key(text: str, setting: str) -> ChainKey:
+    """Read a private key.
+
+    Raises:
+        ConfigurationError: The text is not Base64 of 32 bytes.
+    """
+    return ChainKey(_key_bytes(text, setting))
+
+
+def read_public_keys(text: str, setting: str) -> frozenset[str]:
+    """Read public keys that are separated by commas.
+
+    Raises:
+        ConfigurationError: One is not Base64 of 32 bytes.
+    """
+    return frozenset(
+        _text_of(_key_bytes(part, setting)) for part in text.split(",") if part.strip()
+    )
+
+
+def _key_bytes(text: str, setting: str) -> bytes:
+    try:
+        value = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        value = b""
+    if len(value) != KEY_BYTES:
+        raise ConfigurationError(
+            f"invalid {setting}",
+            expected=f"Base64 of {KEY_BYTES} bytes, e.g. the output of `openssl rand -base64 32`",
+            found=f"{len(text.strip())} characters that are not it",
+            remedy=f"correct {setting}",
+        )
+    return value
+
+
+def is_signed_by(public_key: str, record_sha256: str, signature: str) -> bool:
+    """Whether a signature of a record was made with the private key of a public key."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
+        signed = base64.b64decode(signature, validate=True)
+        key.verify(signed, record_sha256.encode())
+    except (InvalidSignature, ValueError):
+        return False
+    return _text_of(signed) == signature
+
+
+def new_salt() -> str:
+    """Return a new salt, 32 hex digits."""
+    return secrets.token_hex(SALT_BYTES)
+
+
+def salted(salt: str | None, content_sha256: str) -> str:
+    """Return the SHA-256 (hex) of a salt and a hash.
+
+    Without the salt, the rows cannot be found by trial: an erasure deletes it.
+    """
+    return hashlib.sha256(f"{salt or ''}{content_sha256}".encode()).hexdigest()
+
+
+GROUP = "chain_group"
+"""Column with the number of the group that a row belongs to, from 0."""
+
+MAX_LISTED_ROWS = 256
+"""Up to so many rows are hashed as JSON lines, which is faster for few; more by columns."""
+
+
+def listed_sha256(rows: Iterable[Sequence[object]]) -> str:
+    """Return the SHA-256 (hex) of rows in their order, each as a JSON list."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, ensure_ascii=False, default=_value_text).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _value_text(value: object) -> object:
+    if isinstance(value, Decimal):
+        return format(value.quantize(MILLIONTH), "f")
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return _iso(value)
+
+
+def grouped_sha256(rows: pl.DataFrame, order: Sequence[str], group_count: int) -> list[str]:
+    """Return the SHA-256 (hex) of the rows of each group; the frame has a column `GROUP`.
+
+    Args:
+        rows: Rows of all groups.
+        order: Columns by which the rows of a group are ordered, and which no two share.
+        group_count: Number of groups.
+    """
+    counts = dict(rows.group_by(GROUP).len().iter_rows())
+    hashes = [listed_sha256([])] * group_count
+    large = [group for group, count in counts.items() if count > MAX_LISTED_ROWS]
+    if len(large) < len(counts):
+        small = rows.filter(~pl.col(GROUP).is_in(large)) if large else rows
+        ordered = small.sort(GROUP, *order)
+        groups, tuples = ordered[GROUP].to_list(), ordered.drop(GROUP).rows()
+        for group, members in groupby(zip(groups, tuples, strict=True), key=itemgetter(0)):
+            hashes[group] = listed_sha256(row for _, row in members)
+    for group in large:
+        one = rows if len(counts) == 1 else rows.filter(pl.col(GROUP) == group)
+        ordered = one.drop(GROUP).sort(order)
+        [hashes[group]] = contents_sha256(ordered, [len(ordered)])
+    return hashes
+
+
+def payload_text(fields: Mapping[str, object]) -> str:
+    """Return the payload of a record: JSON with sorted names, dates in ISO 8601."""
+    return json.dumps(
+        fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_iso
+    )
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, date):  # a time is one too
+        return value.isoformat()
+    raise TypeError(f"a record cannot hold a {type(value).__name__}")
+
+
+def sha256_of(payload: str) -> str:
+    """Return the SHA-256 (hex) of a payload, which is the record's."""
+    return hashlib.sha256(payload.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ChainRecord:
+    """A record as the database has it; `tables.spine` describes the columns."""
+
+    table_name: str
+    number: int
+    kind: str
+    group_id: str | None
+    partition_key: str | None
+    partition: str | None
+    amends: int | None
+    payload: str
+    salt: str | None
+    record_sha256: str
+    signature: str | None
+    public_key: str | None
+    recorded_at: datetime
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The parsed payload."""
+        return json.loads(self.payload)
+
+    @property
+    def name(self) -> str:
+        """The delivery, else the kind, as messages name it."""
+        return self.group_id or self.kind
+
+
+def subject_sha256(
+    salt: str | None, group_id: str | None, partition_key: str | None, partition: str | None
+) -> str:
+    """Return the salted SHA-256 (hex) of a record's delivery: its payload has no plain names."""
+    named = payload_text({"group": group_id, "key": partition_key, "partition": partition})
+    return salted(salt, sha256_of(named))
+
+
+class ChainProblem(NamedTuple):
+    """A record, or a table, that does not fit.
+
+    Attributes:
+        table_name: Its table.
+        number: Number of the record; None: rows that no record names.
+        name: What the record is of: a delivery or a partition.
+        cause: What was expected and found.
+    """
+
+    table_name: str
+    number: int | None
+    name: str
+    cause: str
+
+    def __str__(self) -> str:
+        place = "no record" if self.number is None else f"record {self.number}"
+        return f"{self.table_name}, {place} ({self.name}): {self.cause}"
+
+
+def link_problems(
+    records: Iterable[ChainRecord],
+    trusted: frozenset[str],
+    head: tuple[int, str] | None,
+    renames: Renames = (),
+) -> Iterator[ChainProblem]:
+    """Yield each record of a table's chain whose hash, link or signature does not fit.
+
+    Args:
+        records: All records of the table, by number.
+        trusted: Public keys that may have signed.
+        head: Number and SHA-256 of the newest record, as it is recorded apart; None: missing.
+        renames: Its records of kind rename: those before them were signed with another name.
+    """
+    previous, latest = "", None
+    number = 0
+    for record in records:
+        number += 1
+        yield from (
+            ChainProblem(record.table_name, record.number, record.name, cause)
+            for cause in _record_problems(record, number, previous, trusted, renames)
+        )
+        number, previous, latest = record.number, record.record_sha256, record
+    if latest is None:
+        return
+    if latest.signature is None:
+        cause = "expected a signature of the newest record, found none: later records were deleted"
+        yield ChainProblem(latest.table_name, latest.number, latest.name, cause)
+    if head != (latest.number, latest.record_sha256):
+        found = "none" if head is None else f"record {head[0]}"
+        cause = f"expected as head of the chain this newest record, found {found}"
+        yield ChainProblem(latest.table_name, latest.number, latest.name, cause)
+
+
+def _record_problems(
+    record: ChainRecord, number: int, previous: str, trusted: frozenset[str], renames: Renames
+) -> Iterator[str]:
+    if record.number != number:
+        yield f"expected record {number}, found {record.number}: records between were deleted"
+    if sha256_of(record.payload) != record.record_sha256:
+        yield "expected the SHA-256 of its payload, found another: the record was changed"
+        return
+    try:
+        fields = record.fields
+    except ValueError:
+        yield "expected a JSON object as payload, found other text"
+        return
+    if fields.get("previous") != previous:
+        yield "expected the SHA-256 of the record before it, found another"
+    yield from _column_problems(record, fields, renames)
+    if record.signature is not None or record.public_key is not None:
+        yield from _signature_problems(record, trusted)
+
+
+def _column_problems(
+    record: ChainRecord, fields: Mapping[str, Any], renames: Renames
+) -> Iterator[str]:
+    later = [name for number, name in renames if number > record.number]
+    columns = {
+        "table": later[0] if later else record.table_name,
+        "number": record.number,
+        "kind": record.kind,
+        "amends": record.amends,
+        "at": record.recorded_at.isoformat(),
+    }
+    for name, value in columns.items():
+        if fields.get(name) != value:
+            yield f"expected {name} {fields.get(name)}, as it was signed, found {value}"
+    if record.salt is not None and fields.get("subject") != subject_sha256(
+        record.salt, record.group_id, record.partition_key, record.partition
+    ):
+        yield "expected the delivery and partition that were signed, found others"
+
+
+def _signature_problems(record: ChainRecord, trusted: frozenset[str]) -> Iterator[str]:
+    public_key = record.public_key or ""
+    if public_key not in trusted:
+        yield f"expected a signature by a trusted key, found the key {public_key or 'none'}"
+    elif not is_signed_by(public_key, record.record_sha256, record.signature or ""):
+        yield "expected a signature of this record, found another: the record was changed"
+
+
+class ChainHead(NamedTuple):
+    """The newest record of a table's chain."""
+
+    number: int
+    record_sha256: str
+
+
+def heads_sha256(heads: Mapping[str, ChainHead]) -> str:
+    """Return the SHA-256 (hex) over the heads of all tables."""
+    return sha256_of(payload_text({name: list(head) for name, head in heads.items()}))
+
+
+def heads_document(heads: Mapping[str, ChainHead], key: ChainKey, at: datetime) -> str:
+    """Return the heads of all tables as signed JSON, to be stored where others cannot change it."""
+    signed = {
+        "format": HEADS_FORMAT,
+        "exported_at": at.isoformat(),
+        "tables": {name: list(head) for name, head in sorted(heads.items())},
+        "public_key": key.public_key,
+    }
+    signature = key.sign(sha256_of(payload_text(signed)))
+    return json.dumps({**signed, "signature": signature}, indent=2) + "\n"
+
+
+def read_heads(text: str, name: str, trusted: frozenset[str]) -> Mapping[str, ChainHead]:
+    """Read exported heads.
+
+    Raises:
+        ConfigurationError: The text is not such a document, or no trusted key signed it.
+    """
+    try:
+        document = json.loads(text)
+        signature = document.pop("signature")
+        heads = {
+            table_name: ChainHead(int(number), str(sha256))
+            for table_name, (number, sha256) in document["tables"].items()
+        }
+        is_format = document["format"] == HEADS_FORMAT
+        public_key = document["public_key"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_format, heads, public_key, signature, document = False, {}, "", "", {}
+    if not is_format:
+        raise ConfigurationError(
+            f"invalid chain heads in {name}",
+            expected="a file that `orchestrate verify --export-heads` wrote",
+            found=f"{len(text)} characters of something else",
+            remedy="name another file",
+        )
+    if public_key not in trusted or not is_signed_by(
+        public_key, sha256_of(payload_text(document)), signature
+    ):
+        raise ConfigurationError(
+            f"invalid signature of the chain heads in {name}",
+            expected="a signature by CHAIN_KEY or a key of CHAIN_TRUSTED_KEYS",
+            found=f"the key {public_key}",
+            remedy="get the file again from where it was exported to, or trust that key",
+        )
+    return heads
+
+
+def head_problems(
+    exported: Mapping[str, ChainHead], present: Mapping[str, Mapping[int, str]]
+) -> Iterator[ChainProblem]:
+    """Yield each exported head whose record the database does not have.
+
+    Args:
+        exported: Heads by table, as they were exported earlier.
+        present: By table, the SHA-256 of the records with the numbers of these heads.
+    """
+    for name, head in sorted(exported.items()):
+        found = present.get(name, {}).get(head.number)
+        if found != head.record_sha256:
+            cause = "expected the exported record, found " + (
+                "none: the newest records were deleted" if found is None else "another"
+            )
+            yield ChainProblem(name, head.number, "exported head", cause)

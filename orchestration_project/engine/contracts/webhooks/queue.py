@@ -1,0 +1,163 @@
+"""Order of webhook deliveries, and their outcome in a run.
+
+A delivery's attempts are counted for ever, so that each has a name of its own, also after a replay.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from orchestration_project.engine.contracts.work_items import (
+    FAILED_STATES,
+    PERMANENT_REMEDIES,
+    ItemChange,
+    ItemState,
+    pause_after,
+)
+
+RETRY_PATIENCE = timedelta(minutes=10)
+"""Time for which a run that Dagster will retry counts as in progress."""
+
+RETRY_PAUSES = (timedelta(minutes=1), timedelta(minutes=5))
+"""After the end of the first failed attempt, and of each later one: what was away may be back."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A delivery that is to be worked on, with the state of its work item."""
+
+    source: str
+    delivery_id: str
+    state: ItemState
+    attempt_count: int
+    allowed_count: int
+    received_at: datetime
+    changed_at: datetime
+    run_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+
+    @property
+    def attempt(self) -> str:
+        """The name of its next attempt, or of the one under way: a run has it as key and tag.
+
+        The same delivery in another database came at another time: runs of that say nothing of it.
+        """
+        received_at = self.received_at.astimezone(UTC).isoformat()
+        return f"{self.source}|{self.delivery_id}#{self.attempt_count + 1} ({received_at})"
+
+    @property
+    def age(self) -> tuple[datetime, str, str]:
+        """Sort key of rows, the oldest first."""
+        return self.received_at, self.source, self.delivery_id
+
+
+@dataclass(frozen=True)
+class AttemptRun:
+    """The latest run of an attempt: Dagster's status, and whether Dagster tries it again.
+
+    ``has_rejected``: the run found that the delivery cannot be read, as would any other run.
+    """
+
+    run_id: str
+    status: str
+    ended_at: datetime | None = None
+    will_retry: bool = False
+    has_rejected: bool = False
+
+
+def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
+    """Return what the run of its attempt makes of ``row``; None: nothing new."""
+    if run is None:
+        # A run that was seen and is gone: it was deleted, so the attempt is over. Nobody knows when
+        # it ended, so that the next one waits for nothing.
+        return _over(row, row.run_id, "ready", now) if row.state == "leased" else None
+    ended_at = min(run.ended_at or now, now)  # another machine's clock may be ahead of ours
+    if run.status == "SUCCESS" and run.has_rejected:
+        reason = f"the run {run.run_id} rejected it; {PERMANENT_REMEDIES['contract']}"
+        return ItemChange("dead", ended_at, run.run_id, 1, reason_code="contract", reason=reason)
+    if run.status == "SUCCESS":
+        return ItemChange("done", ended_at, run.run_id, 1)
+    if run.status in ("FAILURE", "CANCELED") and not _is_tried_again(run, now):
+        return _over(row, run.run_id, "failed", ended_at)
+    if (row.state, row.run_id) == ("leased", run.run_id):
+        return None
+    return ItemChange("leased", now, run.run_id)
+
+
+def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
+    """Return what becomes of a delivery whose run failed before it claimed any; None: nothing.
+
+    A run that claims deliveries settles them itself; of one that ended, their leases are ended.
+    """
+    has_failed = run is not None and run.status in ("FAILURE", "CANCELED")
+    if run is None or not has_failed or row.state == "leased" or _is_tried_again(run, now):
+        return None
+    return _over(row, run.run_id, "failed", min(run.ended_at or now, now))
+
+
+def _over(row: Row, run_id: str | None, state: ItemState, at: datetime) -> ItemChange:
+    attempts = row.attempt_count + 1
+    state = "dead" if attempts >= row.allowed_count else state
+    due_at = at + pause_after(attempts, RETRY_PAUSES) if state == "failed" else None
+    change = ItemChange(state, at, run_id, 1, due_at=due_at)
+    if state not in FAILED_STATES:
+        return change
+    return replace(change, reason_code="run_ended", reason=f"see the run {run_id}")
+
+
+def _is_tried_again(run: AttemptRun, now: datetime) -> bool:
+    is_new = run.ended_at is None or now - run.ended_at < RETRY_PATIENCE
+    return run.will_retry and is_new
+
+
+def waits_until(row: Row, now: datetime) -> datetime | None:
+    """Return until when a row waits after a failed attempt; None: it does not."""
+    if row.state != "failed":
+        return None
+    until = row.changed_at + pause_after(row.attempt_count, RETRY_PAUSES)
+    # An attempt that ended later than now: the clock was set back, and nobody waits for it.
+    return until if row.changed_at <= now < until else None
+
+
+def first(rows: Sequence[Row], *, in_order: bool, most: int, now: datetime) -> list[Row]:
+    """Return which of one source's rows to look at, ``most`` at most.
+
+    Those that run keep their place when older ones come back, or come late. Without order those
+    that wait leave theirs to others.
+    """
+    ready = [row for row in rows if in_order or not waits_until(row, now)]
+    return sorted(ready, key=lambda row: (row.state != "leased", row.age))[:most]
+
+
+def due(
+    rows: Sequence[Row],
+    runs: Mapping[str, AttemptRun],
+    *,
+    in_order: Mapping[str, bool],
+    most: int,
+    now: datetime,
+) -> list[Row]:
+    """Return the rows to run now, the oldest first: no run is made of them, and they are in turn.
+
+    One that waits after a failed attempt is not due, and in order those behind it are not, either.
+    While a run of an ordered source goes on, none of its rows is: of two gateways the one whose
+    clock is behind takes in what is older than what runs.
+
+    Args:
+        rows: Those that are to be worked on, the first ones of each source.
+        runs: By the attempt that they were made of.
+        in_order: By source: whether a row waits until the one before is done or dead.
+        most: How many, at most.
+        now: The present moment.
+    """
+    found: list[Row] = []
+    busy = {row for row in rows if row.state == "leased" or row.attempt in runs}
+    begun = {row.source for row in busy}
+    for row in sorted(set(rows) - busy, key=lambda each: each.age):
+        if in_order[row.source] and row.source in begun:
+            continue
+        begun.add(row.source)
+        if not waits_until(row, now):
+            found.append(row)
+    return found[:most]

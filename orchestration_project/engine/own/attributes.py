@@ -1,0 +1,527 @@
+"""A dataset as attributes of YAML, which make the same value as a declaration in Python."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+from inspect import signature
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)
+from pydantic import Field as PydanticField
+
+from orchestration_project.engine.own import declarations
+from orchestration_project.engine.own.declarations import Dataset, Field
+from orchestration_project.engine.own.derived import Derived, derived
+from orchestration_project.engine.own.dlt_source import DltSource, dlt_source, rest_api_maker
+from orchestration_project.engine.own.reading import FORMATS, MAX_BYTES, RATE, invalid
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.settings.yaml import (
+    MemberError,
+    Place,
+    located,
+    read_yaml,
+    value_problems,
+)
+from orchestration_project.settings.yaml import syntax_problem as yaml_problem
+
+PREFIX = "orchestration_project."
+"""Begins the types of our components in a file."""
+
+SECRETS = {
+    *("bearer", "basic", "client_id", "client_secret"),
+    *("secret_headers", "secret_query", "secrets"),
+}
+"""Attributes with names of secrets; a wrong value of them may be one, and is not shown."""
+
+FindFunction: TypeAlias = Callable[[str], tuple[Callable[..., Any], bytes]]
+"""Returns a function by module:function, and the bytes of its module."""
+
+
+def _no_function(name: str) -> tuple[Callable[..., Any], bytes]:
+    raise invalid("function", "a module beside the file", name)
+
+
+FUNCTIONS = ContextVar[FindFunction]("functions", default=_no_function)
+"""Finds the functions that the file names which is read."""
+
+DECIMAL = re.compile(r"decimal\(\s*([0-9]+)\s*,\s*([0-9]+)\s*\)")
+
+
+NO_TEMPLATE = {"not": {"pattern": r"\{\{"}}
+"""JSON Schema of a name of a secret; it quotes no secret, as a pattern of names would."""
+
+
+def _schema(**parts: Any) -> Any:
+    """Return the JSON Schema of an attribute beside its type, for `dg check yaml` and editors."""
+    return PydanticField(json_schema_extra=parts)
+
+
+SecretName: TypeAlias = Annotated[str, _schema(**NO_TEMPLATE)]
+SecretNames: TypeAlias = Annotated[
+    dict[str, str] | None, _schema(additionalProperties={"type": "string", **NO_TEMPLATE})
+]
+TypeName: TypeAlias = Annotated[
+    str, _schema(pattern=f"^({'|'.join(declarations.TYPE_NAMES)}|{DECIMAL.pattern})$")
+]
+Rate: TypeAlias = Annotated[str, _schema(pattern=f"^{RATE.pattern}$")]
+ColumnName: TypeAlias = Annotated[str, _schema(pattern=f"^{declarations.NAME.pattern}$")]
+
+MEMBERS = {
+    "dataset": "name",
+    "day": "since",
+    "decimal": "type",
+    "derived": "name",
+    "field": "name",
+    "pattern": "matches",
+    "template": "url",
+    "time": "published",
+    "URL": "url",
+}
+"""Attribute that an error is about, by the first word of one that does not begin with it."""
+
+
+class Attributes(BaseModel):
+    """Base of attributes.
+
+    Each is checked as the value that it makes, so that an error has its line. Dagster checks types
+    alone: its errors show values, and one of them may be a secret in place of its name.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> "Attributes":
+        try:
+            if info.context is not None:
+                self.made()
+        except ConfigurationError as error:
+            problem = error.line.removeprefix("invalid ")
+            word = re.split(r"\W", problem)[0]
+            names = [word, MEMBERS.get(word)]
+            member = next((name for name in names if name in self.model_fields_set), None)
+            if member:
+                raise MemberError(member, problem) from None
+            raise ValueError(problem) from None
+        return self
+
+    def made(self) -> Any:
+        """Return the declared value."""
+        raise NotImplementedError
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The attributes that the file has."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+def _called(what: str, function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """Return the value that a function of a declaration makes of arguments."""
+    try:
+        signature(function).bind(**given)
+    except TypeError as error:
+        raise invalid(what, ", ".join(signature(function).parameters), error) from None
+    return function(**given)
+
+
+class CheckAttributes(Attributes):
+    """Checks of a field, which hold at once."""
+
+    positive: Literal[True] | None = None
+    between: list[Any] | None = None
+    one_of: list[str] | None = None
+    matches: str | None = None
+
+    def made(self) -> Sequence[Any]:
+        """Return the checks."""
+        if self.between is not None and len(self.between) != 2:
+            raise invalid("between", "two limits, such as [0, 100]", self.between)
+        makers: Mapping[str, Callable[[Any], Any]] = {
+            "positive": lambda _: declarations.positive,
+            "between": lambda limits: declarations.between(*limits),
+            "one_of": lambda values: declarations.one_of(*values),
+            "matches": declarations.matches,
+        }
+        return [makers[name](value) for name, value in sorted(self.given.items())]
+
+
+class FieldAttributes(Attributes):
+    """A field, as of `Field`; the type is a name such as text or decimal(12, 6)."""
+
+    name: ColumnName
+    type: TypeName
+    description: str
+    source: str = ""
+    optional: bool = False
+    check: CheckAttributes | None = None
+    subject: str = ""
+    personal: bool = False
+
+    def made(self) -> Field:
+        """Return the field."""
+        found = DECIMAL.fullmatch(self.type)
+        kind = declarations.decimal(int(found[1]), int(found[2])) if found else self.type
+        checks = self.check.made() if self.check else ()
+        return Field(**{**self.given, "type": kind, "check": checks})
+
+
+class CalendarAttributes(Attributes):
+    """Days for which a source has data, as of `Calendar`."""
+
+    market: str = ""
+    closed: list[Any] = []
+    weekdays: list[str] = []
+    skips: bool = True
+
+    def made(self) -> declarations.Calendar:
+        """Return the calendar."""
+        return declarations.Calendar(**self.given)
+
+
+class PartitionsAttributes(Attributes):
+    """Partitions: one each day, week or month; the other attributes are those of that function."""
+
+    every: Literal["day", "week", "month"]
+    since: Any
+    calendar: str | CalendarAttributes = ""
+    published: str = ""
+    weekday: str = ""
+    day: int | list[int] = 1
+    delay_days: int = 0
+    until: Any = ""
+    value_column: str = ""
+    values: list[str] = []
+    column: str = ""
+    reread_count: int = 4
+    zone: str = ""
+
+    def made(self) -> declarations.Partitions:
+        """Return the partitions."""
+        functions = {
+            "day": declarations.Daily,
+            "week": declarations.Weekly,
+            "month": declarations.Monthly,
+        }
+        given = {name: value for name, value in self.given.items() if name != "every"}
+        if isinstance(self.calendar, CalendarAttributes):
+            given["calendar"] = self.calendar.made()
+        return _called("partitions", functions[self.every], given)
+
+
+class PagingAttributes(Attributes):
+    """Paging by the function of that name."""
+
+    by: Literal["pages", "offsets", "cursor", "next_url", "link_header"]
+    parameter: str = ""
+    path: str = ""
+    size: int = 0
+    start: int = 1
+    most: int = 1000
+    limit: str = ""
+    total: str = ""
+    page_total: str = ""
+    max_offset: int = 0
+    optional: bool = False
+
+    def made(self) -> declarations.Paging:
+        """Return the paging."""
+        given = {name: value for name, value in self.given.items() if name != "by"}
+        return _called("paging", getattr(declarations, self.by), given)
+
+
+class ReadingAttributes(Attributes):
+    """The way to read records, as of `Reading`."""
+
+    format: Annotated[str, _schema(enum=FORMATS)]
+    records: str = ""
+    delimiter: str = ","
+    quote: str = '"'
+    columns: list[str] = []
+    decimal_comma: bool = False
+    encoding: str = "utf-8"
+    skip: int = 0
+    sheet: str = ""
+    table: int | str = 1
+    positions: dict[str, tuple[int, int]] | None = None
+    member: str = ""
+    max_bytes: int = MAX_BYTES
+    names: dict[str, str] | None = None
+    null_values: list[str] = []
+    extract: dict[str, tuple[str, str]] | None = None
+    skip_blank: str = ""
+    unpivot: list[str] = []
+    zipped: dict[str, Any] | None = None
+    expects: str = ""
+
+
+class IncrementalAttributes(Attributes):
+    """The request of what is new since the partition before, as of `incremental`."""
+
+    parameter: str
+    field: str
+    initial: str
+
+    def made(self) -> declarations.Incremental:
+        """Return the request."""
+        return declarations.Incremental(**self.given)
+
+
+class DocumentAttributes(Attributes):
+    """A document that has several partitions, as of `Document`."""
+
+    name: str
+    days: int = 0
+    is_listing: bool = True
+
+    def made(self) -> declarations.Document:
+        """Return the document."""
+        return declarations.Document(**self.given)
+
+
+class ListingAttributes(Attributes):
+    """A list of partitions, as of `Listing`."""
+
+    url: str
+    path: str = ""
+    member: str = ""
+
+    def made(self) -> declarations.Listing:
+        """Return the list."""
+        return declarations.Listing(**self.given)
+
+
+class FieldListAttributes(Attributes):
+    """A list of fields, as of `FieldList`."""
+
+    url: str
+    path: str = ""
+    name: str = "name"
+    type: str = "type"
+    types: dict[str, str] = {}
+
+    def made(self) -> declarations.FieldList:
+        """Return the list."""
+        return declarations.FieldList(**self.given)
+
+
+class OAuthAttributes(Attributes):
+    """A client of OAuth 2, as of `client_credentials`; ID and secret are environment variables."""
+
+    token_url: str
+    client_id: SecretName
+    client_secret: SecretName
+    scope: str = ""
+
+    def made(self) -> declarations.ClientCredentials:
+        """Return the client."""
+        return declarations.client_credentials(**self.given)
+
+
+class HttpAttributes(ReadingAttributes):
+    """A source over HTTP, as of `http_source`; secrets are names of environment variables."""
+
+    url: Annotated[str, _schema(pattern="^https?://")]
+    headers: dict[str, str] | None = None
+    query: dict[str, str] | None = None
+    secret_headers: SecretNames = None
+    secret_query: SecretNames = None
+    bearer: SecretName = ""
+    basic: Annotated[Any, _schema(items={"type": "string", **NO_TEMPLATE})] = None
+    oauth: OAuthAttributes | None = None
+    paging: PagingAttributes | None = None
+    rate: Rate = "2/s"
+    retries: int = 4
+    documents: list[DocumentAttributes] = []
+    incremental: IncrementalAttributes | None = None
+    json_query: dict[str, Any] | None = None
+    listing: ListingAttributes | None = None
+    field_list: FieldListAttributes | None = None
+    concurrent_requests: int = 1
+
+    def made(self) -> declarations.HttpSource:
+        """Return the source."""
+        basic = self.basic
+        if basic is not None and not (isinstance(basic, list) and len(basic) == 2):
+            expected = "a list of two names of environment variables"
+            raise invalid("basic", expected, "another value")
+        paging = self.paging.made() if self.paging else None
+        parts = {
+            "basic": basic and tuple(basic),
+            "oauth": self.oauth.made() if self.oauth else None,
+            "paging": paging,
+            "documents": tuple(each.made() for each in self.documents),
+            "incremental": self.incremental.made() if self.incremental else None,
+            "listing": self.listing.made() if self.listing else None,
+            "field_list": self.field_list.made() if self.field_list else None,
+        }
+        return declarations.http_source(**{**self.given, **parts})
+
+
+class FileAttributes(ReadingAttributes):
+    """A source of files, as of `file_source`."""
+
+    path: str
+
+    def made(self) -> declarations.FileSource:
+        """Return the source."""
+        return declarations.file_source(**self.given)
+
+
+class ChecksAttributes(Attributes):
+    """Checks of a whole delivery: numbers of rows, and the least ratio to usual deliveries."""
+
+    row_count: dict[Literal["min", "max"], int] | None = None
+    usual_size: float | None = None
+
+    def made(self) -> Sequence[Any]:
+        """Return the checks."""
+        rows, ratio = self.row_count, self.usual_size
+        return [
+            *([] if rows is None else [declarations.row_count(**rows)]),
+            *([] if ratio is None else [declarations.usual_size(ratio)]),
+        ]
+
+
+class DatasetAttributes(Attributes):
+    """A dataset, as of `Dataset`."""
+
+    name: str
+    key: list[str]
+    partitions: PartitionsAttributes
+    fields: list[FieldAttributes]
+    source: Any
+    checks: ChecksAttributes | None = None
+    description: str = ""
+    max_reject_ratio: float = 0.0
+    licence: str = "not stated"
+    owners: list[str] = ["team:data"]
+    grace_hours: int = 12
+    new_fields: Literal["ignore", "refuse", "collect"] = "ignore"
+    missing_fields: Literal["refuse", "ignore"] = "refuse"
+    rule_version: str = ""
+
+    def made(self) -> Dataset:
+        """Return the dataset."""
+        parts = {
+            "partitions": self.partitions.made(),
+            "fields": [each.made() for each in self.fields],
+            "source": self.source.made(),
+            "checks": self.checks.made() if self.checks else (),
+        }
+        return Dataset(**{**self.given, **parts})
+
+
+class DltAttributes(Attributes):
+    """A source of dlt, as of `dlt_source`: a function of a module beside the file, or `rest_api`.
+
+    Secrets of `rest_api` are named by their paths in it, such as ``client.auth.token``.
+    """
+
+    function: str = ""
+    rest_api: dict[str, Any] | None = None
+    resource: str = ""
+    capture: str = "answers"
+    incremental: bool = False
+    secrets: SecretNames = None
+    rate: Rate = "2/s"
+    retries: int = 4
+
+    def made(self) -> DltSource:
+        """Return the source."""
+        if bool(self.function) == (self.rest_api is not None):
+            raise invalid("source", "one of function and rest_api", "both or none")
+        given = {k: value for k, value in self.given.items() if k not in ("function", "rest_api")}
+        if self.rest_api is not None:
+            return dlt_source(rest_api_maker(self.rest_api, self.secrets or {}), **given)
+        make, code = FUNCTIONS.get()(self.function)
+        return replace(dlt_source(make, **given), code=code)
+
+
+class DerivedAttributes(Attributes):
+    """A derived table, as of `derived`, made by SQL."""
+
+    name: str
+    key: list[str]
+    fields: list[FieldAttributes]
+    sql: str
+    inputs: list[str] = []
+    partition_by: str = ""
+    input_columns: dict[str, str] | None = None
+    description: str = ""
+    owners: list[str] = ["team:data"]
+
+    def made(self) -> Derived:
+        """Return the derived table."""
+        return derived(**{**self.given, "fields": [each.made() for each in self.fields]})
+
+
+SOURCES: Mapping[object, type[Attributes]] = {
+    f"{PREFIX}DltDataset": DltAttributes,
+    f"{PREFIX}HttpDataset": HttpAttributes,
+    f"{PREFIX}FileDataset": FileAttributes,
+    f"{PREFIX}SqlTable": DerivedAttributes,
+}
+"""Attributes of the source by the type of a component, or of the whole derived table."""
+
+
+def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset | Derived:
+    """Return the dataset or derived table that a file declares; it may name ``functions``.
+
+    Raises:
+        ConfigurationError: An attribute is wrong; the error has its line.
+    """
+    try:
+        document = read_yaml(text)
+    except yaml.YAMLError as error:
+        raise _wrong("YAML of one component", yaml_problem(error)) from None
+    kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or kind not in SOURCES:
+        known = [str(name) for name in SOURCES]
+        found = located(text, ["type"], str(kind))
+        raise _wrong(f"type: {' or '.join(known)}", found, did_you_mean(str(kind), known))
+    if template := next(_templates(document.get("attributes"), ["attributes"]), None):
+        raise _wrong(
+            "values as they are, as each program reads them, also without Dagster",
+            located(text, template, ".".join(map(str, template)), "a template"),
+            "write the value; of a secret, write the name of its environment variable",
+        )
+    token = FUNCTIONS.set(functions)
+    try:
+        return _model(SOURCES[kind]).model_validate(document, context=SOURCES).attributes.made()
+    except ValidationError as error:
+        for place in (each["loc"] for each in error.errors() if SECRETS & set(each["loc"])):
+            found = located(text, place, ".".join(map(str, place)), "another value")
+            raise _wrong("names of environment variables", found) from None
+        raise _wrong(f"attributes of {kind}", "; ".join(value_problems(text, error))) from None
+    finally:
+        FUNCTIONS.reset(token)
+
+
+def _model(source: type[Attributes]) -> type[Any]:
+    """Return the model of a file whose dataset has a kind of source, or is derived."""
+    if source is DerivedAttributes:
+        return create_model("File", attributes=(source, ...))
+    dataset = create_model("Dataset", __base__=DatasetAttributes, source=(source, ...))
+    return create_model("File", attributes=(dataset, ...))
+
+
+def _templates(value: Any, place: Place) -> Iterator[Place]:
+    """Yield the places of templates, which Dagster would fill in."""
+    if isinstance(value, str) and "{{" in value:
+        yield place
+    members = value.items() if isinstance(value, dict) else ()
+    members = enumerate(value) if isinstance(value, list) else members
+    for name, member in members:
+        yield from _templates(member, [*place, name])
+
+
+def _wrong(expected: str, found: str, remedy: str = "") -> ConfigurationError:
+    return invalid("source file", expected, found, remedy or "correct the file")

@@ -1,0 +1,612 @@
+"""A declared dataset in the words of the engine: its table, contract, partitions and parser."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import polars as pl
+from sqlalchemy import Column, Table
+
+from orchestration_project.engine.contracts.contract import Claim, Contract, validate
+from orchestration_project.engine.contracts.delimited import PLACE, REJECT, Parsed
+from orchestration_project.engine.contracts.partitioning import (
+    Partition,
+    Partitioning,
+    day_or_none,
+    filled,
+)
+from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.rules import Validated
+from orchestration_project.engine.contracts.values import moment_or_none
+from orchestration_project.engine.own.declarations import (
+    OTHER_FIELDS,
+    Dataset,
+    Document,
+    ExactDecimal,
+    Field,
+    FileSource,
+    HttpSource,
+    RowCount,
+)
+from orchestration_project.engine.own.dlt_source import DltSource
+from orchestration_project.engine.own.formats.compressed import is_compressed
+from orchestration_project.engine.own.formats.shared import is_json, unreadable
+from orchestration_project.engine.own.records import (
+    Record,
+    document_of,
+    expect_document,
+    read_records,
+)
+from orchestration_project.errors import SourceError
+from orchestration_project.tables.schema import (
+    CAPTURED,
+    HISTORY,
+    OWN,
+    PERSONAL,
+    SUBJECT,
+    USD_SCALE,
+    FieldCheck,
+    count,
+    dataset_table,
+    day,
+    flag,
+    moment,
+    quantity,
+    text,
+)
+from orchestration_project.tables.schema import Field as TableField
+
+MIDNIGHTS = ("T00:00:00", "T00:00:00.000", "T00:00:00.000000", "T00:00:00.000000000")
+"""Ends of moments that are days, as formats without days write them."""
+
+DAY_FIELD = "day of the partition"
+"""Name of the field of a day that records do not have; no source has such a name."""
+
+
+_DECLARED: dict[str, tuple[Dataset, Table, Sequence[TableField]]] = {}
+"""Datasets whose tables were declared in this process, by name."""
+
+
+def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableField]]:
+    """Return the table of a dataset, and the fields that fill it; it is declared once."""
+    known = _DECLARED.get(dataset.name)
+    if known is not None and known[0] is dataset:
+        return known[1:]
+    fields = [_table_field(each, dataset) for each in dataset.stored_fields]
+    if not dataset.has_day_field:
+        column = day(dataset.partitions.column, "Day of the partition", key=True)
+        fields.insert(0, TableField(DAY_FIELD, column))
+    key = list(dataset.key_columns)
+    fields.sort(key=lambda each: _place_in_key(each, key))  # the key's columns come first, in order
+    comment = dataset.description or f"One row per {', '.join(key)}."
+    table = dataset_table(dataset.name, comment, *fields, asset=f"{domain}/{dataset.name}")
+    for each in (table, table.info[HISTORY]):
+        each.info[OWN] = True
+    _DECLARED[dataset.name] = (dataset, table, fields)
+    return table, fields
+
+
+def _place_in_key(field: TableField, key: Sequence[str]) -> int:
+    return key.index(field.column.key) if field.column.key in key else len(key)
+
+
+def _table_field(field: Field, dataset: Dataset) -> TableField:
+    """Return a field with its column."""
+    is_number = field.kind in ("integer", "decimal")
+    column = make_column(field, is_key=field.name in dataset.key_columns)
+    if field.subject:
+        column.info[CAPTURED] = _captured(field, dataset)
+    return TableField(
+        field.source_name,
+        column,
+        scale=USD_SCALE if field.kind == "decimal" else 0,
+        is_signed=is_number,
+        checks=[*list_size_checks(field), *field.checks],
+    )
+
+
+def _captured(field: Field, dataset: Dataset) -> Mapping[str, Any]:
+    """Return where captured bytes have the records of a subject, as JSON can have it."""
+    reading = dataset.source.reading
+    kinds = {HttpSource: "http", FileSource: "files", DltSource: "dlt"}
+    source = kinds[type(dataset.source)]
+    found = {"source": source, "dataset": dataset.name}
+    if reading.format == "csv":
+        return {**found, "delimiter": reading.delimiter, "field": field.source_name}
+    records = [name for name in reading.records.split(".") if name]
+    return {**found, "records": records, "path": field.source_name.split(".")}
+
+
+def make_column(field: Field, *, is_key: bool) -> Column[Any]:
+    """Return the column that a declared field becomes."""
+    column = _typed_column(field, is_key=is_key)
+    column.info |= {SUBJECT: field.subject} if field.subject else {}
+    column.info |= {PERSONAL: True} if field.personal else {}
+    return column
+
+
+def _typed_column(field: Field, *, is_key: bool) -> Column[Any]:
+    said, is_optional = field.description, field.optional
+    match field.kind:
+        case "integer":
+            return count(field.name, said, key=is_key, optional=is_optional)
+        case "date":
+            return day(field.name, said, key=is_key, optional=is_optional)
+        case "timestamp":
+            return moment(field.name, said, key=is_key, optional=is_optional)
+        case "boolean":
+            return flag(field.name, said, optional=is_optional)
+        case "decimal":
+            return quantity(field.name, said, optional=is_optional)
+        case _:
+            return text(field.name, said, key=is_key, optional=is_optional, from_senders=True)
+
+
+def list_size_checks(field: Field) -> Sequence[FieldCheck]:
+    """Return the checks that a decimal has no more digits than declared."""
+    if not isinstance(field.type, ExactDecimal):
+        return ()
+    digits, places = field.type.digits, field.type.places
+    says = f"a number with up to {places} decimals, below {field.type.limit:f}"
+    return (
+        FieldCheck("too_many_decimals", "places", (places,), says),
+        FieldCheck("too_many_digits", "below", (field.type.limit,), f"{says}, of {digits} digits"),
+    )
+
+
+def partitioning_of(dataset: Dataset) -> Partitioning:
+    """Return the partitions of a dataset."""
+    declared = dataset.partitions
+    return Partitioning(
+        dataset.name,
+        declared.calendar,
+        day_column=declared.column,
+        value_column=declared.value_column,
+        values=declared.values,
+        row_day=declared.row_day,
+    )
+
+
+def contract_of(
+    dataset: Dataset, table: Table, fields: Sequence[TableField], code: bytes
+) -> Contract:
+    """Return the contract of a delivery; ``code`` is the file that declares the dataset."""
+    counted = next((each for each in dataset.checks if isinstance(each, RowCount)), None)
+    return Contract(
+        table,
+        fields,
+        partition_fields=[day_field(dataset), *value_fields(dataset)],
+        claims=tuple(each for each in dataset.checks if isinstance(each, Claim)),
+        rule_version=dataset.rule_version or rule_version(dataset, code),
+        has_record_total=dataset.has_total,
+        row_limits=None if counted is None else (counted.min, counted.max),
+    )
+
+
+def rule_version(dataset: Dataset, code: bytes) -> str:
+    """Return a hash of all that could make other rows of the same bytes.
+
+    With a function of the project that is the whole file, as it may call others.
+    """
+    said = [
+        (each.name, each.kind, str(each.type), each.source_name, each.optional, each.checks)
+        for each in dataset.stored_fields
+    ]
+    reading = dataset.source.reading
+    read = (reading.format, sorted(reading.options.items()))
+    further = dataset.source.code if isinstance(dataset.source, DltSource) else b""
+    rules = repr((dataset.key_columns, said, read, code + further if reading.parse else b""))
+    return sha256(rules.encode()).hexdigest()[:12]
+
+
+def day_field(dataset: Dataset) -> str:
+    """Return the field of records that has the day of their partition."""
+    column = dataset.partitions.column
+    return next((each.source_name for each in dataset.fields if each.name == column), DAY_FIELD)
+
+
+def value_fields(dataset: Dataset) -> Sequence[str]:
+    """Return the field of records that has the other value of their partition, if there is one."""
+    column = dataset.partitions.value_column
+    return [each.source_name for each in dataset.fields if each.name == column]
+
+
+def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
+    """Yield the records of a document.
+
+    Raises:
+        SourceError: The document cannot be read.
+    """
+    records = _declared_records(dataset, body)
+    if isinstance(dataset.source, HttpSource) and dataset.source.documents:
+        records = _of_one_document(records, day_field(dataset), dataset.source.documents)
+    expects = dataset.source.reading.expects
+    return expect_document(records, expects) if expects else records
+
+
+def _of_one_document(
+    records: Iterator[Record], name: str, documents: Sequence[Document]
+) -> Iterator[Record]:
+    """Yield the records of a document that has several partitions.
+
+    Raises:
+        SourceError: One has no day, or a day of another document, as their names say.
+    """
+    fitting: set[tuple[str, str]] | None = None
+    known = ""
+    for record in records:
+        text = day_text(record, name)
+        if not record.left_out and text != known:
+            found = day_or_none(text)
+            if found is None:
+                raise unreadable("records that have a day, yyyy-mm-dd", ascii(text[:200]))
+            of_day = {(each.name, filled(each.name, found)) for each in documents}
+            fitting = of_day if fitting is None else fitting & of_day
+            if not fitting:
+                raise unreadable("days of one document", f"{known} and {text}")
+            known = text
+        yield record
+
+
+def day_text(record: Record, name: str) -> str:
+    """Return the day of a record as it is written; a line of too many fields may begin with it."""
+    return (dict([record.first]) if record.texts is None else record.texts).get(name, "")
+
+
+def _declared_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
+    may_lack = dataset.missing_fields == "ignore"
+    reads_all = may_lack or dataset.new_fields != "ignore"
+    json_names = [each.source_name for each in dataset.fields if each.kind == "json"]
+    places = dataset.source.reading.names or {}
+    reading = replace(
+        dataset.source.reading,
+        reads_all=reads_all,
+        json_names=frozenset(places.get(name, name) for name in json_names),
+    )
+    required = [each for each in dataset.fields if not (may_lack and each.optional)]
+    names = [each.source_name for each in required]
+    subject = next((each.name for each in dataset.fields if each.subject), "")
+    if subject and is_compressed(body):
+        raise unreadable(f"bytes out of which records of {subject} can be cut", "gzip or zip")
+    days = [each.source_name for each in dataset.fields if each.kind == "date"]
+    for record in read_records(body, reading, names):
+        with_others = record if dataset.new_fields == "ignore" else _with_others(dataset, record)
+        checked = _with_json(with_others, json_names) if json_names else with_others
+        yield _with_days(checked, days) if days else checked
+
+
+def _with_json(record: Record, names: Sequence[str]) -> Record:
+    """Return a record that is a reject if one of its fields of JSON is not JSON."""
+    texts = {} if record.left_out else record.texts or {}
+    wrong = next((name for name in names if texts.get(name) and not is_json(texts[name])), None)
+    if wrong is None:
+        return record
+    reason = f"{wrong} is not JSON: {texts[wrong][:MAX_SHOWN_CHARACTERS]}"
+    return record._replace(texts=None, problem=("not_json", reason))
+
+
+def _with_others(dataset: Dataset, record: Record) -> Record:
+    """Return a record in which the fields that are not declared are one, as JSON.
+
+    Raises:
+        SourceError: There are such fields, and the dataset refuses them.
+    """
+    names = {each.source_name for each in dataset.fields}
+    others = {name: text for name, text in (record.texts or {}).items() if name not in names}
+    if others and not dataset.collects:
+        raise SourceError(
+            "the source has fields that the declaration does not name",
+            expected=", ".join(sorted(names)),
+            found=", ".join(sorted(others)[:20]),
+            remedy='declare them, or choose new_fields="ignore" or "collect"',
+        )
+    if record.texts is None or not others:
+        return record
+    collected = json.dumps(others, sort_keys=True, ensure_ascii=False)
+    return record._replace(texts={**record.texts, OTHER_FIELDS: collected})
+
+
+def _with_days(record: Record, names: Sequence[str]) -> Record:
+    """Return a record in which a midnight without zone is the day, for fields that are days."""
+    texts = record.texts or {}
+    if not any(texts.get(name, "").endswith(MIDNIGHTS) for name in names):
+        return record
+    found = {
+        name: texts[name][: -len(midnight)]
+        for name in names
+        for midnight in MIDNIGHTS
+        if texts.get(name, "").endswith(midnight)
+    }
+    return record._replace(texts={**texts, **found})
+
+
+def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Record], bool]:
+    """Return whether a record belongs to a partition.
+
+    One whose day cannot be read belongs to each: it is rejected, not left out.
+    """
+    name = day_field(dataset) if dataset.has_day_field else ""
+    wanted = dataset.partitions.row_day(partition.day)
+    text, values = wanted.isoformat(), value_fields(dataset)
+
+    def is_own(record: Record) -> bool:
+        texts = record.texts
+        if record.left_out or (
+            texts and any(texts.get(each) != partition.value for each in values)
+        ):
+            return False
+        if not name:
+            return True
+        found = day_text(record, name)
+        return found == text or day_or_none(found) in (None, wanted)
+
+    return is_own
+
+
+MAX_SHOWN_CHARACTERS = 100
+
+LOADED_BEFORE = "loaded_before"
+"""Why records of an incremental source are left out that the partition before has."""
+
+
+class Progress(NamedTuple):
+    """The greatest value of the field that grows, and the keys of the records that have it."""
+
+    value: str
+    keys: Sequence[str] = ()
+
+
+def new_records(
+    dataset: Dataset, records: Iterable[Record], before: Progress | None
+) -> Iterator[Record]:
+    """Yield records, those left out that the partition before has.
+
+    Raises:
+        SourceError: A record is older than what was asked for, or does not say how old it is.
+    """
+    field = dataset.growing_field
+    if field is None or before is None:
+        yield from records
+        return
+    known, start = set(before.keys), _comparable(field, before.value)
+    for record in records:
+        if record.texts is None or record.left_out:
+            yield record
+            continue
+        found = _comparable(field, record.texts.get(field.source_name, ""))
+        if found < start:
+            raise SourceError(
+                "the source sent a record that is older than what was asked for",
+                expected=f"{field.source_name} from {before.value} on",
+                found=record.texts[field.source_name],
+                remedy="see the answer among the captures; correct the parameter of incremental",
+            )
+        is_known = found == start and _key_digest(dataset, record) in known
+        yield record._replace(left_out=LOADED_BEFORE) if is_known else record
+
+
+def progress_after(dataset: Dataset, bodies: Sequence[bytes], before: Progress) -> Progress:
+    """Return the greatest value of documents and of those before, with the keys that have it."""
+    field = dataset.growing_field
+    assert field is not None  # noqa: S101 - of an incremental source alone
+    greatest, keys = before, set(before.keys)
+    for body in bodies:
+        for record in records_of(dataset, body):
+            text = (record.texts or {}).get(field.source_name, "")
+            if record.texts is None or record.left_out:
+                continue
+            found, known = _comparable(field, text), _comparable(field, greatest.value)
+            if found > known:
+                greatest, keys = Progress(text), set()
+            if found >= known:
+                keys.add(_key_digest(dataset, record))
+    return Progress(greatest.value, sorted(keys))
+
+
+def _comparable(field: Field, text: str) -> Any:
+    """Return a value of the field that grows, in a form that orders it.
+
+    Raises:
+        SourceError: It is none.
+    """
+    readers = {"integer": int, "date": date.fromisoformat, "timestamp": moment_or_none}
+    try:
+        found = readers[field.kind](text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise unreadable(
+            f"{field.source_name}: a value of the type {field.kind}", ascii(text[:200])
+        )
+    return found
+
+
+def _key_digest(dataset: Dataset, record: Record) -> str:
+    """Return a short hash of a record's key, but for the day of the partition."""
+    texts = record.texts or {}
+    key = [texts.get(each.source_name, "") for each in dataset.fields if each.name in dataset.key]
+    return sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
+def version_of(
+    dataset: Dataset,
+    bodies: Sequence[bytes],
+    partition: Partition,
+    before: Progress | None = None,
+) -> str | None:
+    """Return the state of a partition in documents, as a hash of its records; None: it has none.
+
+    ``before`` is what an incremental source had at the partition before.
+
+    Raises:
+        SourceError: A document cannot be read.
+    """
+    is_own = records_of_partition(dataset, partition)
+    own = [
+        json.dumps(record.texts, sort_keys=True) + record.problem[0]
+        for body in bodies
+        for record in new_records(dataset, records_of(dataset, body), before)
+        if is_own(record)
+    ]
+    if not own:
+        return None
+    digest = sha256("\n".join(sorted(own)).encode()).hexdigest()[:16]
+    return f"{len(own)} records, {digest}"
+
+
+def parse_delivery(
+    dataset: Dataset,
+    parts: Sequence[Part],
+    partition: Partition,
+    before: Progress | None = None,
+) -> Parsed:
+    """Return the records of a partition as texts, in a row for each.
+
+    ``before`` is what an incremental source had at the partition before.
+
+    Where `Reading.quotes_records`, lines of the partition are quoted below a header.
+
+    Raises:
+        SourceError: A part cannot be read.
+    """
+    names = [each.source_name for each in dataset.stored_fields]
+    rows: list[tuple[Any, ...]] = []
+    rejects: list[tuple[Any, ...]] = []
+    reading = dataset.source.reading
+    has_others = dataset.has_day_field or dataset.partitions.value_column
+    filtered = Counter[str](other_days=0) if has_others else Counter[str]()
+    filtered.update(dict.fromkeys(reading.filters, 0))
+    filtered.update({LOADED_BEFORE: 0} if dataset.growing_field else {})
+    quoted: list[Part] = []
+    is_own = records_of_partition(dataset, partition)
+    for part in parts:
+        lines = [",".join(names)] if reading.quotes_records else []
+        for record in new_records(dataset, records_of(dataset, part.body), before):
+            is_of_day = is_own(record)
+            if not reading.quotes_records:
+                lines += [""] * (record.line_number - 1 - len(lines))
+                lines.append(json.dumps(record.texts or record.problem[1], sort_keys=True))
+            elif is_of_day:
+                lines.append(_delimited(record, names))
+            number = len(lines) if reading.quotes_records else record.line_number
+            place = (part.part_number, number)
+            if not is_of_day:
+                filtered[record.left_out or "other_days"] += 1
+            elif record.texts is None:
+                rejects.append((*place, *record.problem))
+            else:
+                rows.append((*place, *(record.texts.get(name, "") for name in names)))
+        quoted.append(Part(part.part_number, _quoted(dataset, part.body, lines)))
+    frame = pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row")
+    frame = frame.with_columns(
+        pl.when(pl.col(each.source_name).is_in(reading.null_values))
+        .then(pl.lit(""))
+        .otherwise(each.source_name)
+        .alias(each.source_name)
+        for each in dataset.fields
+        if each.optional and reading.null_values
+    )
+    if not dataset.has_day_field:
+        wanted = dataset.partitions.row_day(partition.day)
+        frame = frame.with_columns(pl.lit(wanted.isoformat()).alias(DAY_FIELD))
+    return Parsed(
+        frame,
+        pl.DataFrame(rejects, REJECT, orient="row"),
+        parts=quoted,
+        filtered=filtered,
+    )
+
+
+def _delimited(record: Record, names: Sequence[str]) -> str:
+    """Return the values of a record as one line."""
+    texts = record.texts or {}
+    return " ".join(",".join(texts.get(name, "") for name in names).splitlines())
+
+
+def _quoted(dataset: Dataset, body: bytes, records: Sequence[str]) -> bytes:
+    """Return the text that the line numbers of records are counted in."""
+    reading = dataset.source.reading
+    is_as_it_is = reading.format == "csv" and not reading.quotes_records
+    return document_of(body, reading) if is_as_it_is else "\n".join(records).encode()
+
+
+def validate_documents(
+    dataset: Dataset,
+    contract: Contract,
+    bodies: Sequence[bytes],
+    partition: Partition,
+    before: Progress | None = None,
+) -> Validated:
+    """Return the rows, rejects and audits of documents, as a load of the partition has them.
+
+    Raises:
+        SourceError: A document cannot be read.
+    """
+    parts = [Part(number, body) for number, body in enumerate(bodies, 1)]
+    parsed = parse_delivery(dataset, parts, partition, before)
+    return validate(
+        contract,
+        parsed,
+        parts,
+        partition_texts=partitioning_of(dataset).texts_of(partition),
+        record_total=None,
+        max_reject_ratio=dataset.max_reject_ratio,
+    )
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """Rows by what a load would do with them."""
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.added} rows added, {self.changed} changed, {self.removed} removed, "
+            f"{self.unchanged} unchanged"
+        )
+
+
+def compare_rows(validated: Validated, loaded: pl.DataFrame, key: Sequence[str]) -> RowDifference:
+    """Return the difference of a delivery from the loaded rows of its partition."""
+    return compare_frames(validated.rows.drop("part_number"), loaded, key)
+
+
+def compare_frames(rows: pl.DataFrame, loaded: pl.DataFrame, key: Sequence[str]) -> RowDifference:
+    """Return the difference of rows from the loaded ones."""
+    names = [name for name in rows.columns if name not in key]
+    now, before = rows, loaded.select(rows.columns).cast(rows.schema)
+    both = now.join(before, on=list(key), how="inner", suffix=" before")
+    same = both.filter(
+        pl.all_horizontal(
+            pl.lit(value=True),
+            *(pl.col(name).eq_missing(pl.col(f"{name} before")) for name in names),
+        )
+    )
+    return RowDifference(
+        added=len(now) - len(both),
+        changed=len(both) - len(same),
+        removed=len(before) - len(both),
+        unchanged=len(same),
+    )
+
+
+class Judged(NamedTuple):
+    """Rows and rejects that a load would make of documents.
+
+    Attributes:
+        rows: The rows, by column.
+        rejects: Reason code and reason of each record that is rejected.
+        failed: Names of the checks of the delivery that fail; one of them quarantines it.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    rejects: Sequence[tuple[str, str]]
+    failed: Sequence[str]

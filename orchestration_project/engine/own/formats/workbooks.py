@@ -1,0 +1,145 @@
+"""XLSX: rows of a sheet below a header, with days, whole numbers and truths as they are meant."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from posixpath import join, normpath
+from typing import Any
+
+from orchestration_project.engine.contracts.balance import RecordCount
+from orchestration_project.engine.own.formats.compressed import is_compressed, parts_of
+from orchestration_project.engine.own.formats.shared import (
+    MAX_CELLS,
+    Record,
+    Row,
+    missing_library,
+    records_below_header,
+    text_of,
+    unreadable,
+)
+from orchestration_project.engine.own.formats.xml_documents import local_name, parsed
+from orchestration_project.engine.own.reading import Reading
+
+SHARED = {"xl/sharedStrings.xml", "xl/styles.xml"}
+"""Parts with texts and forms of cells."""
+
+
+def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+    """Yield the records of a sheet; a row is one if a cell of it has a value.
+
+    Raises:
+        SourceError: It is not a workbook, or damaged, or lacks the sheet.
+    """
+    sheet, part = _sheet(body, reading)
+    cells = _cells(body, sheet)
+    header = cells[reading.skip] if reading.skip < len(cells) else []
+    problems = _problems(part, [text_of(cell) in names for cell in header])
+    return records_below_header(_rows(cells, problems, reading.skip), names)
+
+
+def _rows(
+    cells: Sequence[Sequence[Any]], problems: Mapping[int, tuple[str, str]], skip: int
+) -> Iterator[Row]:
+    for number, row in enumerate(cells[skip:], skip + 1):
+        if number == skip + 1 or number in problems or any(cell != "" for cell in row):
+            yield Row(number, [_text(cell) for cell in row], problems.get(number, ("", "")))
+
+
+def _text(cell: Any) -> str:
+    """Return a cell as a text: a whole number has no decimals."""
+    text = text_of(cell)
+    return text.removesuffix(".0") if isinstance(cell, float) else text
+
+
+def _cells(body: bytes, sheet: str) -> Sequence[Sequence[Any]]:
+    try:
+        from python_calamine import CalamineError, CalamineWorkbook  # an extra
+    except ImportError as error:
+        raise missing_library("python-calamine") from error
+    try:
+        with CalamineWorkbook.from_filelike(io.BytesIO(body)) as workbook:
+            found = workbook.get_sheet_by_name(sheet)
+            if found.total_height * found.total_width > MAX_CELLS:
+                raise unreadable(f"at most {MAX_CELLS} cells", f"more in the sheet {sheet}")
+            return found.to_python(skip_empty_area=False)
+    except (CalamineError, ValueError, OSError) as error:
+        raise unreadable("a whole workbook", str(error)[:200]) from error
+
+
+def _sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
+    """Return the name of the wanted sheet, and its part of the workbook.
+
+    Raises:
+        SourceError: There are several and none is named, or it is not there.
+    """
+    parts = parts_of(body, reading.max_bytes) if is_compressed(body) else {}
+    if "xl/workbook.xml" not in parts:
+        raise unreadable("a workbook of XLSX", "another document")
+    targets = {
+        link.get("Id", ""): normpath(join("/xl", link.get("Target", "")))[1:]
+        for link in parsed(parts.get("xl/_rels/workbook.xml.rels", b"<none/>"))
+    }
+    by_name = {
+        sheet.get("name", ""): targets.get(_relation(sheet.attrib), "")
+        for sheet in parsed(parts["xl/workbook.xml"]).iter()
+        if local_name(sheet.tag) == "sheet"
+    }
+    for each in SHARED & set(parts):  # of damaged XML calamine returns what it has got
+        parsed(parts[each])
+    name = reading.sheet or (next(iter(by_name)) if len(by_name) == 1 else "")
+    if by_name.get(name) not in parts:
+        wanted = f"the sheet {name}" if name else "one sheet, or its name as sheet="
+        raise unreadable(wanted, ", ".join(by_name) or "none")
+    return name, parts[by_name[name]]
+
+
+def _relation(attributes: Mapping[str, str]) -> str:
+    return next((value for name, value in attributes.items() if local_name(name) == "id"), "")
+
+
+def _problems(part: bytes, is_field: Sequence[bool]) -> Mapping[int, tuple[str, str]]:
+    """Return why rows cannot be records: a field has an error, or a formula without its value."""
+    found: dict[int, tuple[str, str]] = {}
+    number = 0
+    for row in (each for each in parsed(part).iter() if local_name(each.tag) == "row"):
+        number = int(row.get("r") or number + 1)
+        column = -1
+        for cell in row:
+            column = _column(cell.get("r", ""), column + 1)
+            texts = {local_name(each.tag): each.text or "" for each in cell}
+            if column >= len(is_field) or not is_field[column]:
+                continue
+            if cell.get("t") == "e":
+                found[number] = ("error_cell", f"column {column + 1} has {texts.get('v', '')}")
+            elif "f" in texts and not texts.get("v") and cell.get("t") != "str":
+                found[number] = ("no_value", f"column {column + 1} has a formula without its value")
+    return found
+
+
+def _column(reference: str, default: int) -> int:
+    """Return the number of a column, from 0, by a reference such as ``B2``."""
+    letters = reference.rstrip("0123456789")
+    if not letters:
+        return default
+    number = 0
+    for letter in letters.encode():
+        number = number * 26 + letter - b"@"[0]
+    return number - 1
+
+
+# -- counts, apart from what makes records --------------------------------------------------------
+
+
+ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?row>)", re.DOTALL)
+NUMBER = re.compile(rb"""\br=["'](\d+)["']""")
+VALUE = re.compile(rb"<(?:\w+:)?(?:v|t)\b[^>]*>[^<]")
+
+
+def count(body: bytes, reading: Reading) -> RecordCount:
+    """Count the rows below the header in which a cell has a value."""
+    number = records = 0
+    for row in ROW.finditer(_sheet(body, reading)[1]):
+        stated = NUMBER.search(row[1])
+        number = int(stated[1]) if stated else number + 1
+        records += number > reading.skip + 1 and bool(VALUE.search(row[2] or b""))
+    return records, len(body)

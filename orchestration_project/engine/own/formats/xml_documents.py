@@ -1,0 +1,146 @@
+"""XML: elements at a path are records; names are without their namespaces."""
+
+import re
+from collections.abc import Iterator, Sequence
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
+
+from orchestration_project.engine.contracts.balance import RecordCount
+from orchestration_project.engine.own.formats.shared import Record, unreadable
+from orchestration_project.engine.own.reading import Reading
+
+MAX_DEPTH = 200
+"""Elements around another one."""
+
+
+class _Builder(TreeBuilder):
+    """Builds a tree, and refuses document types: they declare entities."""
+
+    depth = 0
+
+    def doctype(self, *_: object) -> None:
+        raise unreadable("XML without a document type", "<!DOCTYPE")
+
+    def start(self, tag: str, attributes: dict[str, str]) -> Element:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise unreadable(f"at most {MAX_DEPTH} elements around another one", "more")
+        return super().start(tag, attributes)
+
+    def end(self, tag: str) -> Element:
+        self.depth -= 1
+        return super().end(tag)
+
+
+def parsed(body: bytes) -> Element:
+    """Return the root of an XML document.
+
+    Raises:
+        SourceError: It is not well-formed, or has a document type.
+    """
+    parser = XMLParser(target=_Builder())  # noqa: S314 - a document type is refused
+    try:
+        parser.feed(body)
+        return parser.close()
+    except (ParseError, LookupError, ValueError) as error:
+        raise unreadable("well-formed XML", str(error)) from error
+
+
+def local_name(name: str) -> str:
+    """Return a name without its namespace."""
+    return name.rpartition("}")[2]
+
+
+def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+    """Yield the records at the path.
+
+    A field is a child's text, ``@name`` an attribute, ``a/b`` a path and ``../`` the element
+    around.
+
+    Raises:
+        SourceError: There is nothing at the path.
+    """
+    first, *path = reading.records.split("/")
+    root = parsed(body)
+    found: list[Sequence[Element]] = [(root,)]
+    if local_name(root.tag) != first:
+        raise unreadable(f"records at {reading.records}", f"the root {local_name(root.tag)}")
+    for name in path:
+        found = _step(found, name, reading.records)
+    return (_record(number, chain, names) for number, chain in enumerate(found, 1))
+
+
+def _step(found: Sequence[Sequence[Element]], name: str, path: str) -> list[Sequence[Element]]:
+    """Return the children of a name, each with the elements around it.
+
+    Raises:
+        SourceError: There are children, but none of the name.
+    """
+    children = [(*chain, child) for chain in found for child in chain[-1]]
+    fitting = [chain for chain in children if local_name(chain[-1].tag) == name]
+    if children and not fitting:
+        others = ", ".join(sorted({local_name(chain[-1].tag) for chain in children})[:10])
+        raise unreadable(f"records at {path}", f"no {name} in {others}")
+    return list[Sequence[Element]](fitting)
+
+
+def _record(number: int, chain: Sequence[Element], names: Sequence[str]) -> Record:
+    texts: dict[str, str] = {}
+    for name in names:
+        values = _values(chain, name)
+        if len(values) > 1:
+            return Record(number, None, ("repeated_element", f"{name} occurs {len(values)} times"))
+        if None in values:
+            return Record(number, None, ("not_a_text", f"{name} has elements within"))
+        texts[name] = values[0] or "" if values else ""
+    return Record(number, texts)
+
+
+def _values(chain: Sequence[Element], path: str) -> Sequence[str | None]:
+    """Return the texts at a path from the last element; None: it has elements, not a text."""
+    found = [chain]
+    for name in path.split("/"):
+        if name == "..":
+            found = [each[:-1] for each in found if len(each) > 1]
+        elif name.startswith("@"):
+            return [
+                value.strip()
+                for each in found
+                for attribute, value in each[-1].attrib.items()
+                if local_name(attribute) == name[1:]
+            ]
+        else:
+            found = [
+                (*each, child)
+                for each in found
+                for child in each[-1]
+                if local_name(child.tag) == name
+            ]
+    return [None if len(each[-1]) else (each[-1].text or "").strip() for each in found]
+
+
+# -- counts, apart from what makes records --------------------------------------------------------
+
+
+TAG = re.compile(
+    rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>"
+    rb"""|<(?P<ends>/?)(?:[^\s/>:]+:)?(?P<name>[^\s/>]+)(?:[^>"']|"[^"]*"|'[^']*')*?(?P<empty>/?)>""",
+    re.DOTALL,
+)
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def count(body: bytes, reading: Reading) -> RecordCount:
+    """Count the tags that begin an element at the path."""
+    text = body.decode("utf-16", "replace").encode() if body.startswith(UTF_16) else body
+    path = [name.encode() for name in reading.records.split("/")]
+    around: list[bytes] = []
+    records = end = 0
+    for tag in TAG.finditer(text):
+        if tag["name"] is not None and not tag["ends"]:
+            around.append(tag["name"])
+            records += around == path
+        if around and (tag["ends"] or tag["empty"]):
+            around.pop()
+        end = end if around else tag.end()
+    rest = text[end:]
+    return records, len(body) - (len(rest) if rest.strip() else 0)

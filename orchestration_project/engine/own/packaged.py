@@ -1,0 +1,94 @@
+"""Fields and formulas of a declared dataset whose table the package's versions have."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import BigInteger, Boolean, Date
+
+from orchestration_project.engine.contracts.capture_forms import Form
+from orchestration_project.engine.contracts.contract import Contract, line_rules, row_formulas
+from orchestration_project.engine.contracts.field_formulas import BLANK, replace_field
+from orchestration_project.engine.contracts.formulas import Formula, LineRules, TableRules
+from orchestration_project.engine.own.contracts import day_field
+from orchestration_project.engine.own.declarations import MAX_DIGITS, Dataset, Field, decimal
+from orchestration_project.tables.schema import SCALE, USD_SCALE, Quantity, UtcTimestamp
+from orchestration_project.tables.schema import Field as TableField
+
+
+def fields_of(fields: Sequence[TableField]) -> Sequence[Field]:
+    """Return the declared fields of a table's fields, each under the name of its column."""
+    return [
+        Field(
+            each.column.key,
+            _type_of(each),
+            each.column.comment or each.name,
+            source=each.name,
+            optional=bool(each.column.nullable),
+        )
+        for each in fields
+    ]
+
+
+def _type_of(field: TableField) -> object:
+    """Return the declared type of a field."""
+    column = field.column
+    if isinstance(column.type, Quantity) or column.info.get(SCALE) or field.scale:
+        return decimal(MAX_DIGITS, USD_SCALE)
+    types = {Date: "date", UtcTimestamp: "timestamp", Boolean: bool, BigInteger: int}
+    return next((name for kind, name in types.items() if isinstance(column.type, kind)), str)
+
+
+def table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> TableRules:
+    """Return the rules by which rows are recomputed from captures, for evidence.
+
+    Args:
+        dataset: The declared dataset, which has a field with the day of a record.
+        contract: Its contract.
+        forms: How captures are read.
+    """
+    column = dataset.partitions.column
+    rejects = [(code, _read(dataset, each)) for code, each in line_rules(contract).rejects]
+    return TableRules(
+        contract.table,
+        None,
+        (column,),
+        {name: _read(dataset, formula) for name, formula in row_formulas(contract).items()},
+        LineRules(rejects, _filters(dataset), forms),
+    )
+
+
+def _filters(dataset: Dataset) -> Mapping[str, Formula]:
+    """Return formulas of records that are left out, by the reason, but of blank ones."""
+    day, given = day_field(dataset), ["given", dataset.partitions.column]
+    other_days: Formula = ["not", ["equal", day, given]]
+    reading = dataset.source.reading
+    unpivot = reading.unpivot or (reading.zipped.unpivot if reading.zipped else ())
+    if not unpivot or not reading.null_values:
+        return {"other_days": other_days}
+    name, cell = unpivot
+    is_null = _is_null(cell, reading.null_values)
+    first, last = (
+        ["over", [name], ["where", ["not", is_null], [operator, day]]]
+        for operator in ("min", "max")
+    )
+    is_between: Formula = ["and", ["greater", given, first], ["greater", last, given]]
+    return {"other_days": other_days, "not_listed": ["and", is_null, ["not", is_between]]}
+
+
+def _is_null(name: str, null_values: Sequence[str]) -> Formula:
+    """Return whether a field has a text that means no value."""
+    found: list[Formula] = [["equal", name, ["text", text]] for text in null_values]
+    return found[0] if len(found) == 1 else ["not", ["and", *(["not", each] for each in found)]]
+
+
+def _read(dataset: Dataset, formula: Formula) -> Formula:
+    """Return a formula that reads fields as the declaration says.
+
+    Texts that mean no value are blank, and a field may be a part of another one.
+    """
+    null_values = dataset.source.reading.null_values
+    for name in [each.source_name for each in dataset.fields if each.optional and null_values]:
+        reading: Formula = ["if", _is_null(name, null_values), BLANK, name]
+        formula = replace_field(formula, name, reading)
+    for name, (field, pattern) in (dataset.source.reading.extract or {}).items():
+        formula = replace_field(formula, name, ["extract", field, pattern])
+    return formula

@@ -1,0 +1,74 @@
+"""Documents of a declared source that have several partitions: which one has which."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from orchestration_project.engine.contracts.partitioning import (
+    A_DAY,
+    Partition,
+    day_or_none,
+    filled,
+)
+from orchestration_project.engine.own.contracts import day_field, day_text, records_of, version_of
+from orchestration_project.engine.own.declarations import Dataset, Document, HttpSource
+
+
+def documents_of(dataset: Dataset) -> Sequence[Document]:
+    """Return the documents that a dataset declares; none: each partition has its own."""
+    return dataset.source.documents if isinstance(dataset.source, HttpSource) else ()
+
+
+def names_of(dataset: Dataset, partition: Partition, today: date) -> Sequence[str]:
+    """Return the documents that may have a partition, in the declared order.
+
+    One of all days is read only where the partition is too old for the others.
+    """
+    age = (today - partition.day).days
+    documents = documents_of(dataset)
+    recent = [each for each in documents if age < each.days]
+    found = recent or [each for each in documents if not each.days]
+    return tuple(filled(each.name, partition.day) for each in found)
+
+
+def listings_of(dataset: Dataset, since: date | None, today: date) -> Sequence[str]:
+    """Return the documents that list the partitions from a day on; of None, the latest ones."""
+    listing = [each for each in documents_of(dataset) if each.is_listing]
+    recent = [each for each in listing if each.days and _covers(each, since, today)]
+    found = recent[:1] or [each for each in listing if not each.days]
+    last = _last_partition(dataset, today)
+    first = last if since is None else min(since, last)
+    days = [first + number * A_DAY for number in range((last - first).days + 1)]
+    return list(dict.fromkeys(filled(each.name, day) for each in found for day in days))
+
+
+def _covers(document: Document, since: date | None, today: date) -> bool:
+    return since is None or today - since <= timedelta(days=document.days)
+
+
+def _last_partition(dataset: Dataset, today: date) -> date:
+    """Return the latest day before today that may have been published."""
+    calendar = dataset.partitions.calendar
+    last = today - A_DAY
+    while not calendar.names(last) or calendar.is_holiday(last):
+        last -= A_DAY
+    return last
+
+
+def partitions_in(dataset: Dataset, body: bytes) -> Sequence[Partition]:
+    """Return the partitions of a document, oldest first.
+
+    Raises:
+        SourceError: The document cannot be read.
+    """
+    name = day_field(dataset)
+    texts = {day_text(record, name) for record in records_of(dataset, body)}
+    return sorted(Partition(day) for day in map(day_or_none, texts) if day is not None)
+
+
+def version_in(dataset: Dataset, body: bytes, partition: Partition) -> str | None:
+    """Return the state of a partition in a document; None: it is not in it.
+
+    Raises:
+        SourceError: The document cannot be read.
+    """
+    return version_of(dataset, [body], partition)

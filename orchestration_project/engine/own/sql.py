@@ -1,0 +1,103 @@
+"""The query of a derived table: one that only reads, and the tables that it reads."""
+
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from orchestration_project.engine.own.reading import invalid
+from orchestration_project.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+DIALECTS = {"sqlite": "sqlite", "postgresql": "postgres"}
+"""Dialects of sqlglot by the name of a database."""
+
+PLACE = re.compile(r" from (\d+):\d+")
+"""Line up to which a text or name has no end, in an error of the tokenizer of sqlglot."""
+
+
+def read_inputs(sql: str, database: str) -> Sequence[str]:
+    """Return the names of the tables that a query reads, in their order.
+
+    Names of common table expressions, aliases, subqueries and functions are none of them.
+
+    Args:
+        sql: The query.
+        database: Name of the database in whose dialect it is written.
+
+    Raises:
+        ConfigurationError: It cannot be parsed, writes, or is more than one statement.
+    """
+    _import_parser()
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    tree = _parse(sql, database)
+    found = [
+        source
+        for scope in traverse_scope(tree)
+        for source in scope.sources.values()
+        if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier)
+    ]
+    for source in found:
+        if source.db:
+            raise _wrong(source, "names of tables without a schema", f"{source.db}.{source.name}")
+    return sorted({_name_of(source.this) for source in found})
+
+
+def _import_parser() -> None:
+    """Import sqlglot without its warning of an old extra, which dagster-dbt requires."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"sqlglot\[rs\] is deprecated")
+        import_module("sqlglot.tokens")
+
+
+def _name_of(identifier: "exp.Identifier") -> str:
+    """Return a name as databases find it: without quotes, capitals do not matter."""
+    return identifier.name if identifier.args.get("quoted") else identifier.name.lower()
+
+
+def _parse(sql: str, database: str) -> "exp.Query":
+    """Return the syntax of a query."""
+    from sqlglot import exp, parse
+    from sqlglot.errors import ParseError, TokenError
+
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it takes for a command is refused
+    try:
+        parsed = parse(sql, dialect=DIALECTS.get(database))
+    except ParseError as error:
+        raise _unreadable(error, database) from None
+    except TokenError as error:
+        said = str(error.__context__ or error)
+        place = PLACE.search(said)
+        line = f"line {place[1]}: " if place else ""
+        raise invalid("SQL", f"a query of {database}", f"{line}{PLACE.sub('', said)}") from None
+    statements = [each for each in parsed if each is not None]
+    if len(statements) != 1:
+        raise invalid("SQL", "one query", f"{len(statements)} statements")
+    [tree] = statements
+    writing = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into, exp.Lock)
+    wrong = next(tree.find_all(*writing), None)
+    if wrong is not None or not isinstance(tree, exp.Query):
+        node = wrong or tree
+        raise _wrong(node, "a query that only reads, such as SELECT", node.key.upper())
+    return tree
+
+
+def _unreadable(error: Exception, database: str) -> ConfigurationError:
+    [first, *_] = getattr(error, "errors", None) or [{}]
+    said = str(first.get("description", error)).partition(" but got <Token")[0]
+    shown = str(first.get("highlight", ""))
+    column = int(first.get("col", 0)) - max(len(shown), 1) + 1
+    place = f"line {first.get('line')}, column {column}"
+    return invalid("SQL", f"a query of {database}", f"{place}, at {shown!r}: {said}")
+
+
+def _wrong(node: "exp.Expr", expected: str, found: str) -> ConfigurationError:
+    places = [each.meta for each in node.walk() if "line" in each.meta]
+    at = f"line {places[0]['line']}: " if places else ""
+    return invalid("SQL", expected, f"{at}{found}")

@@ -1,0 +1,1 @@
+"""Queries that all tables have: pages, sums, changes, days of publication, persons."""
