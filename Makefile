@@ -125,6 +125,9 @@ chaos: $(VENV)/installed-dev ## two hosts, a backfill, each program killed 20 ti
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
 
+house: $(VENV)/installed-dev ## draw the folders of the package and their imports into docs/reference/diagrams/house.svg
+	@$(VENV)/bin/python -m tools.reference_pages --write
+
 docs: $(VENV)/installed-dev $(DOCS_VENV)/installed ## docs/reference from the code, then the site: a broken link ends it
 	@$(VENV)/bin/python -m tools.reference_pages --write
 	@NO_COLOR=1 $(DOCS_VENV)/bin/zensical build --strict --clean

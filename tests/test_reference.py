@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.structure.modules import PACKAGE, Module
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.gateway.api.app import operations_of
@@ -13,6 +14,7 @@ from orchestration_project.settings import PROJECT_ROOT, settings_class
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.catalogue import known_tables
 from tools.reference_pages.dictionary import joins, null_rule, unit
+from tools.reference_pages.house import find_imports, nearest
 from tools.reference_pages.markdown import HEADS, cell, table
 from tools.reference_pages.pages import FOLDER
 from tools.reference_pages.tables import DATA_MODULES, OTHER_MODULES, data_tables, groups
@@ -136,3 +138,10 @@ def test_every_check_of_data_says_what_to_do_and_how_severe_it_is():
     settings = {name.upper() for name in settings_class().model_fields}
     limits = list(CheckLimits().flat())
     assert {n for n in named - settings if not any(each.startswith(n) for each in limits)} == set()
+
+
+def test_the_diagram_of_folders_leaves_out_what_another_folder_leads_to():
+    imports = {"cli": {"engine", "tables"}, "engine": {"tables"}, "tables": set()}
+    assert nearest(imports) == {"cli": ["engine"], "engine": ["tables"], "tables": []}
+    modules = [Module("cli/a.py", f"import {PACKAGE.name}.engine.b"), Module("engine/b.py", "")]
+    assert find_imports(modules) == {"cli": {"engine"}, "engine": set()}

@@ -3,7 +3,7 @@
 Plain SVG needs no script, no font and no network, on the site and wherever Markdown is shown.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from statistics import mean
 
@@ -11,6 +11,8 @@ from sqlalchemy import Table
 
 from orchestration_project.tables.schema import HISTORY, key_names
 from tools.reference_pages.tables import Group, data_tables, groups, sources
+
+CONTENT = "tables, keys and what each is made of"
 
 LINE, PADDING, GAP_X, GAP_Y, CHARACTER = 18, 10, 70, 24, 7.4
 OWNERS = {"capture_id": "captures", "group_id": "deliveries", "sha256": "blobs"}
@@ -31,16 +33,18 @@ STYLE = """
 def write() -> Mapping[str, str]:
     """Return the diagrams of each group and of the data dictionary by the names of their files."""
     of_groups = {
-        f"diagrams/{group.name}.svg": _svg(group.title, *_model(tables, _owners))
+        f"diagrams/{group.name}.svg": draw(f"{group.title}: {CONTENT}", *_model(tables, _owners))
         for group in groups()
         if len(tables := _current(group)) > 1
     }
-    dictionary = _svg("Data dictionary", *_model(data_tables(), lambda _: ()))
+    dictionary = draw(f"Data dictionary: {CONTENT}", *_model(data_tables(), lambda _: ()))
     return {**of_groups, "diagrams/dictionary.svg": dictionary}
 
 
 Boxes = Mapping[str, Sequence[str]]
-Arrows = Iterable[tuple[str, str]]
+Arrow = tuple[str, str]
+Place = tuple[float, float, float, float]
+"""Left, top, width and height of a box."""
 
 
 def _current(group: Group) -> list[Table]:
@@ -99,44 +103,56 @@ def _layers(boxes: Boxes, arrows: Sequence[tuple[str, str]]) -> list[list[str]]:
     return layers
 
 
-def _svg(title: str, boxes: Boxes, arrows: Sequence[tuple[str, str]]) -> str:
-    at: dict[str, tuple[float, float, float, float]] = {}
-    x = bottom = float(PADDING)
-    for layer in _layers(boxes, arrows):
-        longest = max(len(line) for name in layer for line in (name, *boxes[name]))
-        width, y = longest * CHARACTER + 2 * PADDING, float(PADDING)
-        for name in layer:
-            height = (1 + len(boxes[name])) * LINE + PADDING
-            at[name] = (x, y, width, height)
-            y += height + GAP_Y
-        bottom, x = max(bottom, y), x + width + GAP_X
-    width, height = x - GAP_X + PADDING, bottom - GAP_Y + PADDING
+def draw(title: str, boxes: Boxes, arrows: Sequence[Arrow], *, is_down: bool = False) -> str:
+    """Return the SVG of boxes and arrows, which lead from left to right, or ``is_down``."""
+    at = _places(_layers(boxes, arrows), boxes, is_down=is_down)
+    width = max(x + wide for x, _, wide, _ in at.values()) + PADDING
+    height = max(y + high for _, y, _, high in at.values()) + PADDING
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img">',
-        f"<title>{escape(title)}: tables, keys and what each is made of</title>",
+        f"<title>{escape(title)}</title>",
         f"<style>{STYLE}</style>",
         '<defs><marker id="end" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#475569"/></marker>'
         "</defs>",
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="6" fill="#ffffff"/>',
-        *(_arrow(at[origin], at[made]) for origin, made in sorted(set(arrows))),
+        *(_arrow(at[origin], at[made], is_down=is_down) for origin, made in sorted(set(arrows))),
         *(_box(name, boxes[name], *at[name]) for name in boxes),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _arrow(
-    origin: tuple[float, float, float, float], made: tuple[float, float, float, float]
-) -> str:
-    x, y = origin[0] + origin[2], origin[1] + origin[3] / 2
-    to_x, to_y = made[0], made[1] + made[3] / 2
-    bend = GAP_X / 2
-    return (
-        f'<path class="arrow" d="M{x:.0f} {y:.0f} C{x + bend:.0f} {y:.0f} '
-        f'{to_x - bend:.0f} {to_y:.0f} {to_x:.0f} {to_y:.0f}"/>'
-    )
+def _places(layers: Sequence[Sequence[str]], boxes: Boxes, *, is_down: bool) -> dict[str, Place]:
+    """Return the place of each box; a layer is a column, or a row if arrows lead down."""
+    at: dict[str, Place] = {}
+    x = y = float(PADDING)
+    for layer in layers:
+        texts = {name: (name, *boxes[name]) for name in layer}
+        widths = {name: max(map(len, texts[name])) * CHARACTER + 2 * PADDING for name in layer}
+        if not is_down:
+            widths = dict.fromkeys(widths, max(widths.values()))
+        for name in layer:
+            height = len(texts[name]) * LINE + PADDING
+            at[name] = (x, y, widths[name], height)
+            x, y = (x + widths[name] + GAP_Y, y) if is_down else (x, y + height + GAP_Y)
+        _, _, width, height = at[layer[-1]]
+        x, y = (PADDING, y + height + GAP_Y) if is_down else (x + width + GAP_X, PADDING)
+    return at
+
+
+def _arrow(origin: Place, made: Place, *, is_down: bool) -> str:
+    x, y, width, height = origin
+    to_x, to_y, to_width, to_height = made
+    if is_down:
+        x, y, to_x = x + width / 2, y + height, to_x + to_width / 2
+        bends = (x, y + GAP_Y / 2, to_x, to_y - GAP_Y / 2)
+    else:
+        x, y, to_y = x + width, y + height / 2, to_y + to_height / 2
+        bends = (x + GAP_X / 2, y, to_x - GAP_X / 2, to_y)
+    curve = "C{:.0f} {:.0f} {:.0f} {:.0f}".format(*bends)
+    return f'<path class="arrow" d="M{x:.0f} {y:.0f} {curve} {to_x:.0f} {to_y:.0f}"/>'
 
 
 def _box(name: str, lines: Sequence[str], x: float, y: float, width: float, height: float) -> str:

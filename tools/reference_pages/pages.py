@@ -16,6 +16,7 @@ from tools.reference_pages import (
     evidence,
     faults,
     gaps,
+    house,
     logs,
     metadata,
     metrics,
@@ -64,6 +65,7 @@ def generated() -> Mapping[str, str]:
     return (
         {name: write() for name, write in PAGES.items()}
         | dict(diagram.write())
+        | dict(house.write())
         | dict(rules.write())
         | dict(schemas.write())
         | dict(notebooks.write())
