@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from orchestration_project.settings import PROJECT_ROOT
 
 COMMANDS = (
-    "--version", "--help", "domains", "tables", "alerts list", "items list", "keys list",
-    "artifacts list", "plugins list", "config show", "config diff", "config check", "schema diff",
-    "access review", "approvals list", "objectives list", "objectives check", "pause --list",
-    "completion bash", "verify --chain",
+    "--version", "--help", "domains", "tables", "alerts check", "alerts list", "items list",
+    "keys list", "artifacts list", "plugins list", "config show", "config diff", "config check",
+    "schema diff", "access review", "approvals list", "objectives list", "objectives check",
+    "pause --list", "completion bash", "verify --chain",
 )  # fmt: skip
 """Commands that need no definitions, without a run or a request."""
 
@@ -25,7 +25,6 @@ ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psyco
 """Packages that none of them imports."""
 
 WITH_DEFINITIONS = {
-    "alerts check": "the names of jobs, assets and sensors that rules match",
     "attention": "the job that loads a late or quarantined partition again, of each asset",
     "datasets": "the partitions of each asset, and the assets of each job",
     "dbt-sources": "the partitions and keys of the assets",
