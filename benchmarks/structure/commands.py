@@ -24,11 +24,13 @@ COMMANDS = (
 ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psycopg", "rich")
 """Packages that none of them imports."""
 
+WITH_DOMAINS = ("verify --balance",)
+"""Commands that read what the domains declare, and no definitions; they import none of `ABSENT`."""
+
 WITH_DEFINITIONS = {
-    "attention": "the job that loads a late or quarantined partition again, of each asset",
+    "attention": "whether and when the schedules of sites are due, as Dagster reads them",
     "datasets": "the partitions of each asset, and the assets of each job",
     "dbt-sources": "the partitions and keys of the assets",
-    "verify --balance": "the equations that the domains declare",
 }
 """Commands that read definitions, and what they need of them; they open no instance of Dagster.
 
