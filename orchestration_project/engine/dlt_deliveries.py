@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.dlt_private import Sessions, missing_dlt, read_items
-from orchestration_project.connections.http import HttpClient
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.parts import Part
@@ -33,6 +32,9 @@ from orchestration_project.own.contracts import Progress, parse_delivery, versio
 from orchestration_project.own.declarations import Dataset, HttpSource
 from orchestration_project.own.dlt_source import DltSource, arguments_of, lines_of
 from orchestration_project.redaction import MASK, Secrets
+
+if TYPE_CHECKING:
+    from orchestration_project.connections.http import HttpClient
 
 MISSING = (404, 410)
 """Statuses of a partition that the source does not have."""
@@ -62,7 +64,7 @@ class DltReader:
 
     dataset: Dataset
     source: DltSource
-    http: HttpClient
+    http: "HttpClient"
     captures: Captures
     clock: Clock
     secrets: Callable[[], Mapping[str, str]]

@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import (
-    AnswerLimits,
-    Network,
-)
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.contracts.addresses import OWN_NAMES
 from orchestration_project.contracts.webhooks.schemes import SCHEMES, standard_headers
@@ -94,6 +90,8 @@ def post_signed(
         ConfigurationError: The URL may not be requested.
         TransientError: The receiver did not answer.
     """
+    from orchestration_project.connections.http import AnswerLimits, Network
+
     is_outside = urlsplit(receiver.url).hostname not in OWN_NAMES
     with open_client(
         settings,

@@ -24,11 +24,9 @@ from orchestration_project.resources.documents.extraction import (
     Reading,
 )
 from orchestration_project.resources.documents.source import DocumentSource, is_upload, read_upload
+from orchestration_project.resources.documents.waiting import REPLAY_PREFIX
 from orchestration_project.tables.documents import documents, documents_files, documents_pages
 from orchestration_project.tables.spine import blobs, captures, deliveries
-
-REPLAY_PREFIX = "documents_replay/"
-"""Topics of recorded documents, a topic for each partition."""
 
 UPLOADS = "uploads"
 """Source of the deliveries of uploads."""

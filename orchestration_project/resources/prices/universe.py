@@ -10,6 +10,7 @@ from orchestration_project.domains.finra.calendar import TIERS, latest_published
 from orchestration_project.domains.prices.calendar import (
     closes_at,
     last_complete_session,
+    month_of,
     months,
 )
 from orchestration_project.domains.prices.states import missing_months, missing_sessions
@@ -21,6 +22,12 @@ from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.finra import finra_symbol_week as traded
 from orchestration_project.tables.prices import prices_daily
+
+
+def first_price_month(settings: Settings, now: date) -> date:
+    """Return PRICES_FIRST_MONTH; without it, a year back."""
+    a_year_back = month_of(now).replace(year=now.year - 1)
+    return PricesSettings.of(settings).prices_first_month or a_year_back
 
 
 def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:
