@@ -30,8 +30,8 @@ def test_a_change_of_formats_or_texts_raises_the_rules():
 def test_a_changed_format_is_named_until_the_rules_rise(monkeypatch):
     changed = replace(FORMATS["application/rtf"], extensions=("rtf", "rtx"))
     monkeypatch.setitem(FORMATS, "application/rtf", changed)
-    assert extraction_rules.find_changes() == ["application/rtf"]
-    with pytest.raises(SystemExit, match=r"expected more than \d+, .*: application/rtf\."):
+    assert "application/rtf" in extraction_rules.find_changes()
+    with pytest.raises(SystemExit, match=r"expected more than \d+, .*application/rtf"):
         extraction_rules.write()
 
 
