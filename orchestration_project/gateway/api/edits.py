@@ -1,14 +1,15 @@
 """Edits of schedules and flags over the API: judged, audited, and made once."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from orchestration_project.contracts.api.edits import Edited, FieldChange
 from orchestration_project.contracts.edits import (
     Action,
     EditConflictError,
+    EditedKind,
     Stored,
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError, UnknownNameError
@@ -55,16 +56,21 @@ class EditFields(Body):
         }
 
 
-class ChangedFields(EditFields):
-    """Fields that change."""
+def edit_body(kind: EditedKind[Any], title: str, **more: Any) -> type[EditFields]:
+    """Return the body of an edit: the fields of a kind's model, each optional, and ``more``.
 
-    expected_version: int = Field(ge=1, description=VERSION)
-
-
-class TriedFields(EditFields):
-    """Edit to try: without a version something new, with one a change."""
-
-    expected_version: int | None = Field(None, ge=1, description=VERSION)
+    Values are judged where definitions are stored, so that jobs and the API refuse the same.
+    """
+    fields = {name: field for name, field in kind.model.model_fields.items() if name != "name"}
+    optional: dict[str, Any] = {
+        name: (field.annotation | None, Field(None, description=field.description))
+        for name, field in fields.items()
+    }
+    body = create_model(title, __base__=EditFields, **optional, **more)
+    body.NULLABLE = frozenset(
+        name for name, field in fields.items() if type(None) in get_args(field.annotation)
+    )
+    return body
 
 
 async def make_edit(
@@ -127,34 +133,38 @@ def _edit_of(call: Call[Any, Any], action: Action | None) -> Edit:
 
 
 def edit_operations(
-    noun: str,
+    kind: EditedKind[Any],
     answer: type[Edited],
     *,
-    create: tuple[Handler, type[EditFields]],
-    attempt: tuple[Handler, type[TriedFields]],
-    change: tuple[Handler, type[ChangedFields]],
+    create: Handler,
+    attempt: Handler,
+    change: Handler,
     delete: Handler,
 ) -> Sequence[Operation]:
-    """Return the operations that edit definitions of a kind: each a handler, and its body."""
+    """Return the operations that edit definitions of a kind."""
+    noun, title = kind.noun, kind.model.__name__
     path = f"/operations/{noun}s"
     named = f"{path}/{{name}}"
+    name = (Name, Field(description=f"Name of the {noun}"))
+    version = (int, Field(ge=1, description=VERSION))
+    version_or_none = (int | None, Field(None, ge=1, description=VERSION))
     return (
         Operation(
-            *("POST", path, "admin", f"Create a {noun}", create[0]),
-            body=create[1],
+            *("POST", path, "admin", f"Create a {noun}", create),
+            body=edit_body(kind, f"New{title}", name=name),
             answer=answer,
             status=201,
         ),
         Operation(
-            *("POST", f"{named}/dry-run", "operator", f"Try an edit of a {noun}", attempt[0]),
+            *("POST", f"{named}/dry-run", "operator", f"Try an edit of a {noun}", attempt),
             query=EditedName,
-            body=attempt[1],
+            body=edit_body(kind, f"Tried{title}", expected_version=version_or_none),
             answer=answer,
         ),
         Operation(
-            *("POST", named, "admin", f"Change a {noun}", change[0]),
+            *("POST", named, "admin", f"Change a {noun}", change),
             query=EditedName,
-            body=change[1],
+            body=edit_body(kind, f"Changed{title}", expected_version=version),
             answer=answer,
         ),
         Operation(

@@ -3,51 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
-
 from orchestration_project.contracts.api.edits import FlagEdited, FlagList
 from orchestration_project.contracts.edits import Action
-from orchestration_project.contracts.flags import StoredFlag, flag_problems, require_unused
-from orchestration_project.contracts.moments import Moment
+from orchestration_project.contracts.flags import (
+    FLAG_KIND,
+    StoredFlag,
+    flag_problems,
+    require_unused,
+)
 from orchestration_project.gateway.api.edits import (
-    ChangedFields,
     DeletedName,
     EditedName,
     EditFields,
-    TriedFields,
     edit_operations,
     make_edit,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.edits import Edit, EditResult
 from orchestration_project.services.flags import FLAG_STORE, flag_uses, show_flags
-
-
-class FlagFields(EditFields):
-    """Fields of a flag; omitted ones keep their value, or have their default."""
-
-    NULLABLE = frozenset({"expires_at"})
-
-    share: float | None = Field(None, description="Share of keys that it holds for, 0 to 1")
-    listed_keys: list[Name] | None = Field(None, description="Keys that it always holds for")
-    owner: Name | None = Field(None, description="Person or team that answers for it")
-    expires_at: Moment | None = Field(None, description="Time from which it is off")
-
-
-class NewFlag(FlagFields):
-    """Flag to create."""
-
-    name: Name = Field(description="Name of the flag")
-
-
-class ChangedFlag(ChangedFields, FlagFields):
-    """Fields that change."""
-
-
-class TriedFlag(TriedFields, FlagFields):
-    """Edit to try: without a version a new flag, with one a change."""
 
 
 async def list_operations_flags(call: Call[Parameters, Body]) -> FlagList:
@@ -58,12 +32,12 @@ async def list_operations_flags(call: Call[Parameters, Body]) -> FlagList:
     return FlagList(flags=show_flags(stored, used, now), problems=problems)
 
 
-async def create_flag(call: Call[Parameters, NewFlag]) -> FlagEdited:
+async def create_flag(call: Call[Parameters, EditFields]) -> FlagEdited:
     """Create a flag."""
     return await _edit(call, Action.CREATE)
 
 
-async def change_flag(call: Call[EditedName, ChangedFlag]) -> FlagEdited:
+async def change_flag(call: Call[EditedName, EditFields]) -> FlagEdited:
     """Change a flag, such as its share."""
     return await _edit(call, Action.CHANGE)
 
@@ -73,7 +47,7 @@ async def delete_flag(call: Call[DeletedName, Body]) -> FlagEdited:
     return await _edit(call, Action.DELETE)
 
 
-async def try_flag(call: Call[EditedName, TriedFlag]) -> FlagEdited:
+async def try_flag(call: Call[EditedName, EditFields]) -> FlagEdited:
     """Return what an edit would change; nothing is written."""
     return await _edit(call, None)
 
@@ -102,11 +76,11 @@ OPERATIONS = (
         answer=FlagList,
     ),
     *edit_operations(
-        "flag",
+        FLAG_KIND,
         FlagEdited,
-        create=(create_flag, NewFlag),
-        attempt=(try_flag, TriedFlag),
-        change=(change_flag, ChangedFlag),
+        create=create_flag,
+        attempt=try_flag,
+        change=change_flag,
         delete=delete_flag,
     ),
 )

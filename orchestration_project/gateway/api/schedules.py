@@ -5,34 +5,29 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
-
 from orchestration_project.contracts.api.edits import ScheduleEdited, ScheduleList, ScheduleShown
 from orchestration_project.contracts.edits import REMEDY, Action
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.edits import (
-    ChangedFields,
     DeletedName,
     EditedName,
     EditFields,
-    TriedFields,
     edit_operations,
     make_edit,
 )
 from orchestration_project.gateway.api.jobs import find_job
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
-from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.edits import Edit, EditResult
 from orchestration_project.services.schedules.jobs import run_config_of
 from orchestration_project.services.schedules.rules.schedules import (
+    SCHEDULE_KIND,
     JobShape,
     Schedule,
     StoredSchedule,
     partition_problems,
 )
-from orchestration_project.services.schedules.rules.timetable import CatchUp, PartitionRule
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
 NEXT_SHOWN = 5
@@ -45,40 +40,6 @@ ABOUT = """query ($job: PipelineSelector!, $config: RunConfigData!) {
     partitionKeysByDimension { name type partitionKeys } } }"""
 
 
-class ScheduleFields(EditFields):
-    """Fields of a schedule; omitted ones keep their value, or have their default."""
-
-    NULLABLE = frozenset({"run_config", "preset", "flag"})
-
-    job: Name | None = Field(None, description="Job that it starts")
-    cron: Name | None = Field(None, description="Cron expression of five fields")
-    timezone: Name | None = Field(None, description="Time zone of the cron expression")
-    partitions: PartitionRule | None = Field(None, description="Partition rule")
-    days_before: int | None = Field(None, description="Days of the rule days_before")
-    partition_values: dict[str, str] | None = Field(None, description="Other dimensions")
-    run_config: dict[str, Any] | None = Field(None, description="Run config of its runs")
-    preset: Name | None = Field(None, description="Preset in place of a run config")
-    catch_up: CatchUp | None = Field(None, description="Rule for due times that were missed")
-    max_catch_up: int | None = Field(None, description="Most runs that one tick starts")
-    is_enabled: bool | None = Field(None, description="Whether it starts runs; false pauses it")
-    owner: str | None = Field(None, description="Person or team that answers for it")
-    flag: Name | None = Field(None, description="Flag that must hold for a due time")
-
-
-class NewSchedule(ScheduleFields):
-    """Schedule to create."""
-
-    name: Name = Field(description="Name of the schedule")
-
-
-class ChangedSchedule(ChangedFields, ScheduleFields):
-    """Fields that change."""
-
-
-class TriedSchedule(TriedFields, ScheduleFields):
-    """Edit to try: without a version a new schedule, with one a change."""
-
-
 async def list_operations_schedules(call: Call[Parameters, Body]) -> ScheduleList:
     """List the schedules that are data, with their next runs."""
     stored = await call.services.in_thread(_read, call.services)
@@ -86,12 +47,12 @@ async def list_operations_schedules(call: Call[Parameters, Body]) -> ScheduleLis
     return ScheduleList(schedules=[_shown(each, now) for each in stored])
 
 
-async def create_schedule(call: Call[Parameters, NewSchedule]) -> ScheduleEdited:
+async def create_schedule(call: Call[Parameters, EditFields]) -> ScheduleEdited:
     """Create a schedule, which its job must be able to take."""
     return await _edit(call, Action.CREATE)
 
 
-async def change_schedule(call: Call[EditedName, ChangedSchedule]) -> ScheduleEdited:
+async def change_schedule(call: Call[EditedName, EditFields]) -> ScheduleEdited:
     """Change a schedule, such as its cadence; `is_enabled` pauses and resumes it."""
     return await _edit(call, Action.CHANGE)
 
@@ -101,7 +62,7 @@ async def delete_schedule(call: Call[DeletedName, Body]) -> ScheduleEdited:
     return await _edit(call, Action.DELETE)
 
 
-async def try_schedule(call: Call[EditedName, TriedSchedule]) -> ScheduleEdited:
+async def try_schedule(call: Call[EditedName, EditFields]) -> ScheduleEdited:
     """Return what an edit would change, and the next runs after it; nothing is written."""
     return await _edit(call, None)
 
@@ -192,11 +153,11 @@ OPERATIONS = (
         answer=ScheduleList,
     ),
     *edit_operations(
-        "schedule",
+        SCHEDULE_KIND,
         ScheduleEdited,
-        create=(create_schedule, NewSchedule),
-        attempt=(try_schedule, TriedSchedule),
-        change=(change_schedule, ChangedSchedule),
+        create=create_schedule,
+        attempt=try_schedule,
+        change=change_schedule,
         delete=delete_schedule,
     ),
 )
