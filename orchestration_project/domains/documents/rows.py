@@ -17,10 +17,8 @@ from orchestration_project.domains.documents.extracted import (
     cell_text,
 )
 from orchestration_project.domains.documents.extraction import Document
+from orchestration_project.domains.documents.formats import EXTRACTION_RULES
 from orchestration_project.tables.documents import documents_chunks, documents_pages
-
-EXTRACTION_RULES = 4
-"""Raised with every change that could make other pages or chunks of the same bytes."""
 
 PAGE_COLUMNS = [
     name for name in schema_of(documents_pages) if name not in ("capture_id", "known_from")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, Field, create_model
 
@@ -10,6 +10,7 @@ from orchestration_project.contracts.api.edits import Edited, FieldChange
 from orchestration_project.contracts.edits import (
     Action,
     EditConflictError,
+    EditedKind,
     Stored,
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError, UnknownNameError
@@ -53,16 +54,22 @@ class EditFields(Body):
         }
 
 
-class ChangedFields(EditFields):
-    """Fields that change."""
+def edit_body(kind: EditedKind[Any], prefix: str, text: str, **more: Any) -> type[EditFields]:
+    """Return the body of an edit: the fields of a kind's model, each optional, and ``more``.
 
-    expected_version: int = Field(ge=1, description=VERSION)
-
-
-class TriedFields(EditFields):
-    """Edit to try: without a version something new, with one a change."""
-
-    expected_version: int | None = Field(None, ge=1, description=VERSION)
+    Values are judged where definitions are stored, so that jobs and the API refuse the same.
+    """
+    fields = {name: field for name, field in kind.model.model_fields.items() if name != "name"}
+    optional: dict[str, Any] = {
+        name: (field.annotation | None, Field(None, description=field.description))
+        for name, field in fields.items()
+    }
+    title = prefix + kind.model.__name__
+    body = create_model(title, __base__=EditFields, __doc__=text, **optional, **more)
+    body.NULLABLE = frozenset(
+        name for name, field in fields.items() if type(None) in get_args(field.annotation)
+    )
+    return body
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,6 @@ class EditedApi(Generic[StoredT]):
 
     Attributes:
         store: Where the definitions are stored.
-        fields: Fields of a definition in requests.
         answer: Model of an edit; its field of the kind's noun has the definition after it.
         judge: Raises an error if a planned edit cannot be made.
         show: Returns a definition as answers show it.
@@ -79,7 +85,6 @@ class EditedApi(Generic[StoredT]):
     """
 
     store: EditStore[Any, StoredT]
-    fields: type[EditFields]
     answer: type[Edited]
     judge: Callable[[Call[Any, Any], EditResult[StoredT]], Awaitable[None]]
     show: Callable[[Call[Any, Any], StoredT], Awaitable[BaseModel]]
@@ -88,15 +93,17 @@ class EditedApi(Generic[StoredT]):
     @property
     def operations(self) -> Sequence[Operation]:
         """The operations that create, try, change and delete a definition."""
-        noun = self.store.kind.noun
+        kind, noun = self.store.kind, self.store.kind.noun
         path = f"/operations/{noun}s"
         named = f"{path}/{{name}}"
         name: Any = (Name, Field(description=f"Name of the {noun}"))
+        version: Any = (int, Field(ge=1, description=VERSION))
+        version_or_none: Any = (int | None, Field(None, ge=1, description=VERSION))
         tried = f"Edit to try: without a version a new {noun}, with one a change."
         return (
             Operation(
                 *("POST", path, "admin", f"Create a {noun}", self._make_handler("create")),
-                body=self._make_body("New", f"{noun.title()} to create.", name=name),
+                body=edit_body(kind, "New", f"{noun.title()} to create.", name=name),
                 answer=self.answer,
                 status=201,
             ),
@@ -104,13 +111,13 @@ class EditedApi(Generic[StoredT]):
                 *("POST", f"{named}/dry-run", "operator"),
                 *(f"Try an edit of a {noun}", self._make_handler("try")),
                 query=EditedName,
-                body=self._make_body("Tried", tried, TriedFields),
+                body=edit_body(kind, "Tried", tried, expected_version=version_or_none),
                 answer=self.answer,
             ),
             Operation(
                 *("POST", named, "admin", f"Change a {noun}", self._make_handler("change")),
                 query=EditedName,
-                body=self._make_body("Changed", "Fields that change.", ChangedFields),
+                body=edit_body(kind, "Changed", "Fields that change.", expected_version=version),
                 answer=self.answer,
             ),
             Operation(
@@ -119,12 +126,6 @@ class EditedApi(Generic[StoredT]):
                 answer=self.answer,
             ),
         )
-
-    def _make_body(
-        self, prefix: str, text: str, *bases: type[EditFields], **fields: Any
-    ) -> type[EditFields]:
-        name = prefix + self.store.kind.noun.title()
-        return create_model(name, __base__=(*bases, self.fields), __doc__=text, **fields)
 
     def _make_handler(self, verb: str) -> Handler:
         async def handle(call: Call[Any, Any]) -> Edited:

@@ -3,27 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from pydantic import Field
-
 from orchestration_project.contracts.api.edits import FlagEdited, FlagList, FlagShown
 from orchestration_project.contracts.flags import StoredFlag, require_unused
-from orchestration_project.contracts.moments import Moment
-from orchestration_project.gateway.api.edits import EditedApi, EditFields
+from orchestration_project.gateway.api.edits import EditedApi
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.runs import Name
 from orchestration_project.services.edits import EditResult
 from orchestration_project.services.flags import FLAG_STORE, FlagReport, report_flags
-
-
-class FlagFields(EditFields):
-    """Fields of a flag; omitted ones keep their value, or have their default."""
-
-    NULLABLE = frozenset({"expires_at"})
-
-    share: float | None = Field(None, description="Share of keys that it holds for, 0 to 1")
-    listed_keys: list[Name] | None = Field(None, description="Keys that it always holds for")
-    owner: Name | None = Field(None, description="Person or team that answers for it")
-    expires_at: Moment | None = Field(None, description="Time from which it is off")
 
 
 async def list_operations_flags(call: Call[Parameters, Body]) -> FlagList:
@@ -56,7 +41,7 @@ OPERATIONS = (
         answer=FlagList,
     ),
     *EditedApi(
-        *(FLAG_STORE, FlagFields, FlagEdited, _judge, _show),
+        *(FLAG_STORE, FlagEdited, _judge, _show),
         texts={
             "create": "Create a flag.",
             "try": "Return what an edit would change; nothing is written.",

@@ -4,16 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
-
 from orchestration_project.contracts.api.edits import ScheduleEdited, ScheduleList, ScheduleShown
 from orchestration_project.contracts.edits import REMEDY
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.edits import EditedApi, EditFields
+from orchestration_project.gateway.api.edits import EditedApi
 from orchestration_project.gateway.api.jobs import find_job
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
-from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.edits import EditResult
 from orchestration_project.services.schedules.jobs import run_config_of
@@ -23,7 +20,6 @@ from orchestration_project.services.schedules.rules.schedules import (
     StoredSchedule,
     partition_problems,
 )
-from orchestration_project.services.schedules.rules.timetable import CatchUp, PartitionRule
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
 NEXT_SHOWN = 5
@@ -34,26 +30,6 @@ ABOUT = """query ($job: PipelineSelector!, $config: RunConfigData!) {
     ... on Error { message } }
   assetNodes(pipeline: $job) { isPartitioned
     partitionKeysByDimension { name type partitionKeys } } }"""
-
-
-class ScheduleFields(EditFields):
-    """Fields of a schedule; omitted ones keep their value, or have their default."""
-
-    NULLABLE = frozenset({"run_config", "preset", "flag"})
-
-    job: Name | None = Field(None, description="Job that it starts")
-    cron: Name | None = Field(None, description="Cron expression of five fields")
-    timezone: Name | None = Field(None, description="Time zone of the cron expression")
-    partitions: PartitionRule | None = Field(None, description="Partition rule")
-    days_before: int | None = Field(None, description="Days of the rule days_before")
-    partition_values: dict[str, str] | None = Field(None, description="Other dimensions")
-    run_config: dict[str, Any] | None = Field(None, description="Run config of its runs")
-    preset: Name | None = Field(None, description="Preset in place of a run config")
-    catch_up: CatchUp | None = Field(None, description="Rule for due times that were missed")
-    max_catch_up: int | None = Field(None, description="Most runs that one tick starts")
-    is_enabled: bool | None = Field(None, description="Whether it starts runs; false pauses it")
-    owner: str | None = Field(None, description="Person or team that answers for it")
-    flag: Name | None = Field(None, description="Flag that must hold for a due time")
 
 
 async def list_operations_schedules(call: Call[Parameters, Body]) -> ScheduleList:
@@ -141,7 +117,7 @@ OPERATIONS = (
         answer=ScheduleList,
     ),
     *EditedApi(
-        *(SCHEDULE_STORE, ScheduleFields, ScheduleEdited, _judge, _show),
+        *(SCHEDULE_STORE, ScheduleEdited, _judge, _show),
         texts={
             "create": "Create a schedule, which its job must be able to take.",
             "try": "Return what an edit would change, and the next runs after it; "
