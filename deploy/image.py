@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -66,6 +67,8 @@ CLOCK = "2026-03-10T18:00:00+00:00"
 
 SERVICE_UNAVAILABLE = 503
 READY_SECONDS, RUN_SECONDS = 240, 300
+END_SECONDS = {signal.SIGTERM: 60, signal.SIGKILL: 10}
+"""Maximum time in which programs end, by the signal that they get."""
 
 KEY = re.compile(r"\bop_[0-9a-f]+_[\w-]+")
 
@@ -178,7 +181,9 @@ class Inside:
     def start(self, name: str, *arguments: str) -> None:
         """Start a program that goes on; its log is beside STATE_DIR."""
         with (self._state.parent / f"{name}.log").open("wb") as log:
-            started = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log)  # noqa: S603
+            started = subprocess.Popen(  # noqa: S603
+                self.command(*arguments), stdout=log, stderr=log, start_new_session=True
+            )
         self._running.append(started)
 
     def logs(self) -> Iterator[tuple[str, str]]:
@@ -187,11 +192,23 @@ class Inside:
             yield log.name, log.read_text(errors="replace")
 
     def end(self) -> None:
-        """End what goes on."""
-        for each in self._running:
-            each.terminate()
-        for each in self._running:
-            each.wait(60)
+        """End what goes on, by its group: of a program with another user, bwrap's end is none."""
+        for sent, seconds in END_SECONDS.items():
+            for program in filter(has_processes, self._running):
+                os.killpg(program.pid, sent)
+            until = time.monotonic() + seconds
+            while any(map(has_processes, self._running)) and time.monotonic() < until:
+                time.sleep(0.1)
+
+
+def has_processes(program: subprocess.Popen[bytes]) -> bool:
+    """Whether a process of the group of a program is there."""
+    program.poll()  # until then, one that ended is there
+    try:
+        os.killpg(program.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def wait_for(what: str, seconds: float, is_there: Callable[[], bool]) -> None:

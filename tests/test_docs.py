@@ -89,3 +89,26 @@ def test_how_to_pages_are_short_and_begin_and_end_alike():
     assert {
         name: len(text.split()) for name, text in pages.items() if len(text.split()) > 480
     } == {}
+
+
+NAMED_PATH = re.compile(r"`((?:orchestration_project|demo|deploy|docs|tests)/[\w./-]+)`")
+"""A path of the checkout in the text of a page."""
+
+
+def test_every_path_that_pages_of_changes_name_exists():
+    pages = [PROJECT_ROOT / "CONTRIBUTING.md", *(PROJECT_ROOT / "docs/how-to").glob("add-a-*.md")]
+    named = {
+        f"{page.name}: {path}"
+        for page in pages
+        for path in NAMED_PATH.findall(re.sub(r"(?ms)^```.*?^```", "", page.read_text()))
+    }
+    assert len(named) > 30
+    missing = [name for name in named if not (PROJECT_ROOT / name.split(": ")[1]).exists()]
+    assert missing == []
+
+
+def test_each_page_of_a_change_is_in_the_table_of_contributing():
+    table = _section(PROJECT_ROOT / "CONTRIBUTING.md", "To add this, touch these")
+    kinds = {"column", "check", "route", "metric", "document-format", "schedule-field", "source"}
+    linked = set(re.findall(r"docs/how-to/add-a-([a-z-]+)\.md", table))
+    assert linked == kinds

@@ -14,22 +14,23 @@ from tempfile import TemporaryDirectory
 from orchestration_project.settings import PROJECT_ROOT
 
 COMMANDS = (
-    "--version", "--help", "domains", "tables", "alerts list", "items list", "keys list",
-    "artifacts list", "plugins list", "config show", "config diff", "config check", "schema diff",
-    "access review", "approvals list", "objectives list", "objectives check", "pause --list",
-    "completion bash", "verify --chain",
+    "--version", "--help", "domains", "tables", "alerts check", "alerts list", "items list",
+    "keys list", "artifacts list", "plugins list", "config show", "config diff", "config check",
+    "schema diff", "access review", "approvals list", "objectives list", "objectives check",
+    "pause --list", "completion bash", "verify --chain",
 )  # fmt: skip
 """Commands that need no definitions, without a run or a request."""
 
 ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psycopg", "rich")
 """Packages that none of them imports."""
 
+WITH_DOMAINS = ("verify --balance",)
+"""Commands that read what the domains declare, and no definitions; they import none of `ABSENT`."""
+
 WITH_DEFINITIONS = {
-    "alerts check": "the names of jobs, assets and sensors that rules match",
-    "attention": "the job that loads a late or quarantined partition again, of each asset",
+    "attention": "whether and when the schedules of sites are due, as Dagster reads them",
     "datasets": "the partitions of each asset, and the assets of each job",
     "dbt-sources": "the partitions and keys of the assets",
-    "verify --balance": "the equations that the domains declare",
 }
 """Commands that read definitions, and what they need of them; they open no instance of Dagster.
 

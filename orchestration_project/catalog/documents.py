@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
-from orchestration_project.assets import documents
-from orchestration_project.assets.replays import ReplaySelection, define_replay_job
 from orchestration_project.domains.documents.options import DocumentOptions
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.domains.documents.settings import DocumentsSettings
@@ -19,6 +17,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.files import state_folder
 from orchestration_project.engine.contracts.pipelines import DAY
 from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.environment import open_client
 from orchestration_project.engine.warehouse import Warehouse
@@ -32,23 +31,19 @@ from orchestration_project.registry import (
     Environment,
     Job,
     PartitionedTable,
-    Replay,
-    ReplayFilter,
 )
-from orchestration_project.resources.documents.bucket import DocumentBucket
 from orchestration_project.resources.documents.equations import EQUATIONS
-from orchestration_project.resources.documents.erasure import DOCUMENT
-from orchestration_project.resources.documents.folder import DocumentFolder
-from orchestration_project.resources.documents.items import NOT_READ, OUTCOMES, REPLAY_PREFIX
-from orchestration_project.resources.documents.replay import plan_replay
-from orchestration_project.resources.documents.s3_bucket import S3Bucket
 from orchestration_project.resources.documents.source import (
     RECOVERIES,
     UPLOAD_PREFIX,
     DocumentSource,
     NoFiles,
 )
-from orchestration_project.resources.documents.waiting import TOPIC_PREFIX, oldest_waiting
+from orchestration_project.resources.documents.waiting import (
+    REPLAY_PREFIX,
+    TOPIC_PREFIX,
+    oldest_waiting,
+)
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.inbox.uploads import LoadedInboxes
 from orchestration_project.services.status import Deadlines, ItemTopics
@@ -69,6 +64,10 @@ PROBED_FILES = 1_000
 
 @contextmanager
 def _open(given: Environment) -> Iterator[DocumentSource]:
+    from orchestration_project.resources.documents.bucket import DocumentBucket
+    from orchestration_project.resources.documents.folder import DocumentFolder
+    from orchestration_project.resources.documents.s3_bucket import S3Bucket
+
     settings = DocumentsSettings.of(given.settings)
     match settings.documents_source:
         case "demo":
@@ -157,30 +156,22 @@ def _oldest_waiting(
     return [found] if found else []
 
 
-REPLAY = Replay(
-    table=documents_pages.name,
-    job=documents.LOAD_JOB,
-    op=documents.LOAD_OP,
-    plan=plan_replay,
-    has_options=False,
-    unit="days",
-    filters=(
-        ReplayFilter(name="from", description="days of first sight from this on", is_date=True),
-        ReplayFilter(name="to", description="days up to this one", is_date=True),
-    ),
-    counts=[*(f"{outcome}_document_count" for outcome in OUTCOMES), NOT_READ],
-)
+def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
+    from orchestration_project.resources.documents.erasure import DOCUMENT
 
-
-class ReplayDocuments(ReplaySelection, DocumentOptions):
-    """Days whose captured documents are extracted again, and how."""
+    return [DOCUMENT]
 
 
 def _define() -> DomainDefinitions:
+    from orchestration_project.assets import documents
+    from orchestration_project.assets.replays import ReplaySelection, define_replay_job
     from orchestration_project.sensors.documents import (
         documents_freshness_hourly,
         documents_on_arrival,
     )
+
+    class ReplayDocuments(ReplaySelection, DocumentOptions):
+        """Days whose captured documents are extracted again, and how."""
 
     return DomainDefinitions(
         assets=[documents.files, documents.load_documents, documents.derive_documents],
@@ -189,7 +180,7 @@ def _define() -> DomainDefinitions:
                 definition=documents.load_job,
                 parameters=(DAY,),
             ),
-            define_replay_job("documents", [REPLAY], ReplayDocuments),
+            define_replay_job("documents", [documents.REPLAY], ReplayDocuments),
             Job(definition=documents.derive_job, parameters=(DAY,)),
             Job(definition=documents.documents_freshness_job, parameters=()),
         ],
@@ -207,7 +198,7 @@ def _define() -> DomainDefinitions:
                 unused=_unused,
             )
         },
-        replays=[REPLAY],
+        replays=[documents.REPLAY],
         registrations=RECOVERIES,
     )
 
@@ -239,6 +230,6 @@ DOCUMENTS = Domain(
         ),
         ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
         LoadedInboxes(_loaded_inboxes),
-        SubjectKinds(lambda _: [DOCUMENT]),
+        SubjectKinds(_subject_kinds),
     ],
 )

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
-from orchestration_project.assets.own_derived import DerivedAssets, derived_assets
 from orchestration_project.catalog.factory import domain_of
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.dlt_private import dlt_version
@@ -21,7 +21,6 @@ from orchestration_project.engine.document_source import (
     document_recovery,
 )
 from orchestration_project.engine.environment import open_client
-from orchestration_project.engine.http import AnswerLimits, HttpClient, RetryPolicy
 from orchestration_project.engine.own.contracts import contract_of, partitioning_of
 from orchestration_project.engine.own.declarations import Dataset as Declared
 from orchestration_project.engine.own.declarations import FileSource, HttpSource, UsualSize
@@ -44,17 +43,13 @@ from orchestration_project.registry import (
     Environment,
     Job,
 )
-from orchestration_project.resources.own import (
-    OwnDltSource,
-    OwnFileSource,
-    OwnHttpSource,
-    query_source,
-    secret,
-)
-from orchestration_project.sensors.own_derived import derived_sensor
 from orchestration_project.services.erasure.requests import SubjectKinds, subject_kinds
 from orchestration_project.settings import Settings, project_folder
 from orchestration_project.settings.project import own_domain
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.http import HttpClient
+    from orchestration_project.resources.own import OwnDltSource
 
 A_YEAR = timedelta(days=365)
 MAX_RUNS_PER_TICK = 10
@@ -65,6 +60,9 @@ def open_source(
     declared: Declared, given: Environment, captures: Captures | None = None
 ) -> Iterator[Source]:
     """Open the source of a dataset; without ``captures``, its answers are stored as always."""
+    from orchestration_project.engine.http import AnswerLimits, RetryPolicy
+    from orchestration_project.resources.own import OwnFileSource, OwnHttpSource, query_source
+
     source = declared.source
     captures = given.captures if captures is None else captures
     if isinstance(source, FileSource):
@@ -103,8 +101,14 @@ def _start_of(declared: Declared, given: Environment) -> Callable[[Partition], S
 
 
 def _dlt_source(
-    declared: Declared, source: DltSource, http: HttpClient, captures: Captures, given: Environment
-) -> OwnDltSource:
+    declared: Declared,
+    source: DltSource,
+    http: "HttpClient",
+    captures: Captures,
+    given: Environment,
+) -> "OwnDltSource":
+    from orchestration_project.resources.own import OwnDltSource, secret
+
     dlt_version()
     reader = DltReader(
         declared,
@@ -218,15 +222,14 @@ def import_own_domain() -> Domain:
 
 def _define(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefinitions:
     """Return the definitions of a domain, with those of the tables that the project derives."""
+    from orchestration_project.assets.own_derived import derived_assets
+    from orchestration_project.sensors.own_derived import derived_sensor
+
     definitions = domain.definitions
     made = [derived_assets(derivation) for derivation in derived]
     return replace(
         definitions,
         assets=[*definitions.assets, *(each.table for each in made)],
-        jobs=[*definitions.jobs, *map(_job_of, made)],
+        jobs=[*definitions.jobs, *(Job(definition=each.job, parameters=()) for each in made)],
         sensors=[*definitions.sensors, *map(derived_sensor, made)],
     )
-
-
-def _job_of(made: DerivedAssets) -> Job:
-    return Job(definition=made.job, parameters=())

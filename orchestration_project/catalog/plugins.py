@@ -8,15 +8,10 @@ from threading import Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestration_project.assets.plugins import (
-    ROWS,
-    edit_job,
-    edit_plugins,
-    plugin_asset,
-    plugin_job,
-)
+from orchestration_project.domains.plugins.tables import plugins_rows
 from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import (
     Connection,
@@ -26,6 +21,7 @@ from orchestration_project.registry import (
     Environment,
     Job,
     MadeDefinitions,
+    PartitionedTable,
     Registry,
 )
 from orchestration_project.resources.plugins.conditions import disabled_plugins, plugin_conditions
@@ -33,7 +29,6 @@ from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.resources.plugins.metrics import PluginMetrics
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugins
 from orchestration_project.resources.plugins.store import FOLDER
-from orchestration_project.sensors.plugins import plugin_schedule
 from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives.conditions import RowConditions
 from orchestration_project.services.status import Deadlines
@@ -47,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 def stored_definitions(_: Registry, settings: Settings) -> MadeDefinitions:
     """Return what the enabled plugins add; nothing if the database does not answer."""
+    from orchestration_project.assets.plugins import plugin_asset, plugin_job
+    from orchestration_project.sensors.plugins import plugin_schedule
+
     enabled = [each for each in _stored(settings) if each.state == "enabled"]
     jobs = [plugin_job(each) for each in enabled]
     schedules = [plugin_schedule(each, job) for each, job in zip(enabled, jobs, strict=True)]
@@ -137,7 +135,15 @@ ISOLATION = Connection(
 )
 
 
+def _scope(key: str) -> Scope:
+    """Return the rows of a delivery's key: plugin, row set and, if it has some, partition."""
+    plugin, table_name, partition = [*key.split("|"), "", ""][:3]
+    return {"plugin": plugin, "table_name": table_name, "partition_key": partition}
+
+
 def _define() -> DomainDefinitions:
+    from orchestration_project.assets.plugins import edit_job, edit_plugins
+
     return DomainDefinitions(
         assets=[edit_plugins],
         jobs=[Job(definition=edit_job)],
@@ -149,7 +155,7 @@ def _define() -> DomainDefinitions:
 PLUGINS = Domain(
     name="plugins",
     define=_define,
-    tables=[ROWS],
+    tables=[PartitionedTable(table=plugins_rows, scope_of=_scope, partitions_of=lambda *_: None)],
     state_paths=[FOLDER],
     api=[
         "orchestration_project.gateway.api.plugins",

@@ -22,6 +22,7 @@ from orchestration_project.registry import (
     PartitionedTable,
 )
 from orchestration_project.resources.prices.universe import (
+    first_price_month,
     months_not_landed,
     oldest_unlanded_session,
     wanted_symbols,
@@ -37,8 +38,6 @@ FIRST_MONTH = "PRICES_FIRST_MONTH"
 def _oldest_unlanded(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
-    from orchestration_project.assets.prices.catalogue import first_price_month
-
     first_month = first_price_month(settings, clock.today_in_new_york())
     symbols = wanted_symbols(settings, warehouse)
     found = oldest_unlanded_session(warehouse, symbols, clock.now(), first_month=first_month)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.tables import web_items, web_pages
@@ -25,9 +26,7 @@ from orchestration_project.registry import (
     Job,
     PartitionedTable,
 )
-from orchestration_project.resources.web.access import WebAccess
-from orchestration_project.resources.web.crawl import TOPIC_PREFIX
-from orchestration_project.resources.web.crawl_status import missed_days
+from orchestration_project.resources.web.crawl_status import TOPIC_PREFIX, missed_days
 from orchestration_project.resources.web.equations import EQUATIONS
 from orchestration_project.resources.web.item_exports import export_targets, item_exports
 from orchestration_project.resources.web.page_bytes import SOURCE
@@ -39,6 +38,9 @@ from orchestration_project.services.exports import FileExports
 from orchestration_project.services.flags import FlagUses
 from orchestration_project.services.status import Deadlines, ItemTopics, ProposalReader
 from orchestration_project.settings import Settings, switched_off
+
+if TYPE_CHECKING:
+    from orchestration_project.resources.web.access import WebAccess
 
 DEMO_MODULE = "orchestration_demo.shop"
 DEMO_FOLDER = "demo_shop"
@@ -60,7 +62,9 @@ def shop_demo(settings: WebSettings) -> DemoProgram:
 
 
 @contextmanager
-def _open(given: Environment) -> Iterator[WebAccess]:
+def _open(given: Environment) -> "Iterator[WebAccess]":
+    from orchestration_project.resources.web.access import WebAccess
+
     settings = WebSettings.of(given.settings)
     if settings.web_source is None:
         raise switched_off("Web", "WEB_SOURCE", "http")
@@ -74,7 +78,7 @@ def _open(given: Environment) -> Iterator[WebAccess]:
     yield WebAccess(settings, lambda: shop_demo(settings).url())
 
 
-def _probe(_: WebAccess, given: Environment) -> str:
+def _probe(_: "WebAccess", given: Environment) -> str:
     found = site_files_of(WebSettings.of(given.settings))
     return f"{len(found.sites)} site files are valid, {len(found.problems)} are not"
 

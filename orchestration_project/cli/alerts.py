@@ -70,8 +70,6 @@ def test_channels() -> int:
 
 def check_rules() -> int:
     """Check rules and channels; return 1 if a rule names what the project does not have."""
-    from orchestration_project.cli.execution import repository
-
     alerts = _opened()
     policy = alerts.policy
     for rule in policy.rules:
@@ -80,13 +78,21 @@ def check_rules() -> int:
         refuse_unusable(channel)
     if policy.problem:
         return _status(alerts, 1)
-    unknown = unknown_names(policy.rules, names_of(repository()))
+    unknown = _unknown_names(policy.rules)
     rules, channels = len(policy.rules), len(alerts.channels)
     emit_or(
         {"is_valid": not unknown, "rules": rules, "channels": channels, "unknown": unknown},
         "\n".join(unknown) or f"valid: {rules} rules, {channels} channels",
     )
     return int(bool(unknown))
+
+
+def _unknown_names(rules: Sequence[RoutingRule]) -> list[str]:
+    if not any(rule.match.has_names for rule in rules):
+        return []
+    from orchestration_project.cli.execution import repository  # imports all definitions
+
+    return unknown_names(rules, names_of(repository()))
 
 
 def watch_once(because: str) -> int:

@@ -4,10 +4,13 @@ import sys
 import traceback
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from orchestration_project.cli import console
-from orchestration_project.engine.contracts.partitioning import LoadOutcome
 from orchestration_project.errors import OrchestrationError
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.contracts.partitioning import LoadOutcome
 
 
 class ExitStatus(IntEnum):
@@ -34,7 +37,7 @@ MEANINGS: Mapping[ExitStatus, str] = {
 }
 """The meaning of each, as in the reference."""
 
-EXIT_STATUSES: Mapping[LoadOutcome, ExitStatus] = {
+EXIT_STATUSES: "Mapping[LoadOutcome, ExitStatus]" = {
     "loaded": ExitStatus.DONE,
     "not_published": ExitStatus.NOT_PUBLISHED,
     "failed": ExitStatus.FAILED,

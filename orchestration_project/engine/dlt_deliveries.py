@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestration_project.engine.captures import Capture, Captures, parts_of
 from orchestration_project.engine.connections.clock import Clock
@@ -20,7 +20,6 @@ from orchestration_project.engine.contracts.delimited import Parsed
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.dlt_states import STATE, StartState
-from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.own.contracts import Progress, parse_delivery, version_of
 from orchestration_project.engine.own.declarations import Dataset, HttpSource
 from orchestration_project.engine.own.dlt_source import DltSource, arguments_of, lines_of
@@ -33,6 +32,9 @@ from orchestration_project.errors import (
     UnavailableError,
 )
 from orchestration_project.redaction import MASK, Secrets
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.http import HttpClient
 
 MISSING = (404, 410)
 """Statuses of a partition that the source does not have."""
@@ -62,7 +64,7 @@ class DltReader:
 
     dataset: Dataset
     source: DltSource
-    http: HttpClient
+    http: "HttpClient"
     captures: Captures
     clock: Clock
     secrets: Callable[[], Mapping[str, str]]

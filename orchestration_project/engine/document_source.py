@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.http import HttpClient
-from orchestration_project.engine.http.client import Response
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import SourceError, TransientError, UnavailableError
 from orchestration_project.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.http import HttpClient, Response
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class DocumentSource(Source):
         label: What people call the source, for messages.
     """
 
-    http: HttpClient
+    http: "HttpClient"
     captures: Captures
     clock: Clock
     documents: Documents
@@ -123,7 +125,7 @@ class DocumentSource(Source):
         """
         return self._response(name).body
 
-    def _response(self, name: str) -> Response:
+    def _response(self, name: str) -> "Response":
         response = self.http.request("GET", f"{self.base_url.rstrip('/')}/{name}")
         if response.status != HTTPStatus.OK:
             raise refusal(self.label, response)
@@ -161,7 +163,7 @@ def document_recovery(resource: str, dataset: str) -> Recovery:
     return Recovery(way="source", applies=applies, read=read)
 
 
-def refusal(label: str, response: Response) -> Exception:
+def refusal(label: str, response: "Response") -> Exception:
     """Return the error of a status that is not 200; a redirect or a refusal is permanent."""
     is_permanent = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
     kind = SourceError if is_permanent else TransientError

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-import dagster as dg
 from sqlalchemy import Connection
 
 from orchestration_project.engine.connections.clock import Clock
@@ -22,6 +21,9 @@ from orchestration_project.engine.contracts.work_items import (
 )
 from orchestration_project.engine.tracing.spans import span
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+
+if TYPE_CHECKING:  # services that read items count them as runs do, without Dagster
+    import dagster as dg
 
 FAILURES_SHOWN = 20
 """In a run's metadata, the first ones; `work_items` has all."""
@@ -145,6 +147,8 @@ class ItemSummary:
 
     def as_metadata(self) -> dict[str, Any]:
         """Return what Dagster shows of it."""
+        import dagster as dg
+
         counts: dict[str, Any] = {f"{state}_item_count": self.counts[state] for state in COUNTED}
         records = [dg.TableRecord(each) for each in self.failures]
         return counts | ({"first_failures": dg.MetadataValue.table(records)} if records else {})
@@ -248,7 +252,7 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
 
 
 def run_items(
-    context: dg.AssetExecutionContext,
+    context: "dg.AssetExecutionContext",
     loader: ItemLoader[ItemT, ExtractionT],
     *,
     items: ItemQueue[ItemT],
@@ -256,7 +260,7 @@ def run_items(
     clock: Clock,
     batches: ItemBatches,
     summary: ItemSummary | None = None,
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> "Iterator[dg.MaterializeResult[Any]]":
     """Claim items, extract and load them, until none is due.
 
     A batch is loaded and settled in one transaction. An item that fails is settled as failed and
@@ -274,6 +278,8 @@ def run_items(
     Raises:
         Failure: Something failed that concerns all items.
     """
+    import dagster as dg
+
     topic, in_order, left = batches.topic, batches.in_order, batches.max_items
     run = _ItemRun(loader, items, database, summary or ItemSummary(), in_order)
     try:

@@ -14,6 +14,7 @@ from orchestration_project.engine.contracts.flags import (
     FlagSet,
     FlagUse,
     StoredFlag,
+    flag_problems,
     require_unexpired,
     uses_by_flag,
 )
@@ -69,28 +70,48 @@ class FlagUses:
     read: Callable[[Settings], Sequence[FlagUse]]
 
 
-def flag_uses(
-    connection: Connection, registry: Registry, settings: Settings
-) -> Mapping[str, list[str]]:
-    """Return the uses of each flag, by stored schedules and in declarations of domains."""
-    wanted = select(schedules.c.flag, schedules.c.name).where(schedules.c.flag.is_not(None))
-    found = [FlagUse(flag, f"schedule {name}") for flag, name in connection.execute(wanted)]
+@dataclass(frozen=True)
+class FlagReport:
+    """Flags with what uses them, as of a time.
+
+    Attributes:
+        stored: Flags by name.
+        used: What uses each flag, stored or not.
+        now: Time at which flags may have expired.
+    """
+
+    stored: Sequence[StoredFlag]
+    used: Mapping[str, list[str]]
+    now: datetime
+
+    @property
+    def problems(self) -> list[str]:
+        """Each flag that is expired, unused or missing."""
+        return flag_problems([each.definition for each in self.stored], self.used, self.now)
+
+    @property
+    def shown(self) -> list[FlagShown]:
+        """The flags, as the API and the metadata show them."""
+        return [
+            FlagShown(
+                **dict(each.definition),
+                version=each.version_number,
+                is_expired=each.definition.is_expired(self.now),
+                used_by=self.used.get(each.definition.name, []),
+                edited_by=each.edited_by,
+                edited_at=each.edited_at,
+            )
+            for each in self.stored
+        ]
+
+
+def report_flags(
+    warehouse: Warehouse, registry: Registry, settings: Settings, now: datetime
+) -> FlagReport:
+    """Return the flags with their uses by stored schedules and in declarations of domains."""
+    query = select(schedules.c.flag, schedules.c.name).where(schedules.c.flag.is_not(None))
+    with warehouse.reading() as connection:
+        stored = FLAG_STORE.read(connection)
+        uses = [FlagUse(flag, f"schedule {name}") for flag, name in connection.execute(query)]
     declared = (use for uses in registry.registered(FlagUses) for use in uses.read(settings))
-    return uses_by_flag([*found, *declared])
-
-
-def show_flags(
-    stored: Sequence[StoredFlag], used: Mapping[str, list[str]], now: datetime
-) -> list[FlagShown]:
-    """Return flags with what uses them, as the API and the metadata show them."""
-    return [
-        FlagShown(
-            **dict(each.definition),
-            version=each.version_number,
-            is_expired=each.definition.is_expired(now),
-            used_by=used.get(each.definition.name, []),
-            edited_by=each.edited_by,
-            edited_at=each.edited_at,
-        )
-        for each in stored
-    ]
+    return FlagReport(stored, uses_by_flag([*uses, *declared]), now)

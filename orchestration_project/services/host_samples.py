@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import Row, delete, select
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -73,25 +73,13 @@ def _measured(state_path: Path) -> dict[str, Any]:
 def latest_samples(warehouse: Warehouse, now: datetime) -> Sequence[Row]:
     """Return the latest sample of each host and role of the last 11 minutes."""
     samples = operations_host_samples.c
-    recent = (samples["at"] > now - LATEST_WITHIN, samples["at"] <= now)
-    newest = (
-        select(samples.host, samples.role, func.max(samples["at"]).label("latest_at"))
-        .where(*recent)
-        .group_by(samples.host, samples.role)
-        .subquery()
-    )
-    wanted = (
+    query = (
         select(operations_host_samples)
-        .join(
-            newest,
-            (samples.host == newest.c.host)
-            & (samples.role == newest.c.role)
-            & (samples["at"] == newest.c.latest_at),
-        )
-        .order_by(samples.host, samples.role)
+        .where(samples["at"] > now - LATEST_WITHIN, samples["at"] <= now)
+        .order_by(samples.host, samples.role, samples["at"])
     )
     with warehouse.reading() as connection:
-        return connection.execute(wanted).all()
+        return list({(row.host, row.role): row for row in connection.execute(query)}.values())
 
 
 def slot_of(at: datetime) -> datetime:

@@ -9,10 +9,6 @@ from orchestration_project.engine.contracts.addresses import OWN_NAMES
 from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES, standard_headers
 from orchestration_project.engine.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
 from orchestration_project.engine.environment import address_guard, open_client
-from orchestration_project.engine.http import (
-    AnswerLimits,
-    Network,
-)
 from orchestration_project.engine.http.addresses import AddressGuard
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
@@ -94,6 +90,8 @@ def post_signed(
         ConfigurationError: The URL may not be requested.
         TransientError: The receiver did not answer.
     """
+    from orchestration_project.engine.http import AnswerLimits, Network
+
     is_outside = urlsplit(receiver.url).hostname not in OWN_NAMES
     with open_client(
         settings,

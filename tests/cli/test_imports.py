@@ -12,6 +12,7 @@ from benchmarks.structure.commands import (
     ABSENT_WITH_DEFINITIONS,
     COMMANDS,
     WITH_DEFINITIONS,
+    WITH_DOMAINS,
     read_modules_of,
 )
 from orchestration_project.settings import PROJECT_ROOT
@@ -45,6 +46,12 @@ def test_a_command_without_definitions_imports_no_heavy_package(
     record_property("modules", len(modules))
     assert len(modules) <= BOUND
     packages = {name.partition(".")[0] for name in modules}
+    assert sorted(packages & {*ABSENT}) == []
+
+
+@pytest.mark.parametrize("command", WITH_DOMAINS)
+def test_a_command_that_reads_domains_imports_no_heavy_package(command: str, installation: Path):
+    packages = {name.partition(".")[0] for name in read_modules_of(command, installation)}
     assert sorted(packages & {*ABSENT}) == []
 
 

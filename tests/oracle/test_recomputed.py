@@ -31,8 +31,9 @@ from tests.oracle_state import DemoState, demo_state
 from tests.prepared import Prepared
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "data" / "finra"
-KINDS = Path(__file__).parents[2] / "config/kinds"
-RULES = json.loads((KINDS.parent / "orchestration_project" / "rules.json").read_text())["tables"]
+ROOT = Path(__file__).parents[2]
+KINDS = ROOT / "config/kinds"
+RULES = json.loads((ROOT / "orchestration_project" / "rules.json").read_text())["tables"]
 MAX_REJECT_RATIO = "0.05"
 SETTINGS = {
     "DEMO_ROWS_PER_WEEK": "300",

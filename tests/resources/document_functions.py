@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestration_project.domains.documents.extracted import Extracted
-from orchestration_project.domains.documents.parts import count_parts
+from orchestration_project.domains.documents.extraction import count_parts
 from orchestration_project.resources.documents.worker import (
     ISOLATION,
     File,

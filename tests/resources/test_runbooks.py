@@ -4,9 +4,12 @@ import re
 
 import click
 import pytest
+import yaml
 from sqlalchemy import text
 
+from deploy.observed_files import RULES
 from orchestration_project.__main__ import root
+from orchestration_project.services.alerts.alertmanager import COVERED_BY, RUNBOOK
 from orchestration_project.services.alerts.rules.decisions import KINDS
 from orchestration_project.services.alerts.rules.messages import trial_message
 from orchestration_project.services.alerts.rules.runbooks import (
@@ -43,6 +46,36 @@ def test_each_kind_of_alert_and_each_failure_has_a_page():
 
 def paths() -> set[str]:
     return {f"{RUNBOOKS}/{name}.md" for name in PAGES}
+
+
+def runbooks_of_rules() -> dict[str, str | None]:
+    """Return the runbook of each rule that alerts: that of its kind, or the one that it names."""
+    rules = [
+        (f"{file.name}: {rule['alert']}", rule)
+        for file in sorted(RULES.glob("*.yml"))
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    return {
+        name: rule["annotations"].get(RUNBOOK) or runbook_link(rule["labels"].get(COVERED_BY, ""))
+        for name, rule in rules
+    }
+
+
+def test_each_rule_of_prometheus_has_a_page():
+    runbooks = runbooks_of_rules()
+    assert len(runbooks) > 15
+    missing = [f"{rule}: {page}" for rule, page in runbooks.items() if page not in paths()]
+    assert not missing, (
+        f"rules without a page of {RUNBOOKS}: {missing}; write it, and name its path in the "
+        f"annotation {RUNBOOK!r} of the rule"
+    )
+
+
+def test_each_page_is_of_an_alert_a_rule_or_a_failure():
+    named = {runbook_link(kind) for kind in KINDS} | set(runbooks_of_rules().values())
+    assert paths() - named <= {f"{RUNBOOKS}/{name}.md" for name in FAULTS}
 
 
 def test_each_page_has_a_meaning_something_to_look_at_and_something_to_do_in_few_words():

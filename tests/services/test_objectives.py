@@ -14,7 +14,6 @@ from orchestration_project.services.objectives.rules.objectives import (
     WINDOWS,
     Evaluation,
     Events,
-    KnownNames,
     Loads,
     budget_left,
     burn_rate,
@@ -24,9 +23,11 @@ from orchestration_project.services.objectives.rules.objectives import (
 from orchestration_project.services.objectives.rules.prometheus import prometheus_rules
 from orchestration_project.settings import PROJECT_ROOT
 
-KNOWN = KnownNames(
-    domains=["finra", "prices", "mqtt"], with_deadlines=["finra", "prices"], with_mirrors=["mqtt"]
-)
+KNOWN = {
+    "finra": ["loads", "freshness"],
+    "prices": ["loads", "freshness"],
+    "mqtt": ["loads", "mirror_lag"],
+}
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 LOADS = Loads(name="loads", indicator="loads", domain="finra", target=0.99)
 

@@ -40,18 +40,8 @@ PREFIXES = {
 """Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (
-    *("aggregates", "alert_states", "catalogue", "changes", "conditions", "operations_events"),
-    *(
-        "finra_lineage",
-        "key_groups",
-        "paging",
-        "personal",
-        "published",
-        "queries",
-        "row_diff",
-        "schema",
-    ),
-    "views",
+    *("alert_states", "catalogue", "conditions", "operations_events"),
+    *("finra_lineage", "key_groups", "queries", "schema", "views"),
 )
 """Modules that declare none; tables of FINRA's datasets have names that its data suggests."""
 

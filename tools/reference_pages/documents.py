@@ -3,8 +3,7 @@
 from dataclasses import fields
 
 from orchestration_project.domains.documents.extracted import PAGE_CHARACTERS, Limits
-from orchestration_project.domains.documents.extraction import READERS
-from orchestration_project.domains.documents.media_types import CONVERTED_TO, OF_EXTENSION
+from orchestration_project.domains.documents.formats import FORMATS, DocumentFormat
 from orchestration_project.domains.documents.reasons import REASONS
 from tests.assets.bad_documents import FILES, HEAVY, READER_ENDS, BadInput
 from tools.reference_pages.markdown import code, page, section, table
@@ -84,15 +83,9 @@ def write() -> str:
         for name, reason in REASONS.items()
     ]
     types = [
-        (code(media_type), ", ".join(code(name) for name in _extensions(media_type)))
-        for media_type in READERS
-    ]
-    types += [
-        (
-            code(media_type),
-            f"{', '.join(code(name) for name in _extensions(media_type))}: {REFUSED.format(other)}",
-        )
-        for media_type, other in CONVERTED_TO.items()
+        (code(media_type), _extensions(document_format))
+        for media_type, document_format in FORMATS.items()
+        if document_format.reader or document_format.saved_as
     ]
     limits = [(code(each.name), f"{getattr(Limits(), each.name):,}") for each in fields(Limits)]
     return page(
@@ -128,5 +121,7 @@ def _bad_input(row: BadInput) -> tuple[str, str, str]:
     return row.what, f"{code(row.reason_code)}{within}", REASONS[row.reason_code].remedy
 
 
-def _extensions(media_type: str) -> list[str]:
-    return [name for name, found in OF_EXTENSION.items() if found == media_type]
+def _extensions(document_format: DocumentFormat) -> str:
+    extensions = ", ".join(map(code, document_format.extensions))
+    other = document_format.saved_as
+    return f"{extensions}: {REFUSED.format(other)}" if other else extensions

@@ -12,7 +12,7 @@ from orchestration_project.assets.documents.checks import (
     judge_documents,
 )
 from orchestration_project.assets.documents.derivation import derive_documents, derive_job
-from orchestration_project.assets.documents.loading import load_documents, load_job
+from orchestration_project.assets.documents.loading import REPLAY, load_documents, load_job
 from orchestration_project.domains.documents.options import DOCUMENTS_LOADING, LOAD_JOB, LOAD_OP
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "LOAD_JOB",
     "LOAD_OP",
     "PAGES",
+    "REPLAY",
     "VERDICT_OP",
     "derive_documents",
     "derive_job",

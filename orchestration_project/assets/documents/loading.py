@@ -46,6 +46,7 @@ from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import config_of, describe_defaults
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Replay, ReplayFilter
 from orchestration_project.resources.documents.arrivals import open_arrivals
 from orchestration_project.resources.documents.extraction import (
     ClaimedDocument,
@@ -54,7 +55,8 @@ from orchestration_project.resources.documents.extraction import (
     Reading,
 )
 from orchestration_project.resources.documents.items import (
-    REPLAY_PREFIX,
+    NOT_READ,
+    OUTCOMES,
     DocumentQueue,
     DocumentSummary,
     FileReader,
@@ -65,10 +67,11 @@ from orchestration_project.resources.documents.items import (
     record_nothing,
 )
 from orchestration_project.resources.documents.loading import AfterLoad, DocumentLoader
+from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.resources.documents.reporting import RunDocuments, run_documents
 from orchestration_project.resources.documents.setups import reader_settings
 from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.waiting import file_items, topic_of
+from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, file_items, topic_of
 from orchestration_project.services.metadata import quoted_table, table_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
@@ -213,6 +216,20 @@ load_job = dg.define_asset_job(
         DocumentsLoad,
     ),
     tags={"domain": GROUP},
+)
+
+REPLAY = Replay(
+    table=documents_pages.name,
+    job=LOAD_JOB,
+    op=LOAD_OP,
+    plan=plan_replay,
+    has_options=False,
+    unit="days",
+    filters=(
+        ReplayFilter(name="from", description="days of first sight from this on", is_date=True),
+        ReplayFilter(name="to", description="days up to this one", is_date=True),
+    ),
+    counts=[*(f"{outcome}_document_count" for outcome in OUTCOMES), NOT_READ],
 )
 
 

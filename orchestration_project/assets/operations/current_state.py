@@ -21,7 +21,7 @@ from orchestration_project.assets.operations.catalogue import (
     READINESS,
     RUNS,
 )
-from orchestration_project.assets.operations.flags import flags_metadata
+from orchestration_project.assets.operations.flags import describe_flags
 from orchestration_project.assets.operations.schedules import shown_schedules
 from orchestration_project.assets.operations.verification import entries_table
 from orchestration_project.engine.connections.clock import Clock
@@ -34,7 +34,7 @@ from orchestration_project.engine.run_statuses import FINISHED_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.flags import FLAG_STORE, flag_uses, show_flags
+from orchestration_project.services.flags import report_flags
 from orchestration_project.services.metadata import table_of
 from orchestration_project.services.presets import (
     Presets,
@@ -155,12 +155,10 @@ def flags_snapshot(
     warehouse: Warehouse, clock: Clock, registry: Registry, settings: Settings
 ) -> Snapshot:
     """Return the flags, and what uses them."""
-    with warehouse.reading() as connection:
-        stored = FLAG_STORE.read(connection)
-        used = flag_uses(connection, registry, settings) if stored else {}
-    now = clock.now()
-    shown = [flag.model_dump() for flag in show_flags(stored, used, now)]
-    return _digest([shown, used]), lambda: flags_metadata(stored, used, now), [DEFINITIONS]
+    report = report_flags(warehouse, registry, settings, clock.now())
+    shown = [flag.model_dump() for flag in report.shown]
+    used = report.used if shown else {}
+    return _digest([shown, used]), lambda: describe_flags(report), [DEFINITIONS]
 
 
 def snapshots(

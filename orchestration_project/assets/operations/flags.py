@@ -1,7 +1,6 @@
 """Flags: edited by a job, shown with what uses them, and checked."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -14,11 +13,11 @@ from orchestration_project.assets.operations.edits import EditOptions, make_edit
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.edits import Action
-from orchestration_project.engine.contracts.flags import StoredFlag, flag_problems, require_unused
+from orchestration_project.engine.contracts.flags import StoredFlag, require_unused
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.edits import EditResult
-from orchestration_project.services.flags import FLAG_STORE, flag_uses, show_flags
+from orchestration_project.services.flags import FLAG_STORE, FlagReport, report_flags
 from orchestration_project.services.metadata import check_spec, described_result, table_of
 from orchestration_project.settings import Settings
 
@@ -63,10 +62,12 @@ def edit_flag(
     warehouse: Warehouse,
 ) -> Iterator[AssetEvent]:
     """Judge an edit, and make it unless this is a dry run."""
-    with warehouse.reading() as connection:
-        used = flag_uses(connection, registry, settings)
+
+    def report() -> FlagReport:
+        return report_flags(warehouse, registry, settings, clock.now())
 
     def judge(planned: EditResult[StoredFlag]) -> Mapping[str, Any]:
+        used = report().used
         if planned.after is None:
             require_unused(config.name, used)
         return {"used_by": ", ".join(used.get(config.name, [])) or "nothing"}
@@ -74,24 +75,22 @@ def edit_flag(
     yield from make_edit(
         *(context, config, clock, warehouse, FLAG_STORE),
         judge=judge,
-        show=lambda stored: flags_metadata(stored, used, clock.now()),
+        show=lambda _: describe_flags(report()),
     )
-    yield from flag_check(clock, registry, settings, warehouse)
+    yield judge_flags(report())
 
 
-def flags_metadata(
-    stored: Sequence[StoredFlag], used: Mapping[str, list[str]], now: datetime
-) -> Mapping[str, Any]:
+def describe_flags(report: FlagReport) -> Mapping[str, Any]:
     """Return the metadata of the flags: their count, and a table."""
     rows = [
         {
             **dict(flag),
             "state": "expired" if flag.is_expired else "in effect",
             "listed_keys": ", ".join(flag.listed_keys[:10]),
-            "expires_at": each.definition.expiry,
+            "expires_at": stored.definition.expiry,
             "used_by": ", ".join(flag.used_by[:10]),
         }
-        for each, flag in zip(stored, show_flags(stored, used, now), strict=True)
+        for stored, flag in zip(report.stored, report.shown, strict=True)
     ]
     shown = pl.DataFrame(rows[:MAX_SHOWN], SHOWN_COLUMNS)
     return {"flag_count": len(rows), "flags": table_of(shown)}
@@ -117,27 +116,23 @@ def check_flags(
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> Iterator[dg.AssetCheckResult]:
+) -> dg.AssetCheckResult:
     """Compare the flags with their uses and with the time."""
-    yield from flag_check(clock, registry, settings, warehouse)
+    return judge_flags(report_flags(warehouse, registry, settings, clock.now()))
 
 
-def flag_check(
-    clock: Clock, registry: Registry, settings: Settings, warehouse: Warehouse
-) -> Iterator[dg.AssetCheckResult]:
-    """Yield the result of the check of flags."""
-    with warehouse.reading() as connection:
-        stored = [each.definition for each in FLAG_STORE.read(connection)]
-        problems = flag_problems(stored, flag_uses(connection, registry, settings), clock.now())
-    metadata: Mapping[str, Any] = {"outcome": f"{len(stored)} flags are current and used"}
+def judge_flags(report: FlagReport) -> dg.AssetCheckResult:
+    """Return the result of the check of flags."""
+    problems, count = report.problems, len(report.stored)
+    metadata = {"outcome": f"{count} flags are current and used"}
     if problems:
         metadata = {
-            "outcome": f"{len(problems)} problems of {len(stored)} flags",
+            "outcome": f"{len(problems)} problems of {count} flags",
             "expected": "flags that have not expired, exist, and are used",
             "found": "; ".join(problems)[:4000],
             "what_to_do": "delete the flag, extend expires_at, or create it",
         }
-    yield described_result(
+    return described_result(
         CONTROL_TOWER, CHECK, metadata, dg.AssetCheckSeverity.WARN, passed=not problems
     )
 

@@ -15,8 +15,6 @@ from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefin
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.runner import asked_keys
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.registry import PartitionedTable
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.services.metadata import as_metadata, column_schema
 
@@ -25,16 +23,6 @@ RESOURCES = {"artifacts", "clock", "settings", "warehouse"}
 """By key, as Dagster inspects annotated arguments for each plugin."""
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
-
-
-def _scope(key: str) -> Scope:
-    """Return the rows of a delivery's key: plugin, row set and, if it has some, partition."""
-    plugin, table_name, partition = [*key.split("|"), "", ""][:3]
-    return {"plugin": plugin, "table_name": table_name, "partition_key": partition}
-
-
-ROWS = PartitionedTable(table=plugins_rows, scope_of=_scope, partitions_of=lambda *_: None)
-"""The rows of plugins, as evidence exports them."""
 
 
 class RunPlugin(JobOptions):

@@ -9,21 +9,13 @@ import dagster as dg
 from sqlalchemy import Column, Table
 
 from orchestration_project.assets import specs
-from orchestration_project.domains.prices.calendar import NEW_YORK, month_of
+from orchestration_project.domains.prices.calendar import NEW_YORK
 from orchestration_project.domains.prices.days import VALUES
-from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.tables import MADE_OF
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.resources.prices.universe import first_price_month
 from orchestration_project.services.metadata import column_schema
-from orchestration_project.settings import Settings, load_shared_settings
-
-MONTHS_BACK = 12
-
-
-def first_price_month(settings: Settings, now: date) -> date:
-    """Return PRICES_FIRST_MONTH; without it, a year back."""
-    settings = PricesSettings.of(settings)
-    return settings.prices_first_month or _months_before(now, MONTHS_BACK)
+from orchestration_project.settings import load_shared_settings
 
 
 def price_months(start: date, *, now: date, machine_now: date) -> dg.MonthlyPartitionsDefinition:
@@ -40,11 +32,6 @@ def price_months(start: date, *, now: date, machine_now: date) -> dg.MonthlyPart
 
 def _number(day: date) -> int:
     return 12 * day.year + day.month - 1
-
-
-def _months_before(day: date, count: int) -> date:
-    year, month = divmod(_number(month_of(day)) - count, 12)
-    return date(year, month + 1, 1)
 
 
 GROUP = "prices"

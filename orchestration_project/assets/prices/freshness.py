@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.prices.catalogue import DAILY, GROUP, first_price_month
+from orchestration_project.assets.prices.catalogue import DAILY, GROUP
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
     freshness_check,
@@ -16,7 +16,11 @@ from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.prices.universe import oldest_unlanded_session, wanted_symbols
+from orchestration_project.resources.prices.universe import (
+    first_price_month,
+    oldest_unlanded_session,
+    wanted_symbols,
+)
 from orchestration_project.services.metadata import described_result, not_applicable
 
 SECONDS_PER_DAY = 24 * 60 * 60

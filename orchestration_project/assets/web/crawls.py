@@ -42,9 +42,8 @@ from orchestration_project.resources.web.crawl import (
     CrawlQueue,
     CrawlState,
     left_count,
-    topic_of,
 )
-from orchestration_project.resources.web.crawl_status import require_flag
+from orchestration_project.resources.web.crawl_status import require_flag, topic_of
 from orchestration_project.resources.web.item_exports import deliver_items
 from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.login import sign_in

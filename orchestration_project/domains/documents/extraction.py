@@ -16,52 +16,12 @@ from orchestration_project.domains.documents.extracted import (
     Extracted,
     Limits,
     Options,
+    PartCount,
 )
-from orchestration_project.domains.documents.media_types import (
-    CONVERTED_TO,
-    TEXT_TYPES,
-    UNKNOWN,
-    declared_type,
-    media_type_of,
-)
+from orchestration_project.domains.documents.formats import FORMATS, UNKNOWN
+from orchestration_project.domains.documents.media_types import declared_type, media_type_of
+from orchestration_project.domains.documents.parts import NOT_UNDERSTOOD
 from orchestration_project.domains.documents.reasons import DocumentError
-
-_OFFICE = "application/vnd.openxmlformats-officedocument"
-
-READERS = {
-    "text/plain": "plain",
-    "text/markdown": "plain",
-    "text/csv": "plain",
-    "text/tab-separated-values": "plain",
-    "text/html": "html",
-    "application/xhtml+xml": "html",
-    "application/json": "structured",
-    "application/jsonl": "structured",
-    "application/xml": "structured",
-    "application/pdf": "pdf",
-    f"{_OFFICE}.wordprocessingml.document": "docx",
-    "application/vnd.ms-word.document.macroEnabled.12": "docx",
-    f"{_OFFICE}.presentationml.presentation": "pptx",
-    "application/vnd.ms-powerpoint.presentation.macroEnabled.12": "pptx",
-    f"{_OFFICE}.spreadsheetml.sheet": "spreadsheet",
-    "application/vnd.ms-excel.sheet.macroEnabled.12": "spreadsheet",
-    "application/vnd.ms-excel.sheet.binary.macroEnabled.12": "spreadsheet",
-    "application/vnd.ms-excel": "spreadsheet",
-    "application/vnd.oasis.opendocument.spreadsheet": "spreadsheet",
-    "application/epub+zip": "epub",
-    "application/rtf": "rtf",
-    "application/zip": "archives",
-    "message/rfc822": "mail",
-    "application/vnd.ms-outlook": "outlook",
-    "image/png": "image",
-    "image/jpeg": "image",
-    "image/gif": "image",
-    "image/tiff": "image",
-    "image/bmp": "image",
-    "image/webp": "image",
-}
-"""Media type to its module in `formats/`, which is imported when a file needs it."""
-
 
 DEFAULT, PLAIN = Limits(), Options()
 
@@ -111,19 +71,37 @@ def _read(content: bytes, draft: Draft) -> None:
     draft.media_type = media_type_of(content, draft.declared_type)
     if _is_wrong(draft.declared_type, draft.media_type):
         draft.note("wrong_extension", f"{draft.declared_type} declared")
-    reader = READERS.get(draft.media_type)
-    if reader is None:
-        other = CONVERTED_TO.get(draft.media_type)
+    document_format = FORMATS.get(draft.media_type)
+    if document_format is None or document_format.reader is None:
+        other = document_format.saved_as if document_format else ""
         detail = f"{draft.media_type}: save it as {other}" if other else draft.media_type
         raise DocumentError("unsupported_type", detail)
-    import_module(f"{__package__}.formats.{reader}").read(content, draft)
+    import_module(f"{__package__}.formats.{document_format.reader}").read(content, draft)
 
 
 def _is_wrong(declared: str | None, found: str) -> bool:
     """Return whether a name declares another type; plain text may be called anything of text."""
     if declared is None or declared == found:
         return False
-    return not (declared in TEXT_TYPES and found in TEXT_TYPES and found == "text/plain")
+    return not (FORMATS[declared].is_plain_text and found == "text/plain")
+
+
+def count_parts(content: bytes, found: Extracted) -> PartCount:
+    """Return the parts that the bytes of a document have, and those that were extracted of them.
+
+    Args:
+        content: The file; an encrypted one is not counted.
+        found: What a reader extracted.
+    """
+    document_format = FORMATS.get(found.media_type)
+    counter = document_format.part_counter if document_format else None
+    if counter is None or found.state in ("refused", "encrypted"):
+        return PartCount(None, {"pages": len(found.pages)})
+    places = {counter.unit: counter.extracted(found), **found.went_to}
+    try:
+        return PartCount(counter.in_bytes(content, found), places)
+    except NOT_UNDERSTOOD:
+        return PartCount(None, places)
 
 
 class Document(NamedTuple):

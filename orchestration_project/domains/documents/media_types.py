@@ -6,101 +6,24 @@ from contextlib import suppress
 from io import BytesIO
 from zipfile import BadZipFile, ZipFile
 
+from orchestration_project.domains.documents.formats import FORMATS, UNKNOWN
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.text import decode, looks_binary
 
-UNKNOWN = "application/octet-stream"
-_OFFICE = "application/vnd.openxmlformats-officedocument"
-
-OF_EXTENSION = {
-    "": UNKNOWN,
-    "txt": "text/plain",
-    "text": "text/plain",
-    "log": "text/plain",
-    "md": "text/markdown",
-    "markdown": "text/markdown",
-    "csv": "text/csv",
-    "tsv": "text/tab-separated-values",
-    "tab": "text/tab-separated-values",
-    "html": "text/html",
-    "htm": "text/html",
-    "xhtml": "application/xhtml+xml",
-    "json": "application/json",
-    "jsonl": "application/jsonl",
-    "ndjson": "application/jsonl",
-    "xml": "application/xml",
-    "pdf": "application/pdf",
-    "docx": f"{_OFFICE}.wordprocessingml.document",
-    "docm": "application/vnd.ms-word.document.macroEnabled.12",
-    "pptx": f"{_OFFICE}.presentationml.presentation",
-    "pptm": "application/vnd.ms-powerpoint.presentation.macroEnabled.12",
-    "xlsx": f"{_OFFICE}.spreadsheetml.sheet",
-    "xlsm": "application/vnd.ms-excel.sheet.macroEnabled.12",
-    "xlsb": "application/vnd.ms-excel.sheet.binary.macroEnabled.12",
-    "xls": "application/vnd.ms-excel",
-    "ods": "application/vnd.oasis.opendocument.spreadsheet",
-    "odt": "application/vnd.oasis.opendocument.text",
-    "doc": "application/msword",
-    "ppt": "application/vnd.ms-powerpoint",
-    "epub": "application/epub+zip",
-    "rtf": "application/rtf",
-    "zip": "application/zip",
-    "eml": "message/rfc822",
-    "msg": "application/vnd.ms-outlook",
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "gif": "image/gif",
-    "tif": "image/tiff",
-    "tiff": "image/tiff",
-    "bmp": "image/bmp",
-    "webp": "image/webp",
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+BY_EXTENSION = {
+    extension: media_type
+    for media_type, document_format in FORMATS.items()
+    for extension in document_format.extensions
 }
 """Extension of a name, without the dot, to the type that it declares."""
 
-CONVERTED_TO = {
-    "application/msword": "DOCX",
-    "application/vnd.ms-powerpoint": "PPTX",
-    "application/vnd.oasis.opendocument.text": "DOCX",
-}
-"""Types without a reader, and the format that a program saves their files as."""
-
-TEXT_TYPES = {"text/plain", "text/markdown", "text/csv", "text/tab-separated-values"}
-"""Types between which only the name can decide."""
-
-PARSED_TYPES = {"application/json", "application/jsonl", "application/xml"}
-"""A text whose name declares one of these is read as such, and refused if it is not."""
-
-MAGIC = [
-    (b"{\\rtf", "application/rtf"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
-]
-
-OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-OLE_TYPES = {
-    "workbook": "application/vnd.ms-excel",
-    "book": "application/vnd.ms-excel",
-    "worddocument": "application/msword",
-    "powerpoint document": "application/vnd.ms-powerpoint",
-    "__properties_version1.0": "application/vnd.ms-outlook",
+BY_OLE_STREAM = {
+    stream: media_type
+    for media_type, document_format in FORMATS.items()
+    for stream in document_format.ole_streams
 }
 """Name of a stream at the root, in small letters, to the type of the compound file."""
-
-MAIN_PARTS = [
-    ("wordprocessingml.document.main", "docx"),
-    ("ms-word.document.macroenabled.main", "docm"),
-    ("presentationml.presentation.main", "pptx"),
-    ("ms-powerpoint.presentation.macroenabled.main", "pptm"),
-    ("spreadsheetml.sheet.main", "xlsx"),
-    ("ms-excel.sheet.macroenabled.main", "xlsm"),
-    ("ms-excel.sheet.binary.macroenabled.main", "xlsb"),
-]
-"""Part of a content type of OOXML, in small letters, to an extension."""
 
 HEADER_LINE = re.compile(rb"[!-9;-~]+:")
 MAIL_HEADERS = re.compile(
@@ -116,7 +39,7 @@ SNIFFED = 65_536
 def declared_type(name: str) -> str | None:
     """Return the type that the extension of a name declares; None for none or an unknown one."""
     _, dot, extension = name.rpartition(".")
-    return OF_EXTENSION.get(extension.strip().lower()) if dot else None
+    return BY_EXTENSION.get(extension.strip().lower()) if dot else None
 
 
 def media_type_of(content: bytes, declared: str | None) -> str:
@@ -141,14 +64,10 @@ def media_type_of(content: bytes, declared: str | None) -> str:
 
 
 def _by_first_bytes(content: bytes) -> str | None:
-    if b"%PDF-" in content[:1024]:
-        return "application/pdf"
-    for start, found in MAGIC:
-        if content.startswith(start):
-            return found
-    if content[:2] == b"BM" and content[6:10] == b"\0\0\0\0":
-        return "image/bmp"
-    return "image/webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else None
+    for media_type, document_format in FORMATS.items():
+        if document_format.first_bytes and document_format.first_bytes.match(content):
+            return media_type
+    return None
 
 
 def _zip_type(content: bytes, declared: str | None) -> str:
@@ -159,10 +78,9 @@ def _zip_type(content: bytes, declared: str | None) -> str:
                 return _office_type(_first_bytes(archive, "[Content_Types].xml", 1_000_000))
             if "mimetype" in names:
                 found = _first_bytes(archive, "mimetype", 100).decode("ascii", "replace").strip()
-                return found if found in OF_EXTENSION.values() else "application/zip"
+                return found if found in FORMATS else "application/zip"
     except (BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
-        is_of_zip = declared in OF_EXTENSION.values() and declared not in TEXT_TYPES
-        return declared if declared and is_of_zip and _is_zipped(declared) else "application/zip"
+        return declared if declared and _is_zipped(declared) else "application/zip"
     return "application/zip"
 
 
@@ -178,9 +96,9 @@ def _first_bytes(archive: ZipFile, name: str, size: int) -> bytes:
 
 def _office_type(content_types: bytes) -> str:
     text = content_types.decode("utf-8", "replace").lower()
-    for part, extension in MAIN_PARTS:
-        if part in text:
-            return OF_EXTENSION[extension]
+    for media_type, document_format in FORMATS.items():
+        if document_format.main_part and document_format.main_part in text:
+            return media_type
     return "application/zip"
 
 
@@ -196,7 +114,7 @@ def _ole_type(content: bytes) -> str:
     if "encryptedpackage" in names:
         raise DocumentError("encrypted", "an encrypted package of Office")
     return next(
-        (OLE_TYPES[name] for name in sorted(names) if name in OLE_TYPES),
+        (BY_OLE_STREAM[name] for name in sorted(names) if name in BY_OLE_STREAM),
         "application/x-ole-storage",
     )
 
@@ -212,17 +130,19 @@ def _named_by_magic(content: bytes) -> str:
 def _text_type(content: bytes, declared: str | None) -> str:
     start = decode(content[:SNIFFED], is_cut=len(content) > SNIFFED).text.lstrip("\ufeff \t\r\n")
     low = start[:1000].lower()
-    if low.startswith(("<!doctype html", "<html")) or declared == "text/html":
+    for media_type, document_format in FORMATS.items():
+        if low.startswith(document_format.text_starts):
+            return media_type
+    if declared == "text/html":
         return "text/html"
     if low.startswith("<?xml") or XML_ROOT.match(low):
         return "application/xhtml+xml" if "<html" in low else "application/xml"
     if MAIL_HEADERS.search(_header_block(content)):
         return "message/rfc822"
-    if declared in PARSED_TYPES:
-        return declared
-    if declared not in TEXT_TYPES and (found := _json_type(start, len(content) > SNIFFED)):
-        return found
-    return declared if declared in TEXT_TYPES else "text/plain"
+    named = FORMATS.get(declared or "")
+    if named and (named.is_read_as_named or named.is_plain_text):
+        return named.media_type
+    return _json_type(start, len(content) > SNIFFED) or "text/plain"
 
 
 def _header_block(content: bytes) -> bytes:

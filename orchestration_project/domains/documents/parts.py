@@ -19,7 +19,6 @@ from orchestration_project.domains.documents.extracted import (
     DelimitedRows,
     Extracted,
     Page,
-    PartCount,
 )
 
 NOT_UNDERSTOOD = (
@@ -46,25 +45,8 @@ MIME_TYPE = re.compile(rb"(?im)^content-type[ \t]*:[ \t]*(multipart|message)/([^
 BOUNDARY = re.compile(rb"(?i)\bboundary\s*=\s*(?:\"([^\"\\]+)\"|([^\s;\"]+))")
 
 
-def count_parts(content: bytes, found: Extracted) -> PartCount:
-    """Return the parts that the bytes of a document have, and those that were extracted of them.
-
-    Args:
-        content: The file; an encrypted one is not counted.
-        found: What a reader extracted.
-    """
-    counted = FORMATS.get(found.media_type)
-    if counted is None or found.state in ("refused", "encrypted"):
-        return PartCount(None, {"pages": len(found.pages)})
-    places = {counted.unit: counted.extracted(found), **found.went_to}
-    try:
-        return PartCount(counted.in_bytes(content, found), places)
-    except NOT_UNDERSTOOD:
-        return PartCount(None, places)
-
-
-class PartFormat(NamedTuple):
-    """Counts of a format.
+class PartCounter(NamedTuple):
+    """Functions that count the parts of a format.
 
     Attributes:
         unit: Name of what it counts, such as rows.
@@ -315,30 +297,12 @@ def _pages_of(found: Extracted) -> int:
     return len(found.pages)
 
 
-_OFFICE = "application/vnd.openxmlformats-officedocument"
-_EXCEL_MACROS = "application/vnd.ms-excel.sheet.macroEnabled.12"
-_SLIDES_MACROS = "application/vnd.ms-powerpoint.presentation.macroEnabled.12"
-_WORDS = PartFormat("words", _count_words, _words_of)
-_ROWS = PartFormat("rows", _count_rows, _rows_of_text)
-_VALUES = PartFormat("lines", _count_json, _lines_of)
-_SHEETS = PartFormat("rows", _count_sheet_rows, _rows_of_sheets)
-_SLIDES = PartFormat("slides", _count_slides, _pages_of)
-
-FORMATS: Mapping[str, PartFormat] = {
-    "text/plain": _WORDS,
-    "text/markdown": _WORDS,
-    "text/csv": _ROWS,
-    "text/tab-separated-values": _ROWS,
-    "application/json": _VALUES,
-    "application/jsonl": _VALUES,
-    "application/xml": PartFormat("lines", _count_xml, _lines_of),
-    f"{_OFFICE}.spreadsheetml.sheet": _SHEETS,
-    _EXCEL_MACROS: _SHEETS,
-    f"{_OFFICE}.presentationml.presentation": _SLIDES,
-    _SLIDES_MACROS: _SLIDES,
-    "application/epub+zip": PartFormat("chapters", _count_chapters, _pages_of),
-    "application/zip": PartFormat("children", _count_members, _children_of),
-    "message/rfc822": PartFormat("children", _count_mail, _children_of),
-}
-"""Formats that are counted, by media type; PDF, HTML, DOCX, RTF, XLS, XLSB, ODS, MSG and images are
-not: their parts are marked in ways that only a reader knows."""
+WORDS = PartCounter("words", _count_words, _words_of)
+TEXT_ROWS = PartCounter("rows", _count_rows, _rows_of_text)
+JSON_LINES = PartCounter("lines", _count_json, _lines_of)
+XML_LINES = PartCounter("lines", _count_xml, _lines_of)
+SHEET_ROWS = PartCounter("rows", _count_sheet_rows, _rows_of_sheets)
+SLIDES = PartCounter("slides", _count_slides, _pages_of)
+CHAPTERS = PartCounter("chapters", _count_chapters, _pages_of)
+MEMBERS = PartCounter("children", _count_members, _children_of)
+MAIL_PARTS = PartCounter("children", _count_mail, _children_of)

@@ -14,13 +14,11 @@ from orchestration_project.domains.documents.extracted import (
     cell_text,
 )
 from orchestration_project.domains.documents.extraction import Document
+from orchestration_project.domains.documents.formats import EXTRACTION_RULES
 from orchestration_project.domains.documents.tables import documents_chunks, documents_pages
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.engine.contracts.values import schema_of
-
-EXTRACTION_RULES = 4
-"""Raised with every change that could make other pages or chunks of the same bytes."""
 
 PAGE_COLUMNS = [
     name for name in schema_of(documents_pages) if name not in ("capture_id", "known_from")

@@ -1,6 +1,5 @@
 """Settings of sites: where their files are, and how crawls introduce themselves."""
 
-import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -10,11 +9,16 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import Words, about, default_path, split_entries
+from orchestration_project.settings.values import (
+    PROXY_URL,
+    Words,
+    about,
+    default_path,
+    split_entries,
+)
 
 MIN_MASK_KEY_LENGTH = 16
 MAX_PROXIES = 20
-PROXY_URL = re.compile(r"https?://([^\s/?#@]+@)?[A-Za-z0-9._-]+:[0-9]{1,5}/?")
 
 
 class WebSettings(Settings):

@@ -94,8 +94,7 @@ class LogFile:
         self._keep_days = keep_days
         self._lock_file = self._file = -1
         self._pid = 0
-        self._name = b""
-        self._end = 0
+        self._segment: Segment | None = None
         self._lost_count = 0
         self._failed_at = float("-inf")
         with suppress(OSError):
@@ -144,7 +143,7 @@ class LogFile:
                 with suppress(OSError):
                     os.close(number)
         self._lock_file = self._file = -1
-        self._name = b""
+        self._segment = None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -170,26 +169,22 @@ class LogFile:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def _open_current(self) -> None:
-        """Open the segment that CURRENT names, or the newest one, or the first."""
-        name = os.pread(self._lock_file, 100, 0)
-        if name and name == self._name:
-            return
+        """Open the segment that CURRENT names, or else the newest one, or the first."""
+        name = os.fsdecode(os.pread(self._lock_file, 100, 0))
+        if self._segment is None or name != self._segment.path.name:
+            newest = segments_of(self.folder)[-1:] or [_segment_at(self.folder, 0, 0)]
+            self._open(newest[0])
+
+    def _open(self, segment: Segment) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        given = _segment_of(self.folder / os.fsdecode(name))
-        if given is None or not given.path.exists():
-            newest = segments_of(self.folder)[-1:]
-            given = newest[0] if newest else _segment_at(self.folder, 0, 0)
-        self._open(given)
-
-    def _open(self, segment: Segment) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         self._file = os.open(segment.path, flags, 0o600)
-        self._name = os.fsencode(segment.path.name)
-        self._end = -1
-        os.pwrite(self._lock_file, self._name, 0)
-        os.ftruncate(self._lock_file, len(self._name))
+        self._segment = segment
+        name = os.fsencode(segment.path.name)
+        os.pwrite(self._lock_file, name, 0)
+        os.ftruncate(self._lock_file, len(name))
 
     def _write(self, line: bytes) -> None:
         status = os.fstat(self._file)
@@ -197,21 +192,17 @@ class LogFile:
         is_full = size >= self._segment_bytes or self._is_of_earlier_day(status)
         if is_full or not status.st_nlink:
             size = self._roll(size)
-        if size and size != self._end and os.pread(self._file, 1, size - 1) != b"\n":
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
             line = b"\n" + line  # another process was killed within its line
-        self._end = size + os.write(self._file, line)
-        if self._end != size + len(line):
+        if os.write(self._file, line) != len(line):
             raise OSError("the disk is full")
 
     def _roll(self, size: int) -> int:
         """Begin the next segment, delete old ones; return the size of the new one."""
-        old = _segment_of(self.folder / os.fsdecode(self._name))
-        if old is None:
-            raise OSError("not a segment")
-        lines = _line_count(self._file, size)
-        os.close(self._file)
-        self._file = -1
-        self._open(_segment_at(self.folder, old.start + size, old.first_line + lines))
+        if self._segment is None:
+            raise AssertionError("a segment is open")
+        start, lines = self._segment.start + size, _line_count(self._file, size)
+        self._open(_segment_at(self.folder, start, self._segment.first_line + lines))
         self._delete_old()
         return os.fstat(self._file).st_size
 

@@ -33,18 +33,30 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARACT
 class Flag(Definition):
     """A flag.
 
-    Attributes:
-        name: Its name.
-        share: Share of keys that it holds for, 0 to 1.
-        listed_keys: Keys that it always holds for, such as partitions.
-        owner: Person or team that answers for it.
-        expires_at: Time from which it holds for no key; None: never.
+    The API, the edits and their differences have these fields; `operations_flags` has a column for
+    each.
     """
 
-    share: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
-    listed_keys: list[Key] = Field(default=[], max_length=MAX_LISTED_KEYS)
-    owner: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
-    expires_at: Moment | None = None
+    share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of keys that it holds for, 0 to 1",
+    )
+    listed_keys: list[Key] = Field(
+        default=[],
+        max_length=MAX_LISTED_KEYS,
+        description="Keys that it always holds for, such as partitions",
+    )
+    owner: str = Field(
+        min_length=1,
+        max_length=MAX_NAME_CHARACTERS,
+        description="Person or team that answers for it",
+    )
+    expires_at: Moment | None = Field(
+        default=None, description="Time from which it holds for no key; null: never"
+    )
 
     @field_serializer("expires_at")
     def _as_text(self, value: datetime | None) -> str | None:

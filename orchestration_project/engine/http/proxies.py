@@ -8,7 +8,6 @@ changed because of a refusal.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,7 +21,7 @@ from orchestration_project.engine.http.shared_state import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
-from orchestration_project.settings.values import passwords_in, tokens_in
+from orchestration_project.settings.values import PROXY_URL, passwords_in, tokens_in
 
 SYSTEM_SUFFIX = "_proxy"
 MAX_FAILURES = 10
@@ -58,17 +57,12 @@ class Proxy:
             ConfigurationError: It is not http or https with a host and port.
         """
         hide(*passwords_in(url), *tokens_in(url))
-        try:
-            parsed = urlsplit(url)
-            host, port = parsed.hostname, parsed.port
-            is_plain = parsed.path in ("", "/") and not (parsed.query or parsed.fragment)
-        except ValueError:  # its text may quote the URL
-            host, port, is_plain = None, None, False
-        if not (host and port and is_plain and url.startswith(("http://", "https://"))):
+        parts = PROXY_URL.fullmatch(url)
+        if parts is None or not 0 < int(parts["port"]) < 65_536:
             raise ConfigurationError(
                 "invalid proxy: expected a URL with a port, e.g. http://proxy.example.org:3128"
-            ) from None
-        return cls(url, f"{host}:{port}".lower())
+            )
+        return cls(url, f"{parts['host'].lower()}:{int(parts['port'])}")
 
 
 class NoProxyLeftError(BreakerOpenError):
@@ -123,8 +117,6 @@ class ProxyPool:
 
     def succeeded(self, proxy: Proxy) -> None:
         """Count a failure less of a proxy that was connected; its rest is over."""
-        if self._state.breaker(self._keys[proxy]) == CLOSED:
-            return
 
         def decide(state: BreakerState) -> tuple[BreakerState, None]:
             count = state.failure_count - 1

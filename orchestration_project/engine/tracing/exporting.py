@@ -1,6 +1,6 @@
 """Export of spans by OTLP over HTTP, from a bounded queue; what cannot be sent is counted.
 
-This module is imported only where OTEL_EXPORTER_OTLP_ENDPOINT is set.
+This module is imported only where spans or log lines go to a collector.
 """
 
 import encodings.idna  # noqa: F401 - else the first look-up of a host imports it, see `_client`
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from threading import Condition, Thread
+from typing import NamedTuple
 
 import httpx
 
@@ -43,6 +44,46 @@ class _RetryLater(Exception):  # noqa: N818 - no failure yet
     def __init__(self, reason: str, seconds: float | None = None) -> None:
         super().__init__(reason)
         self.seconds = seconds
+
+
+class CollectorAnswer(NamedTuple):
+    """Answer of a collector.
+
+    Attributes:
+        status: HTTP status.
+        content_type: Its Content-Type; empty: it has none.
+        body: Start of its body.
+        retry_after: Seconds after which it asks for the next request; None: it does not say.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+    retry_after: float | None
+
+
+def post_batch(
+    client: httpx.Client, url: str, content: bytes, *, max_seconds: float
+) -> CollectorAnswer:
+    """Send a batch; return the answer, of whose body is read what comes within ``max_seconds``.
+
+    Raises:
+        httpx.HTTPError: The request failed, or its answer broke off.
+        httpx.InvalidURL: The URL cannot be requested.
+    """
+    ends_at, body = time.monotonic() + max_seconds, b""
+    with client.stream("POST", url, content=content) as response:
+        for piece in response.iter_raw():
+            body += piece
+            if len(body) > MAX_ANSWER_BYTES or time.monotonic() > ends_at:
+                break
+        seconds = response.headers.get("retry-after", "")
+        return CollectorAnswer(
+            response.status_code,
+            response.headers.get("content-type", ""),
+            body[:MAX_ANSWER_BYTES],
+            float(seconds) if seconds.isascii() and seconds.isdigit() else None,
+        )
 
 
 class SpanExport:
@@ -220,33 +261,22 @@ class SpanExport:
             _RetryLater: The collector is away, or asks for later.
         """
         body = gzip.compress(encode_spans(batch, self._resource), 1)
-        status, wait, answer = self._post(body)
+        try:
+            answer = post_batch(self._client, self._url, body, max_seconds=TIMEOUT_SECONDS)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _RetryLater(type(error).__name__) from error
+        status = answer.status
         if status == TOO_LARGE and len(batch) > 1:
             half = len(batch) // 2
             self._send(batch[:half])
             self._send(batch[half:])
         elif status in RETRIED:
-            raise _RetryLater(f"status {status}", wait)
+            raise _RetryLater(f"status {status}", answer.retry_after)
         elif not 200 <= status < 300:
             self._drop(batch, f"status {status}")
         else:
             with self._changed:
-                self._lost_count += min(rejected_count(answer), len(batch))
-
-    def _post(self, body: bytes) -> tuple[int, float | None, bytes]:
-        """Return status, `Retry-After` in seconds, and the start of the answer."""
-        ends_at, answer = time.monotonic() + TIMEOUT_SECONDS, b""
-        try:
-            with self._client.stream("POST", self._url, content=body) as response:
-                for piece in response.iter_raw():
-                    answer += piece
-                    if len(answer) > MAX_ANSWER_BYTES or time.monotonic() > ends_at:
-                        break
-                said = response.headers.get("retry-after", "")
-                wait = float(said) if said.isascii() and said.isdigit() else None
-                return response.status_code, wait, answer[:MAX_ANSWER_BYTES]
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _RetryLater(type(error).__name__) from error
+                self._lost_count += min(rejected_count(answer.body), len(batch))
 
 
 def open_export(

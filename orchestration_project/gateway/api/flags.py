@@ -1,99 +1,38 @@
 """Flags: listed with what uses them, edited, and edits tried."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from pydantic import Field
-
-from orchestration_project.engine.contracts.api.edits import FlagEdited, FlagList
-from orchestration_project.engine.contracts.edits import Action
-from orchestration_project.engine.contracts.flags import StoredFlag, flag_problems, require_unused
-from orchestration_project.engine.contracts.moments import Moment
-from orchestration_project.gateway.api.edits import (
-    ChangedFields,
-    DeletedName,
-    EditedName,
-    EditFields,
-    TriedFields,
-    edit_operations,
-    make_edit,
-)
+from orchestration_project.engine.contracts.api.edits import FlagEdited, FlagList, FlagShown
+from orchestration_project.engine.contracts.flags import StoredFlag, require_unused
+from orchestration_project.gateway.api.edits import EditedApi
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.runs import Name
-from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.edits import Edit, EditResult
-from orchestration_project.services.flags import FLAG_STORE, flag_uses, show_flags
-
-
-class FlagFields(EditFields):
-    """Fields of a flag; omitted ones keep their value, or have their default."""
-
-    NULLABLE = frozenset({"expires_at"})
-
-    share: float | None = Field(None, description="Share of keys that it holds for, 0 to 1")
-    listed_keys: list[Name] | None = Field(None, description="Keys that it always holds for")
-    owner: Name | None = Field(None, description="Person or team that answers for it")
-    expires_at: Moment | None = Field(None, description="Time from which it is off")
-
-
-class NewFlag(FlagFields):
-    """Flag to create."""
-
-    name: Name = Field(description="Name of the flag")
-
-
-class ChangedFlag(ChangedFields, FlagFields):
-    """Fields that change."""
-
-
-class TriedFlag(TriedFields, FlagFields):
-    """Edit to try: without a version a new flag, with one a change."""
+from orchestration_project.services.edits import EditResult
+from orchestration_project.services.flags import FLAG_STORE, FlagReport, report_flags
 
 
 async def list_operations_flags(call: Call[Parameters, Body]) -> FlagList:
     """List the flags with what uses them, and those that are expired, unused or missing."""
-    now = call.services.clock.now()
-    stored, used = await call.services.in_thread(_read, call.services)
-    problems = flag_problems([each.definition for each in stored], used, now)
-    return FlagList(flags=show_flags(stored, used, now), problems=problems)
+    report = await _report(call)
+    return FlagList(flags=report.shown, problems=report.problems)
 
 
-async def create_flag(call: Call[Parameters, NewFlag]) -> FlagEdited:
-    """Create a flag."""
-    return await _edit(call, Action.CREATE)
+async def _report(call: Call[Any, Any]) -> FlagReport:
+    services = call.services
+    return await services.in_thread(
+        *(report_flags, services.warehouse, services.registry(), services.settings),
+        services.clock.now(),
+    )
 
 
-async def change_flag(call: Call[EditedName, ChangedFlag]) -> FlagEdited:
-    """Change a flag, such as its share."""
-    return await _edit(call, Action.CHANGE)
+async def _judge(call: Call[Any, Any], planned: EditResult[StoredFlag]) -> None:
+    if planned.before is not None and planned.after is None:
+        require_unused(planned.before.definition.name, (await _report(call)).used)
 
 
-async def delete_flag(call: Call[DeletedName, Body]) -> FlagEdited:
-    """Delete a flag that nothing uses; its versions stay."""
-    return await _edit(call, Action.DELETE)
-
-
-async def try_flag(call: Call[EditedName, TriedFlag]) -> FlagEdited:
-    """Return what an edit would change; nothing is written."""
-    return await _edit(call, None)
-
-
-async def _edit(call: Call[Any, Any], action: Action | None) -> FlagEdited:
-    _, used = await call.services.in_thread(_read, call.services)
-
-    async def judge(edit: Edit, planned: EditResult[StoredFlag]) -> None:
-        if planned.after is None:
-            require_unused(edit.name, used)
-
-    edited, stored = await make_edit(call, FLAG_STORE, action, judge)
-    shown = show_flags([stored] if stored else [], used, call.services.clock.now())
-    return FlagEdited(**dict(edited), flag=next(iter(shown), None))
-
-
-def _read(services: Services) -> tuple[list[StoredFlag], Mapping[str, list[str]]]:
-    with services.warehouse.reading() as connection:
-        stored = FLAG_STORE.read(connection)
-        return stored, flag_uses(connection, services.registry(), services.settings)
+async def _show(call: Call[Any, Any], stored: StoredFlag) -> FlagShown:
+    [shown] = replace(await _report(call), stored=[stored]).shown
+    return shown
 
 
 OPERATIONS = (
@@ -101,12 +40,13 @@ OPERATIONS = (
         *("GET", "/operations/flags", "viewer", "List flags", list_operations_flags),
         answer=FlagList,
     ),
-    *edit_operations(
-        "flag",
-        FlagEdited,
-        create=(create_flag, NewFlag),
-        attempt=(try_flag, TriedFlag),
-        change=(change_flag, ChangedFlag),
-        delete=delete_flag,
-    ),
+    *EditedApi(
+        *(FLAG_STORE, FlagEdited, _judge, _show),
+        texts={
+            "create": "Create a flag.",
+            "try": "Return what an edit would change; nothing is written.",
+            "change": "Change a flag, such as its share.",
+            "delete": "Delete a flag that nothing uses; its versions stay.",
+        },
+    ).operations,
 )

@@ -2,33 +2,21 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
-
-from pydantic import Field
 
 from orchestration_project.engine.contracts.api.edits import (
     ScheduleEdited,
     ScheduleList,
     ScheduleShown,
 )
-from orchestration_project.engine.contracts.edits import REMEDY, Action
+from orchestration_project.engine.contracts.edits import REMEDY
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.edits import (
-    ChangedFields,
-    DeletedName,
-    EditedName,
-    EditFields,
-    TriedFields,
-    edit_operations,
-    make_edit,
-)
+from orchestration_project.gateway.api.edits import EditedApi
 from orchestration_project.gateway.api.jobs import find_job
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
-from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.edits import Edit, EditResult
+from orchestration_project.services.edits import EditResult
 from orchestration_project.services.schedules.jobs import run_config_of
 from orchestration_project.services.schedules.rules.schedules import (
     JobShape,
@@ -36,7 +24,6 @@ from orchestration_project.services.schedules.rules.schedules import (
     StoredSchedule,
     partition_problems,
 )
-from orchestration_project.services.schedules.rules.timetable import CatchUp, PartitionRule
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
 NEXT_SHOWN = 5
@@ -49,77 +36,15 @@ ABOUT = """query ($job: PipelineSelector!, $config: RunConfigData!) {
     partitionKeysByDimension { name type partitionKeys } } }"""
 
 
-class ScheduleFields(EditFields):
-    """Fields of a schedule; omitted ones keep their value, or have their default."""
-
-    NULLABLE = frozenset({"run_config", "preset", "flag"})
-
-    job: Name | None = Field(None, description="Job that it starts")
-    cron: Name | None = Field(None, description="Cron expression of five fields")
-    timezone: Name | None = Field(None, description="Time zone of the cron expression")
-    partitions: PartitionRule | None = Field(None, description="Partition rule")
-    days_before: int | None = Field(None, description="Days of the rule days_before")
-    partition_values: dict[str, str] | None = Field(None, description="Other dimensions")
-    run_config: dict[str, Any] | None = Field(None, description="Run config of its runs")
-    preset: Name | None = Field(None, description="Preset in place of a run config")
-    catch_up: CatchUp | None = Field(None, description="Rule for due times that were missed")
-    max_catch_up: int | None = Field(None, description="Most runs that one tick starts")
-    is_enabled: bool | None = Field(None, description="Whether it starts runs; false pauses it")
-    owner: str | None = Field(None, description="Person or team that answers for it")
-    flag: Name | None = Field(None, description="Flag that must hold for a due time")
-
-
-class NewSchedule(ScheduleFields):
-    """Schedule to create."""
-
-    name: Name = Field(description="Name of the schedule")
-
-
-class ChangedSchedule(ChangedFields, ScheduleFields):
-    """Fields that change."""
-
-
-class TriedSchedule(TriedFields, ScheduleFields):
-    """Edit to try: without a version a new schedule, with one a change."""
-
-
 async def list_operations_schedules(call: Call[Parameters, Body]) -> ScheduleList:
     """List the schedules that are data, with their next runs."""
     stored = await call.services.in_thread(_read, call.services)
-    now = call.services.clock.now()
-    return ScheduleList(schedules=[_shown(each, now) for each in stored])
+    return ScheduleList(schedules=[await _show(call, schedule) for schedule in stored])
 
 
-async def create_schedule(call: Call[Parameters, NewSchedule]) -> ScheduleEdited:
-    """Create a schedule, which its job must be able to take."""
-    return await _edit(call, Action.CREATE)
-
-
-async def change_schedule(call: Call[EditedName, ChangedSchedule]) -> ScheduleEdited:
-    """Change a schedule, such as its cadence; `is_enabled` pauses and resumes it."""
-    return await _edit(call, Action.CHANGE)
-
-
-async def delete_schedule(call: Call[DeletedName, Body]) -> ScheduleEdited:
-    """Delete a schedule; its versions and launches stay."""
-    return await _edit(call, Action.DELETE)
-
-
-async def try_schedule(call: Call[EditedName, TriedSchedule]) -> ScheduleEdited:
-    """Return what an edit would change, and the next runs after it; nothing is written."""
-    return await _edit(call, None)
-
-
-async def _edit(call: Call[Any, Any], action: Action | None) -> ScheduleEdited:
-    """Make an edit, or try it, once its job was asked."""
-
-    async def judge(_: Edit, planned: EditResult[StoredSchedule]) -> None:
-        if planned.after is not None and planned.after.schedule.is_enabled:
-            await _require_valid(call, planned.after.schedule)
-
-    edited, stored = await make_edit(call, SCHEDULE_STORE, action, judge)
-    shown = _shown(stored, call.services.clock.now()) if stored else None
-    return ScheduleEdited(**dict(edited), schedule=shown)
+async def _judge(call: Call[Any, Any], planned: EditResult[StoredSchedule]) -> None:
+    if planned.after is not None and planned.after.schedule.is_enabled:
+        await _require_valid(call, planned.after.schedule)
 
 
 async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
@@ -175,13 +100,13 @@ def _read(services: Services) -> list[StoredSchedule]:
         return list(SCHEDULE_STORE.read(connection))
 
 
-def _shown(stored: StoredSchedule, now: datetime) -> ScheduleShown:
+async def _show(call: Call[Any, Any], stored: StoredSchedule) -> ScheduleShown:
     schedule = stored.schedule
     return ScheduleShown(
         name=schedule.name,
         version=stored.version_number,
         schedule=schedule.model_dump(),
-        next_runs=list(stored.next_runs(now, NEXT_SHOWN)),
+        next_runs=list(stored.next_runs(call.services.clock.now(), NEXT_SHOWN)),
         disabled_reason=stored.disabled_reason,
         edited_by=stored.edited_by,
         edited_at=stored.edited_at,
@@ -195,12 +120,14 @@ OPERATIONS = (
         *("viewer", "List schedules that are data", list_operations_schedules),
         answer=ScheduleList,
     ),
-    *edit_operations(
-        "schedule",
-        ScheduleEdited,
-        create=(create_schedule, NewSchedule),
-        attempt=(try_schedule, TriedSchedule),
-        change=(change_schedule, ChangedSchedule),
-        delete=delete_schedule,
-    ),
+    *EditedApi(
+        *(SCHEDULE_STORE, ScheduleEdited, _judge, _show),
+        texts={
+            "create": "Create a schedule, which its job must be able to take.",
+            "try": "Return what an edit would change, and the next runs after it; "
+            "nothing is written.",
+            "change": "Change a schedule, such as its cadence; `is_enabled` pauses and resumes it.",
+            "delete": "Delete a schedule; its versions and launches stay.",
+        },
+    ).operations,
 )

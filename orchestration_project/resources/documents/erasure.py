@@ -28,10 +28,9 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.derivation import remove_derived
-from orchestration_project.resources.documents.items import REPLAY_PREFIX
 from orchestration_project.resources.documents.reporting import previews
 from orchestration_project.resources.documents.source import is_upload, path_text
-from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
+from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, TOPIC_PREFIX
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, deliveries, uploads, work_items

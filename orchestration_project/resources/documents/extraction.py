@@ -28,6 +28,7 @@ from orchestration_project.domains.documents.extraction import (
     Waiting,
     unread,
 )
+from orchestration_project.domains.documents.formats import LIBRARIES
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.tables import documents
 from orchestration_project.engine.captures import Capture, Captures
@@ -41,22 +42,6 @@ from orchestration_project.resources.documents.worker import (
     apply_to_each,
     extract_file,
 )
-
-LIBRARIES = {
-    "charset_normalizer": "charset-normalizer",
-    "lxml": "lxml",
-    "markdown_it": "markdown-it-py",
-    "msoffcrypto": "msoffcrypto-tool",
-    "olefile": "olefile",
-    "pdfplumber": "pdfplumber",
-    "puremagic": "puremagic",
-    "py3langid": "py3langid",
-    "pypdfium2": "pypdfium2",
-    "python_calamine": "python-calamine",
-    "selectolax": "selectolax",
-    "striprtf": "striprtf",
-}
-"""Module to package; all are of the extra ``documents``."""
 
 MEMORY_BYTES, TIMEOUT = 512 * MIB, timedelta(seconds=60)
 MAX_RESULT_BYTES = 256 * MIB

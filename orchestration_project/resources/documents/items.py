@@ -29,10 +29,8 @@ from orchestration_project.resources.documents.extraction import (
     Reading,
 )
 from orchestration_project.resources.documents.source import DocumentSource, is_upload, read_upload
+from orchestration_project.resources.documents.waiting import REPLAY_PREFIX
 from orchestration_project.tables.spine import blobs, captures, deliveries
-
-REPLAY_PREFIX = "documents_replay/"
-"""Topics of recorded documents, a topic for each partition."""
 
 UPLOADS = "uploads"
 """Source of the deliveries of uploads."""

@@ -20,8 +20,8 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import FAILED_STATES, SETTLED_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.documents.items import REPLAY_PREFIX, of_days
-from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
+from orchestration_project.resources.documents.items import of_days
+from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, TOPIC_PREFIX
 from orchestration_project.services.exports import declared_exports
 from orchestration_project.services.exports.work import overdue_exports
 from orchestration_project.settings import Settings

@@ -21,9 +21,8 @@ from orchestration_project.domains.documents.timeline import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.erasure import DOCUMENT_ID
-from orchestration_project.resources.documents.items import REPLAY_PREFIX
 from orchestration_project.resources.documents.source import path_text
-from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
+from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, TOPIC_PREFIX
 from orchestration_project.services.erasure.requests import identifier_hash
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.operations import operations_exports

@@ -15,6 +15,9 @@ from orchestration_project.tables.spine import work_items
 TOPIC_PREFIX = "documents/"
 """Topics of files, a topic for each partition."""
 
+REPLAY_PREFIX = "documents_replay/"
+"""Topics of recorded documents, a topic for each partition."""
+
 AT_ONCE = (timedelta(0),)
 """Pauses of items whose run ended: nothing is wrong with them."""
 

@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 from orchestration_project.domains.documents.chunks import ChunkRule, chunk_spans
 from orchestration_project.domains.documents.extracted import Extracted, Limits, Options
-from orchestration_project.domains.documents.extraction import extract
+from orchestration_project.domains.documents.extraction import count_parts, extract
 from orchestration_project.domains.documents.fingerprints import fingerprint_of
 from orchestration_project.domains.documents.language import identifier
-from orchestration_project.domains.documents.parts import count_parts
 from orchestration_project.resources.documents.tesseract import OcrRule, Tesseract
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000

@@ -10,6 +10,7 @@ from orchestration_project.domains.finra.tables.weekly import finra_symbol_week 
 from orchestration_project.domains.prices.calendar import (
     closes_at,
     last_complete_session,
+    month_of,
     months,
 )
 from orchestration_project.domains.prices.settings import PricesSettings
@@ -21,6 +22,12 @@ from orchestration_project.engine.warehouse.difference import quarantined_scopes
 from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.states import all_months
 from orchestration_project.settings import Settings
+
+
+def first_price_month(settings: Settings, now: date) -> date:
+    """Return PRICES_FIRST_MONTH; without it, a year back."""
+    a_year_back = month_of(now).replace(year=now.year - 1)
+    return PricesSettings.of(settings).prices_first_month or a_year_back
 
 
 def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import Connection, func, select
@@ -32,16 +32,10 @@ from orchestration_project.resources.web.start_lists import (
 )
 from orchestration_project.tables.spine import work_items
 
-TOPIC_PREFIX = "web/"
 SLICE_PAGES = 200
 SLICE_SECONDS = 5.0
 NO_PAUSE = (timedelta(0),)
 MAX_TEXT = 500
-
-
-def topic_of(site: str, day: date) -> str:
-    """Return the topic of the URLs of a crawl."""
-    return f"{TOPIC_PREFIX}{site}/{day}"
 
 
 @dataclass(frozen=True)

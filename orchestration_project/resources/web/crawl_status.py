@@ -10,12 +10,14 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.tables import web_crawls, web_items
 from orchestration_project.engine.contracts.flags import FlagSet
 from orchestration_project.engine.contracts.problems import OldestMissing
-from orchestration_project.engine.dagster_private import previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import quarantined_keys
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.flags import flags_in_effect, read_flags
 from orchestration_project.tables.schema import USD_SCALE
+
+TOPIC_PREFIX = "web/"
+"""Topics of the URLs of crawls."""
 
 GRACE = timedelta(hours=2)
 """Time after which a scheduled crawl that has not ended is late."""
@@ -27,6 +29,11 @@ CRAWL_COLUMNS = (
     *("reject_count", "byte_count", "seconds", "cost"),
 )
 LOADED = ("complete", "budget")
+
+
+def topic_of(site: str, day: date) -> str:
+    """Return the topic of the URLs of a crawl."""
+    return f"{TOPIC_PREFIX}{site}/{day}"
 
 
 def latest_crawls(warehouse: Warehouse) -> Sequence[Mapping[str, Any]]:
@@ -133,6 +140,8 @@ def _due_days(site: Site, crawls: Mapping[date, Any], now: datetime) -> Mapping[
         latest = max(crawls)
         started_at = crawls[latest].started_at
         return {latest: started_at} if started_at <= now - GRACE else {}
+    from orchestration_project.engine.dagster_private import previous_cron_time
+
     first, until = min(crawls), now - GRACE
     days: dict[date, datetime] = {}
     while True:

@@ -7,9 +7,9 @@ from pathlib import Path
 from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.contracts.exports import Target
-from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.item_exports import export_targets, problems_of_exports
+from orchestration_project.services.exports import is_valid_cron
 
 MAX_FILE_BYTES = 1_000_000
 MAX_CSV_BYTES = 20_000_000
@@ -80,7 +80,7 @@ def read_site_file(file: Path, targets: Mapping[str, Target] | None = None) -> S
             "site files cannot be read",
             found=f"the package {error.name} is missing: install the extra web of this package",
         ) from error
-    if site.schedule is not None and not is_valid_cron_string(site.schedule):
+    if site.schedule is not None and not is_valid_cron(site.schedule):
         line = next(
             number
             for number, each in enumerate(text.splitlines(), start=1)

@@ -58,9 +58,9 @@ from orchestration_project.resources.web.crawl import (
     CrawlState,
     Visit,
     start_urls,
-    topic_of,
     visit_slice,
 )
+from orchestration_project.resources.web.crawl_status import topic_of
 from orchestration_project.resources.web.page_bytes import KnownPage, known_pages
 from orchestration_project.resources.web.site_lease import SiteLease
 from orchestration_project.resources.web.start_lists import ListedUrls, listed_urls

@@ -29,6 +29,9 @@ KIND = "prometheus"
 COVERED_BY = "covered_by"
 """Label of a rule: the kind of the project's own report of the same fault."""
 
+RUNBOOK = "runbook"
+"""Annotation of a rule: the path of its page in docs/how-to/runbooks."""
+
 MAX_LABELS_SHOWN = 20
 
 LONGEST_LABEL = 200
@@ -128,6 +131,8 @@ def alert_message(alert: ReceivedAlert, problem: Problem) -> Message:
         for name, value in sorted(alert.labels.items())[:MAX_LABELS_SHOWN]
     ]
     described = cut(texts.get("description", "") or "Prometheus has its rule.", LONGEST_REASON)
+    if texts.get(RUNBOOK):
+        shown.append(f"runbook: {cut(texts[RUNBOOK], LONGEST_LABEL)}")
     body = "\n".join([described, "", f"Prometheus rule: {alert.name}", *shown])
     return Message(
         kind=problem.kind,

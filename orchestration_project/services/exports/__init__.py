@@ -39,10 +39,11 @@ def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
     Raises:
         ConfigurationError: The file cannot be read or is invalid.
     """
-    return _read(settings, lambda content: read_exports(content, _is_valid_cron))
+    return _read(settings, lambda content: read_exports(content, is_valid_cron))
 
 
-def _is_valid_cron(text: str) -> bool:
+def is_valid_cron(text: str) -> bool:
+    """Return whether a schedule takes a text as cron expression."""
     # Not at the top: most files have no schedule, and Dagster takes a second to import.
     from orchestration_project.engine.dagster_private import is_valid_cron_string
 

@@ -11,10 +11,8 @@ from pathlib import Path
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.objectives.rules.objectives import (
     GatewayLatency,
-    KnownNames,
     Objective,
     invalid_file,
-    parse_objectives,
     read_objectives,
 )
 from orchestration_project.settings import Settings
@@ -38,15 +36,11 @@ def declared_objectives(settings: Settings) -> Sequence[Objective]:
     path = settings.slo_path
     if path is None:
         return ()
-    on = {name: choice.is_on for name, choice in domain_choices(settings).items()}
-    indicators = {name: _indicators_of(name, settings) for name, is_on in on.items() if is_on}
-    known = KnownNames(
-        domains=list(indicators),
-        with_deadlines=[name for name, found in indicators.items() if "freshness" in found],
-        with_mirrors=[name for name, found in indicators.items() if "mirror_lag" in found],
-        off=[name for name, is_on in on.items() if not is_on],
-    )
-    return read_objectives(_text(path), str(path), known)
+    indicators = {
+        name: ["loads", *_indicators_of(name, settings)] if choice.is_on else None
+        for name, choice in domain_choices(settings).items()
+    }
+    return read_objectives(_text(path), str(path), indicators)
 
 
 def _indicators_of(domain: str, settings: Settings) -> Collection[str]:
@@ -65,7 +59,7 @@ def latency_objectives(settings: Settings) -> Sequence[GatewayLatency]:
         ConfigurationError: The file cannot be read or is invalid.
     """
     path = settings.slo_path
-    found = () if path is None else parse_objectives(_text(path), str(path))
+    found = () if path is None else read_objectives(_text(path), str(path))
     return [each for each in found if isinstance(each, GatewayLatency)]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
@@ -28,7 +28,8 @@ OLD_EVALUATION = timedelta(minutes=30)
 """An evaluation before this says nothing; the daemon's own alert has the reason."""
 
 SAMPLES_OF_A_LOOK = timedelta(minutes=16)
-"""Three samples of 5 minutes: a peak in one of them raises nothing."""
+MIN_SAMPLES = 3
+"""Samples of 5 minutes, all above a limit: a peak in one of them raises nothing."""
 
 OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
 
@@ -85,15 +86,13 @@ def _objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition
     paused = {name for name, row in rows.items() if pause_of_domain(pauses, row.domain)}
     names = sorted((rows.keys() | open_subjects(connection, BURNING)) - paused)
     return [
-        AlertCondition(
-            BURNING,
-            Probe(
-                BURNING, (), lambda: "read the burn rates", partial(_judge, rows.get(name), clock)
-            ),
-            subject=name,
-        )
+        _condition(BURNING, name, "read the burn rates", partial(_judge, rows.get(name), clock))
         for name in names
     ]
+
+
+def _condition(kind: str, name: str, summary: str, judge: Callable[[], Answer]) -> AlertCondition:
+    return AlertCondition(kind, Probe(kind, (), lambda: summary, judge), subject=name)
 
 
 def _judge(row: Row | None, clock: Clock) -> Answer:
@@ -116,54 +115,41 @@ def _judge(row: Row | None, clock: Clock) -> Answer:
 
 
 def _hosts(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
-    samples, now = operations_host_samples, clock.now()
-    wanted = select(samples).where(
-        samples.c["at"] > now - SAMPLES_OF_A_LOOK, samples.c["at"] <= now
+    samples, now = operations_host_samples.c, clock.now()
+    least = [func.min(samples[limit.column]).label(limit.column) for limit in LIMITS]
+    query = (
+        select(samples.host, func.count().label("sample_count"), *least)
+        .where(samples["at"] > now - SAMPLES_OF_A_LOOK, samples["at"] <= now)
+        .group_by(samples.host, samples.role)
+        .order_by(samples.host, samples.role)
     )
-    by_host: dict[str, list[Row]] = {}
-    for row in connection.execute(wanted.order_by(samples.c.host, samples.c["at"])):
-        by_host.setdefault(row.host, []).append(row)
-    names = sorted(by_host.keys() | open_subjects(connection, OVERLOADED))
+    exceeded: dict[str, dict[str, float]] = {}
+    for row in connection.execute(query):
+        shares = exceeded.setdefault(row.host, {})
+        for limit in LIMITS:
+            share = getattr(row, limit.column)
+            if row.sample_count >= MIN_SAMPLES and share > limit.most:
+                shares[limit.name] = max(share, shares.get(limit.name, 0.0))
+    names = sorted(exceeded.keys() | open_subjects(connection, OVERLOADED))
     return [
-        AlertCondition(
-            OVERLOADED,
-            Probe(
-                OVERLOADED,
-                (),
-                lambda: "read the samples",
-                partial(_judge_host, name, by_host.get(name)),
-            ),
-            subject=name,
+        _condition(
+            *(OVERLOADED, name, "read the samples"), partial(_judge_host, name, exceeded.get(name))
         )
         for name in names
     ]
 
 
-def _judge_host(host: str, rows: Sequence[Row] | None) -> Answer:
-    if rows is None:
+def _judge_host(host: str, exceeded: Mapping[str, float] | None) -> Answer:
+    """Judge the least share of each limit that every sample of one role exceeds."""
+    if exceeded is None:
         return Answer(f"{host} sends no samples", is_applicable=False)
-    found = _exceeded(rows)
-    if not found:
+    if not exceeded:
         return Answer(f"{host} has reserves")
     raise TransientError(
         f"the host {host} is overloaded",
-        expected=", ".join(f"{each.name} at most {each.most:.0%}" for each in LIMITS),
-        found=", ".join(f"{name} {share:.0%}" for name, share in found.items())
+        expected=", ".join(f"{limit.name} at most {limit.most:.0%}" for limit in LIMITS),
+        found=", ".join(f"{name} {share:.0%}" for name, share in exceeded.items())
         + " in each of the last samples",
         remedy="see which programs need it; move workers to another host, or lower "
         "MAX_CONCURRENT_RUNS",
     )
-
-
-def _exceeded(rows: Sequence[Row]) -> Mapping[str, float]:
-    """Return the least share of each limit that every sample of one role exceeds."""
-    by_role: dict[str, list[Row]] = {}
-    for row in rows:
-        by_role.setdefault(row.role, []).append(row)
-    found: dict[str, float] = {}
-    for own in by_role.values():
-        for each in LIMITS:
-            least = min(getattr(row, each.column) for row in own)
-            if len({row.at for row in own}) >= 3 and least > each.most:
-                found[each.name] = max(least, found.get(each.name, 0.0))
-    return found

@@ -48,62 +48,53 @@ class LogResults(NamedTuple):
     before: Mapping[str, int] | None
 
 
-class _Budget:
-    """Bytes that a search may read yet."""
-
-    def __init__(self, byte_count: int) -> None:
-        self.byte_count = byte_count
+class _BudgetSpentError(Exception):
+    """A search has read the bytes that it may read."""
 
 
-class _ServiceSearch:
-    """The lines of a service that a filter selects, from a position backwards.
+class _Search:
+    """A search of the lines that a filter selects, from positions backwards.
 
     Attributes:
-        head: The newest line that is not taken; None: there is none, or the budget is spent.
-        is_finished: Whether the older lines were all looked at.
+        positions: Positions before which the search goes on, by service.
     """
 
     def __init__(
-        self, folder: Path, service: str, position: int, wanted: LogFilter, budget: _Budget
+        self, folder: Path, wanted: LogFilter, positions: Mapping[str, int], max_bytes: int
     ) -> None:
-        self._service = service
-        self._lines = read_before(folder / service, position)
-        self._wanted = wanted
-        self._budget = budget
-        self._position = position
-        self._oldest = _earlier(wanted.since)
-        self.head: FoundLine | None = None
-        self.is_finished = not position or wanted.service not in ("", service)
-        self.advance()
+        self._folder = folder
+        self._filter = wanted
+        since = wanted.since and datetime.fromisoformat(wanted.since) - CLOCK_TOLERANCE
+        self._oldest = since.isoformat() if since else ""
+        self._bytes_left = max_bytes
+        self.positions = dict(positions)
 
-    @property
-    def position(self) -> int:
-        """Position before which the search goes on."""
-        return self.head.end if self.head else self._position
+    def select_lines(self) -> Iterator[FoundLine]:
+        """Yield the lines of all services, the newest first.
 
-    def advance(self) -> None:
-        """Find the next line."""
-        self.head = None
-        while not self.is_finished and self._budget.byte_count > 0:
-            line = next(self._lines, None)
-            if line is None:
-                self.is_finished, self._position = True, 0
-                return
-            self._position = line.position
-            self._budget.byte_count -= len(line.text) + 1
-            fields = decode_line(line.text) if self._wanted.may_match(line.text) else None
-            if fields is None:
-                continue
-            if self._oldest and str(fields.get("time", "")) < self._oldest:
-                self.is_finished, self._position = True, 0
-                return
-            if self._wanted.matches(fields):
-                self.head = FoundLine(self._service, line.position, line.end, fields)
-                return
+        Raises:
+            _BudgetSpentError: There may be more.
+        """
+        services = [name for name in self.positions if self._filter.service in ("", name)]
+        lines = [self._select_service(name) for name in services]
+        for line in heapq.merge(*lines, key=lambda line: line.time, reverse=True):
+            self.positions[line.service] = line.position
+            yield line
 
-
-def _earlier(since: str) -> str:
-    return (datetime.fromisoformat(since) - CLOCK_TOLERANCE).isoformat() if since else ""
+    def _select_service(self, service: str) -> Iterator[FoundLine]:
+        """Yield the lines of a service; one that is not taken keeps its position."""
+        for line in read_before(self._folder / service, self.positions[service]):
+            if self._bytes_left <= 0:
+                raise _BudgetSpentError
+            self._bytes_left -= len(line.text) + 1
+            fields = decode_line(line.text) if self._filter.may_match(line.text) else None
+            if fields is not None:
+                if str(fields.get("time", "")) < self._oldest:
+                    break
+                if self._filter.matches(fields):
+                    yield FoundLine(service, line.position, line.end, fields)
+            self.positions[service] = line.position
+        self.positions[service] = 0
 
 
 def search_lines(
@@ -123,22 +114,16 @@ def search_lines(
         before: Positions of the previous page; None: from the newest line.
         max_bytes: Number of bytes that are read at most.
     """
-    if before is None:
-        before = {name: end_of(folder / name) for name in services_of(folder)}
-    budget = _Budget(max_bytes)
-    searches = {
-        name: _ServiceSearch(folder, name, position, wanted, budget)
-        for name, position in before.items()
-    }
+    search = _Search(folder, wanted, ends_of(folder) if before is None else before, max_bytes)
     found: list[FoundLine] = []
-    while len(found) < limit and all(each.head or each.is_finished for each in searches.values()):
-        heads = [each.head for each in searches.values() if each.head]
-        if not heads:
-            return LogResults(found, None)
-        newest = max(heads, key=lambda head: head.time)
-        found.append(newest)
-        searches[newest.service].advance()
-    return LogResults(found, {name: each.position for name, each in searches.items()})
+    try:
+        for line in search.select_lines():
+            found.append(line)
+            if len(found) == limit:
+                return LogResults(found, search.positions)
+    except _BudgetSpentError:
+        return LogResults(found, search.positions)
+    return LogResults(found, None)
 
 
 class NewLines(NamedTuple):

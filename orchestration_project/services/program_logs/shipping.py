@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import random
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from orchestration_project.engine.connections.log_files import (
 )
 from orchestration_project.engine.contracts.attempts import back_off
 from orchestration_project.engine.contracts.log_lines import decode_line
+from orchestration_project.engine.tracing.exporting import post_batch
 from orchestration_project.redaction import hide
 from orchestration_project.services.program_logs.losses import SHIPPED, read_shipped
 from orchestration_project.services.program_logs.rules import (
@@ -50,7 +50,6 @@ MAX_LINES = 500
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 MAX_ANSWER_SECONDS = 30.0
-MAX_ANSWER_BYTES = 64 * 1024
 MAX_BACKOFF_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 300.0
 POLL_SECONDS = 1.0
@@ -102,14 +101,12 @@ class LogShipper:
         folder: Folder of all services.
         host: Name of the machine, part of the ID of a line.
         target: The collector.
-        client: What sends; None: a new one.
         clock: The real time.
     """
 
     folder: Path
     host: str
     target: Target
-    client: httpx.Client | None = None
     clock: Clock = field(default_factory=Clock)
     failure_count: int = 0
     _is_failing: bool = False
@@ -119,28 +116,22 @@ class LogShipper:
     _state: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        self._client = self.client or httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+        headers = {"content-type": PROTOBUF, "accept-encoding": "identity"}
+        self._client = httpx.Client(headers={**self.target.headers, **headers}, timeout=TIMEOUT)
 
     def __enter__(self) -> Self:
-        self.load()
+        self._state = read_shipped(self.folder)
+        if not self._state:  # the first shipper begins with the oldest lines
+            services = {
+                name: [segment.start, segment.first_line]
+                for name in services_of(self.folder)
+                for segment in segments_of(self.folder / name)[:1]
+            }
+            self._state = {"services": services, "lost": {}, "lost_at": None}
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
-
-    def load(self) -> None:
-        """Read where the shipper before has ended; the first one begins with the oldest lines."""
-        self._state = read_shipped(self.folder)
-        if not self._state:
-            oldest = {
-                name: segments_of(self.folder / name)[:1] for name in services_of(self.folder)
-            }
-            services = {
-                name: [each.start, each.first_line]
-                for name, found in oldest.items()
-                for each in found
-            }
-            self._state = {"services": services, "lost": {}, "lost_at": None}
 
     def ship(self) -> bool:
         """Send what is there, a batch of each service; return whether more may be there.
@@ -196,45 +187,37 @@ class LogShipper:
             return len(batch)
         try:
             content = encode_request(decoded, self.clock.now())
-            status, found, rejected = self._ask(content, len(decoded))
+            answer = post_batch(
+                self._client, self.target.url, content, max_seconds=MAX_ANSWER_SECONDS
+            )
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            status, found, rejected = 0, f"{type(error).__name__}: {error}", None
-        if rejected is not None:
-            self._accept()
-            self._lose(name, rejected)
-            return len(batch)
+            self._fail(f"{type(error).__name__}: {error}")
+            return 0
+        self._retry_after = min(answer.retry_after or 0.0, MAX_RETRY_AFTER_SECONDS)
+        if not 200 <= answer.status < 300:
+            return self._split(name, len(batch), answer.status)
+        rejected = rejected_count(answer.content_type, answer.body, len(decoded))
+        if rejected is None:
+            self._fail(f"status {answer.status}, not an answer of OTLP")
+            return 0
+        self._accept()
+        self._lose(name, rejected)
+        return len(batch)
+
+    def _split(self, name: str, line_count: int, status: int) -> int:
+        """Halve a batch that is refused, or count its only line as lost; return lines done."""
+        found = f"status {status}, an error"
         if status not in SPLIT_STATUSES:
             self._fail(found)
             return 0
-        if len(batch) > 1:
-            self._max_lines = len(batch) // 2
+        if line_count > 1:
+            self._max_lines = line_count // 2
             return 0
         self._lose(name, 1)
         self._refused_count += 1
         if self._refused_count > MAX_REFUSED_LINES:
             self._fail(f"{found}: it refuses each line")
         return 1
-
-    def _ask(self, content: bytes, count: int) -> tuple[int, str, int | None]:
-        """Return the status, what was found, and how many lines were rejected, None: not taken."""
-        end, body = time.monotonic() + MAX_ANSWER_SECONDS, b""
-        headers = {
-            **self.target.headers,
-            "content-type": PROTOBUF,
-            "accept-encoding": "identity",
-        }
-        with self._client.stream(
-            "POST", self.target.url, content=content, headers=headers
-        ) as answer:
-            for piece in answer.iter_raw():
-                body += piece
-                if len(body) > MAX_ANSWER_BYTES or time.monotonic() > end:
-                    break
-            self._retry_after = _seconds(answer.headers.get("retry-after", ""))
-            kind = answer.headers.get("content-type", "")
-            rejected = rejected_count(kind, body, count) if answer.is_success else None
-            found = "not an answer of OTLP" if answer.is_success else "an error"
-            return answer.status_code, f"status {answer.status_code}, {found}", rejected
 
     def _accept(self) -> None:
         if self.failure_count:
@@ -278,11 +261,6 @@ class LogShipper:
             file.flush()
             os.fsync(file.fileno())
             partial.replace(self.folder / SHIPPED)
-
-
-def _seconds(text: str) -> float:
-    is_number = text.isascii() and text.isdigit() and len(text) < 10
-    return min(float(text), MAX_RETRY_AFTER_SECONDS) if is_number else 0.0
 
 
 def ship_until(

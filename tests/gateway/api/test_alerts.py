@@ -94,6 +94,15 @@ def test_a_firing_alert_is_an_entry_until_it_is_resolved(api):
     assert entries(api) == []
 
 
+def test_the_alert_of_a_rule_shows_the_runbook_that_the_rule_names(api):
+    alert = fired()
+    alert["annotations"]["runbook"] = "docs/how-to/runbooks/gateway-away.md"
+    assert send(api, alert) == {"raised": 1}
+    with api.services.warehouse.reading() as connection:
+        body = connection.execute(select(operations_alerts.c.body)).scalar_one()
+    assert body.splitlines()[-1] == "runbook: docs/how-to/runbooks/gateway-away.md"
+
+
 def test_the_same_alert_is_stored_once_however_often_it_is_delivered(api):
     first, another = fired(), fired(2, instance="b")
     assert send(api, first, another, first) == {"raised": 2, "known": 1}

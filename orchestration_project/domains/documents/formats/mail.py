@@ -10,6 +10,7 @@ from email.policy import default
 from email.utils import parsedate_to_datetime
 
 from orchestration_project.domains.documents.extracted import Draft, in_utc
+from orchestration_project.domains.documents.formats import FORMATS
 from orchestration_project.domains.documents.formats.html import html_text
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.text import decode
@@ -23,8 +24,6 @@ AS_WRITTEN = default.clone(refold_source="none")
 
 MAX_DEPTH = 50
 """Parts within parts; an attached mail is a child and counts from 0."""
-
-EXTENSIONS = {"message/rfc822": "eml", "text/html": "html", "text/plain": "txt"}
 
 
 def read(content: bytes, draft: Draft) -> None:
@@ -136,7 +135,9 @@ def _file_name(part: Message) -> str | None:
 
 def _child_name(part: Message, draft: Draft) -> str:
     kind = part.get_content_type()
-    extension = EXTENSIONS.get(kind) or kind.partition("/")[2]
+    document_format = FORMATS.get(kind)
+    extension = document_format.attachment_extension if document_format else ""
+    extension = extension or kind.partition("/")[2]
     return _file_name(part) or f"attachment-{len(draft.children) + 1}.{extension}"
 
 

@@ -91,6 +91,11 @@ class Match(_Strict):
     kind: Words = ()
     severity: Severity = "info"
 
+    @property
+    def has_names(self) -> bool:
+        """Whether it has a name of `Names`."""
+        return any(getattr(self, field) for field in Names.__dataclass_fields__)
+
 
 class RoutingRule(_Strict):
     """Channels that a rule notifies of matching problems.

@@ -152,31 +152,25 @@ class ObjectivesFile(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
-class KnownNames:
-    """Names that objectives may have.
-
-    Attributes:
-        domains: The domains that are on.
-        with_deadlines: Those that know which partitions are due.
-        with_mirrors: Those that mirror a stream.
-        off: Domains that are off, whose objectives are left out.
-    """
-
-    domains: Collection[str]
-    with_deadlines: Collection[str]
-    with_mirrors: Collection[str]
-    off: Collection[str] = ()
-
-
-def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective, ...]:
+def read_objectives(
+    text: str, file: str, indicators: Mapping[str, Collection[str] | None] | None = None
+) -> tuple[Objective, ...]:
     """Read the text of slo.yaml.
+
+    Args:
+        text: The text.
+        file: Name of the file, for messages.
+        indicators: Indicators of each domain; None for a domain that is off, whose objectives are
+            left out. Without it, domains are not judged.
 
     Raises:
         ConfigurationError: It is not YAML, has invalid values, or names a domain that cannot have
             such an objective; names each problem with its line.
     """
-    content = _read_content(text, file)
+    try:
+        content = read_yaml(text) or {"objectives": []}
+    except YAMLError as error:
+        raise invalid_file(file, syntax_problem(error)) from error
     problems: list[str] = []
     objectives: list[tuple[int, Objective]] = []
     try:
@@ -184,16 +178,17 @@ def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective,
     except ValidationError as error:
         problems = value_problems(text, error)
         objectives = _valid_objectives(content)
-    objectives = [
-        (number, objective)
-        for number, objective in objectives
-        if getattr(objective, "domain", "") not in known.off
-    ]
-    problems += [
-        located(text, ("objectives", number, "domain"), problem)
-        for number, objective in objectives
-        if (problem := _unknown_domain(objective, known))
-    ]
+    if indicators is not None:
+        objectives = [
+            (number, objective)
+            for number, objective in objectives
+            if indicators.get(getattr(objective, "domain", ""), ()) is not None
+        ]
+        problems += [
+            located(text, ("objectives", number, "domain"), problem)
+            for number, objective in objectives
+            if (problem := _unknown_domain(objective, indicators))
+        ]
     if problems:
         raise invalid_file(file, "; ".join(problems))
     return tuple(objective for _, objective in objectives)
@@ -210,25 +205,6 @@ def _valid_objectives(content: Any) -> list[tuple[int, Objective]]:
     return valid
 
 
-def parse_objectives(text: str, file: str) -> tuple[Objective, ...]:
-    """Read the text of slo.yaml, whichever domains it names.
-
-    Raises:
-        ConfigurationError: It is not YAML or has invalid values; names each problem with its line.
-    """
-    try:
-        return ObjectivesFile.model_validate(_read_content(text, file)).objectives
-    except ValidationError as error:
-        raise invalid_file(file, "; ".join(value_problems(text, error))) from None
-
-
-def _read_content(text: str, file: str) -> Any:
-    try:
-        return read_yaml(text) or {"objectives": []}
-    except YAMLError as error:
-        raise invalid_file(file, syntax_problem(error)) from error
-
-
 def invalid_file(file: str, found: str) -> ConfigurationError:
     """Return the refusal of a file of objectives."""
     return ConfigurationError(
@@ -239,20 +215,13 @@ def invalid_file(file: str, found: str) -> ConfigurationError:
     )
 
 
-def _unknown_domain(objective: Objective, known: KnownNames) -> str:
-    match objective:
-        case Freshness():
-            names = known.with_deadlines
-        case Loads():
-            names = known.domains
-        case MirrorLag():
-            names = known.with_mirrors
-        case _:
-            return ""
-    if objective.domain in names:
+def _unknown_domain(objective: Objective, indicators: Mapping[str, Collection[str] | None]) -> str:
+    domain, indicator = getattr(objective, "domain", None), objective.indicator
+    names = [name for name, known in indicators.items() if indicator in (known or ())]
+    if domain is None or domain in names:
         return ""
     return (
-        f"{objective.name}: invalid domain {objective.domain!r} of {objective.indicator}: "
+        f"{objective.name}: invalid domain {domain!r} of {indicator}: "
         f"expected one of {', '.join(sorted(names))}"
     )
 

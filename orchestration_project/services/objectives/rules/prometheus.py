@@ -86,5 +86,6 @@ def _silent() -> Mapping[str, Any]:
         "annotations": {
             "summary": "No objective was evaluated for 30 minutes",
             "description": "See whether the sensor operations_on_objective_due ticks.",
+            "runbook": "docs/how-to/runbooks/tick-failed.md",
         },
     }

@@ -33,37 +33,53 @@ ZONE = re.compile(r"[A-Za-z0-9_+/-]{1,100}", re.ASCII)
 class Schedule(Definition):
     """A schedule.
 
-    Attributes:
-        name: Its name.
-        job: Job that it starts.
-        cron: Cron expression of five fields.
-        timezone: Time zone of the cron expression.
-        partitions: Partition rule: none, latest (the last complete period), previous (the one
-            before) or days_before.
-        days_before: Days between the partition and the due time, of the rule days_before.
-        partition_values: Values of the other dimensions of a partition.
-        run_config: Run config of its runs.
-        preset: Preset whose run config its runs have, in place of ``run_config``.
-        catch_up: Rule for due times that no tick saw in time: none, latest or all.
-        max_catch_up: Most runs that one tick starts.
-        is_enabled: Whether it starts runs.
-        owner: Person or team that answers for it.
-        flag: Flag that must hold for a due time, or for its partition; None: each starts a run.
+    The API, the edits and their differences have these fields; `operations_schedules` has a column
+    for each.
     """
 
-    job: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
-    cron: str = Field(max_length=MAX_CHARACTERS)
-    timezone: str = "UTC"
-    partitions: PartitionRule = "none"
-    days_before: int = Field(default=0, ge=0, le=MAX_PARTITION_DAYS)
-    partition_values: dict[str, str] = Field(default={})
-    run_config: dict[str, Any] | None = None
-    preset: str | None = Field(default=None, min_length=1, max_length=MAX_NAME_CHARACTERS)
-    catch_up: CatchUp = "latest"
-    max_catch_up: int = Field(default=10, ge=1, le=MAX_CATCH_UP)
-    is_enabled: bool = True
-    owner: str = Field(default="", max_length=MAX_NAME_CHARACTERS)
-    flag: str | None = Field(default=None, pattern=NAME)
+    job: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS, description="Job that it starts")
+    cron: str = Field(max_length=MAX_CHARACTERS, description="Cron expression of five fields")
+    timezone: str = Field(default="UTC", description="Time zone of the cron expression")
+    partitions: PartitionRule = Field(
+        default="none",
+        description="Partition rule: none, latest (the last complete period), previous (the one "
+        "before) or days_before",
+    )
+    days_before: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_PARTITION_DAYS,
+        description="Days between the partition and the due time, of the rule days_before",
+    )
+    partition_values: dict[str, str] = Field(
+        default={}, description="Values of the other dimensions of a partition"
+    )
+    run_config: dict[str, Any] | None = Field(default=None, description="Run config of its runs")
+    preset: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_NAME_CHARACTERS,
+        description="Preset whose run config its runs have, in place of run_config",
+    )
+    catch_up: CatchUp = Field(
+        default="latest",
+        description="Rule for due times that no tick saw in time: none, latest or all",
+    )
+    max_catch_up: int = Field(
+        default=10, ge=1, le=MAX_CATCH_UP, description="Most runs that one tick starts"
+    )
+    is_enabled: bool = Field(default=True, description="Whether it starts runs; false pauses it")
+    owner: str = Field(
+        default="",
+        max_length=MAX_NAME_CHARACTERS,
+        description="Person or team that answers for it",
+    )
+    flag: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description="Flag that must hold for a due time, or for its partition; null: each starts "
+        "a run",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
