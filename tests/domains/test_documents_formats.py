@@ -16,7 +16,7 @@ from tests.domains import extraction_rules
 
 FOLDER = Path(documents.__path__[0])
 OURS = {"orchestration_project", *sys.stdlib_module_names}
-SHARED = {"numpy", "polars", "pydantic"}
+SHARED = {"numpy", "polars", "pydantic", "sqlalchemy"}
 """Libraries that the package needs without documents, too."""
 
 

@@ -20,6 +20,7 @@ READ_WHOLE = {
     "fences": "one row per partition",
     "finra_symbols": "one row per symbol; a universe is chosen of all",
     "inbox": "the page asks for all messages",
+    "mqtt_bridges": "one row per broker",
     "operations_alert_deliveries": "one row per alert and channel",
     "operations_backups": "one row per backup",
     "operations_control_tower": "one row per asset and window",
