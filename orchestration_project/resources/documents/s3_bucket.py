@@ -14,8 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from orchestration_project.engine.http.client import HttpClient
-from orchestration_project.engine.http.client import Response
+from orchestration_project.engine.http.client import HttpClient, Response
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import hide
 from orchestration_project.settings import without_secrets
