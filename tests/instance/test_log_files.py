@@ -148,6 +148,30 @@ def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tm
     assert segments_of(folder) == segments
 
 
+@pytest.mark.parametrize("killed_at", ["open", "pwrite", "ftruncate"])
+def test_a_writer_that_is_killed_within_a_rotation_hides_no_line_of_others(
+    tmp_path, monkeypatch, killed_at
+):
+    clock = DayClock("2020-01-01")
+    going_on = LogFile(tmp_path, "run", MIB, 30, clock=EARLIER)
+    rotating = LogFile(tmp_path, "run", MIB, 30, clock=clock)
+    assert going_on.append(b"first\n")
+    assert rotating.append(b"second\n")
+    clock.moment = datetime(2100, 1, 1, tzinfo=UTC)
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches:
+        patches.setattr(log_files.os, killed_at, kill)
+        with pytest.raises(KeyboardInterrupt):
+            rotating.append(b"not written\n")
+    read = read_after(tmp_path / "run", 0)
+    assert going_on.append(b"third\n")
+    assert [line.text for line in read.lines] == [b"first", b"second"]
+    assert [line.text for line in read_after(tmp_path / "run", read.end).lines] == [b"third"]
+
+
 def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path):
     write(tmp_path, "a", 1)
     file = LogFile(tmp_path, "run", MIB, 30, lock_seconds=0.01)

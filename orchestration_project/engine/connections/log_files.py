@@ -179,12 +179,14 @@ class LogFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        self._file = os.open(segment.path, flags, 0o600)
-        self._segment = segment
+        # Named before it is made: after a kill in between, the next writer names the newest segment
+        # that is there. A segment without a name would end the one that others still write to.
         name = os.fsencode(segment.path.name)
         os.pwrite(self._lock_file, name, 0)
         os.ftruncate(self._lock_file, len(name))
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        self._file = os.open(segment.path, flags, 0o600)
+        self._segment = segment
 
     def _write(self, line: bytes) -> None:
         status = os.fstat(self._file)
