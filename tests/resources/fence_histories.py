@@ -233,7 +233,7 @@ def _changes(warehouse: Warehouse, table: Table) -> dict[str, int]:
             .order_by(own.landed_at)
         ).all()
     for key, group, cause, rule in landed:
-        if cause not in ("none", "metadata") or rules.get(key) != rule:
+        if cause != "none" or rules.get(key) != rule:
             found[key] = int(group.rpartition("#")[2])
         rules[key] = rule
     return found
