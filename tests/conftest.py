@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -173,7 +174,8 @@ def umask() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
     """The servers of the demo source that tests share."""
-    demos = Demos(tmp_path_factory.mktemp("demos"))
+    anchor = date.fromisoformat(DEMO["DEMO_CLOCK_NOW"][:10])
+    demos = Demos(tmp_path_factory.mktemp("demos"), anchor)
     yield demos
     demos.stop()
 

@@ -1,6 +1,7 @@
 """Servers of FINRA's demo that tests share: to start one takes longer than most loads."""
 
 import json
+from datetime import date
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,12 +14,15 @@ MOST = 3
 
 
 class Demos:
-    """One server for each minute on the clock; what it fails once, it fails once for all tests."""
+    """One server for each minute on the clock; what it fails once, it fails once for all tests.
 
-    def __init__(self, folder: Path) -> None:
+    Faults of all servers lie relative to ``anchor``, whichever of them starts first.
+    """
+
+    def __init__(self, folder: Path, anchor: date) -> None:
         self._folder = folder
         self._servers: dict[str, DemoProgram] = {}
-        self._memory = b""
+        self._memory = json.dumps({"anchor": anchor.isoformat(), "served": []})
         self._ending: dict[str, Thread] = {}
 
     def lend(self, settings: Settings) -> None:
@@ -29,8 +33,7 @@ class Demos:
         own.folder.mkdir(parents=True, exist_ok=True)
         told = _told(shared) | {"options": dict(own.options)}
         (own.folder / "server.json").write_text(json.dumps(told))
-        self._memory = self._memory or (shared.folder / "state.json").read_bytes()
-        (own.folder / "state.json").write_bytes(self._memory)
+        (own.folder / "state.json").write_text(self._memory)
 
     def take_back(self, settings: Settings) -> None:
         """End all servers of these settings, but for the shared one."""
@@ -52,10 +55,10 @@ class Demos:
         minute = settings.demo_clock_now.replace(second=0, microsecond=0)
         update = {"demo_clock_now": minute, "state_dir": self._folder / f"{minute:%Y%m%d%H%M}"}
         server = finra_demo(settings.model_copy(update=update))
-        is_new = self._servers.pop(name := str(server.folder), None) is None
-        if is_new and self._memory:  # or its faults would lie on other weeks
+        name = str(server.folder)
+        if self._servers.pop(name, None) is None:
             server.folder.mkdir(parents=True)
-            (server.folder / "state.json").write_bytes(self._memory)
+            (server.folder / "state.json").write_text(self._memory)
         for old, each in list(self._servers.items())[: 1 - MOST]:
             self._end(old, each)
         if name in self._ending:
