@@ -407,7 +407,8 @@ def _derive_with_history(
 def changes(connection: Connection, table: Table) -> dict[str, int]:
     """Return each landed partition, and the number of the delivery that last changed it.
 
-    Restated dates of publication count, as derived tables have them. New rules count as a change: what they derive may differ where the rows do not.
+    Restated dates of publication count, as derived tables have them. New rules count as a change:
+    what they derive may differ where the rows do not.
     """
     landed = connection.execute(
         select(fences.c.scope_key, fences.c.changed_token).where(

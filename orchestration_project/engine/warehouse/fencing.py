@@ -348,7 +348,8 @@ def _record_state(
 ) -> None:
     """Have the fences name these as the latest landings.
 
-    Where neither values, dates of publication nor rules are new, the landing that changed them last stays.
+    Where neither values, dates of publication nor rules are new, the landing that changed them
+    last stays.
     """
     at = bindparam("at", type_=fences.c.landed_at.type)
     has_same_rules = fences.c.landed_rule_version == bindparam("rules_if_same_rows")
