@@ -16,6 +16,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.export import (
+    SPREADSHEET_FORMATS,
     TEXT_FORMATS,
     WRITERS,
     Batches,
@@ -23,6 +24,7 @@ from orchestration_project.services.export import (
     Writer,
     open_batches,
     whole_file,
+    with_escaped_formulas,
     write_csv_for_excel,
 )
 from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
@@ -30,6 +32,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import (
     Relation,
     internal_tables,
+    known_tables,
     relation,
     relation_as_of,
 )
@@ -157,6 +160,35 @@ def export_table(
     if status == 0 and moment and (first := _first_after(chosen.table, moment)):
         note(f"{table}: nothing had landed by then; the first did at {first}")
     return status
+
+
+def export_query(
+    query: str, destination: Destination, as_of: datetime | None, limit: int | None
+) -> int:
+    """Write the rows of a SELECT; return the exit status.
+
+    On SQLite it may read all tables and views, and no column with hashes of secrets. Who wrote its
+    texts is not known, so formulas are escaped in all, unless that is switched off.
+    """
+    from orchestration_project.services.analyst_sql import postgresql, sqlite
+    from orchestration_project.services.analyst_sql.results import MAX_ROWS
+
+    settings = load_settings()
+    options = {"as_of": as_of, "limit": limit or MAX_ROWS}
+    if settings.analyst_database_url is not None:
+        url = settings.analyst_database_url.get_secret_value()
+        rows = postgresql.run_query(url, query, **options)
+    else:
+        with open_warehouse(settings) as warehouse:
+            file = warehouse.file
+        if file is None:
+            raise ConfigurationError(
+                "SQL is off", expected="ANALYST_DATABASE_URL", remedy=postgresql.ROLE_REMEDY
+            )
+        rows = sqlite.run_query(file, query, sqlite.Readable(known_tables()), **options)
+    if destination.form in SPREADSHEET_FORMATS and destination.escape_formulas is not False:
+        rows = with_escaped_formulas(rows, rows.columns)
+    return write_rows("query", [rows], destination)
 
 
 def export_dataset(query: Query, folder: str, partition_by: str | None) -> int:

@@ -1,6 +1,7 @@
 """The commands that read: export and its alias, the list of tables, work items."""
 
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,24 +21,7 @@ TEXT_FORMATS = ("csv", "html", "md", "ndjson")
 
 Function = Callable[..., Any]
 
-OPTIONS = (
-    click.argument("table"),
-    click.option(
-        "--where",
-        multiple=True,
-        metavar="EXPR",
-        help="Only rows with COLUMN OP VALUE, e.g. tier=T1, 'tier in (T1,T2)', 'trade_count "
-        "between 1 and 9' or '(tier=T1) or (symbol=A)'; OP is one of = != < <= > >= in between, "
-        "also == and <>. Blanks are ignored; single or double quotes are optional, except for "
-        "texts with commas. Repeatable: all must hold. NULL matches nothing.",
-    ),
-    click.option("--columns", metavar="A,B", help="These columns, in this order. [default: all]"),
-    click.option(
-        "--order-by",
-        metavar="A,-B",
-        help="Sort by these columns, descending after a -. [default: the key]",
-    ),
-    click.option("--limit", type=click.IntRange(0), metavar="N", help="At most N rows."),
+FILE_OPTIONS = (
     click.option(
         "--format",
         "form",
@@ -67,8 +51,29 @@ OPTIONS = (
         help="csv: begin with the mark by which Excel reads it as UTF-8; other programs may take "
         "it for a part of the first column's name.",
     ),
-    click.option("--internal", is_flag=True, help="Also an internal table of this program."),
     click.option("--force", is_flag=True, help="Replace an existing file."),
+)
+
+OPTIONS = (
+    click.argument("table"),
+    click.option(
+        "--where",
+        multiple=True,
+        metavar="EXPR",
+        help="Only rows with COLUMN OP VALUE, e.g. tier=T1, 'tier in (T1,T2)', 'trade_count "
+        "between 1 and 9' or '(tier=T1) or (symbol=A)'; OP is one of = != < <= > >= in between, "
+        "also == and <>. Blanks are ignored; single or double quotes are optional, except for "
+        "texts with commas. Repeatable: all must hold. NULL matches nothing.",
+    ),
+    click.option("--columns", metavar="A,B", help="These columns, in this order. [default: all]"),
+    click.option(
+        "--order-by",
+        metavar="A,-B",
+        help="Sort by these columns, descending after a -. [default: the key]",
+    ),
+    click.option("--limit", type=click.IntRange(0), metavar="N", help="At most N rows."),
+    *FILE_OPTIONS,
+    click.option("--internal", is_flag=True, help="Also an internal table of this program."),
 )
 
 TABLE_HEADINGS = {
@@ -100,7 +105,16 @@ def refuse_beside(context: click.Context, option: str, *, keep: Collection[str])
 
 def export_options(function: Function) -> Function:
     """Add what `export` and its alias `as-of` take."""
-    for option in reversed(OPTIONS):
+    return _with_options(function, OPTIONS)
+
+
+def file_options(function: Function) -> Function:
+    """Add where rows are written, and how."""
+    return _with_options(function, FILE_OPTIONS)
+
+
+def _with_options(function: Function, options: Sequence[Function]) -> Function:
+    for option in reversed(options):
         function = option(function)
     return function
 
@@ -227,6 +241,33 @@ def as_of(at: str, **chosen: Any) -> int:
     from orchestration_project.cli.export import Destination, Query, export_table, moment_of
 
     return export_table(Query.of(chosen), Destination.of(chosen), moment_of(at, "--at"))
+
+
+@click.command(cls=Command)
+@click.argument("query")
+@click.option(
+    "--as-of",
+    metavar="TIME",
+    help="The tables as they were known at a time with zone, e.g. 2026-11-01T00:00:00Z.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Refuse a query with more rows than N. [default: 100000]",
+)
+@file_options
+def sql(query: str, as_of: str | None, limit: int | None, **chosen: Any) -> int:
+    """Write the rows of QUERY, one SELECT, which can only read; - reads it from standard input.
+
+    On PostgreSQL, the role of ANALYST_DATABASE_URL runs it. With --as-of, each table that it names
+    needs a history. Formulas are escaped in all columns of texts, unless --no-escape-formulas.
+    """
+    from orchestration_project.cli.export import Destination, export_query, moment_of
+
+    text = sys.stdin.read() if query == "-" else query
+    moment = moment_of(as_of, "--as-of") if as_of is not None else None
+    return export_query(text, Destination.of(chosen), moment, limit)
 
 
 @click.command(cls=Command, has_json=True)

@@ -355,12 +355,16 @@ class DataMethods(Asking):
         path = f"/tables/{quoted(table)}/missing"
         return self._get(path, MissingRows, **query, limit=limit)
 
-    def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
-        """Return the rows of one SELECT, run by a read-only role of PostgreSQL.
+    def sql(
+        self, query: str, *, limit: int | None = None, as_of: datetime | str | None = None
+    ) -> "pd.DataFrame":
+        """Return the rows of one SELECT: now, or with the tables as they were known ``as_of``.
 
-        More rows than ``limit`` (100,000 at most) are refused, and so is a query of more than 20 s.
+        On PostgreSQL a role of its own runs it; SQLite judges each column, and gives days and
+        times as ISO texts. More rows than ``limit`` (100,000 at most) are refused, and so is a
+        query of more than 20 s.
         """
-        given = {"query": query, "limit": limit, "format": "parquet"}
+        given = {"query": query, "limit": limit, "format": "parquet", "as_of": as_of}
         return frame_of_parquet(self._transport.ask("GET", "/sql", query=given).content)
 
     def saas_rules(self) -> list[RuleInEffect]:

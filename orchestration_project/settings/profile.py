@@ -191,8 +191,10 @@ class StorageSettings(BaseSettings, defer_build=True):
     )
     analyst_database_url: SecretStr | None = Field(
         None,
-        description="PostgreSQL URL of a read-only role, for SQL of analysts by the API.",
-        json_schema_extra=about(default="(none: no SQL)", allowed="a postgresql:// URL"),
+        description="PostgreSQL URL of a read-only role, for SQL of analysts.",
+        json_schema_extra=about(
+            default="(none: SQL on SQLite alone)", allowed="a postgresql:// URL"
+        ),
     )
     dagster_database_url: SecretStr | None = Field(
         None,

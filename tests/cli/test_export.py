@@ -1,5 +1,6 @@
 """The `export` command: any table or view, whole or by conditions, to a file or a pipe."""
 
+import io
 import json
 import re
 import sys
@@ -524,6 +525,24 @@ def test_a_standard_error_that_is_closed_does_not_make_it_fail(desk, tmp_path, m
     assert file.read_bytes() == b"symbol\r\nAAA\r\n"
     assert main(["export", WEEKLY, "--columns", "symbol", "--output", str(file)]) == 1
     sys.stderr.close()  # what it has in the place of the one that is closed
+
+
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+def test_sql_writes_the_rows_of_a_query_now_or_as_of_a_time(desk, capfd, monkeypatch):
+    desk.land(row("AAA"))
+    query = "SELECT symbol, '=1+1' AS formula FROM finra_otc_weekly"
+    assert main(["sql", query]) == 0
+    assert capfd.readouterr().out == "symbol,formula\r\nAAA,'=1+1\r\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(query.encode())))
+    assert main(["sql", "-", "--format", "ndjson", "--no-escape-formulas"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"symbol": "AAA", "formula": "=1+1"}
+    count = "SELECT count(*) AS n FROM finra_otc_weekly"
+    assert main(["sql", count, "--as-of", "2020-01-01T00:00:00Z"]) == 0
+    assert capfd.readouterr().out == "n\r\n0\r\n"
+    assert main(["sql", count, "--as-of", "2020-01-01"]) == 1
+    assert "invalid --as-of" in capfd.readouterr().err
+    assert main(["sql", "SELECT secret_hash FROM access_keys"]) == 1
+    assert "access_keys.secret_hash, which holds hashes" in capfd.readouterr().err
 
 
 def test_the_view_is_declared_with_the_key_of_its_table():

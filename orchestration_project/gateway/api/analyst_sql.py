@@ -1,18 +1,29 @@
 """The route of read-only SQL for analysts."""
 
 import io
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Annotated, Literal
 
+import polars as pl
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
+from orchestration_project.engine.contracts.moments import Moment
+from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.data import FILE, MEDIA_TYPES
-from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.data import FILE, MEDIA_TYPES, served
+from orchestration_project.gateway.api.operation import (
+    Body,
+    Call,
+    Operation,
+    Parameters,
+)
 from orchestration_project.gateway.api.problems import problem_of
-from orchestration_project.services.analyst_sql import MAX_ROWS, ROLE_REMEDY, run_query
+from orchestration_project.services.analyst_sql import postgresql, sqlite
+from orchestration_project.services.analyst_sql.results import MAX_ROWS
 from orchestration_project.services.export import WRITERS
+from orchestration_project.tables.schema import key_names, personal_columns
 
 MAX_CHARACTERS = 5000
 
@@ -26,18 +37,17 @@ class Sql(Parameters):
     limit: int = Field(
         MAX_ROWS, ge=1, le=MAX_ROWS, description="Rows that the query may have; more are refused"
     )
+    as_of: Moment | None = Field(
+        None, description="Moment at which tables are read, as they were known; default: now"
+    )
     format: Literal["csv", "parquet"] = Field("parquet", description="Format of the response")
 
 
 async def read_sql(call: Call[Sql, Body]) -> Response:
-    """Run a query in a read-only transaction, as the role of ANALYST_DATABASE_URL."""
-    wanted, url = call.query, call.services.settings.analyst_database_url
+    """Run a query that can only read: as the role of ANALYST_DATABASE_URL, or on SQLite."""
+    wanted = call.query
     try:
-        if url is None:
-            raise ConfigurationError(
-                "SQL for analysts is off", expected="ANALYST_DATABASE_URL", remedy=ROLE_REMEDY
-            )
-        query = partial(run_query, url.get_secret_value(), wanted.query, limit=wanted.limit)
+        query = partial(_query_of(call), wanted.query, as_of=wanted.as_of, limit=wanted.limit)
         rows = await call.services.in_thread(query)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
@@ -48,6 +58,31 @@ async def read_sql(call: Call[Sql, Body]) -> Response:
         "cache-control": "no-store",
     }
     return Response(content.getvalue(), 200, headers, MEDIA_TYPES[wanted.format])
+
+
+def _query_of(call: Call[Sql, Body]) -> Callable[..., pl.DataFrame]:
+    """Return what runs a query of the caller."""
+    url, file = call.services.settings.analyst_database_url, call.services.warehouse.file
+    if url is not None:
+        return partial(postgresql.run_query, url.get_secret_value())
+    if file is None:
+        raise ConfigurationError(
+            "SQL for analysts is off",
+            expected="ANALYST_DATABASE_URL",
+            remedy=postgresql.ROLE_REMEDY,
+        )
+    is_admin = call.caller.role.covers(Role.ADMIN)
+    readable = sqlite.Readable.of_role(readable_tables(is_admin), is_admin=is_admin)
+    return lambda query, **options: sqlite.run_query(file, query, readable, **options)
+
+
+def readable_tables(is_admin: bool) -> Collection[str]:
+    """Return the tables and views that a role reads by the API, whose keys are not personal."""
+    return {
+        name
+        for name, table in served().items()
+        if is_admin or not set(key_names(table)).intersection(personal_columns(table))
+    }
 
 
 OPERATIONS = (

@@ -6,10 +6,12 @@ from decimal import Decimal
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.services.analyst_sql import run_query
+from orchestration_project.services.analyst_sql.postgresql import run_query
 from tests.prepared import Prepared
 
 ROLE = "analyst_of_tests"
@@ -114,8 +116,13 @@ def test_a_server_that_is_not_there_is_an_error_without_the_url():
     assert "s3cret" not in str(refused.value)
 
 
-@pytest.mark.slow
-def test_without_the_setting_the_route_says_how_to_switch_it_on(api):
-    problem = api.problem("GET", "/sql?query=SELECT%201")
+def test_without_the_setting_the_route_asks_the_sqlite_file(api, landed):
+    query = "query=SELECT%20count(*)%20AS%20n%20FROM%20finra_otc_weekly&format=csv"
+    count = int(api.ask("GET", f"/sql?{query}", "viewer").text.split()[1])
+    with api.services.warehouse.reading() as connection:
+        assert count == connection.scalar(select(func.count()).select_from(finra_otc_weekly)) > 0
+    before = api.ask("GET", f"/sql?{query}&as_of=2020-01-01T00:00:00Z", "viewer").text
+    assert before.split() == ["n", "0"]
+    problem = api.problem("GET", f"/sql?{query.replace('weekly', 'weekl')}", "viewer")
     assert problem["status"] == 422
-    assert "SQL for analysts is off" in problem["detail"]
+    assert "no such table" in str(problem)

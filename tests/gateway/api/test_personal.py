@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import httpx
 import pytest
 from sqlalchemy import delete, insert, text, update
 
@@ -121,6 +122,23 @@ def test_rejected_records_of_such_a_table_are_masked(api, customers):
     assert (row["record"], row["reason_code"]) == ("***", "wrong_field_count")
     [row] = api.get(f"/tables/rejects{where}", "admin")["rows"]
     assert row["record"] == "7,eve@example.org"
+
+
+def test_sql_reads_personal_values_as_nothing_for_all_but_admins(api, customers):
+    def ask(query: str, role: str) -> list[str]:
+        params = httpx.QueryParams(query=query, format="csv")
+        return api.ask("GET", f"/sql?{params}", role).text.splitlines()[1:]
+
+    both = "SELECT number, email, born_on FROM sample_customers ORDER BY number"
+    assert ask(both, "viewer") == ["1,,", "2,,"]
+    assert ask(both, "admin") == ["1,ada@example.org,1990-05-01", "2,,"]
+    secret = "SELECT number FROM sample_customers WHERE email LIKE 'ada%'"
+    assert ask(secret, "operator") == []
+    assert ask(secret, "admin") == ["1"]
+    of_table = "SELECT record, reason_code FROM rejects WHERE table_name = 'sample_customers'"
+    assert ask(of_table, "viewer") == [",wrong_field_count"]
+    problem = api.problem("GET", "/sql?query=SELECT%20*%20FROM%20access_keys", "admin")
+    assert problem["status"] == 422
 
 
 def test_captured_bytes_of_such_a_table_need_an_admin(api, customers, landed):

@@ -1,4 +1,4 @@
-"""Read-only SQL of analysts, on PostgreSQL: by a role of its own, within limits of time and rows.
+"""Queries of analysts on PostgreSQL: by a role of its own, within limits of time and rows.
 
 The role is what protects: it may write nothing, and read no column with hashes of secrets, which is
 verified before each query. A query runs as a subquery of one statement in a read-only transaction
@@ -6,8 +6,7 @@ that is never committed.
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any, LiteralString, cast
 
 import polars as pl
@@ -15,20 +14,20 @@ import psycopg
 from psycopg.sql import SQL, Composed, Literal
 
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.services.analyst_sql.as_of import select_as_of
+from orchestration_project.services.analyst_sql.results import (
+    MAX_BYTES,
+    MAX_ROW_BYTES,
+    MAX_ROWS,
+    TIMEOUT_SECONDS,
+    frame_of_rows,
+    plain_value,
+    refuse_large_rows,
+    refuse_query,
+    refuse_slow_query,
+)
 from orchestration_project.tables.conditions import is_secret
 from orchestration_project.tables.schema import METADATA, is_personal
-
-TIMEOUT_SECONDS = 20
-"""Time after which the server ends a query."""
-
-MAX_ROWS = 100_000
-"""Rows that a query may have."""
-
-MAX_ROW_BYTES = 2**20
-"""Size of a row, as text: the driver holds a whole row before anything can judge it."""
-
-MAX_BYTES = 64 * 2**20
-"""Size of all rows of a query, as text."""
 
 OPTIONS = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={}ms"
 ROLE_REMEDY = "make a role with SELECT on tables of data only, as docs/how-to/query-by-sql.md shows"
@@ -49,7 +48,7 @@ IS_SUPERUSER = SQL("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
 LARGE_ROW = "this row is too large"
 
 BOUNDED = SQL("""
-SELECT *, octet_length(query::text) FROM (\n{}\n) AS query
+{}SELECT *, octet_length(query::text) FROM (\n{}\n) AS query
 WHERE CASE WHEN octet_length(query::text) > {}
   THEN CAST('{}' || left(query::text, 0) AS integer) = 1 ELSE true END
 LIMIT {}
@@ -63,6 +62,7 @@ def run_query(
     url: str,
     query: str,
     *,
+    as_of: datetime | None = None,
     limit: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
     timeout_seconds: float = TIMEOUT_SECONDS,
@@ -72,6 +72,7 @@ def run_query(
     Args:
         url: A postgresql:// URL.
         query: One SELECT, or WITH … SELECT.
+        as_of: Moment whose rows the tables have; None: the present ones.
         limit: The most rows that it may have.
         max_bytes: Bytes that its rows may have together.
         timeout_seconds: Time after which the server ends it.
@@ -81,6 +82,7 @@ def run_query(
             too large.
         TransientError: The database cannot be reached.
     """
+    tables = _tables_as_of(query, as_of) if as_of else ""
     options = OPTIONS.format(round(timeout_seconds * 1000))
     try:
         connection = psycopg.connect(url, options=options, connect_timeout=5)
@@ -94,34 +96,25 @@ def run_query(
     with connection:
         try:
             _refuse_strong_role(connection)
-            names, rows = _rows(connection, query, limit, max_bytes)
+            names, rows = _rows(connection, tables, query, limit, max_bytes)
         except psycopg.errors.QueryCanceled as error:
-            raise ConfigurationError(
-                "the query was ended",
-                expected=f"a query of at most {timeout_seconds:g} s",
-                found=error.diag.message_primary or type(error).__name__,
-                remedy="name weeks and tiers in WHERE, or export the table",
-            ) from error
+            found = error.diag.message_primary or type(error).__name__
+            raise refuse_slow_query(timeout_seconds, found) from error
         except psycopg.Error as error:
             if LARGE_ROW in (error.diag.message_primary or ""):
-                raise _too_large(f"rows of at most {MAX_ROW_BYTES:,} bytes each") from error
-            raise ConfigurationError(
-                "invalid SQL: expected one SELECT, e.g. SELECT * FROM finra_symbols",
-                found=error.diag.message_primary or type(error).__name__,
-            ) from error
+                size = f"rows of at most {MAX_ROW_BYTES:,} bytes each"
+                raise refuse_large_rows(size) from error
+            raise refuse_query(error.diag.message_primary or type(error).__name__) from error
         finally:
             connection.rollback()
-    if len(rows) > limit:
-        raise ConfigurationError(
-            "the query has too many rows",
-            expected=f"at most {limit} rows",
-            remedy="sum in SQL, use LIMIT, or export the table",
-        )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigurationError(
-            "columns have the same name", found=", ".join(twice), remedy="name them with AS"
-        )
-    return pl.DataFrame(rows, names, orient="row", infer_schema_length=None)
+    return frame_of_rows(names, rows, limit)
+
+
+def _tables_as_of(query: str, as_of: datetime) -> str:
+    """Return the WITH clause that has a query read tables of a moment."""
+    selects = select_as_of(query, as_of, f"TIMESTAMPTZ '{as_of.isoformat()}'")
+    tables = (f"{name} AS NOT MATERIALIZED ({select})" for name, select in selects.items())
+    return f"WITH {', '.join(tables)}\n" if selects else ""
 
 
 def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
@@ -150,32 +143,23 @@ def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
 
 
 def _rows(
-    connection: psycopg.Connection[Any], query: str, limit: int, max_bytes: int
+    connection: psycopg.Connection[Any], tables: str, query: str, limit: int, max_bytes: int
 ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
     """Return names and rows; binary results take the protocol that knows only one statement."""
     text = SQL(cast("LiteralString", query.strip().rstrip(";")))
     statement: Composed = BOUNDED.format(
-        text, Literal(MAX_ROW_BYTES), SQL(LARGE_ROW), Literal(limit + 1)
+        SQL(cast("LiteralString", tables)),
+        text,
+        Literal(MAX_ROW_BYTES),
+        SQL(LARGE_ROW),
+        Literal(limit + 1),
     )
     rows, left = list[tuple[Any, ...]](), max_bytes
     with connection.cursor() as cursor:
         for *row, size in cursor.stream(statement, binary=True):
             left -= size
             if left < 0:
-                raise _too_large(f"rows of at most {max_bytes:,} bytes together")
-            rows.append(tuple(map(_plain, row)))
+                raise refuse_large_rows(f"rows of at most {max_bytes:,} bytes together")
+            rows.append(tuple(map(plain_value, row)))
         names = [column.name for column in cursor.description or ()]
     return names[:-1], rows
-
-
-def _too_large(expected: str) -> ConfigurationError:
-    return ConfigurationError(
-        "the rows of the query are too large",
-        expected=expected,
-        remedy="select fewer columns, sum in SQL, or export the table",
-    )
-
-
-def _plain(value: object) -> object:
-    kinds = (bool, int, float, str, date, datetime, Decimal, type(None))
-    return value if isinstance(value, kinds) else str(value)
