@@ -32,7 +32,6 @@ PREFIXES = {
     "finra_short": "finra",
     "finra_symbols": "finra",
     "finra_weekly": "finra",
-    "events_routing": "events",
     "operations_edits": "operations",
     "operations_deployment": "operations",
     "operations_objectives": "operations",

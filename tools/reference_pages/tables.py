@@ -45,7 +45,7 @@ OTHER_MODULES = (
     "alert_states",
     "documents",
     "erasures",
-    "events_routing",
+    "events",
     "mqtt",
     "operations",
     "operations_deployment",

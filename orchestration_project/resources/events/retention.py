@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     ROUTED_STATES,
     WITH_OUTBOX,
     events_routed,
