@@ -29,7 +29,7 @@ from orchestration_project.services.attention.rules import (
     covers,
     failing_since,
 )
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import balances, fences
 from tests.prepared import Prepared

@@ -33,7 +33,7 @@ from orchestration_project.engine.warehouse.chain_amending import amending, part
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.erasure.rules import Subject, without_records
-from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 BLOBS = "blobs/"
