@@ -42,8 +42,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.delivery import no_warnings
-from orchestration_project.engine.warehouse.difference import quarantined_keys
+from orchestration_project.engine.warehouse.delivery import no_warnings, quarantined_keys
 from orchestration_project.engine.warehouse.recorded import loaded_partitions, loaded_row_counts
 from orchestration_project.engine.warehouse.target import (
     Dependents,

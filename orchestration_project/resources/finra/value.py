@@ -31,7 +31,7 @@ from orchestration_project.engine.derived import (
     out_of_date,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import changes, derived_versions
+from orchestration_project.engine.warehouse.fencing import changes, derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.engine.warehouse.target import stale_values
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
