@@ -45,7 +45,7 @@ run-routing: $(VENV)/installed ## route webhooks of three systems to each kind o
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; \
 	DATA_PROFILE=demo DOMAINS=all STATE_DIR="$$folder" WEBHOOKS_FILE="$$folder/webhooks.yaml" DEMO_MQTT_EVENTS=100 \
 	  ROUTING_SECRET_PARTNER=whsec_$$(head -c 24 /dev/urandom | base64) \
-	  $(VENV)/bin/python -m orchestration_project.cli.events_routing_run
+	  $(VENV)/bin/python -m orchestration_project.cli.events_run
 
 run-plugins: $(VENV)/installed ## run the four examples of plugins against the demos, offline
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; \

@@ -38,7 +38,7 @@ from orchestration_project.gateway.server import opened, server_options, spare_p
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.inbox.rows import MOST_DELIVERIES, Inbox, NewDelivery
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import inbox_states
 
 HOST = "127.0.0.1"

@@ -29,7 +29,7 @@ from orchestration_project.services.cleanup.removing import Retention, clean_up,
 from orchestration_project.services.ledger import Ledger, reconcile
 from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 
 A_DAY = timedelta(days=1)
 LINES = 12

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.gateway import HOST, PATIENCE_SECONDS, SECONDS_APART, SOURCE, webhook
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.domains.events_routing.rules import (
+from orchestration_project.domains.events.routing import (
     FORM,
     ActiveRule,
     RoutedDelivery,
@@ -20,8 +20,8 @@ from orchestration_project.domains.events_routing.rules import (
 )
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.rules import edit_rules, rules_in_effect
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.settings import load_settings
 
 TARGET = "partner"

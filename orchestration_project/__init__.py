@@ -11,36 +11,32 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
+    from orchestration_project.engine.contracts.queries import FieldList, Listing
     from orchestration_project.engine.own.contracts import Judged
-    from orchestration_project.engine.own.declarations import (
-        Calendar,
-        Daily,
-        Dataset,
-        Document,
+    from orchestration_project.engine.own.declarations import Dataset, row_count, usual_size
+    from orchestration_project.engine.own.derived import derived
+    from orchestration_project.engine.own.dlt_source import dlt_source
+    from orchestration_project.engine.own.fields import (
         Field,
-        FieldList,
-        Listing,
-        Monthly,
-        Weekly,
         between,
+        decimal,
+        matches,
+        one_of,
+        positive,
+    )
+    from orchestration_project.engine.own.partitions import Calendar, Daily, Monthly, Weekly
+    from orchestration_project.engine.own.sources import (
+        Document,
         client_credentials,
         cursor,
-        decimal,
-        dlt_source,
         file_source,
         http_source,
         incremental,
         link_header,
-        matches,
         next_url,
         offsets,
-        one_of,
         pages,
-        positive,
-        row_count,
-        usual_size,
     )
-    from orchestration_project.engine.own.derived import derived
 
 __all__ = [
     "Calendar",
@@ -78,6 +74,9 @@ __all__ = [
 COMPONENTS = ("DltDataset", "FileDataset", "HttpDataset", "SqlTable")
 """Types of Dagster components; a `defs.yaml` names them."""
 
+DECLARING_MODULES = ("declarations", "fields", "partitions", "sources", "dlt_source", "derived")
+"""Modules that define the declarations, those first that `Dataset` imports anyway."""
+
 
 def __dir__() -> list[str]:
     """Return the names, those too that are imported when they are asked for."""
@@ -90,9 +89,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = "catalog.components" if name in COMPONENTS else "engine.own.declarations"
-    module = "engine.own.derived" if name == "derived" else module
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    if name in COMPONENTS:
+        return getattr(import_module(f"{__name__}.catalog.components"), name)
+    modules = (import_module(f"{__name__}.engine.own.{module}") for module in DECLARING_MODULES)
+    return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 
 def judge_sample(

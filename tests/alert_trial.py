@@ -22,7 +22,7 @@ from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 from tests.dagster_storage import add_heartbeats
 
 RULES = "rules:\n  - name: everything\n"

@@ -11,7 +11,7 @@ from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.alerts.rules.notification import Policy
 from orchestration_project.services.alerts.sending import LastResortLog
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 
 
 def alerts_of(warehouse: Warehouse, folder: Path) -> Alerts:

@@ -11,12 +11,9 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.attention.reading import AttentionReader
 from orchestration_project.services.attention.rules import Entry, Inbox, Selection
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import (
-    operations_alerts,
-    operations_runs,
-    operations_steps,
-)
+from orchestration_project.tables.operations_alerts import operations_alerts
 from orchestration_project.tables.operations_edits import operations_attention
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.schema import UtcTimestamp
 from orchestration_project.tables.spine import (
     audits,

@@ -32,7 +32,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.loads import ItemResult, Load, record_run_balances
-from orchestration_project.engine.own.declarations import Weekly
+from orchestration_project.engine.own.partitions import Weekly
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import (

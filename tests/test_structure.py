@@ -210,6 +210,14 @@ def test_an_import_of_a_new_domain_by_shared_code_is_found(path: str, text: str)
     assert planted.domain_imports().value == 1 > BOUNDS["falls"]["domain_imports_of_shared_code"]
 
 
+def test_entries_of_the_root_and_folders_of_the_package_are_those_that_git_knows():
+    entries, folders = FILES["root_entries"]().places, FILES["package_folders"]().places
+    assert {"Makefile", "docs", "orchestration_project", "tests"} < set(entries)
+    assert not {".git", ".venv", "site"} & set(entries)
+    assert {"domains", "engine", "services"} < set(folders)
+    assert not {"__pycache__", "finra", "registry.py"} & set(folders)
+
+
 def measured(name: str, *texts: str) -> float:
     """Return the value of a quality of a package of modules with these texts."""
     modules = [Module(f"engine/planted_{n}.py", text) for n, text in enumerate(texts)]

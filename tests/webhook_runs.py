@@ -2,14 +2,14 @@
 
 import dagster as dg
 
-from orchestration_project.assets.events import webhooks
+from orchestration_project.assets.events.deliveries import webhooks
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.events import DeliveryLoader
+from orchestration_project.resources.events.deliveries import DeliveryLoader
 from orchestration_project.services.inbox.rows import Content, topic_of
 from orchestration_project.services.inbox.work import SOURCE_TAG, ClaimedDelivery
 from orchestration_project.settings import load_settings

@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.standings import standings, table_rows
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 
 NOW = datetime(2026, 4, 6, 15, tzinfo=UTC)
 SECONDS_IN_28_DAYS = 28 * 86_400

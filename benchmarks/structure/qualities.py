@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 from benchmarks.structure import commands, names, rules, shapes, ways
-from benchmarks.structure.modules import Module, read_modules
+from benchmarks.structure.modules import PACKAGE, Module, read_modules
 from orchestration_project.settings import PROJECT_ROOT
 
 SHOWN_PLACES = 3
@@ -152,25 +152,40 @@ STATIC: Mapping[str, Callable[[Package], Quality]] = {
 """Qualities of the package, by name."""
 
 
-def _count_words(*patterns: str) -> Quality:
-    """Count the words that `.ci/words.py` refuses in files that git knows."""
-    words = runpy.run_path(str(PROJECT_ROOT / ".ci" / "words.py"))
-    listed = subprocess.run(
+def _list_files(*patterns: str) -> list[str]:
+    """List the files that git knows."""
+    return subprocess.run(
         ["git", "ls-files", *patterns],  # noqa: S607 - git of the PATH
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
+
+
+def _count_words(*patterns: str) -> Quality:
+    """Count the words that `.ci/words.py` refuses in files that git knows."""
+    words = runpy.run_path(str(PROJECT_ROOT / ".ci" / "words.py"))
     skipped = (*words["WITHOUT"], *words["VERSIONS"])
     return _listed(
         [
             f"{name}:{line}: {word}"
-            for name in listed
+            for name in _list_files(*patterns)
             if not name.startswith(skipped)
             for line, word, _ in words["hits"]((PROJECT_ROOT / name).read_text())
         ]
     )
+
+
+def _count_root_entries() -> Quality:
+    """Count the files and folders at the root that git knows."""
+    return _listed(sorted({name.partition("/")[0] for name in _list_files()}))
+
+
+def _count_package_folders() -> Quality:
+    """Count the folders of the package that git knows."""
+    parts = [name.split("/") for name in _list_files(PACKAGE.name)]
+    return _listed(sorted({part[1] for part in parts if len(part) > 2}))
 
 
 def _sum_of_list(name: str) -> Quality:
@@ -202,6 +217,8 @@ FILES: Mapping[str, Callable[[], Quality]] = {
     "findings_of_prose": partial(_sum_of_list, ".ci/prose.txt"),
     "findings_of_messages": partial(_sum_of_list, "tests/messages.txt"),
     "allowed_skips": _allowed_skips,
+    "root_entries": _count_root_entries,
+    "package_folders": _count_package_folders,
     "lines_of_oracle": partial(_count_lines, "tests/oracle", "gold.sql"),
 }
 """Qualities of files beside the package, by name."""

@@ -128,11 +128,11 @@ def load_document() -> dict[str, list[str]]:
 def load_webhook() -> dict[str, list[str]]:
     """Take a delivery, load it, and write the row that a routing rule asks for."""
     from orchestration_project.catalog import REGISTRY
-    from orchestration_project.domains.events_routing.rules import FORM
+    from orchestration_project.domains.events.routing import FORM
     from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
-    from orchestration_project.resources.events_routing.targets import RoutingTargets
+    from orchestration_project.resources.events.routing.rules import edit_rules, rules_in_effect
+    from orchestration_project.resources.events.routing.targets import RoutingTargets
     from orchestration_project.services.inbox.rows import Inbox, NewDelivery
     from orchestration_project.services.inbox.work import SOURCE_TAG
     from orchestration_project.settings import load_settings

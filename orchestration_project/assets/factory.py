@@ -66,6 +66,7 @@ from orchestration_project.engine.loads import (
     refuse_unused_options,
 )
 from orchestration_project.engine.options import with_defaults
+from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.engine.runner import (
     AssetEvent,
     Checked,
@@ -76,7 +77,7 @@ from orchestration_project.engine.runner import (
 )
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
+from orchestration_project.registry import AnyJob
 from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
 from orchestration_project.services.links import captures_path, diff_path, link
 from orchestration_project.services.metadata import (

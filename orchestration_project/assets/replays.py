@@ -13,9 +13,10 @@ from orchestration_project.engine.contracts.partition_tags import RANGE_END, RAN
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.loads import ReplayOptions, partition_keys
 from orchestration_project.engine.options import JobOptions, not_dry, report_dry_run
+from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.engine.warehouse.recorded import place_of
 from orchestration_project.errors import ConfigurationError, UnknownNameError
-from orchestration_project.registry import Job, Replay, ReplayRequest, ReplayRuns
+from orchestration_project.registry import Job
 from orchestration_project.services.backfills import launched_by_job, request_backfill
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
 from orchestration_project.services.metadata import as_metadata

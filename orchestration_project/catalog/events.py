@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sqlalchemy import Table
 
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     ROUTED_TABLES,
     events_routing_dead_letters,
 )
@@ -25,8 +25,8 @@ from orchestration_project.registry import (
     PartitionedTable,
     SensorMaker,
 )
-from orchestration_project.resources.events_equations import EQUATIONS
-from orchestration_project.resources.events_retention import RefusalRetention, body_retention
+from orchestration_project.resources.events.equations import EQUATIONS
+from orchestration_project.resources.events.retention import RefusalRetention, body_retention
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.inbox.rows import ITEM_REMEDIES, delivery_items
@@ -57,12 +57,12 @@ def _related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
 
 
 def _define() -> DomainDefinitions:
-    from orchestration_project.assets import events_routing
-    from orchestration_project.assets.events import inbox, webhooks, webhooks_job
-    from orchestration_project.resources.events_routing.planning import ROW
-    from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
-    from orchestration_project.resources.events_routing.runs import RUN_JOB
-    from orchestration_project.sensors.events_routing import routing_sensor
+    from orchestration_project.assets.events import routing
+    from orchestration_project.assets.events.deliveries import inbox, webhooks, webhooks_job
+    from orchestration_project.resources.events.routing.planning import ROW
+    from orchestration_project.resources.events.routing.requests import HTTP_REQUEST
+    from orchestration_project.resources.events.routing.runs import RUN_JOB
+    from orchestration_project.sensors.events import routing_sensor
     from orchestration_project.sensors.webhooks import webhook_sensor
     from orchestration_project.services.inbox.rows import RECOVERIES
 
@@ -70,17 +70,17 @@ def _define() -> DomainDefinitions:
         assets=[
             inbox,
             webhooks,
-            events_routing.apply_routing,
-            events_routing.edit_routing_rules,
-            events_routing.replay_routing_letters,
-            events_routing.try_routing_rules,
+            routing.apply_routing,
+            routing.edit_routing_rules,
+            routing.replay_routing_letters,
+            routing.try_routing_rules,
         ],
         jobs=[
             Job(definition=webhooks_job, consumes_webhooks=True, claims_webhooks=True),
-            Job(definition=events_routing.apply_routing_job),
-            Job(definition=events_routing.edit_routing_job),
-            Job(definition=events_routing.replay_routing_job),
-            Job(definition=events_routing.try_routing_job),
+            Job(definition=routing.apply_routing_job),
+            Job(definition=routing.edit_routing_job),
+            Job(definition=routing.replay_routing_job),
+            Job(definition=routing.try_routing_job),
         ],
         registrations=[
             *(HTTP_REQUEST, ROW, RUN_JOB),

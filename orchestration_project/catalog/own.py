@@ -23,7 +23,7 @@ from orchestration_project.engine.document_source import (
 from orchestration_project.engine.environment import open_client
 from orchestration_project.engine.own.contracts import contract_of, partitioning_of
 from orchestration_project.engine.own.declarations import Dataset as Declared
-from orchestration_project.engine.own.declarations import FileSource, HttpSource, UsualSize
+from orchestration_project.engine.own.declarations import UsualSize
 from orchestration_project.engine.own.dlt_source import DltSource
 from orchestration_project.engine.own.partition_documents import (
     listings_of,
@@ -32,6 +32,7 @@ from orchestration_project.engine.own.partition_documents import (
     version_in,
 )
 from orchestration_project.engine.own.records import counter_of
+from orchestration_project.engine.own.sources import FileSource, HttpSource
 from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.engine.source import Source

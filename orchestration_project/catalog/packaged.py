@@ -23,8 +23,8 @@ from orchestration_project.engine.document_source import (
     document_recovery,
 )
 from orchestration_project.engine.own.declarations import Dataset as Declared
-from orchestration_project.engine.own.declarations import HttpSource
 from orchestration_project.engine.own.packaged import table_rules
+from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.own_sources import Declaration
 from orchestration_project.engine.warehouse.target import Dependents, Derive
 from orchestration_project.errors import SourceError

@@ -20,11 +20,11 @@ from orchestration_project.engine.contracts.partition_tags import PARTITION, RAN
 from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
 from orchestration_project.engine.dataset import NOT_ASKED
+from orchestration_project.engine.replay_plans import RunSummary
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import UnknownNameError
 from orchestration_project.instance.logs import in_log_format
-from orchestration_project.registry import RunSummary
 from orchestration_project.services.delivery_evidence import read_balances
 from orchestration_project.services.ended_runs import unpublished_in
 from orchestration_project.settings import project_folder

@@ -39,8 +39,9 @@ from orchestration_project.engine.contracts.pipelines import (
 )
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.loads import known_partitions
+from orchestration_project.engine.replay_plans import RunSummary
 from orchestration_project.errors import ConfigurationError, UnknownNameError
-from orchestration_project.registry import Domain, Job, RunSummary
+from orchestration_project.registry import Domain, Job
 from orchestration_project.settings import load_settings
 
 

@@ -65,7 +65,7 @@ def new_source(
     have the meaning of its fields.
     """
     from orchestration_project.engine.connections.clock import Clock
-    from orchestration_project.engine.own.declarations import NAME
+    from orchestration_project.engine.own.fields import NAME
     from orchestration_project.engine.own.proposing import propose
     from orchestration_project.engine.own.writing import Asking, source_text, yaml_text
     from orchestration_project.settings import require_project_folder

@@ -10,7 +10,7 @@ from orchestration_project.engine.environment import unprepared_warehouse
 from orchestration_project.engine.own.contracts import compare_frames
 from orchestration_project.engine.own_derived import WHOLE, DerivedDeclaration, own_derivations
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.engine.warehouse.fencing import derived_versions
 from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.own_derived import (

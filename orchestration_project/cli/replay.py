@@ -22,12 +22,12 @@ from orchestration_project.cli.execution import (
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import present_name
 from orchestration_project.engine.warehouse.recorded import place_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.settings import Settings, load_settings
 
 

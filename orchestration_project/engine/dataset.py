@@ -21,6 +21,7 @@ from orchestration_project.engine.contracts.balance import CountRecords
 from orchestration_project.engine.contracts.contract import Contract, validate
 from orchestration_project.engine.contracts.delimited import Parsed
 from orchestration_project.engine.contracts.failures import NO_DATA, NOT_PUBLISHED
+from orchestration_project.engine.contracts.key_ranges import SpillStore
 from orchestration_project.engine.contracts.partitioning import (
     A_DAY,
     Calendar,
@@ -29,12 +30,7 @@ from orchestration_project.engine.contracts.partitioning import (
 )
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.problems import OldestMissing
-from orchestration_project.engine.contracts.rules import (
-    Audit,
-    CompletenessLimits,
-    SpillStore,
-    Validated,
-)
+from orchestration_project.engine.contracts.rules import Audit, CompletenessLimits, Validated
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,
@@ -46,8 +42,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.delivery import no_warnings
-from orchestration_project.engine.warehouse.difference import quarantined_keys
+from orchestration_project.engine.warehouse.delivery import no_warnings, quarantined_keys
 from orchestration_project.engine.warehouse.recorded import loaded_partitions, loaded_row_counts
 from orchestration_project.engine.warehouse.target import (
     Dependents,

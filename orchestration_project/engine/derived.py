@@ -29,7 +29,7 @@ from orchestration_project.engine.equations import (
 from orchestration_project.engine.warehouse import Derivation, SupersededError, Warehouse
 from orchestration_project.engine.warehouse.balancing import forget_failure
 from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
-from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
+from orchestration_project.engine.warehouse.fencing import derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import IS_STALE, has_stale
 from orchestration_project.errors import ConfigurationError

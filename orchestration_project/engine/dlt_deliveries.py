@@ -21,8 +21,9 @@ from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.dlt_states import STATE, StartState
 from orchestration_project.engine.own.contracts import Progress, parse_delivery, version_of
-from orchestration_project.engine.own.declarations import Dataset, HttpSource
+from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.dlt_source import DltSource, arguments_of, lines_of
+from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.source import Extraction
 from orchestration_project.errors import (
     ConfigurationError,

@@ -23,15 +23,6 @@ from orchestration_project.engine.contracts.chain import (
     read_key,
     read_public_keys,
 )
-from orchestration_project.engine.http.addresses import AddressGuard
-from orchestration_project.engine.http.shared_state import (
-    SharedState,
-    SqliteState,
-    SystemState,
-)
-from orchestration_project.engine.http.shared_state import (
-    read_systems as read_systems_of_file,
-)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
 from orchestration_project.engine.warehouse.migrating import named
@@ -39,8 +30,10 @@ from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings
 from orchestration_project.settings.project import own_files
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # commands that request nothing import no HTTP
     from orchestration_project.engine.http import HttpClient, Network, Policies
+    from orchestration_project.engine.http.addresses import AddressGuard
+    from orchestration_project.engine.http.shared_state import SharedState, SystemState
 
 CHAIN_KEY_FILE = "chain_key"
 """File of STATE_DIR with the key that signs load records, where CHAIN_KEY is not set."""
@@ -212,7 +205,7 @@ def trusted_chain_keys(settings: Settings) -> frozenset[str]:
     return earlier | {open_chain_key(settings).public_key}
 
 
-def open_shared_state(settings: Settings) -> SharedState:
+def open_shared_state(settings: Settings) -> "SharedState":
     """Return what requests to sources share: in PostgreSQL, or else in a file of STATE_DIR.
 
     The embedded demo answers one STATE_DIR, so its state stays there. A connection is made at the
@@ -223,6 +216,8 @@ def open_shared_state(settings: Settings) -> SharedState:
     """
     url = _url_of_shared_state(settings)
     if url is None:
+        from orchestration_project.engine.http.shared_state import SqliteState
+
         return SqliteState(settings.state_path)
     from orchestration_project.engine.http_state import PostgresqlState
 
@@ -264,7 +259,7 @@ def open_client(
     )
 
 
-def read_systems(settings: Settings) -> Mapping[str, SystemState]:
+def read_systems(settings: Settings) -> Mapping[str, "SystemState"]:
     """Return the state of each system that was requested, by name; make nothing.
 
     Raises:
@@ -273,7 +268,9 @@ def read_systems(settings: Settings) -> Mapping[str, SystemState]:
     """
     url = _url_of_shared_state(settings)
     if url is None:
-        return read_systems_of_file(settings.state_path)
+        from orchestration_project.engine.http import shared_state
+
+        return shared_state.read_systems(settings.state_path)
     from orchestration_project.engine.http_state import PostgresqlState
 
     with closing(PostgresqlState(url, settings.database_schema)) as state:
@@ -287,7 +284,7 @@ def address_guard(
     ports_setting: str = "",
     demo_server: str | None = None,
     proxies: Collection[str] = (),
-) -> AddressGuard:
+) -> "AddressGuard":
     """Return the guard of requests to URLs that users declare; only the demo may be on loopback.
 
     Args:
@@ -299,6 +296,8 @@ def address_guard(
         proxies: Proxies, as host:port, by way of which a user allows requests to the declared URLs,
             beside those of HTTP_FILTERING_PROXIES.
     """
+    from orchestration_project.engine.http.addresses import AddressGuard
+
     if demo_server is not None:
         return AddressGuard(
             allow=settings.http_allowed_networks,

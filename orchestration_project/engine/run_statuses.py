@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.tables.operations import PENDING, RUNNING
+from orchestration_project.tables.operations_runs import PENDING, RUNNING
 
 PENDING_STATUSES = [dg.DagsterRunStatus[name] for name in PENDING]
 RUNNING_STATUSES = [dg.DagsterRunStatus[name] for name in RUNNING]

@@ -33,7 +33,7 @@ from orchestration_project.engine.warehouse.as_of import (
     nothing_then,
     read_day,
 )
-from orchestration_project.engine.warehouse.difference import changes
+from orchestration_project.engine.warehouse.fencing import changes
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope
 from orchestration_project.engine.warehouse.target import stamped
 from orchestration_project.tables.schema import Quantity

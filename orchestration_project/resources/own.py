@@ -30,14 +30,10 @@ from orchestration_project.engine.own.contracts import (
     records_of,
     version_of,
 )
-from orchestration_project.engine.own.declarations import (
-    ClientCredentials,
-    Dataset,
-    FileSource,
-    HttpSource,
-    Partitions,
-)
+from orchestration_project.engine.own.declarations import Dataset
+from orchestration_project.engine.own.partitions import Partitions
 from orchestration_project.engine.own.records import at_path, document_of, loaded_json
+from orchestration_project.engine.own.sources import ClientCredentials, FileSource, HttpSource
 from orchestration_project.engine.source import (
     JSON,
     Extraction,

@@ -44,7 +44,7 @@ from orchestration_project.engine.warehouse.as_of import (
     StateAsOf,
     nothing_then,
 )
-from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.engine.warehouse.fencing import derived_versions
 from orchestration_project.engine.warehouse.frames import Scope, read_frame
 from orchestration_project.engine.warehouse.target import KNOWN_FROM
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError

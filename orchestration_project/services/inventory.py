@@ -19,7 +19,7 @@ from orchestration_project.engine.packs import PACKS, Blob, stored_size
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.tables.conditions import condition, refuse_contradictions
-from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 SHOWN_COLUMNS = (

@@ -11,7 +11,7 @@ from orchestration_project.engine.contracts.api.explanation import InputRow, Num
 from orchestration_project.engine.contracts.formulas import formula_sha256
 from orchestration_project.engine.derived import DerivedTable
 from orchestration_project.engine.own_derived import WHOLE, DerivedDeclaration
-from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.engine.warehouse.fencing import derived_versions
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.services.explanation import MAX_INPUTS, describe_load
 from orchestration_project.services.own_explanation import read_row, require_field, shown_value

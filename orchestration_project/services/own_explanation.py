@@ -21,8 +21,8 @@ from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.dlt_deliveries import parse_recorded
 from orchestration_project.engine.own.contracts import contract_of, partitioning_of
-from orchestration_project.engine.own.declarations import Field
 from orchestration_project.engine.own.dlt_source import DltSource
+from orchestration_project.engine.own.fields import Field
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import (

@@ -44,8 +44,10 @@ from orchestration_project.settings import (
 )
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.project import PRESETS
-from orchestration_project.tables.operations import operations_presets
-from orchestration_project.tables.operations import operations_verified_configs as verified
+from orchestration_project.tables.operations_deployment import (
+    operations_verified_configs as verified,
+)
+from orchestration_project.tables.operations_edits import operations_presets
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -28,7 +28,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ended_runs import ENDS, RunEnd
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.tables.operations import operations_evaluations
+from orchestration_project.tables.operations_alerts import operations_evaluations
 
 RUNS_AT_ONCE = 100
 """Runs per delete transaction, so that runs in progress hardly wait for it."""

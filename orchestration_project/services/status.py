@@ -12,7 +12,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import select_quarantined
+from orchestration_project.engine.warehouse.delivery import select_quarantined
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import asset_of

@@ -30,11 +30,8 @@ from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.rules.entries import LedgerEntry
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.operations import (
-    operations_alerts,
-    operations_runs,
-    operations_steps,
-)
+from orchestration_project.tables.operations_alerts import operations_alerts
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.spine import captures, deliveries, inbox_states, landings
 
 if TYPE_CHECKING:

@@ -1,8 +1,6 @@
-"""Tables of the deployment: hosts, backups and damaged artifacts."""
+"""Tables of the deployment: hosts, backups, readiness of dependencies, verified settings."""
 
-from sqlalchemy import Index
-
-from orchestration_project.tables.schema import count, moment, table, text
+from orchestration_project.tables.schema import count, moment, ratio, table, text
 
 operations_hosts = table(
     "operations_hosts",
@@ -44,24 +42,36 @@ operations_backups = table(
     ),
 )
 
-operations_damaged_artifacts = table(
-    "operations_damaged_artifacts",
-    "One row per artifact that was found damaged, with how it was repaired or what is lost.",
-    text("name", "Path of the artifact in the artifact store when it was found", key=True),
-    text("sha256", "SHA-256 of the bytes that it must have, hex", key=True),
-    text("problem", "Problem: missing, truncated, changed or unreadable"),
-    text("state", "State: damaged, repaired, rederived (equal rows in other bytes) or lost"),
+operations_readiness = table(
+    "operations_readiness",
+    "One row per dependency and machine: the latest result of its probe.",
+    text("dependency", "Dependency, such as finra, database, artifacts or disk", key=True),
+    text("machine", "Host name of the machine that probed it", key=True),
     text(
-        "repaired_from",
-        "Origin of the repair: copy, source or derived; NULL: not repaired, or found whole",
+        "outcome",
+        "Outcome: passed, failed or not_applicable",
+        values=("passed", "failed", "not_applicable"),
+    ),
+    text("tried", "Action of the probe"),
+    text("got", "Result of the probe, without secrets"),
+    text("remedy", "Remedy; empty: nothing to do"),
+    ratio("seconds", "Duration of the probe, seconds"),
+    moment("checked_at", "UTC time of the probe"),
+    text("config_hash", "Hash of the settings of the probe"),
+    text("run_id", "Dagster run that probed it"),
+    moment(
+        "forced_at",
+        "UTC time at which a run last continued despite the failure; NULL: never",
         optional=True,
     ),
-    text("reason", "Findings of the latest repair; NULL: none yet", optional=True),
-    text("loss", "What is lost, sentences; NULL: it is not lost", optional=True),
-    count("attempt_count", "Repairs that were tried"),
-    moment("found_at", "UTC time at which it was last found damaged"),
-    moment("changed_at", "UTC time of the latest change of state"),
-    text("run_id", "Dagster run of the latest change"),
+    text("forced_run_id", "Run that continued; NULL: none", optional=True),
 )
 
-Index("operations_damaged_artifacts_by_state", operations_damaged_artifacts.c.state)
+operations_verified_configs = table(
+    "operations_verified_configs",
+    "One row per configuration whose verification found every dependency ready.",
+    text("config_hash", "First 64 bits of the SHA-256 of the setting values, hex", key=True),
+    text("entries", "Setting values without secrets, a JSON object by name: value and origin"),
+    moment("verified_at", "UTC time of the latest verification"),
+    text("run_id", "Dagster run of the latest verification"),
+)

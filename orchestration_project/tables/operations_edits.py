@@ -1,4 +1,4 @@
-"""Tables of what users edit: schedules and flags with versions, launches, pauses, marks."""
+"""Tables of what users edit: schedules, flags and presets with versions, launches, pauses."""
 
 from sqlalchemy import Index
 
@@ -127,4 +127,17 @@ operations_attention = table(
     text("reason", "Reason in words"),
     text("marked_by", "User"),
     moment("marked_at", "UTC time of the mark"),
+)
+
+operations_presets = table(
+    "operations_presets",
+    "One row per application of a preset; the latest one of each job is in force.",
+    text("job", "Job whose runs use the preset", key=True),
+    count("applied_number", "Number of the application among those of the job, from 1", key=True),
+    text("preset", "Name of the preset: its file in presets/, without .yaml"),
+    text("content", "Fields that it set at that time, with their values, JSON"),
+    text("user_name", "User who applied it"),
+    text("reason", "Reason that the user gave"),
+    text("run_id", "Dagster run that applied it"),
+    moment("applied_at", "UTC time at which the preset was applied"),
 )

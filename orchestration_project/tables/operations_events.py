@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, literal, select, type_coerce
 
-from orchestration_project.tables.operations import operations_alerts, operations_removals
+from orchestration_project.tables.operations_alerts import operations_alerts
+from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.schema import BYTEWISE_TEXT, moment, text
 from orchestration_project.tables.spine import captures, deliveries, landings
 from orchestration_project.tables.views import view_of_all

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 from tests.document_desk import DAY, DocumentDesk
 from tests.document_desk import desk as desk
 from tests.document_desk import folder as folder

@@ -14,7 +14,7 @@ from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB, LIST_SE
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_deployment import (
     operations_readiness,
     operations_verified_configs,
 )

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from orchestration_project.definitions import defs
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_presets
+from orchestration_project.tables.operations_edits import operations_presets
 from orchestration_project.tables.spine import audits
 from tests import databases
 from tests.programs import from_then_on

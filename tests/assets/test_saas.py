@@ -19,7 +19,7 @@ from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG
 from orchestration_project.services.presets import Presets, preset_of_file
-from orchestration_project.tables.operations import operations_presets
+from orchestration_project.tables.operations_edits import operations_presets
 from orchestration_project.tables.spine import inbox, outbox
 from tests.domains.saas_tasks import WHOLE
 from tests.resources.definitions import RESOURCES

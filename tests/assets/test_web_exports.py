@@ -17,7 +17,7 @@ from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.operations import operations_on_due_export
 from orchestration_project.services.exports import exports_of_domains
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.spine import work_items
 from tests import databases
 from tests.assets.test_web_operation import site_of

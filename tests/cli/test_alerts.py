@@ -14,7 +14,7 @@ from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
     operations_alerts,
 )

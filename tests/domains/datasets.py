@@ -16,7 +16,8 @@ from orchestration_project.domains.finra.declaration import (
 from orchestration_project.engine.contracts.contract import Claim
 from orchestration_project.engine.contracts.partitioning import Partition, filled_in
 from orchestration_project.engine.own.contracts import day_field
-from orchestration_project.engine.own.declarations import HttpSource, Weekly
+from orchestration_project.engine.own.partitions import Weekly
+from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.tables.schema import (
     HISTORY,
     METADATA,

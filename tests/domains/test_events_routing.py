@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.domains.events_routing.rules import (
+from orchestration_project.domains.events.routing import (
     FORM,
     MAX_HOPS,
     ActiveRule,

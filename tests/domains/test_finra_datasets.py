@@ -17,7 +17,7 @@ from orchestration_project.engine.contracts.contract import validate
 from orchestration_project.engine.contracts.partitioning import Calendar, Newest, Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.own.declarations import Monthly
+from orchestration_project.engine.own.partitions import Monthly
 from orchestration_project.errors import ConfigurationError, ContractError, SourceError
 from tests.domains.datasets import (
     APPLE,

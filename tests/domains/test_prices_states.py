@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from orchestration_project.domains.prices.states import days_of
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 
 
 @pytest.mark.parametrize(

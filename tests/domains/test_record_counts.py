@@ -14,6 +14,7 @@ from orchestration_project.domains.prices.contract import read_counted
 from orchestration_project.engine.contracts.balance import (
     NOT_COUNTED,
     Balance,
+    CountedPieces,
     RecordCount,
     balance_records,
     count_lines,
@@ -22,7 +23,6 @@ from orchestration_project.engine.contracts.balance import (
 )
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import CountedPieces
 
 
 @pytest.mark.parametrize(

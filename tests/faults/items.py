@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, select, text
 
-from orchestration_project.domains.events import WebhookEvent, checked_events
+from orchestration_project.domains.events.deliveries import WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.rules import Audit, Validated

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from orchestration_project.__main__ import main
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 from tests import databases
 from tests.faults.disks import Disk, tiny_disk
 from tests.faults.publisher import Publisher, key_of, week_of

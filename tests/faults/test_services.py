@@ -15,13 +15,12 @@ from sqlalchemy import select
 
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
     operations_alerts,
     operations_evaluations,
-    operations_runs,
-    operations_steps,
 )
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from tests import databases, programs
 from tests.faults.disks import tiny_disk
 from tests.faults.matrix import Database, Fault, strikes

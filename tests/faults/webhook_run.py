@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from orchestration_project.assets import events
+from orchestration_project.assets.events import deliveries
 from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
@@ -35,7 +35,7 @@ class LaterKilledQueue(InboxQueue):
 def main(when: str) -> None:
     """Land what is due, and exit ``within`` the transaction or ``after`` it."""
     settings = load_settings()
-    events.InboxQueue = {"within": KilledQueue, "after": LaterKilledQueue}[when]
+    deliveries.InboxQueue = {"within": KilledQueue, "after": LaterKilledQueue}[when]
     with open_warehouse(settings) as warehouse:
         load_due(warehouse, Clock(), open_store(settings), "git")
 

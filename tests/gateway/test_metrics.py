@@ -43,11 +43,8 @@ from orchestration_project.gateway.metrics import StoredMetrics, parts_of, route
 from orchestration_project.services.hosts import record_heartbeat
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
-from orchestration_project.tables.operations import (
-    operations_alert_deliveries,
-    operations_control_tower,
-    operations_runs,
-)
+from orchestration_project.tables.operations_alerts import operations_alert_deliveries
+from orchestration_project.tables.operations_runs import operations_control_tower, operations_runs
 from orchestration_project.tables.spine import work_items
 from tests.gateway.conftest import Client
 from tests.resources.test_deployment import heartbeat, run_of

@@ -13,12 +13,12 @@ from orchestration_project.gateway.counted import LATENCIES, LatencyCounts, Requ
 from orchestration_project.gateway.latency import LatencyRecorder
 from orchestration_project.gateway.metrics import parts_of, routes
 from orchestration_project.services.objectives.rules.objectives import Events
-from orchestration_project.tables.operations import operations_control_tower
 from orchestration_project.tables.operations_objectives import (
     operations_host_samples,
     operations_slo,
     operations_slo_samples,
 )
+from orchestration_project.tables.operations_runs import operations_control_tower
 from orchestration_project.tables.spine import work_items
 from tests.gateway.conftest import Client
 from tests.gateway.test_metrics import filled, now, values

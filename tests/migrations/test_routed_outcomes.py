@@ -6,7 +6,7 @@ import pytest
 from alembic import command
 from sqlalchemy import insert, select, text
 
-from orchestration_project.domains.events_routing.tables import events_routed, events_routed_states
+from orchestration_project.domains.events.tables import events_routed, events_routed_states
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.tables.spine import outbox
 

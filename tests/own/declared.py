@@ -9,7 +9,7 @@ from orchestration_project.engine.own.contracts import (
     declare_table,
     validate_documents,
 )
-from orchestration_project.engine.own.declarations import _day
+from orchestration_project.engine.own.partitions import _day
 
 NUMBERS = count()
 """Each declaration has a table of its own, as they are declared once in a process."""

@@ -7,7 +7,6 @@ import pytest
 from orchestration_project import Daily, Dataset, Document, Field, decimal, http_source
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.own.attributes import dataset_in
-from orchestration_project.engine.own.declarations import HttpSource
 from orchestration_project.engine.own.partition_documents import (
     listings_of,
     names_of,
@@ -15,6 +14,7 @@ from orchestration_project.engine.own.partition_documents import (
     version_in,
 )
 from orchestration_project.engine.own.records import counter_of
+from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.errors import ConfigurationError, SourceError
 from tests.own.declared import dataset, read
 from tests.own.test_formats import zipped

@@ -17,7 +17,7 @@ from orchestration_project import (
 )
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.own.attributes import dataset_in
-from orchestration_project.engine.own.declarations import HttpSource
+from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.own import OwnHttpSource

@@ -26,7 +26,8 @@ from orchestration_project.engine.own.contracts import (
     declare_table,
     validate_documents,
 )
-from orchestration_project.engine.own.declarations import Dataset, HttpSource
+from orchestration_project.engine.own.declarations import Dataset
+from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.errors import (
     ConfigurationError,
     MovedError,

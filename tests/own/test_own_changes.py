@@ -15,7 +15,8 @@ from orchestration_project.engine.contracts.chain import ChainKey
 from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import StateAsOf
-from orchestration_project.engine.warehouse.chain_checking import amending, check_table
+from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_checking import check_table
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.cleanup.table_copies import CopyRetention
 from orchestration_project.services.erasure.requests import recorded_kinds

@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import ExportResult, Exports
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations_artifacts import operations_exports
 from tests.resources.weeks import Desk, StoppedClock
 
 AN_HOUR = timedelta(hours=1)

@@ -22,7 +22,7 @@ from orchestration_project.services.repair.copies import ArtifactCopy
 from orchestration_project.services.repair.damage import DamagedArtifact, record_damage
 from orchestration_project.services.repair.repairing import RenderFile, Repaired, Repairs
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.tables.operations_deployment import operations_damaged_artifacts
+from orchestration_project.tables.operations_artifacts import operations_damaged_artifacts
 from tests.resources.weeks import Desk
 
 

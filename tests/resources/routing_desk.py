@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.domains.events_routing.rules import FORM, RoutingRule
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.routing import FORM, RoutingRule
+from orchestration_project.domains.events.tables import (
     events_routed_states,
 )
 from orchestration_project.domains.saas.records import Issue
@@ -24,17 +24,17 @@ from orchestration_project.engine.contracts.webhooks.sources import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
-from orchestration_project.resources.events_routing.applying import (
+from orchestration_project.resources.events.routing.applying import (
     ActionApplier,
     ApplySummary,
 )
-from orchestration_project.resources.events_routing.planning import RoutingPlanner
-from orchestration_project.resources.events_routing.replaying import LetterFilter, replay_letters
-from orchestration_project.resources.events_routing.rules import (
+from orchestration_project.resources.events.routing.planning import RoutingPlanner
+from orchestration_project.resources.events.routing.replaying import LetterFilter, replay_letters
+from orchestration_project.resources.events.routing.rules import (
     edit_rules,
     rules_in_effect,
 )
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content, Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from tests.faulty_server import FaultyServer, Reply, Request

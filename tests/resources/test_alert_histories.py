@@ -20,7 +20,7 @@ from orchestration_project.services.alerts.rules.decisions import problems, well
 from orchestration_project.services.alerts.rules.messages import run_messages
 from orchestration_project.services.alerts.rules.notification import Policy
 from orchestration_project.services.alerts.sending import LastResortLog
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
     operations_alerts,
     operations_evaluations,

@@ -12,7 +12,7 @@ from orchestration_project.engine.contracts.repair import DAMAGED
 from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.repair.damage import damaged_files
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations_artifacts import operations_exports
 from tests.resources.repair_desk import RepairDesk, copy_all, damage
 from tests.resources.weeks import row
 from tests.runs import run_kind

@@ -40,8 +40,8 @@ from orchestration_project.engine.contracts.chain import (
     read_heads,
 )
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse.chain_amending import amending
 from orchestration_project.engine.warehouse.chain_checking import (
-    amending,
     chained_tables,
     check_heads,
     check_table,

@@ -18,7 +18,7 @@ from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.cleanup.removing import Retention, clean_up, plan_cleanup
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.settings import settings_class
-from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import row
 from tests.runs import run_kind

@@ -22,7 +22,7 @@ from orchestration_project.services.ledger.rules.standings import (
 )
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_control_tower
+from orchestration_project.tables.operations_runs import operations_control_tower
 from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
 
 DAY = timedelta(days=1)

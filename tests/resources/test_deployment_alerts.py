@@ -11,7 +11,7 @@ from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.hosts import FORGOTTEN_AFTER, record_heartbeat
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 from orchestration_project.tables.operations_deployment import operations_backups, operations_hosts
 from tests.resources.test_deployment import DAY, MINUTE, backup, heartbeat
 from tests.tls import make_certificate

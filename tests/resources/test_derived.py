@@ -19,7 +19,7 @@ from orchestration_project.engine.derived import (
 )
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
-from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.engine.warehouse.fencing import derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.schema import count, text

@@ -39,7 +39,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.events import DeliveryLoader
+from orchestration_project.resources.events.deliveries import DeliveryLoader
 from orchestration_project.services.erasure.dagster_tables import (
     erase_in_dagster,
     rewrite_in_dagster,

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.domains.events_routing.tables import events_routed
+from orchestration_project.domains.events.tables import events_routed
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import DELETE_ARTIFACTS

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from standardwebhooks import Webhook
 
-from orchestration_project.domains.events_routing.rules import FORM
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.routing import FORM
+from orchestration_project.domains.events.tables import (
     events_routed,
     events_routed_rows,
     events_routing_dead_letters,
@@ -25,9 +25,9 @@ from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.engine.outbox import claim
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.registry import Domain, DomainDefinitions
-from orchestration_project.resources.events_routing.applying import due_actions
-from orchestration_project.resources.events_routing.planning import ROW, RoutedKey, enqueue
-from orchestration_project.resources.events_routing.rules import (
+from orchestration_project.resources.events.routing.applying import due_actions
+from orchestration_project.resources.events.routing.planning import ROW, RoutedKey, enqueue
+from orchestration_project.resources.events.routing.rules import (
     rules_in_effect,
     try_rules,
 )

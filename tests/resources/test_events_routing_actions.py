@@ -6,15 +6,15 @@ from typing import Any, cast
 
 import pytest
 
-from orchestration_project.domains.events_routing.rules import FORM
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.routing import FORM
+from orchestration_project.domains.events.tables import (
     events_routed,
     events_routing_dead_letters,
 )
 from orchestration_project.domains.mqtt.tables import mqtt_metrics, mqtt_mirror
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.events_routing.examining import RuleExaminer
+from orchestration_project.resources.events.routing.examining import RuleExaminer
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer
 from tests.resources.mqtt_office import MqttOffice

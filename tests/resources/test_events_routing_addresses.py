@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.domains.events_routing.tables import events_routing_dead_letters
+from orchestration_project.domains.events.tables import events_routing_dead_letters
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.events_routing.examining import RuleExaminer
+from orchestration_project.resources.events.routing.examining import RuleExaminer
 from tests.faulty_server import FaultyServer, Reply
 from tests.resources.routing_desk import PARTNER, SECRET, Receiver, Router
 from tests.tls import make_certificate

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.domains.events_routing.rules import FORM
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.routing import FORM
+from orchestration_project.domains.events.tables import (
     events_routed_rows,
     events_routed_states,
     events_routing_dead_letters,
 )
 from orchestration_project.engine.contracts.edits import EditConflictError
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.events_routing.rules import (
+from orchestration_project.resources.events.routing.rules import (
     edit_rules,
     outcomes_by_rule,
     rules_in_effect,
 )
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from tests.resources.routing_desk import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
 
 

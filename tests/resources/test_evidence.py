@@ -43,7 +43,7 @@ from orchestration_project.services.presets import (
 )
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
     operations_alerts,
 )

@@ -14,7 +14,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.derived import DerivedLoad, DerivedTable
 from orchestration_project.engine.warehouse import SupersededError
-from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.engine.warehouse.fencing import derived_versions
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
 from tests.resources.weeks import MONDAY, Desk, row

@@ -10,7 +10,7 @@ from orchestration_project.catalog.upgrade import follow_new_names
 from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.contracts.former_names import FORMER_ASSETS, FORMER_REPLAYS
-from orchestration_project.resources.events_routing.runs import RunTarget
+from orchestration_project.resources.events.routing.runs import RunTarget
 from orchestration_project.services.alerts.policy import names_of
 from orchestration_project.services.alerts.rules.channels import Channel
 from orchestration_project.services.alerts.rules.notification import Facts, Policy, read_rules

@@ -14,7 +14,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError,
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.gate.rules import ANY_WORK, QUEUED_RUNS
-from orchestration_project.tables.operations import operations_readiness as readiness
+from orchestration_project.tables.operations_deployment import operations_readiness as readiness
 from tests.programs import free_port
 from tests.resources.weeks import StoppedClock
 

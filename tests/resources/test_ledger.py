@@ -13,7 +13,7 @@ from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.services.ledger import Written, follow, reconcile
 from orchestration_project.services.ledger.control_tower import read_observation
 from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_runs import (
     operations_runs,
     operations_steps,
     workflow_runs,

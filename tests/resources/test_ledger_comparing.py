@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger import Written, reconcile
 from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 
 STARTED, SUCCESS = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS
 MIDNIGHT = datetime(2026, 1, 1)  # noqa: DTZ001 - as Dagster stores it

@@ -29,10 +29,10 @@ from orchestration_project.services.objectives.rules.objectives import (
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.services.status import Deadlines
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import (
     operations_slo_samples,
 )
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import inbox, work_items
 from tests.resources.weeks import StoppedClock
 

@@ -9,8 +9,8 @@ from orchestration_project.services.host_samples import HostSampler, latest_samp
 from orchestration_project.services.metrics.database import database_families
 from orchestration_project.services.metrics.objectives import LoadSeconds
 from orchestration_project.services.objectives.conditions import lasting_conditions
-from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import operations_host_samples
+from orchestration_project.tables.operations_runs import operations_runs
 from tests.gateway.test_metrics import filled
 from tests.resources.weeks import StoppedClock
 

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
     effective_deliveries,

@@ -20,11 +20,8 @@ from orchestration_project.services.alerts.inbox import is_always_open
 from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.ledger import Ledger, Written, reconcile
 from orchestration_project.services.run_logs import prune
-from orchestration_project.tables.operations import (
-    operations_evaluations,
-    operations_runs,
-    operations_steps,
-)
+from orchestration_project.tables.operations_alerts import operations_evaluations
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from tests.alerts import alerts_of, stored_alerts
 from tests.properties import bounded
 

@@ -16,7 +16,7 @@ from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.traces import read_trace
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.schema import UtcTimestamp
 from orchestration_project.tables.spine import captures, deliveries, inbox, landings
 from tests.resources.test_growing_tables import plan_of, statements

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import select, update
 
-from orchestration_project.assets import events as assets
+from orchestration_project.assets.events import deliveries as assets
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.errors import TransientError

@@ -26,13 +26,8 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.key_ranges import spans_of
-from orchestration_project.engine.contracts.rules import (
-    REJECT_SCHEMA,
-    Audit,
-    SpilledRows,
-    Validated,
-)
+from orchestration_project.engine.contracts.key_ranges import SpilledRows, spans_of
+from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Audit, Validated
 from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader

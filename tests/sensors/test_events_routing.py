@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     events_routed_rows,
     events_routed_states,
     events_routing_dead_letters,
@@ -18,9 +18,9 @@ from orchestration_project.domains.events_routing.tables import (
 from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.resources.events_routing.rules import rules_in_effect
-from orchestration_project.resources.events_routing.runs import ROUTING_TAG
-from orchestration_project.sensors.events_routing import routing_sensor
+from orchestration_project.resources.events.routing.rules import rules_in_effect
+from orchestration_project.resources.events.routing.runs import ROUTING_TAG
+from orchestration_project.sensors.events import routing_sensor
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from tests.prepared import Prepared, write_default

@@ -13,7 +13,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, LIST_SESSIONS, JobKind
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import operations_on_due_export
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.spine import work_items
 from tests import databases
 from tests.receivers import http_receiver

@@ -26,11 +26,8 @@ from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.services.presets import Presets
 from orchestration_project.services.status import read_quarantined
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import (
-    operations_presets,
-    operations_runs,
-    operations_steps,
-)
+from orchestration_project.tables.operations_edits import operations_presets
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.spine import audits, captures, deliveries, landings
 from tests.prepared import Prepared
 from tests.resources.definitions import RESOURCES

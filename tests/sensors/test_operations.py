@@ -33,9 +33,9 @@ from orchestration_project.sensors.operations import (
 from orchestration_project.services.alerts.rules.decisions import MAX_POLLS_FOR_RETRY
 from orchestration_project.services.backfills import request_backfill
 from orchestration_project.services.ledger.reading import read_facts
-from orchestration_project.tables.alert_states import operations_alert_states
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
+    operations_alert_states,
     operations_alerts,
 )
 from tests import databases

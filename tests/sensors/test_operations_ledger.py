@@ -32,7 +32,7 @@ from orchestration_project.sensors.operations import (
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.rules.entries import RunFacts
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_runs import (
     operations_control_tower,
     operations_runs,
     operations_steps,

@@ -24,7 +24,7 @@ from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.launching import TickResult, launch_due
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,
 )

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from orchestration_project.assets.finra import DATASET_ASSETS
-from orchestration_project.domains.events_routing.tables import events_routing_dead_letters
+from orchestration_project.domains.events.tables import events_routing_dead_letters
 from orchestration_project.domains.mqtt.tables import mqtt_dead_letters
 from orchestration_project.domains.saas.tables import saas_dead_letters
 from orchestration_project.domains.web.tables import web_proposals
@@ -29,7 +29,7 @@ from orchestration_project.services.attention.rules import (
     covers,
     failing_since,
 )
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import balances, fences
 from tests.prepared import Prepared

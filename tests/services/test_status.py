@@ -9,8 +9,8 @@ from sqlalchemy import delete, insert, update
 from orchestration_project.assets.finra import DATASET_ASSETS
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.engine.contracts.rules import Days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.engine.warehouse.frames import Scope, scope_as_json

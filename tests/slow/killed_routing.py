@@ -18,9 +18,9 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url
-from orchestration_project.resources.events_routing.applying import open_applier
-from orchestration_project.resources.events_routing.planning import RoutingPlanner
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.applying import open_applier
+from orchestration_project.resources.events.routing.planning import RoutingPlanner
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content, Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 

@@ -23,7 +23,7 @@ from orchestration_project.sensors.finra import (
 )
 from orchestration_project.sensors.operations import operations_on_run_end
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 from orchestration_project.tables.spine import landings
 from tests import databases
 from tests.receivers import http_receiver

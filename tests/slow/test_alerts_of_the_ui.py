@@ -13,7 +13,7 @@ import pytest
 from dagster import DagsterRunStatus as Status
 from sqlalchemy import select
 
-from orchestration_project.tables.operations import operations_alert_deliveries
+from orchestration_project.tables.operations_alerts import operations_alert_deliveries
 from tests import databases, programs
 from tests.receivers import Hook, http_receiver
 from tests.sensors.test_operations import Watch, url  # noqa: F401 - a fixture

@@ -19,7 +19,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.services.attention.marks import Marks
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.spine import captures, rejects
 from tests.gateway.api.conftest import Api, open_api
 from tests.gateway.api.test_attention import FAILING

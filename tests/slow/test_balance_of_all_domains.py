@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.cli.events_routing_run import main as run_routing
+from orchestration_project.cli.events_run import main as run_routing
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse

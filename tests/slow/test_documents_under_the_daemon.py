@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from orchestration_project.domains.documents.tables import documents, documents_files
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import work_items
 from tests import databases, programs
 from tests.prepared import Prepared

@@ -21,8 +21,8 @@ from orchestration_demo.saas.jira import EMAIL, TOKEN
 from sqlalchemy import Table, select
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.domains.events_routing.rules import FORM
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.routing import FORM
+from orchestration_project.domains.events.tables import (
     events_routed_rows,
     events_routed_states,
     events_routing_dead_letters,
@@ -31,10 +31,10 @@ from orchestration_project.domains.mqtt.tables import mqtt_mirror
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.events_routing.applying import open_applier
-from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
-from orchestration_project.resources.events_routing.runs import ROUTING_TAG
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.applying import open_applier
+from orchestration_project.resources.events.routing.rules import edit_rules, rules_in_effect
+from orchestration_project.resources.events.routing.runs import ROUTING_TAG
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     events_routed_rows,
     events_routed_states,
     events_routing_dead_letters,

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.tables.operations import operations_control_tower, operations_runs
+from orchestration_project.tables.operations_runs import operations_control_tower, operations_runs
 from orchestration_project.tables.spine import landings
 from tests import databases, programs
 from tests.faults.stack import ASSETS, Stack

@@ -32,15 +32,17 @@ PREFIXES = {
     "finra_short": "finra",
     "finra_symbols": "finra",
     "finra_weekly": "finra",
-    "events_routing": "events",
-    "operations_edits": "operations",
+    "operations_alerts": "operations",
+    "operations_artifacts": "operations",
     "operations_deployment": "operations",
+    "operations_edits": "operations",
     "operations_objectives": "operations",
+    "operations_runs": "operations",
 }
 """Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (
-    *("alert_states", "catalogue", "conditions", "operations_events"),
+    *("catalogue", "conditions", "operations_events"),
     *("finra_lineage", "key_groups", "queries", "schema", "views"),
 )
 """Modules that declare none; tables of FINRA's datasets have names that its data suggests."""

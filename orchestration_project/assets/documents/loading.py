@@ -44,9 +44,9 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_options import job_text
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import config_of, describe_defaults
+from orchestration_project.engine.replay_plans import Replay, ReplayFilter
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.registry import Replay, ReplayFilter
 from orchestration_project.resources.documents.arrivals import open_arrivals
 from orchestration_project.resources.documents.extraction import (
     ClaimedDocument,

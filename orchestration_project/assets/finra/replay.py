@@ -8,15 +8,15 @@ from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import chosen, key_ranges, summary, tier_week
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.environment import open_clock
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import (
+from orchestration_project.engine.replay_plans import (
     Replay,
     ReplayFilter,
     ReplayRequest,
     ReplayRuns,
     RunSummary,
 )
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
 WEEKLY = finra_otc_weekly.name

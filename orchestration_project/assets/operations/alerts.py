@@ -11,7 +11,7 @@ from orchestration_project.services.alerts import Alerts, AlertState
 from orchestration_project.services.alerts.rules.channels import ChannelReach
 from orchestration_project.services.gate.rules import error_line
 from orchestration_project.services.metadata import check_spec, table_of
-from orchestration_project.tables.operations import operations_alerts
+from orchestration_project.tables.operations_alerts import operations_alerts
 
 DELIVERED, RULES = "reach_their_channels", "go_by_usable_rules"
 ALERTS_SHOWN = 50

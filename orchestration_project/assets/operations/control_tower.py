@@ -57,7 +57,7 @@ from orchestration_project.services.pauses import (
 )
 from orchestration_project.services.status import ItemTopics, read_deadlines
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations import operations_control_tower
+from orchestration_project.tables.operations_runs import operations_control_tower
 
 ASSETS_SHOWN = 60
 """An event should stay below 100 KB; the table in the database has all."""

@@ -45,7 +45,7 @@ from orchestration_project.services.presets import (
 )
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 
 RUNS_SHOWN = 20
 RUN_COLUMNS: tuple[str, ...] = (

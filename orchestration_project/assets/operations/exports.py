@@ -42,7 +42,7 @@ from orchestration_project.services.exports.work import (
 from orchestration_project.services.links import file_path, link
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.queries.published import MISSING, NO_FIRST_DAY, REMOVED, UNDATED
 
 CHECK = "delivers_exports_in_time"

@@ -12,7 +12,7 @@ from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile
 from orchestration_project.services.metadata import as_metadata
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 
 
 class Reconciliation(JobOptions):

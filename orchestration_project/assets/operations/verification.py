@@ -35,7 +35,7 @@ from orchestration_project.services.presets import (
 )
 from orchestration_project.services.probes import every_probe, open_database_probe, sending_probe
 from orchestration_project.settings import Settings, load_shared_settings
-from orchestration_project.tables.operations import operations_readiness
+from orchestration_project.tables.operations_deployment import operations_readiness
 
 DRIFT = "has_not_drifted"
 

@@ -12,9 +12,9 @@ from orchestration_project.engine.contracts.rules import Acceptance
 from orchestration_project.engine.dataset import completeness_of
 from orchestration_project.engine.loads import LoadOptions
 from orchestration_project.engine.options import describe_defaults, show_configured
+from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.resources.prices.states import oldest_month
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.checks import CheckLimits

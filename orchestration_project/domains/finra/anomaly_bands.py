@@ -16,7 +16,8 @@ import polars as pl
 
 from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.contract import DE_MINIMIS
-from orchestration_project.engine.contracts.rules import Audit, Outcome, usual_range
+from orchestration_project.engine.contracts.rules import Audit, Outcome
+from orchestration_project.engine.contracts.usual_ranges import usual_range
 
 WARNINGS = {
     "is_of_usual_size": "Rows, shares, trades, symbols and venues are about those of the weeks "

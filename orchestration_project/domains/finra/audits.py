@@ -29,7 +29,13 @@ from orchestration_project.engine.contracts.contract import (
     repeated_keys,
     unique_keys_verdict,
 )
-from orchestration_project.engine.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.engine.contracts.key_ranges import (
+    KeyRange,
+    SpilledRanges,
+    SpilledRows,
+    SpillStore,
+    spans_of,
+)
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import (
     BALANCE_HELP,
@@ -37,9 +43,6 @@ from orchestration_project.engine.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
     AuditHelp,
-    KeyRange,
-    SpilledRows,
-    SpillStore,
     Validated,
     verdict,
 )

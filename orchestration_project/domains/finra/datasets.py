@@ -32,7 +32,7 @@ from orchestration_project.domains.finra.tables.datasets import (
     finra_treasury_weekly,
 )
 from orchestration_project.engine.contracts.contract import Claim
-from orchestration_project.engine.own.declarations import Monthly, Weekly
+from orchestration_project.engine.own.partitions import Monthly, Weekly
 
 PUBLIC_LICENCE = "FINRA's Specific Terms for Fixed Income Data: public, not to be charged for"
 

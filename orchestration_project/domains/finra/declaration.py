@@ -14,15 +14,10 @@ from orchestration_project.engine.contracts.partitioning import Partition, Parti
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.queries import FieldList, Listing
 from orchestration_project.engine.own.contracts import contract_of, partitioning_of
-from orchestration_project.engine.own.declarations import (
-    Calendar,
-    Daily,
-    Dataset,
-    Partitions,
-    http_source,
-    offsets,
-)
+from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.packaged import fields_of
+from orchestration_project.engine.own.partitions import Calendar, Daily, Partitions
+from orchestration_project.engine.own.sources import http_source, offsets
 from orchestration_project.tables.schema import HISTORY, Field, asset_of, key_names
 
 FIXED_INCOME, OTC_MARKET = "fixedIncomeMarket", "otcMarket"

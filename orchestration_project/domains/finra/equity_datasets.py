@@ -35,7 +35,7 @@ from orchestration_project.domains.finra.tables.equity_datasets import (
     finra_threshold_list,
 )
 from orchestration_project.engine.contracts.contract import Claim
-from orchestration_project.engine.own.declarations import Monthly
+from orchestration_project.engine.own.partitions import Monthly
 
 EQUITY_LICENCE = "FINRA's terms of use for its public equity data"
 

@@ -1,7 +1,7 @@
 """Derived partitions that a change affects, from their declared inputs.
 
 What a partition is made of is named by partition and delivery, as in ``T1|2025-11-10#2``: the
-number of the delivery that last changed its values. The names of all of them are the version of
+number of the delivery that last changed it. The names of all of them are the version of
 what is derived; it is out of date exactly when that version is not the present one.
 """
 

@@ -9,13 +9,16 @@ import polars as pl
 
 from orchestration_project.domains.plugins.protocol import Row
 from orchestration_project.domains.plugins.tables import plugins_rows
-from orchestration_project.engine.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.engine.contracts.key_ranges import (
+    SpilledRanges,
+    SpilledRows,
+    SpillStore,
+    spans_of,
+)
 from orchestration_project.engine.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
     AuditHelp,
-    SpilledRows,
-    SpillStore,
     Validated,
     in_ascii,
     verdict,

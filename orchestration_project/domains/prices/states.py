@@ -15,7 +15,7 @@ from orchestration_project.domains.prices.calendar import (
     sessions,
     sessions_from,
 )
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 
 State = Literal["landed", "waiting", "refused", "unmapped"]
 STATES: tuple[State, ...] = ("landed", "waiting", "refused", "unmapped")

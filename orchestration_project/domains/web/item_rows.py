@@ -21,12 +21,15 @@ from orchestration_project.domains.web.figures import ItemFigures
 from orchestration_project.domains.web.item_counts import count_items
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.domains.web.tables import web_items
-from orchestration_project.engine.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.engine.contracts.key_ranges import (
+    SpilledRanges,
+    SpilledRows,
+    SpillStore,
+    spans_of,
+)
 from orchestration_project.engine.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
-    SpilledRows,
-    SpillStore,
     Validated,
     in_ascii,
     verdict,

@@ -6,7 +6,7 @@ fields, rules and partitions: it counts what marks a record, such as line ends, 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import polars as pl
 from sqlalchemy import Table
 
+from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import USD_SCALE
 
@@ -328,3 +329,33 @@ def _fits_64_bits(column: pl.Series) -> bool:
     bounds = (column.min(), column.max())
     largest = max(abs(bound) for bound in bounds if isinstance(bound, int)) if column.count() else 0
     return largest * len(column) < MAX_INT64
+
+
+class CountedPieces:
+    """Pieces of a delivery, whose records and bytes are counted as they are read.
+
+    Args:
+        pieces: The pieces.
+        count: Counts records; `NOT_COUNTED`: neither these nor bytes are counted.
+    """
+
+    def __init__(self, pieces: Iterable[Sequence[Part]], count: CountRecords | None) -> None:
+        self._pieces, self._count = pieces, count
+        self._total: RecordCount = (0, 0)
+
+    def __iter__(self) -> Iterator[Sequence[Part]]:
+        for parts in self._pieces:
+            for part in parts:
+                self._add(part.body)
+            yield parts
+
+    def _add(self, body: bytes) -> None:
+        if self._count is not None:
+            (records, read), counted = self._total, self._count(body)
+            self._total = (records + counted[0], read + counted[1])
+
+    def balances(self, received_byte_count: int, went_to: Mapping[str, int]) -> list[Balance]:
+        """Return the equations of the bytes that were read so far, as `balance_records`."""
+        if self._count is None:
+            return [Balance("records", None, went_to)]
+        return balance_records(received_byte_count, self._total, went_to)

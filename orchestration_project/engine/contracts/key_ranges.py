@@ -1,10 +1,73 @@
-"""Rows in ranges of a text: spilled in pieces of any order, read back range by range."""
+"""Ranges of days and texts: rows that are spilled in pieces, and read back range by range."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
 
 import polars as pl
 
-from orchestration_project.engine.contracts.rules import KeyRange, SpillStore
+
+class SpillStore(Protocol):
+    """Keeps frames that are too many to be held in memory at once."""
+
+    def put(self, frame: pl.DataFrame) -> int:
+        """Keep ``frame``; return the number that it is had back by."""
+        ...
+
+    def get(self, number: int) -> pl.DataFrame:
+        """Return the frame that was kept under ``number``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Days:
+    """The days from ``first`` to ``last``, both counted."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return f"{self.first}..{self.last}"
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """Range of texts: exclusive start, inclusive end; None is unbounded.
+
+    They are compared by their bytes, as our tables compare them.
+    """
+
+    after: str | None = None
+    until: str | None = None
+
+    def meets(self, first: str, last: str) -> bool:
+        """Whether any text from ``first`` to ``last``, both counted, may lie in it."""
+        is_before = self.after is not None and last <= self.after
+        return not is_before and (self.until is None or first <= self.until)
+
+    def holds(self, text: pl.Expr) -> pl.Expr:
+        """Whether a text lies in it."""
+        is_after = pl.lit(value=True) if self.after is None else text > self.after
+        return is_after if self.until is None else is_after & (text <= self.until)
+
+
+@dataclass(frozen=True)
+class SpilledRows:
+    """Rows that are too many to be held at once: those that meet each condition, in key order.
+
+    A condition is of a column's value, tuple of values or `KeyRange`; each row meets one of them.
+    """
+
+    spill: SpillStore
+    places: Sequence[tuple[Mapping[str, object], int]]
+    row_count: int
+
+    def __iter__(self) -> Iterator[tuple[Mapping[str, object], pl.DataFrame]]:
+        """Yield each condition with its rows."""
+        for condition, number in self.places:
+            yield condition, self.spill.get(number)
+
 
 ROWS_READ_BACK = 1_000
 """So many rows of a piece are read back together: a range needs few of each piece."""

@@ -8,21 +8,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from decimal import Decimal
-from math import ceil, exp, floor, log
-from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from math import ceil, floor
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
 
-from orchestration_project.engine.contracts.balance import (
-    Balance,
-    CountRecords,
-    RecordCount,
-    balance_records,
-)
-from orchestration_project.engine.contracts.parts import Part
+from orchestration_project.engine.contracts.balance import Balance
+from orchestration_project.engine.contracts.key_ranges import SpilledRows
+from orchestration_project.engine.contracts.usual_ranges import usual_range
 from orchestration_project.tables.schema import USD_SCALE, as_number
 
 if TYPE_CHECKING:
@@ -125,36 +119,8 @@ def verdict(holds: bool) -> Literal["passed", "failed"]:
     return "passed" if holds else "failed"
 
 
-SIGMA_OF_MAD = 1.4826
-"""A normal distribution's standard deviation, in median absolute deviations."""
-
-
-class UsualRange(NamedTuple):
-    """Usual size and the factor up and down that is tolerated."""
-
-    usual: float
-    factor: float
-
-
-def usual_range(
-    sizes: Sequence[float], *, sigma: float, min_factor: float, max_factor: float
-) -> UsualRange:
-    """Return the median of ``sizes`` by their logarithms, and a factor from their spread.
-
-    Args:
-        sizes: Positive sizes, one at least.
-        sigma: Standard deviations, by the median absolute deviation.
-        min_factor: The least factor.
-        max_factor: The largest factor.
-    """
-    levels = [log(size) for size in sizes]
-    centre = median(levels)
-    deviation = SIGMA_OF_MAD * median(abs(level - centre) for level in levels)
-    width = min(max(sigma * deviation, log(min_factor)), log(max_factor))
-    return UsualRange(exp(centre), exp(width))
-
-
 COMPLETE = "is_complete"
+
 COMPLETE_AUDIT = {
     COMPLETE: "A delivery has most of the loaded keys; a first one has about as many rows as the "
     "partitions around it."
@@ -342,36 +308,6 @@ def summarised(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]
     ]
 
 
-class CountedPieces:
-    """Pieces of a delivery, whose records and bytes are counted as they are read.
-
-    Args:
-        pieces: The pieces.
-        count: Counts records; `NOT_COUNTED`: neither these nor bytes are counted.
-    """
-
-    def __init__(self, pieces: Iterable[Sequence[Part]], count: CountRecords | None) -> None:
-        self._pieces, self._count = pieces, count
-        self._total: RecordCount = (0, 0)
-
-    def __iter__(self) -> Iterator[Sequence[Part]]:
-        for parts in self._pieces:
-            for part in parts:
-                self._add(part.body)
-            yield parts
-
-    def _add(self, body: bytes) -> None:
-        if self._count is not None:
-            (records, read), counted = self._total, self._count(body)
-            self._total = (records + counted[0], read + counted[1])
-
-    def balances(self, received_byte_count: int, went_to: Mapping[str, int]) -> list[Balance]:
-        """Return the equations of the bytes that were read so far, as `balance_records`."""
-        if self._count is None:
-            return [Balance("records", None, went_to)]
-        return balance_records(received_byte_count, self._total, went_to)
-
-
 REJECT_SCHEMA = {
     "part_number": pl.Int64(),
     "line_number": pl.Int64(),
@@ -380,67 +316,6 @@ REJECT_SCHEMA = {
     "byte_offset": pl.Int64(),
     "record": pl.String(),
 }
-
-
-class SpillStore(Protocol):
-    """Keeps frames that are too many to be held in memory at once."""
-
-    def put(self, frame: pl.DataFrame) -> int:
-        """Keep ``frame``; return the number that it is had back by."""
-        ...
-
-    def get(self, number: int) -> pl.DataFrame:
-        """Return the frame that was kept under ``number``."""
-        ...
-
-
-@dataclass(frozen=True)
-class Days:
-    """The days from ``first`` to ``last``, both counted."""
-
-    first: date
-    last: date
-
-    def __str__(self) -> str:
-        return f"{self.first}..{self.last}"
-
-
-@dataclass(frozen=True)
-class KeyRange:
-    """Range of texts: exclusive start, inclusive end; None is unbounded.
-
-    They are compared by their bytes, as our tables compare them.
-    """
-
-    after: str | None = None
-    until: str | None = None
-
-    def meets(self, first: str, last: str) -> bool:
-        """Whether any text from ``first`` to ``last``, both counted, may lie in it."""
-        is_before = self.after is not None and last <= self.after
-        return not is_before and (self.until is None or first <= self.until)
-
-    def holds(self, text: pl.Expr) -> pl.Expr:
-        """Whether a text lies in it."""
-        is_after = pl.lit(value=True) if self.after is None else text > self.after
-        return is_after if self.until is None else is_after & (text <= self.until)
-
-
-@dataclass(frozen=True)
-class SpilledRows:
-    """Rows that are too many to be held at once: those that meet each condition, in key order.
-
-    A condition is of a column's value, tuple of values or `KeyRange`; each row meets one of them.
-    """
-
-    spill: SpillStore
-    places: Sequence[tuple[Mapping[str, object], int]]
-    row_count: int
-
-    def __iter__(self) -> Iterator[tuple[Mapping[str, object], pl.DataFrame]]:
-        """Yield each condition with its rows."""
-        for condition, number in self.places:
-            yield condition, self.spill.get(number)
 
 
 @dataclass(frozen=True)

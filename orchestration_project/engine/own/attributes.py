@@ -18,10 +18,12 @@ from pydantic import (
 )
 from pydantic import Field as PydanticField
 
-from orchestration_project.engine.own import declarations
-from orchestration_project.engine.own.declarations import Dataset, Field
+from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
+from orchestration_project.engine.own import declarations, fields, partitions, sources
+from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.derived import Derived, derived
 from orchestration_project.engine.own.dlt_source import DltSource, dlt_source, rest_api_maker
+from orchestration_project.engine.own.fields import Field
 from orchestration_project.engine.own.reading import FORMATS, MAX_BYTES, RATE, invalid
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.settings.yaml import (
@@ -70,10 +72,10 @@ SecretNames: TypeAlias = Annotated[
     dict[str, str] | None, _schema(additionalProperties={"type": "string", **NO_TEMPLATE})
 ]
 TypeName: TypeAlias = Annotated[
-    str, _schema(pattern=f"^({'|'.join(declarations.TYPE_NAMES)}|{DECIMAL.pattern})$")
+    str, _schema(pattern=f"^({'|'.join(fields.TYPE_NAMES)}|{DECIMAL.pattern})$")
 ]
 Rate: TypeAlias = Annotated[str, _schema(pattern=f"^{RATE.pattern}$")]
-ColumnName: TypeAlias = Annotated[str, _schema(pattern=f"^{declarations.NAME.pattern}$")]
+ColumnName: TypeAlias = Annotated[str, _schema(pattern=f"^{fields.NAME.pattern}$")]
 
 MEMBERS = {
     "dataset": "name",
@@ -145,10 +147,10 @@ class CheckAttributes(Attributes):
         if self.between is not None and len(self.between) != 2:
             raise invalid("between", "two limits, such as [0, 100]", self.between)
         makers: Mapping[str, Callable[[Any], Any]] = {
-            "positive": lambda _: declarations.positive,
-            "between": lambda limits: declarations.between(*limits),
-            "one_of": lambda values: declarations.one_of(*values),
-            "matches": declarations.matches,
+            "positive": lambda _: fields.positive,
+            "between": lambda limits: fields.between(*limits),
+            "one_of": lambda values: fields.one_of(*values),
+            "matches": fields.matches,
         }
         return [makers[name](value) for name, value in sorted(self.given.items())]
 
@@ -168,7 +170,7 @@ class FieldAttributes(Attributes):
     def made(self) -> Field:
         """Return the field."""
         found = DECIMAL.fullmatch(self.type)
-        kind = declarations.decimal(int(found[1]), int(found[2])) if found else self.type
+        kind = fields.decimal(int(found[1]), int(found[2])) if found else self.type
         checks = self.check.made() if self.check else ()
         return Field(**{**self.given, "type": kind, "check": checks})
 
@@ -181,9 +183,9 @@ class CalendarAttributes(Attributes):
     weekdays: list[str] = []
     skips: bool = True
 
-    def made(self) -> declarations.Calendar:
+    def made(self) -> partitions.Calendar:
         """Return the calendar."""
-        return declarations.Calendar(**self.given)
+        return partitions.Calendar(**self.given)
 
 
 class PartitionsAttributes(Attributes):
@@ -203,12 +205,12 @@ class PartitionsAttributes(Attributes):
     reread_count: int = 4
     zone: str = ""
 
-    def made(self) -> declarations.Partitions:
+    def made(self) -> partitions.Partitions:
         """Return the partitions."""
         functions = {
-            "day": declarations.Daily,
-            "week": declarations.Weekly,
-            "month": declarations.Monthly,
+            "day": partitions.Daily,
+            "week": partitions.Weekly,
+            "month": partitions.Monthly,
         }
         given = {name: value for name, value in self.given.items() if name != "every"}
         if isinstance(self.calendar, CalendarAttributes):
@@ -231,10 +233,10 @@ class PagingAttributes(Attributes):
     max_offset: int = 0
     optional: bool = False
 
-    def made(self) -> declarations.Paging:
+    def made(self) -> Paging:
         """Return the paging."""
         given = {name: value for name, value in self.given.items() if name != "by"}
-        return _called("paging", getattr(declarations, self.by), given)
+        return _called("paging", getattr(sources, self.by), given)
 
 
 class ReadingAttributes(Attributes):
@@ -269,9 +271,9 @@ class IncrementalAttributes(Attributes):
     field: str
     initial: str
 
-    def made(self) -> declarations.Incremental:
+    def made(self) -> sources.Incremental:
         """Return the request."""
-        return declarations.Incremental(**self.given)
+        return sources.Incremental(**self.given)
 
 
 class DocumentAttributes(Attributes):
@@ -281,9 +283,9 @@ class DocumentAttributes(Attributes):
     days: int = 0
     is_listing: bool = True
 
-    def made(self) -> declarations.Document:
+    def made(self) -> sources.Document:
         """Return the document."""
-        return declarations.Document(**self.given)
+        return sources.Document(**self.given)
 
 
 class ListingAttributes(Attributes):
@@ -293,9 +295,9 @@ class ListingAttributes(Attributes):
     path: str = ""
     member: str = ""
 
-    def made(self) -> declarations.Listing:
+    def made(self) -> Listing:
         """Return the list."""
-        return declarations.Listing(**self.given)
+        return Listing(**self.given)
 
 
 class FieldListAttributes(Attributes):
@@ -307,9 +309,9 @@ class FieldListAttributes(Attributes):
     type: str = "type"
     types: dict[str, str] = {}
 
-    def made(self) -> declarations.FieldList:
+    def made(self) -> FieldList:
         """Return the list."""
-        return declarations.FieldList(**self.given)
+        return FieldList(**self.given)
 
 
 class OAuthAttributes(Attributes):
@@ -320,9 +322,9 @@ class OAuthAttributes(Attributes):
     client_secret: SecretName
     scope: str = ""
 
-    def made(self) -> declarations.ClientCredentials:
+    def made(self) -> sources.ClientCredentials:
         """Return the client."""
-        return declarations.client_credentials(**self.given)
+        return sources.client_credentials(**self.given)
 
 
 class HttpAttributes(ReadingAttributes):
@@ -346,7 +348,7 @@ class HttpAttributes(ReadingAttributes):
     field_list: FieldListAttributes | None = None
     concurrent_requests: int = 1
 
-    def made(self) -> declarations.HttpSource:
+    def made(self) -> sources.HttpSource:
         """Return the source."""
         basic = self.basic
         if basic is not None and not (isinstance(basic, list) and len(basic) == 2):
@@ -362,7 +364,7 @@ class HttpAttributes(ReadingAttributes):
             "listing": self.listing.made() if self.listing else None,
             "field_list": self.field_list.made() if self.field_list else None,
         }
-        return declarations.http_source(**{**self.given, **parts})
+        return sources.http_source(**{**self.given, **parts})
 
 
 class FileAttributes(ReadingAttributes):
@@ -370,9 +372,9 @@ class FileAttributes(ReadingAttributes):
 
     path: str
 
-    def made(self) -> declarations.FileSource:
+    def made(self) -> sources.FileSource:
         """Return the source."""
-        return declarations.file_source(**self.given)
+        return sources.file_source(**self.given)
 
 
 class ChecksAttributes(Attributes):

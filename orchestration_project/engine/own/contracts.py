@@ -22,17 +22,9 @@ from orchestration_project.engine.contracts.partitioning import (
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import moment_or_none
-from orchestration_project.engine.own.declarations import (
-    OTHER_FIELDS,
-    Dataset,
-    Document,
-    ExactDecimal,
-    Field,
-    FileSource,
-    HttpSource,
-    RowCount,
-)
+from orchestration_project.engine.own.declarations import OTHER_FIELDS, Dataset, RowCount
 from orchestration_project.engine.own.dlt_source import DltSource
+from orchestration_project.engine.own.fields import ExactDecimal, Field
 from orchestration_project.engine.own.formats.compressed import is_compressed
 from orchestration_project.engine.own.formats.shared import is_json, unreadable
 from orchestration_project.engine.own.records import (
@@ -41,6 +33,7 @@ from orchestration_project.engine.own.records import (
     expect_document,
     read_records,
 )
+from orchestration_project.engine.own.sources import Document, FileSource, HttpSource
 from orchestration_project.errors import SourceError
 from orchestration_project.tables.schema import (
     CAPTURED,

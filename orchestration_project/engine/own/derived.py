@@ -8,13 +8,8 @@ from typing import Any
 from sqlalchemy import Table
 
 from orchestration_project.engine.own.contracts import make_column
-from orchestration_project.engine.own.declarations import (
-    KEY_TYPES,
-    NAME,
-    Field,
-    Type,
-    require_fields,
-)
+from orchestration_project.engine.own.declarations import KEY_TYPES
+from orchestration_project.engine.own.fields import NAME, Field, Type, require_fields
 from orchestration_project.engine.own.reading import invalid, require_texts
 from orchestration_project.errors import did_you_mean
 from orchestration_project.tables.schema import (

@@ -9,7 +9,8 @@ from orchestration_project.engine.contracts.contract import Contract, line_rules
 from orchestration_project.engine.contracts.field_formulas import BLANK, replace_field
 from orchestration_project.engine.contracts.formulas import Formula, LineRules, TableRules
 from orchestration_project.engine.own.contracts import day_field
-from orchestration_project.engine.own.declarations import MAX_DIGITS, Dataset, Field, decimal
+from orchestration_project.engine.own.declarations import Dataset
+from orchestration_project.engine.own.fields import MAX_DIGITS, Field, decimal
 from orchestration_project.tables.schema import SCALE, USD_SCALE, Quantity, UtcTimestamp
 from orchestration_project.tables.schema import Field as TableField
 

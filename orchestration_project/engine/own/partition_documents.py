@@ -10,7 +10,8 @@ from orchestration_project.engine.contracts.partitioning import (
     filled,
 )
 from orchestration_project.engine.own.contracts import day_field, day_text, records_of, version_of
-from orchestration_project.engine.own.declarations import Dataset, Document, HttpSource
+from orchestration_project.engine.own.declarations import Dataset
+from orchestration_project.engine.own.sources import Document, HttpSource
 
 
 def documents_of(dataset: Dataset) -> Sequence[Document]:

@@ -12,12 +12,8 @@ from typing import Any
 
 from orchestration_project.engine.contracts.partitioning import day_or_none
 from orchestration_project.engine.contracts.values import is_moment
-from orchestration_project.engine.own.declarations import (
-    MAX_DIGITS,
-    OUR_COLUMNS,
-    REFUSED_NAMES,
-    Reading,
-)
+from orchestration_project.engine.own.declarations import Reading
+from orchestration_project.engine.own.fields import MAX_DIGITS, OUR_COLUMNS, REFUSED_NAMES
 from orchestration_project.engine.own.formats.compressed import is_workbook, unpacked
 from orchestration_project.engine.own.formats.shared import BYTE_ORDER_MARK, is_json
 from orchestration_project.engine.own.records import loaded_json, read_records

@@ -10,8 +10,8 @@ import polars as pl
 from orchestration_project.engine.contracts.contract import breaks_check
 from orchestration_project.engine.contracts.values import MOMENT, QUANTITY
 from orchestration_project.engine.own.contracts import list_size_checks
-from orchestration_project.engine.own.declarations import Field
 from orchestration_project.engine.own.derived import Derived
+from orchestration_project.engine.own.fields import Field
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import as_quantity
 

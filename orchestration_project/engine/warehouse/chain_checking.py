@@ -1,22 +1,13 @@
 """Comparison of a table with its chain: each record, row and recorded delivery has to fit."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Table,
-    exists,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Table, exists, func, select
 
 from orchestration_project.engine.contracts.chain import (
     COLUMNS,
@@ -27,7 +18,6 @@ from orchestration_project.engine.contracts.chain import (
     REFUSAL,
     RENAME,
     RENAMED_FROM,
-    SCHEMA,
     START,
     ChainHead,
     ChainProblem,
@@ -42,10 +32,8 @@ from orchestration_project.engine.contracts.chain import (
     sha256_of,
 )
 from orchestration_project.engine.warehouse.chaining import (
-    ChainTail,
     Draft,
     RowsDigest,
-    chain_key,
     hashed_columns,
     partition_scope,
     range_scope,
@@ -54,12 +42,7 @@ from orchestration_project.engine.warehouse.chaining import (
     read_evidence,
     recorded_state,
 )
-from orchestration_project.engine.warehouse.frames import (
-    Scope,
-    in_statements,
-    read_frame,
-    within,
-)
+from orchestration_project.engine.warehouse.frames import Scope, in_statements, read_frame, within
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names
 from orchestration_project.tables.spine import (
@@ -113,13 +96,13 @@ class _Effective(NamedTuple):
 
 def chained_tables(connection: Connection) -> list[Table]:
     """Return the tables that have a chain, by name."""
-    names = _chain_names(connection)
+    names = chain_names(connection)
     return sorted(
         (table for table in tables() if table.name in names), key=lambda table: table.name
     )
 
 
-def _chain_names(connection: Connection) -> set[str]:
+def chain_names(connection: Connection) -> set[str]:
     """Return the tables that records or heads name."""
     names = connection.scalars(select(load_chain.c.table_name).distinct())
     return {*names, *read_chain_heads(connection)}
@@ -131,7 +114,7 @@ def unknown_chains(connection: Connection) -> list[ChainProblem]:
     cause = "expected a table of this release, found a chain alone"
     return [
         ChainProblem(name, None, "chain", cause)
-        for name in sorted(_chain_names(connection) - declared)
+        for name in sorted(chain_names(connection) - declared)
     ]
 
 
@@ -173,11 +156,11 @@ def check_table(connection: Connection, table: Table, trusted: frozenset[str]) -
         table: A table that has a chain.
         trusted: Public keys that may have signed.
     """
-    checking = _Checking(connection, table, trusted)
+    checking = ChainChecking(connection, table, trusted)
     return checking.report()
 
 
-class _Checking:
+class ChainChecking:
     """Comparison of one table; ``rows``: the copy that has its rows, with its history."""
 
     def __init__(
@@ -199,6 +182,7 @@ class _Checking:
         self._rejecting: set[int] = set()
 
     def report(self) -> ChainReport:
+        """Compare all that the chain covers; return the records that do not fit."""
         self._check_links()
         is_delivery = (
             load_chain.c.table_name == self._table.name,
@@ -615,124 +599,6 @@ class _Checking:
             )
 
 
-# -- changes that are allowed ---------------------------------------------------------------------
-
-
-@contextmanager
-def amending(
-    connection: Connection,
-    kind: str,
-    reason: str,
-    at: datetime,
-    partitions: Mapping[Table, Sequence[str]] | None = None,
-) -> Iterator[None]:
-    """Record the changes of an erasure or a retention in the chains of the tables that it reaches.
-
-    A record that fitted before, and does not fit after the changes, gets an amendment with the
-    hashes of what is left; its salt is deleted. One that did not fit before stays a finding.
-
-    Args:
-        connection: The transaction of the changes; without a key of the chain nothing is recorded.
-        kind: erasure or retention.
-        reason: ID of the request, or the rule.
-        at: Time of the changes.
-        partitions: Partition keys that the changes reach, by table; None: any.
-    """
-    key = chain_key(connection)
-    if key is None:
-        yield
-        return
-    chained = chained_tables(connection)
-    reached = {
-        table: None if partitions is None else partitions[table]
-        for table in chained
-        if partitions is None or table in partitions
-    }
-    trusted = frozenset({key.public_key})
-    before = {
-        table: _Checking(connection, table, trusted).misfits(keys)
-        for table, keys in reached.items()
-    }
-    yield
-    for table, keys in reached.items():
-        checking = _Checking(connection, table, trusted)
-        numbers = sorted(checking.misfits(keys) - before[table])
-        drafts = [checking.amendment(number, kind, reason) for number in numbers]
-        for some in in_statements(numbers):
-            is_amended = or_(load_chain.c.number.in_(some), load_chain.c.amends.in_(some))
-            own = (load_chain.c.table_name == table.name, is_amended)
-            connection.execute(update(load_chain).where(*own).values(salt=None))
-        if drafts:
-            ChainTail(connection, table, key, at).append(drafts)
-
-
-def amend_changed_columns(
-    connection: Connection, table: Table, copy: Table, reason: str, at: datetime
-) -> None:
-    """Record the change of a table's columns in its chain; without a key nothing is recorded.
-
-    Each record of a load that fitted the rows before gets an amendment with the hashes of the same
-    rows as they are now. Its salt stays: the copy can be compared with it.
-
-    Args:
-        connection: The transaction of the change.
-        table: The changed table.
-        copy: Copy of its rows before, with its history.
-        reason: The change.
-        at: Time of the change.
-    """
-    key = chain_key(connection)
-    if key is None or table.name not in _chain_names(connection):
-        return
-    trusted = frozenset({key.public_key})
-    is_load = (load_chain.c.table_name == table.name, load_chain.c.kind.in_(DELIVERED))
-    partitions = select(load_chain.c.partition_key).where(*is_load).distinct()
-    keys = sorted(connection.scalars(partitions))
-    misfits = _Checking(connection, table, trusted, copy).misfits(keys)
-    checking = _Checking(connection, table, trusted)
-    numbers = [record.number for record in read_chain(connection, table.name, *is_load)]
-    drafts = [checking.amendment(one, SCHEMA, reason) for one in numbers if one not in misfits]
-    ChainTail(connection, table, key, at).append(drafts)
-
-
-def amend_renamed_table(
-    connection: Connection,
-    table: Table,
-    before: Table,
-    rename: Callable[[], None],
-    at: datetime,
-) -> None:
-    """Record the new name of a table in its chain; without a key nothing is recorded.
-
-    A record of kind rename says which name the records before it were signed with. Each record of a
-    load that fitted before gets an amendment: recorded deliveries, captures and rejects have the
-    name, and so other hashes. Its salt stays, and the hashes of the table's rows do, too.
-
-    Args:
-        connection: The transaction, in which the rows lie in ``table`` already.
-        table: The table by its new name.
-        before: The table by its old name, of which records are.
-        rename: Gives the records of loads the new name.
-        at: Time of the change.
-    """
-    key = chain_key(connection)
-    if key is None or before.name not in _chain_names(connection):
-        rename()
-        return
-    is_load = load_chain.c.kind.in_(DELIVERED)
-    own = load_chain.c.table_name == before.name
-    keys = sorted(connection.scalars(select(load_chain.c.partition_key).where(own, is_load)))
-    trusted = frozenset({key.public_key})
-    misfits = _Checking(connection, before, trusted, table).misfits(list(dict.fromkeys(keys)))
-    rename()
-    checking = _Checking(connection, table, trusted)
-    numbers = [record.number for record in read_chain(connection, table.name, is_load)]
-    reason = f"rename table {before.name} to {table.name}"
-    drafts = [checking.amendment(one, SCHEMA, reason) for one in numbers if one not in misfits]
-    named = Draft(RENAME, fields={RENAMED_FROM: before.name})
-    ChainTail(connection, table, key, at).append([named, *drafts])
-
-
 def _read_renames(connection: Connection, name: str) -> Renames:
     """Return the records of kind rename in the chain of a table, by number."""
     found = []
@@ -740,16 +606,3 @@ def _read_renames(connection: Connection, name: str) -> Renames:
         with suppress(ValueError, KeyError, TypeError):  # `link_problems` names the record
             found.append((record.number, str(record.fields[RENAMED_FROM])))
     return found
-
-
-def partitions_of_captures(
-    connection: Connection, condition: ColumnElement[bool]
-) -> dict[Table, list[str]]:
-    """Return the partition keys of the deliveries that have some captures, by loaded table."""
-    place = (deliveries.c.table_name, deliveries.c.partition_key)
-    has_capture = select(captures.c.group_id).where(condition)
-    found: dict[str, list[str]] = {}
-    statement = select(*place).where(deliveries.c.group_id.in_(has_capture)).distinct()
-    for name, partition_key in connection.execute(statement):
-        found.setdefault(name, []).append(partition_key)
-    return {table: found[table.name] for table in tables() if table.name in found}

@@ -28,7 +28,7 @@ from orchestration_project.engine.contracts.chain import (
     sha256_of,
     subject_sha256,
 )
-from orchestration_project.engine.contracts.rules import Days, KeyRange
+from orchestration_project.engine.contracts.key_ranges import Days, KeyRange
 from orchestration_project.engine.contracts.values import BATCH_INDEX, schema_of
 from orchestration_project.engine.warehouse.delivery import (
     Publication,

@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from io import BufferedRandom
-from typing import Any, Generic, Literal, get_args
+from typing import Any, Generic, Literal, NamedTuple, get_args
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Table, Text, cast, func
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, Text, cast, func, select
 
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.rules import Audit, Validated, contents_sha256
 from orchestration_project.engine.contracts.values import schema_of
-from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
+from orchestration_project.engine.warehouse.frames import (
+    Scope,
+    range_of,
+    scope_from_json,
+    shown_scope,
+)
 from orchestration_project.engine.warehouse.target import (
     BOOKKEEPING,
     WRITE_DISPOSITION,
@@ -25,7 +30,7 @@ from orchestration_project.engine.warehouse.target import (
     WriteTarget,
 )
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
-from orchestration_project.tables.spine import fences
+from orchestration_project.tables.spine import deliveries, fences
 
 
 class SupersededError(TransientError):
@@ -424,3 +429,34 @@ def _derived(
     if not is_all or validated.is_held_back or validated.ranges or target.derives_by_row:
         return None
     return {table: maker.of_all(validated.rows) for table, maker in target.spec.transforms.items()}
+
+
+class QuarantinedScope(NamedTuple):
+    """Key of a quarantined partition, and the part of it that the delivery was of."""
+
+    partition_key: str
+    scope: Scope
+
+
+def quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
+    """Return all quarantined partitions of a table."""
+    wanted = select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
+    rows = connection.execute(wanted.where(fences.c.table_name == table.name))
+    return [QuarantinedScope(row.partition_key, scope_from_json(row.scope)) for row in rows]
+
+
+def quarantined_keys(connection: Connection, table: Table) -> set[str]:
+    """Return the keys of all quarantined partitions of a table."""
+    return {found.partition_key for found in quarantined_scopes(connection, table)}
+
+
+def select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
+    """Return the query of the latest deliveries of partitions, if these are not loaded.
+
+    A `group_id` names its table; by a second condition PostgreSQL may read all of a table's.
+    """
+    return (
+        select(*columns)
+        .select_from(fences.join(deliveries, deliveries.c.group_id == latest_group()))
+        .where(deliveries.c.outcome != "landed")
+    )

@@ -1,4 +1,4 @@
-"""Differences of a delivery, its derivations, and the loaded state, read from fences alone.
+"""Differences between a delivery and the loaded state, and rows that are derived of both.
 
 A fence keeps what the partition was made of where a landed one's keeps the source's version.
 Who derives reads the token and the inputs in one state of the database, and must find the token
@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import Column, Connection, Select, Table, delete, func, literal, select
+from sqlalchemy import Connection, Table, delete, func, literal, select
 
 from orchestration_project.engine.contracts.values import BATCH_INDEX, counted
-from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch, latest_group
+from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch
 from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -26,9 +25,7 @@ from orchestration_project.engine.warehouse.frames import (
     insert_frame,
     joined,
     range_of,
-    read_frame,
     read_scope,
-    scope_from_json,
     within,
 )
 from orchestration_project.engine.warehouse.target import (
@@ -39,7 +36,6 @@ from orchestration_project.engine.warehouse.target import (
     stamped,
 )
 from orchestration_project.tables.schema import HISTORY, key_names
-from orchestration_project.tables.spine import audits, deliveries, fences
 
 
 def cause_of_value(batch: ValidatedBatch) -> str:
@@ -402,110 +398,3 @@ def _derive_with_history(
     )
     insert_frame(connection, history, ended.select(history.columns.keys()))
     insert_frame(connection, table, stamped(rows.join(kept, on=key, how="anti"), known_from))
-
-
-def changes(connection: Connection, table: Table) -> dict[str, int]:
-    """Return each landed partition, and the number of the delivery that last changed it.
-
-    Restated dates of publication count, as derived tables have them. New rules count as a change:
-    what they derive may differ where the rows do not.
-    """
-    landed = connection.execute(
-        select(fences.c.scope_key, fences.c.changed_token).where(
-            fences.c.table_name == table.name, fences.c.changed_token.is_not(None)
-        )
-    )
-    return {row.scope_key: row.changed_token for row in landed}
-
-
-def known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
-    """Return the source versions of the latest audited delivery and the latest landing of each.
-
-    A partition of which neither is known is left out.
-    """
-    found = connection.execute(
-        select(fences.c.scope_key, fences.c.source_version, fences.c.landed_source_version).where(
-            fences.c.table_name == table.name
-        )
-    )
-    known = {key: {each for each in versions if each is not None} for key, *versions in found}
-    return {key: versions for key, versions in known.items() if versions}
-
-
-def latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
-    """Return the audits of each partition's latest delivery that has any."""
-    latest = (audits.c.group_id == fences.c.audited_group_id) & (
-        audits.c.table_name == fences.c.table_name
-    )
-    statement = (
-        select(audits)
-        .join(fences, latest)
-        .where(fences.c.table_name == table.name)
-        .order_by(audits.c.partition_key, audits.c.name)
-    )
-    return read_frame(connection, statement, audits)
-
-
-def first_landed_at(connection: Connection, table: Table) -> datetime | None:
-    """Return when a partition of ``table`` was loaded first, which identifies this database.
-
-    Partitions and the numbers of their deliveries are the same in each of them.
-    """
-    return connection.execute(
-        select(func.min(fences.c.first_landed_at)).where(fences.c.table_name == table.name)
-    ).scalar()
-
-
-def read_fence(connection: Connection, table: Table, partition_key: str) -> tuple[int, str | None]:
-    """Return how often a partition was derived, and what it was last made of."""
-    return read_fences(connection, table, [partition_key])[partition_key]
-
-
-def read_fences(
-    connection: Connection, table: Table, partition_keys: Sequence[str]
-) -> dict[str, tuple[int, str | None]]:
-    """Return the same of several partitions."""
-    at = {"table_name": table.name, "scope_key": tuple(partition_keys)}
-    columns = (fences.c.scope_key, fences.c.token, fences.c.source_version)
-    rows = connection.execute(select(*columns).where(within(fences, at)))
-    found = {row.scope_key: (row.token, row.source_version) for row in rows}
-    return {key: found.get(key, (0, None)) for key in partition_keys}
-
-
-def derived_versions(connection: Connection, table: Table) -> dict[str, str]:
-    """Return each partition of a derived table, and what it was made of."""
-    derived = connection.execute(
-        select(fences.c.scope_key, fences.c.source_version).where(fences.c.table_name == table.name)
-    )
-    return {key: version for key, version in derived if version is not None}
-
-
-class QuarantinedScope(NamedTuple):
-    """Key of a quarantined partition, and the part of it that the delivery was of."""
-
-    partition_key: str
-    scope: Scope
-
-
-def quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
-    """Return all quarantined partitions of a table."""
-    wanted = select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
-    rows = connection.execute(wanted.where(fences.c.table_name == table.name))
-    return [QuarantinedScope(row.partition_key, scope_from_json(row.scope)) for row in rows]
-
-
-def quarantined_keys(connection: Connection, table: Table) -> set[str]:
-    """Return the keys of all quarantined partitions of a table."""
-    return {found.partition_key for found in quarantined_scopes(connection, table)}
-
-
-def select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
-    """Return the query of the latest deliveries of partitions, if these are not loaded.
-
-    A `group_id` names its table; by a second condition PostgreSQL may read all of a table's.
-    """
-    return (
-        select(*columns)
-        .select_from(fences.join(deliveries, deliveries.c.group_id == latest_group()))
-        .where(deliveries.c.outcome != "landed")
-    )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -42,6 +43,7 @@ from orchestration_project.engine.warehouse.frames import (
     frame_of,
     insert_absent,
     insert_frame,
+    read_frame,
     scope_from_json,
     share_rows,
     within,
@@ -399,3 +401,79 @@ def held_back(batch: ValidatedBatch) -> HeldBackError:
     )
     error.group_ids = (group_id(batch.target),)
     return error
+
+
+def changes(connection: Connection, table: Table) -> dict[str, int]:
+    """Return each landed partition, and the number of the delivery that last changed it.
+
+    Restated dates of publication count, as derived tables have them. New rules count as a change:
+    what they derive may differ where the rows do not.
+    """
+    landed = connection.execute(
+        select(fences.c.scope_key, fences.c.changed_token).where(
+            fences.c.table_name == table.name, fences.c.changed_token.is_not(None)
+        )
+    )
+    return {row.scope_key: row.changed_token for row in landed}
+
+
+def known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
+    """Return the source versions of the latest audited delivery and the latest landing of each.
+
+    A partition of which neither is known is left out.
+    """
+    found = connection.execute(
+        select(fences.c.scope_key, fences.c.source_version, fences.c.landed_source_version).where(
+            fences.c.table_name == table.name
+        )
+    )
+    known = {key: {each for each in versions if each is not None} for key, *versions in found}
+    return {key: versions for key, versions in known.items() if versions}
+
+
+def latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
+    """Return the audits of each partition's latest delivery that has any."""
+    latest = (audits.c.group_id == fences.c.audited_group_id) & (
+        audits.c.table_name == fences.c.table_name
+    )
+    statement = (
+        select(audits)
+        .join(fences, latest)
+        .where(fences.c.table_name == table.name)
+        .order_by(audits.c.partition_key, audits.c.name)
+    )
+    return read_frame(connection, statement, audits)
+
+
+def first_landed_at(connection: Connection, table: Table) -> datetime | None:
+    """Return when a partition of ``table`` was loaded first, which identifies this database.
+
+    Partitions and the numbers of their deliveries are the same in each of them.
+    """
+    return connection.execute(
+        select(func.min(fences.c.first_landed_at)).where(fences.c.table_name == table.name)
+    ).scalar()
+
+
+def read_fence(connection: Connection, table: Table, partition_key: str) -> tuple[int, str | None]:
+    """Return how often a partition was derived, and what it was last made of."""
+    return read_fences(connection, table, [partition_key])[partition_key]
+
+
+def read_fences(
+    connection: Connection, table: Table, partition_keys: Sequence[str]
+) -> dict[str, tuple[int, str | None]]:
+    """Return the same of several partitions."""
+    at = {"table_name": table.name, "scope_key": tuple(partition_keys)}
+    columns = (fences.c.scope_key, fences.c.token, fences.c.source_version)
+    rows = connection.execute(select(*columns).where(within(fences, at)))
+    found = {row.scope_key: (row.token, row.source_version) for row in rows}
+    return {key: found.get(key, (0, None)) for key in partition_keys}
+
+
+def derived_versions(connection: Connection, table: Table) -> dict[str, str]:
+    """Return each partition of a derived table, and what it was made of."""
+    derived = connection.execute(
+        select(fences.c.scope_key, fences.c.source_version).where(fences.c.table_name == table.name)
+    )
+    return {key: version for key, version in derived if version is not None}

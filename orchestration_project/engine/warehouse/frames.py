@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.engine.contracts.rules import Days, KeyRange
+from orchestration_project.engine.contracts.key_ranges import Days, KeyRange
 from orchestration_project.engine.contracts.values import (
     schema_of,
     stored_schema_of,

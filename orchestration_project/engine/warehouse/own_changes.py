@@ -31,7 +31,7 @@ from sqlalchemy import table as named_table
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable, SetColumnComment
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.warehouse.chain_checking import amend_changed_columns
+from orchestration_project.engine.warehouse.chain_amending import amend_changed_columns
 from orchestration_project.engine.warehouse.connecting import sql_state
 from orchestration_project.engine.warehouse.declared_tables import (
     WORDS,

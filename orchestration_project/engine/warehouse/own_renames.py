@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import DropTable, SetTableComment
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.warehouse.chain_checking import amend_renamed_table
+from orchestration_project.engine.warehouse.chain_amending import amend_renamed_table
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.engine.warehouse.migrating import (
     LOCK,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, or_, select
 
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import Outcome
 from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json

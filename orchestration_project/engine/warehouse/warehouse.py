@@ -45,7 +45,15 @@ from orchestration_project.engine.warehouse.delivery import (
     no_warnings,
     require_written,
 )
-from orchestration_project.engine.warehouse.fencing import read_states, record_evidence, take_fence
+from orchestration_project.engine.warehouse.fencing import (
+    changes,
+    first_landed_at,
+    known_versions,
+    latest_audits,
+    read_states,
+    record_evidence,
+    take_fence,
+)
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     insert_absent,
@@ -446,22 +454,16 @@ class Warehouse:
         They are that of its latest audited delivery, landed or held back, and that of its latest
         landing: a source may take back what was held back.
         """
-        from orchestration_project.engine.warehouse.difference import known_versions
-
         with self.reading() as connection:
             return known_versions(connection, table)
 
     def changes(self, table: Table) -> dict[str, int]:
         """Return each landed partition, and the number of the delivery that last changed it."""
-        from orchestration_project.engine.warehouse.difference import changes
-
         with self.reading() as connection:
             return changes(connection, table)
 
     def first_landed_at(self, table: Table) -> datetime | None:
         """Return when a partition was loaded first, which identifies this database."""
-        from orchestration_project.engine.warehouse.difference import first_landed_at
-
         with self.reading() as connection:
             return first_landed_at(connection, table)
 
@@ -477,8 +479,6 @@ class Warehouse:
 
     def latest_audits(self, table: Table) -> pl.DataFrame:
         """Return the audits of each partition's latest delivery that was audited."""
-        from orchestration_project.engine.warehouse.difference import latest_audits
-
         with self.reading() as connection:
             return latest_audits(connection, table)
 

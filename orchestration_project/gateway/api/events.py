@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import select
 
-from orchestration_project.domains.events_routing.rules import FORM, RoutingRule, RuleSet
-from orchestration_project.domains.events_routing.tables import events_routing_dead_letters
+from orchestration_project.domains.events.routing import FORM, RoutingRule, RuleSet
+from orchestration_project.domains.events.tables import events_routing_dead_letters
 from orchestration_project.engine.contracts.api.routing import (
     RoutingChange,
     RoutingDeadLetter,
@@ -26,8 +26,8 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.resources.events_routing.rules import rules_in_effect, try_rules
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.rules import rules_in_effect, try_rules
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 
 EDIT_JOB, EDIT_OP = "events_edit_routing", "edit_routing_rules"
 

@@ -27,7 +27,7 @@ from orchestration_project.services.presets import (
     of_domains_on,
     settings_in_effect,
 )
-from orchestration_project.tables.operations import operations_control_tower
+from orchestration_project.tables.operations_runs import operations_control_tower
 
 SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
 

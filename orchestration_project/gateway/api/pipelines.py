@@ -36,7 +36,7 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.ledger.rules.entries import LedgerEntry
-from orchestration_project.tables.operations import STATES
+from orchestration_project.tables.operations_runs import STATES
 
 FIGURES = ("rows_in", "rows_landed", "rows_rejected", "byte_count")
 

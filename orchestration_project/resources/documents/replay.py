@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import select
 
 from orchestration_project.domains.documents.tables import documents
+from orchestration_project.engine.replay_plans import ReplayRequest, ReplayRuns
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import ReplayRequest, ReplayRuns
 from orchestration_project.settings import Settings
 
 

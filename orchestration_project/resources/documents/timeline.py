@@ -25,7 +25,7 @@ from orchestration_project.resources.documents.source import path_text
 from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, TOPIC_PREFIX
 from orchestration_project.services.erasure.requests import identifier_hash
 from orchestration_project.tables.erasures import operations_erasures
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.spine import captures, deliveries, landings, work_items
 
 MAX_EVENTS = 1_000

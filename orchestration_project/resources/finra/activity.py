@@ -24,11 +24,11 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.domains.finra.value import ONE
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import (
+from orchestration_project.engine.warehouse.delivery import quarantined_keys
+from orchestration_project.engine.warehouse.fencing import (
     changes,
     derived_versions,
     first_landed_at,
-    quarantined_keys,
 )
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope, within
 

@@ -21,7 +21,7 @@ from orchestration_project.engine.http import (
     Policies,
     RetryPolicy,
 )
-from orchestration_project.engine.own.declarations import HttpSource
+from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.source import Folder, FolderSource, QuerySource, Source
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.api import CURRENT, PLACES, FinraApi

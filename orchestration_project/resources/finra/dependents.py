@@ -34,7 +34,7 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_symbol_week_value,
     finra_tier_week,
 )
-from orchestration_project.engine.contracts.rules import KeyRange
+from orchestration_project.engine.contracts.key_ranges import KeyRange
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.resources.finra.short import FRIDAY, LATEST_SETTLEMENT
 

@@ -29,7 +29,7 @@ from orchestration_project.engine.derived import (
     Inputs,
     PendingDerivation,
 )
-from orchestration_project.engine.warehouse.difference import changes
+from orchestration_project.engine.warehouse.fencing import changes
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, read_scope, within
 from orchestration_project.resources.finra.preview import largest_rows
 

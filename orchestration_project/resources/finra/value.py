@@ -19,7 +19,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.domains.finra.value import ONE, coverage, symbol_week_value
 from orchestration_project.domains.prices.tables import prices_daily
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.values import QUANTITY
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -31,7 +31,7 @@ from orchestration_project.engine.derived import (
     out_of_date,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import changes, derived_versions
+from orchestration_project.engine.warehouse.fencing import changes, derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.engine.warehouse.target import stale_values
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks

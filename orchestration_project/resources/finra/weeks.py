@@ -23,7 +23,7 @@ from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import quarantined_keys
+from orchestration_project.engine.warehouse.delivery import quarantined_keys
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import asset_of
 

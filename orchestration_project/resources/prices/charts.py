@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.domains.prices.calendar import sessions, sessions_from
 from orchestration_project.domains.prices.tables import PRICES, prices_daily, prices_symbol_months
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame, within
 from orchestration_project.tables.schema import USD_SCALE

@@ -31,7 +31,7 @@ from orchestration_project.domains.prices.tables import (
     prices_returns,
 )
 from orchestration_project.engine.contracts.balance import Conservation, DerivedKeys
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,

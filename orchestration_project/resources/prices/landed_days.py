@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, func, or_, select
 
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.domains.prices.tables import prices_daily
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.warehouse.frames import (
     joined,

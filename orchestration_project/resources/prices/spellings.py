@@ -20,7 +20,7 @@ from orchestration_project.engine.derived import (
     Reach,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.engine.warehouse.fencing import derived_versions
 
 VENDORS: Sequence[Vendor] = ("alpha_vantage", "yahoo")
 """Vendors that spell symbols their own way."""

@@ -18,7 +18,7 @@ from orchestration_project.domains.prices.states import (
     after,
 )
 from orchestration_project.domains.prices.tables import prices_daily, prices_symbol_months
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.values import schema_of
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse

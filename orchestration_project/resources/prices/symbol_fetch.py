@@ -15,7 +15,7 @@ from orchestration_project.domains.prices.contract import (
     read_prices,
 )
 from orchestration_project.engine.captures import Capture, parts_of
-from orchestration_project.engine.contracts.rules import Days
+from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError, UnavailableError
 from orchestration_project.resources.prices.source import PriceRange, PriceSource, is_until_now

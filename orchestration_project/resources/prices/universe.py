@@ -18,7 +18,7 @@ from orchestration_project.domains.prices.states import missing_months, missing_
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import quarantined_scopes
+from orchestration_project.engine.warehouse.delivery import quarantined_scopes
 from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.states import all_months
 from orchestration_project.settings import Settings

@@ -11,7 +11,7 @@ from orchestration_project.domains.web.tables import web_crawls, web_items
 from orchestration_project.engine.contracts.flags import FlagSet
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import quarantined_keys
+from orchestration_project.engine.warehouse.delivery import quarantined_keys
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.flags import flags_in_effect, read_flags
 from orchestration_project.tables.schema import USD_SCALE

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.tables import web_frontier, web_pages
 from orchestration_project.engine.contracts.chain import RETENTION
-from orchestration_project.engine.warehouse.chain_checking import amending
+from orchestration_project.engine.warehouse.chain_amending import amending
 from orchestration_project.resources.web.crawl_status import topic_of
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import work_items

@@ -57,11 +57,9 @@ from orchestration_project.services.alerts.rules.notification import (
     facts_of,
     facts_of_message,
 )
-from orchestration_project.tables.operations import (
-    operations_alert_deliveries as deliveries,
-)
-from orchestration_project.tables.operations import operations_alerts as alerts
-from orchestration_project.tables.operations import operations_evaluations as evaluations
+from orchestration_project.tables.operations_alerts import operations_alert_deliveries as deliveries
+from orchestration_project.tables.operations_alerts import operations_alerts as alerts
+from orchestration_project.tables.operations_alerts import operations_evaluations as evaluations
 
 MOST_DUE = 5000
 """Deliveries to one channel that a tick looks at."""

@@ -19,11 +19,9 @@ from orchestration_project.services.alerts.rules.decisions import (
 from orchestration_project.services.alerts.rules.digest import AlertDelivery
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.alerts.rules.notification import EVERYTHING
-from orchestration_project.tables.operations import (
-    operations_alert_deliveries as deliveries,
-)
-from orchestration_project.tables.operations import operations_alerts as alerts
-from orchestration_project.tables.operations import operations_evaluations as evaluations
+from orchestration_project.tables.operations_alerts import operations_alert_deliveries as deliveries
+from orchestration_project.tables.operations_alerts import operations_alerts as alerts
+from orchestration_project.tables.operations_alerts import operations_evaluations as evaluations
 
 NEW_DELIVERY: dict[str, Any] = {
     "state": "pending",

@@ -15,7 +15,7 @@ from orchestration_project.services.attention.rules import (
     advise,
     failing_since,
 )
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import deliveries
 

@@ -28,7 +28,7 @@ from orchestration_project.services.backfills import (
     newest_backfill,
     units_to_make,
 )
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 
 MAX_RUNS = 1000
 """Runs of a backfill whose events are read; the equation of one with more is not counted."""

@@ -26,7 +26,7 @@ from orchestration_project.engine.warehouse.recorded import effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.cleanup.retention import RowRetention
 from orchestration_project.services.cleanup.rules import File, removable_blobs, removable_files
-from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
 

@@ -24,7 +24,7 @@ from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_checking import amending
+from orchestration_project.engine.warehouse.chain_amending import amending
 from orchestration_project.errors import TransientError
 from orchestration_project.services.erasure.dagster_tables import (
     erase_in_dagster,

@@ -29,14 +29,11 @@ from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
-from orchestration_project.engine.warehouse.chain_checking import (
-    amending,
-    partitions_of_captures,
-)
+from orchestration_project.engine.warehouse.chain_amending import amending, partitions_of_captures
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.erasure.rules import Subject, without_records
-from orchestration_project.tables.operations import operations_removals
+from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 BLOBS = "blobs/"

@@ -14,7 +14,7 @@ from orchestration_project.errors import (
     ConfigurationError,
     UnknownNameError,
 )
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import captures, deliveries
 
 UNPLAIN = re.compile(r"[^A-Za-z0-9.-]+")

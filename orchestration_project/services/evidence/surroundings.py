@@ -14,8 +14,10 @@ from orchestration_project.engine.contracts.effective_config import ConfigValue,
 from orchestration_project.engine.warehouse.migrating import current_version
 from orchestration_project.services.evidence.subjects import EvidenceSubject
 from orchestration_project.settings import PROJECT_ROOT
-from orchestration_project.tables.operations import operations_runs
-from orchestration_project.tables.operations import operations_verified_configs as verified
+from orchestration_project.tables.operations_deployment import (
+    operations_verified_configs as verified,
+)
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import deliveries
 
 

@@ -11,14 +11,13 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence.subjects import EvidenceSubject, mentions
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
     operations_alerts,
-    operations_presets,
-    operations_runs,
-    operations_steps,
 )
+from orchestration_project.tables.operations_edits import operations_presets
 from orchestration_project.tables.operations_events import operations_events
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.spine import (
     audits,
     balances,

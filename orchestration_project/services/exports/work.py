@@ -39,7 +39,7 @@ from orchestration_project.services.exports.rendering import (
     render,
 )
 from orchestration_project.services.exports.targets import Surroundings, deliver
-from orchestration_project.tables.operations import operations_exports as exports
+from orchestration_project.tables.operations_artifacts import operations_exports as exports
 from orchestration_project.tables.spine import work_items
 
 ALLOWED_ATTEMPTS = 1_000_000

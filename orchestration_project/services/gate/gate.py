@@ -36,7 +36,7 @@ from orchestration_project.services.gate.rules import (
     is_needed,
     refusal,
 )
-from orchestration_project.tables.operations import operations_readiness as readiness
+from orchestration_project.tables.operations_deployment import operations_readiness as readiness
 
 FINDING_COLUMNS = [each for each in readiness.columns if each.name in Finding.__dataclass_fields__]
 

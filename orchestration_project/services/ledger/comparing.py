@@ -26,7 +26,7 @@ from orchestration_project.engine.dagster_private import connect_to_runs, runs_t
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.recording import Ledger
 from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.schema import UtcTimestamp
 
 AN_HOUR, A_SECOND = timedelta(hours=1), timedelta(seconds=1)

@@ -37,7 +37,7 @@ from orchestration_project.services.ledger.rules.standings import (
     Subject,
 )
 from orchestration_project.services.status import count_quarantined
-from orchestration_project.tables.operations import (
+from orchestration_project.tables.operations_runs import (
     PENDING,
     operations_control_tower,
     operations_runs,

@@ -27,7 +27,7 @@ from orchestration_project.services.ledger.rules.entries import (
     entry_of,
 )
 from orchestration_project.settings import SECRET_QUERY_WORDS
-from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.spine import (
     blobs,
     captures,

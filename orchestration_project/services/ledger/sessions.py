@@ -9,7 +9,11 @@ from sqlalchemy import Select, select
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.operations import STATES, operations_runs, operations_sessions
+from orchestration_project.tables.operations_runs import (
+    STATES,
+    operations_runs,
+    operations_sessions,
+)
 
 
 @dataclass(frozen=True)

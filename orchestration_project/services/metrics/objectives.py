@@ -15,7 +15,7 @@ from orchestration_project.services.metrics.families import MOST_NAMES, Values, 
 from orchestration_project.services.objectives.evaluating import read_slo
 from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS, WINDOWS
 from orchestration_project.services.pauses import Pauses, pause_of_domain
-from orchestration_project.tables.operations import operations_control_tower, operations_runs
+from orchestration_project.tables.operations_runs import operations_control_tower, operations_runs
 
 OBJECTIVE_STATES = ("met", "burning", "exhausted", "no_data")
 

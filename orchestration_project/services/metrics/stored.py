@@ -11,11 +11,8 @@ from orchestration_project.engine.contracts.work_items import OPEN_STATES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.rules.standings import DAY
 from orchestration_project.services.metrics.families import Values, counter, gauge
-from orchestration_project.tables.operations import (
-    operations_alert_deliveries,
-    operations_control_tower,
-    operations_runs,
-)
+from orchestration_project.tables.operations_alerts import operations_alert_deliveries
+from orchestration_project.tables.operations_runs import operations_control_tower, operations_runs
 from orchestration_project.tables.spine import DELIVERY_TOPICS, STATE_NAMES, work_items
 
 QUANTILES = (0.5, 0.95, 1.0)

@@ -22,8 +22,8 @@ from orchestration_project.services.objectives.rules.objectives import (
 from orchestration_project.services.pauses import Pauses, pause_of_asset, pause_of_domain
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations_objectives import operations_slo_samples
+from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import inbox_states
 
 if TYPE_CHECKING:

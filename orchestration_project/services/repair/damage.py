@@ -18,9 +18,12 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import UnknownNameError
-from orchestration_project.tables.operations import operations_exports, operations_removals
-from orchestration_project.tables.operations_deployment import (
+from orchestration_project.tables.operations_artifacts import (
     operations_damaged_artifacts as damaged,
+)
+from orchestration_project.tables.operations_artifacts import (
+    operations_exports,
+    operations_removals,
 )
 from orchestration_project.tables.spine import blobs, captures
 

@@ -9,7 +9,7 @@ from orchestration_project.engine.contracts.repair import LostCapture, loss_text
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.repair.damage import OPEN, DamagedArtifact, read_captures
-from orchestration_project.tables.operations_deployment import (
+from orchestration_project.tables.operations_artifacts import (
     operations_damaged_artifacts as damaged,
 )
 from orchestration_project.tables.schema import HISTORY, METADATA

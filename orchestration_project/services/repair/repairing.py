@@ -51,7 +51,7 @@ from orchestration_project.services.repair.damage import (
     record_outcome,
 )
 from orchestration_project.services.repair.losses import describe_loss
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.spine import blobs
 
 REASON_CHARACTERS = 300

@@ -14,7 +14,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.schedules.rules.capacity import Workload
 from orchestration_project.services.schedules.rules.timetable import Timetable
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
-from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_runs import operations_runs
 
 LOOK_BACK = timedelta(days=90)
 """Runs of this time are averaged."""

@@ -12,7 +12,7 @@ from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.services.alerts.inbox import is_always_open, words_of
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.probes import open_alerts
-from orchestration_project.tables.operations import operations_alerts, operations_evaluations
+from orchestration_project.tables.operations_alerts import operations_alerts, operations_evaluations
 from tests.gateway.api.conftest import HOME, Api, open_api
 
 BEGUN = "2026-11-30T08:41:04.123456789Z"

@@ -17,11 +17,8 @@ from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.gateway.api.attention import reader_of
 from orchestration_project.services.attention.marks import Marks
 from orchestration_project.tables.access import access_audit
-from orchestration_project.tables.operations import (
-    operations_alerts,
-    operations_runs,
-    operations_steps,
-)
+from orchestration_project.tables.operations_alerts import operations_alerts
+from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.spine import (
     captures,
     rejects,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestration_project.domains.events_routing.rules import RoutingRule
-from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
+from orchestration_project.domains.events.routing import RoutingRule
+from orchestration_project.resources.events.routing.rules import edit_rules, rules_in_effect
 
 RULE = {
     "rule_id": "orders",

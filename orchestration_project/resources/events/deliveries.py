@@ -12,7 +12,11 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.domains.events import RULE_VERSION, WebhookEvent, checked_events
+from orchestration_project.domains.events.deliveries import (
+    RULE_VERSION,
+    WebhookEvent,
+    checked_events,
+)
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.rules import Validated

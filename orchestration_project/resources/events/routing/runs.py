@@ -17,7 +17,7 @@ from orchestration_project.engine.tracing.traceparent import TraceContext
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
-from orchestration_project.resources.events_routing.applying import (
+from orchestration_project.resources.events.routing.applying import (
     ClaimedAction,
     EndedAction,
     action_of,
@@ -25,12 +25,12 @@ from orchestration_project.resources.events_routing.applying import (
     due_actions,
     record_action,
 )
-from orchestration_project.resources.events_routing.planning import (
+from orchestration_project.resources.events.routing.planning import (
     Routed,
     request_of,
     shown,
 )
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import inbox
 

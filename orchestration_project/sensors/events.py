@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from orchestration_project.assets.events_routing import apply_routing_job
+from orchestration_project.assets.events.routing import apply_routing_job
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.resources.events_routing.applying import due_actions
-from orchestration_project.resources.events_routing.runs import RunRequester, runnable_jobs
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.applying import due_actions
+from orchestration_project.resources.events.routing.runs import RunRequester, runnable_jobs
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.sensors.definitions import sensor, while_under_way
 from orchestration_project.settings import Settings
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestration_project.domains.events import (
+from orchestration_project.domains.events.deliveries import (
     LARGEST_BYTES,
     MAX_NESTING,
     WebhookEvent,

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from orchestration_project.domains.events_routing.rules import (
+from orchestration_project.domains.events.routing import (
     PlannedAction,
     RefusedAction,
     plan_action,
 )
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     ROUTED_STATES,
     events_routed,
     events_routing_dead_letters,
@@ -19,7 +19,7 @@ from orchestration_project.domains.events_routing.tables import (
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within
-from orchestration_project.resources.events_routing.planning import (
+from orchestration_project.resources.events.routing.planning import (
     RoutedKey,
     add_letter,
     delivery_of,
@@ -30,8 +30,8 @@ from orchestration_project.resources.events_routing.planning import (
     values_of,
     write_row,
 )
-from orchestration_project.resources.events_routing.rules import rules_in_effect
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.rules import rules_in_effect
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import read_contents
 
 LETTERS = events_routing_dead_letters.c

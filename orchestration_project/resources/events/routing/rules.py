@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select
 
-from orchestration_project.domains.events_routing.rules import (
+from orchestration_project.domains.events.routing import (
     FORM,
     ActiveRule,
     PlannedAction,
@@ -20,14 +20,14 @@ from orchestration_project.domains.events_routing.rules import (
     hops_of,
     plan_delivery,
 )
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     events_routed_states,
     events_routing_rules,
 )
 from orchestration_project.engine.contracts.rule_edits import RuleChanges
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.rule_store import RuleStore
 from orchestration_project.tables.webhooks import events_webhooks
 

@@ -17,18 +17,18 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute
-from orchestration_project.domains.events_routing.rules import FORM
-from orchestration_project.domains.events_routing.tables import events_routed_states
+from orchestration_project.domains.events.routing import FORM
+from orchestration_project.domains.events.tables import events_routed_states
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.events_routing.applying import open_applier
-from orchestration_project.resources.events_routing.planning import RoutingPlanner
-from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
-from orchestration_project.resources.events_routing.runs import RunRequester, runnable_jobs
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.applying import open_applier
+from orchestration_project.resources.events.routing.planning import RoutingPlanner
+from orchestration_project.resources.events.routing.rules import edit_rules, rules_in_effect
+from orchestration_project.resources.events.routing.runs import RunRequester, runnable_jobs
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.resources.mqtt.opening import open_bridge
 from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.inbox.rows import Content

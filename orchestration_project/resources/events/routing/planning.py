@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from orchestration_project.domains.events_routing.rules import (
+from orchestration_project.domains.events.routing import (
     PlannedAction,
     RefusedAction,
     RoutedDelivery,
@@ -22,7 +22,7 @@ from orchestration_project.domains.events_routing.rules import (
     idempotency_key,
     plan_delivery,
 )
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     TOPIC_PREFIX,
     events_routed,
     events_routed_rows,
@@ -35,8 +35,8 @@ from orchestration_project.engine.warehouse.frames import insert_absent, storabl
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.redaction import redacted
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
-from orchestration_project.resources.events_routing.rules import CachedRules
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.rules import CachedRules
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import Settings
 

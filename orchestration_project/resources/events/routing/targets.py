@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from orchestration_project.domains.events_routing.rules import RoutingRule, target_problems
+from orchestration_project.domains.events.routing import RoutingRule, target_problems
 from orchestration_project.engine.contracts.matching import TargetFields
 from orchestration_project.engine.contracts.rule_edits import Problem
 from orchestration_project.engine.contracts.webhooks.sources import WebhookSource, read_targets

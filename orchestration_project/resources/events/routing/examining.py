@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration_project.domains.events_routing.rules import RoutingRule
+from orchestration_project.domains.events.routing import RoutingRule
 from orchestration_project.engine.contracts.rule_edits import Problem
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.registry import ActionExamination
-from orchestration_project.resources.events_routing.targets import (
+from orchestration_project.resources.events.routing.targets import (
     RoutingTargets,
     opened_connections,
 )

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.tables import (
     ROUTED_STATES,
     WITH_OUTBOX,
     events_routed,
@@ -34,7 +34,7 @@ from orchestration_project.engine.contracts.chain import RETENTION
 from orchestration_project.engine.contracts.retention import WEBHOOK_BODIES
 from orchestration_project.engine.contracts.work_items import WAITING_STATES
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_checking import amending
+from orchestration_project.engine.warehouse.chain_amending import amending
 from orchestration_project.services.cleanup.retention import ExpiredRows, RowRetention
 from orchestration_project.services.inbox.rows import (
     BODY_REMOVED,

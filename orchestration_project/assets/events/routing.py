@@ -10,8 +10,8 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.specs import system_spec
-from orchestration_project.domains.events_routing.rules import FORM, RoutingDifference, RoutingRule
-from orchestration_project.domains.events_routing.tables import (
+from orchestration_project.domains.events.routing import FORM, RoutingDifference, RoutingRule
+from orchestration_project.domains.events.tables import (
     events_routed,
     events_routing_dead_letters,
     events_routing_rules,
@@ -23,17 +23,17 @@ from orchestration_project.engine.contracts.rule_edits import RulesText
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.resources.events_routing.applying import ApplySummary, open_applier
-from orchestration_project.resources.events_routing.examining import open_examiner
-from orchestration_project.resources.events_routing.replaying import LetterFilter, replay_letters
-from orchestration_project.resources.events_routing.rules import (
+from orchestration_project.resources.events.routing.applying import ApplySummary, open_applier
+from orchestration_project.resources.events.routing.examining import open_examiner
+from orchestration_project.resources.events.routing.replaying import LetterFilter, replay_letters
+from orchestration_project.resources.events.routing.rules import (
     RoutingTrial,
     RuleOutcome,
     edit_rules,
     outcomes_by_rule,
     try_rules,
 )
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.ledger.rules.entries import editor_of
 from orchestration_project.services.metadata import (
     as_metadata,

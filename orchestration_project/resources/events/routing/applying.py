@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.domains.events_routing.tables import TOPIC_PREFIX, events_routed
+from orchestration_project.domains.events.tables import TOPIC_PREFIX, events_routed
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import LostLeaseError
 from orchestration_project.engine.outbox import (
@@ -37,7 +37,7 @@ from orchestration_project.registry import (
     Registry,
     RoutingAction,
 )
-from orchestration_project.resources.events_routing.planning import (
+from orchestration_project.resources.events.routing.planning import (
     Routed,
     RoutedKey,
     add_letter,
@@ -47,7 +47,7 @@ from orchestration_project.resources.events_routing.planning import (
     update_routed,
     write_row,
 )
-from orchestration_project.resources.events_routing.targets import (
+from orchestration_project.resources.events.routing.targets import (
     RoutingTargets,
     opened_connections,
 )

@@ -1,4 +1,4 @@
-"""Tables of operations: alerts and their deliveries, runs, steps, sessions, presets."""
+"""Tables of runs: each run and step, sessions of runs, and the control tower over them."""
 
 from typing import Any
 
@@ -26,104 +26,6 @@ from orchestration_project.tables.schema import (
     trace_id,
 )
 from orchestration_project.tables.views import ViewColumn, as_it_is, view
-
-ALERT_STATES = ("open", "recovered", "replaced", "told")
-
-operations_alerts = table(
-    "operations_alerts",
-    "One row per alert: a failure of a run or sensor, a recovery, or a notice.",
-    text("alert_id", "Alert ID: first 128 bits of the SHA-256 of kind and cause, hex", key=True),
-    text("kind", "Kind of the alert, see docs/reference/alerts.md"),
-    text("severity", "Severity: info, warning or error", values=("info", "warning", "error")),
-    text("title", "Title, one line"),
-    text("body", "Text of the alert: failure, cause, remedy and links"),
-    text("run_id", "Dagster run of the alert; NULL: no run", optional=True),
-    text("job", "Job of the alert; NULL: no job", optional=True),
-    text("assets", "Asset keys, a JSON list"),
-    text("partitions", "Partition keys, a JSON list"),
-    text("link", "URL of the UI; NULL: no page", optional=True),
-    text(
-        "state",
-        "State: open, recovered, replaced (by a later alert) "
-        f"or {ALERT_STATES[-1]} (a notice, nothing to fix)",
-        values=ALERT_STATES,
-    ),
-    text("open_problems", "Problems that are open, a JSON list of kind, subject and detail"),
-    count("repeated_count", "Repetitions within the window, which were not sent"),
-    moment("raised_at", "UTC time at which the alert was raised"),
-    moment("repeated_at", "UTC time of the latest repetition; NULL: none", optional=True),
-    moment(
-        "ended_at", "UTC time at which it recovered or was replaced; NULL: neither", optional=True
-    ),
-    trace_id(),
-)
-
-Index("operations_alerts_by_state", operations_alerts.c.state)
-Index("operations_alerts_by_trace", operations_alerts.c.trace_id)
-
-operations_alert_deliveries = table(
-    "operations_alert_deliveries",
-    "One row per alert and channel that it is sent to.",
-    text("alert_id", "Alert ID", key=True),
-    text(
-        "channel",
-        "Name of the channel, such as ops, or mailto-2 for an entry of ALERT_URLS",
-        key=True,
-    ),
-    text(
-        "state",
-        "State: pending (also after failed attempts), delivered, failed (no further attempt) "
-        "or told_before (suppressed, since an earlier alert was sent within the window)",
-        values=("pending", "delivered", "failed", "told_before"),
-    ),
-    count("attempt_count", "Attempts started"),
-    text(
-        "last_error",
-        "Error of the latest failed attempt, without secrets; NULL: no failed attempt",
-        optional=True,
-    ),
-    moment("next_attempt_at", "UTC time from which the next attempt is due"),
-    moment(
-        "delivered_at",
-        "UTC time at which the channel accepted it; NULL: not delivered",
-        optional=True,
-    ),
-    text("rule", "Alert rule that selected the channel; NULL: before alert rules", optional=True),
-    moment(
-        "told_at",
-        "UTC time at which the earlier alert was raised; NULL: the state is not told_before",
-        optional=True,
-    ),
-    moment(
-        "failed_at", "UTC time of the latest failed attempt; NULL: no failed attempt", optional=True
-    ),
-    count(
-        "digest_count",
-        "Alerts in the message that was delivered; 1: only this one; NULL: not delivered, or "
-        "unknown",
-        optional=True,
-    ),
-)
-
-operations_evaluations = table(
-    "operations_evaluations",
-    "One row per evaluated cause, so that each cause raises alerts only once.",
-    text("cause", "Cause, such as a run ID and its final status", key=True),
-    moment("evaluated_at", "UTC time of the evaluation"),
-)
-
-operations_removals = table(
-    "operations_removals",
-    "One row per deleted artifact, recorded before the deletion.",
-    text("name", "Path of the artifact, relative to the artifact store", key=True),
-    moment("removed_at", "UTC time of the deletion", key=True),
-    text("kind", "Kind of the artifact: captured bytes, staged rows or picture"),
-    count("byte_count", "Size as stored, bytes"),
-    moment("put_at", "UTC time at which it was last written to the store"),
-    text("run_id", "Dagster run"),
-)
-
-Index("operations_removals_by_time", operations_removals.c.removed_at)
 
 operations_runs = table(
     "operations_runs",
@@ -323,19 +225,6 @@ operations_control_tower = table(
     moment("looked_at", "UTC time of the evaluation"),
 )
 
-operations_presets = table(
-    "operations_presets",
-    "One row per application of a preset; the latest one of each job is in force.",
-    text("job", "Job whose runs use the preset", key=True),
-    count("applied_number", "Number of the application among those of the job, from 1", key=True),
-    text("preset", "Name of the preset: its file in presets/, without .yaml"),
-    text("content", "Fields that it set at that time, with their values, JSON"),
-    text("user_name", "User who applied it"),
-    text("reason", "Reason that the user gave"),
-    text("run_id", "Dagster run that applied it"),
-    moment("applied_at", "UTC time at which the preset was applied"),
-)
-
 STATES = {
     "NOT_STARTED": "PENDING",
     "QUEUED": "PENDING",
@@ -352,6 +241,7 @@ STATES = {
 """Names of Dagster's statuses of runs and steps in `workflow_…` and sessions."""
 
 _runs, _steps = operations_runs.c, operations_steps.c
+
 _retries = operations_runs.alias("retries")
 
 
@@ -441,8 +331,11 @@ def _total(column: Column[int]) -> ColumnElement[int]:
 
 
 _is_pending, _is_running = _runs.status.in_(PENDING), _runs.status.in_(RUNNING)
+
 _was_retried = exists(_retries.c.run_id).where(_retries.c.retry_of == _runs.run_id)
+
 _is_failure = (_runs.status == "FAILURE") & ~_was_retried
+
 _ended = func.count(_runs.ended_at)
 
 operations_sessions = view(
@@ -525,64 +418,3 @@ operations_sessions = view(
     ViewColumn("byte_count", _total(_runs.byte_count), "Size of the fetched content, bytes"),
     group_by=[_runs.session],
 )
-
-operations_readiness = table(
-    "operations_readiness",
-    "One row per dependency and machine: the latest result of its probe.",
-    text("dependency", "Dependency, such as finra, database, artifacts or disk", key=True),
-    text("machine", "Host name of the machine that probed it", key=True),
-    text(
-        "outcome",
-        "Outcome: passed, failed or not_applicable",
-        values=("passed", "failed", "not_applicable"),
-    ),
-    text("tried", "Action of the probe"),
-    text("got", "Result of the probe, without secrets"),
-    text("remedy", "Remedy; empty: nothing to do"),
-    ratio("seconds", "Duration of the probe, seconds"),
-    moment("checked_at", "UTC time of the probe"),
-    text("config_hash", "Hash of the settings of the probe"),
-    text("run_id", "Dagster run that probed it"),
-    moment(
-        "forced_at",
-        "UTC time at which a run last continued despite the failure; NULL: never",
-        optional=True,
-    ),
-    text("forced_run_id", "Run that continued; NULL: none", optional=True),
-)
-
-operations_verified_configs = table(
-    "operations_verified_configs",
-    "One row per configuration whose verification found every dependency ready.",
-    text("config_hash", "First 64 bits of the SHA-256 of the setting values, hex", key=True),
-    text("entries", "Setting values without secrets, a JSON object by name: value and origin"),
-    moment("verified_at", "UTC time of the latest verification"),
-    text("run_id", "Dagster run of the latest verification"),
-)
-
-operations_exports = table(
-    "operations_exports",
-    "One row per scheduled export and load: what was written, and where it was delivered to.",
-    text("name", "Name of the export in exports.yaml", key=True),
-    moment("to_load", "landed_at of the latest load that it contains", key=True),
-    text("definition_sha256", "SHA-256 of the export's declaration, hex", key=True),
-    moment(
-        "from_load",
-        "to_load of the export before; only later changes are contained; NULL: all rows",
-        optional=True,
-    ),
-    text("table_name", "Exported table or view"),
-    text("condition", "Conditions of the rows, a JSON list"),
-    text("format", "Format: csv, ndjson or parquet", values=("csv", "ndjson", "parquet")),
-    text("target", "Name of the target in exports.yaml"),
-    count("row_count", "Exported rows"),
-    count("byte_count", "Size of the file, bytes"),
-    text("sha256", "SHA-256 of the file, hex"),
-    text("artifact", "Name of the file in the artifact store"),
-    text("uri", "Place at the target, without secrets; NULL: not delivered yet", optional=True),
-    text("run_id", "Dagster run of the latest attempt"),
-    moment("rendered_at", "UTC time at which the file was written"),
-    moment("delivered_at", "UTC time of the delivery; NULL: not delivered yet", optional=True),
-)
-
-Index("operations_exports_by_time", operations_exports.c.rendered_at)

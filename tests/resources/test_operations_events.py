@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 from sqlalchemy import insert, select
 
-from orchestration_project.tables.operations import operations_alerts, operations_removals
+from orchestration_project.tables.operations_alerts import operations_alerts
+from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.operations_events import EVENTS, operations_events
 from tests.resources.weeks import FAILED, NOON, row
 

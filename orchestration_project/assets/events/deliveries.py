@@ -15,10 +15,10 @@ from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.resources.events import DeliveryLoader, DeliverySummary
-from orchestration_project.resources.events_routing.applying import open_applier
-from orchestration_project.resources.events_routing.planning import RoutingPlanner
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events.deliveries import DeliveryLoader, DeliverySummary
+from orchestration_project.resources.events.routing.applying import open_applier
+from orchestration_project.resources.events.routing.planning import RoutingPlanner
+from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import SOURCE_TAG, InboxQueue

@@ -1,0 +1,1 @@
+"""Assets of events: the deliveries that are loaded, and their routing."""

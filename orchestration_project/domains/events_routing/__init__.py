@@ -1,1 +1,0 @@
-"""Routing of webhook deliveries: which rules match, and which actions follow."""

@@ -1,0 +1,1 @@
+"""Webhook deliveries: loaded, counted, removed by age, and routed."""
