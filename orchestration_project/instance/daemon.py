@@ -31,7 +31,7 @@ from sqlalchemy import select
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.pauses import Pause, find_pause
-from orchestration_project.engine.dagster_private import watch_code_servers_seldom
+from orchestration_project.engine.dagster_private.processes import watch_code_servers_seldom
 from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.engine.leases import (
     Lease,

@@ -38,11 +38,11 @@ from orchestration_project.engine.contracts.roles import (
     may_run,
     permissions_of,
 )
-from orchestration_project.engine.dagster_private import (
+from orchestration_project.engine.dagster_private.backfills import (
     BulkActionStatus,
     PartitionBackfill,
-    SerializableErrorInfo,
 )
+from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 from orchestration_project.engine.tracing.traceparent import REJECTED_TAG, current_trace
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
