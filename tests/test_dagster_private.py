@@ -116,12 +116,6 @@ ELSEWHERE = [
         "run_lifecycle and fetch_runs call ensure_valid_config by their own names",
     ),
     (
-        "instance/launchers.py",
-        "tests/instance/test_launchers.py",
-        "test_without_a_setting_the_code_server_executes_runs_two_at_once",
-        "custom classes of run_launcher and run_coordinator in dagster.yaml",
-    ),
-    (
         "instance/stored.py",
         "tests/instance/test_run_claims.py",
         "test_a_run_that_failed_while_its_process_was_paused_stays_failed_and_loses_its_claim",
@@ -206,12 +200,6 @@ ELSEWHERE = [
         "CheckRunHealthResult, and the tags of a run's process",
     ),
     (
-        "instance/logs.py",
-        "tests/instance/test_mirror.py",
-        "test_what_a_step_and_its_programs_write_is_in_the_file_and_on_the_console",
-        "redirect_to_file redirects the descriptor",
-    ),
-    (
         "instance/stored.py",
         "tests/instance/test_ranges.py",
         "test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone",
@@ -222,12 +210,6 @@ ELSEWHERE = [
         "tests/instance/test_redacting.py",
         "test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log",
         "each way to store runs, events, ticks, heartbeats and backfills",
-    ),
-    (
-        "instance/run_claims.py",
-        "tests/instance/test_run_claims.py",
-        "test_of_two_processes_that_claim_a_run_at_once_one_has_it",
-        "a run's claim is a row of KeyValueStoreTable, whose key is unique",
     ),
     (
         "instance/postgres.py",

@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import Literal
 
 import psutil
-from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
-from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DefaultRunLauncher
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.instance.heartbeats import Heartbeat, own_machine
 from orchestration_project.instance.postgres import PostgresEvents
+from orchestration_project.instance.stored import MAX_RETRIES_TAG
 from orchestration_project.settings import load_shared_settings
 
 MACHINE_TAG, EARLIER_MACHINE_TAG = f"{HIDDEN_PREFIX}machine", "orchestration_project/machine"
@@ -37,7 +38,7 @@ def own_run_tags() -> dict[str, str]:
     return {MACHINE_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", "user": account}
 
 
-class RunHealth(RunLauncher):
+class RunHealth:
     """Put before a launcher: it reports whether a run's process is alive, by its heartbeats.
 
     Attributes:
@@ -46,6 +47,7 @@ class RunHealth(RunLauncher):
     """
 
     silence_seconds: float = 120
+    _instance: DagsterInstance
 
     @property
     def supports_check_run_worker_health(self) -> Literal[True]:

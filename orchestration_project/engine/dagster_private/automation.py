@@ -1,8 +1,7 @@
 """Sensors and schedules: cron expressions, whether one is on, and its ticks.
 
 `InstigatorTick` is one evaluation of a sensor or schedule, and `TickStatus` how it ended. Dagster
-exports neither, though methods of its public classes return them. `is_valid_cron_string` says
-whether a schedule takes a text as cron expression.
+exports neither, though methods of its public classes return them.
 """
 
 import time
@@ -12,10 +11,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import (
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
+from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -24,7 +20,7 @@ from dagster._core.scheduler.instigation import (
     SensorInstigatorData,
     TickStatus,
 )
-from dagster._utils.schedules import is_valid_cron_string, reverse_cron_string_iterator
+from dagster._utils.schedules import reverse_cron_string_iterator
 
 __all__ = [
     "FINISHED_TICKS",
@@ -45,6 +41,15 @@ __all__ = [
 
 FINISHED_TICKS = (TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE)
 """How a tick is over that was evaluated."""
+
+
+def is_valid_cron_string(text: str) -> bool:
+    """Return whether a schedule takes a text as cron expression."""
+    try:
+        dg.ScheduleDefinition(name="any", job_name="any", cron_schedule=text)
+    except dg.DagsterInvalidDefinitionError:
+        return False
+    return True
 
 
 def previous_cron_time(cron: str, timezone: str, now: datetime) -> datetime:
@@ -135,7 +140,7 @@ def switch_automation(
                 sensor_type=definition.sensor_type,
             )
     if known is None:
-        at = RemoteInstigatorOrigin(repository_origin=origin, instigator_name=definition.name)
+        at = origin.get_instigator_origin(definition.name)
         instance.add_instigator_state(InstigatorState(at, kind, status, data))
     else:
         instance.update_instigator_state(known.with_status(status).with_data(data))
@@ -165,7 +170,7 @@ def rename_instigators(instance: dg.DagsterInstance, names: Mapping[str, str]) -
         is_off = len(given) == list(names.values()).count(name) and not running
         if (kind, name) not in known and (running or is_off):
             state = (running or given)[0]
-            origin = RemoteInstigatorOrigin(state.origin.repository_origin, name)
+            origin = state.origin.repository_origin.get_instigator_origin(name)
             data = state.instigator_data
             instance.add_instigator_state(InstigatorState(origin, kind, state.status, data))
             renamed += [name] * bool(running)

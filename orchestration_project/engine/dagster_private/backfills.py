@@ -4,12 +4,13 @@
 neither, though methods of its public classes return them.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
-from dagster._core.utils import make_new_backfill_id
 
 __all__ = [
     "BulkActionStatus",
@@ -37,6 +38,10 @@ def find_backfills(
     return instance.get_backfills(filters=filters, limit=limit)
 
 
+ID_CHARACTERS = 8
+"""Length of a backfill's ID, as of those that Dagster makes."""
+
+
 def add_asset_backfill(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
@@ -50,11 +55,11 @@ def add_asset_backfill(
 ) -> str:
     """Ask the daemon for a backfill of assets and return its id.
 
-    Dagster 1.13: `PartitionBackfill`, `make_new_backfill_id`. No public way: schedules and jobs
-    launch runs only, the UI alone launches backfills. At an upgrade: the daemon's iteration takes
+    Dagster 1.13: `PartitionBackfill`. No public way: schedules and jobs launch runs only, the UI
+    alone launches backfills. At an upgrade: the daemon's iteration takes
     the backfill, and gives its runs the tags and the run config.
     """
-    backfill_id = make_new_backfill_id()
+    backfill_id = "".join(secrets.choice(ascii_lowercase) for _ in range(ID_CHARACTERS))
     instance.add_backfill(
         PartitionBackfill.from_asset_partitions(
             backfill_id=backfill_id,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster import serialize_value
 from dagster._core.event_api import EventLogCursor
-from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import Connection, Table
 
@@ -32,6 +31,10 @@ __all__ = [
     "runs_table",
     "serialize_event",
 ]
+
+
+RUNLESS_RUN_ID = ""
+"""Run ID of a stored event without a run, such as a reported materialization."""
 
 
 def runs_table() -> Table:
