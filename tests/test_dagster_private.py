@@ -230,22 +230,10 @@ ELSEWHERE = [
         "the methods of storages and of the manager of compute logs",
     ),
     (
-        "gateway/dagster_web/partition_statuses.py",
-        "tests/gateway/test_partition_statuses.py",
-        "test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time",
-        "the resolver of assetPartitionStatuses, and its types for two dimensions",
-    ),
-    (
         "gateway/dagster_web/process.py",
         "tests/gateway/test_dagster_web.py",
         "test_the_run_storage_still_makes_runs_by_the_methods_that_we_name_users_in",
         "the permissions, and by which methods requests store runs and backfills",
-    ),
-    (
-        "gateway/dagster_web/fields.py",
-        "tests/gateway/test_launches.py",
-        "test_a_query_evaluates_a_schedule_for_those_alone_who_may_try_it",
-        "which fields of the schema evaluate code, or show a stack",
     ),
     (
         "gateway/dagster_web/launches.py",
