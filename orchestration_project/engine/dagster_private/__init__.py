@@ -2,6 +2,6 @@
 
 Modules named `dagster._*`, and `dagster_shared`, may change in any release of Dagster. They are
 imported here, in `instance/` (what dagster.yaml names) and in `gateway/dagster_web/` (its web
-server), and nowhere else. `tests/test_dagster_private.py` runs each of these behaviours, and fails
-with what to check where an upgrade changes one.
+server), and nowhere else. `docs/explanation/dagster-private.md` lists the names, and the tests that
+fail where an upgrade changes one.
 """
