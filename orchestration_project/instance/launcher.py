@@ -8,10 +8,10 @@ import json
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
-from dagster import DagsterEventType, DagsterInstance, DagsterRun, DefaultRunLauncher
+from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
@@ -47,7 +47,6 @@ class RunHealth:
     """
 
     silence_seconds: float = 120
-    _instance: DagsterInstance
 
     @property
     def supports_check_run_worker_health(self) -> Literal[True]:
@@ -61,7 +60,8 @@ class RunHealth:
             return self._health_from(beat)
         if beat is None and not is_on_this_machine(run.tags):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "running on another machine")
-        for start in self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
+        instance: Any = self._instance  # pyright: ignore[reportAttributeAccessIssue] - of the launcher
+        for start in instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
             pid = start.get_dagster_event().pid
             if pid and not is_alive(pid, since=start.timestamp):
                 last_words = LOG_HINT if GRPC_INFO_TAG in run.tags else ""
@@ -71,7 +71,7 @@ class RunHealth:
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def _last_beat(self, run_id: str) -> Heartbeat | None:
-        storage = self._instance.event_log_storage
+        storage = self._instance.event_log_storage  # pyright: ignore[reportAttributeAccessIssue] - of the launcher
         return storage.heartbeats.last(run_id) if isinstance(storage, PostgresEvents) else None
 
     def _health_from(self, beat: Heartbeat) -> CheckRunHealthResult:

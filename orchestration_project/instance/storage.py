@@ -85,7 +85,7 @@ class SettingsStorage(SqliteStorage):
         return {}
 
     @classmethod
-    def from_config_value(
+    def from_config_value(  # pyright: ignore[reportIncompatibleMethodOverride] - it chooses
         cls, inst_data: Any, config_value: Mapping[str, Any]
     ) -> SqliteStorage | PostgresStorage:
         """Open the storage that the settings name."""
