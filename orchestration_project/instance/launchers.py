@@ -21,7 +21,8 @@ class SettingsLauncher(DefaultRunLauncher):
     """Chooses by RUN_LAUNCHER: the code server, workers of Celery, or Kubernetes jobs.
 
     Each process reads the settings itself, so a password is never part of the instance that
-    Dagster passes on command lines and in messages.
+    Dagster passes on command lines and in messages. It extends a launcher that Dagster exports, as
+    dagster.yaml can name no other class.
     """
 
     @classmethod

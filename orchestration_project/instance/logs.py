@@ -455,7 +455,7 @@ def mirrored(stream: TextIO, path: Path) -> Iterator[None]:
 
 @contextmanager
 def _redirected(stream: TextIO, path: Path) -> Iterator[None]:
-    """Append what is written to the descriptor of ``stream`` to a file."""
+    """Redirect the descriptor of ``stream`` to the end of a file."""
     descriptor = stream.fileno()
     with path.open("ab") as file, os.fdopen(os.dup(descriptor), "wb") as original:
         stream.flush()

@@ -18,6 +18,7 @@ from dagster._core.storage.cloud_storage_compute_log_manager import (
 from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
+from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -72,11 +73,12 @@ def _unusable_url(found: str) -> ConfigurationError:
     )
 
 
-class SettingsStorage(SqliteStorage):
+class SettingsStorage(DagsterPostgresStorage):
     """Runs, events, schedules: SQLite below STATE_DIR, PostgreSQL if DAGSTER_DATABASE_URL is set.
 
     It only chooses: what Dagster gets is one of its own two storages, which keeps secrets out of
-    what it stores, and SQLite's opened faster.
+    what it stores, and SQLite's opened faster. It extends one that Dagster exports, as
+    dagster.yaml can name no other class.
     """
 
     @classmethod
