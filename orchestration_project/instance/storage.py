@@ -135,7 +135,7 @@ def _open_postgres(url: str, inst_data: Any) -> PostgresStorage:
 
 
 EXTENSIONS = ("out", "err")
-"""Of the files of stdout and stderr, as Dagster names them."""
+"""Extensions of the files of stdout and stderr, as Dagster names them."""
 
 
 class StateComputeLogs(LocalComputeLogManager):
