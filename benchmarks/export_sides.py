@@ -22,7 +22,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.exports import read_exports
 from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.contracts.values import in_table_order
-from orchestration_project.engine.dagster_private import is_valid_cron_string
+from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
 from orchestration_project.engine.warehouse.frames import insert_frame

@@ -10,7 +10,7 @@ from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.remote_origin import RemoteJobOrigin
 from dagster._grpc.client import DagsterGrpcClient
 
-from orchestration_project.engine.dagster_private import load_repository
+from orchestration_project.engine.dagster_private.definitions import load_repository
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT

@@ -35,8 +35,10 @@ from orchestration_project.settings import Settings
 if TYPE_CHECKING:  # commands that need no definitions import no Dagster
     import dagster as dg
 
-    from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
-from orchestration_project.engine.replay_plans import Replay
+    from orchestration_project.engine.dagster_private.definitions import (
+        UnresolvedAssetJobDefinition,
+    )
+    from orchestration_project.engine.replay_plans import Replay
 
 T = TypeVar("T")
 

@@ -10,7 +10,10 @@ from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
-from orchestration_project.engine.dagster_private import running_instigators, switch_automation
+from orchestration_project.engine.dagster_private.automation import (
+    running_instigators,
+    switch_automation,
+)
 
 
 def add_tick(

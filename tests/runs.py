@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.event import listens_for, remove
 
 from orchestration_project.engine.contracts.job_kinds import JobKind
-from orchestration_project.engine.dagster_private import parts_of_job
+from orchestration_project.engine.dagster_private.definitions import parts_of_job
 from tools.reference_pages.metadata_keys import key_named
 
 

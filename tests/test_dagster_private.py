@@ -1,12 +1,14 @@
 """Private parts of Dagster that this project relies on, run against the Dagster that is installed.
 
-A failure after an upgrade names, in the test's first line, what to check. `ELSEWHERE` names the
-tests of what `instance/` and `gateway/dagster_web/` use.
+A failure after an upgrade names, in the test's first line, what to check. The table of
+`docs/explanation/dagster-private.md` names the tests of what `instance/` and `gateway/dagster_web/`
+use.
 """
 
 import ast
 import json
 import logging
+import re
 import runpy
 import shutil
 import socket
@@ -14,7 +16,9 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import dagster as dg
 import pytest
@@ -35,44 +39,56 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
+from dagster._grpc import server_watcher
+from dagster._grpc.client import DagsterGrpcClient
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from benchmarks.structure.modules import read_modules
 from benchmarks.structure.rules import private_uses
-from orchestration_project.engine import dagster_private
-from orchestration_project.engine.dagster_private import (
-    DAEMON_MODULE,
+from orchestration_project.engine.dagster_private.automation import (
     FINISHED_TICKS,
-    BulkActionStatus,
-    EventLogFiles,
-    SerializableErrorInfo,
     TickStatus,
-    UnresolvedAssetJobDefinition,
-    add_asset_backfill,
-    compute_log_folder,
-    connect_to_runs,
-    connect_to_storage,
-    declare_model,
-    event_cursor,
-    event_log_store,
-    find_backfills,
     find_ticks,
     instigators_switched_on,
     is_switched_on,
     is_valid_cron_string,
-    is_worker_gone,
-    load_repository,
-    models_of,
-    ping_code_server,
     previous_cron_time,
     rename_instigators,
     running_instigators,
-    runs_table,
-    serialize_event,
     switch_automation,
+)
+from orchestration_project.engine.dagster_private.backfills import (
+    BulkActionStatus,
+    add_asset_backfill,
+    find_backfills,
     target_partitions,
     unmade_partitions,
+)
+from orchestration_project.engine.dagster_private.definitions import (
+    UnenforcedCheckResult,
+    UnresolvedAssetJobDefinition,
+    declare_model,
+    load_repository,
+    models_of,
+)
+from orchestration_project.engine.dagster_private.processes import (
+    DAEMON_MODULE,
+    SECONDS_BETWEEN_WATCHES,
+    is_worker_gone,
+    ping_code_server,
+    watch_code_servers_seldom,
+)
+from orchestration_project.engine.dagster_private.storage import (
+    EventLogFiles,
+    SerializableErrorInfo,
+    compute_log_folder,
+    connect_to_runs,
+    connect_to_storage,
+    event_cursor,
+    event_log_store,
+    runs_table,
+    serialize_event,
 )
 from orchestration_project.instance.daemon import (
     WAIT_FOR_CODE_SERVERS,
@@ -89,195 +105,12 @@ from tests.runs import set_worker_health
 EVERY_OTHER = "tests.instance.every_other"
 HERE = {"execution": {"config": {"in_process": {}}}}
 
-ELSEWHERE = [
-    (
-        "instance/daemon.py",
-        "tests/instance/test_paused_queue.py",
-        "test_a_paused_run_waits_with_the_reason_and_starts_once_resumed",
-        "_priority_sort of QueuedRunCoordinatorDaemon gets each page before runs are chosen",
-    ),
-    (
-        "instance/daemon.py",
-        "tests/instance/test_paused_queue.py",
-        "test_a_part_of_the_daemon_sleeps_for_its_whole_interval_and_ends_at_once",
-        "core_loop of IntervalDaemon sleeps by waits for its shutdown event",
-    ),
-    (
-        "gateway/dagster_web/process.py",
-        "tests/gateway/api/test_run_config.py",
-        "test_a_job_of_operations_without_ops_is_refused_with_its_kinds",
-        "run_lifecycle and fetch_runs call ensure_valid_config by their own names",
-    ),
-    (
-        "instance/launchers.py",
-        "tests/instance/test_launchers.py",
-        "test_without_a_setting_the_code_server_executes_runs_two_at_once",
-        "custom classes of run_launcher and run_coordinator in dagster.yaml",
-    ),
-    (
-        "instance/stored.py",
-        "tests/instance/test_run_claims.py",
-        "test_a_run_that_failed_while_its_process_was_paused_stays_failed_and_loses_its_claim",
-        "connect and handle_run_event of SqlRunStorage, and the columns of KeyValueStoreTable",
-    ),
-    (
-        "instance/stored.py",
-        "tests/instance/test_run_traces.py",
-        "test_a_run_begins_a_trace_that_its_steps_and_lines_carry",
-        "the process of a run stores RUN_START, STEP_START and their ends by store_event, in order",
-    ),
-    (
-        "instance/celery_worker.py",
-        "tests/instance/test_run_claims.py",
-        "test_a_message_that_is_delivered_twice_executes_its_run_once",
-        "_execute_run_command_body executes a run that is STARTING",
-    ),
-    (
-        "instance/run_config.py",
-        "tests/instance/test_run_config.py",
-        "test_the_page_of_a_run_links_its_log_lines_and_its_trace",
-        "EngineEventData in an event that an executor yields before its steps",
-    ),
-    (
-        "instance/celery_launcher.py",
-        "tests/instance/test_launchers.py",
-        "test_while_the_broker_is_away_a_run_is_not_launched_and_dagster_queues_it_again",
-        "DagsterUserCodeUnreachableError puts a run back into the queue",
-    ),
-    (
-        "instance/k8s_launcher.py",
-        "tests/instance/test_launchers.py",
-        "test_kubernetes_outside_of_a_cluster_is_refused",
-        "K8sRunLauncher reads the configuration of the cluster when it is made",
-    ),
-    (
-        "instance/storage.py",
-        "tests/instance/test_shared_logs.py",
-        "test_what_a_step_wrote_on_one_host_is_read_and_downloaded_on_another",
-        "a download reads the file of get_captured_local_path after get_log_data",
-    ),
-    (
-        "instance/daemon.py",
-        "tests/slow/test_one_daemon.py",
-        "test_a_second_daemon_of_one_installation_refuses_to_start",
-        "the command of the daemon reads sys.argv, and returns when a signal ends it",
-    ),
-    (
-        "instance/operations_backup.py",
-        "tests/cli/test_backup.py",
-        "test_dagsters_storage_in_postgresql_and_a_database_without_tables_are_restored",
-        "the tables of the three storages, in an order that foreign keys allow",
-    ),
-    (
-        "instance/stored.py",
-        "tests/instance/test_run_config.py",
-        "test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_were",
-        "the columns of AssetCheckExecutionsTable, and its statuses",
-    ),
-    (
-        "instance/code_server.py",
-        "tests/cli/test_ui.py",
-        "test_runs_start_although_the_process_that_they_are_forked_from_was_killed",
-        "DagsterApiServer keeps its processes' context in _mp_ctx",
-    ),
-    (
-        "instance/heartbeats.py",
-        "tests/instance/test_heartbeats.py",
-        "test_a_run_of_another_machine_lives_while_it_gives_signs",
-        "KeyValueStoreTable has key and value",
-    ),
-    (
-        "instance/stored.py",
-        "tests/instance/test_visible_runs.py",
-        "test_a_run_that_a_process_executes_itself_is_listed_with_its_job",
-        "the origin of a run, and the tags of what launched it",
-    ),
-    (
-        "instance/launcher.py",
-        "tests/instance/test_launcher.py",
-        "test_a_run_is_healthy_until_its_process_is_killed",
-        "CheckRunHealthResult, and the tags of a run's process",
-    ),
-    (
-        "instance/logs.py",
-        "tests/instance/test_mirror.py",
-        "test_what_a_step_and_its_programs_write_is_in_the_file_and_on_the_console",
-        "redirect_to_file redirects the descriptor",
-    ),
-    (
-        "instance/stored.py",
-        "tests/instance/test_ranges.py",
-        "test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone",
-        "add_run, and how a backfill of ranges goes on from its checkpoint",
-    ),
-    (
-        "instance/stored.py",
-        "tests/instance/test_redacting.py",
-        "test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log",
-        "each way to store runs, events, ticks, heartbeats and backfills",
-    ),
-    (
-        "instance/run_claims.py",
-        "tests/instance/test_run_claims.py",
-        "test_of_two_processes_that_claim_a_run_at_once_one_has_it",
-        "a run's claim is a row of KeyValueStoreTable, whose key is unique",
-    ),
-    (
-        "instance/postgres.py",
-        "tests/instance/test_storage.py",
-        "test_a_run_whose_tags_postgresql_refuses_is_not_stored_either",
-        "_core_add_run of SqlRunStorage gets the columns and the tags of a run",
-    ),
-    (
-        "instance/sqlite.py",
-        "tests/instance/test_sqlite.py",
-        "test_a_new_run_has_the_tables_that_dagster_would_make",
-        "tables and revision of a run's file",
-    ),
-    (
-        "instance/storage.py",
-        "tests/instance/test_storage.py",
-        "test_what_a_step_prints_is_kept_without_any_process_for_that",
-        "the methods of storages and of the manager of compute logs",
-    ),
-    (
-        "gateway/dagster_web/partition_statuses.py",
-        "tests/gateway/test_partition_statuses.py",
-        "test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time",
-        "the resolver of assetPartitionStatuses, and its types for two dimensions",
-    ),
-    (
-        "gateway/dagster_web/process.py",
-        "tests/gateway/test_dagster_web.py",
-        "test_the_run_storage_still_makes_runs_by_the_methods_that_we_name_users_in",
-        "the permissions, and by which methods requests store runs and backfills",
-    ),
-    (
-        "gateway/dagster_web/fields.py",
-        "tests/gateway/test_launches.py",
-        "test_a_query_evaluates_a_schedule_for_those_alone_who_may_try_it",
-        "which fields of the schema evaluate code, or show a stack",
-    ),
-    (
-        "gateway/dagster_web/launches.py",
-        "tests/gateway/test_launches.py",
-        "test_every_mutation_that_launches_and_way_to_select_is_judged_by_role",
-        "mutations that launch, and the snapshots of jobs and plans",
-    ),
-    (
-        "gateway/dagster_web/process.py",
-        "tests/gateway/api/test_run_config.py",
-        "test_a_launch_with_an_invalid_config_is_refused_with_the_field",
-        "the GraphQL type of an invalid run config",
-    ),
-    (
-        "gateway/dagster_web/webserver.py",
-        "tests/gateway/test_dagster_web.py",
-        "test_a_query_that_was_read_before_is_answered_as_dagster_reads_it",
-        "how DagsterWebserver executes queries and subscriptions",
-    ),
-]
-"""A module, a file of tests, a test in it, and what to check at an upgrade."""
+OURS = PROJECT_ROOT / "orchestration_project" / "engine" / "dagster_private"
+
+RUN_ELSEWHERE = {"parts_of_job", "parts_of_run", "reload_code_server"}
+"""Functions of `OURS` that tests of services and of commands run."""
+
+PAGE = PROJECT_ROOT / "docs" / "explanation" / "dagster-private.md"
 
 
 @pytest.fixture
@@ -792,15 +625,73 @@ def test_the_type_of_an_asset_job_is_what_dagster_defines():
     assert type(dg.define_asset_job("j")) is UnresolvedAssetJobDefinition
 
 
-def test_every_function_is_run_here_and_every_other_module_names_its_test():
-    functions = {name for name in dagster_private.__all__ if name.islower()}
-    assert functions <= {node.id for node in nodes(__file__) if isinstance(node, ast.Name)}
-    elsewhere = {module.path for module in read_modules() if private_uses(module)}
-    assert elsewhere - {"engine/dagster_private.py"} == {module for module, *_ in ELSEWHERE}
-    for _, file, test, _ in ELSEWHERE:
-        assert test in {node.name for node in nodes(file) if isinstance(node, ast.FunctionDef)}, (
-            f"{file} has no {test} any more"
-        )
+def test_code_servers_are_watched_at_the_interval_of_the_module(monkeypatch):
+    """Check WATCH_INTERVAL of server_watcher, read when a workspace begins to watch a server."""
+    monkeypatch.setattr(server_watcher, "WATCH_INTERVAL", 1)
+    watch_code_servers_seldom()
+    waits: list[float] = []
+    end: Any = SimpleNamespace(is_set=lambda: bool(waits), wait=waits.append)
+    server_watcher.watch_grpc_server_thread(
+        "here",
+        DagsterGrpcClient(host="localhost", port=1),
+        end,
+        get_location_entry=Mock(),
+        refresh_code_location=Mock(),
+        on_disconnect=Mock(),
+        on_reconnected=Mock(),
+        on_updated=Mock(),
+        on_error=Mock(),
+    )
+    assert waits == [SECONDS_BETWEEN_WATCHES]
+
+
+def test_a_failed_result_of_a_blocking_check_leaves_its_step_successful(instance):
+    """Check AssetCheckResult.to_asset_check_evaluation, called for each result of a step."""
+    spec = dg.AssetCheckSpec("whole", asset="checked", blocking=True)
+
+    @dg.asset(check_specs=[spec])
+    def checked() -> dg.MaterializeResult:
+        return dg.MaterializeResult(check_results=[UnenforcedCheckResult(passed=False)])
+
+    result = dg.materialize([checked], instance=instance, raise_on_error=False)
+    assert result.success
+    [evaluation] = result.get_asset_check_evaluations()
+    assert (evaluation.passed, evaluation.blocking) == (False, False)
+
+
+def test_every_function_is_run_here():
+    functions = {
+        node.name
+        for file in OURS.glob("*.py")
+        for node in nodes(str(file))
+        if isinstance(node, ast.FunctionDef) and node.col_offset == 0 and node.name[0] != "_"
+    }
+    run = {node.id for node in nodes(__file__) if isinstance(node, ast.Name)}
+    assert functions - RUN_ELSEWHERE <= run
+
+
+def read_table() -> Sequence[Sequence[str]]:
+    """Return the cells of the rows of the page's table."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_of_private_names_has_those_of_the_code():
+    listed = [name for names, *_ in read_table() for name in re.findall("`([^`]+)`", names)]
+    used = {use.split(": ")[1] for module in read_modules() for use in private_uses(module)}
+    used = {DAEMON_MODULE if name == "dagster._d" else name for name in used}
+    assert sorted(listed) == sorted(used)
+
+
+def test_each_row_of_the_table_has_a_reason_a_test_and_an_issue_or_none():
+    for names, reason, tests, issue in read_table():
+        assert reason.endswith("."), names
+        assert re.fullmatch(r"-|\d+(, \d+)*", issue), names
+        named = re.findall("`([^`]+)::([^`]+)`", tests)
+        assert named, names
+        for file, test in named:
+            functions = {node.name for node in nodes(file) if isinstance(node, ast.FunctionDef)}
+            assert test in functions, f"{file} has no {test} any more"
 
 
 def nodes(file: str) -> list[ast.AST]:

@@ -15,7 +15,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.presets import PresetTarget, read_preset
 from orchestration_project.engine.contracts.roles import ADMIN_KINDS, REQUIRES_ADMIN
-from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.dagster_private.definitions import models_of
 from orchestration_project.engine.options import not_dry
 from orchestration_project.services.alerts import names_of
 from orchestration_project.services.alerts.rules.channels import channels

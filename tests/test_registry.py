@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import build
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.dagster_private.definitions import models_of
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (

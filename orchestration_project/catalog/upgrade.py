@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Exists, Table, exists, literal, select, union
 from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.contracts.former_names import FORMER_NAMES
 from orchestration_project.engine.contracts.job_kinds import present_launch
-from orchestration_project.engine.dagster_private import rename_instigators
+from orchestration_project.engine.dagster_private.automation import rename_instigators
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.schedules.rules.schedules import Schedule

@@ -111,7 +111,7 @@ def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
     """Leave on what an installation had in use before names changed and domains were chosen."""
     from orchestration_project.catalog.upgrade import follow_new_names, keep_domains_in_use
     from orchestration_project.engine.connections.clock import Clock
-    from orchestration_project.engine.dagster_private import instigators_switched_on
+    from orchestration_project.engine.dagster_private.automation import instigators_switched_on
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:

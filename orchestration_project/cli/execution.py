@@ -18,7 +18,8 @@ from orchestration_project.engine.announcements import REPORTED_LATE, UNCHANGED
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.partition_tags import PARTITION, RANGE_END, RANGE_START
 from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
-from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
+from orchestration_project.engine.dagster_private.definitions import load_repository
+from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.replay_plans import RunSummary
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS

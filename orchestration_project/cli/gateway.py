@@ -10,7 +10,8 @@ import dagster as dg
 from orchestration_project.cli.execution import repository
 from orchestration_project.engine.contracts.job_kinds import require_kind
 from orchestration_project.engine.contracts.job_options import require_valid
-from orchestration_project.engine.dagster_private import models_of, watch_code_servers_seldom
+from orchestration_project.engine.dagster_private.definitions import models_of
+from orchestration_project.engine.dagster_private.processes import watch_code_servers_seldom
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

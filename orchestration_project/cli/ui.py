@@ -294,7 +294,7 @@ class ChoiceWatch:
                 self._follow("The declared sources changed")
 
     def _follow(self, said: str) -> None:
-        from orchestration_project.engine.dagster_private import reload_code_server
+        from orchestration_project.engine.dagster_private.processes import reload_code_server
 
         sys.stdout.write(f"{said}: the code is loaded again.\n")
         try:

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, insert, select
 
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.dagster_private import is_worker_gone
+from orchestration_project.engine.dagster_private.processes import is_worker_gone
 from orchestration_project.engine.dataset import Announcement, ChangeT, LoadedPartition, LoadSpec
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteResult, WriteTarget
 from orchestration_project.engine.warehouse.delivery import AfterWrite

@@ -140,7 +140,7 @@ def _holder(connection: Connection, place: dict[str, str]) -> str | None:
 
 def is_at_work(instance: "dg.DagsterInstance", run_id: str) -> bool:
     """Whether a run of this id has not ended, and its process is not known to be gone."""
-    from orchestration_project.engine.dagster_private import is_worker_gone
+    from orchestration_project.engine.dagster_private.processes import is_worker_gone
 
     run = instance.get_run_by_id(run_id)
     return run is not None and not run.is_finished and not is_worker_gone(instance, run)

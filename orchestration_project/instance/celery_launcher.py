@@ -11,8 +11,6 @@ from amqp.exceptions import AMQPError
 from celery import Celery
 from dagster import DagsterRun
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher.base import LaunchRunContext
-from dagster._serdes import ConfigurableClassData
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_RUN_PRIORITY_TAG
 from kombu.entity import Exchange, Queue
@@ -73,7 +71,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
     """Sends each run as a message to the queue of its domain; a worker executes it."""
 
     @classmethod
-    def of(cls, settings: Settings, inst_data: ConfigurableClassData | None) -> "CeleryLauncher":
+    def of(cls, settings: Settings, inst_data: Any) -> "CeleryLauncher":
         """Return the launcher of BROKER_URL."""
         assert settings.broker_url  # noqa: S101 - the settings require it
         launcher = cls(
@@ -88,7 +86,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
 
     address: str = ""
 
-    def launch_run(self, context: LaunchRunContext) -> None:
+    def launch_run(self, context: Any) -> None:
         """Send a run's message.
 
         Raises:

@@ -1,5 +1,6 @@
 """Worker of Celery: executes each run in a fork of a process that has loaded the definitions."""
 
+import json
 import logging
 import os
 import signal
@@ -11,10 +12,8 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, deserialize_value
 from dagster._cli.api import _execute_run_command_body
-from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import unpack_value
 from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 
 from orchestration_project.instance.celery_launcher import CeleryLauncher, app_of
@@ -99,7 +98,7 @@ def add_task(app: Celery) -> None:
 
     @app.task(name=TASK_EXECUTE_JOB_NAME, acks_late=False, ignore_result=True)
     def execute_job(execute_job_args_packed: Any) -> None:
-        arguments = unpack_value(execute_job_args_packed, as_type=ExecuteRunArgs)
+        arguments: Any = deserialize_value(json.dumps(execute_job_args_packed))
         with open_instance() as instance:
             execute_claimed(instance, arguments.run_id)
 

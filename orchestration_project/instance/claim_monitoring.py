@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
-from orchestration_project.engine.dagster_private import WorkerStatus
+from orchestration_project.engine.dagster_private.processes import WorkerStatus
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS, own_machine

@@ -18,20 +18,15 @@ from typing import Any, ClassVar
 import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.errors import DagsterCodeLocationLoadError, DagsterUserCodeUnreachableError
-from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._daemon import controller
-from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
-    consume_new_runs_for_automatic_reexecution,
-    retry_run,
-    should_retry,
-)
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import retry_run, should_retry
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from sqlalchemy import select
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.pauses import Pause, find_pause
-from orchestration_project.engine.dagster_private import watch_code_servers_seldom
+from orchestration_project.engine.dagster_private.processes import watch_code_servers_seldom
 from orchestration_project.engine.environment import compared_warehouse, open_warehouse
 from orchestration_project.engine.leases import (
     Lease,
@@ -226,9 +221,7 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
         """Handlers of runs that have ended."""
         return [self.retry_or_wait]
 
-    def run_iteration(
-        self, workspace_process_context: IWorkspaceProcessContext
-    ) -> Generator[Any, None, None]:
+    def run_iteration(self, workspace_process_context: Any) -> Generator[Any, None, None]:
         """Retry runs that wait, then those that have failed since the last iteration."""
         records = _awaited_retries(workspace_process_context.instance)
         yield from self.retry_or_wait(workspace_process_context, records, self._logger)
@@ -236,7 +229,7 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
 
     def retry_or_wait(
         self,
-        context: IWorkspaceProcessContext,
+        context: Any,
         records: Sequence[RunRecord],
         logger: logging.Logger,
     ) -> Iterator[None]:
@@ -258,7 +251,7 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
             except Exception as error:
                 is_awaited = isinstance(error, awaited)
                 if not _may_wait(record, MAX_RETRY_WAIT if is_awaited else MAX_UNKNOWN_WAIT):
-                    yield from _retry_once(context, record, logger)
+                    yield from self._retry_once(context, record, logger)
                 elif is_awaited:
                     logger.warning(
                         "the retry of run %s waits for its code server or database: %s",
@@ -275,12 +268,12 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
                         extra={"event": "retry_not_launched"},
                     )
 
-
-def _retry_once(
-    context: IWorkspaceProcessContext, record: RunRecord, logger: logging.Logger
-) -> Iterator[None]:
-    """Retry a run as Dagster does, which marks one that cannot be retried."""
-    yield from consume_new_runs_for_automatic_reexecution(context, [record], logger)
+    def _retry_once(
+        self, context: Any, record: RunRecord, logger: logging.Logger
+    ) -> Iterator[None]:
+        """Retry a run as Dagster does, which marks one that cannot be retried."""
+        for retry in super().handle_updated_runs_fns:
+            yield from retry(context, [record], logger)
 
 
 def _may_wait(record: RunRecord, longest: timedelta) -> bool:
@@ -340,7 +333,7 @@ class PausableQueue(WholeWaits, QueuedRunCoordinatorDaemon):
 
     def run_iteration(
         self,
-        workspace_process_context: IWorkspaceProcessContext,
+        workspace_process_context: Any,
         fixed_iteration_time: float | None = None,
     ) -> Generator[Any, None, None]:
         """Launch the queued runs that no pause holds."""

@@ -35,7 +35,10 @@ LAST_HEARTBEAT = text(
 
 UPTIME = text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())")
 
-_kvs = KeyValueStoreTable.c
+KEY_VALUES = KeyValueStoreTable
+"""Dagster's table of keys and values, whose key is unique."""
+
+_kvs = KEY_VALUES.c
 _logger = logging.getLogger(__name__)
 
 
@@ -90,9 +93,7 @@ class Heartbeats:
         if end is not None:
             end.set()
         with self._connect() as connection:
-            connection.execute(
-                delete(KeyValueStoreTable).where(_kvs.key == RUN_HEARTBEATS + run_id)
-            )
+            connection.execute(delete(KEY_VALUES).where(_kvs.key == RUN_HEARTBEATS + run_id))
 
     def last(self, run_id: str) -> Heartbeat | None:
         """Return the run's last heartbeat, None if it sent none."""
@@ -133,7 +134,7 @@ class Heartbeats:
 
     def _beat(self, run_id: str) -> None:
         sign = literal(f"{own_machine()} ").concat(NOW)
-        row = insert(KeyValueStoreTable).from_select(
+        row = insert(KEY_VALUES).from_select(
             ["key", "value"], select(literal(RUN_HEARTBEATS + run_id), sign)
         )
         with self._connect() as connection:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher.base import LaunchRunContext
-from dagster._serdes import ConfigurableClassData
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded, DagsterK8sUnrecoverableAPIError
 from kubernetes.client.rest import ApiException
@@ -74,7 +72,7 @@ class K8sLauncher(RunHealth, K8sRunLauncher):
 
     pod_name: str = ""
 
-    def launch_run(self, context: LaunchRunContext) -> None:
+    def launch_run(self, context: Any) -> None:
         """Create the job of a run, unless an attempt whose answer was lost has created it.
 
         Raises:
@@ -125,7 +123,7 @@ class K8sLauncher(RunHealth, K8sRunLauncher):
         return [{"name": secret.name} for secret in secrets]
 
     @classmethod
-    def of(cls, settings: Settings, inst_data: ConfigurableClassData | None) -> "K8sLauncher":
+    def of(cls, settings: Settings, inst_data: Any) -> "K8sLauncher":
         """Return the launcher of the settings KUBERNETES_….
 
         The credentials are those of the pod's service account, outside of a cluster those of the

@@ -8,16 +8,17 @@ import json
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
-from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.instance.heartbeats import Heartbeat, own_machine
 from orchestration_project.instance.postgres import PostgresEvents
+from orchestration_project.instance.stored import MAX_RETRIES_TAG
 from orchestration_project.settings import load_shared_settings
 
 MACHINE_TAG, EARLIER_MACHINE_TAG = f"{HIDDEN_PREFIX}machine", "orchestration_project/machine"
@@ -37,7 +38,7 @@ def own_run_tags() -> dict[str, str]:
     return {MACHINE_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", "user": account}
 
 
-class RunHealth(RunLauncher):
+class RunHealth:
     """Put before a launcher: it reports whether a run's process is alive, by its heartbeats.
 
     Attributes:
@@ -59,7 +60,8 @@ class RunHealth(RunLauncher):
             return self._health_from(beat)
         if beat is None and not is_on_this_machine(run.tags):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "running on another machine")
-        for start in self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
+        instance: Any = self._instance  # pyright: ignore[reportAttributeAccessIssue] - of the launcher
+        for start in instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
             pid = start.get_dagster_event().pid
             if pid and not is_alive(pid, since=start.timestamp):
                 last_words = LOG_HINT if GRPC_INFO_TAG in run.tags else ""
@@ -69,7 +71,7 @@ class RunHealth(RunLauncher):
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def _last_beat(self, run_id: str) -> Heartbeat | None:
-        storage = self._instance.event_log_storage
+        storage = self._instance.event_log_storage  # pyright: ignore[reportAttributeAccessIssue] - of the launcher
         return storage.heartbeats.last(run_id) if isinstance(storage, PostgresEvents) else None
 
     def _health_from(self, beat: Heartbeat) -> CheckRunHealthResult:

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster import QueuedRunCoordinator, SubmitRunContext
-from dagster._core.launcher.base import RunLauncher
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster import DefaultRunLauncher, QueuedRunCoordinator, SubmitRunContext
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.instance.launcher import CheckedRunLauncher
+from orchestration_project.instance.launcher import CheckedRunLauncher, RunHealth
 from orchestration_project.services.backfills import BACKFILL
 from orchestration_project.services.queues import PRIORITY_TAG
 from orchestration_project.settings import load_shared_settings
@@ -19,11 +17,12 @@ SECONDS_BETWEEN_ATTEMPTS = 15
 """A run whose code server or broker is away stays in the queue for ten minutes."""
 
 
-class SettingsLauncher(RunLauncher, ConfigurableClass):
+class SettingsLauncher(DefaultRunLauncher):
     """Chooses by RUN_LAUNCHER: the code server, workers of Celery, or Kubernetes jobs.
 
     Each process reads the settings itself, so a password is never part of the instance that
-    Dagster passes on command lines and in messages.
+    Dagster passes on command lines and in messages. It extends a launcher that Dagster exports, as
+    dagster.yaml can name no other class.
     """
 
     @classmethod
@@ -33,8 +32,8 @@ class SettingsLauncher(RunLauncher, ConfigurableClass):
 
     @classmethod
     def from_config_value(  # pyright: ignore[reportIncompatibleMethodOverride] - as SettingsStorage
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> RunLauncher:
+        cls, inst_data: Any, config_value: Mapping[str, Any]
+    ) -> RunHealth:
         """Return the launcher of the settings.
 
         Raises:
@@ -86,7 +85,7 @@ class SettingsCoordinator(QueuedRunCoordinator):
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+        cls, inst_data: Any, config_value: Mapping[str, Any]
     ) -> "SettingsCoordinator":
         """Return the queue of the settings."""
         return cls(

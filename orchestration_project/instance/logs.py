@@ -15,7 +15,6 @@ from threading import Event, Thread
 from typing import Any, TextIO
 
 import dagster as dg
-from dagster._core.execution.compute_logs import redirect_to_file
 
 from orchestration_project import release
 from orchestration_project.engine.connections.clock import Clock
@@ -448,10 +447,24 @@ def mirrored(stream: TextIO, path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     if _is_file(stream):
-        with _shown(stream, path), redirect_to_file(stream, str(path)):
+        with _shown(stream, path), _redirected(stream, path):
             yield
     else:
         yield
+
+
+@contextmanager
+def _redirected(stream: TextIO, path: Path) -> Iterator[None]:
+    """Redirect the descriptor of ``stream`` to the end of a file."""
+    descriptor = stream.fileno()
+    with path.open("ab") as file, os.fdopen(os.dup(descriptor), "wb") as original:
+        stream.flush()
+        os.dup2(file.fileno(), descriptor)
+        try:
+            yield
+        finally:
+            stream.flush()
+            os.dup2(original.fileno(), descriptor)
 
 
 def _is_file(stream: TextIO) -> bool:

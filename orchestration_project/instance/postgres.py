@@ -13,7 +13,6 @@ from typing import Any
 from dagster import DagsterEventType, EventLogEntry
 from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage
@@ -139,7 +138,7 @@ class PostgresEvents(StoredEvents, LimitedReads, PostgresEventLogStorage):
 class PostgresStorage(DagsterPostgresStorage):
     """Dagster's own storage in PostgreSQL."""
 
-    def __init__(self, url: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, url: str, inst_data: Any = None) -> None:
         super().__init__(url, inst_data=inst_data)  # makes the tables
         self._run_storage.dispose()
         self._run_storage = PostgresRuns(url, should_autocreate_tables=False)

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import psutil
 from dagster import DagsterEventType
-from dagster._core.storage.runs.schema import KeyValueStoreTable
 from sqlalchemy import Connection, delete, insert, literal, select, text
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.instance.heartbeats import own_machine
+from orchestration_project.instance.heartbeats import KEY_VALUES, own_machine
 
 PREFIX = "orchestration_project/claimed/"
 
@@ -26,7 +25,7 @@ RUN_ENDS = {
     DagsterEventType.RUN_CANCELED,
 }
 
-_kvs = KeyValueStoreTable.c
+_kvs = KEY_VALUES.c
 
 
 _NOW: Mapping[str, Any] = {
@@ -80,7 +79,7 @@ class RunClaims:
             with self._connect() as connection:
                 now = _NOW[connection.dialect.name]
                 row = {"key": PREFIX + run_id, "value": literal(holder).concat(now)}
-                connection.execute(insert(KeyValueStoreTable).values(row))
+                connection.execute(insert(KEY_VALUES).values(row))
         except IntegrityError:
             return False
         return True
@@ -103,4 +102,4 @@ class RunClaims:
     def release(self, run_id: str) -> None:
         """Remove the claim of a run, if it has one."""
         with self._connect() as connection:
-            connection.execute(delete(KeyValueStoreTable).where(_kvs.key == PREFIX + run_id))
+            connection.execute(delete(KEY_VALUES).where(_kvs.key == PREFIX + run_id))

@@ -8,7 +8,7 @@ from dagster._core.events import EngineEventData
 
 from orchestration_project.catalog.configuration import CONFIGURATION
 from orchestration_project.engine.contracts.job_options import require_valid, within
-from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.dagster_private.definitions import models_of
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.loads import LoadOptions, refuse_unused_options
 from orchestration_project.engine.tracing.traceparent import trace_of_tags

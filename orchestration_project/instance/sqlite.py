@@ -21,18 +21,15 @@ from typing import Any
 
 from dagster import AssetKey, EventLogEntry
 from dagster._core.events import ASSET_EVENTS
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
-    SqliteEventLogStorage,
     SqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, create_engine, event  # noqa: TID251 - of Dagster's files
 from sqlalchemy.pool import Pool, QueuePool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
@@ -51,6 +48,9 @@ EVENTS_AT_ONCE = 200
 HAS_VERSION = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 """Statement that gives a row where Dagster has recorded the version of a file's tables."""
 
+MAX_LOCK_WAIT_SECONDS = 30
+"""Longest wait for another process that writes to a file, as Dagster's own connections wait."""
+
 FILES_KEPT_OPEN = 8
 """The index, the runs, the schedules, and the runs that are looked at or written now."""
 
@@ -66,7 +66,7 @@ class _Engines:
         """Return the engine of ``url``; forget the one that was used least recently."""
         with self._lock:
             if url not in self._of_url:
-                timeout = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+                timeout = {"timeout": MAX_LOCK_WAIT_SECONDS}
                 self._of_url[url] = create_engine(
                     url, poolclass=QueuePool, pool_size=1, max_overflow=-1, connect_args=timeout
                 )
@@ -115,7 +115,7 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
 
     def _finish_index(self) -> None:
         """Make the rest of the file for all runs, if a process was killed while it made it."""
-        file, seconds = self.path_for_shard(INDEX_SHARD_NAME), SQLITE_BUSY_TIMEOUT_SECONDS
+        file, seconds = self.path_for_shard(INDEX_SHARD_NAME), MAX_LOCK_WAIT_SECONDS
         with closing(sqlite3.connect(file, timeout=seconds)) as connection:
             is_whole = connection.execute(HAS_VERSION).fetchone() is not None
         if not is_whole:
@@ -228,7 +228,7 @@ def _make_as(model: str, file: Path) -> None:
     """Make the tables of ``model`` in a new file, whole or, if another has just done so, not."""
     with partial_file(file.parent, prefix=file.stem, suffix=".partial") as (_, partial):
         with (
-            closing(sqlite3.connect(model, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as made,
+            closing(sqlite3.connect(model, timeout=MAX_LOCK_WAIT_SECONDS)) as made,
             closing(sqlite3.connect(partial)) as connection,
         ):
             connection.execute("PRAGMA journal_mode = WAL")
@@ -271,21 +271,17 @@ class SqliteTicks(StoredTicks, SqliteScheduleStorage):
 class SqliteStorage(DagsterSqliteStorage):
     """Dagster's own storage, with engines that stay."""
 
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         spare_the_disk(Path(base_dir).resolve())
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_AT_ONCE))  # noqa: TID251 - Dagster's only switch
         super().__init__(base_dir, inst_data)
-        history = Path(base_dir).resolve() / "history"
-        self._run_storage = SqliteRuns(f"sqlite:///{history}/runs.db")
-        self._event_log_storage = SqliteEvents(f"{history}/runs")
-        self._schedule_storage = SqliteTicks(
-            create_db_conn_string(f"{Path(base_dir).resolve()}/schedules", "schedules")
-        )
+        folder = Path(base_dir).resolve()
+        self._run_storage = SqliteRuns(f"sqlite:///{folder}/history/runs.db")
+        self._event_log_storage = SqliteEvents(f"{folder}/history/runs")
+        self._schedule_storage = SqliteTicks(f"sqlite:///{folder}/schedules/schedules.db")
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData, config_value: Any
-    ) -> "SqliteStorage":
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> "SqliteStorage":
         """Make what a dagster.yaml asks for; Dagster's own method would make Dagster's class."""
         return cls.from_local(inst_data=inst_data, **config_value)
 

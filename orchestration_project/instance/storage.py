@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from dagster import DagsterInstance
-from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.cloud_storage_compute_log_manager import (
     PollingComputeLogSubscriptionManager,
 )
-from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.local_compute_log_manager import (
-    IO_TYPE_EXTENSION,
-    LocalComputeLogManager,
-)
+from dagster._core.storage.compute_log_manager import CapturedLogContext
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -77,11 +73,12 @@ def _unusable_url(found: str) -> ConfigurationError:
     )
 
 
-class SettingsStorage(DagsterStorage, ConfigurableClass):
+class SettingsStorage(DagsterPostgresStorage):
     """Runs, events, schedules: SQLite below STATE_DIR, PostgreSQL if DAGSTER_DATABASE_URL is set.
 
     It only chooses: what Dagster gets is one of its own two storages, which keeps secrets out of
-    what it stores, and SQLite's opened faster.
+    what it stores, and SQLite's opened faster. It extends one that Dagster exports, as
+    dagster.yaml can name no other class.
     """
 
     @classmethod
@@ -90,8 +87,8 @@ class SettingsStorage(DagsterStorage, ConfigurableClass):
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    def from_config_value(  # pyright: ignore[reportIncompatibleMethodOverride] - it chooses
+        cls, inst_data: Any, config_value: Mapping[str, Any]
     ) -> SqliteStorage | PostgresStorage:
         """Open the storage that the settings name."""
         settings = load_shared_settings()
@@ -111,7 +108,7 @@ def _one_process_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
-def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> PostgresStorage:
+def _open_postgres(url: str, inst_data: Any) -> PostgresStorage:
     try:
         storage = PostgresStorage(postgres_url(url), inst_data)
         run_storage: Any = storage.run_storage
@@ -137,6 +134,10 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Postgre
     return storage
 
 
+EXTENSIONS = ("out", "err")
+"""Extensions of the files of stdout and stderr, as Dagster names them."""
+
+
 class StateComputeLogs(LocalComputeLogManager):
     """Compute logs of steps, below STATE_DIR, and in a bucket that ARTIFACTS_URL names."""
 
@@ -153,9 +154,7 @@ class StateComputeLogs(LocalComputeLogManager):
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> Self:
+    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:
         """Keep the logs below STATE_DIR."""
         return cls(
             str(state_folder(load_shared_settings(), "dagster", "compute_logs")),
@@ -166,8 +165,7 @@ class StateComputeLogs(LocalComputeLogManager):
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         """Capture what a step writes, and show it on the console meanwhile."""
         out, err = (
-            Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
-            for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+            Path(self.get_captured_local_path(log_key, extension)) for extension in EXTENSIONS
         )
         shared = self.shared.stored_meanwhile([out, err]) if self.shared else nullcontext()
         with shared, mirrored(sys.stdout, out), mirrored(sys.stderr, err):
@@ -184,20 +182,21 @@ class StateComputeLogs(LocalComputeLogManager):
         complete = Path(self.complete_artifact_path(log_key))
         if self.shared is None or not self.shared.has(complete):
             return False
-        for each in IO_TYPE_EXTENSION.values():  # a download reads the file of this host
-            self.shared.fetch(Path(self.get_captured_local_path(log_key, each)))
+        for extension in EXTENSIONS:  # a download reads the file of this host
+            self.shared.fetch(Path(self.get_captured_local_path(log_key, extension)))
         complete.touch()
         return True
 
     def get_log_data_for_type(
         self,
         log_key: Sequence[str],
-        io_type: ComputeIOType,
+        io_type: Any,
         offset: int | None = 0,
         max_bytes: int | None = None,
     ) -> tuple[bytes, int] | tuple[None, int]:
         """Return what a step has written so far: its file here, or in the artifact store."""
-        file = Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[io_type]))
+        extension = io_type.value.removeprefix("std")
+        file = Path(self.get_captured_local_path(log_key, extension))
         if self.shared is None or file.exists():
             return super().get_log_data_for_type(log_key, io_type, offset, max_bytes)
         return self.shared.read(file, offset or 0, max_bytes)
@@ -220,8 +219,6 @@ class StateArtifacts(LocalArtifactStorage):
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> Self:
+    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:
         """Keep the files below STATE_DIR."""
         return cls(str(state_folder(load_shared_settings(), "dagster")), inst_data=inst_data)

@@ -28,22 +28,15 @@ from dagster import (
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import InstigatorTick
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.schedules.base import ScheduleStorage
-from dagster._core.storage.tags import (
-    MAX_RETRIES_TAG,
-    SCHEDULE_NAME_TAG,
-    SENSOR_NAME_TAG,
-)
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project import release
@@ -69,8 +62,15 @@ from orchestration_project.settings.project import DEFINITIONS
 
 UNSUCCESSFUL_ENDS = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 
-LAUNCHERS = {BACKFILL: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
+LAUNCHERS = {
+    BACKFILL: "backfill",
+    "dagster/schedule_name": "schedule",
+    "dagster/sensor_name": "sensor",
+}
 """Trigger of a run, by Dagster's tag."""
+
+MAX_RETRIES_TAG = "dagster/max_retries"
+"""Dagster's tag of a run: how often the daemon may retry it."""
 
 
 class StoredRuns(SqlRunStorage):
@@ -137,7 +137,7 @@ class StoredRuns(SqlRunStorage):
         own = RunsFilter(tags=DagsterRun.tags_for_backfill_id(backfill.backfill_id))
         return any(RANGE_START in run.tags for run in self.get_runs(own, limit=1))
 
-    def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
+    def add_daemon_heartbeat(self, daemon_heartbeat: Any) -> None:
         """Store a heartbeat, and the errors since the last one."""
         errors = [without_secrets_in(error) for error in daemon_heartbeat.errors or ()]
         super().add_daemon_heartbeat(daemon_heartbeat._replace(errors=errors))
@@ -156,7 +156,7 @@ def visible(run: DagsterRun) -> DagsterRun:
         given = {name: given[name] for name in given.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}}
     tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given, **_kind(run)}
     if run.remote_job_origin is None and _is_of_location(run):
-        run = run._replace(remote_job_origin=RemoteJobOrigin(repository_origin(), run.job_name))
+        run = run._replace(remote_job_origin=repository_origin().get_job_origin(run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
         tags.setdefault("user", psutil.Process().username())
     return run._replace(tags=tags)

@@ -9,7 +9,7 @@ import dagster as dg
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.contracts.problems import FailedBackfill, Unit
-from orchestration_project.engine.dagster_private import (
+from orchestration_project.engine.dagster_private.backfills import (
     BulkActionStatus,
     PartitionBackfill,
     add_asset_backfill,

@@ -9,7 +9,7 @@ import dagster as dg
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.dagster_private import instigators_switched_on
+from orchestration_project.engine.dagster_private.automation import instigators_switched_on
 
 READ_ONLY = "25006"
 """PostgreSQL's code of a statement that a read-only transaction refuses."""

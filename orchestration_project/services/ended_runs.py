@@ -26,7 +26,7 @@ from orchestration_project.engine.contracts.problems import (
     Notice,
     Unit,
 )
-from orchestration_project.engine.dagster_private import SerializableErrorInfo
+from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 from orchestration_project.engine.tracing.traceparent import trace_of_tags
 
 Outcome = Literal["success", "failure", "canceled"]

@@ -14,7 +14,7 @@ from orchestration_project.engine.announcements import event_metadata, time_of
 from orchestration_project.engine.connections.artifacts import ArtifactStore, put_content
 from orchestration_project.engine.contracts.problems import EVALUATED_BY_LOAD
 from orchestration_project.engine.contracts.rules import OFFENDERS_KEPT, AuditSummary
-from orchestration_project.engine.dagster_private import UnenforcedCheckResult
+from orchestration_project.engine.dagster_private.definitions import UnenforcedCheckResult
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.redaction import redacted

@@ -146,7 +146,7 @@ def known_subjects(registry: "Registry") -> Collection[str]:
 
 def pause_of_job(pauses: Iterable[Pause], job: "dg.JobDefinition") -> Pause | None:
     """Return the pause that holds the runs of a job; None: they start."""
-    from orchestration_project.engine.dagster_private import parts_of_job
+    from orchestration_project.engine.dagster_private.definitions import parts_of_job
 
     return find_pause(pauses, _subjects(*parts_of_job(job)))
 
@@ -234,7 +234,7 @@ def _silence_if_paused(pauses: Collection[Pause], probe: "Probe") -> "Probe":
 
 def subjects_of_run(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> frozenset[str]:
     """Return the subjects whose pause holds a run; none of a job that runs while paused."""
-    from orchestration_project.engine.dagster_private import parts_of_run
+    from orchestration_project.engine.dagster_private.definitions import parts_of_run
 
     return _subjects(*parts_of_run(instance, run))
 

@@ -18,7 +18,7 @@ from orchestration_project.engine.connections.artifacts import (
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.files import state_folder
 from orchestration_project.engine.connections.log_files import FOLDER
-from orchestration_project.engine.dagster_private import ping_code_server
+from orchestration_project.engine.dagster_private.processes import ping_code_server
 from orchestration_project.engine.environment import (
     open_warehouse,
     unprepared_warehouse,

@@ -16,7 +16,7 @@ import dagster as dg
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text
 
 from orchestration_project.engine.contracts.retention import FORGOTTEN_EVENTS, prunable
-from orchestration_project.engine.dagster_private import (
+from orchestration_project.engine.dagster_private.storage import (
     RUNLESS_RUN_ID,
     EventLogFiles,
     EventLogTable,

@@ -27,7 +27,7 @@ from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.exports import read_exports
 from orchestration_project.engine.contracts.retention import CAPTURED
-from orchestration_project.engine.dagster_private import is_valid_cron_string
+from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.leases import LostLeaseError, end_lease_of, renew, take
 from orchestration_project.engine.warehouse import Warehouse

@@ -20,7 +20,10 @@ from orchestration_project.domains.prices.tables import prices_symbol_spellings
 from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.contracts.former_names import FORMER_NAMES
 from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
-from orchestration_project.engine.dagster_private import is_switched_on, switch_automation
+from orchestration_project.engine.dagster_private.automation import (
+    is_switched_on,
+    switch_automation,
+)
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.stored import repository_origin

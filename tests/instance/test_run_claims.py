@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.remote_origin import RemoteJobOrigin
 
-from orchestration_project.engine.dagster_private import load_repository
+from orchestration_project.engine.dagster_private.definitions import load_repository
 from orchestration_project.instance.celery_worker import RunWatch, execute_claimed
 from orchestration_project.instance.launcher import MACHINE_TAG
 from orchestration_project.instance.storage import open_instance

@@ -10,7 +10,7 @@ from sqlalchemy import event, select
 
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.exports import read_exports
-from orchestration_project.engine.dagster_private import is_valid_cron_string
+from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import ExportResult, Exports

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.exports import read_exports
-from orchestration_project.engine.dagster_private import is_valid_cron_string
+from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 from orchestration_project.errors import TransientError
 from orchestration_project.services.exports import scheduled_since
 from orchestration_project.services.exports.work import (

@@ -7,7 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from orchestration_project.engine.contracts.cron import read_cron
-from orchestration_project.engine.dagster_private import is_valid_cron_string, previous_cron_time
+from orchestration_project.engine.dagster_private.automation import (
+    is_valid_cron_string,
+    previous_cron_time,
+)
 from orchestration_project.services.schedules.rules.timetable import (
     Timetable,
     Window,

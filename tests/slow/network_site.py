@@ -14,7 +14,7 @@ import psutil
 from dagster._core.remote_origin import RemoteJobOrigin
 
 from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.engine.dagster_private import load_repository
+from orchestration_project.engine.dagster_private.definitions import load_repository
 from orchestration_project.instance.launcher import MACHINE_TAG
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin

@@ -8,7 +8,7 @@ import pytest
 from dagster._core.launcher.base import LaunchRunContext
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.dagster_private import load_repository
+from orchestration_project.engine.dagster_private.definitions import load_repository
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.host_samples import latest_samples

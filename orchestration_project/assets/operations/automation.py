@@ -10,7 +10,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.kinds import Kind
 from orchestration_project.engine.contracts.automation import PROFILE, Automation, chosen
 from orchestration_project.engine.contracts.roles import requires_admin
-from orchestration_project.engine.dagster_private import (
+from orchestration_project.engine.dagster_private.automation import (
     AnyAutomation,
     RepositoryOrigin,
     is_switched_on,

@@ -9,7 +9,7 @@ import dagster as dg
 
 from orchestration_project.engine.contracts.job_options import job_text, kinds_text
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN, admin_kinds
-from orchestration_project.engine.dagster_private import declare_model
+from orchestration_project.engine.dagster_private.definitions import declare_model
 from orchestration_project.engine.options import JobOptions, model_of_kinds
 from orchestration_project.services.links import launchpad
 

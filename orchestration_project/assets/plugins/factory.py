@@ -11,7 +11,7 @@ from orchestration_project.assets.specs import asset_spec, utc_days
 from orchestration_project.domains.plugins.tables import plugins_rows
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.contracts.job_options import job_text
-from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
+from orchestration_project.engine.dagster_private.definitions import UnresolvedAssetJobDefinition
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.runner import asked_keys
 from orchestration_project.engine.warehouse import Warehouse

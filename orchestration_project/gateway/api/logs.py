@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from orchestration_project.engine.contracts.api.runs import Event, Events
 from orchestration_project.engine.contracts.roles import without_stacks
-from orchestration_project.engine.dagster_private import event_cursor
+from orchestration_project.engine.dagster_private.storage import event_cursor
 from orchestration_project.gateway.api.feeds import SSE, Entry, Feed, FeedPage, NumberedSource
 from orchestration_project.gateway.api.jobs import find_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters

@@ -1,5 +1,5 @@
 """Dagster's web server for the gateway, whose only package this is that uses private Dagster.
 
 Private to Dagster 1.13: the modules `dagster._*`, `dagster_graphql`, `dagster_webserver` and
-`dagster_shared`. `tests/test_dagster_private.py` says what to check at an upgrade.
+`dagster_shared`. `docs/explanation/dagster-private.md` lists the names.
 """

@@ -6,10 +6,6 @@ They are held where they are resolved, so that no alias, fragment or subscriptio
 from collections.abc import Callable
 from typing import Any
 
-from dagster._core.definitions.selector import ScheduleSelector
-from dagster._core.workspace.permissions import Permissions
-from dagster_graphql.schema.instigation import GrapheneTickEvaluation
-from dagster_shared.error import SerializableErrorInfo
 from graphql import (
     GraphQLError,
     GraphQLField,
@@ -21,6 +17,7 @@ from graphql import (
 
 from orchestration_project.engine.contracts.addresses import is_log_key
 from orchestration_project.engine.contracts.roles import Role, shown_to
+from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 
 Resolver = Callable[..., Any]
 
@@ -76,13 +73,12 @@ def _for_who_may_launch(resolve: Resolver) -> Resolver:
     """Evaluating a schedule or sensor runs its code; a query reaches it as mutations do."""
 
     def evaluated(tick: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
-        selector = tick._selector
-        is_schedule = isinstance(selector, ScheduleSelector)
-        needed = Permissions.SCHEDULE_DRY_RUN if is_schedule else Permissions.SENSOR_DRY_RUN
-        if info.context.has_permission_for_selector(needed, selector):
+        if info.context.may_evaluate(tick._selector):
             return resolve(tick, info, **arguments)
-        found = info.context.get_schedule if is_schedule else info.context.get_sensor
         message = f"{info.context.principal.role} may not evaluate this"
-        return GrapheneTickEvaluation(SerializableErrorInfo(message, [], None), found(selector))
+        evaluation: Any = info.return_type
+        return evaluation.graphene_type(
+            SerializableErrorInfo(message, [], None), info.context.find_automation(tick._selector)
+        )
 
     return evaluated

@@ -5,31 +5,34 @@ It reads snapshots that are private to Dagster 1.13; roles decide by tags, by
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import dagster as dg
 from dagster import JobSelector
-from dagster._core.definitions.selector import ScheduleSelector, SensorSelector
 from dagster._core.definitions.sensor_definition import SensorType
-from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_representation.code_location import is_implicit_asset_job_name
-from dagster._core.remote_representation.external import RemoteRepository, RemoteSensor
-from dagster._core.snap.execution_plan_snapshot import ExecutionPlanSnapshot, ExecutionStepSnap
-from dagster._core.snap.node import OpDefSnap
-from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
 from orchestration_project.engine.contracts.job_options import within
 from orchestration_project.engine.contracts.roles import parts_of_kinds, tags_of_kind
+from orchestration_project.engine.dagster_private.backfills import PartitionBackfill
 
 Part = Mapping[str, str] | None
 """The tags of an asset, an op or a job that would run; None if it cannot be resolved."""
 
 UNRESOLVED: Sequence[Part] = (None,)
 
+Repository: TypeAlias = Any
+"""The definitions of a code location, as Dagster's workspace has them."""
+
+Plan: TypeAlias = Any
+Step: TypeAlias = Any
+"""An execution plan, as stored with a run, and a step of it."""
+
 
 class Launches:
     """Resolves launches in the workspace of one request."""
 
-    def __init__(self, context: BaseWorkspaceRequestContext) -> None:
+    def __init__(self, context: Any) -> None:
         self._context = context
 
     def of_run(self, run: dg.DagsterRun) -> Sequence[Part]:
@@ -85,7 +88,7 @@ class Launches:
             return None
         return _parts_of_job(repository, selector.job_name)
 
-    def of_schedule(self, selector: ScheduleSelector) -> Sequence[Part] | None:
+    def of_schedule(self, selector: Any) -> Sequence[Part] | None:
         """Return the parts that a schedule may launch, None for an unknown schedule."""
         schedule = self._context.get_schedule(selector)
         repository = self._repository(selector.location_name, selector.repository_name)
@@ -93,7 +96,7 @@ class Launches:
             return None
         return _parts_of_job(repository, schedule.job_name)
 
-    def of_sensor(self, selector: SensorSelector) -> Sequence[Part] | None:
+    def of_sensor(self, selector: Any) -> Sequence[Part] | None:
         """Return the parts that a sensor may launch, None for an unknown sensor."""
         sensor = self._context.get_sensor(selector)
         repository = self._repository(selector.location_name, selector.repository_name)
@@ -119,25 +122,23 @@ class Launches:
         known = [tags for tags in found if tags is not None]
         return {name: value for tags in known for name, value in tags.items()} if known else None
 
-    def _repository(self, location: str, name: str) -> RemoteRepository | None:
+    def _repository(self, location: str, name: str) -> Repository | None:
         if not self._context.has_code_location(location):
             return None
         found = self._context.get_code_location(location)
         return found.get_repository(name) if found.has_repository(name) else None
 
-    def _repositories(self) -> Iterator[RemoteRepository]:
+    def _repositories(self) -> Iterator[Repository]:
         for location in self._context.code_locations:
             yield from location.get_repositories().values()
 
 
-def _tags(repository: RemoteRepository, key: dg.AssetKey) -> Part:
+def _tags(repository: Repository, key: dg.AssetKey) -> Part:
     snap = repository.get_asset_node_snap(key)
     return None if snap is None else snap.tags or {}
 
 
-def _parts_of_plan(
-    repository: RemoteRepository, run: dg.DagsterRun, plan: ExecutionPlanSnapshot
-) -> Iterator[Part]:
+def _parts_of_plan(repository: Repository, run: dg.DagsterRun, plan: Plan) -> Iterator[Part]:
     """Yield the parts of a plan's steps that run, each with the kind that its config selects.
 
     One step of a graph says nothing of the asset that the graph makes, so steps of a node of the
@@ -159,17 +160,17 @@ def _parts_of_plan(
             yield None
 
 
-def _node(step: ExecutionStepSnap) -> str:
+def _node(step: Step) -> str:
     return step.node_handle_id.partition(".")[0]
 
 
-def _keys_of(steps: Iterable[ExecutionStepSnap]) -> Iterator[dg.AssetKey]:
+def _keys_of(steps: Iterable[Step]) -> Iterator[dg.AssetKey]:
     for step in steps:
         for entity in step.entity_keys:
             yield entity.asset_key if isinstance(entity, dg.AssetCheckKey) else entity
 
 
-def _parts_of_job(repository: RemoteRepository, name: str) -> Sequence[Part]:
+def _parts_of_job(repository: Repository, name: str) -> Sequence[Part]:
     """Return the parts of all that a job runs where nothing is selected of it."""
     if not repository.has_job(name):
         return UNRESOLVED
@@ -179,11 +180,11 @@ def _parts_of_job(repository: RemoteRepository, name: str) -> Sequence[Part]:
     return [None if part is None else {**job.tags, **part} for part in parts or [{}]]
 
 
-def _parts_of_ops(repository: RemoteRepository, job: str) -> Sequence[Part]:
+def _parts_of_ops(repository: Repository, job: str) -> Sequence[Part]:
     return [part for op in _ops(repository, job) for part in parts_of_kinds(op.tags)]
 
 
-def _keys_of_job(repository: RemoteRepository, name: str) -> set[dg.AssetKey]:
+def _keys_of_job(repository: Repository, name: str) -> set[dg.AssetKey]:
     """Return the assets that a job makes or checks, without those that it only reads."""
     ops = {op.name for op in _ops(repository, name)}
     made = repository.get_asset_node_snaps(name)
@@ -193,11 +194,11 @@ def _keys_of_job(repository: RemoteRepository, name: str) -> set[dg.AssetKey]:
     }
 
 
-def _ops(repository: RemoteRepository, job: str) -> Sequence[OpDefSnap]:
+def _ops(repository: Repository, job: str) -> Sequence[Any]:
     return repository.get_full_job(job).job_snapshot.node_defs_snapshot.op_def_snaps
 
 
-def _parts_of_selection(repository: RemoteRepository, sensor: RemoteSensor) -> Sequence[Part]:
+def _parts_of_selection(repository: Repository, sensor: Any) -> Sequence[Part]:
     """Return the parts of the assets that a sensor selects, or may launch by their conditions."""
     selection = sensor.asset_selection
     try:
@@ -214,7 +215,7 @@ def _parts_of_selection(repository: RemoteRepository, sensor: RemoteSensor) -> S
     ]
 
 
-def _is_automated(repository: RemoteRepository, key: dg.AssetKey) -> bool:
+def _is_automated(repository: Repository, key: dg.AssetKey) -> bool:
     snap = repository.get_asset_node_snap(key)
     return snap is not None and bool(
         snap.automation_condition_snapshot or snap.auto_materialize_policy

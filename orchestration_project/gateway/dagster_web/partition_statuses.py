@@ -8,75 +8,69 @@ dimension, which the pages support as well, nothing is reversed.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from dagster import MultiPartitionsDefinition
-from dagster._core.definitions.partitions.utils import PartitionRangeStatus
-from dagster_graphql.schema.pipelines.pipeline import (
-    GrapheneDefaultPartitionStatuses,
-    GrapheneMultiPartitionRangeStatuses,
-    GrapheneMultiPartitionStatuses,
-    GrapheneTimePartitionRangeStatus,
-    GrapheneTimePartitionStatuses,
-)
 from graphql import GraphQLResolveInfo, GraphQLSchema
 
-STATUSES, OF_A_KEY, OF_TIMES, RANGE = (
-    cast("Callable[..., Any]", kind)  # graphene declares fields, not parameters
-    for kind in (
-        GrapheneMultiPartitionStatuses,
-        GrapheneMultiPartitionRangeStatuses,
-        GrapheneTimePartitionStatuses,
-        GrapheneTimePartitionRangeStatus,
-    )
+TYPES = STATUSES, OF_A_KEY, OF_TIMES, RANGE, OF_KEYS = (
+    "MultiPartitionStatuses",
+    "MaterializedPartitionRangeStatuses2D",
+    "TimePartitionStatuses",
+    "TimePartitionRangeStatus",
+    "DefaultPartitionStatuses",
 )
+"""Types of Dagster's GraphQL schema, as queries name them."""
 
 KEYS_BY_STATUS = {
-    PartitionRangeStatus.MATERIALIZED: "materializedPartitions",
-    PartitionRangeStatus.FAILED: "failedPartitions",
-    PartitionRangeStatus.MATERIALIZING: "materializingPartitions",
+    "MATERIALIZED": "materializedPartitions",
+    "FAILED": "failedPartitions",
+    "MATERIALIZING": "materializingPartitions",
 }
+
+Classes = Mapping[str, Any]
+"""The classes of `TYPES`, whose instances resolvers return, by name."""
 
 
 def group_by_first_dimension(schema: GraphQLSchema) -> None:
     """Make `AssetNode.assetPartitionStatuses` of ``schema`` group by the first dimension."""
     types: dict[str, Any] = dict(schema.type_map)
+    classes = {name: types[name].graphene_type for name in TYPES}
     field = types["AssetNode"].fields["assetPartitionStatuses"]
     resolve = field.resolve
 
     async def resolved(node: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
         found = await resolve(node, info, **arguments)
-        if not isinstance(found, GrapheneMultiPartitionStatuses):
+        if not isinstance(found, classes[STATUSES]):
             return found
         definition = node._asset_node_snap.partitions.get_partitions_definition()
-        return by_first_dimension(found, definition)
+        return by_first_dimension(found, definition, classes)
 
     field.resolve = resolved
 
 
 def by_first_dimension(
-    statuses: GrapheneMultiPartitionStatuses, definition: MultiPartitionsDefinition
-) -> GrapheneMultiPartitionStatuses:
+    statuses: Any, definition: MultiPartitionsDefinition, classes: Classes
+) -> Any:
     """Return the same statuses by the first dimension: of each of its keys, the ranges of time."""
     first = definition.partitions_defs[0]
-    found: Any = statuses
-    if found.primaryDimensionName == first.name:
+    if statuses.primaryDimensionName == first.name:
         return statuses
     ranges: defaultdict[str, list[Any]] = defaultdict(list)
-    for each in found.ranges:
-        if not isinstance(each.secondaryDim, GrapheneDefaultPartitionStatuses):
+    for each in statuses.ranges:
+        if not isinstance(each.secondaryDim, classes[OF_KEYS]):
             return statuses
         for status, keys in KEYS_BY_STATUS.items():
             for key in getattr(each.secondaryDim, keys):
-                _add(ranges[key], each, status)
-    return STATUSES(
+                _add(ranges[key], each, status, classes[RANGE])
+    return classes[STATUSES](
         primaryDimensionName=first.name,
         ranges=[
-            OF_A_KEY(
+            classes[OF_A_KEY](
                 primaryDimStartKey=key,
                 primaryDimEndKey=key,
-                secondaryDim=OF_TIMES(ranges=ranges[key]),
+                secondaryDim=classes[OF_TIMES](ranges=ranges[key]),
             )
             for key in first.partitions_def.get_partition_keys()
             if key in ranges
@@ -84,14 +78,14 @@ def by_first_dimension(
     )
 
 
-def _add(ranges: list[Any], found: Any, status: PartitionRangeStatus) -> None:
+def _add(ranges: list[Any], found: Any, status: str, range_class: Any) -> None:
     """Add a range of time to those of a key; one that follows on the last becomes part of it."""
     last = ranges[-1] if ranges else None
     if last and (last.status, last.endTime) == (status, found.primaryDimStartTime):
         last.endTime, last.endKey = found.primaryDimEndTime, found.primaryDimEndKey
         return
     ranges.append(
-        RANGE(
+        range_class(
             startTime=found.primaryDimStartTime,
             endTime=found.primaryDimEndTime,
             startKey=found.primaryDimStartKey,

@@ -1,22 +1,20 @@
 """Dagster's web server, unchanged but for permissions, tags and errors, which follow who asks."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 from dagster import JobSelector
 from dagster._check import CheckError
-from dagster._config.stack import EvaluationStackRoot
 from dagster._core.definitions.selector import ScheduleSelector, SensorSelector
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._core.workspace.permissions import (
-    EDITOR_PERMISSIONS,
-    LOCATION_SCOPED_PERMISSIONS,
     PermissionResult,
     Permissions,
 )
@@ -38,11 +36,11 @@ from orchestration_project.engine.contracts.roles import (
     may_run,
     permissions_of,
 )
-from orchestration_project.engine.dagster_private import (
+from orchestration_project.engine.dagster_private.backfills import (
     BulkActionStatus,
     PartitionBackfill,
-    SerializableErrorInfo,
 )
+from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 from orchestration_project.engine.tracing.traceparent import REJECTED_TAG, current_trace
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
@@ -123,7 +121,7 @@ def _require_valid(check: Check, job: str, run_config: Mapping[str, Any]) -> Non
 
 def _invalid(job: str, message: str) -> Any:
     """Return what Dagster answers of a config that its schema refuses, with this message."""
-    stack = GrapheneEvaluationStack(EvaluationStackRoot())
+    stack = GrapheneEvaluationStack(SimpleNamespace(entries=[]))
     problem: dict[str, Any] = {"message": message, "path": [], "stack": stack, "reason": REASON}
     errors = [GrapheneRuntimeMismatchConfigError(**problem)]
     answer: dict[str, Any] = {"pipeline_name": job, "errors": errors}
@@ -151,7 +149,7 @@ class RoleContext(WorkspaceRequestContext):
     @property
     def permissions(self) -> Mapping[str, PermissionResult]:
         """Each of Dagster's permissions, and whether the role has it."""
-        return PERMISSIONS[self.principal.role]
+        return _permissions(self.principal.role, super().permissions)
 
     @property
     def read_only(self) -> bool:
@@ -160,7 +158,8 @@ class RoleContext(WorkspaceRequestContext):
 
     def permissions_for_location(self, *, location_name: str) -> Mapping[str, PermissionResult]:
         """The same of what belongs to a code location."""
-        return LOCATION_PERMISSIONS[self.principal.role]
+        of_location = super().permissions_for_location(location_name=location_name)
+        return _permissions(self.principal.role, of_location)
 
     def has_permission(self, permission: str) -> bool:
         """Whether the role has a permission of Dagster's."""
@@ -186,6 +185,17 @@ class RoleContext(WorkspaceRequestContext):
             return self.may_launch(Launches(self).of_sensor(selector) or ())
         return may
 
+    def may_evaluate(self, selector: Any) -> bool:
+        """Whether the role may evaluate a schedule or sensor, which runs its code."""
+        is_schedule = isinstance(selector, ScheduleSelector)
+        needed = Permissions.SCHEDULE_DRY_RUN if is_schedule else Permissions.SENSOR_DRY_RUN
+        return self.has_permission_for_selector(needed, selector)
+
+    def find_automation(self, selector: Any) -> Any:
+        """Return the schedule or sensor that is selected."""
+        is_schedule = isinstance(selector, ScheduleSelector)
+        return self.get_schedule(selector) if is_schedule else self.get_sensor(selector)
+
     def may_launch(self, parts: Sequence[Part]) -> bool:
         """Whether the role may run all of these parts."""
         return may_run(self.principal.role, parts)
@@ -204,22 +214,15 @@ class RoleContext(WorkspaceRequestContext):
         return {name: NOT_IN_A_TAG.sub(".", value)[:63] for name, value in tags.items()}
 
 
-def _permissions(role: Role) -> Mapping[str, PermissionResult]:
+def _permissions(role: Role, names: Iterable[str]) -> Mapping[str, PermissionResult]:
     granted = permissions_of(role)
     return {
         name: PermissionResult(
             enabled=str(name) in granted,
             disabled_reason=None if str(name) in granted else f"Not for the role {role}",
         )
-        for name in EDITOR_PERMISSIONS
+        for name in names
     }
-
-
-PERMISSIONS = {role: _permissions(role) for role in Role}
-LOCATION_PERMISSIONS = {
-    role: {name: each for name, each in found.items() if name in LOCATION_SCOPED_PERMISSIONS}
-    for role, found in PERMISSIONS.items()
-}
 
 
 class RoleProcessContext(WorkspaceProcessContext):

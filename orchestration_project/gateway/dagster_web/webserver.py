@@ -6,7 +6,6 @@ from functools import lru_cache, partial
 from inspect import isawaitable
 from typing import Any
 
-from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster_graphql.implementation.utils import ErrorCapture
 from dagster_webserver.graphql import _handle_async_results
 from dagster_webserver.webserver import DagsterWebserver
@@ -52,7 +51,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
 
     def __init__(
         self,
-        process: IWorkspaceProcessContext[Any],
+        process: Any,
         executions: Executions,
         installation: Installation,
     ) -> None:

@@ -140,7 +140,7 @@ def _due_days(site: Site, crawls: Mapping[date, Any], now: datetime) -> Mapping[
         latest = max(crawls)
         started_at = crawls[latest].started_at
         return {latest: started_at} if started_at <= now - GRACE else {}
-    from orchestration_project.engine.dagster_private import previous_cron_time
+    from orchestration_project.engine.dagster_private.automation import previous_cron_time
 
     first, until = min(crawls), now - GRACE
     days: dict[date, datetime] = {}

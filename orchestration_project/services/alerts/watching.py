@@ -15,7 +15,7 @@ import dagster as dg
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.problems import EndedRun
-from orchestration_project.engine.dagster_private import (
+from orchestration_project.engine.dagster_private.automation import (
     FINISHED_TICKS,
     InstigatorTick,
     TickStatus,

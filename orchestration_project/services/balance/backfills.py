@@ -11,7 +11,7 @@ from datetime import datetime
 import dagster as dg
 
 from orchestration_project.engine.contracts.balance import Balance, UnbalancedError
-from orchestration_project.engine.dagster_private import (
+from orchestration_project.engine.dagster_private.backfills import (
     BulkActionStatus,
     PartitionBackfill,
     find_backfills,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import sqlalchemy as sa
 
-from orchestration_project.engine.dagster_private import connect_to_storage
+from orchestration_project.engine.dagster_private.storage import connect_to_storage
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.tables.schema import METADATA
 

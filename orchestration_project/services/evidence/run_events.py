@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.engine.dagster_private import serialize_event
+from orchestration_project.engine.dagster_private.storage import serialize_event
 
 EVENTS_PER_PAGE = 1000
 

@@ -45,7 +45,7 @@ def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
 def is_valid_cron(text: str) -> bool:
     """Return whether a schedule takes a text as cron expression."""
     # Not at the top: most files have no schedule, and Dagster takes a second to import.
-    from orchestration_project.engine.dagster_private import is_valid_cron_string
+    from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 
     return is_valid_cron_string(text)
 
@@ -122,7 +122,7 @@ def scheduled_since(
     declared: Mapping[str, DeclaredExport], since: datetime, now: datetime
 ) -> Mapping[str, datetime]:
     """Return the exports that became due after ``since``, and when each was due last."""
-    from orchestration_project.engine.dagster_private import previous_cron_time
+    from orchestration_project.engine.dagster_private.automation import previous_cron_time
 
     latest = {
         name: previous_cron_time(each.export.schedule, each.export.timezone, now)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.engine.dagster_private import connect_to_runs, runs_table
+from orchestration_project.engine.dagster_private.storage import connect_to_runs, runs_table
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.recording import Ledger
 from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ

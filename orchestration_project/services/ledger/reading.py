@@ -8,7 +8,7 @@ import dagster as dg
 from dagster import DagsterEventType as Happened
 
 from orchestration_project.engine.contracts.problems import Unit
-from orchestration_project.engine.dagster_private import SerializableErrorInfo
+from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 from orchestration_project.services.ended_runs import (
     MATERIALIZED,
     asset_of,

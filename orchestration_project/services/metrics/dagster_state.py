@@ -6,7 +6,11 @@ from datetime import datetime, timedelta
 import dagster as dg
 from prometheus_client.core import Metric
 
-from orchestration_project.engine.dagster_private import TickStatus, find_ticks, running_instigators
+from orchestration_project.engine.dagster_private.automation import (
+    TickStatus,
+    find_ticks,
+    running_instigators,
+)
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.services.metrics.families import gauge
 

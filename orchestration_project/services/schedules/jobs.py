@@ -12,7 +12,7 @@ from orchestration_project.engine.contracts.edits import REMEDY
 from orchestration_project.engine.contracts.job_kinds import describe_former_job
 from orchestration_project.engine.contracts.job_options import require_valid
 from orchestration_project.engine.contracts.pauses import Pause
-from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.dagster_private.definitions import models_of
 from orchestration_project.engine.loads import time_periods
 from orchestration_project.errors import ConfigurationError, cut, did_you_mean
 from orchestration_project.services.pauses import pause_of_job
