@@ -115,8 +115,12 @@ def test_each_page_of_a_change_is_in_the_table_of_contributing():
     assert linked == kinds
 
 
+def test_contributing_is_one_page():
+    assert len((PROJECT_ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 100
+
+
 ON_PATH = re.compile(r"`orchestrate`[^.;]*\bPATH\b|\bPATH\b[^.;]*`orchestrate`|uv run orchestrate")
-"""How pages tell to find the command."""
+"""Text of a page on how the command is found."""
 
 
 def test_one_page_alone_says_how_orchestrate_is_found():
