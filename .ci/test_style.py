@@ -1,4 +1,4 @@
-"""Counts in tests what CONTRIBUTING.md avoids, and finds tests that cannot fail.
+"""Counts in tests what the page on tests and bounds avoids, and finds tests that cannot fail.
 
 `.ci/test_style.json` has the numbers; they may only fall. `--write` lowers them.
 

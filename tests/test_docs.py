@@ -9,6 +9,7 @@ import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
 from tests import pictures
+from tests.pages import pages
 
 PAGE = PROJECT_ROOT / "docs" / "explanation" / "architecture.md"
 THREATS = PROJECT_ROOT / "docs" / "explanation" / "security.md"
@@ -112,3 +113,19 @@ def test_each_page_of_a_change_is_in_the_table_of_contributing():
     kinds = {"column", "check", "route", "metric", "document-format", "schedule-field", "source"}
     linked = set(re.findall(r"docs/how-to/add-a-([a-z-]+)\.md", table))
     assert linked == kinds
+
+
+def test_contributing_is_one_page():
+    assert len((PROJECT_ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 100
+
+
+ON_PATH = re.compile(r"`orchestrate`[^.;]*\bPATH\b|\bPATH\b[^.;]*`orchestrate`|uv run orchestrate")
+"""Text of a page on how the command is found."""
+
+
+def test_one_page_alone_says_how_orchestrate_is_found():
+    texts = {str(page.relative_to(PROJECT_ROOT)): page.read_text() for page in pages()}
+    found = [name for name, text in texts.items() if ON_PATH.search(" ".join(text.split()))]
+    assert found == ["docs/tutorial.md"]
+    activated = [name for name, text in texts.items() if ".venv/bin/activate" in text]
+    assert activated == ["README.md", "docs/tutorial.md"]  # the first sessions of a clone

@@ -55,7 +55,7 @@ def found() -> list[Module]:
 
 
 def test_each_bound_has_one_measure():
-    measured = [*STATIC, *FILES, *WAYS, COMMANDS]
+    measured = [*STATIC, *FILES, *WAYS, *COMMANDS]
     assert len(measured) == len(set(measured))
     assert sorted(BOUNDS["falls"] | BOUNDS["rises"]) == sorted(measured)
 

@@ -30,17 +30,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--qualities", action="store_true", help="JSON of what needs no run")
     parser.add_argument("--ways", action="store_true", help="JSON of all qualities")
-    parser.add_argument("--list", metavar="NAME", choices=[*STATIC, *FILES, *WAYS, COMMANDS])
+    parser.add_argument("--list", metavar="NAME", choices=[*STATIC, *FILES, *WAYS, *COMMANDS])
     arguments = parser.parse_args()
     if arguments.list:
-        measure = measure_ways if arguments.list in (*WAYS, COMMANDS) else measure_static
+        measure = measure_ways if arguments.list in (*WAYS, *COMMANDS) else measure_static
         print("\n".join(measure()[arguments.list].places))
         return
     if arguments.qualities or arguments.ways:
         qualities = measure_static() | (measure_ways() if arguments.ways else {})
         values = {name: quality.value for name, quality in qualities.items()}
         print(
-            json.dumps({"values": values, "unmeasured": sorted({*WAYS, COMMANDS} - values.keys())})
+            json.dumps({"values": values, "unmeasured": sorted({*WAYS, *COMMANDS} - values.keys())})
         )
         return
     _print_sizes()

@@ -233,8 +233,11 @@ WAYS: Mapping[str, tuple[str, str]] = {
 """Qualities that a run shows, by name: a function of `ways`, and what of it is counted."""
 
 
-COMMANDS = "modules_of_a_command"
-"""Quality of the commands that need no definitions: the modules of the one with the most."""
+COMMANDS: Mapping[str, Sequence[str]] = {
+    "modules_of_a_command": commands.COMMANDS,
+    "modules_of_a_command_with_domains": commands.WITH_DOMAINS,
+}
+"""Commands that need no definitions; a quality has the modules of the one with the most."""
 
 
 def measure_static(modules: Sequence[Module] | None = None) -> dict[str, Quality]:
@@ -255,9 +258,12 @@ def measure_ways() -> dict[str, Quality]:
             name: _listed(getattr(traced[function], part))
             for name, (function, part) in WAYS.items()
         },
-        COMMANDS: Quality(
-            max(counts.values()), [f"{count} {name}" for name, count in counts.items()]
-        ),
+        **{
+            quality: Quality(
+                max(counts[name] for name in names), [f"{counts[name]} {name}" for name in names]
+            )
+            for quality, names in COMMANDS.items()
+        },
     }
 
 

@@ -18,9 +18,9 @@ from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.resources.cboe import read_shares, weekly_load
+from orchestration_project.resources.cboe import LISTED_WEEKS, read_shares, weekly_load
 from orchestration_project.services.metadata import column_schema, image, store_file, table_of
-from orchestration_project.settings import Settings, domains_on, load_shared_settings
+from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.sources import source_values
 from orchestration_project.tables.schema import asset_of
 
@@ -36,9 +36,6 @@ OFF_EXCHANGE_DAILY = dg.AssetKey(["cboe", "off_exchange_share_daily"])
 OFF_EXCHANGE_WEEKLY = dg.AssetKey(["cboe", "off_exchange_share_weekly"])
 OFF_EXCHANGE_CHART = dg.AssetKey(["cboe", "off_exchange_share_chart"])
 FINRA_WEEKS = dg.AssetKey(["finra", "symbol_week"])
-
-HAS_FINRA = "finra" in domains_on(SETTINGS)
-"""Whether there are FINRA's shares, beside which weeks are derived."""
 
 PARTITIONS = dagster_partitions(
     WEEKS,
@@ -126,8 +123,8 @@ def off_exchange_chart(
 
 
 off_exchange_weeks_job = dg.define_asset_job(
-    "cboe_off_exchange_share_weekly",
+    LISTED_WEEKS.job,
     selection=dg.AssetSelection.assets(off_exchange_weeks),
-    description="Derives the share off exchange of weeks, beside FINRA's shares on ATSs.",
+    description=LISTED_WEEKS.description,
     tags={"domain": "cboe"},
 )

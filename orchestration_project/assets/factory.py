@@ -59,6 +59,7 @@ from orchestration_project.engine.deliveries import (
     SourceDeliveries,
 )
 from orchestration_project.engine.derived import DerivedLoad, DerivedResult
+from orchestration_project.engine.listed_datasets import load_description
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import (
     LoadOptions,
@@ -166,8 +167,7 @@ def dataset_assets(dataset: Dataset) -> DatasetAssets:
             selection=selection,
             tags={"domain": dataset.domain},
             description=job_text(
-                f"Loads {dataset.table.name} of {dataset.source_label}, or what stands in for it: "
-                "fetch, check, land.",
+                load_description(dataset),
                 dataset.op_name,
                 options,
             ),

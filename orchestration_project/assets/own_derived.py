@@ -27,7 +27,6 @@ class DerivedAssets:
 def derived_assets(declaration: DerivedDeclaration) -> DerivedAssets:
     """Return the asset and the job of a derived table."""
     derived, key = declaration.derived, asset_key(declaration.table.name)
-    inputs = ", ".join(each.name for each in declaration.inputs)
 
     @dg.multi_asset(
         name=f"derive_{derived.name}",
@@ -58,9 +57,9 @@ def derived_assets(declaration: DerivedDeclaration) -> DerivedAssets:
         return dg.MaterializeResult(asset_key=key, metadata=event_metadata(metadata))
 
     job = dg.define_asset_job(
-        f"{own_domain()}_{derived.name}",
+        declaration.job_name,
         selection=dg.AssetSelection.assets(derive),
-        description=f"Derives {derived.name} of {inputs}.",
+        description=declaration.description,
         tags={"domain": own_domain()},
     )
     return DerivedAssets(declaration, derive, job)

@@ -29,10 +29,12 @@ from orchestration_project.domains.cboe.tables import (
 from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.contracts.capture_forms import delimited
 from orchestration_project.engine.contracts.pipelines import Parameter
+from orchestration_project.engine.listed_datasets import DatasetList, ListedDataset
 from orchestration_project.engine.own.packaged import fields_of
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.registry import AsOfModule, DomainDefinitions, Job
+from orchestration_project.settings import domains_on, load_shared_settings
 
 if TYPE_CHECKING:
     from dagster import AssetsDefinition
@@ -95,6 +97,18 @@ def _charts() -> "Sequence[AssetsDefinition]":
     return [assets.off_exchange_chart]
 
 
+HAS_FINRA = "finra" in domains_on(load_shared_settings())
+"""Whether there are FINRA's shares, beside which weeks are derived."""
+
+
+def _list_weeks() -> Sequence[ListedDataset]:
+    if not HAS_FINRA:
+        return []
+    from orchestration_project.resources.cboe import LISTED_WEEKS  # with tables of FINRA
+
+    return [LISTED_WEEKS]
+
+
 _DAYS = packaged_domain(SOURCE, __name__, _charts)
 
 
@@ -103,7 +117,7 @@ def _define() -> DomainDefinitions:
     from orchestration_project.sensors import cboe as sensors
 
     days = _DAYS.definitions
-    if not assets.HAS_FINRA:
+    if not HAS_FINRA:
         return days
     weeks_job = Job(
         definition=assets.off_exchange_weeks_job, parameters=(WEEK,), first_setting="CBOE_FIRST_DAY"
@@ -122,6 +136,7 @@ CBOE = replace(
     registrations=[
         *_DAYS.registrations,
         AsOfModule("orchestration_project.resources.cboe"),
+        DatasetList(_list_weeks),
         *list_equations([volume.CONSERVATION]),
     ],
 )

@@ -20,6 +20,7 @@ from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.environment import open_client
+from orchestration_project.engine.listed_datasets import DatasetList
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
@@ -42,6 +43,7 @@ from orchestration_project.resources.documents.source import (
 from orchestration_project.resources.documents.waiting import (
     REPLAY_PREFIX,
     TOPIC_PREFIX,
+    list_datasets,
     oldest_waiting,
 )
 from orchestration_project.services.erasure.requests import SubjectKinds
@@ -223,6 +225,7 @@ DOCUMENTS = Domain(
         CommandModule(
             command="load", name="documents", module="orchestration_project.cli.documents_run"
         ),
+        DatasetList(list_datasets),
         Deadlines(_oldest_waiting),
         *EQUATIONS,
         ItemTopics(

@@ -13,6 +13,7 @@ from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.document_source import Documents, DocumentSource
 from orchestration_project.engine.environment import network_of, open_client
+from orchestration_project.engine.listed_datasets import DatasetList, list_declared
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
@@ -61,7 +62,11 @@ def domain_of(
             for each in datasets
         ],
         state_paths=state_paths,
-        registrations=[Deadlines(partial(read_late_datasets, datasets)), *registrations],
+        registrations=[
+            DatasetList(lambda: list(map(list_declared, datasets))),
+            Deadlines(partial(read_late_datasets, datasets)),
+            *registrations,
+        ],
     )
 
 

@@ -16,6 +16,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.listed_datasets import DatasetList
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
@@ -28,6 +29,7 @@ from orchestration_project.registry import (
     Job,
     PartitionedTable,
 )
+from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.datasets import DATASETS_ON, ENGINE_DATASETS
 from orchestration_project.resources.finra.weeks import offered_weeks, oldest_unlanded
 from orchestration_project.services.status import Deadlines, read_late_datasets
@@ -104,8 +106,8 @@ def _define() -> DomainDefinitions:
             finra.otc_weekly,
             finra.across_weeks,
             finra.tier_week,
-            *([finra.symbol_week_short] if finra.HAS_SHORT else []),
-            *([finra.symbol_week_value, finra.value_picture] if finra.HAS_VALUES else []),
+            *([finra.symbol_week_short] if listed.HAS_SHORT else []),
+            *([finra.symbol_week_value, finra.value_picture] if listed.HAS_VALUES else []),
             finra.symbols,
             finra.finra_charts,
             finra.trade_activity,
@@ -132,8 +134,8 @@ def _define() -> DomainDefinitions:
                 Job(definition=definition, parameters=(WEEK_ENDING,), first_setting=FIRST_WEEK)
                 for definition in (
                     finra.tier_week_job,
-                    *([finra.symbol_week_value_job] if finra.HAS_VALUES else []),
-                    *([finra.symbol_week_short_job] if finra.HAS_SHORT else []),
+                    *([finra.symbol_week_value_job] if listed.HAS_VALUES else []),
+                    *([finra.symbol_week_short_job] if listed.HAS_SHORT else []),
                 )
             ),
             Job(definition=finra.daily_job, parameters=()),
@@ -150,8 +152,8 @@ def _define() -> DomainDefinitions:
         schedules=[
             sensors.finra_otc_weekly_mondays,
             sensors.finra_daily,
-            *([sensors.finra_symbol_week_short_daily] if finra.HAS_SHORT else []),
-            *([sensors.finra_symbol_week_value_daily] if finra.HAS_VALUES else []),
+            *([sensors.finra_symbol_week_short_daily] if listed.HAS_SHORT else []),
+            *([sensors.finra_symbol_week_value_daily] if listed.HAS_VALUES else []),
         ],
         sensors=[
             sensors.finra_on_publication,
@@ -202,6 +204,7 @@ FINRA = Domain(
     registrations=[
         AsOfModule("orchestration_project.resources.finra.gold_as_of"),
         FormulaModule("orchestration_project.domains.finra.formulas"),
+        DatasetList(listed.list_datasets),
         Deadlines(_oldest_unlanded),
         *list_equations(CONSERVATIONS),
     ],

@@ -6,6 +6,7 @@ from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.domains.mqtt.tables import mqtt_dead_letters, mqtt_mirror
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.listed_datasets import DatasetList
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
@@ -22,7 +23,7 @@ from orchestration_project.resources.mqtt.health import oldest_waiting
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
-from orchestration_project.resources.mqtt.ranges import mirror_lag, range_items
+from orchestration_project.resources.mqtt.ranges import list_datasets, mirror_lag, range_items
 from orchestration_project.services.metrics.families import MetricsReader
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.status import DeadLetters, Deadlines, ItemTopics
@@ -77,6 +78,7 @@ MQTT = Domain(
     ],
     registrations=[
         CommandModule(command="load", name="mqtt", module="orchestration_project.cli.mqtt_run"),
+        DatasetList(list_datasets),
         Deadlines(_oldest),
         DeadLetters(
             table=mqtt_dead_letters,

@@ -21,6 +21,7 @@ from orchestration_project.engine.document_source import (
     document_recovery,
 )
 from orchestration_project.engine.environment import open_client
+from orchestration_project.engine.listed_datasets import DatasetList, ListedDataset
 from orchestration_project.engine.own.contracts import contract_of, partitioning_of
 from orchestration_project.engine.own.declarations import Dataset as Declared
 from orchestration_project.engine.own.declarations import UsualSize
@@ -194,6 +195,10 @@ def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
     return [kind for name, kind in kinds.items() if name.startswith(f"{own_domain()}/")]
 
 
+def _listed(derived: DerivedDeclaration) -> ListedDataset:
+    return ListedDataset(derived.job_name, derived.description, [derived.table.name])
+
+
 @cache
 def import_own_domain() -> Domain:
     """Return the domain of the project's own sources and derived tables.
@@ -215,6 +220,7 @@ def import_own_domain() -> Domain:
         )
     registered = [
         *made.registrations,
+        DatasetList(lambda: [_listed(each) for each in derived]),
         SubjectKinds(_subject_kinds),
         *([AsOfModule("orchestration_project.resources.own_derived")] if derived else []),
     ]

@@ -9,6 +9,7 @@ from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.listed_datasets import DatasetList
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.work_items import WorkItems
@@ -23,6 +24,7 @@ from orchestration_project.registry import (
 )
 from orchestration_project.resources.prices.universe import (
     first_price_month,
+    list_datasets,
     months_not_landed,
     oldest_unlanded_session,
     wanted_symbols,
@@ -148,6 +150,7 @@ PRICES = Domain(
     registrations=[
         AsOfModule("orchestration_project.resources.prices.gold"),
         FormulaModule("orchestration_project.domains.prices.formulas"),
+        DatasetList(list_datasets),
         Deadlines(_oldest_unlanded),
         ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems),
     ],

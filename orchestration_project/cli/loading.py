@@ -60,7 +60,6 @@ class DatasetJob:
 
     name: str
     job: str
-    description: str
     tables: Sequence[str]
     known: KnownPartitions
     is_partitioned: bool
@@ -162,7 +161,6 @@ def _dataset_of(job: Job, with_history: Collection[str]) -> DatasetJob | None:
     return DatasetJob(
         name=name,
         job=job.name,
-        description=(definition.description or "").partition(". ")[0].rstrip("."),
         tables=tables,
         known=known_partitions(name, partitions, keys, job.first_setting),
         is_partitioned=partitions is not None,

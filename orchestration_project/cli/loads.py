@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from orchestration_project.cli.commands import Command
-from orchestration_project.cli.console import show_rows
 
 DAY = click.DateTime(["%Y-%m-%d"])
 """A day such as 2025-11-10."""
@@ -23,15 +22,6 @@ REASON = click.option("--reason", metavar="TEXT", help="Reason why that delivery
 
 SOURCES = ("finra", "saas")
 """Sources of `run`, each with a function `run` in its module `…_run`; the first is the default."""
-
-DATASET_HEADINGS = {
-    "name": "dataset",
-    "partition_count": "partitions",
-    "first_key": "first",
-    "last_key": "last",
-    "job": "job",
-    "description": "description",
-}
 
 
 @click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
@@ -216,21 +206,6 @@ def _command_module(command: str, name: str) -> str | None:
 @click.command(cls=Command, has_json=True)
 def datasets() -> int:
     """List datasets: partitions, first and last partition key, the job that loads them."""
-    from orchestration_project.cli.loading import dataset_jobs
+    from orchestration_project.cli.datasets import show_datasets
 
-    show_rows(
-        [
-            {
-                "name": each.name,
-                "partition_count": len(each.keys) if each.is_partitioned else None,
-                "first_key": each.keys[0] if each.keys else None,
-                "last_key": each.keys[-1] if each.keys else None,
-                "job": each.job,
-                "tables": each.tables,
-                "description": each.description,
-            }
-            for each in dataset_jobs()
-        ],
-        DATASET_HEADINGS,
-    )
-    return 0
+    return show_datasets()

@@ -46,6 +46,16 @@ class DerivedDeclaration(NamedTuple):
     rule_version: str
 
     @property
+    def description(self) -> str:
+        """Description of its job, a sentence."""
+        return f"Derives {self.derived.name} of {', '.join(each.name for each in self.inputs)}."
+
+    @property
+    def job_name(self) -> str:
+        """The job that derives it."""
+        return f"{own_domain()}_{self.derived.name}"
+
+    @property
     def partition_columns(self) -> Mapping[str, str]:
         """The column of each input that partitions it, by the input's name; "": read whole."""
         declared = self.derived

@@ -24,6 +24,8 @@ from orchestration_project.engine.derived import (
     Landed,
     PendingDerivation,
 )
+from orchestration_project.engine.environment import open_clock
+from orchestration_project.engine.listed_datasets import ListedDataset, list_partition_keys
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import (
     AsOf,
@@ -36,6 +38,8 @@ from orchestration_project.engine.warehouse.as_of import (
 from orchestration_project.engine.warehouse.fencing import changes
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope
 from orchestration_project.engine.warehouse.target import stamped
+from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings.sources import source_values
 from orchestration_project.tables.schema import Quantity
 
 FINRA_MARKETS = {"ATS": "ats_share_quantity", "NON_ATS": "non_ats_share_quantity"}
@@ -158,6 +162,21 @@ AS_OF: AsOf = {
     off_exchange_share_weekly.name: _weekly_as_of,
 }
 """Derived tables, each with what derives a partition as of a time."""
+
+
+def _list_weeks() -> Sequence[str]:
+    settings = load_shared_settings()
+    today = open_clock(settings).today(volume.WEEKS.calendar.zone)
+    first = source_values(settings, "cboe").first_from(today)
+    return list_partition_keys(volume.WEEKS, first, today=today)
+
+
+LISTED_WEEKS = ListedDataset(
+    "cboe_off_exchange_share_weekly",
+    "Derives the share off exchange of weeks, beside FINRA's shares on ATSs.",
+    ("off_exchange_share_weekly",),
+    _list_weeks,
+)
 
 
 def weekly_load(warehouse: Warehouse) -> DerivedLoad:

@@ -4,6 +4,7 @@ Precedence: the defaults here < `.env` < environment < applied preset < a run's 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -287,6 +288,8 @@ def shown_text(name: str, value: object) -> str:
         return ", ".join(sorted(value))
     if isinstance(value, tuple):
         return ",".join(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
     if name.endswith(SOURCE):
         return without_query(text)

@@ -1,13 +1,13 @@
 """Keys, specs and partitions of the assets of documents."""
 
 from collections.abc import Mapping
-from datetime import date
 
 import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.assets.specs import SOURCE, asset_spec, utc_days
 from orchestration_project.domains.documents.tables import documents_files
+from orchestration_project.resources.documents.waiting import FIRST_DAY
 from orchestration_project.services.metadata import column_schema
 
 GROUP = "documents"
@@ -15,14 +15,10 @@ OWNERS = ["team:operations"]
 FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
 PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
 SIMILARITY = dg.AssetKey([GROUP, "similarity"])
-DERIVE_OP, DERIVE_JOB = "documents_derive_days", "documents_derive"
+DERIVE_OP = "documents_derive_days"
 VERDICT_OP, VERDICT_CHECK = "documents_verdict", "has_good_verdict"
 PAIRS_CHECK = "names_existing_documents"
 IN_TIME_CHECK = "is_loaded_in_time"
-
-FIRST_DAY = date(2026, 1, 1)
-"""No file was seen before."""
-
 
 DAYS = utc_days(FIRST_DAY)
 

@@ -9,7 +9,6 @@ import dagster as dg
 from orchestration_project.assets.documents.catalogue import (
     CHUNKS,
     DAYS,
-    DERIVE_JOB,
     DERIVE_OP,
     GROUP,
     PAIRS_CHECK,
@@ -22,6 +21,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import DocumentDerivation
 from orchestration_project.resources.documents.similarity import orphan_pair_count
+from orchestration_project.resources.documents.waiting import LISTED_SIMILARITY
 from orchestration_project.services.metadata import check_spec, summary_of
 
 
@@ -88,9 +88,8 @@ def _checked(orphan_count: int) -> dg.AssetCheckResult:
 
 
 derive_job = dg.define_asset_job(
-    DERIVE_JOB,
+    LISTED_SIMILARITY.job,
     selection=dg.AssetSelection.assets(derive_documents),
-    description="Derives the similarity of the documents of a day that are not derived yet, "
-    "or whose text changed.",
+    description=LISTED_SIMILARITY.description,
     tags={"domain": GROUP},
 )

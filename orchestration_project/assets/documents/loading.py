@@ -71,7 +71,12 @@ from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.resources.documents.reporting import RunDocuments, run_documents
 from orchestration_project.resources.documents.setups import reader_settings
 from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, file_items, topic_of
+from orchestration_project.resources.documents.waiting import (
+    LISTED_PAGES,
+    REPLAY_PREFIX,
+    file_items,
+    topic_of,
+)
 from orchestration_project.services.metadata import quoted_table, table_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
@@ -210,8 +215,7 @@ load_job = dg.define_asset_job(
     LOAD_JOB,
     selection=dg.AssetSelection.assets(load_documents, derive_documents),
     description=job_text(
-        "Loads the files of a day that wait: capture, extract, write pages and chunks, derive "
-        "similarity.",
+        LISTED_PAGES.description,
         LOAD_OP,
         DocumentsLoad,
     ),

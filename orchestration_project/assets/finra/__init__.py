@@ -4,8 +4,6 @@ from orchestration_project.assets.finra.activity import trade_activity
 from orchestration_project.assets.finra.backfill import BACKFILL_JOB, BACKFILLING, backfill_job
 from orchestration_project.assets.finra.catalogue import (
     DATASET_ASSETS,
-    HAS_SHORT,
-    HAS_VALUES,
     OTC_WEEKLY,
     WEEKS,
     WEEKS_OF_ALL_TIERS,
@@ -34,8 +32,6 @@ __all__ = [
     "BACKFILL_JOB",
     "DATASET_ASSETS",
     "FRESHNESS_CHECKS",
-    "HAS_SHORT",
-    "HAS_VALUES",
     "LOADING",
     "OTC_WEEKLY",
     "REPLAYS",

@@ -19,10 +19,10 @@ from orchestration_project.domains.finra.tables.lineage import MADE_OF
 from orchestration_project.engine.connections.clock import NEW_YORK, Clock
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
-from orchestration_project.resources.finra.datasets import DATASETS_ON, ENGINE_DATASETS
+from orchestration_project.resources.finra.datasets import ENGINE_DATASETS
 from orchestration_project.resources.finra.weeks import offered_weeks, offers_what_run_loads
 from orchestration_project.services.metadata import column_schema
-from orchestration_project.settings import domains_on, load_shared_settings
+from orchestration_project.settings import load_shared_settings
 
 
 def finra_weeks(
@@ -152,9 +152,3 @@ def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage
 
 
 DATASET_ASSETS = [dataset_assets(each) for each in ENGINE_DATASETS]
-
-HAS_VALUES = "prices" in domains_on(SETTINGS)
-"""Whether there are prices, of which values of weeks are derived."""
-
-HAS_SHORT = {"reg_sho_daily", "short_interest"} <= {each.noun for each in DATASETS_ON}
-"""Whether there are the datasets of which short sales of weeks are derived."""

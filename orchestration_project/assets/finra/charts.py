@@ -9,7 +9,6 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.finra.catalogue import (
-    HAS_VALUES,
     OTC_WEEKLY,
     SYMBOL_MOVERS_WEEK,
     TIER_WEEK,
@@ -26,6 +25,7 @@ from orchestration_project.plots.figures import Picture
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra import charts
 from orchestration_project.resources.finra.datasets import DATASETS_ON
+from orchestration_project.resources.finra.listed import HAS_VALUES
 from orchestration_project.services.metadata import image, store_file, table_of
 
 FOLDER = "plots/finra/charts"

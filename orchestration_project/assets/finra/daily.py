@@ -7,6 +7,7 @@ from orchestration_project.assets.finra.freshness import as_new_as_the_calendar
 from orchestration_project.assets.finra.source_checks import SOURCE_CHECKS
 from orchestration_project.assets.finra.symbols import symbols
 from orchestration_project.assets.specs import define_daily_job
+from orchestration_project.resources.finra import listed
 
 FRESHNESS_CHECKS = [as_new_as_the_calendar, *(made.freshness for made in DATASET_ASSETS)]
 
@@ -17,8 +18,7 @@ DERIVED = {key for made in ASSETS for key in made.keys}
 
 daily_job = define_daily_job(
     "finra",
-    "Derives the symbol master, draws the charts of what is loaded, compares FINRA's tiers and "
-    "fields with the declared ones by two requests, and checks freshness.",
+    listed.DAILY.description,
     assets=ASSETS,
     checks=[*SOURCE_CHECKS, *FRESHNESS_CHECKS],
 )

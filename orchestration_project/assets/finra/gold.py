@@ -33,6 +33,7 @@ from orchestration_project.engine.derived import (
 )
 from orchestration_project.engine.runner import AssetEvent, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.gold import (
     ALL_TIER_VENUES,
     ANOMALIES,
@@ -161,16 +162,16 @@ tier_week = _gold_assets(
 
 
 gold_job = dg.define_asset_job(
-    "finra_gold",
+    listed.GOLD.job,
     selection=dg.AssetSelection.assets(across_weeks),
-    description="Derives the tables that span the weeks of a tier, for loaded weeks.",
+    description=listed.GOLD.description,
     tags={"domain": "finra"},
 )
 
 
 tier_week_job = dg.define_asset_job(
-    "finra_tier_week",
+    listed.TIER_WEEK.job,
     selection=dg.AssetSelection.assets(tier_week),
-    description="Derives the tables that span all tiers, for weeks with all tiers loaded.",
+    description=listed.TIER_WEEK.description,
     tags={"domain": "finra"},
 )

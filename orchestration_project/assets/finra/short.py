@@ -16,6 +16,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.short import figures_of, short_load
 
 SYMBOL_WEEK_SHORT = dg.AssetKey(["finra", "symbol_week_short"])
@@ -58,8 +59,8 @@ def _figures(derived: DerivedResult) -> dict[str, Any]:
 
 
 symbol_week_short_job = dg.define_asset_job(
-    "finra_symbol_week_short",
+    listed.SHORT.job,
     selection=dg.AssetSelection.assets(symbol_week_short),
-    description="Joins short sales and short interest with the shares of complete weeks.",
+    description=listed.SHORT.description,
     tags={"domain": "finra"},
 )

@@ -13,6 +13,7 @@ from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.sparkline import svg_uri
+from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.value import read_valued_weeks
 from orchestration_project.services.metadata import image, store_file, table_of
 
@@ -71,8 +72,8 @@ def _metadata(
 
 
 symbol_week_value_job = dg.define_asset_job(
-    "finra_symbol_week_value",
+    listed.VALUE.job,
     selection=dg.AssetSelection.assets(symbol_week_value, value_picture),
-    description="Estimates the dollar value of complete weeks from loaded prices, and draws it.",
+    description=listed.VALUE.description,
     tags={"domain": "finra"},
 )

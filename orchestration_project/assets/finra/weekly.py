@@ -57,6 +57,7 @@ from orchestration_project.engine.runner import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset
@@ -208,11 +209,11 @@ def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
 
 
 otc_weekly_job = dg.define_asset_job(
-    "finra_otc_weekly",
+    listed.WEEKLY.job,
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(as_new_as_the_calendar),
     description=job_text(
-        "Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
+        listed.WEEKLY.description,
         LOAD_OP,
         WEEKLY_OPTIONS,
     ),

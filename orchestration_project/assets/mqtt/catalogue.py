@@ -15,11 +15,12 @@ from orchestration_project.domains.mqtt.tables import (
     mqtt_mirror,
 )
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.resources.mqtt.ranges import FIRST_HOUR, HOUR_FORMAT, LISTED_MIRROR
 from orchestration_project.services.metadata import column_schema
 
 GROUP = "mqtt"
 OWNERS = ["team:operations"]
-MIRROR_JOB, FOLD_JOB = "mqtt_mirror", "mqtt_fold"
+MIRROR_JOB, FOLD_JOB = LISTED_MIRROR.job, "mqtt_fold"
 
 INBOX = dg.AssetKey([GROUP, "inbox"])
 BRIDGES = dg.AssetKey([GROUP, "bridges"])
@@ -32,8 +33,6 @@ ENTITY_KEYS = {
     for name, entity in ENTITIES.items()
 }
 """Assets of entities, by type."""
-
-FIRST_HOUR = "2026-01-01-00:00"
 
 
 def _hours() -> dg.TimeWindowPartitionsDefinition:
@@ -48,8 +47,8 @@ def _hours() -> dg.TimeWindowPartitionsDefinition:
     )
     is_earlier = (own.minute, own.second) > (machine.minute, machine.second)
     return dg.TimeWindowPartitionsDefinition(
-        start=FIRST_HOUR,
-        fmt="%Y-%m-%d-%H:%M",
+        start=FIRST_HOUR.strftime(HOUR_FORMAT),
+        fmt=HOUR_FORMAT,
         timezone="UTC",
         cron_schedule="0 * * * *",
         end_offset=hours // timedelta(hours=1) + 1 + is_earlier,
@@ -186,7 +185,7 @@ def graph_spec() -> dg.AssetSpec:
 
 def hour_start(key: str) -> datetime:
     """Return the UTC time at which the hour of a partition begins."""
-    return datetime.strptime(f"{key}+0000", "%Y-%m-%d-%H:%M%z")
+    return datetime.strptime(f"{key}+0000", f"{HOUR_FORMAT}%z")
 
 
 def _named(table: Table, lineage: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from orchestration_project.resources.mqtt.health import (
 from orchestration_project.resources.mqtt.mirroring import MirrorCounts
 from orchestration_project.resources.mqtt.opening import open_mirror
 from orchestration_project.resources.mqtt.ranges import (
+    LISTED_MIRROR,
     TOPIC,
     RangeLoader,
     RangeSummary,
@@ -192,7 +193,6 @@ mirror_job = dg.define_asset_job(
     MIRROR_JOB,
     selection=dg.AssetSelection.assets(mirror_mqtt, draw_graph)
     | dg.AssetSelection.checks(check_kinds),
-    description="Loads all received messages that wait into the mirror, folds projects, "
-    "components, tasks and metrics, and draws the graph.",
+    description=LISTED_MIRROR.description,
     tags={"domain": GROUP},
 )

@@ -51,7 +51,7 @@ from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.source import PriceSource
-from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.resources.prices.universe import LISTED_DAILY, wanted_symbols
 from orchestration_project.services.delivery_evidence import balance_of_run, evidence_of, rejects_of
 from orchestration_project.services.metadata import (
     check_result,
@@ -307,11 +307,11 @@ def _check_results(warehouse: Warehouse, settings: PricesSettings) -> Sequence[d
 
 
 daily_job = dg.define_asset_job(
-    "prices_daily",
+    LISTED_DAILY.job,
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(dg.AssetCheckKey(DAILY, FRESHNESS_CHECK)),
     description=job_text(
-        "Loads months of daily prices: a request for each symbol, check, land.",
+        LISTED_DAILY.description,
         LOAD_OP,
         PricesLoad,
     ),

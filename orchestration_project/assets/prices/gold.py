@@ -23,6 +23,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.resources.prices.spellings import derive_spellings
 from orchestration_project.resources.prices.spellings_file import read_spellings
+from orchestration_project.resources.prices.universe import LISTED_GOLD
 
 TABLES = {CORPORATE_ACTIONS: prices_corporate_actions, RETURNS: prices_returns}
 
@@ -64,8 +65,8 @@ def spellings(
 
 
 gold_job = dg.define_asset_job(
-    "prices_gold",
+    LISTED_GOLD.job,
     selection=dg.AssetSelection.assets(derived, spellings),
-    description="Derives corporate actions and returns of changed symbols, and vendors' spellings.",
+    description=LISTED_GOLD.description,
     tags={"domain": "prices"},
 )

@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, ColumnElement, and_, func, or_, select, union_all
 
+from orchestration_project.domains.documents.options import LOAD_JOB
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.environment import open_clock
+from orchestration_project.engine.listed_datasets import ListedDataset
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import work_items
 
 TOPIC_PREFIX = "documents/"
@@ -136,3 +140,35 @@ def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
 def _after(prefix: str) -> str:
     """Return the first text after all that begin with ``prefix``."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+FIRST_DAY = date(2026, 1, 1)
+"""No file was seen before."""
+
+
+def list_days() -> Sequence[str]:
+    """Return the keys of the UTC days from the first one to today."""
+    count = (open_clock(load_shared_settings()).today("UTC") - FIRST_DAY).days + 1
+    return [(FIRST_DAY + timedelta(days=number)).isoformat() for number in range(count)]
+
+
+LISTED_PAGES = ListedDataset(
+    LOAD_JOB,
+    "Loads the files of a day that wait: capture, extract, write pages and chunks, derive "
+    "similarity.",
+    ("documents", "documents_pages", "documents_chunks", "documents_similarity"),
+    list_days,
+    table="documents_pages",
+)
+LISTED_SIMILARITY = ListedDataset(
+    "documents_derive",
+    "Derives the similarity of the documents of a day that are not derived yet, or whose text "
+    "changed.",
+    ("documents_similarity",),
+    list_days,
+)
+
+
+def list_datasets() -> Sequence[ListedDataset]:
+    """Return the datasets of documents."""
+    return [LISTED_PAGES, LISTED_SIMILARITY]

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,12 +19,15 @@ from orchestration_project.engine.contracts.work_items import (
     ItemSettlement,
     NewItem,
 )
+from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.equations import SubjectBalance, record_balance
+from orchestration_project.engine.listed_datasets import ListedDataset
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror, MirrorCounts
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import work_items
 
 TOPIC = "mqtt/mirror"
@@ -273,3 +276,31 @@ def _locked_cursor(connection: Connection, now: datetime) -> int:
     insert_absent(connection, mqtt_cursors, [empty])
     wanted = select(mqtt_cursors.c.arrival_id).where(mqtt_cursors.c.consumer == CONSUMER)
     return connection.execute(wanted.with_for_update()).scalar_one()
+
+
+FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
+"""No message was received before."""
+
+HOUR_FORMAT = "%Y-%m-%d-%H:%M"
+"""How the key of a partition is written."""
+
+
+def list_hours() -> Sequence[str]:
+    """Return the keys of the UTC hours from the first one to the present one."""
+    count = (open_clock(load_shared_settings()).now() - FIRST_HOUR) // timedelta(hours=1) + 1
+    hours = (FIRST_HOUR + timedelta(hours=number) for number in range(count))
+    return [hour.strftime(HOUR_FORMAT) for hour in hours]
+
+
+LISTED_MIRROR = ListedDataset(
+    "mqtt_mirror",
+    "Loads all received messages that wait into the mirror, folds projects, components, tasks and "
+    "metrics, and draws the graph.",
+    ("mqtt_mirror",),
+    list_hours,
+)
+
+
+def list_datasets() -> Sequence[ListedDataset]:
+    """Return the mirror."""
+    return [LISTED_MIRROR]

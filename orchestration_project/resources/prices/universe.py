@@ -17,11 +17,13 @@ from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.states import missing_months, missing_sessions
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.environment import open_clock
+from orchestration_project.engine.listed_datasets import ListedDataset
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import quarantined_scopes
 from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.states import all_months
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, load_shared_settings
 
 
 def first_price_month(settings: Settings, now: date) -> date:
@@ -132,3 +134,30 @@ def oldest_unlanded_session(
             for missing in found
         ),
     )
+
+
+def list_months() -> Sequence[str]:
+    """Return the keys of the months from the first one to the present one."""
+    settings = load_shared_settings()
+    today = open_clock(settings).today_in_new_york()
+    first = first_price_month(settings, today)
+    numbers = range(12 * first.year + first.month - 1, 12 * today.year + today.month)
+    return [f"{number // 12}-{number % 12 + 1:02}-01" for number in numbers]
+
+
+LISTED_DAILY = ListedDataset(
+    "prices_daily",
+    "Loads months of daily prices: a request for each symbol, check, land.",
+    ("prices_daily", "prices_symbol_months"),
+    list_months,
+)
+LISTED_GOLD = ListedDataset(
+    "prices_gold",
+    "Derives corporate actions and returns of changed symbols, and vendors' spellings.",
+    ("prices_symbol_spellings", "prices_corporate_actions", "prices_returns"),
+)
+
+
+def list_datasets() -> Sequence[ListedDataset]:
+    """Return the datasets of prices."""
+    return [LISTED_DAILY, LISTED_GOLD]

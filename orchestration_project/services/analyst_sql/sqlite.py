@@ -42,7 +42,7 @@ TABLES_OF_TEXTS = ("json_each", "json_tree")
 
 @dataclass(frozen=True)
 class Readable:
-    """What a query may read.
+    """The tables and columns that a query may read.
 
     Attributes:
         tables: Names of tables and views; of these, no column with hashes of secrets.
@@ -54,7 +54,7 @@ class Readable:
 
     @classmethod
     def of_role(cls, tables: Collection[str], *, is_admin: bool) -> "Readable":
-        """Return what a role may read of tables: who is no admin, without personal columns.
+        """Return what a role may read of tables: all but admins without personal columns.
 
         A record that was rejected may be about a person, whatever its table.
         """
@@ -91,7 +91,7 @@ def run_query(
         timeout_seconds: Time after which it is ended.
 
     Raises:
-        ConfigurationError: It is no read of what may be read, fails, or its rows are too many or
+        ConfigurationError: It does something else than to read, fails, or its rows are too many or
             too large.
         TransientError: The database is busy.
     """
@@ -134,7 +134,7 @@ def _read_rows(
 def _explain(
     error: sqlite3.Error, guard: "_Guard", timeout_seconds: float
 ) -> ConfigurationError | TransientError:
-    """Return the error that says what a query did wrong."""
+    """Return the error of a query that failed, with its remedy."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_INTERRUPT:
         return refuse_slow_query(timeout_seconds, str(error))

@@ -1,0 +1,50 @@
+"""The list of datasets: partitions, and the jobs that load them."""
+
+from orchestration_project.cli.console import show_rows
+from orchestration_project.cli.known_names import store_datasets
+from orchestration_project.engine.listed_datasets import DatasetList, ListedDataset
+
+HEADINGS = {
+    "name": "dataset",
+    "partition_count": "partitions",
+    "first_key": "first",
+    "last_key": "last",
+    "job": "job",
+    "description": "description",
+}
+
+
+def show_datasets() -> int:
+    """Show all datasets, and store their partitions for completion; return the exit status."""
+    found = [(each, each.list_keys() if each.list_keys else None) for each in list_datasets()]
+    store_datasets({each.name: keys or () for each, keys in found})
+    show_rows(
+        [
+            {
+                "name": each.name,
+                "partition_count": None if keys is None else len(keys),
+                "first_key": keys[0] if keys else None,
+                "last_key": keys[-1] if keys else None,
+                "job": each.job,
+                "tables": each.tables,
+                "description": each.description.partition(". ")[0].rstrip("."),
+            }
+            for each, keys in found
+        ],
+        HEADINGS,
+    )
+    return 0
+
+
+def list_datasets() -> list[ListedDataset]:
+    """Return the datasets of the domains that are on, by name."""
+    from orchestration_project.catalog import REGISTRY  # its import reads the settings
+
+    found = [
+        each
+        for domain in REGISTRY.domains
+        if domain.tables
+        for datasets in domain.registered(DatasetList)
+        for each in datasets.read()
+    ]
+    return sorted(found, key=lambda each: each.name)
