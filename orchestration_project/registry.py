@@ -26,6 +26,7 @@ from orchestration_project.engine.contracts.presets import PresetTarget, preset_
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.http.limits import ASKING_ANYWAY, USUAL_BREAKER, BreakerPolicy
+from orchestration_project.engine.replay_plans import Replay
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf
 from orchestration_project.engine.warehouse.frames import Scope
@@ -38,7 +39,6 @@ if TYPE_CHECKING:  # commands that need no definitions import no Dagster
     from orchestration_project.engine.dagster_private.definitions import (
         UnresolvedAssetJobDefinition,
     )
-    from orchestration_project.engine.replay_plans import Replay
 
 T = TypeVar("T")
 
@@ -480,12 +480,12 @@ class Registry:
         Raises:
             ConfigurationError: No domain that is on has that name.
         """
-        known = {domain.name: domain for domain in self.domains}
-        if unknown := [name for name in names if name not in known]:
+        known_domains = {domain.name: domain for domain in self.domains}
+        if unknown := [name for name in names if name not in known_domains]:
             raise ConfigurationError(
-                f"invalid domain {unknown[0]!r}: expected one of {', '.join(known)}"
+                f"invalid domain {unknown[0]!r}: expected one of {', '.join(known_domains)}"
             )
-        return replace(self, selected=tuple(known[name] for name in names))
+        return replace(self, selected=tuple(known_domains[name] for name in names))
 
     def registered(self, kind: type[T]) -> list[T]:
         """Return the registrations of a class, of the domains that are on."""
@@ -572,7 +572,7 @@ class Registry:
     @cached_property
     def tables(self) -> Mapping[str, PartitionedTable]:
         """The tables whose partitions the evidence can export, by name."""
-        return {each.table.name: each for domain in self.domains for each in domain.tables}
+        return {table.table.name: table for domain in self.domains for table in domain.tables}
 
     @cached_property
     def replays(self) -> Mapping[str, Replay]:
@@ -593,17 +593,17 @@ class Registry:
 
     def clocks(self, settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
         """Return what asks outside systems for their time, by the names of the systems."""
-        found = {
+        remote_clocks = {
             connection.shown_name: connection.remote_clock(settings)
             for connection in self.connections.values()
             if connection.remote_clock is not None
         }
-        return {name: clock for name, clock in found.items() if clock is not None}
+        return {name: clock for name, clock in remote_clocks.items() if clock is not None}
 
     def probes(self, settings: Settings) -> list[Probe]:
         """Return the probes of all connections; this opens nothing."""
         own = (self.probe(name, settings) for name in self.connections)
-        return [each for each in own if each is not None]
+        return [probe for probe in own if probe is not None]
 
     def probe(self, name: str, settings: Settings) -> Probe | None:
         """Return the probe of a connection, None if it has none of its own; this opens nothing."""

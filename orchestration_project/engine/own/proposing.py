@@ -12,10 +12,10 @@ from typing import Any
 
 from orchestration_project.engine.contracts.partitioning import day_or_none
 from orchestration_project.engine.contracts.values import is_moment
-from orchestration_project.engine.own.declarations import Reading
 from orchestration_project.engine.own.fields import MAX_DIGITS, OUR_COLUMNS, REFUSED_NAMES
 from orchestration_project.engine.own.formats.compressed import is_workbook, unpacked
 from orchestration_project.engine.own.formats.shared import BYTE_ORDER_MARK, is_json
+from orchestration_project.engine.own.reading import Reading
 from orchestration_project.engine.own.records import loaded_json, read_records
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import USD_SCALE
@@ -103,10 +103,10 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
     names = list(dict.fromkeys(name for sample in samples for name in sample))
     fields = [_field(name, [sample.get(name, "") for sample in samples]) for name in names]
     fields = _with_own_names(fields)
-    day_field = "" if day else next((each.name for each in fields if each.kind == "date"), "")
+    day_field = "" if day else next((field.name for field in fields if field.kind == "date"), "")
     if not day and not day_field:
         raise _no_proposal("a day in the address, or a field with days", f"{address}, {names[:9]}")
-    of_day = next((each.source for each in fields if each.name == day_field), "")
+    of_day = next((field.source for field in fields if field.name == day_field), "")
     newest = max((sample[of_day] for sample in samples if of_day), default="")
     return Proposal(
         template,
@@ -125,12 +125,12 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
 def _with_place(address: str) -> tuple[str, date | None]:
     """Return an address with a place for the last day that it names, and that day."""
     for pattern, form in DAYS_IN_ADDRESS:
-        for found in reversed(list(pattern.finditer(address))):
-            text = found[0]
+        for match in reversed(list(pattern.finditer(address))):
+            text = match[0]
             day = day_or_none(text if "-" in text else f"{text[:4]}-{text[4:6]}-{text[6:]}")
             if day is not None:
                 shown = "{partition}" if form == "%Y-%m-%d" else f"{{partition:{form}}}"
-                return f"{address[: found.start()]}{shown}{address[found.end() :]}", day
+                return f"{address[: match.start()]}{shown}{address[match.end() :]}", day
     return address, None
 
 
@@ -173,7 +173,7 @@ def _path_to_records(document: Any) -> str:
     while level:
         deeper: list[tuple[str, Any]] = []
         for path, value in level:
-            if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            if isinstance(value, list) and any(isinstance(item, dict) for item in value):
                 return path
             if isinstance(value, dict):
                 deeper += [(f"{path}.{name}".lstrip("."), inner) for name, inner in value.items()]
@@ -261,41 +261,44 @@ def _number_kind(texts: Sequence[str]) -> str:
     digits = max(len(text.partition(".")[0].lstrip("-")) for text in texts)
     if places == 0:
         return "int" if digits <= MAX_DIGITS else "str"
-    most = MAX_DIGITS - USD_SCALE
-    if places > USD_SCALE or digits > most:
+    name = MAX_DIGITS - USD_SCALE
+    if places > USD_SCALE or digits > name:
         return "str"
-    return f"decimal({min(digits + SPARE_DIGITS, most) + places}, {places})"
+    return f"decimal({min(digits + SPARE_DIGITS, name) + places}, {places})"
 
 
 def _with_own_names(fields: Sequence[ProposedField]) -> list[ProposedField]:
     """Return the fields with names that columns may have, each once."""
-    found: list[ProposedField] = []
-    taken = {*OUR_COLUMNS, *REFUSED_NAMES}
+    proposed_fields: list[ProposedField] = []
+    names = {*OUR_COLUMNS, *REFUSED_NAMES}
     for field in fields:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", field.source)
         base = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:44] or "field"
         base = base if base[0].isalpha() else f"field_{base}"
         name, number = base, 2
-        while name in taken:
+        while name in names:
             name, number = f"{base}_{number}", number + 1
-        taken.add(name)
-        found.append(replace(field, name=name))
-    return found
+        names.add(name)
+        proposed_fields.append(replace(field, name=name))
+    return proposed_fields
 
 
 def _key(
     fields: Sequence[ProposedField], samples: Sequence[Mapping[str, str]], day_field: str
 ) -> list[str]:
     """Return the fewest fields, the first ones before others, in which all records differ."""
-    of_day = [each.source for each in fields if each.name == day_field]
-    able = [each for each in fields if each.kind in KEY_KINDS and not each.is_optional]
-    able = [each for each in able if each.name != day_field]
+    of_day = [field.source for field in fields if field.name == day_field]
+    able = [field for field in fields if field.kind in KEY_KINDS and not field.is_optional]
+    able = [proposed_field for proposed_field in able if proposed_field.name != day_field]
     able.sort(key=lambda each: KEY_KINDS.index(each.kind))
     for size in range(1, MAX_KEY_FIELDS + 1):
         for chosen in combinations(able, size):
-            names = [*of_day, *(each.source for each in chosen)]
+            names = [*of_day, *(proposed_field.source for proposed_field in chosen)]
             if len({tuple(map(sample.get, names)) for sample in samples}) == len(samples):
-                return [*([day_field] if day_field else []), *(each.name for each in chosen)]
+                return [
+                    *([day_field] if day_field else []),
+                    *(proposed_field.name for proposed_field in chosen),
+                ]
     raise _no_proposal("fields that differ between all records", "records that are equal")
 
 
